@@ -1,0 +1,306 @@
+"""The recipe: one dataclass a stage, read from TOML, checked field by field.
+
+A recipe is a TOML file with one table per dataclass below. Whatever it leaves out has the default written here,
+so a recipe holds only what is particular about its data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from conrec.errors import ConrecError
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the log comes from and what counts as a dislike."""
+
+    adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "recif", "generic"] = "simulated"
+    """Which reader understands the files."""
+    dislike_at_most: float | None = None
+    """Rating data: a rating up to this is a dislike (in the data's own scale)."""
+    like_at_least: float | None = None
+    """Rating data: a rating from this on is a positive; what lies between is a neutral exposure."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Generic log: our column name -> the log's column name."""
+    kinds: dict[str, str] = field(default_factory=dict)
+    """Generic log: the log's value in its kind column -> our event kind."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Generic log: the log's reason code -> our reason; or, with `reason_columns`, 0/1 column -> our reason."""
+    reason_columns: tuple[str, ...] = ()
+    """Generic log: several 0/1 columns, one a reason, instead of one column of codes."""
+    min_user_dislikes: int = 0
+    """Drop users with fewer dislikes than this in the whole log (0 keeps everybody)."""
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """The simulated platform (only for `data.adapter = "simulated"`)."""
+
+    users: int = 2000
+    items: int = 2000
+    days: int = 60
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How instances are cut out of the log (protocol)."""
+
+    mode: Literal["time", "users"] = "time"
+    """`time`: global split by time. `users`: strong generalisation over folds of users."""
+    cuts: Literal["rolling", "per_user"] = "rolling"
+    """`rolling`: a cut-off every horizon. `per_user`: one cut just before the user's middle dislike."""
+    horizon_days: int = 7
+    recent_days: int = 3
+    """Stage one of the curriculum sees the dislikes of this many days."""
+    validation_from: float = 0.7
+    """Quantile of the dislikes' times at which validation begins (floored to midnight UTC)."""
+    test_from: float = 0.8
+    fold: int = 0
+    """`users` mode: which of the five rotations (0..4)."""
+    max_dislikes: int = 50
+    """The newest dislikes of a history that an instance keeps."""
+    max_positives: int = 100
+    candidates: int = 20
+    """Size of the candidate set of CandAcc: the true next dislike and the rest distractors."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ItemsConfig:
+    """Items to embeddings and neighbours."""
+
+    text: str = "tfidf"
+    """`tfidf`, or a sentence-transformers checkpoint (hub name or folder)."""
+    image: str = "hog"
+    """`hog`, `none`, or a CLIP-like checkpoint (hub name or folder)."""
+    text_dimensions: int = 96
+    image_dimensions: int = 32
+    image_weight: float = 0.5
+    """Weight of the image block against the text block, each of unit norm before."""
+    swing_alpha1: float = 5.0
+    swing_alpha2: float = 1.0
+    swing_theta: float = 0.5
+    swing_min_overlap: int = 1
+    """Pairs of users with fewer items in common than this do not count (the paper's Id; 1 counts all)."""
+    swing_neighbours: int = 20
+    swing_max_users: int = 500
+    """At most this many users of an item are looked at (sampled)."""
+    swing_max_items: int = 500
+    """Users with more dislikes than this contribute only their newest ones."""
+
+
+@dataclass(frozen=True)
+class SidConfig:
+    """Embeddings to semantic IDs."""
+
+    method: Literal["rqvae", "kmeans"] = "rqvae"
+    levels: int = 3
+    codes: int = 0
+    """Codes per level; 0 sizes the codebook to the catalogue."""
+    dimensions: int = 32
+    """Width of the latent space that is quantised and that the filter compares in."""
+    hidden: tuple[int, ...] = (128,)
+    epochs: int = 60
+    batch: int = 512
+    learning_rate: float = 1e-3
+    commitment: float = 0.25
+    """Lambda of equation 1."""
+    ema_decay: float = 0.99
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LmConfig:
+    """The language model."""
+
+    checkpoint: str = ""
+    """A Hugging Face decoder-only checkpoint (hub name or folder); empty builds the embedded small Qwen3."""
+    hidden: int = 128
+    layers: int = 3
+    heads: int = 4
+    kv_heads: int = 2
+    ffn: int = 384
+    vocabulary: int = 2000
+    """Size of the byte-level BPE trained on the catalogue's titles (embedded model only)."""
+    lora_rank: int = 0
+    """0 trains every weight (the embedded model's default); above 0 trains LoRA and the new token rows."""
+    lora_alpha: float = 32.0
+    max_dislikes: int = 20
+    """The newest dislikes of a history that go into a prompt."""
+    max_positives: int = 20
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class UnderstandConfig:
+    """Translation and item-level alignment."""
+
+    translation_epochs: float = 2.0
+    alignment_samples: int = 20000
+    alignment_min_repeats: int = 2
+    """A dislike is sure when the user disliked at least this many items under the same ID prefix."""
+    alignment_prefix: int = 1
+    """Length of that prefix."""
+    alignment_held_out: float = 0.1
+    row_tokens: int = 1024
+    """Length of a packed row."""
+    rows_per_step: int = 4
+    learning_rate: float = 1e-3
+    checkpoint_every: int = 100
+
+
+@dataclass(frozen=True)
+class GrpoStage:
+    """One stage of the curriculum."""
+
+    context: Literal["recent", "dislikes", "full"] = "full"
+    """`recent`: dislikes of the last days; `dislikes`: all; `full`: dislikes and positives."""
+    prompts: int = 2000
+    beta: float = 0.02
+    """Weight of the KL to the reference."""
+
+
+@dataclass(frozen=True)
+class UtilizeConfig:
+    """Warm-up and progressive GRPO."""
+
+    warmup_context: Literal["recent", "dislikes", "full"] = "full"
+    warmup_targets: Literal["next", "future"] = "next"
+    warmup_epochs: float = 2.0
+    warmup_batch: int = 32
+    warmup_learning_rate: float = 1e-3
+    group: int = 16
+    prompts_per_step: int = 16
+    updates_per_rollout: int = 2
+    clip: float = 0.2
+    gamma: float = 0.5
+    """Weight of the future positives in equation 6."""
+    neighbours: int = 5
+    """Swing neighbours of every future dislike that join the ground truth (0: none)."""
+    learning_rate: float = 1e-4
+    stages: tuple[GrpoStage, ...] = (
+        GrpoStage("recent"),
+        GrpoStage("dislikes"),
+        GrpoStage("full"),
+    )
+    checkpoint_every: int = 25
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Constrained beam search."""
+
+    k: int = 20
+    beams: int = 100
+    """Inner beam; the best k items of it are kept."""
+    normalisation: Literal["vocab", "level", "trie"] = "trie"
+    batch: int = 32
+    prior_days: float = 14.0
+    """Time constant of the item prior, in days."""
+    prior_smoothing: float = 0.05
+    """Added to every item on offer, so that nothing is impossible."""
+    prior_weights: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25)
+    """Tried on validation; the best FHR@20 wins. (0.0,) switches the prior off."""
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Which ranked candidates are dropped."""
+
+    threshold: float | None = None
+    """Drop a candidate whose largest cosine to a predicted dislike exceeds this; empty: chosen on validation."""
+    likes_lost: float = 0.02
+    """The budget that chooses the threshold on validation where none is given."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """The protocol's numbers."""
+
+    k: int = 20
+    bootstrap: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a run needs to know, apart from where the data lies and where the results go."""
+
+    name: str = "demo"
+    seeds: tuple[int, ...] = (0,)
+    data: DataConfig = field(default_factory=DataConfig)
+    simulate: SimulateConfig = field(default_factory=SimulateConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    items: ItemsConfig = field(default_factory=ItemsConfig)
+    sid: SidConfig = field(default_factory=SidConfig)
+    lm: LmConfig = field(default_factory=LmConfig)
+    understand: UnderstandConfig = field(default_factory=UnderstandConfig)
+    utilize: UtilizeConfig = field(default_factory=UtilizeConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; an unknown key, a wrong type or a value out of range names the key and the file."""
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError:
+        raise ConrecError(f"{path}: there is no such recipe; see the folder recipes/ for some") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConrecError(f"{path}: not valid TOML: {error}") from None
+    recipe: Recipe = _build(Recipe, table, str(path), "")
+    return recipe
+
+
+def _build(cls: type, table: Any, source: str, prefix: str) -> Any:
+    """A dataclass from a TOML table, with errors that name the key."""
+    if not isinstance(table, dict):
+        raise ConrecError(f"{source}: {prefix or 'the recipe'} must be a table, not {table!r}")
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}
+    for key in table:
+        if key not in known:
+            raise ConrecError(f"{source}: unknown key {prefix}{key}; known here: {', '.join(sorted(known))}")
+    values = {key: _convert(hints[key], value, source, prefix + key) for key, value in table.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ConrecError(f"{source}: {prefix}{error}") from None
+
+
+def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
+    """`value` as the type that the field asks for, or an error that names the key."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, source, key + ".")
+    if origin is Literal:
+        if value not in args:
+            raise ConrecError(f"{source}: {key} = {value!r}; allowed: {', '.join(map(str, args))}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        inner = [a for a in args if a is not type(None)]
+        return _convert(inner[0], value, source, key)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConrecError(f"{source}: {key} must be a list, not {value!r}")
+        return tuple(_convert(args[0], v, source, f"{key}[{n}]") for n, v in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConrecError(f"{source}: {key} must be a table, not {value!r}")
+        return {str(k): str(v) for k, v in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConrecError(f"{source}: {key} must be {hint.__name__}, not {value!r}")
+    return value

@@ -1,0 +1,8 @@
+"""The one error that a user is meant to read."""
+
+
+class ConrecError(Exception):
+    """Something the user can mend: the message is one line, names the file, row or flag, and says what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
