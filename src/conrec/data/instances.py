@@ -1,0 +1,195 @@
+"""Instances as arrays: what every system is given, and what it is measured against.
+
+The table `prepare/instances.parquet` (written by `data.windows`) holds item ids; here they are rows of
+`prepare/items.parquet`, ragged lists are one flat array with offsets, and times are `datetime64[us]` in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Lists of different length: list n is `values[offsets[n] : offsets[n + 1]]`."""
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, n: int) -> np.ndarray:
+        return self.values[self.offsets[n] : self.offsets[n + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of every list, int64 [n]."""
+        return np.diff(self.offsets)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """For each value the number of its list, int64 [len(values)]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def take(self, index: np.ndarray) -> Ragged:
+        """The lists at `index`, in that order."""
+        lengths = self.lengths[index]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        starts = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths)
+        return Ragged(self.values[starts + np.arange(offsets[-1])], offsets)
+
+    @staticmethod
+    def of(lists: list[np.ndarray] | list[list[int]], dtype: np.dtype | type = np.int32) -> Ragged:
+        """From a list of arrays."""
+        lengths = [len(x) for x in lists]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        parts = [np.asarray(x, dtype=dtype) for x in lists]
+        return Ragged(np.concatenate(parts) if parts else np.zeros(0, dtype), offsets)
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Instances (user, cut-off) with history, truth and what must not be recommended again.
+
+    All lists are oldest first. Histories are capped to the newest ones by the recipe; `n_dislikes` and
+    `n_positives` are the true counts before the cut.
+    """
+
+    ids: np.ndarray
+    """int64 [n], unique in the run."""
+    split: np.ndarray
+    """str [n]: train, validation or test."""
+    users: np.ndarray
+    """str [n]."""
+    cuts: np.ndarray
+    """datetime64[us] [n]: the history ends before this moment."""
+    n_dislikes: np.ndarray
+    n_positives: np.ndarray
+    dislikes: Ragged
+    """Item rows disliked before the cut."""
+    dislike_times: Ragged
+    positives: Ragged
+    positive_times: Ragged
+    seen: Ragged
+    """Item rows rated, disliked or bought before the cut (held-out instances; empty for train)."""
+    next: np.ndarray
+    """int32 [n]: the first dislike after the cut."""
+    future: Ragged
+    """Item rows disliked within the horizon."""
+    future_positives: Ragged
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, index: np.ndarray) -> Instances:
+        """The instances at `index` (positions or a boolean mask), in that order."""
+        index = np.flatnonzero(index) if index.dtype == bool else index
+        parts = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            parts[field.name] = value.take(index) if isinstance(value, Ragged) else value[index]
+        return Instances(**parts)
+
+    def of_split(self, split: str) -> Instances:
+        """Those of one split."""
+        return self.take(self.split == split)
+
+
+@dataclass(frozen=True)
+class Items:
+    """The catalogue's side of the log: row n of `prepare/items.parquet` is item n everywhere."""
+
+    ids: list[str]
+    titles: list[str]
+    categories: list[str | None]
+    first_seen: np.ndarray
+    """datetime64[us] [n]: first event or listing; NaT for an item that was never seen."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Events:
+    """The cleaned log as arrays, sorted by time."""
+
+    users: np.ndarray
+    """str [n]."""
+    items: np.ndarray
+    """int32 [n] rows of the items."""
+    times: np.ndarray
+    """datetime64[us] [n]."""
+    kinds: np.ndarray
+    """str [n]: dislike, exposure, click, favorite, cart or purchase."""
+
+
+def read_items(folder: Path) -> Items:
+    """The items of a `prepare` folder."""
+    table = pq.read_table(folder / "items.parquet", columns=["item_id", "title", "category", "first_seen"])
+    return Items(
+        table["item_id"].to_pylist(),
+        table["title"].to_pylist(),
+        table["category"].to_pylist(),
+        _times(table["first_seen"].combine_chunks()),
+    )
+
+
+def read_events(folder: Path, items: Items) -> Events:
+    """The cleaned events of a `prepare` folder."""
+    table = pq.read_table(folder / "events.parquet", columns=["user_id", "item_id", "time", "kind"])
+    table = table.sort_by([("time", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
+    return Events(
+        table["user_id"].to_numpy(),
+        _rows(table["item_id"], items),
+        _times(table["time"].combine_chunks()),
+        table["kind"].cast(pa.string()).to_numpy(),
+    )
+
+
+def read_instances(folder: Path, items: Items) -> Instances:
+    """The instances of a `prepare` folder, sorted by id."""
+    table = pq.read_table(folder / "instances.parquet").sort_by("instance_id")
+
+    def ragged(name: str) -> Ragged:
+        column = table[name].combine_chunks()
+        offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(column).to_numpy())]).astype(np.int64)
+        flat = column.flatten()
+        is_time = pa.types.is_timestamp(flat.type)
+        return Ragged(_times(flat) if is_time else _rows(flat, items), offsets)
+
+    return Instances(
+        ids=table["instance_id"].to_numpy(),
+        split=table["split"].to_numpy().astype(str),
+        users=table["user_id"].to_numpy().astype(str),
+        cuts=_times(table["cut"].combine_chunks()),
+        n_dislikes=table["n_dislikes"].to_numpy(),
+        n_positives=table["n_positives"].to_numpy(),
+        dislikes=ragged("dislikes"),
+        dislike_times=ragged("dislike_times"),
+        positives=ragged("positives"),
+        positive_times=ragged("positive_times"),
+        seen=ragged("seen"),
+        next=_rows(table["next"].combine_chunks(), items),
+        future=ragged("future"),
+        future_positives=ragged("future_positives"),
+    )
+
+
+def _times(column: pa.Array) -> np.ndarray:
+    """datetime64[us] without a zone (everything is UTC)."""
+    return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+
+
+def _rows(column: pa.Array | pa.ChunkedArray, items: Items) -> np.ndarray:
+    """Item ids as rows of the items table."""
+    rows = pc.index_in(column, value_set=pa.array(items.ids, pa.string()))
+    if isinstance(rows, pa.ChunkedArray):
+        rows = rows.combine_chunks()
+    return rows.to_numpy(zero_copy_only=False).astype(np.int32)
