@@ -1,0 +1,124 @@
+"""The catalogue: item <-> semantic ID <-> vectors. The artefact that everything after compression reads.
+
+In a folder: `catalog.parquet` (one row an item), `latents.npy`, `reconstructed.npy` and `codebook/`
+(`codewords.safetensors` and `codebook.json`, beside the weights that encode new items).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from conrec.errors import ConrecError
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Items with their semantic IDs (paper section 3, "Context Compression with Semantic ID").
+
+    Row n is row n of `prepare/items.parquet` everywhere.
+    """
+
+    item_ids: list[str]
+    titles: list[str]
+    codes: np.ndarray
+    """int32 [n, levels], 0-based within each level."""
+    sizes: tuple[int, ...]
+    """Codes per level."""
+    latents: np.ndarray
+    """float32 [n, d]: what the encoder gives (the paper's X)."""
+    reconstructed: np.ndarray
+    """float32 [n, d]: the sum of the item's codewords (the paper's X-hat)."""
+    codewords: list[np.ndarray]
+    """Per level float32 [codes, d]."""
+
+    def __post_init__(self) -> None:
+        n = len(self.item_ids)
+        lengths = {len(self.titles), len(self.codes), len(self.latents), len(self.reconstructed)}
+        if lengths != {n} or self.codes.shape != (n, len(self.sizes)):
+            raise ValueError(
+                f"a catalogue's parts differ in length: {n} ids, {sorted(lengths)}, {self.codes.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def levels(self) -> int:
+        """Codes in a semantic ID."""
+        return len(self.sizes)
+
+    @cached_property
+    def unit(self) -> np.ndarray:
+        """float32 [n, d]: `reconstructed` with rows of length 1, the space the filter and the reward compare in."""
+        return unit_rows(self.reconstructed)
+
+    def items_of(self, sid: tuple[int, ...]) -> list[int]:
+        """The rows of the items that carry this semantic ID, ascending; empty where there is none.
+
+        A list because an ID may stand for several items where the codebook is too small to tell them apart.
+        """
+        return list(self._rows_of.get(tuple(int(code) for code in sid), ()))
+
+    @cached_property
+    def _rows_of(self) -> dict[tuple[int, ...], list[int]]:
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row, sid in enumerate(self.codes.tolist()):
+            rows.setdefault(tuple(sid), []).append(row)
+        return rows
+
+    def save(self, folder: Path) -> None:
+        """Write the catalogue into `folder`."""
+        book = folder / "codebook"
+        book.mkdir(parents=True, exist_ok=True)
+        columns: dict[str, pa.Array] = {
+            "item_id": pa.array(self.item_ids, pa.string()),
+            "title": pa.array(self.titles, pa.string()),
+        }
+        for level in range(self.levels):
+            columns[f"code_{level}"] = pa.array(self.codes[:, level], pa.int32())
+        pq.write_table(pa.table(columns), folder / "catalog.parquet")
+        np.save(folder / "latents.npy", self.latents)
+        np.save(folder / "reconstructed.npy", self.reconstructed)
+        save_file(
+            {f"level_{n}": np.ascontiguousarray(words) for n, words in enumerate(self.codewords)},
+            book / "codewords.safetensors",
+        )
+        (book / "codebook.json").write_text(json.dumps({"sizes": list(self.sizes)}, indent=2) + "\n")
+
+    @staticmethod
+    def load(folder: Path) -> Catalog:
+        """The catalogue in `folder`; ConrecError where a part is missing or cannot be read."""
+        try:
+            table = pq.read_table(folder / "catalog.parquet")
+            sizes = tuple(json.loads((folder / "codebook" / "codebook.json").read_text())["sizes"])
+            words = load_file(folder / "codebook" / "codewords.safetensors")
+            return Catalog(
+                item_ids=table["item_id"].to_pylist(),
+                titles=table["title"].to_pylist(),
+                codes=np.stack([table[f"code_{n}"].to_numpy() for n in range(len(sizes))], axis=1).astype(
+                    np.int32
+                ),
+                sizes=sizes,
+                latents=np.load(folder / "latents.npy", allow_pickle=False),
+                reconstructed=np.load(folder / "reconstructed.npy", allow_pickle=False),
+                codewords=[words[f"level_{n}"] for n in range(len(sizes))],
+            )
+        except (OSError, KeyError, ValueError, pa.ArrowException, SafetensorError) as error:
+            raise ConrecError(
+                f"{folder}: no readable catalogue ({error}); run the compress stage again"
+            ) from error
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """float32 rows of length 1; a row of zeros stays zero."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return (x / np.where(length > 0, length, 1)).astype(np.float32)
