@@ -58,7 +58,7 @@ class Catalog:
 
     @cached_property
     def unit(self) -> np.ndarray:
-        """float32 [n, d]: `reconstructed` with rows of length 1, the space the filter and the reward compare in."""
+        """float32 [n, d]: `reconstructed` in rows of length 1, where the filter and the reward compare."""
         return unit_rows(self.reconstructed)
 
     def items_of(self, sid: tuple[int, ...]) -> list[int]:
