@@ -59,7 +59,7 @@ EVENTS = pa.schema(
 class Accounting:
     """Where every row went: `read == kept + sum(dropped.values())`, with a cause for each that is gone.
 
-    The account itself is that of the events; `items` and `images` are those of the catalogue's rows and pictures.
+    The account itself is the events'; `items` and `images` are those of the catalogue's rows and pictures.
     """
 
     read: int = 0
@@ -141,7 +141,7 @@ def check_items(table: pa.Table, source: str) -> pa.Table:
 
 
 def check_events(table: pa.Table, source: str) -> pa.Table:
-    """The table in exactly the schema EVENTS, or a ConrecError naming `source`, column and first bad row."""
+    """The table in exactly the schema EVENTS, or a ConrecError naming source, column and first bad row."""
     table = _typed(table, EVENTS, source)
     _filled(table, ("user_id", "item_id"), source)
     _known(table, "kind", KINDS, source)
