@@ -44,9 +44,35 @@ class SimulateConfig:
     """The simulated platform (only for `data.adapter = "simulated"`)."""
 
     users: int = 2000
+    """Users at the end; half of them are there from the first day, the others join day by day."""
     items: int = 2000
+    """Items at the end; six in ten are listed before the first day, the others day by day."""
     days: int = 60
     seed: int = 7
+    exposures_per_day: float = 12.0
+    """Items that a user is shown on an average day (users differ)."""
+    dislike_if_matched: float = 0.3
+    """Chance that an item shown is disliked when one of the user's rules matches it (rules differ by +-25 %)."""
+    dislike_otherwise: float = 0.002
+    """The same when none does: noise."""
+    memory_days: float = 7.0
+    """Time constant of the recommender's memory of positives."""
+    damping: float = 0.3
+    """What one fresh dislike leaves of how often the platform shows the item's leaf category (1: no damping)."""
+    damping_days: float = 10.0
+    """Time constant of that damping."""
+    picture_size: int = 96
+    """Width and height of a product picture in pixels."""
+
+    def __post_init__(self) -> None:
+        if min(self.users, self.items, self.days) < 1 or self.exposures_per_day <= 0:
+            raise ValueError("users, items, days and exposures_per_day must be positive")
+        if not (0 <= self.dislike_if_matched <= 0.8 and 0 <= self.dislike_otherwise <= 1):
+            raise ValueError("dislike_if_matched must be in 0..0.8 and dislike_otherwise in 0..1")
+        if not 0 < self.damping <= 1 or min(self.memory_days, self.damping_days) <= 0:
+            raise ValueError("damping must be in (0, 1], memory_days and damping_days positive")
+        if not 16 <= self.picture_size <= 512:
+            raise ValueError("picture_size must be in 16..512")
 
 
 @dataclass(frozen=True)
@@ -83,8 +109,11 @@ class ItemsConfig:
     """`hog`, `none`, or a CLIP-like checkpoint (hub name or folder)."""
     text_dimensions: int = 96
     image_dimensions: int = 32
+    fields_dimensions: int = 32
+    fields_weight: float = 1.0
+    """Weight of the block of category and attributes against the title's, each of unit norm before (0: none)."""
     image_weight: float = 0.5
-    """Weight of the image block against the text block, each of unit norm before."""
+    """Weight of the image block against the title's, each of unit norm before."""
     swing_alpha1: float = 5.0
     swing_alpha2: float = 1.0
     swing_theta: float = 0.5

@@ -1,0 +1,184 @@
+"""What an encoder is, and the joint embedding of titles, fields and pictures.
+
+Three blocks describe an item: its title, its fields (category and attributes) and its picture. Each encoder is
+fitted on the items that existed before validation and frozen; later items go through the same maps. Every block is
+centred on the fitted items and scaled to rows of length 1, so that no block counts more for having more numbers;
+then they are weighted, put side by side and scaled to length 1 again. An item without a picture has zeros there,
+which after the last scaling gives its words the picture's weight. Centring spreads the directions: two random items
+have a cosine near 0, and a threshold on it means something.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from conrec.config import ItemsConfig
+from conrec.errors import ConrecError
+from conrec.items.fields import FieldsEncoder
+from conrec.items.image import HogEncoder
+from conrec.items.pictures import ImageAccount, Picture
+from conrec.items.pretrained import PretrainedEncoder
+from conrec.items.text import TfidfEncoder
+
+
+class TextEncoder(Protocol):
+    """Texts to vectors."""
+
+    def fit(self, texts: list[str]) -> None:
+        """Learn from these texts; a pretrained encoder has nothing to do."""
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        """float32 [n, d]; a text of which nothing is known becomes zeros."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What `fit` learned, as arrays."""
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take up a `state`."""
+
+
+class ImageEncoder(Protocol):
+    """Pictures to vectors."""
+
+    def fit(self, pictures: list[Picture]) -> None: ...
+
+    def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
+        """float32 [n, d], zeros for what could not be used; and what became of every picture."""
+
+    def state(self) -> dict[str, np.ndarray]: ...
+
+    def restore(self, state: dict[str, np.ndarray]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of items before anyone has seen them; one entry an item in each list."""
+
+    titles: list[str]
+    fields: list[dict[str, str]]
+    """Category and attributes, by name."""
+    pictures: list[Picture]
+
+    def __len__(self) -> int:
+        return len(self.titles)
+
+    def take(self, rows: np.ndarray) -> Content:
+        """The items at `rows`."""
+        index = rows.tolist()
+        return Content(
+            [self.titles[n] for n in index],
+            [self.fields[n] for n in index],
+            [self.pictures[n] for n in index],
+        )
+
+
+class JointEncoder:
+    """Items to one embedding each (see the head of this file)."""
+
+    def __init__(self, config: ItemsConfig, seed: int = 0) -> None:
+        self.config = config
+        self.text: TextEncoder = (
+            TfidfEncoder(config.text_dimensions, seed)
+            if config.text == "tfidf"
+            else PretrainedEncoder(config.text, "items.text")
+        )
+        self.fields = FieldsEncoder(config.fields_dimensions, seed)
+        self.image: ImageEncoder | None = None
+        if config.image != "none":
+            self.image = (
+                HogEncoder(config.image_dimensions, seed)
+                if config.image == "hog"
+                else PretrainedEncoder(config.image, "items.image")
+            )
+        self._means: dict[str, np.ndarray] = {}
+
+    def fit_encode(self, content: Content, fit_rows: np.ndarray) -> tuple[np.ndarray, ImageAccount]:
+        """Fit on the items at `fit_rows` (int [m]), encode all: float32 [n, d] of rows of length 1."""
+        known = content.take(fit_rows)
+        self.text.fit(known.titles)
+        self.fields.fit(known.fields)
+        if self.image is not None:
+            self.image.fit(known.pictures)
+        blocks, account = self._blocks(content)
+        for name, (values, present) in blocks.items():
+            fitted = values[fit_rows][present[fit_rows]]
+            self._means[name] = fitted.mean(axis=0) if len(fitted) else np.zeros(values.shape[1], np.float32)
+        return self._joined(blocks), account
+
+    def encode(self, content: Content) -> tuple[np.ndarray, ImageAccount]:
+        """New items through the frozen maps: float32 [n, d]."""
+        if not self._means:
+            raise RuntimeError("fit_encode or load comes first")
+        blocks, account = self._blocks(content)
+        return self._joined(blocks), account
+
+    def _blocks(self, content: Content) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], ImageAccount]:
+        """Per block the vectors float32 [n, d] and where there is one at all, bool [n]."""
+        blocks = {}
+        for name, values in (
+            ("text", self.text.encode_texts(content.titles)),
+            ("fields", self.fields.encode(content.fields)),
+        ):
+            blocks[name] = (values, np.any(values != 0, axis=1))
+        account = ImageAccount(["missing" if picture is None else "ignored" for picture in content.pictures])
+        if self.image is not None:
+            pictures, account = self.image.encode_images(content.pictures)
+            blocks["image"] = (pictures, account.used)
+        return blocks, account
+
+    def _joined(self, blocks: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        weights = {
+            "text": 1.0,
+            "fields": self.config.fields_weight,
+            "image": self.config.image_weight,
+        }
+        parts = [
+            weights[name] * unit_rows(values - self._means[name]) * present[:, None]
+            for name, (values, present) in blocks.items()
+        ]
+        return unit_rows(np.concatenate(parts, axis=1))
+
+    def save(self, folder: Path) -> None:
+        """Everything learned, into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {f"mean.{name}": mean for name, mean in self._means.items()}
+        for name, part in self._parts():
+            state |= {f"{name}.{key}": value for key, value in part.state().items()}
+        save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, folder / "encoder.safetensors")
+        names = [name for name, _ in self._parts()]
+        (folder / "encoder.json").write_text(json.dumps({"blocks": names}, indent=2) + "\n")
+
+    @staticmethod
+    def load(config: ItemsConfig, folder: Path) -> JointEncoder:
+        """The frozen encoder of a compress stage run under the same `config`."""
+        encoder = JointEncoder(config)
+        try:
+            state = load_file(folder / "encoder.safetensors")
+        except OSError as error:
+            raise ConrecError(f"{folder}: no readable encoder ({error}); run the compress stage again") from error
+        for name, part in [*encoder._parts(), ("mean", None)]:
+            mine = {key.removeprefix(f"{name}."): v for key, v in state.items() if key.startswith(f"{name}.")}
+            if part is None:
+                encoder._means = mine
+            else:
+                part.restore(mine)
+        return encoder
+
+    def _parts(self) -> list[tuple[str, TextEncoder | ImageEncoder | FieldsEncoder]]:
+        parts: list[tuple[str, TextEncoder | ImageEncoder | FieldsEncoder]] = [
+            ("text", self.text),
+            ("fields", self.fields),
+        ]
+        return [*parts, ("image", self.image)] if self.image is not None else parts
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """float32 rows of length 1; a row of zeros stays zero."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return (x / np.where(length > 0, length, 1)).astype(np.float32)

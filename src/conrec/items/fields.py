@@ -1,0 +1,100 @@
+"""Category and attributes to vectors: which values an item has, rare ones weighing more.
+
+A value that lists several ("Comedy|Drama", "shoes > sneakers") counts as each of them. An attribute whose values
+are numbers (a year, a price) is laid out on a scale of quantiles, so that near numbers are similar.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.utils.extmath import randomized_svd
+
+STEPS = 8
+"""Points on the scale of a numeric attribute."""
+_NUMBER = re.compile(r"\s*-?\d{1,12}(\.\d{1,6})?\s*")
+_SEPARATOR = re.compile(r"\s*[|>;,/]\s*")
+
+
+class FieldsEncoder:
+    """Named values, each weighted by how rare it is, reduced by a truncated SVD."""
+
+    def __init__(self, dimensions: int, seed: int = 0) -> None:
+        self.dimensions = dimensions
+        self.seed = seed
+        self._scales: dict[str, list[float]] = {}
+        self._columns: dict[str, int] = {}
+        self._idf = np.zeros(0, np.float32)
+        self._components = np.zeros((1, 0), np.float32)
+
+    def fit(self, fields: list[dict[str, str]]) -> None:
+        """Learn which values there are; values of a single item link nothing and are left out."""
+        numbers: dict[str, list[float]] = {}
+        filled: Counter[str] = Counter()
+        for item in fields:
+            for name, value in item.items():
+                filled[name] += 1
+                if _NUMBER.fullmatch(value):
+                    numbers.setdefault(name, []).append(float(value))
+        self._scales = {}
+        for name, values in numbers.items():
+            points = np.unique(np.quantile(values, np.linspace(0, 1, STEPS)))
+            if len(values) >= 0.9 * filled[name] and len(points) > 2:
+                self._scales[name] = points.tolist()
+        used = Counter(token for item in fields for token in self._tokens(item))
+        least = 2 if len(fields) >= 100 else 1
+        self._columns = {t: n for n, t in enumerate(sorted(t for t, uses in used.items() if uses >= least))}
+        counts = np.array([used[token] for token in self._columns], np.float32)
+        self._idf = np.log((1 + len(fields)) / (1 + counts)).astype(np.float32) + 1
+        matrix = self._matrix(fields)
+        width = min(self.dimensions, min(matrix.shape) - 1)
+        if width < 1:
+            self._components = np.zeros((1, len(self._columns)), np.float32)
+            return
+        self._components = randomized_svd(matrix, width, n_iter=5, random_state=self.seed)[2].astype(np.float32)
+
+    def encode(self, fields: list[dict[str, str]]) -> np.ndarray:
+        """float32 [n, d]; zeros for an item without a known value."""
+        return np.asarray(self._matrix(fields) @ self._components.T, np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Scales and columns as the bytes of JSON, weights and the reduction."""
+        names = json.dumps({"scales": self._scales, "columns": list(self._columns)}).encode()
+        return {"names": np.frombuffer(names, np.uint8), "idf": self._idf, "components": self._components}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """An earlier fit."""
+        names = json.loads(state["names"].tobytes())
+        self._scales = names["scales"]
+        self._columns = {token: n for n, token in enumerate(names["columns"])}
+        self._idf, self._components = state["idf"], state["components"]
+
+    def _tokens(self, item: dict[str, str]) -> dict[str, float]:
+        """Values of an item with their strength."""
+        tokens: dict[str, float] = {}
+        for name, value in item.items():
+            if name in self._scales and _NUMBER.fullmatch(value):
+                points = self._scales[name]
+                place = float(np.interp(float(value), points, np.arange(len(points))))
+                low = min(int(place), len(points) - 2)
+                tokens[f"{name}@{low}"] = 1 - (place - low)
+                tokens[f"{name}@{low + 1}"] = place - low
+            else:
+                tokens |= {f"{name}={part.lower()}": 1.0 for part in _SEPARATOR.split(value) if part}
+        return tokens
+
+    def _matrix(self, fields: list[dict[str, str]]) -> csr_matrix:
+        """Rows of length 1, float32 [n, tokens]."""
+        values, columns, starts = [], [], [0]
+        for item in fields:
+            known = [(self._columns[t], s) for t, s in self._tokens(item).items() if t in self._columns]
+            weights = np.array([strength * self._idf[column] for column, strength in known], np.float32)
+            values.append(weights / (np.linalg.norm(weights) or 1))
+            columns += [column for column, _ in known]
+            starts.append(len(columns))
+        data = np.concatenate(values) if values else np.zeros(0, np.float32)
+        return csr_matrix((data, columns, starts), shape=(len(fields), len(self._columns)))

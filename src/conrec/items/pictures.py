@@ -1,0 +1,83 @@
+"""Pictures of strangers: opened with care, and every one accounted for."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+Picture = bytes | Path | None
+"""The encoded picture, its file, or nothing."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 40_000_000
+"""A picture whose header claims more is never decoded: a small file can unpack to gigabytes."""
+MAX_BYTES = 64_000_000
+
+
+@dataclass
+class ImageAccount:
+    """What became of every picture."""
+
+    outcome: list[str] = field(default_factory=list)
+    """Per item: "used", "missing", "broken" (truncated, of no known format, unreadable), "too large", or
+    "ignored" where the recipe says to look at none."""
+
+    @property
+    def used(self) -> np.ndarray:
+        """bool [n]."""
+        return np.array([what == "used" for what in self.outcome], bool)
+
+    def to_json(self, item_ids: list[str]) -> dict[str, object]:
+        """Counts that add up to the items, and the first twenty of each trouble by id."""
+        counts = Counter(self.outcome)
+        causes = sorted(set(counts) - {"used", "missing", "ignored"})
+        return {
+            "items": len(self.outcome),
+            "used": counts["used"],
+            "missing": counts["missing"],
+            "ignored": counts["ignored"],
+            "refused": {cause: counts[cause] for cause in causes},
+            "examples": {c: [i for i, what in zip(item_ids, self.outcome) if what == c][:20] for c in causes},
+        }
+
+
+def open_picture(picture: Picture, size: int) -> tuple[Image.Image | None, str]:
+    """The first frame as RGB, its short side about `size` pixels or more, and the outcome for the account.
+
+    Never raises for what a file holds: anything but a decodable picture is an outcome.
+    """
+    if picture is None:
+        return None, "missing"
+    try:
+        if isinstance(picture, Path):
+            if not picture.is_file():  # neither absent ones nor pipes and devices
+                return None, "missing"
+            if picture.stat().st_size > MAX_BYTES:
+                return None, "too large"
+            picture = picture.read_bytes()
+        with warnings.catch_warnings(), Image.open(io.BytesIO(picture), formats=FORMATS) as image:
+            warnings.simplefilter("ignore")  # our own limit is stricter than Pillow's warning
+            if image.width * image.height > MAX_PIXELS:
+                return None, "too large"
+            image.draft("RGB", (size, size))  # a JPEG need not be decoded at full size
+            image.load()
+            return _on_white(image), "used"
+    except Image.DecompressionBombError:
+        return None, "too large"
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError):
+        return None, "broken"
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """RGB; what is transparent becomes white, as shops show it."""
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")

@@ -1,0 +1,89 @@
+"""Any sentence-transformers or CLIP-like checkpoint, from a hub or a folder (extra `encoders`)."""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from conrec.errors import ConrecError
+from conrec.items.pictures import ImageAccount, Picture, open_picture
+
+BATCH = 64
+
+
+class PretrainedEncoder:
+    """Texts or pictures through a frozen checkpoint. Nothing is fitted, so there is no state.
+
+    Weights must be safetensors, and code that comes with a checkpoint is not run.
+    """
+
+    def __init__(self, checkpoint: str, setting: str) -> None:
+        self.checkpoint = checkpoint
+        self.setting = setting
+
+    def fit(self, examples: list[Any]) -> None:
+        """Nothing to learn."""
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        """float32 [n, d]."""
+        return self._encode(texts, "texts")
+
+    def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
+        """float32 [n, d] and the account; zeros for what is missing or refused."""
+        account = ImageAccount()
+        rows, vectors = [], []
+        for start in track(range(0, len(pictures), BATCH), "Pictures", transient=True, disable=not sys.stdout.isatty()):
+            images = []
+            for row, picture in enumerate(pictures[start : start + BATCH], start):
+                image, outcome = open_picture(picture, 256)
+                account.outcome.append(outcome)
+                if image is not None:
+                    image.thumbnail((512, 512))
+                    images.append(image)
+                    rows.append(row)
+            if images:
+                vectors.append(self._encode(images, "pictures"))
+        encoded = np.zeros((len(pictures), vectors[0].shape[1] if vectors else 1), np.float32)
+        if vectors:
+            encoded[rows] = np.concatenate(vectors)
+        return encoded, account
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Empty."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Nothing to take up."""
+
+    def _encode(self, inputs: list[Any], what: str) -> np.ndarray:
+        model = _load(self.checkpoint, self.setting)
+        try:
+            vectors = model.encode(inputs, batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False)
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ConrecError(
+                f"{self.setting} = {self.checkpoint!r} cannot encode {what} ({reason}); name a checkpoint that can"
+            ) from error
+        return np.asarray(vectors, np.float32)
+
+
+@lru_cache(maxsize=2)
+def _load(checkpoint: str, setting: str) -> Any:
+    """The model, once for titles and pictures."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ConrecError(
+            f"{setting} = {checkpoint!r} needs sentence-transformers; install it: pip install 'conrec[encoders]'"
+        ) from error
+    try:
+        return SentenceTransformer(checkpoint, model_kwargs={"use_safetensors": True})
+    except Exception as error:  # the hub client has dozens of its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConrecError(
+            f"{setting} = {checkpoint!r} could not be loaded ({reason}); name a folder or hub checkpoint"
+        ) from error

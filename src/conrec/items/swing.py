@@ -1,0 +1,162 @@
+"""Swing: which items are disliked by the same, otherwise different people (paper equation 5).
+
+The equation's numerator did not survive in the text we have. After Yang et al. 2020 (arXiv 2010.05525) it can
+only be the threshold Id, which otherwise occurs nowhere. Settled on, for i != j:
+
+    Swi(i, j) = 1 / sqrt(N_j) * sum over ordered pairs u != v of users who both disliked i and j of
+                w_u * w_v * Id(|I(u) & I(v)|) / (|I(u) & I(v)| + alpha2)
+    w_u       = (|I(u)| + alpha1) ** -theta
+
+where I(u) are the items u disliked, N_j is how many users disliked j, and Id(x) is 1 for x >= swing_min_overlap
+(the paper's x > 5 is 6; dislikes are sparse, so the default counts every pair). Two users who share little else
+say more about i and j than two who share everything; w damps people who dislike everything, N_j popular items.
+
+Caps make it linear in production: of a user only the newest `swing_max_items` dislikes exist at all, of an item's
+users a seeded sample of `swing_max_users` is paired (w and N_j still count everybody).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import njit
+from rich.progress import track
+
+from conrec.config import ItemsConfig
+
+
+def swing(users: np.ndarray, items: np.ndarray, n_items: int, config: ItemsConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The strongest neighbours of every item by its dislikes.
+
+    `users` int [events] and `items` int [events] (rows, 0-based) are the dislikes, oldest first; a user's
+    repeated dislike of an item counts once. Returns neighbours int32 [n_items, swing_neighbours], best first,
+    padded with -1, ties to the smaller row; and their scores float32 of the same shape, padded with 0.
+    """
+    k = config.swing_neighbours
+    neighbours = np.full((n_items, k), -1, np.int32)
+    scores = np.zeros((n_items, k), np.float32)
+    if len(users) == 0 or n_items == 0:
+        return neighbours, scores
+    users, items = _newest_once(users.astype(np.int64), items.astype(np.int64), n_items, config.swing_max_items)
+
+    of_user, user_starts = _grouped(users, items, int(users.max()) + 1)
+    of_item, item_starts = _grouped(items, users, n_items)
+    weights = (np.maximum(np.diff(user_starts), 1) + config.swing_alpha1) ** -config.swing_theta
+    popularity = np.diff(item_starts).astype(np.float64)
+    of_item, item_starts = _sampled(of_item, item_starts, config.swing_max_users)
+
+    def block(rows: np.ndarray) -> None:
+        _swing_rows(
+            rows,
+            of_item,
+            item_starts,
+            of_user,
+            user_starts,
+            weights,
+            1 / np.sqrt(np.maximum(popularity, 1)),
+            config.swing_alpha2,
+            config.swing_min_overlap,
+            neighbours,
+            scores,
+        )
+
+    # Work grows with the square of an item's users: hand out interleaved rows, so that blocks are alike.
+    busy = np.flatnonzero(np.diff(item_starts) >= 2)
+    busy = busy[np.argsort(-np.diff(item_starts)[busy], kind="stable")]
+    blocks = max(1, len(busy) // 500)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        done: Iterator[None] = pool.map(block, [busy[n::blocks] for n in range(blocks)])
+        for _ in track(done, "Swing", total=blocks, transient=True, disable=not sys.stdout.isatty()):
+            pass
+    return neighbours, scores
+
+
+def _newest_once(users: np.ndarray, items: np.ndarray, n_items: int, cap: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each (user, item) once, and of every user only the `cap` newest."""
+    _, last = np.unique((users * n_items + items)[::-1], return_index=True)
+    kept = np.sort(len(users) - 1 - last)
+    users, items = users[kept], items[kept]
+    order = np.argsort(users, kind="stable")
+    ends = np.searchsorted(users[order], users[order], side="right")
+    newest = order[ends - np.arange(len(order)) <= cap]
+    return users[newest], items[newest]
+
+
+def _grouped(keys: np.ndarray, values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values by key, ascending, and where each key starts: int32 [len(keys)], int64 [n + 1]."""
+    order = np.lexsort((values, keys))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(keys, minlength=n))]).astype(np.int64)
+    return values[order].astype(np.int32), starts
+
+
+def _sampled(values: np.ndarray, starts: np.ndarray, cap: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `cap` values of each group, drawn without regard to what they are, the same in every run."""
+    keep = np.ones(len(values), bool)
+    for group in np.flatnonzero(np.diff(starts) > cap).tolist():
+        a, b = starts[group], starts[group + 1]
+        keep[a:b] = False
+        keep[a + np.random.default_rng([0, group]).permutation(b - a)[:cap]] = True
+    counts = np.add.reduceat(np.append(keep, False), starts[:-1]) * (np.diff(starts) > 0)
+    return values[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+@njit(nogil=True, cache=True)
+def _swing_rows(
+    rows: np.ndarray,
+    of_item: np.ndarray,
+    item_starts: np.ndarray,
+    of_user: np.ndarray,
+    user_starts: np.ndarray,
+    weights: np.ndarray,
+    damping: np.ndarray,
+    alpha2: float,
+    min_overlap: int,
+    neighbours: np.ndarray,
+    scores: np.ndarray,
+) -> None:
+    """Fill `neighbours` and `scores` for the items in `rows`."""
+    n_items, k = neighbours.shape
+    total = np.zeros(n_items)
+    touched = np.empty(n_items, np.int32)
+    marked_by = np.full(n_items, -1, np.int32)
+    shared = np.empty(n_items, np.int32)
+    for i in rows:
+        count = 0
+        a, b = item_starts[i], item_starts[i + 1]
+        for first in range(a, b - 1):
+            u = of_item[first]
+            for position in range(user_starts[u], user_starts[u + 1]):
+                marked_by[of_user[position]] = u
+            for second in range(first + 1, b):
+                v = of_item[second]
+                overlap = 0
+                for position in range(user_starts[v], user_starts[v + 1]):
+                    j = of_user[position]
+                    if marked_by[j] == u:
+                        shared[overlap] = j
+                        overlap += 1
+                if overlap < max(min_overlap, 2):  # one shared item is i itself
+                    continue
+                swing = 2 * weights[u] * weights[v] / (overlap + alpha2)  # both orders of the pair
+                for position in range(overlap):
+                    j = shared[position]
+                    if j == i:
+                        continue
+                    if total[j] == 0:
+                        touched[count] = j
+                        count += 1
+                    total[j] += swing
+            # Another item's loop may meet the same user again: unmark.
+            for position in range(user_starts[u], user_starts[u + 1]):
+                marked_by[of_user[position]] = -1
+        found = np.sort(touched[:count])
+        score = total[found] * damping[found]
+        best = np.argsort(-score, kind="mergesort")[:k]
+        for place in range(len(best)):
+            neighbours[i, place] = found[best[place]]
+            scores[i, place] = score[best[place]]
+        total[found] = 0
