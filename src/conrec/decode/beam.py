@@ -1,0 +1,129 @@
+"""Constrained beam search: the k items that the policy finds most likely, one prompt pass a user.
+
+All beams of a user share the prompt's cache. The search runs over semantic IDs with `beams` hypotheses; a leaf
+that stands for several items spends one of the k places per item, and items that the user has already seen are
+left out before the best k are taken, so exclusion costs no place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conrec.decode.trie import Offer
+from conrec.lm.policy import Normalisation, Policy
+
+
+@dataclass(frozen=True)
+class Beams:
+    """Hypotheses of B prompts, best first: -inf scores mark places that no item fills."""
+
+    codes: Tensor
+    """int64 [B, W, T]."""
+    leaves: Tensor
+    """int64 [B, W]."""
+    scores: Tensor
+    """float32 [B, W]: sum of the levels' log-probabilities."""
+
+
+@torch.no_grad()
+def search(
+    policy: Policy,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
+    rows: Tensor,
+    offer: Offer,
+    *,
+    beams: int,
+    normalisation: Normalisation = "trie",
+    gumbel: torch.Generator | None = None,
+) -> Beams:
+    """The `beams` most likely semantic IDs of each prompt.
+
+    Args: prompt ids int64 [B, P] and mask bool [B, P], the offer's row of each prompt int64 [B]. With a generator
+    in `gumbel` it draws semantic IDs *without replacement* in proportion to their probability instead
+    (stochastic beam search, Kool et al. 2019); `scores` then still are plain log-probabilities.
+    With at least as many beams as there are nodes on each level the search is exact.
+    """
+    batch = len(prompt_ids)
+    state = policy.prefill(prompt_ids, prompt_mask)
+    device = prompt_ids.device
+    levels = len(offer.trie.sizes)
+    hidden = state.hidden[:, None]
+    scores = torch.zeros(batch, 1, device=device)
+    keys = torch.zeros(batch, 1, device=device)
+    nodes = torch.zeros(batch, 1, dtype=torch.int64, device=device)
+    codes = torch.zeros(batch, 1, 0, dtype=torch.int64, device=device)
+    places = torch.zeros(batch, 1, 0, dtype=torch.int64, device=device)
+    for t in range(levels):
+        width = nodes.shape[1]
+        step = policy.level_logprobs(
+            hidden.reshape(batch * width, -1),
+            t,
+            nodes.reshape(-1),
+            rows.repeat_interleave(width),
+            offer,
+            normalisation,
+        ).view(batch, width, -1)
+        total = (scores[:, :, None] + step).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
+        ranking = total if gumbel is None else _gumbel_below(total, keys, gumbel)
+        size = total.shape[2]
+        best = ranking.flatten(1).topk(min(beams, width * size), dim=1)
+        parent, code = best.indices // size, best.indices % size
+        keys = best.values
+        scores = total.flatten(1).gather(1, best.indices)
+        nodes = offer.child(t, nodes.gather(1, parent).reshape(-1), code.reshape(-1)).view(batch, -1)
+        codes = torch.cat([codes.gather(1, parent[:, :, None].expand(-1, -1, t)), code[:, :, None]], dim=2)
+        places = places.gather(1, parent[:, :, None].expand(-1, -1, t))
+        if t + 1 < levels:
+            start = state.suffix
+            hidden = policy.extend(state, code, t, places)
+            own = torch.arange(start, start + code.shape[1], device=device).expand(batch, -1)
+            places = torch.cat([places, own[:, :, None]], dim=2)
+    return Beams(codes, nodes, scores)
+
+
+def best_items(
+    found: Beams, offer: Offer, rows: Tensor, exclude: list[np.ndarray], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Item rows int32 [B, k] and scores float32 [B, k], best first; -1 and -inf where fewer than k remain.
+
+    Args: `exclude`, for each prompt the item rows that must not be returned. Items of one semantic ID follow each
+    other, the one of larger prior first; of equal priors the smaller row.
+    """
+    items = np.full((len(exclude), k), -1, dtype=np.int32)
+    scores = np.full((len(exclude), k), -np.inf, dtype=np.float32)
+    leaves, values = found.leaves.cpu().numpy(), found.scores.cpu().numpy()
+    weight = offer.item_weight.cpu().numpy()
+    start, order = offer.trie.leaf_start.cpu().numpy(), offer.trie.item_order.cpu().numpy()
+    day = rows.cpu().numpy()
+    for n, banned in enumerate(exclude):
+        banned_set = set(banned.tolist())
+        place = 0
+        for leaf, value in zip(leaves[n], values[n]):
+            if place == k or not np.isfinite(value):
+                break
+            rows_of_leaf = order[start[leaf] : start[leaf + 1]]
+            of_leaf = weight[day[n], rows_of_leaf]
+            for item in rows_of_leaf[np.lexsort((rows_of_leaf, -of_leaf))][: (of_leaf > 0).sum()].tolist():
+                if item not in banned_set and place < k:
+                    items[n, place], scores[n, place] = item, value
+                    place += 1
+    return items, scores
+
+
+def _gumbel_below(total: Tensor, parents: Tensor, generator: torch.Generator) -> Tensor:
+    """Perturbed log-probabilities whose maximum below each parent equals the parent's own perturbed value.
+
+    [B, W, K] of log-probabilities and [B, W] of the parents' values -> [B, W, K] (Kool et al. 2019, section 4.1).
+    """
+    noise = torch.empty(total.shape, device=generator.device).exponential_(generator=generator).to(total.device)
+    perturbed = total - noise.clamp_min(1e-20).log()
+    top = perturbed.amax(-1, keepdim=True)
+    # Numerically stable form of -log(exp(-parent) - exp(-top) + exp(-perturbed)) (the same paper's appendix B.3).
+    v = parents[:, :, None] - perturbed + torch.log1p(-torch.exp(perturbed - top))
+    shifted = parents[:, :, None] - v.clamp_min(0) - torch.log1p(torch.exp(-v.abs()))
+    return shifted.nan_to_num(nan=-torch.inf, neginf=-torch.inf).masked_fill(~torch.isfinite(total), -torch.inf)

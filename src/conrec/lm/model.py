@@ -1,0 +1,143 @@
+"""Build, save and load the language model: the embedded small Qwen3, or any decoder-only checkpoint with LoRA."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from conrec.config import LmConfig
+from conrec.errors import ConrecError
+from conrec.lm.policy import Policy
+from conrec.lm.vocabulary import Vocabulary
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def build_vocabulary(config: LmConfig, texts: list[str], sizes: Sequence[int]) -> Vocabulary:
+    """The checkpoint's tokenizer, or one trained on `texts`; with semantic-ID tokens either way."""
+    if config.checkpoint:
+        return Vocabulary.of_checkpoint(config.checkpoint, sizes)
+    return Vocabulary.train(texts, config.vocabulary, sizes)
+
+
+def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.ndarray], seed: int) -> Policy:
+    """A policy ready to be trained.
+
+    New token rows start from the codebook: the codewords [K, d] of each level under one random projection, so
+    that codes which mean similar things begin with similar embeddings.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        lm = _checkpoint(config) if config.checkpoint else _embedded(config, vocabulary)
+        lm.resize_token_embeddings(len(vocabulary), mean_resizing=False)
+        _start_from_codebook(lm, vocabulary, codewords)
+        if config.lora_rank:
+            lm = _with_lora(lm, config, vocabulary)
+    if config.gradient_checkpointing:
+        lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return Policy(lm, vocabulary)
+
+
+def save_policy(policy: Policy, folder: Path) -> None:
+    """Write what differs from the starting point: all weights, or with LoRA the trained ones only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(trained_state(policy), folder / "weights.safetensors")
+    (folder / "weights.json").write_text(json.dumps({"lora": isinstance(policy.lm, PeftModel)}))
+
+
+def load_policy(
+    config: LmConfig, vocabulary: Vocabulary, codewords: list[np.ndarray], seed: int, folder: Path
+) -> Policy:
+    """What `save_policy` wrote, on the model that `build_policy` makes from the same recipe and seed."""
+    policy = build_policy(config, vocabulary, codewords, seed)
+    load_trained_state(policy, load_file(folder / "weights.safetensors"))
+    return policy
+
+
+def trained_state(policy: Policy) -> dict[str, torch.Tensor]:
+    """Name -> tensor of every trainable parameter."""
+    return {n: p.detach().contiguous().clone() for n, p in policy.named_parameters() if p.requires_grad}
+
+
+def load_trained_state(policy: Policy, state: dict[str, torch.Tensor]) -> None:
+    """Put back what `trained_state` took; both must name the same parameters."""
+    own = {n: p for n, p in policy.named_parameters() if p.requires_grad}
+    if own.keys() != state.keys():
+        difference = sorted(own.keys() ^ state.keys())[:3]
+        raise ConrecError(f"the weights do not fit the recipe's [lm] table (they differ in {', '.join(difference)})")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(state[name])
+
+
+def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(vocabulary),
+            hidden_size=config.hidden,
+            intermediate_size=config.ffn,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.kv_heads,
+            head_dim=config.hidden // config.heads,
+            max_position_embeddings=4096,
+            tie_word_embeddings=True,
+            pad_token_id=vocabulary.pad,
+            eos_token_id=vocabulary.end,
+            bos_token_id=None,
+            attn_implementation="sdpa",
+            dtype=DTYPES[config.dtype],
+        )
+    )
+
+
+def _checkpoint(config: LmConfig) -> Any:
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            config.checkpoint, dtype=DTYPES[config.dtype], attn_implementation="sdpa"
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConrecError(f"lm.checkpoint = {config.checkpoint!r}: no model could be loaded ({reason})") from None
+
+
+def _start_from_codebook(lm: Any, vocabulary: Vocabulary, codewords: list[np.ndarray]) -> None:
+    embeddings = lm.get_input_embeddings().weight
+    width = embeddings.shape[1]
+    with torch.no_grad():
+        text = embeddings[: vocabulary.starts[0]].float()
+        mean, spread = text.mean(0), text.std()
+        targets = [embeddings]
+        if lm.get_output_embeddings() is not None and lm.get_output_embeddings().weight is not embeddings:
+            targets.append(lm.get_output_embeddings().weight)
+        for t, words in enumerate(codewords):
+            z = torch.as_tensor(words, dtype=torch.float32)
+            projected = z @ torch.randn(z.shape[1], width) + 0.3 * z.std() * torch.randn(z.shape[0], width)
+            rows = mean + projected / projected.std().clamp_min(1e-8) * spread
+            for target in targets:
+                target[vocabulary.starts[t] : vocabulary.starts[t] + len(z)] = rows.to(target.dtype)
+
+
+def _with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
+    """LoRA on every linear layer; LoRA alone would never train the new tokens, so their rows train too."""
+    new_rows = [s + k for s, size in zip(vocabulary.starts, vocabulary.sizes) for k in range(size)]
+    return get_peft_model(
+        lm,
+        LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            target_modules="all-linear",
+            trainable_token_indices=new_rows,
+            ensure_weight_tying=bool(lm.config.tie_word_embeddings),
+            task_type="CAUSAL_LM",
+        ),
+    )

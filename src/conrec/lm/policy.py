@@ -1,0 +1,244 @@
+"""The policy: any Hugging Face decoder-only model, asked for semantic IDs behind one shared prompt.
+
+The prompt is long (hundreds of tokens), an answer is `levels` tokens, and there are many answers to one prompt:
+16 samples in GRPO, 20 to 100 beams in prediction. Here the prompt goes through the model once and all answers
+share it.
+
+- `forward` scores all answers of a prompt. `tree`: prompt and answers in one pass, a 4D float mask lets every
+  answer see the prompt and itself only. `prefix`: the prompt fills a cache (with gradient), the answers follow in
+  a second pass; it is not possible under gradient checkpointing.
+- `prefill` and `extend` decode step by step for rollouts and beams: ancestry lives in the mask, so the cache is
+  never reordered.
+
+Shapes: B prompts, P prompt tokens (padded on the left), G answers a prompt, T levels, K codes of a level,
+H hidden width. Which codes may follow a prefix, and with what prior, comes from a `Constraint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from conrec.lm.vocabulary import Vocabulary
+
+Normalisation = Literal["vocab", "level", "trie"]
+Path = Literal["tree", "prefix"]
+
+
+class Constraint(Protocol):
+    """What may follow a prefix: nodes of a trie, and the log-prior of each child (see `decode.trie`)."""
+
+    def log_prior_of(self, level: int, nodes: Tensor, rows: Tensor) -> Tensor:
+        """float [N, K]: log-prior of each code below `nodes` [N] for the prior's row `rows` [N]; -inf: not allowed."""
+
+    def child(self, level: int, nodes: Tensor, codes: Tensor) -> Tensor:
+        """int64 [N]: the node below `nodes` along `codes` (any value where there is none)."""
+
+
+@dataclass
+class PromptState:
+    """A prompt that went through the model once, and the answers begun behind it."""
+
+    cache: Any
+    hidden: Tensor
+    """[B, H] after the last prompt token."""
+    mask: Tensor
+    """bool [B, P]."""
+    suffix: int = 0
+    """Answer tokens in the cache so far."""
+
+
+class Policy(nn.Module):
+    """Log-probabilities of semantic IDs behind prompts.
+
+    This module, not the model inside it, is what Accelerate or DDP must wrap: calling the inner model directly
+    would silently skip the synchronisation of gradients.
+    """
+
+    def __init__(self, lm: nn.Module, vocabulary: Vocabulary, path: Path = "tree") -> None:
+        super().__init__()
+        self.lm = lm
+        self.starts = vocabulary.starts
+        self.sizes = vocabulary.sizes
+        self.path: Path = path
+
+    @property
+    def _causal(self) -> Any:
+        """The causal model itself, below peft's wrapper where there is one."""
+        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next(self.lm.parameters()).device
+
+    def body(self, **inputs: Any) -> Any:
+        """The decoder without its head."""
+        return self._causal.model(**inputs)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits over the whole vocabulary, float32."""
+        return self._causal.get_output_embeddings()(hidden).float()
+
+    def level_logits(self, hidden: Tensor, level: int, normalisation: Normalisation) -> Tensor:
+        """[..., H] -> [..., K]: logits of the level's codes (`vocab`: already log-probabilities)."""
+        start, size = self.starts[level], self.sizes[level]
+        head = self._causal.get_output_embeddings()
+        if normalisation != "vocab" and type(head) is nn.Linear and head.bias is None:
+            return F.linear(hidden, head.weight[start : start + size]).float()
+        logits = self.head(hidden)
+        if normalisation == "vocab":
+            logits = logits.log_softmax(-1)
+        return logits[..., start : start + size]
+
+    def level_logprobs(
+        self,
+        hidden: Tensor,
+        level: int,
+        nodes: Tensor,
+        rows: Tensor,
+        constraint: Constraint,
+        normalisation: Normalisation,
+    ) -> Tensor:
+        """[N, H] -> [N, K]: log-probability of each code, -inf where the constraint forbids it.
+
+        `trie` normalises over the allowed codes with the prior inside, so the policy is a proper distribution
+        over items. `level` and `vocab` normalise before the constraint; the prior then only shifts the score.
+        """
+        logits = self.level_logits(hidden, level, normalisation)
+        prior = constraint.log_prior_of(level, nodes, rows)
+        if normalisation == "trie":
+            return (logits + prior).log_softmax(-1)
+        return (logits.log_softmax(-1) if normalisation == "level" else logits) + prior
+
+    def forward(
+        self,
+        prompt_ids: Tensor,
+        prompt_mask: Tensor,
+        codes: Tensor,
+        rows: Tensor,
+        constraint: Constraint,
+        normalisation: Normalisation = "trie",
+    ) -> Tensor:
+        """Log-probability of every token of every answer.
+
+        Args: prompt ids int64 [B, P] padded on the left, their mask bool [B, P], codes int64 [B, G, T] (each a
+        path of the constraint), the prior's row of each prompt int64 [B]. Returns float32 [B, G, T].
+        """
+        batch, group, levels = codes.shape
+        first, rest = self._hidden_of_answers(prompt_ids, prompt_mask, codes)
+        nodes = torch.zeros(batch, dtype=torch.int64, device=codes.device)
+        scores = self.level_logprobs(first, 0, nodes, rows, constraint, normalisation)
+        out = [scores.gather(1, codes[:, :, 0])]
+        flat_rows = rows.repeat_interleave(group)
+        flat_nodes = nodes.repeat_interleave(group)
+        for t in range(1, levels):
+            flat_nodes = constraint.child(t - 1, flat_nodes, codes[:, :, t - 1].reshape(-1))
+            hidden = rest[:, :, t - 1].reshape(batch * group, -1)
+            scores = self.level_logprobs(hidden, t, flat_nodes, flat_rows, constraint, normalisation)
+            out.append(scores.gather(1, codes[:, :, t].reshape(-1, 1)).view(batch, group))
+        return torch.stack(out, dim=-1)
+
+    def _hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states that predict each answer token: [B, H] for level 0, [B, G, T-1, H] for the others.
+
+        The last token of an answer is never an input.
+        """
+        batch, group, levels = codes.shape
+        starts = torch.tensor(self.starts[:-1], device=codes.device)
+        suffix = (codes[:, :, :-1] + starts).reshape(batch, group * (levels - 1))
+        positions = prompt_positions(prompt_mask)
+        depth = torch.arange(1, levels, device=codes.device).repeat(group)
+        suffix_positions = positions[:, -1:] + depth
+        length, prompt = suffix.shape[1], prompt_ids.shape[1]
+        member = torch.arange(group, device=codes.device).repeat_interleave(levels - 1)
+        inside = (member[:, None] == member) & (depth[:, None] >= depth)
+        see_prompt = prompt_mask[:, None, :].expand(batch, length, prompt)
+        below = torch.cat([see_prompt, inside.expand(batch, length, length)], dim=-1)
+        if self.path == "prefix":
+            state = self.prefill(prompt_ids, prompt_mask)
+            output = self.body(
+                input_ids=suffix,
+                attention_mask=self._float_mask(below),
+                position_ids=suffix_positions,
+                past_key_values=state.cache,
+                use_cache=True,
+            )
+            return state.hidden, output.last_hidden_state.view(batch, group, levels - 1, -1)
+        causal = torch.ones(prompt, prompt, dtype=torch.bool, device=codes.device).tril()
+        above = torch.cat([causal & prompt_mask[:, None, :], causal.new_zeros(batch, prompt, length)], dim=-1)
+        output = self.body(
+            input_ids=torch.cat([prompt_ids, suffix], dim=1),
+            attention_mask=self._float_mask(torch.cat([above, below], dim=1)),
+            position_ids=torch.cat([positions, suffix_positions], dim=1),
+            use_cache=False,
+        )
+        hidden = output.last_hidden_state
+        return hidden[:, prompt - 1], hidden[:, prompt:].view(batch, group, levels - 1, -1)
+
+    def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> PromptState:
+        """Send prompts [B, P] through the model once."""
+        cache = DynamicCache(config=self._causal.config)
+        causal = torch.ones(prompt_ids.shape[1], prompt_ids.shape[1], dtype=torch.bool, device=prompt_ids.device)
+        output = self.body(
+            input_ids=prompt_ids,
+            attention_mask=self._float_mask(causal.tril() & prompt_mask[:, None, :]),
+            position_ids=prompt_positions(prompt_mask),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return PromptState(output.past_key_values, output.last_hidden_state[:, -1], prompt_mask)
+
+    def extend(self, state: PromptState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
+        """Append one token to K answers of each prompt.
+
+        Args: codes int64 [B, K] of level `level`; `ancestors` int64 [B, K, level], for each new token the places
+        of its earlier tokens among the answer tokens already in the cache. Returns hidden states [B, K, H].
+        The new tokens take the places `state.suffix ... state.suffix + K - 1`.
+        """
+        batch, width = codes.shape
+        below = torch.zeros(batch, width, state.suffix + width, dtype=torch.bool, device=codes.device)
+        if level:
+            below.scatter_(2, ancestors, True)
+        below[:, :, state.suffix :] = torch.eye(width, dtype=torch.bool, device=codes.device)
+        mask = torch.cat([state.mask[:, None, :].expand(-1, width, -1), below], dim=-1)
+        positions = state.mask.sum(1, keepdim=True) + level
+        output = self.body(
+            input_ids=codes + self.starts[level],
+            attention_mask=self._float_mask(mask),
+            position_ids=positions.expand(batch, width),
+            past_key_values=state.cache,
+            use_cache=True,
+        )
+        state.suffix += width
+        return output.last_hidden_state
+
+    def _float_mask(self, allowed: Tensor) -> Tensor:
+        """bool [B, Q, L] -> [B, 1, Q, L] of 0 and the smallest float: a bool mask is wrong under eager attention."""
+        dtype = next(self.lm.parameters()).dtype
+        mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def prompt_positions(mask: Tensor) -> Tensor:
+    """Position of every prompt token, counted from the first real one; int64 [B, P]."""
+    return (mask.long().cumsum(1) - 1).clamp_min(0)
+
+
+def pad_prompts(prompts: Sequence[Sequence[int] | np.ndarray], pad: int) -> tuple[Tensor, Tensor]:
+    """Ragged prompts -> ids int64 [B, P] padded on the left, mask bool [B, P]."""
+    length = max(len(p) for p in prompts)
+    ids = torch.full((len(prompts), length), pad, dtype=torch.int64)
+    mask = torch.zeros((len(prompts), length), dtype=torch.bool)
+    for n, prompt in enumerate(prompts):
+        if len(prompt):
+            ids[n, length - len(prompt) :] = torch.as_tensor(prompt, dtype=torch.int64)
+            mask[n, length - len(prompt) :] = True
+    return ids, mask

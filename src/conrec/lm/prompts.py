@@ -1,0 +1,113 @@
+"""Every prompt in one place: what the model reads and what it is to answer.
+
+A prompt is a list of token ids. Wording is text of our own, titles are data (see `vocabulary`), items are their
+semantic IDs. The same wording serves the embedded model and a large checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from conrec.data.instances import Instances, Ragged
+from conrec.lm.vocabulary import Vocabulary
+
+Context = Literal["recent", "dislikes", "full"]
+
+WORDING = {
+    "sid_to_title": ("Item ", "\nTitle: "),
+    "title_to_sid": ("Title: ", "\nItem "),
+    "alignment": ("One disliked, three bought: ", "\nDisliked: "),
+    "positives": "Liked: ",
+    "dislikes": "\nDisliked: ",
+    "recent": "\nDisliked lately: ",
+    "nothing": "nothing",
+    "next": "\nWill dislike: ",
+}
+MAX_TITLE_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One supervised sample: the loss is on `answer` only."""
+
+    prompt: list[int]
+    answer: list[int]
+
+
+def wording_texts() -> list[str]:
+    """All the wording, for the embedded tokenizer to learn from."""
+    return [part for value in WORDING.values() for part in ((value,) if isinstance(value, str) else value)]
+
+
+def sid_to_title(vocabulary: Vocabulary, codes: np.ndarray, title: str) -> Sample:
+    """Translation: semantic ID -> title."""
+    before, after = WORDING["sid_to_title"]
+    prompt = vocabulary.text(before) + vocabulary.sid(codes) + vocabulary.text(after)
+    return Sample(prompt, [*vocabulary.text(title)[:MAX_TITLE_TOKENS], vocabulary.end])
+
+
+def title_to_sid(vocabulary: Vocabulary, codes: np.ndarray, title: str) -> Sample:
+    """Translation: title -> semantic ID."""
+    before, after = WORDING["title_to_sid"]
+    text = vocabulary.text(title)[:MAX_TITLE_TOKENS]
+    return Sample(vocabulary.text(before) + text + vocabulary.text(after), vocabulary.sid(codes))
+
+
+def alignment(vocabulary: Vocabulary, candidates: np.ndarray, answer: int) -> Sample:
+    """Item-level alignment: four semantic IDs, int [4, levels]; which one was disliked (paper, section 3)."""
+    before, after = WORDING["alignment"]
+    prompt = vocabulary.text(before) + vocabulary.sid(candidates) + vocabulary.text(after)
+    return Sample(prompt, vocabulary.sid(candidates[answer]))
+
+
+class HistoryPrompts:
+    """Prompts of instances: the history in one of the curriculum's three contexts.
+
+    Positives come first and dislikes last: what matters most stands nearest to the answer.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        codes: np.ndarray,
+        *,
+        max_dislikes: int,
+        max_positives: int,
+        recent_days: float,
+    ) -> None:
+        """`codes`: int [items, levels], the semantic ID of every item row."""
+        self._sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)
+        self._text = {name: vocabulary.text(value) for name, value in WORDING.items() if isinstance(value, str)}
+        self._max_dislikes = max_dislikes
+        self._max_positives = max_positives
+        self._recent = np.timedelta64(round(recent_days * 24), "h")
+
+    def of(self, instances: Instances, n: int, context: Context, keep: np.ndarray | None = None) -> list[int]:
+        """Token ids of instance n's prompt.
+
+        `keep`: bool over the instance's dislikes followed by its positives, for augmentation by leaving out.
+        """
+        dislikes, positives = instances.dislikes[n], instances.positives[n]
+        if keep is not None:
+            kept, positives = keep[: len(dislikes)], positives[keep[len(dislikes) :]]
+        else:
+            kept = np.ones(len(dislikes), dtype=bool)
+        if context == "recent":
+            kept = kept & (instances.dislike_times[n] >= instances.cuts[n] - self._recent)
+        dislikes = dislikes[kept]
+        tokens: list[int] = []
+        if context == "full":
+            tokens += self._text["positives"] + self._items(positives[-self._max_positives :])
+        tokens += self._text["recent" if context == "recent" else "dislikes"]
+        tokens += self._items(dislikes[-self._max_dislikes :])
+        return tokens + self._text["next"]
+
+    def all(self, instances: Instances, context: Context) -> Ragged:
+        """Prompts of all instances as ragged token ids, int64."""
+        return Ragged.of([self.of(instances, n, context) for n in range(len(instances))], np.int64)
+
+    def _items(self, rows: np.ndarray) -> list[int]:
+        return self._sids[rows].reshape(-1).tolist() if len(rows) else self._text["nothing"]

@@ -1,0 +1,106 @@
+"""Tokens: text as data, semantic IDs as special tokens.
+
+A semantic ID (i, j, k) is written `<a_i><b_j><c_k>`. These are special tokens of the tokenizer. Titles and every
+other text go through a second tokenizer that knows no added token at all, so a title that contains `<a_3>` or an
+end-of-text marker is spelled out letter by letter and can never become one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from conrec.errors import ConrecError
+
+PAD, END = "<|pad|>", "<|end|>"
+
+
+class Vocabulary:
+    """A tokenizer with `sizes[t]` special tokens for level t of a semantic ID.
+
+    The tokens of one level are consecutive: code k of level t is token `starts[t] + k`.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, sizes: Sequence[int]) -> None:
+        self.tokenizer = tokenizer
+        self.sizes = tuple(sizes)
+        self.starts = tuple(int(tokenizer.convert_tokens_to_ids(sid_token(t, 0))) for t in range(len(sizes)))
+        for t, size in enumerate(sizes):
+            last = tokenizer.convert_tokens_to_ids(sid_token(t, size - 1))
+            if last != self.starts[t] + size - 1:
+                raise ConrecError(f"the tokenizer's tokens of level {t} are not consecutive; add them in one go")
+        self.end = int(tokenizer.eos_token_id)
+        self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end)
+        self._plain = _without_added_tokens(tokenizer)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int, levels: Sequence[int]) -> Vocabulary:
+        """A byte-level BPE of at most `size` tokens trained on `texts` (for the embedded model)."""
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        )
+        backend.train_from_iterator(texts, trainer)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, eos_token=END)
+        return cls._with_sids(tokenizer, levels)
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: str, levels: Sequence[int]) -> Vocabulary:
+        """The tokenizer of a Hugging Face checkpoint (hub name or folder) with semantic-ID tokens added."""
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint, use_fast=True)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConrecError(f"lm.checkpoint = {checkpoint!r}: no tokenizer could be loaded ({reason})") from None
+        return cls._with_sids(tokenizer, levels)
+
+    @classmethod
+    def _with_sids(cls, tokenizer: PreTrainedTokenizerFast, levels: Sequence[int]) -> Vocabulary:
+        for t, size in enumerate(levels):
+            tokens = [sid_token(t, k) for k in range(size)]
+            tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+        return cls(tokenizer, levels)
+
+    @classmethod
+    def load(cls, folder: Path) -> Vocabulary:
+        """What `save` wrote."""
+        sizes = json.loads((folder / "sid_sizes.json").read_text())
+        return cls(PreTrainedTokenizerFast.from_pretrained(folder), sizes)
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer and the sizes of the levels."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(folder)
+        (folder / "sid_sizes.json").write_text(json.dumps(self.sizes))
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def text(self, text: str) -> list[int]:
+        """Token ids of a text that is data: never a special token, whatever it says."""
+        return self._plain.encode(text, add_special_tokens=False).ids
+
+    def sid(self, codes: np.ndarray) -> list[int]:
+        """Token ids of semantic IDs, int [..., levels] -> flat list."""
+        return (np.asarray(codes, dtype=np.int64) + np.asarray(self.starts)).reshape(-1).tolist()
+
+
+def sid_token(level: int, code: int) -> str:
+    """`<a_0>`, `<b_17>`, `<c_3>`: the spelling of one code."""
+    return f"<{chr(ord('a') + level)}_{code}>"
+
+
+def _without_added_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """The same tokenizer with no added token, so that no text is ever matched as one."""
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    settings["added_tokens"] = []
+    settings["post_processor"] = None
+    settings["truncation"] = settings["padding"] = None
+    return Tokenizer.from_str(json.dumps(settings))

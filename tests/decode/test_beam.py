@@ -1,0 +1,133 @@
+"""Beam search against scoring every item, and against Hugging Face's generate."""
+
+import numpy as np
+import pytest
+import torch
+
+from conrec.decode.beam import best_items, search
+from conrec.decode.trie import Trie
+from conrec.lm.policy import pad_prompts
+from tests import tiny
+
+WORDS = tiny.vocabulary()
+PROMPTS = [WORDS.text("Disliked: ") + WORDS.sid(tiny.codes(3, 5)), WORDS.text("x"), WORDS.sid(tiny.codes(9, 2))]
+
+
+@pytest.fixture(scope="module")
+def setting():
+    codes = tiny.codes(60)
+    weights = np.random.default_rng(1).random((2, 60)) * (np.random.default_rng(2).random((2, 60)) < 0.7)
+    offer = Trie.of(codes, tiny.SIZES).weigh(weights)
+    ids, mask = pad_prompts(PROMPTS, WORDS.pad)
+    return codes, weights, offer, ids, mask, torch.tensor([0, 1, 1])
+
+
+@pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
+def test_enough_beams_equal_scoring_every_item(setting, normalisation):
+    codes, weights, offer, ids, mask, rows = setting
+    policy = tiny.policy(WORDS)
+    found = search(policy, ids, mask, rows, offer, beams=250, normalisation=normalisation)
+    items, scores = best_items(found, offer, rows, [np.zeros(0, int)] * 3, 20)
+    everything = torch.as_tensor(codes, dtype=torch.int64).expand(3, -1, -1)
+    with torch.no_grad():
+        plain = policy(ids, mask, everything, rows, offer, normalisation).sum(-1).nan_to_num(-torch.inf).numpy()
+    for n in range(3):
+        plain[n, weights[rows[n]] == 0] = -np.inf
+        order = np.argsort(-plain[n], kind="stable")[:20]
+        assert items[n].tolist() == order.tolist()
+        np.testing.assert_allclose(scores[n], plain[n, order], atol=1e-5)
+
+
+def test_trie_scores_are_a_distribution_and_equal_logits_give_the_prior(setting):
+    _, weights, offer, ids, mask, rows = setting
+    policy = tiny.policy(WORDS)
+    found = search(policy, ids, mask, rows, offer, beams=250)
+    np.testing.assert_allclose(found.scores.exp().sum(1), 1.0, atol=1e-5)
+    for parameter in policy.parameters():
+        parameter.data.zero_()
+    found = search(policy, ids, mask, rows, offer, beams=250)
+    items, scores = best_items(found, offer, rows, [np.zeros(0, int)] * 3, 60)
+    for n in range(3):
+        prior = weights[rows[n]] / weights[rows[n]].sum()
+        valid = items[n] >= 0
+        np.testing.assert_allclose(np.exp(scores[n][valid]), prior[items[n][valid]], atol=1e-5)
+
+
+def test_the_same_items_as_hugging_face_generate(setting):
+    codes, _, _, _, _, _ = setting
+    policy = tiny.policy(WORDS)
+    offer = Trie.of(codes, tiny.SIZES).weigh(np.ones((1, 60)), prior=False)
+    starts = np.asarray(WORDS.starts)
+    allowed: dict[tuple[int, ...], set[int]] = {}
+    for row in codes:
+        tokens = (row + starts).tolist()
+        for t in range(3):
+            allowed.setdefault(tuple(tokens[:t]), set()).add(tokens[t])
+    for prompt in PROMPTS:
+        ids, mask = pad_prompts([prompt], WORDS.pad)
+        length = len(prompt)
+        output = policy.lm.generate(
+            ids,
+            attention_mask=mask.long(),
+            max_new_tokens=3,
+            min_new_tokens=3,
+            num_beams=20,
+            num_return_sequences=20,
+            do_sample=False,
+            length_penalty=0.0,
+            eos_token_id=None,
+            prefix_allowed_tokens_fn=lambda _, s, p=length: list(allowed[tuple(s[p:].tolist())]),
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        ours = search(policy, ids, mask, torch.zeros(1, dtype=torch.int64), offer, beams=20, normalisation="vocab")
+        theirs = output.sequences[:, length:] - torch.tensor(WORDS.starts)
+        assert ours.codes[0].tolist() == theirs.tolist()
+        np.testing.assert_allclose(ours.scores[0], output.sequences_scores, atol=2e-5)
+
+
+def test_fewer_items_than_beams_and_seen_items():
+    codes = tiny.codes(6)
+    offer = Trie.of(codes, tiny.SIZES).weigh(np.array([[1.0, 1.0, 0.0, 1.0, 1.0, 1.0]]))
+    ids, mask = pad_prompts(PROMPTS[:1], WORDS.pad)
+    row = torch.zeros(1, dtype=torch.int64)
+    found = search(tiny.policy(WORDS), ids, mask, row, offer, beams=50)
+    items, scores = best_items(found, offer, row, [np.array([0, 4])], 20)
+    assert sorted(items[0][:3].tolist()) == [1, 3, 5]
+    assert (items[0][3:] == -1).all()
+    assert np.isneginf(scores[0][3:]).all()
+
+
+def test_items_of_one_id_take_a_place_each():
+    codes = np.array([[0, 0, 0], [0, 0, 0], [1, 0, 0], [2, 0, 0]])
+    offer = Trie.of(codes, tiny.SIZES).weigh(np.array([[1.0, 5.0, 1.0, 1.0]]))
+    ids, mask = pad_prompts(PROMPTS[:1], WORDS.pad)
+    row = torch.zeros(1, dtype=torch.int64)
+    items, scores = best_items(
+        search(tiny.policy(WORDS), ids, mask, row, offer, beams=4), offer, row, [np.array([2])], 20
+    )
+    assert sorted(items[0][:3].tolist()) == [0, 1, 3]
+    place = items[0].tolist().index(1)
+    assert items[0][place + 1] == 0
+    assert scores[0][place] == scores[0][place + 1]
+
+
+def test_sampling_without_replacement_follows_the_policy(setting):
+    """Distinct samples; the first of them is distributed as the policy itself."""
+    _, _, offer, ids, mask, _ = setting
+    policy = tiny.policy(WORDS)
+    repeat = 3000
+    ids, mask = ids[2:].repeat(repeat, 1), mask[2:].repeat(repeat, 1)
+    rows = torch.ones(repeat, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0)
+    drawn = search(policy, ids, mask, rows, offer, beams=4, gumbel=generator)
+    assert all(len(set(row)) == 4 for row in drawn.leaves.tolist())
+    full = search(policy, ids[:1], mask[:1], rows[:1], offer, beams=250)
+    truth = np.zeros(offer.trie.leaves)
+    finite = torch.isfinite(full.scores[0])
+    truth[full.leaves[0][finite].numpy()] = full.scores[0][finite].exp().numpy()
+    first = np.bincount(drawn.leaves[:, 0].numpy(), minlength=offer.trie.leaves) / repeat
+    assert np.abs(first - truth).max() < 4 * np.sqrt(0.25 / repeat)
+    lookup = dict(zip(full.leaves[0][finite].tolist(), full.scores[0][finite].tolist()))
+    for leaf, score in zip(drawn.leaves[0].tolist(), drawn.scores[0].tolist()):
+        assert score == pytest.approx(lookup[leaf], abs=1e-4)
