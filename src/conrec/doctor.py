@@ -1,0 +1,118 @@
+"""`conrec doctor`: what this machine has, what is missing, and whether the two engines work. One line each."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from conrec import __version__
+
+EXTRAS = {"sentence-transformers": "encoders", "tensorboard": "tensorboard", "ray": "ray"}
+
+
+def doctor() -> bool:
+    """Print one line a check to stdout; True if everything that is needed works."""
+    print(f"conrec                {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    needed = [_library(name) for name in ("torch", "transformers", "peft", "daft", "numpy", "pyarrow")]
+    for name, extra in EXTRAS.items():
+        _optional(name, extra)
+    _machine()
+    checks = [_check("torch", _torch_learns), _check("daft", _daft_counts)]
+    _gpu()
+    return all(needed) and all(checks)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _library(name: str) -> bool:
+    version = _version(name)
+    print(f"{name:21} {version or 'MISSING: pip install conrec again'}")
+    return version is not None
+
+
+def _optional(name: str, extra: str) -> None:
+    version = _version(name)
+    advice = f"not installed; optional: pip install 'conrec[{extra}]'"
+    print(f"{name:21} {version or advice}")
+
+
+def _machine() -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print(f"cores                 {cores}" + ("" if cores > 1 else "; the recipes are sized for two or more"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    print(
+        f"memory                {memory:.1f} GB"
+        + ("" if memory > 4 else "; little: choose a smaller catalogue or model")
+    )
+    disk = shutil.disk_usage(Path.cwd()).free / 1e9
+    print(
+        f"disk                  {disk:.1f} GB free here" + ("" if disk > 2 else "; little: use --out on another disk")
+    )
+
+
+def _gpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        name = torch.cuda.get_device_name()
+        print(f"gpu                   {name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free, CUDA {torch.version.cuda}")
+    elif torch.version.cuda:
+        print(
+            f"gpu                   none found, though torch is built for CUDA {torch.version.cuda}: look at the driver"
+        )
+    else:
+        print("gpu                   none, and torch is built without CUDA; the recipes that come along need none")
+
+
+def _check(name: str, test: Callable[[], str]) -> bool:
+    """Run a self-test; any exception is the finding, not a crash of the doctor."""
+    start = time.monotonic()
+    try:
+        found, good = test(), True
+    except Exception as error:
+        found, good = f"FAILS: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", False
+    print(f"{name + ' test':21} {found} ({time.monotonic() - start:.1f} s)")
+    return good
+
+
+def _torch_learns() -> str:
+    """A few gradient steps must lower a loss."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(256, 8, generator=generator)
+    y = x @ torch.randn(8, 1, generator=generator)
+    weight = torch.zeros(8, 1, requires_grad=True)
+    optimiser = torch.optim.Adam([weight], lr=0.1)
+    losses = []
+    for _ in range(100):
+        loss = ((x @ weight - y) ** 2).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    if not losses[-1] < 0.1 * losses[0]:
+        raise RuntimeError(f"the loss went from {losses[0]:.3g} to {losses[-1]:.3g}")
+    return f"learns, with {torch.get_num_threads()} threads"
+
+
+def _daft_counts() -> str:
+    """A grouped count must be right."""
+    import daft
+
+    table = daft.from_pydict({"user": ["a", "b", "a"], "item": [1, 2, 3]})
+    counts = table.groupby("user").agg(daft.col("item").count().alias("n")).sort("user").to_pydict()
+    if counts != {"user": ["a", "b"], "n": [2, 1]}:
+        raise RuntimeError(f"a grouped count came out as {counts}")
+    return "counts"
