@@ -1,0 +1,166 @@
+"""One optimiser, its schedule, its checkpoints and its curves: what every training stage shares.
+
+A stage calls `update(loss)` once a step and draws everything random from a generator seeded by (seed, step), so
+a run that died goes on from its last checkpoint and ends in the same bits as one that did not. A checkpoint is
+one safetensors file (weights, optimiser state; step and curves in its header), replaced atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from conrec.lm.model import load_trained_state, trained_state
+from conrec.lm.policy import Policy
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class Curves:
+    """A long table: step, split (train or validation), name, value."""
+
+    rows: list[tuple[int, str, str, float]] = field(default_factory=list)
+
+    def add(self, step: int, split: str, values: dict[str, float]) -> None:
+        """Append some values of one step."""
+        self.rows += [(step, split, name, float(value)) for name, value in values.items()]
+
+    def write(self, path: Path) -> None:
+        """As Parquet."""
+        step, split, name, value = zip(*self.rows) if self.rows else ((), (), (), ())
+        table = {
+            "step": pa.array(step, pa.int64()),
+            "split": pa.array(split, pa.string()),
+            "name": pa.array(name, pa.string()),
+            "value": pa.array(value, pa.float64()),
+        }
+        pq.write_table(pa.table(table), path)
+
+
+class Trainer:
+    """AdamW with linear warm-up and cosine decay over the trainable parameters of a policy.
+
+    `module` is what the stage must call: it is what Accelerate wrapped, so several processes share gradients.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        folder: Path,
+        *,
+        steps: int,
+        learning_rate: float,
+        checkpoint_every: int,
+        module: nn.Module | None = None,
+    ) -> None:
+        """`module`: what is called with gradient where it is not the policy itself but something around it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.policy = policy
+        self.folder = folder
+        self.steps = steps
+        self.step = 0
+        self.curves = Curves()
+        self._checkpoint_every = checkpoint_every
+        self._rate = learning_rate
+        self.accelerator = Accelerator()
+        self._names = [n for n, p in policy.named_parameters() if p.requires_grad]
+        self._parameters = [p for p in policy.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+        self.module, self._optimizer = self.accelerator.prepare(module or policy, optimizer)
+        self._restore()
+
+    @property
+    def rank(self) -> int:
+        """Number of this process."""
+        return int(self.accelerator.process_index)
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return int(self.accelerator.num_processes)
+
+    def generator(self, seed: int, stream: int = 0) -> torch.Generator:
+        """Random numbers of this step and process, the same after a restart."""
+        mixed = ((seed * 1_000_003 + self.step) * 1_000_003 + stream) * 1_003 + self.rank
+        return torch.Generator().manual_seed(mixed % (2**63 - 1))
+
+    def update(self, loss: Tensor) -> float:
+        """Backward, clip, step; returns the norm of the gradient. Call `advance` when the step is complete."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * schedule(self.step, self.steps)
+        self._optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self._parameters, 1.0)
+        self._optimizer.step()
+        return float(norm)
+
+    def log(self, values: dict[str, float], split: str = "train") -> None:
+        """Put values of the current step on the curves."""
+        self.curves.add(self.step, split, values)
+
+    def advance(self) -> None:
+        """The step is complete: count it, and write a checkpoint when one is due."""
+        self.step += 1
+        if self.step % self._checkpoint_every == 0 and self.step < self.steps and self.accelerator.is_main_process:
+            self._save()
+
+    def finish(self) -> None:
+        """Write the curves and remove the checkpoint; the stage saves the policy itself."""
+        if self.accelerator.is_main_process:
+            self.curves.write(self.folder / "curves.parquet")
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        self.accelerator.free_memory()
+
+    def _save(self) -> None:
+        tensors = {f"weight/{n}": t for n, t in trained_state(self.policy).items()}
+        state = self._optimizer.state
+        for name, parameter in zip(self._names, self._parameters):
+            for key, value in state.get(parameter, {}).items():
+                tensors[f"{key}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
+        header = {"state": json.dumps({"step": self.step, "curves": self.curves.rows})}
+        partial = self.folder / (CHECKPOINT + ".partial")
+        save_file(tensors, partial, metadata=header)
+        os.replace(partial, self.folder / CHECKPOINT)
+
+    def _restore(self) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return
+        weights: dict[str, Tensor] = {}
+        state: dict[str, dict[str, Any]] = {name: {} for name in self._names}
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()["state"])
+            for key in file.keys():  # noqa: SIM118 (safe_open is no mapping)
+                part, name = key.split("/", 1)
+                if part == "weight":
+                    weights[name] = file.get_tensor(key)
+                else:
+                    state[name][part] = file.get_tensor(key)
+        load_trained_state(self.policy, weights)
+        for name, parameter in zip(self._names, self._parameters):
+            if state[name]:
+                self._optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in state[name].items()}
+        self.step = header["step"]
+        self.curves.rows = [tuple(row) for row in header["curves"]]
+
+
+def schedule(step: int, steps: int) -> float:
+    """Share of the learning rate at a step: linear over the first 5 %, then cosine down to a tenth."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    progress = (step - warm) / max(1, steps - warm)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, progress)))

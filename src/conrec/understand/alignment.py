@@ -1,0 +1,88 @@
+"""Item-level alignment: which of four items is the one that this user disliked (paper, section 3 and appendix).
+
+A sample has no history: four semantic IDs, one disliked by the user, three that the same user responded to
+positively. Only *sure* dislikes ask the question: the user disliked at least `min_repeats` items under the same ID
+prefix (the paper: an item in the negative list more than three times; here nobody can dislike an item twice, so
+repetition is counted under a prefix).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from conrec.data.instances import Events
+from conrec.lm.prompts import Sample, alignment
+from conrec.lm.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Item rows of four-way questions, split by user so that no held-out user was ever trained on."""
+
+    train: np.ndarray
+    """int32 [n, 4]: the disliked item first, then three positives."""
+    held_out: np.ndarray
+
+
+def ask(
+    events: Events,
+    learn: np.ndarray,
+    codes: np.ndarray,
+    *,
+    samples: int,
+    min_repeats: int,
+    prefix: int,
+    held_out: float,
+    seed: int,
+) -> Questions:
+    """Draw questions from the training events.
+
+    Args: `learn` bool per event; `codes` int [items, T]; `samples` questions at most for training, a share
+    `held_out` of the users is kept for held-out questions (each at most as many again as its share).
+    """
+    rng = np.random.default_rng(seed)
+    prefixes = np.unique(codes[:, :prefix], axis=0, return_inverse=True)[1].reshape(-1)
+    users, user = np.unique(events.users[learn], return_inverse=True)
+    items, kinds = events.items[learn], events.kinds[learn]
+    disliked = kinds == "dislike"
+    positive = ~disliked & (kinds != "exposure")
+    pairs = np.unique(np.stack([user[disliked], items[disliked]], 1), axis=0)
+    key = pairs[:, 0].astype(np.int64) * (prefixes.max() + 1) + prefixes[pairs[:, 1]]
+    _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
+    sure = pairs[count[inverse.reshape(-1)] >= min_repeats]
+    liked = np.unique(np.stack([user[positive], items[positive]], 1), axis=0)
+    size = np.int64(len(codes))
+    both = np.isin(liked[:, 0] * size + liked[:, 1], pairs[:, 0] * size + pairs[:, 1])
+    liked = liked[~both]
+    start = np.searchsorted(liked[:, 0], np.arange(len(users) + 1))
+    n_liked = np.diff(start)
+    sure = sure[n_liked[sure[:, 0]] >= 3]
+    held_users = rng.random(len(users)) < held_out
+    parts = []
+    for mask, limit in ((~held_users, samples), (held_users, max(200, round(samples * held_out)))):
+        chosen = sure[mask[sure[:, 0]]]
+        if len(chosen) > limit:
+            chosen = chosen[rng.choice(len(chosen), limit, replace=False)]
+        # Three distinct positions among the user's positives, without a Python loop over users.
+        n = n_liked[chosen[:, 0]]
+        first = rng.integers(0, n)
+        second = (first + 1 + rng.integers(0, n - 1)) % n
+        low, high = np.minimum(first, second), np.maximum(first, second)
+        third = rng.integers(0, n - 2)
+        third += third >= low
+        third += third >= high
+        others = liked[start[chosen[:, 0]][:, None] + np.stack([first, second, third], 1), 1]
+        parts.append(np.concatenate([chosen[:, 1:], others], 1).astype(np.int32))
+    return Questions(*parts)
+
+
+def alignment_samples(vocabulary: Vocabulary, codes: np.ndarray, questions: np.ndarray, seed: int) -> list[Sample]:
+    """Questions int [n, 4] -> samples, the answer at a random one of the four places."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for row in questions:
+        order = rng.permutation(4)
+        samples.append(alignment(vocabulary, codes[row[order]], int(np.flatnonzero(order == 0)[0])))
+    return samples

@@ -1,0 +1,116 @@
+"""Supervised training on packed samples, the loss on answers only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from conrec.lm.packing import Row, block_mask, collate, pack
+from conrec.lm.policy import Policy
+from conrec.lm.prompts import Sample
+from conrec.lm.training import Trainer
+from conrec.lm.vocabulary import Vocabulary
+from conrec.progress import track
+
+
+class PackedLoss(torch.nn.Module):
+    """Mean cross-entropy per answer token of packed rows; wraps the policy so that DDP sees the forward."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, row: Row) -> Tensor:
+        """Scalar loss."""
+        return F.cross_entropy(*answer_logits(self.policy, row))
+
+
+def answer_logits(policy: Policy, row: Row) -> tuple[Tensor, Tensor]:
+    """Logits [A, V] at the A places that have a target, and the targets [A]."""
+    device = policy.device
+    dtype = next(policy.lm.parameters()).dtype
+    output = policy.body(
+        input_ids=row.ids.to(device),
+        attention_mask=block_mask(row.segments.to(device), dtype),
+        position_ids=row.positions.to(device),
+        use_cache=False,
+    )
+    wanted = (row.targets >= 0).to(device)
+    return policy.head(output.last_hidden_state[wanted]), row.targets.to(device)[wanted]
+
+
+def train_supervised(
+    policy: Policy,
+    vocabulary: Vocabulary,
+    samples: list[Sample],
+    folder: Path,
+    *,
+    epochs: float,
+    row_tokens: int,
+    rows_per_step: int,
+    learning_rate: float,
+    checkpoint_every: int,
+    seed: int,
+    title: str,
+    loss_name: str,
+    validate: Callable[[], dict[str, float]] | None = None,
+    validations: int = 4,
+) -> None:
+    """Train `policy` in place. Packing is drawn once; the order of rows is new each epoch.
+
+    With several processes each takes every p-th row of a step; `validate` is called `validations` times.
+    """
+    rows = pack([len(s.prompt) + len(s.answer) for s in samples], row_tokens)
+    per_epoch = max(1, len(rows) // rows_per_step)
+    steps = max(1, round(epochs * per_epoch))
+    trainer = Trainer(
+        policy,
+        folder,
+        steps=steps,
+        learning_rate=learning_rate,
+        checkpoint_every=checkpoint_every,
+        module=PackedLoss(policy),
+    )
+    every = max(1, steps // validations)
+    for step in track(range(trainer.step, steps), title):
+        epoch, at = divmod(step, per_epoch)
+        order = np.random.default_rng([seed, epoch]).permutation(len(rows))
+        chosen = order[at * rows_per_step : (at + 1) * rows_per_step][trainer.rank :: trainer.processes]
+        loss = trainer.module(collate(samples, [rows[r] for r in chosen], vocabulary.pad))
+        trainer.update(loss)
+        trainer.log({loss_name: float(loss.detach())})
+        if validate is not None and (step + 1) % every == 0:
+            trainer.log(validate(), "validation")
+        trainer.advance()
+    trainer.finish()
+
+
+@torch.no_grad()
+def choice_accuracy(policy: Policy, vocabulary: Vocabulary, samples: list[Sample], options: np.ndarray) -> float:
+    """Share of questions whose right option has the largest log-likelihood among its options.
+
+    Args: `options` int [n, C, T], the semantic IDs to choose from; the right one is the sample's answer. Options are
+    scored token by token over the whole vocabulary, as a free-running model would.
+    """
+    starts = np.asarray(vocabulary.starts)
+    right = 0
+    for begin in range(0, len(samples), 64):
+        part = samples[begin : begin + 64]
+        flat, owner = [], []
+        for n, sample in enumerate(part):
+            for option in options[begin + n]:
+                flat.append(Sample(sample.prompt, (option + starts).tolist()))
+                owner.append(n)
+        row = collate(flat, [[m] for m in range(len(flat))], vocabulary.pad)
+        logits, targets = answer_logits(policy, row)
+        scores = logits.log_softmax(-1).gather(1, targets[:, None]).view(len(flat), -1).sum(1)
+        for n, sample in enumerate(part):
+            own = [m for m in range(len(flat)) if owner[m] == n]
+            best = max(own, key=lambda m: float(scores[m]))
+            right += flat[best].answer == sample.answer
+    return right / max(1, len(samples))

@@ -1,0 +1,84 @@
+"""Warm-up: supervised training on histories before reinforcement learning (paper, section 4, experiment setup).
+
+All targets of a prompt share its one pass. The loss is the policy's own log-probability, under the same
+constraint and prior as decoding, so what is learned is how a user departs from what everybody dislikes that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from conrec.data.instances import Ragged
+from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.training import Trainer
+from conrec.progress import track
+from conrec.utilize.world import Prompted
+
+
+def reachable(sets: Ragged, data: Prompted, limit: int) -> Ragged:
+    """Of each instance's item rows the first `limit` that are on offer on its day."""
+    weight = data.offer.item_weight.cpu().numpy()
+    keep = weight[data.rows[sets.owners], sets.values] > 0
+    lists = [sets[n][keep[sets.offsets[n] : sets.offsets[n + 1]]][:limit] for n in range(len(sets))]
+    return Ragged.of(lists)
+
+
+def warm_up(
+    policy: Policy,
+    data: Prompted,
+    targets: Ragged,
+    codes: np.ndarray,
+    folder: Path,
+    *,
+    epochs: float,
+    batch: int,
+    learning_rate: float,
+    checkpoint_every: int,
+    normalisation: Normalisation,
+    seed: int,
+    validate: Callable[[Policy], dict[str, float]],
+    validations: int = 4,
+) -> None:
+    """Train `policy` in place to make `targets` (item rows of each instance) likely.
+
+    The loss of a prompt is the mean over its targets of the negative log-probability of the semantic ID, `codes`
+    int [items, T]. Prompts without a target on offer are passed over. Batches hold prompts of similar length.
+    """
+    usable = np.flatnonzero(targets.lengths > 0)
+    per_epoch = max(1, len(usable) // batch)
+    steps = max(1, round(epochs * per_epoch))
+    trainer = Trainer(policy, folder, steps=steps, learning_rate=learning_rate, checkpoint_every=checkpoint_every)
+    every = max(1, steps // validations)
+    for step in track(range(trainer.step, steps), "warm-up"):
+        epoch, at = divmod(step, per_epoch)
+        index = _epoch_batches(data.prompts.lengths[usable], batch, seed, epoch)[at]
+        index = usable[index][trainer.rank :: trainer.processes]
+        answers = targets.take(index)
+        width = int(answers.lengths.max())
+        padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
+        weight = torch.as_tensor(np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1)
+        part = data.batch(index)
+        answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
+        logprobs = trainer.module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.offer, normalisation)
+        loss = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
+        trainer.update(loss)
+        trainer.log({"loss": float(loss.detach())})
+        if (step + 1) % every == 0:
+            trainer.log(validate(policy), "validation")
+        trainer.advance()
+    trainer.finish()
+
+
+def _epoch_batches(lengths: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """A new order each epoch: shuffled, sorted by length within chunks of 32 batches, batches shuffled again."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    chunk = 32 * batch
+    parts = [order[b : b + chunk] for b in range(0, len(order), chunk)]
+    ordered = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in parts])
+    batches = [ordered[b : b + batch] for b in range(0, max(1, len(ordered) - batch + 1), batch)]
+    return [batches[n] for n in rng.permutation(len(batches))]

@@ -1,0 +1,75 @@
+"""Prompts, days and offers of a set of instances, ready for training and decoding.
+
+Every instance has a row of the offer: the items known on the day of its cut and their prior on that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conrec.data.instances import Instances, Ragged
+from conrec.data.knowledge import Knowledge
+from conrec.decode.trie import Offer, Trie
+from conrec.lm.policy import pad_prompts
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of some prompts."""
+
+    index: np.ndarray
+    """Which instances, int64 [B]."""
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    rows: Tensor
+    """Row of the offer of each prompt, int64 [B]."""
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """Instances with their prompts in one context, and the offer of their days."""
+
+    instances: Instances
+    prompts: Ragged
+    rows: np.ndarray
+    offer: Offer
+    pad: int
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def batch(self, index: np.ndarray) -> Batch:
+        """The prompts of the instances at `index`."""
+        ids, mask = pad_prompts([self.prompts[n] for n in index], self.pad)
+        rows = torch.as_tensor(self.rows[index], dtype=torch.int64)
+        return Batch(index, ids.to(self.device), mask.to(self.device), rows.to(self.device))
+
+    def by_length(self, size: int) -> Iterator[Batch]:
+        """All prompts, those of similar length together, so that little is padded."""
+        order = np.argsort(self.prompts.lengths, kind="stable")
+        for begin in range(0, len(order), size):
+            yield self.batch(order[begin : begin + size])
+
+
+def offer_of_days(
+    instances: Instances, knowledge: Knowledge, trie: Trie, *, days: float, smoothing: float, weight: float
+) -> tuple[Offer, np.ndarray]:
+    """One row per distinct day of the instances' cuts, and each instance's row.
+
+    An item's weight is its prior (exponentially decayed dislikes before that midnight, plus `smoothing`) to the
+    power of `weight`; 0 switches the prior off. Items not yet seen that day have weight 0. A training cut inside
+    a day gets that day's midnight, so nothing of the day itself is known.
+    """
+    midnight = instances.cuts.astype("datetime64[D]").astype("datetime64[us]")
+    distinct, rows = np.unique(midnight, return_inverse=True)
+    priors = []
+    for day in distinct:
+        prior = knowledge.prior(day, days, smoothing)
+        priors.append(np.where(prior > 0, prior, 0.0) ** weight * (prior > 0))
+    return trie.weigh(np.stack(priors), prior=weight != 0), rows.reshape(-1)
