@@ -1,0 +1,105 @@
+"""The items table: what the log's own list of items says, fitted to the items its events name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conrec.data.adapters.columns import mask
+from conrec.data.images import Pictures
+from conrec.data.schema import ITEMS, TIME, Accounting
+from conrec.errors import ConrecError
+
+
+@dataclass
+class Catalogue:
+    """Items as the log lists them, in any order; columns without a value are null."""
+
+    source: str
+    item_id: pa.ChunkedArray
+    title: pa.ChunkedArray
+    category: pa.ChunkedArray
+    attributes: pa.MapArray
+    first_seen: pa.ChunkedArray | None = None
+
+    def table(self) -> pa.Table:
+        """Columns as in ITEMS, without the pictures."""
+        first_seen = pa.nulls(len(self.item_id), TIME) if self.first_seen is None else self.first_seen
+        columns = [self.item_id, self.title, self.category, self.attributes, first_seen]
+        return pa.table(columns, names=["item_id", "title", "category", "attributes", "first_seen"])
+
+
+def fit(listed: Catalogue, events: pa.Table, account: Accounting, keep_unseen: bool = False) -> pa.Table:
+    """ITEMS (pictures empty) for every item of the events, and with `keep_unseen` the others listed as well.
+
+    Of an item that is listed twice the first row counts. An item that is not listed, or has no title, is called by
+    its id. `account` becomes that of the items (those that only events name are read from there). A ConrecError if
+    the list knows fewer than half of the items in the events: then the two files do not belong together.
+    """
+    table = listed.table()
+    first = np.zeros(table.num_rows, dtype=bool)
+    first[np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]] = True
+    account.read += table.num_rows
+    account.drop("listed twice", int((~first).sum()))
+    table = table.filter(pa.array(first))
+
+    named = pc.unique(events["item_id"])
+    unlisted = named.filter(pc.invert(pc.is_in(named, table["item_id"])))
+    if table.num_rows and 2 * len(unlisted) > len(named):
+        raise ConrecError(
+            f"{listed.source}: lists only {len(named) - len(unlisted)} of the {len(named)} items in the events "
+            f"(not {unlisted[0].as_py()!r}, for one); are these files of the same log?"
+        )
+    if not keep_unseen:
+        seen = pc.is_in(table["item_id"], named)
+        account.drop("in no event", int((~mask(seen)).sum()))
+        table = table.filter(seen)
+    account.read += len(unlisted)
+    table = pa.concat_tables([table, pa.table({"item_id": unlisted})], promote_options="default")
+    account.kept += table.num_rows
+    return pa.table(
+        {
+            "item_id": table["item_id"],
+            "title": pc.coalesce(table["title"], table["item_id"]),
+            "image": pa.nulls(table.num_rows, pa.string()),
+            "image_bytes": pa.nulls(table.num_rows, pa.large_binary()),
+            "category": table["category"],
+            "attributes": table["attributes"],
+            "first_seen": table["first_seen"],
+        },
+        schema=ITEMS,
+    )
+
+
+def attach(items: pa.Table, pictures: Pictures | None, keys: Sequence[Sequence[str]]) -> tuple[pa.Table, Accounting]:
+    """ITEMS with the picture of each item, found under the first of its keys that has one, and the account of it."""
+    account = Accounting(read=items.num_rows)
+    if pictures is None:
+        account.drop("no pictures given", items.num_rows)
+        return items, account
+    files, contents = [], []
+    for candidates in keys:
+        found = pictures.find(candidates)
+        files.append(found.file)
+        contents.append(found.content)
+        account.kept += found.cause is None
+        if found.cause is not None:
+            account.drop(found.cause)
+    items = items.set_column(2, ITEMS.field("image"), pa.array(files, pa.string()))
+    return items.set_column(3, ITEMS.field("image_bytes"), pa.array(contents, pa.large_binary())), account
+
+
+def attributes(columns: dict[str, pa.ChunkedArray]) -> pa.MapArray:
+    """map<str, str> [rows] of the named text columns, nulls left out."""
+    if not columns:
+        raise ValueError("attributes of no columns")
+    cells = np.array([column.to_pylist() for column in columns.values()], dtype=object).T
+    there = np.not_equal(cells, None)
+    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
+    names = np.broadcast_to(np.array(list(columns), dtype=object), cells.shape)
+    keys, values = pa.array(names[there], pa.string()), pa.array(cells[there], pa.string())
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, values)

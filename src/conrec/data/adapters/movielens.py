@@ -1,0 +1,72 @@
+"""MovieLens, in each of the layouts it is given out in: `.csv`, `.parquet` and the older `.dat`.
+
+- csv (gzipped or not) and Parquet: `ratings` (userId, movieId, rating, timestamp), `movies` (movieId, title, genres)
+  and, if there, `links` (movieId, imdbId, ...), which leads to posters by IMDb id;
+- dat (ml-1m, ml-10m): `UserID::MovieID::Rating::Timestamp` and `MovieID::Title::A|B`, Latin-1 or UTF-8, no header.
+
+Times are Unix seconds. MovieLens opened in 1995: an earlier time is a broken row.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from conrec.config import DataConfig
+from conrec.data.adapters import catalogue, columns, files, ratings
+from conrec.data.adapters.movietweetings import MOVIE, RATING
+from conrec.data.images import Pictures, imdb_key, movielens_key
+from conrec.data.schema import Accounting, Log, check_events, check_items
+
+WHAT = "MovieLens' ratings and movies (.csv, .csv.gz, .parquet, .dat or .dat.gz)"
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".dat", ".dat.gz")
+BEGIN = datetime(1995, 1, 1, tzinfo=UTC)
+
+RATING_COLUMNS = {"user": "userId", "item": "movieId", "rating": "rating", "time": "timestamp"}
+MOVIE_COLUMNS = {"item": "movieId", "title": "title", "genres": "genres"}
+
+
+def read(path: Path, config: DataConfig, images: Path | None) -> Log:
+    """The log in the folder `path`; ratings <= 2 are dislikes, >= 4 favourites unless the recipe says otherwise.
+
+    `value` is the rating, `category` the first genre. Items are the films with at least one rating.
+    """
+    limits = ratings.thresholds(config, 2.0, 4.0)
+    ratings_file = files.require(path, "ratings", SUFFIXES, WHAT)
+    movies_file = files.require(path, "movies", SUFFIXES, WHAT)
+    account, of_items = Accounting(), Accounting()
+    events = ratings.rated(_table(ratings_file, RATING, RATING_COLUMNS), limits, account, BEGIN)
+    listed = ratings.films(_table(movies_file, MOVIE, MOVIE_COLUMNS), of_items)
+    items = catalogue.fit(listed, events, of_items)
+
+    pictures = None if images is None else Pictures(images)
+    imdb = {} if images is None else _links(files.find(path, "links", SUFFIXES))
+    ids = items["item_id"].to_pylist()
+    keys = [[imdb[i], movielens_key(i)] if i in imdb else [movielens_key(i)] for i in ids]
+    items, of_images = catalogue.attach(items, pictures, keys)
+    account.items, account.images = of_items, of_images
+    return Log(
+        check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check()
+    )
+
+
+def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:
+    """The file's columns under our names."""
+    if ".dat" in path.suffixes:
+        return files.read_pattern(path, pattern, tuple(names), fallback="latin-1")
+    raw = files.read(path, names.values())
+    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.ragged)
+
+
+def _links(path: Path | None) -> dict[str, str]:
+    """Item id to the key of its poster by IMDb id."""
+    if path is None or ".dat" in path.suffixes:
+        return {}
+    raw = files.read(path, ("movieId", "imdbId"))
+    movies, no_movie = columns.ids(raw.table["movieId"])
+    imdb, no_imdb = columns.ids(raw.table["imdbId"])
+    usable = pa.array(~(no_movie | no_imdb))
+    pairs = zip(movies.filter(usable).to_pylist(), imdb.filter(usable).to_pylist(), strict=True)
+    return {movie: imdb_key(number) for movie, number in pairs}

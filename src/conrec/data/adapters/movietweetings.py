@@ -1,0 +1,47 @@
+"""MovieTweetings: star ratings (0 to 10) that people tweeted from the IMDb apps.
+
+A folder with `ratings.dat` (`user::imdb_id::rating::unix seconds`) and `movies.dat` (`imdb_id::title (year)::A|B`),
+each possibly gzipped, UTF-8, no header. Posters are found by IMDb id.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from conrec.config import DataConfig
+from conrec.data.adapters import catalogue, files, ratings
+from conrec.data.images import Pictures, imdb_key
+from conrec.data.schema import Accounting, Log, check_events, check_items
+
+WHAT = "MovieTweetings' ratings.dat and movies.dat (or .dat.gz)"
+BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
+"""The first tweets are of February 2013."""
+
+RATING = "^(?P<user>[^:]*)::(?P<item>[^:]*)::(?P<rating>[^:]*)::(?P<time>[^:]*)$"
+MOVIE = "^(?P<item>[^:]*)::(?P<title>.*)::(?P<genres>.*)$"
+"""A title may hold `::` itself; ids and genres do not."""
+
+
+def read(path: Path, config: DataConfig, images: Path | None) -> Log:
+    """The log in the folder `path`; ratings <= 5 are dislikes, >= 8 favourites unless the recipe says otherwise.
+
+    `value` is the rating, `category` the first genre. Items are the films with at least one rating.
+    """
+    limits = ratings.thresholds(config, 5.0, 8.0)
+    ratings_file = files.require(path, "ratings", (".dat", ".dat.gz"), WHAT)
+    movies_file = files.require(path, "movies", (".dat", ".dat.gz"), WHAT)
+
+    account, of_items = Accounting(), Accounting()
+    raw = files.read_pattern(ratings_file, RATING, ("user", "item", "rating", "time"))
+    events = ratings.rated(raw, limits, account, BEGIN)
+    listed = ratings.films(files.read_pattern(movies_file, MOVIE, ("item", "title", "genres")), of_items)
+    items = catalogue.fit(listed, events, of_items)
+
+    pictures = None if images is None else Pictures(images)
+    keys = [(imdb_key(item),) for item in items["item_id"].to_pylist()]
+    items, of_images = catalogue.attach(items, pictures, keys)
+    account.items, account.images = of_items, of_images
+    return Log(
+        check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check()
+    )

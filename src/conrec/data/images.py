@@ -1,0 +1,130 @@
+"""Pictures of items: files in a folder or members of a zip archive, looked up by their exact name only.
+
+Names come from strangers (an item id may be `../../etc/passwd`), so no path is ever built from one: the names that
+exist are listed first, and a name is either among them or there is no picture. Nothing is unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conrec.errors import ConrecError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+LARGEST = 8 * 1024 * 1024
+"""Bytes; a larger member of an archive is left where it is."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A picture as a file, or as bytes out of an archive, or the cause why there is none."""
+
+    file: str | None = None
+    content: bytes | None = None
+    cause: str | None = None
+
+
+class Pictures:
+    """The pictures under a folder or in a zip.
+
+    A key leads to a picture through `posters.csv` in the folder, where there is one (column `file`, and any of
+    `imdb_id`: key `tt` + seven digits, `movielens_id`: key `ml` + id, `item_id`: the id itself), else to the file
+    `<key>.jpg` (.jpeg, .png, .webp). The files lie in the folder itself or in a zip in it.
+    """
+
+    def __init__(self, where: Path) -> None:
+        if not where.exists():
+            raise ConrecError(f"{where}: there is no such folder; --images must be a folder of pictures or a zip")
+        self._files: dict[str, str] = {}
+        self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
+        archives = [where] if where.is_file() else []
+        if where.is_dir():
+            for entry in sorted(os.scandir(where), key=lambda entry: entry.name):
+                if entry.is_file() and entry.name.lower().endswith(SUFFIXES):
+                    self._files[entry.name] = str(Path(entry.path).resolve())
+                elif entry.is_file() and entry.name.lower().endswith(".zip"):
+                    archives.append(Path(entry.path))
+        for archive in archives:
+            try:
+                opened = zipfile.ZipFile(archive)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise ConrecError(f"{archive}: not a readable zip ({error}); fetch it again") from None
+            for member in opened.infolist():
+                self._members.setdefault(member.filename, (opened, member))
+        self._names: dict[str, str] | None = None
+        if where.is_dir() and (where / "posters.csv").is_file():
+            self._names = _read_names(where / "posters.csv")
+        if not self._files and not self._members:
+            raise ConrecError(f"{where}: holds no pictures ({', '.join(SUFFIXES)}) and no zip of them")
+
+    def find(self, keys: Sequence[str]) -> Found:
+        """The picture under the first key that has one."""
+        cause = "no picture"
+        for key in keys:
+            named = None if self._names is None else self._names.get(key)
+            for name in [named] if named is not None else [key + suffix for suffix in SUFFIXES]:
+                found = self.named(name)
+                if found.cause is None:
+                    return found
+                if found.cause != "no picture":
+                    cause = found.cause
+        return Found(cause=cause)
+
+    def named(self, name: str) -> Found:
+        """The picture of exactly this file name."""
+        if name in self._files:
+            return Found(file=self._files[name])
+        if name not in self._members:
+            return Found(cause="no picture")
+        archive, member = self._members[name]
+        # The size in the directory may lie: it bounds what is attempted, the read bounds what is taken.
+        if member.file_size > LARGEST:
+            return Found(cause="picture too large")
+        try:
+            with archive.open(member) as file:
+                content = file.read(LARGEST + 1)
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError):
+            return Found(cause="picture unreadable")
+        except Exception as error:  # zlib and lzma raise their own for a broken stream
+            if type(error).__module__ not in ("zlib", "_lzma", "lzma"):
+                raise
+            return Found(cause="picture unreadable")
+        if len(content) > LARGEST:
+            return Found(cause="picture too large")
+        return Found(content=content)
+
+
+def imdb_key(number: str) -> str:
+    """`tt` and at least seven digits, as the files are called."""
+    return "tt" + number.strip().removeprefix("tt").zfill(7)
+
+
+def movielens_key(number: str) -> str:
+    """`ml` and the MovieLens id."""
+    return "ml" + number.strip()
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    """Key to file name from a posters.csv."""
+    makers = {"imdb_id": imdb_key, "movielens_id": movielens_key, "item_id": str}
+    names: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            columns = rows.fieldnames or []
+            if "file" not in columns or not set(makers) & set(columns):
+                raise ConrecError(
+                    f"{path}: expected the columns file and one of {', '.join(makers)}, not: {', '.join(columns)}"
+                )
+            for row in rows:
+                for column, key in makers.items():
+                    if row.get(column) and row.get("file"):
+                        names.setdefault(key(row[column]), row["file"])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConrecError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    return names
