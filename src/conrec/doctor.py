@@ -36,13 +36,13 @@ def _version(name: str) -> str | None:
 
 def _library(name: str) -> bool:
     version = _version(name)
-    print(f"{name:21} {version or 'MISSING: pip install conrec again'}")
+    print(f"{name:21} {version or 'MISSING: install again (make in the clone does)'}")
     return version is not None
 
 
 def _optional(name: str, extra: str) -> None:
     version = _version(name)
-    advice = f"not installed; optional: pip install 'conrec[{extra}]'"
+    advice = f"not installed; optional: pip install -e '.[{extra}]' in the clone"
     print(f"{name:21} {version or advice}")
 
 

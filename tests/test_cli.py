@@ -1,0 +1,173 @@
+"""The command line as a user meets it: real processes, their exit status, and what they say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conrec import __version__
+from conrec.__main__ import VERBS, main
+
+
+def conrec(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "conrec", *map(str, words)]
+    environment = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+
+
+def one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """The user made a mistake: status 2, one line on stderr that holds `parts`, nothing on stdout."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("conrec: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe that reads a rating log."""
+    path = tmp_path / "mine.toml"
+    path.write_text("[data]\nadapter = 'movietweetings'\ndislike_at_most = 5\nlike_at_least = 8\n")
+    return path
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Path:
+    """A recipe that needs no data."""
+    path = tmp_path / "simulated.toml"
+    path.write_text("name = 'simulated'\n")
+    return path
+
+
+def test_the_overview_names_every_verb() -> None:
+    done = conrec("--help")
+    assert done.returncode == 0
+    for verb in VERBS:
+        assert f"\n  {verb} " in done.stdout
+
+
+def test_without_a_verb_the_overview_and_status_2() -> None:
+    done = conrec()
+    assert done.returncode == 2
+    assert "conrec demo" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_teaches(verb: str) -> None:
+    done = conrec(verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: conrec {verb} ")
+    assert f"conrec {verb}" in done.stdout.split("Example", 1)[1]
+    if verb not in ("demo", "doctor"):
+        assert "run folder" in done.stdout or "DIR" in done.stdout
+
+
+def test_the_version() -> None:
+    assert conrec("--version").stdout.strip() == __version__
+
+
+def test_a_wrong_verb_suggests_the_right_one() -> None:
+    one_line(conrec("utilise"), "utilise", "did you mean utilize?")
+    one_line(conrec("xyzzy"), "see conrec --help")
+
+
+def test_a_wrong_option_is_explained() -> None:
+    done = conrec("run", "demo", "--out", "x", "--sed", "3")
+    assert done.returncode == 2
+    assert "--sed" in done.stderr
+    assert "--seeds" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_recipe(tmp_path: Path) -> None:
+    one_line(conrec("run", tmp_path / "none.toml", "--out", tmp_path / "run"), "none.toml", "no such recipe")
+
+
+def test_a_recipe_with_an_unknown_key(tmp_path: Path, recipe: Path) -> None:
+    recipe.write_text("[split]\nhorizon = 3\n")
+    one_line(conrec("run", recipe, "--out", tmp_path / "run"), "mine.toml", "split.horizon", "horizon_days")
+
+
+def test_a_missing_data_folder(tmp_path: Path, recipe: Path) -> None:
+    command = ("run", recipe, "--out", tmp_path / "run", "--data")
+    one_line(conrec(*command, tmp_path / "nowhere"), "--data", "nowhere", "no such file or folder")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_not_given(tmp_path: Path, recipe: Path) -> None:
+    one_line(conrec("run", recipe, "--out", tmp_path / "run"), "--data is missing", "movietweetings")
+
+
+def test_missing_images(tmp_path: Path, recipe: Path) -> None:
+    words = ("--data", tmp_path, "--images", tmp_path / "nowhere")
+    one_line(conrec("run", recipe, "--out", tmp_path / "run", *words), "--images", "nowhere")
+
+
+def test_a_data_folder_without_a_log(tmp_path: Path, recipe: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = conrec("run", recipe, "--data", tmp_path / "empty", "--out", tmp_path / "run", "--to", "prepare")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "empty") in done.stderr.splitlines()[-1]
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path, simulated: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "diary.txt").write_text("dear diary")
+    one_line(conrec("run", simulated, "--out", folder), str(folder), "no run folder")
+    one_line(conrec("compress", folder), str(folder), "not a run folder")
+    assert list(folder.iterdir()) == [folder / "diary.txt"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, simulated: Path) -> None:
+    (tmp_path / "file").write_text("")
+    one_line(conrec("run", simulated, "--out", tmp_path / "file" / "run"), "cannot be written")
+
+
+def test_a_stage_before_its_turn(tmp_path: Path, simulated: Path) -> None:
+    run = tmp_path / "run"
+    done = conrec("run", simulated, "--out", run, "--from", "predict")
+    one_line(done, "prepare: not there", "run prepare first")
+    one_line(conrec("evaluate", run), "run prepare first")
+
+
+def test_stages_in_the_wrong_order(tmp_path: Path, simulated: Path) -> None:
+    one_line(conrec("run", simulated, "--out", tmp_path / "run", "--from", "predict", "--to", "compress"), "exchange")
+
+
+def test_seeds_twice(tmp_path: Path, simulated: Path) -> None:
+    one_line(conrec("run", simulated, "--out", tmp_path / "run", "--seeds", "1", "1"), "seeds [1, 1]")
+
+
+def test_the_filter_checks_what_it_is_given(tmp_path: Path, simulated: Path) -> None:
+    run = tmp_path / "run"
+    conrec("run", simulated, "--out", run, "--from", "predict")  # makes the folder, and no more
+    table = tmp_path / "ranked.csv"
+    one_line(conrec("filter", run, table, "--out", tmp_path / "x.csv"), "ranked.csv", "no such file")
+    table.write_text("user_id,item_id\n")
+    one_line(conrec("filter", run, table, "--out", tmp_path / "x.csv", "--threshold", "7"), "between -1 and 1")
+
+
+def test_the_doctor_examines() -> None:
+    done = conrec("doctor")
+    assert done.returncode == 0, done.stdout
+    said = {line.split("  ")[0].strip() for line in done.stdout.splitlines()}
+    assert {"torch", "daft", "cores", "memory", "disk", "gpu", "torch test", "daft test"} <= said
+    assert "FAILS" not in done.stdout
+
+
+def test_stopping_says_how_to_continue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(VERBS, "doctor", stop)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "conrec: stopped; run the same command again to continue\n"
