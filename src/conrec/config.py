@@ -43,7 +43,7 @@ class DataConfig:
 class SimulateConfig:
     """The simulated platform (only for `data.adapter = "simulated"`)."""
 
-    users: int = 2000
+    users: int = 2200
     """Users at the end; half of them are there from the first day, the others join day by day."""
     items: int = 2000
     """Items at the end; six in ten are listed before the first day, the others day by day."""
@@ -202,17 +202,22 @@ class GrpoStage:
 class UtilizeConfig:
     """Warm-up and progressive GRPO."""
 
-    warmup_context: Literal["recent", "dislikes", "full"] = "full"
+    warmup_context: Literal["recent", "dislikes", "full", "mixed"] = "full"
+    """What the warm-up's prompts show; `mixed` shows every instance in all three contexts."""
     warmup_targets: Literal["next", "future"] = "next"
     warmup_epochs: float = 2.0
     warmup_batch: int = 32
     warmup_learning_rate: float = 1e-3
     group: int = 16
+    """Answers a prompt (G)."""
+    sampling: Literal["independent", "without_replacement"] = "independent"
     prompts_per_step: int = 16
     updates_per_rollout: int = 2
     clip: float = 0.2
     gamma: float = 0.5
     """Weight of the future positives in equation 6."""
+    hit_bonus: float = 0.0
+    """Added to the similarity of an answer that is exactly one of the future dislikes (0: the paper's reward)."""
     neighbours: int = 5
     """Swing neighbours of every future dislike that join the ground truth (0: none)."""
     learning_rate: float = 1e-4
@@ -222,6 +227,8 @@ class UtilizeConfig:
         GrpoStage("full"),
     )
     checkpoint_every: int = 25
+    validation_users: int = 256
+    """Instances of validation that the training curves look at."""
 
 
 @dataclass(frozen=True)
