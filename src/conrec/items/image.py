@@ -40,6 +40,7 @@ class HogEncoder:
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
         """float32 [n, d] and the account; zeros for what is missing or refused."""
         raw, account = self._raw(pictures)
+        self._seen.clear()
         encoded = (raw - self._mean) @ self._components.T
         encoded[~account.used] = 0
         return encoded.astype(np.float32), account
@@ -53,7 +54,7 @@ class HogEncoder:
         self._mean, self._components = state["mean"], state["components"]
 
     def _raw(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
-        """Features before PCA. Kept by picture: fitting and encoding look at the same ones."""
+        """Features before PCA. Kept by picture from `fit` to the next encoding, which looks at the same ones."""
         width = len(features(Image.new("RGB", (SIDE, SIDE))))
         raw = np.zeros((len(pictures), width), np.float32)
         account = ImageAccount()

@@ -44,9 +44,7 @@ class Catalog:
         n = len(self.item_ids)
         lengths = {len(self.titles), len(self.codes), len(self.latents), len(self.reconstructed)}
         if lengths != {n} or self.codes.shape != (n, len(self.sizes)):
-            raise ValueError(
-                f"a catalogue's parts differ in length: {n} ids, {sorted(lengths)}, {self.codes.shape}"
-            )
+            raise ValueError(f"a catalogue's parts differ in length: {n} ids, {sorted(lengths)}, {self.codes.shape}")
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -104,18 +102,14 @@ class Catalog:
             return Catalog(
                 item_ids=table["item_id"].to_pylist(),
                 titles=table["title"].to_pylist(),
-                codes=np.stack([table[f"code_{n}"].to_numpy() for n in range(len(sizes))], axis=1).astype(
-                    np.int32
-                ),
+                codes=np.stack([table[f"code_{n}"].to_numpy() for n in range(len(sizes))], axis=1).astype(np.int32),
                 sizes=sizes,
                 latents=np.load(folder / "latents.npy", allow_pickle=False),
                 reconstructed=np.load(folder / "reconstructed.npy", allow_pickle=False),
                 codewords=[words[f"level_{n}"] for n in range(len(sizes))],
             )
         except (OSError, KeyError, ValueError, pa.ArrowException, SafetensorError) as error:
-            raise ConrecError(
-                f"{folder}: no readable catalogue ({error}); run the compress stage again"
-            ) from error
+            raise ConrecError(f"{folder}: no readable catalogue ({error}); run the compress stage again") from error
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
