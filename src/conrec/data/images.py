@@ -1,15 +1,17 @@
 """Pictures of items: files in a folder or members of a zip archive, looked up by their exact name only.
 
-Names come from strangers (an item id may be `../../etc/passwd`), so no path is ever built from one: the names that
-exist are listed first, and a name is either among them or there is no picture. Nothing is unpacked to disk.
+Names come from strangers (an item id may be `../../etc/passwd`): a name must be one of those that are there, and a
+path must stay below its folder, or there is no picture. Nothing is unpacked to disk.
 """
 
 from __future__ import annotations
 
 import csv
+import lzma
 import os
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,7 @@ class Pictures:
     def __init__(self, where: Path) -> None:
         if not where.exists():
             raise ConrecError(f"{where}: there is no such folder; --images must be a folder of pictures or a zip")
+        self._folder = where if where.is_dir() else None
         self._files: dict[str, str] = {}
         self._members: dict[str, tuple[zipfile.ZipFile, zipfile.ZipInfo]] = {}
         archives = [where] if where.is_file() else []
@@ -68,7 +71,7 @@ class Pictures:
         for key in keys:
             named = None if self._names is None else self._names.get(key)
             for name in [named] if named is not None else [key + suffix for suffix in SUFFIXES]:
-                found = self.named(name)
+                found = self.named(name) if "/" not in name or name in self._members else Found(cause="no picture")
                 if found.cause is None:
                     return found
                 if found.cause != "no picture":
@@ -76,11 +79,11 @@ class Pictures:
         return Found(cause=cause)
 
     def named(self, name: str) -> Found:
-        """The picture of exactly this file name."""
+        """The picture of exactly this name: a file below the folder, or a member of a zip."""
         if name in self._files:
             return Found(file=self._files[name])
         if name not in self._members:
-            return Found(cause="no picture")
+            return Found(cause="no picture") if self._folder is None else below(self._folder, name)
         archive, member = self._members[name]
         # The size in the directory may lie: it bounds what is attempted, the read bounds what is taken.
         if member.file_size > LARGEST:
@@ -88,15 +91,21 @@ class Pictures:
         try:
             with archive.open(member) as file:
                 content = file.read(LARGEST + 1)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError):
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError):
             return Found(cause="picture unreadable")
-        except Exception as error:  # zlib and lzma raise their own for a broken stream
-            if type(error).__module__ not in ("zlib", "_lzma", "lzma"):
-                raise
-            return Found(cause="picture unreadable")
-        if len(content) > LARGEST:
-            return Found(cause="picture too large")
-        return Found(content=content)
+        return Found(cause="picture too large") if len(content) > LARGEST else Found(content=content)
+
+
+def below(folder: Path, name: str) -> Found:
+    """The picture that a stranger's path names, if it is a file below the folder."""
+    if "\x00" in name or len(name) > 1024:
+        return Found(cause="picture outside the folder")
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()):
+        return Found(cause="picture outside the folder")
+    if not name.lower().endswith(SUFFIXES) or not file.is_file():
+        return Found(cause="no picture")
+    return Found(file=str(file))
 
 
 def imdb_key(number: str) -> str:
@@ -111,7 +120,7 @@ def movielens_key(number: str) -> str:
 
 def _read_names(path: Path) -> dict[str, str]:
     """Key to file name from a posters.csv."""
-    makers = {"imdb_id": imdb_key, "movielens_id": movielens_key, "item_id": str}
+    makers: dict[str, Callable[[str], str]] = {"imdb_id": imdb_key, "movielens_id": movielens_key, "item_id": str}
     names: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

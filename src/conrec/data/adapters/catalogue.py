@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conrec.data.adapters.columns import mask
-from conrec.data.images import Pictures
+from conrec.data.images import Found, Pictures
 from conrec.data.schema import ITEMS, TIME, Accounting
 from conrec.errors import ConrecError
 
@@ -81,16 +81,20 @@ def attach(items: pa.Table, pictures: Pictures | None, keys: Sequence[Sequence[s
     if pictures is None:
         account.drop("no pictures given", items.num_rows)
         return items, account
-    files, contents = [], []
-    for candidates in keys:
-        found = pictures.find(candidates)
-        files.append(found.file)
-        contents.append(found.content)
-        account.kept += found.cause is None
-        if found.cause is not None:
-            account.drop(found.cause)
-    items = items.set_column(2, ITEMS.field("image"), pa.array(files, pa.string()))
-    return items.set_column(3, ITEMS.field("image_bytes"), pa.array(contents, pa.large_binary())), account
+    found = [pictures.find(candidates) for candidates in keys]
+    account.kept = sum(picture.cause is None for picture in found)
+    for picture in found:
+        if picture.cause is not None:
+            account.drop(picture.cause)
+    return with_pictures(items, found), account
+
+
+def with_pictures(items: pa.Table, found: Sequence[Found]) -> pa.Table:
+    """ITEMS with one found (or not found) picture each."""
+    files = pa.array([picture.file for picture in found], pa.string())
+    contents = pa.array([picture.content for picture in found], pa.large_binary())
+    items = items.set_column(2, ITEMS.field("image"), files)
+    return items.set_column(3, ITEMS.field("image_bytes"), contents)
 
 
 def attributes(columns: dict[str, pa.ChunkedArray]) -> pa.MapArray:
@@ -98,7 +102,7 @@ def attributes(columns: dict[str, pa.ChunkedArray]) -> pa.MapArray:
     if not columns:
         raise ValueError("attributes of no columns")
     cells = np.array([column.to_pylist() for column in columns.values()], dtype=object).T
-    there = np.not_equal(cells, None)
+    there = np.not_equal(cells, np.array(None, dtype=object))
     offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
     names = np.broadcast_to(np.array(list(columns), dtype=object), cells.shape)
     keys, values = pa.array(names[there], pa.string()), pa.array(cells[there], pa.string())

@@ -75,9 +75,22 @@ class Sieve:
 
 
 def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Identifiers as text without surrounding blanks; a missing one is bad."""
+    """Identifiers as text without surrounding blanks; a missing one is bad.
+
+    pandas turns whole numbers with gaps into floats and the gaps into NaN; here they are whole and missing again.
+    """
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, None)
+        if _are_whole(column):
+            column = column.cast(pa.int64())
     text = pc.utf8_trim_whitespace(column.cast(pa.string()))
     return text, mask(pc.or_kleene(pc.is_null(text), pc.equal(text, "")))
+
+
+def _are_whole(column: pa.ChunkedArray) -> bool:
+    """Whether floats are all whole numbers that a float holds exactly."""
+    exact = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
+    return pc.all(exact).as_py() is not False
 
 
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
@@ -120,9 +133,9 @@ def times(column: pa.ChunkedArray, per_second: int | None = None) -> tuple[pa.Ch
         values = column.cast(TIME, safe=False)
         return values, mask(pc.is_null(values))
     parsed, bad = numbers(column)
-    if is_text(column.type) and len(column) and bad.mean() > 0.5:
-        return _iso(column)
     seconds = parsed.to_numpy()
+    if is_text(column.type) and bad.sum() > (~np.isnan(seconds)).sum():
+        return _iso(column)
     bad |= np.isnan(seconds)
     if per_second is None:
         usual = np.median(np.abs(seconds[~bad])) if not bad.all() else 0.0

@@ -146,9 +146,7 @@ def _find(folders: Sequence[Path], prefix: str) -> Path | None:
     return next((p for p in found if p.name.endswith((".csv", ".csv.gz"))), None)
 
 
-def _columns(
-    path: Path, id_names: Sequence[str], names: Sequence[str], videos: pa.Array
-) -> dict[str, pa.ChunkedArray]:
+def _columns(path: Path, id_names: Sequence[str], names: Sequence[str], videos: pa.Array) -> dict[str, pa.ChunkedArray]:
     """Those of the text columns that the file has, one cell a video (null where the file says nothing)."""
     have = files.header(path)
     id_name = next((name for name in id_names if name in have), id_names[0])

@@ -47,9 +47,7 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     keys = [[imdb[i], movielens_key(i)] if i in imdb else [movielens_key(i)] for i in ids]
     items, of_images = catalogue.attach(items, pictures, keys)
     account.items, account.images = of_items, of_images
-    return Log(
-        check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check()
-    )
+    return Log(check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check())
 
 
 def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:

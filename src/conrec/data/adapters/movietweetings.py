@@ -42,6 +42,4 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     keys = [(imdb_key(item),) for item in items["item_id"].to_pylist()]
     items, of_images = catalogue.attach(items, pictures, keys)
     account.items, account.images = of_items, of_images
-    return Log(
-        check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check()
-    )
+    return Log(check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check())

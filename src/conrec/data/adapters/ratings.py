@@ -23,9 +23,7 @@ def thresholds(config: DataConfig, dislike_at_most: float, like_at_least: float)
     low = dislike_at_most if config.dislike_at_most is None else config.dislike_at_most
     high = like_at_least if config.like_at_least is None else config.like_at_least
     if low >= high:
-        raise ConrecError(
-            f"recipe: data.dislike_at_most = {low:g} must be below data.like_at_least = {high:g}"
-        )
+        raise ConrecError(f"recipe: data.dislike_at_most = {low:g} must be below data.like_at_least = {high:g}")
     return low, high
 
 
@@ -69,9 +67,7 @@ def films(raw: files.Raw, account: Accounting) -> Catalogue:
     titles = columns.titles(raw.table["title"])
     first, genres = first_genre(raw.table["genres"])
     about = attributes({"genres": genres, "year": years(titles)})
-    return Catalogue(
-        str(raw.path), items.filter(keep), titles.filter(keep), first.filter(keep), about.filter(keep)
-    )
+    return Catalogue(str(raw.path), items.filter(keep), titles.filter(keep), first.filter(keep), about.filter(keep))
 
 
 def first_genre(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:

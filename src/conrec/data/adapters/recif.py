@@ -76,7 +76,7 @@ def _events(path: Path, account: Accounting) -> pa.Table:
     for batch in file.iter_batches(BATCH, columns=needed):
         table = pa.table(batch)
         usable = _usable(table)
-        broken.extend(row + n for n in np.flatnonzero(~usable))
+        broken.extend(row + int(n) for n in np.flatnonzero(~usable))
         lost += int(_lengths(table, usable=~usable).sum())
         kept = table.filter(pa.array(usable))
         for part in ("hist", "target"):
@@ -129,9 +129,7 @@ def _of_part(table: pa.Table, part: str, account: Accounting) -> pa.Table:
     micro = int(ORIGIN.timestamp()) * 1_000_000 + position * STEP
     owner = pa.array(np.repeat(np.arange(len(lengths)), lengths))
 
-    videos, missing = columns.ids(_whole(pc.list_flatten(table[f"{part}_video_pid"])))
-    # pandas turns lists with gaps into floats, and a gap into NaN.
-    missing |= columns.mask(pc.equal(videos, "nan"))
+    videos, missing = columns.ids(pc.list_flatten(table[f"{part}_video_pid"]))
     given = [columns.flags(pc.list_flatten(table[f"{part}_video_{flag}"]))[0] for flag in FLAGS]
     kind = np.select(given, list(FLAGS.values()), "exposure")
     account.read += len(videos)
@@ -146,14 +144,6 @@ def _of_part(table: pa.Table, part: str, account: Accounting) -> pa.Table:
     ]
     names = EVENTS.names
     return pa.table(columns_, names=names).filter(pa.array(~missing)).cast(EVENTS)
-
-
-def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Ids that were stored as floats (exact below 2**53) as integers again."""
-    if not pa.types.is_floating(column.type):
-        return column
-    finite = pc.if_else(pc.is_finite(column), column, None)
-    return finite.cast(pa.int64())
 
 
 def _videos(folder: Path, videos: pa.Array) -> catalogue.Catalogue:

@@ -1,0 +1,295 @@
+"""Any log in Parquet, CSV or TSV (gzipped or not), with the recipe saying what its columns and codes mean.
+
+`path` is a folder with `events.*` and, if there is one, `items.*`; or a single file of events, from which the items
+are then taken. docs/data.md explains it from the user's side.
+
+Events have the columns user_id, item_id, time and, as far as there are, kind, reason, value; items have item_id,
+title, image, category, first_seen, and every other column of theirs becomes an attribute. `data.columns` gives
+other names to them, `data.kinds` and `data.reasons` other codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from conrec.config import DataConfig
+from conrec.data.adapters import catalogue, columns, files, ratings
+from conrec.data.images import LARGEST, Found, Pictures, below
+from conrec.data.schema import EVENTS, KINDS, REASONS, Accounting, Log, check_events, check_items
+from conrec.errors import ConrecError
+
+EVENT_COLUMNS = ("user_id", "item_id", "time", "kind", "reason", "value")
+ITEM_COLUMNS = ("item_id", "title", "image", "category", "first_seen")
+IGNORE, NONE = "ignore", "none"
+"""What a recipe maps kinds to that are to be left out, and reason codes to that mean "no reason"."""
+
+EMPTY = np.array(None, dtype=object)
+"""None, to compare arrays of objects with."""
+
+
+def read(path: Path, config: DataConfig, images: Path | None) -> Log:
+    """The log in the folder or file `path`, as the recipe's table `data` describes it.
+
+    Without a kind column the kind comes from the thresholds on `value` where the recipe has both, else a row with a
+    reason is a dislike and one without an exposure. Pictures: the items' column image (a file in `images` or beside
+    the items, or the picture's bytes), else by item id as in `data.images`. Listed items without events are kept:
+    they are the platform's inventory. Raises ConrecError as the other adapters do, and for a kind or a reason that
+    neither we nor the recipe know.
+    """
+    _check_recipe(config)
+    events_file, items_file = _files(path)
+    account, of_items = Accounting(), Accounting()
+    events = _events(events_file, config, account)
+    raw = _items(items_file or events_file, config, of_items, own_file=items_file is not None)
+    items = catalogue.fit(
+        _listed(raw, config, items_file is not None), events, of_items, keep_unseen=items_file is not None
+    )
+    items, account.images = _pictures(items, raw, config, images)
+    account.items = of_items
+    source = str(items_file or events_file)
+    return Log(check_items(items, source), check_events(events, str(events_file)), account.check())
+
+
+def _check_recipe(config: DataConfig) -> None:
+    """What can be said about the recipe without the log."""
+    known = dict.fromkeys(EVENT_COLUMNS + ITEM_COLUMNS)
+    for name in config.columns:
+        if name not in known:
+            raise ConrecError(f"recipe: data.columns.{name}: no such column of ours; there are: {', '.join(known)}")
+    for table, targets in (("kinds", (*KINDS, IGNORE)), ("reasons", (*REASONS, NONE))):
+        for code, target in getattr(config, table).items():
+            if target not in targets:
+                raise ConrecError(f"recipe: data.{table}.{code} = {target!r}; allowed: {', '.join(targets)}")
+    if config.reason_columns and "reason" in config.columns:
+        raise ConrecError("recipe: data.reason_columns and data.columns.reason exclude each other; keep one")
+
+
+def _files(path: Path) -> tuple[Path, Path | None]:
+    """The files of events and of items."""
+    what = "a log: events.* and items.* (.csv, .tsv, .parquet, .csv.gz, .tsv.gz)"
+    if path.is_file():
+        if not path.name.endswith(files.TABLE_SUFFIXES):
+            raise ConrecError(f"{path}: unknown type; it must end in one of {', '.join(files.TABLE_SUFFIXES)}")
+        return path, None
+    return files.require(path, "events", files.TABLE_SUFFIXES, what), files.find(path, "items", files.TABLE_SUFFIXES)
+
+
+def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
+    """EVENTS of the file."""
+    have = files.header(path)
+    names = {name: config.columns.get(name, name) for name in EVENT_COLUMNS}
+    wanted = ["user_id", "item_id", "time"]
+    wanted += [name for name in ("kind", "reason", "value") if names[name] in have or name in config.columns]
+    if config.reason_columns and "reason" in wanted:
+        wanted.remove("reason")
+    hint = '; if it has another name, say so in the recipe: [data.columns] {} = "..."'
+    for name in wanted:
+        if names[name] not in have:
+            raise ConrecError(
+                f"{path}: no column {names[name]!r}; the columns are: {', '.join(have)}" + hint.format(name)
+            )
+    raw = files.read(path, [*(names[name] for name in wanted), *config.reason_columns])
+    cells = {name: raw.table[names[name]] for name in wanted}
+
+    sieve = columns.Sieve(raw)
+    users, bad = columns.ids(cells["user_id"])
+    sieve.reject(bad, "no user id", names["user_id"])
+    items, bad = columns.ids(cells["item_id"])
+    sieve.reject(bad, "no item id", names["item_id"])
+    times, bad = columns.times(cells["time"])
+    sieve.reject(bad, "time is neither ISO 8601 nor a Unix time", names["time"])
+    if "value" in cells:
+        values, bad = columns.numbers(cells["value"])
+        sieve.reject(bad, "value is not a number", names["value"])
+    else:
+        values = pa.chunked_array([pa.nulls(len(users), pa.float64())])
+
+    if config.reason_columns:
+        reason = _flagged_reasons(raw, config, sieve)
+    elif "reason" in cells:
+        reason = _coded(cells["reason"], config.reasons, REASONS, "reason", raw)
+        reason[reason == NONE] = None
+    else:
+        reason = np.full(len(users), None, dtype=object)
+    has_reason = np.not_equal(reason, EMPTY)
+
+    if "kind" in cells:
+        kind = _coded(cells["kind"], config.kinds, KINDS, "kind", raw)
+        sieve.reject(np.equal(kind, EMPTY), "no kind", names["kind"])
+        sieve.reject(has_reason & (kind != "dislike") & (kind != IGNORE), "a reason, but no dislike", names["kind"])
+    elif config.dislike_at_most is not None and config.like_at_least is not None and "value" in cells:
+        limits = ratings.thresholds(config, config.dislike_at_most, config.like_at_least)
+        sieve.reject(columns.mask(pc.is_null(values)), "no value", names["value"])
+        kind = ratings.kinds(np.nan_to_num(values.to_numpy()), limits).astype(object)
+        sieve.reject(has_reason & (kind != "dislike"), "a reason, but no dislike", names["value"])
+    elif config.reason_columns or "reason" in cells:
+        kind = np.where(has_reason, "dislike", "exposure").astype(object)
+    else:
+        raise ConrecError(
+            f"{path}: nothing tells a dislike from the rest; expected a column kind (or [data.columns] kind), a column "
+            f"reason, or a column value with data.dislike_at_most and data.like_at_least in the recipe"
+        )
+
+    keep = sieve.keep(account)
+    account.drop("kind ignored by the recipe", int((keep & (kind == IGNORE)).sum()))
+    keep &= kind != IGNORE
+    account.kept += int(keep.sum())
+    reason[~keep] = None
+    kind[~keep] = "exposure"
+    built = [users, items, times, pa.array(kind, pa.string()), pa.array(reason, pa.string()), values]
+    return pa.table(built, names=EVENTS.names).filter(pa.array(keep)).cast(EVENTS)
+
+
+def _coded(
+    column: pa.ChunkedArray, codes: Mapping[str, str], ours: tuple[str, ...], what: str, raw: files.Raw
+) -> np.ndarray:
+    """object [rows]: our names for the log's codes, None where the cell is empty.
+
+    A code means what the recipe says, else itself where it is one of our names, else it is an error.
+    """
+    text, empty = columns.ids(column)
+    encoded = pc.dictionary_encode(text).combine_chunks()
+    meanings = []
+    for code in encoded.dictionary.to_pylist():
+        meaning = codes.get(code, code if code in ours else None)
+        if meaning is None and code != "":
+            position = pc.index(text, code).as_py()
+            raise ConrecError(
+                f"{raw.path}: row {raw.row(position)}: unknown {what} {code!r}; say in the recipe what it means: "
+                f'[data.{what}s] "{code}" = "{ours[0]}" (or {", ".join(ours[1:])}, '
+                f"{IGNORE if what == 'kind' else NONE})"
+            )
+        meanings.append(meaning)
+    rows = encoded.indices.fill_null(len(meanings)).to_numpy(zero_copy_only=False)
+    meaning_of = np.array([*meanings, None], dtype=object)[rows]
+    meaning_of[empty] = codes.get("")
+    return meaning_of
+
+
+def _flagged_reasons(raw: files.Raw, config: DataConfig, sieve: columns.Sieve) -> np.ndarray:
+    """object [rows]: the reason of the first column, in the recipe's order, that is 1; None where none is."""
+    reason = np.full(raw.table.num_rows, None, dtype=object)
+    for name in reversed(config.reason_columns):
+        meaning = config.reasons.get(name, name if name in REASONS else None)
+        if meaning is None:
+            raise ConrecError(
+                f"{raw.path}: row 1: unknown reason column {name!r}; say in the recipe what it means: "
+                f'[data.reasons] {name} = "{REASONS[0]}" (or {", ".join(REASONS[1:])}, {NONE})'
+            )
+        given, bad = columns.flags(raw.table[name])
+        sieve.reject(bad, f"{name} is neither 0 nor 1", name)
+        if meaning != NONE:
+            reason[given] = meaning
+    return reason
+
+
+def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) -> files.Raw:
+    """The rows about items: every column of an items file, or what a file of events says about them."""
+    have = files.header(path)
+    for ours in ITEM_COLUMNS[1:]:
+        if ours in config.columns and config.columns[ours] not in have:
+            raise ConrecError(
+                f"{path}: no column {config.columns[ours]!r}, which the recipe's data.columns.{ours} names; "
+                f"the columns are: {', '.join(have)}"
+            )
+    name = config.columns.get("item_id", "item_id")
+    if name not in have and own_file and "item_id" in have:
+        name = "item_id"  # the recipe may mean the events alone
+    if own_file:
+        wanted = list(dict.fromkeys([name, *have]))
+    else:
+        wanted = [name, *(c for c in (config.columns.get(n, n) for n in ITEM_COLUMNS[1:]) if c in have)]
+    hint = '; if the item has another name, say so in the recipe: [data.columns] item_id = "..."'
+    raw = files.read(path, wanted, hint)
+    ids, bad = columns.ids(raw.table[name])
+    if own_file:
+        sieve = columns.Sieve(raw)
+        sieve.reject(bad, "no item id", name)
+        keep = sieve.keep_listed(account)
+    else:
+        # Broken rows are the events' business; of each item the first row speaks.
+        keep = ~bad
+    table = raw.table.drop_columns([name]).append_column("item_id", ids).filter(pa.array(keep))
+    if not own_file:
+        first = np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]
+        table = table.take(pa.array(first))
+    return files.Raw(path, table)
+
+
+def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> catalogue.Catalogue:
+    """The catalogue of these rows."""
+    names = {name: config.columns.get(name, name) for name in ITEM_COLUMNS[1:]}
+    nothing = pa.chunked_array([pa.nulls(raw.table.num_rows, pa.string())])
+
+    def text(column: str) -> pa.ChunkedArray:
+        cells = raw.table[column] if column in raw.table.column_names else nothing
+        if not _is_plain(cells.type):
+            raise ConrecError(f"{raw.path}: column {column} must hold text or numbers, not {cells.type}")
+        return columns.titles(cells)
+
+    first_seen = None
+    if names["first_seen"] in raw.table.column_names:
+        first_seen, _ = columns.times(raw.table[names["first_seen"]])
+    used = {*names.values(), "item_id"}
+    others = [c for c in raw.table.column_names if c not in used and _is_plain(raw.table[c].type)]
+    about = {name: text(name) for name in others} if own_file else {}
+    attributes = catalogue.attributes(about or {"none": nothing})
+    ready = raw.table.column("attributes") if "attributes" in raw.table.column_names else None
+    if ready is not None and pa.types.is_map(ready.type):
+        attributes = ready.cast(pa.map_(pa.string(), pa.string()))
+    return catalogue.Catalogue(
+        str(raw.path),
+        raw.table["item_id"],
+        text(names["title"]),
+        text(names["category"]),
+        attributes,
+        first_seen,
+    )
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether cells of the type are one text or number each."""
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path | None) -> tuple[pa.Table, Accounting]:
+    """ITEMS with pictures, and the account of them."""
+    name = config.columns.get("image", "image")
+    pictures = None if images is None else Pictures(images)
+    if name not in raw.table.column_names:
+        return catalogue.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
+    row = pc.index_in(items["item_id"], raw.table["item_id"].combine_chunks())
+    cells = raw.table[name].take(row)
+    if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
+        account = Accounting(read=items.num_rows)
+        cells = cells.cast(pa.large_binary())
+        large = columns.mask(pc.greater(pc.binary_length(cells), LARGEST))
+        empty = ~columns.mask(pc.greater(pc.binary_length(cells), 0))
+        account.drop("picture too large", int(large.sum()))
+        account.drop("no picture", int(empty.sum()))
+        account.kept = int((~large & ~empty).sum())
+        cells = pc.if_else(pa.array(large | empty), pa.scalar(None, pa.large_binary()), cells)
+        return items.set_column(3, items.schema.field("image_bytes"), cells), account
+
+    account = Accounting(read=items.num_rows)
+    found = []
+    for item, cell in zip(items["item_id"].to_pylist(), cells.cast(pa.string()).to_pylist(), strict=True):
+        picture = _named_picture(cell or "", raw.path.parent, pictures)
+        if picture.cause == "no picture" and pictures is not None:
+            picture = pictures.find([item])
+        account.kept += picture.cause is None
+        if picture.cause is not None:
+            account.drop(picture.cause)
+        found.append(picture)
+    return catalogue.with_pictures(items, found), account
+
+
+def _named_picture(name: str, base: Path, pictures: Pictures | None) -> Found:
+    """The picture that an item names: in `pictures` by exactly this name, else a file below the items' folder."""
+    found = Found(cause="no picture") if pictures is None else pictures.named(name)
+    return below(base, name) if found.cause == "no picture" else found
