@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conrec import __version__
 from conrec.__main__ import VERBS, main
+from conrec.config import Recipe
+from conrec.run import start_run
+from conrec.sid.catalog import Catalog
 
 
 def conrec(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -147,13 +155,56 @@ def test_seeds_twice(tmp_path: Path, simulated: Path) -> None:
     one_line(conrec("run", simulated, "--out", tmp_path / "run", "--seeds", "1", "1"), "seeds [1, 1]")
 
 
-def test_the_filter_checks_what_it_is_given(tmp_path: Path, simulated: Path) -> None:
-    run = tmp_path / "run"
-    conrec("run", simulated, "--out", run, "--from", "predict")  # makes the folder, and no more
-    table = tmp_path / "ranked.csv"
-    one_line(conrec("filter", run, table, "--out", tmp_path / "x.csv"), "ranked.csv", "no such file")
-    table.write_text("user_id,item_id\n")
-    one_line(conrec("filter", run, table, "--out", tmp_path / "x.csv", "--threshold", "7"), "between -1 and 1")
+def small_run(folder: Path) -> Path:
+    """A run folder as far as `conrec filter` reads it: four items, one prediction for ann, a threshold."""
+    latents = np.array([[1, 0], [0.9, 0.1], [0, 1], [-1, 0]], np.float32)
+    catalog = Catalog(
+        item_ids=["boots", "clogs", "sneakers", "sandals"],
+        titles=["Boots", "Clogs", "Sneakers", "Sandals"],
+        codes=np.arange(4, dtype=np.int32)[:, None],
+        sizes=(4,),
+        latents=latents,
+        reconstructed=latents,
+        codewords=[latents],
+    )
+    start_run(Recipe(seeds=(3,)), folder, None, None)
+    catalog.save(folder / "compress")
+    (folder / "predict" / "seed3").mkdir(parents=True)
+    cut = pa.array([datetime(2026, 1, 5)], pa.timestamp("us", tz="UTC"))
+    predictions = pa.table({"user_id": ["ann"], "cut": cut, "items": [["boots"]]})
+    pq.write_table(predictions, folder / "predict" / "seed3" / "predictions.parquet")
+    (folder / "filter" / "seed3").mkdir(parents=True)
+    (folder / "filter" / "seed3" / "replay.json").write_text('{"threshold": 0.5}')
+    return folder
+
+
+def test_the_filter_decides_about_a_file(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    ranked = tmp_path / "ranked.csv"
+    ranked.write_text("user_id,item_id\nann,sneakers\nann,clogs\nbob,clogs\n")
+    done = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv")
+    assert done.returncode == 0, done.stderr
+    decided = list(csv.DictReader((tmp_path / "decided.csv").open()))
+    assert [row["kept"] for row in decided] == ["true", "false", "true"]  # bob is unknown
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "decided.csv")
+    strict = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", "--threshold", "0.999")
+    assert strict.returncode == 0
+    assert [row["kept"] for row in csv.DictReader((tmp_path / "decided.csv").open())] == ["true"] * 3
+
+
+def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    ranked = tmp_path / "ranked.csv"
+    words = ("filter", run, ranked, "--out", tmp_path / "x.csv")
+    one_line(conrec(*words), "ranked.csv", "no such file")
+    ranked.write_text("user_id,item_id\n")
+    one_line(conrec(*words, "--threshold", "7"), "between -1 and 1")
+    (run / "filter" / "seed3" / "replay.json").write_text('{"threshold": null}')
+    one_line(conrec(*words), "--threshold is missing")
+    (run / "filter" / "seed3" / "replay.json").unlink()
+    one_line(conrec(*words), "--threshold is missing")
+    (run / "predict" / "seed3" / "predictions.parquet").unlink()
+    one_line(conrec(*words), "predictions.parquet", "as far as predict")
 
 
 def test_the_doctor_examines() -> None:

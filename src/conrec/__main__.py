@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import json
 import sys
 import typing
 from collections.abc import Callable
@@ -81,11 +82,11 @@ class Filter:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """A run folder with predictions."""
     candidates: Annotated[Positional[Path], arg(metavar="CANDIDATES")]
-    """Ranked candidates (Parquet, CSV or TSV) with the columns user_id and item_id."""
+    """Candidates (.parquet, .csv or .tsv) with the columns user_id and item_id."""
     out: Annotated[Path, arg(metavar="FILE")]
-    """Where the table goes."""
+    """Where the decisions go (.parquet, .csv or .tsv)."""
     threshold: Annotated[float | None, arg(metavar="COSINE")] = None
-    """Drop what is more similar than this (a cosine, -1 to 1); without it the run's own threshold."""
+    """Drop what is more similar than this (a cosine, -1 to 1); without it what the run's replay chose."""
 
 
 def run(args: Run) -> None:
@@ -191,23 +192,36 @@ def predict(args: OneStage) -> None:
 def filter_(args: Filter) -> None:
     """Apply the filter to a file of candidates, as behind a ranker.
 
-    Reads DIR/compress, DIR/predict and CANDIDATES, and writes the candidates to FILE with the similarity of each to
-    what its user is predicted to dislike and whether it is dropped. (The replay over the log, which measures the
-    filter, is the stage filter of `conrec run`.)
+    Reads DIR/compress, DIR/predict (of the first seed), DIR/filter (for the threshold) and CANDIDATES. Writes every
+    candidate to FILE, in the same order: whether it is kept, its similarity to what its user is predicted to dislike,
+    and which predicted dislike that is. (The replay over the log, which measures the filter, is the stage filter of
+    `conrec run`.)
 
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet --threshold 0.9
     """
     from conrec.run import open_run
 
-    open_run(args.run)
-    if not args.candidates.is_file():
-        raise ConrecError(f"{args.candidates}: there is no such file; give a table of user_id and item_id")
-    if args.threshold is not None and not -1 <= args.threshold <= 1:
-        raise ConrecError(f"--threshold {args.threshold}: a cosine lies between -1 and 1")
-    from conrec.stages.filter_replay import filter_file
+    recipe, _, _ = open_run(args.run)
+    seed = f"seed{recipe.seeds[0]}"
+    predictions = args.run / "predict" / seed / "predictions.parquet"
+    if not predictions.is_file():
+        raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
+    threshold = _own_threshold(args.run / "filter" / seed) if args.threshold is None else args.threshold
+    from conrec.stages.filter_replay import describe, filter_file
 
-    filter_file(args.run, args.candidates, args.out, args.threshold)
+    print(describe(filter_file(args.candidates, predictions, args.run / "compress", threshold, args.out)))
     print(args.out)
+
+
+def _own_threshold(replay: Path) -> float:
+    """The threshold that the filter's replay chose on validation."""
+    try:
+        threshold = json.loads((replay / "replay.json").read_text(encoding="utf-8"))["threshold"]
+    except FileNotFoundError:
+        raise ConrecError(f"--threshold is missing, and {replay} is not there to take it from; give one") from None
+    if threshold is None:
+        raise ConrecError(f"--threshold is missing, and the replay in {replay} could choose none; give one")
+    return float(threshold)
 
 
 def evaluate(args: OneStage) -> None:
