@@ -1,0 +1,42 @@
+"""The systems that need no training: every table has them."""
+
+from __future__ import annotations
+
+from conrec.baselines.base import System
+from conrec.baselines.category_rule import CategoryRule
+from conrec.baselines.content_neighbours import ContentNeighbours
+from conrec.baselines.popularity import ItemPrior, Popularity
+from conrec.baselines.rates import Bias, ItemRate, UserRate
+from conrec.baselines.with_prior import WithPrior
+
+DECAY_DAYS = 30.0
+
+
+def trivial_systems(prior_days: float, prior_smoothing: float) -> list[System]:
+    """For the lists of items; those with a `+prior` in their name want `tune` on validation first."""
+    plain: list[System] = [
+        CategoryRule(),
+        CategoryRule(DECAY_DAYS),
+        ContentNeighbours("catalog"),
+        ContentNeighbours("input"),
+    ]
+    return [
+        *(Popularity(days) for days in (7, 14, 30, None)),
+        ItemPrior(prior_days, prior_smoothing),
+        *plain,
+        *(WithPrior(system, prior_days, prior_smoothing) for system in plain),
+    ]
+
+
+def filter_systems() -> list[System]:
+    """For the filter replay."""
+    return [
+        Popularity(14),
+        CategoryRule(),
+        CategoryRule(DECAY_DAYS),
+        ContentNeighbours("catalog"),
+        ContentNeighbours("input"),
+        UserRate(),
+        ItemRate(),
+        Bias(),
+    ]

@@ -1,0 +1,106 @@
+"""The protocol's metrics, one value per instance; who counts is the mask, what counts is the value.
+
+Each metric is a pure function that returns (mask bool [B], value float32 [B]); the mean over the mask is the metric.
+Hits are counted on items: `lists` is int32 [B, k] of item rows, best first, -1 where a system had no more to say
+(-1 never hits). Averages, intervals and seeds are `evaluate.bootstrap`'s.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conrec.data.instances import Instances, Ragged
+from conrec.data.knowledge import Knowledge
+
+LONG_TAIL_USER = 3
+"""Users with fewer dislikes than this before the cut (and at least one) are long-tail (paper: "fewer than three")."""
+LONG_TAIL_ITEM = 5
+"""Items with fewer dislikes than this before the cut are long-tail (paper: "fewer than five")."""
+
+Metric = tuple[np.ndarray, np.ndarray]
+
+
+def hit_rate(lists: np.ndarray, instances: Instances) -> Metric:
+    """HR@k: `next` is in the list. Counted: instances with a dislike before the cut."""
+    hit = (lists == instances.next[:, None]) & (lists >= 0)
+    return instances.n_dislikes >= 1, hit.any(axis=1).astype(np.float32)
+
+
+def future_hit_rate(lists: np.ndarray, instances: Instances) -> Metric:
+    """FHR@k: any dislike within the horizon is in the list. Counted: instances with a dislike before the cut."""
+    return instances.n_dislikes >= 1, hit_any(lists, instances.future)
+
+
+def long_tail_users(lists: np.ndarray, instances: Instances) -> Metric:
+    """LUF@k: as FHR, for users with one or two dislikes before the cut (none: that is ZUF)."""
+    counts = instances.n_dislikes
+    return (counts >= 1) & (counts < LONG_TAIL_USER), hit_any(lists, instances.future)
+
+
+def long_tail_items(lists: np.ndarray, instances: Instances, rare: Ragged) -> Metric:
+    """LIF@k: any of the *rare* future dislikes is in the list (a hit on a common one does not count).
+
+    rare: the future dislikes that are long-tail items (`rare_future`). Counted: instances with a dislike before the
+    cut that have at least one of these.
+    """
+    return (instances.n_dislikes >= 1) & (rare.lengths > 0), hit_any(lists, rare)
+
+
+def zero_dislike_users(lists: np.ndarray, instances: Instances) -> Metric:
+    """ZUF@k: as FHR, for users with positives but no dislike before the cut."""
+    return (instances.n_dislikes == 0) & (instances.n_positives > 0), hit_any(lists, instances.future)
+
+
+def candidate_accuracy(scores: np.ndarray, instances: Instances) -> Metric:
+    """CandAcc: the true next dislike has the best score of its candidates.
+
+    scores: float [B, c], the true one first; a row of NaN has no candidates. Where m candidates share the best score
+    and the true one is among them it counts 1/m: what choosing one of them blindly would give, so that a system that
+    scores everything alike gets 1/c. -inf is a score like any other. Counted: instances with candidates and a
+    dislike before the cut.
+    """
+    there = ~np.isnan(scores).any(axis=1) if scores.shape[1] else np.zeros(len(scores), bool)
+    value = np.zeros(len(scores), np.float32)
+    tops = scores[there] == scores[there].max(axis=1, keepdims=True) if there.any() else scores[there] > 0
+    if there.any():
+        value[there] = tops[:, 0] / tops.sum(axis=1)
+    return there & (instances.n_dislikes >= 1), value
+
+
+def hit_any(lists: np.ndarray, wanted: Ragged) -> np.ndarray:
+    """float32 [B]: 1 where any of `wanted` (item rows per instance) is in the instance's list; 0 for no wanted."""
+    width = 1 + max(int(lists.max(initial=-1)), int(wanted.values.max(initial=-1)))
+    keys = (np.arange(len(lists))[:, None] * width + lists)[lists >= 0]
+    hits = np.isin(wanted.owners * width + wanted.values, keys)
+    return (np.bincount(wanted.owners[hits], minlength=len(lists)) > 0).astype(np.float32)
+
+
+def rare_future(instances: Instances, knowledge: Knowledge) -> Ragged:
+    """Of each instance's future dislikes those with fewer than five dislikes in the known log before the cut."""
+    owners, values = instances.future.owners, instances.future.values
+    keep = np.zeros(len(values), bool)
+    for cut in np.unique(instances.cuts):
+        here = instances.cuts[owners] == cut
+        keep[here] = knowledge.dislike_counts(cut)[values[here]] < LONG_TAIL_ITEM
+    lengths = np.bincount(owners[keep], minlength=len(instances))
+    return Ragged(values[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+
+def all_metrics(
+    lists: np.ndarray, instances: Instances, rare: Ragged, candidates: dict[str, np.ndarray] | None = None
+) -> dict[str, Metric]:
+    """Every metric by its published name (`HR@20`, ...), with k the width of the lists.
+
+    candidates: name of the figure (`CandAcc`, `CandAcc_filter`) -> scores [B, c].
+    """
+    k = lists.shape[1]
+    metrics = {
+        f"HR@{k}": hit_rate(lists, instances),
+        f"FHR@{k}": future_hit_rate(lists, instances),
+        f"LUF@{k}": long_tail_users(lists, instances),
+        f"LIF@{k}": long_tail_items(lists, instances, rare),
+        f"ZUF@{k}": zero_dislike_users(lists, instances),
+    }
+    for name, scores in (candidates or {}).items():
+        metrics[name] = candidate_accuracy(scores, instances)
+    return metrics

@@ -1,0 +1,269 @@
+"""The filter replay: what a filter would have done to what the platform really showed (protocol).
+
+For each cut-off and each user with a dislike before it: the items shown within the horizon, labelled by what the
+user then did. A filter scores them (higher = more surely disliked) and drops what exceeds a threshold. What counts
+is how many dislikes that avoids and how many likes it costs.
+
+Nothing of the window is used to choose the users: a user who disliked nothing in it is in the replay too, which is
+why it needs predictions for more (user, cut-off) pairs than the hit metrics do (`Replay.instances`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sklearn.metrics import roc_auc_score
+
+from conrec.config import SplitConfig
+from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.filtering.threshold import choose_threshold
+
+DISLIKED, NEUTRAL, LIKED = 1, 0, -1
+POSITIVE_KINDS = ("click", "favorite", "cart", "purchase")
+BUDGETS = (0.01, 0.02, 0.05, 0.10)
+"""Shares of the likes that may be lost, at which the dislikes avoided are reported."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """The cleaned log with what the replay has to know beside it."""
+
+    events: Events
+    """Sorted by time."""
+    rated: np.ndarray
+    """bool [n]: the event carries a value (a rating): the user has judged the item."""
+
+    @property
+    def has_exposures(self) -> bool:
+        """Whether the platform logged what it showed (a neutral rating is not a showing)."""
+        return bool(((self.events.kinds == "exposure") & ~self.rated).any())
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What was shown after each cut-off, and what became of it."""
+
+    instances: Instances
+    """One per (user, cut-off); `next` is -1 where the user disliked nothing in the window."""
+    shown: Ragged
+    """Item rows in the order of showing, each item once."""
+    labels: Ragged
+    """int8, aligned with `shown`: DISLIKED, NEUTRAL or LIKED."""
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+
+def read_log(prepared: Path, items: Items) -> Log:
+    """The log of a `prepare` folder."""
+    table = pq.read_table(prepared / "events.parquet", columns=["user_id", "item_id", "time", "kind", "value"])
+    table = table.sort_by([(name, "ascending") for name in ("time", "user_id", "item_id")])
+    row_of = {item: row for row, item in enumerate(items.ids)}
+    rows = np.array([row_of[item] for item in table["item_id"].to_pylist()], np.int32)
+    times = table["time"].cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()
+    kinds = table["kind"].cast(pa.string()).to_numpy().astype(str)
+    users = table["user_id"].to_numpy().astype(str)
+    return Log(Events(users, rows, times, kinds), table["value"].is_valid().to_numpy())
+
+
+def read_replay(prepared: Path, items: Items, instances: Instances, split: str, config: SplitConfig) -> Replay:
+    """The replay of one held-out split of a `prepare` folder.
+
+    Split by time: every user with a dislike before a weekly cut and something shown after it. Split by users: the
+    (user, cut-off) pairs of the held-out instances, which is all there is.
+    """
+    log = read_log(prepared, items)
+    horizon = np.timedelta64(config.horizon_days, "D")
+    if config.mode == "time" and config.cuts == "rolling":
+        dates = json.loads((prepared / "split.json").read_text())
+        cuts = rolling_cuts(dates, split, horizon)
+        pairs = [(user, cut) for cut in cuts for user in users_to_replay(log, cut, horizon)]
+    else:
+        held_out = instances.of_split(split)
+        held_out = held_out.take(held_out.n_dislikes > 0)
+        pairs = list(zip(held_out.users.tolist(), held_out.cuts))
+    return replay_pairs(log, pairs, split, horizon, config.max_dislikes, config.max_positives)
+
+
+def rolling_cuts(dates: dict[str, Any], split: str, horizon: np.timedelta64) -> list[np.datetime64]:
+    """The cut-offs of a split, every horizon from its start.
+
+    dates: `split.json` with `validation_start`, `test_start` and `log_end` in ISO format. Validation windows end
+    before the test begins (embargo); the last test window may be cut short by the end of the log.
+    """
+    if split == "test":
+        start, last = _moment(dates["test_start"]), _moment(dates["log_end"])
+    else:
+        start, last = _moment(dates["validation_start"]), _moment(dates["test_start"]) - horizon
+    return list(np.arange(start, last + np.timedelta64(1, "us"), horizon.astype("timedelta64[us]")))
+
+
+def users_to_replay(log: Log, cut: np.datetime64, horizon: np.timedelta64) -> list[str]:
+    """Users with a dislike before `cut` and any event from it to the horizon, sorted."""
+    events = log.events
+    start, stop = np.searchsorted(events.times, [cut, cut + horizon])
+    known = np.unique(events.users[:start][events.kinds[:start] == "dislike"])
+    return np.intersect1d(known, events.users[start:stop]).tolist()
+
+
+def replay_pairs(
+    log: Log,
+    pairs: list[tuple[str, np.datetime64]],
+    split: str,
+    horizon: np.timedelta64,
+    max_dislikes: int,
+    max_positives: int,
+) -> Replay:
+    """History before, and showings after, each (user, cut-off); pairs with nothing shown are left out.
+
+    Shown is what was exposed or reacted to; in a log without exposures only what drew a clear sign (protocol). An
+    item that was both liked and disliked within the window counts as disliked.
+    """
+    events = log.events
+    names, codes = np.unique(events.users, return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    number = {name: n for n, name in enumerate(names.tolist())}
+    signs = np.where(events.kinds == "dislike", DISLIKED, NEUTRAL)
+    signs[np.isin(events.kinds, POSITIVE_KINDS)] = LIKED
+    judged = log.rated | (signs == DISLIKED) | (events.kinds == "purchase")
+    with_exposures = log.has_exposures
+
+    found: list[dict[str, Any]] = []
+    for user, cut in pairs:
+        mine = order[bounds[number[user]] : bounds[number[user] + 1]]
+        here, end = np.searchsorted(events.times[mine], [cut, cut + horizon])
+        past, window = mine[:here], mine[here:end]
+        shown, labels = _labelled(events.items[window], signs[window], with_exposures)
+        if not len(shown):
+            continue
+        disliked, liked = past[signs[past] == DISLIKED], past[signs[past] == LIKED]
+        liked = liked[np.sort(np.unique(events.items[liked], return_index=True)[1])]
+        future = events.items[window[signs[window] == DISLIKED]]
+        found.append(
+            {
+                "users": user,
+                "cuts": cut,
+                "n_dislikes": len(disliked),
+                "n_positives": len(liked),
+                "dislikes": events.items[disliked[-max_dislikes:]],
+                "dislike_times": events.times[disliked[-max_dislikes:]],
+                "positives": events.items[liked[-max_positives:]],
+                "positive_times": events.times[liked[-max_positives:]],
+                "seen": np.unique(events.items[past[judged[past]]]),
+                "next": future[0] if len(future) else -1,
+                "future": future,
+                "future_positives": events.items[window[signs[window] == LIKED]],
+                "shown": shown,
+                "labels": labels,
+            }
+        )
+
+    def column(name: str, dtype: Any) -> np.ndarray:
+        return np.array([one[name] for one in found], dtype)
+
+    def lists(name: str, dtype: Any = np.int32) -> Ragged:
+        return Ragged.of([one[name] for one in found], dtype)
+
+    return Replay(
+        Instances(
+            ids=np.arange(len(found)),
+            split=np.full(len(found), split),
+            users=column("users", str),
+            cuts=column("cuts", "datetime64[us]"),
+            n_dislikes=column("n_dislikes", np.int64),
+            n_positives=column("n_positives", np.int64),
+            dislikes=lists("dislikes"),
+            dislike_times=lists("dislike_times", "datetime64[us]"),
+            positives=lists("positives"),
+            positive_times=lists("positive_times", "datetime64[us]"),
+            seen=lists("seen"),
+            next=column("next", np.int32),
+            future=lists("future"),
+            future_positives=lists("future_positives"),
+        ),
+        shown=lists("shown"),
+        labels=lists("labels", np.int8),
+    )
+
+
+def without_prediction(replay: Replay, instances: Instances) -> Instances:
+    """Of the replay's instances those whose (user, cut-off) is not among `instances`: still to be predicted for."""
+    there = set(zip(instances.users.tolist(), instances.cuts.tolist()))
+    pairs = zip(replay.instances.users.tolist(), replay.instances.cuts.tolist())
+    return replay.instances.take(np.array([pair not in there for pair in pairs], bool))
+
+
+def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = None) -> dict[str, Any]:
+    """What a filter with these scores does to these showings.
+
+    scores: float [n], higher = rather drop; labels: int [n]. Returns, ready for JSON:
+
+    - `events`, `dislikes`, `likes`, `rate_before` (negative-feedback rate: dislikes / everything shown),
+    - `auc`: dislikes against likes, a tie counts half,
+    - `at`: for each share of likes lost the share of dislikes avoided, threshold set on these very events,
+    - `curve`: lists `threshold`, `dislikes_avoided`, `likes_lost`, `dropped` (share of everything), `rate_after`,
+    - `chosen`: the same at a threshold that was chosen beforehand, with `rate_before`.
+
+    Without any dislike or any like there is nothing to trade: `auc`, `curve` and `chosen` are None and `at` is empty.
+    """
+    scores = np.asarray(scores, np.float64)
+    disliked, liked = np.sort(scores[labels == DISLIKED]), np.sort(scores[labels == LIKED])
+    everything = np.sort(scores)
+    result: dict[str, Any] = {
+        "events": len(everything),
+        "dislikes": len(disliked),
+        "likes": len(liked),
+        "rate_before": len(disliked) / len(everything) if len(everything) else None,
+        "auc": None,
+        "at": {},
+        "curve": None,
+        "chosen": None,
+    }
+    if not len(disliked) or not len(liked):
+        return result
+
+    def at(value: float) -> dict[str, float | None]:
+        gone = [len(x) - int(np.searchsorted(x, value, side="right")) for x in (disliked, liked, everything)]
+        left = len(everything) - gone[2]
+        return {
+            "threshold": float(value),
+            "dislikes_avoided": gone[0] / len(disliked),
+            "likes_lost": gone[1] / len(liked),
+            "dropped": gone[2] / len(everything),
+            "rate_after": (len(disliked) - gone[0]) / left if left else None,
+        }
+
+    # The whole range evenly, the first tenth of the likes finely: that is where a filter is used.
+    shares = np.concatenate([np.linspace(0, 1, 61), np.linspace(0.9, 1, 51)])
+    sweep = np.concatenate([np.quantile(liked, shares), np.quantile(everything, shares), [everything[0] - 1]])
+    curve = [at(value) for value in np.unique(sweep)]
+    signed = labels != NEUTRAL
+    result["auc"] = float(roc_auc_score(labels[signed] == DISLIKED, scores[signed]))
+    result["at"] = {f"{share:g}": at(choose_threshold(liked, share))["dislikes_avoided"] for share in BUDGETS}
+    result["curve"] = {key: [point[key] for point in curve] for key in curve[0]}
+    if threshold is not None:
+        result["chosen"] = {"rate_before": result["rate_before"], **at(threshold)}
+    return result
+
+
+def _labelled(items: np.ndarray, signs: np.ndarray, with_exposures: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Each item once, in order of its first event, with the sign that wins: dislike over like over nothing."""
+    rows, first, group = np.unique(items, return_index=True, return_inverse=True)
+    label = np.full(len(rows), NEUTRAL)
+    label[group[signs == LIKED]] = LIKED
+    label[group[signs == DISLIKED]] = DISLIKED
+    order = np.argsort(first)
+    rows, label = rows[order], label[order]
+    return (rows, label) if with_exposures else (rows[label != NEUTRAL], label[label != NEUTRAL])
+
+
+def _moment(text: str) -> np.datetime64:
+    """An ISO time in UTC as datetime64[us]."""
+    return np.datetime64(text.removesuffix("Z").removesuffix("+00:00"), "us")
