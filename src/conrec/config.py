@@ -110,9 +110,9 @@ class ItemsConfig:
     text_dimensions: int = 96
     image_dimensions: int = 32
     fields_dimensions: int = 32
-    fields_weight: float = 1.0
+    fields_weight: float = 2.0
     """Weight of the block of category and attributes against the title's, each of unit norm before (0: none)."""
-    image_weight: float = 0.5
+    image_weight: float = 1.0
     """Weight of the image block against the title's, each of unit norm before."""
     swing_alpha1: float = 5.0
     swing_alpha2: float = 1.0
@@ -134,7 +134,7 @@ class SidConfig:
     levels: int = 3
     codes: int = 0
     """Codes per level; 0 sizes the codebook to the catalogue."""
-    dimensions: int = 32
+    dimensions: int = 64
     """Width of the latent space that is quantised and that the filter compares in."""
     hidden: tuple[int, ...] = (128,)
     epochs: int = 60
@@ -174,6 +174,7 @@ class UnderstandConfig:
     """Translation and item-level alignment."""
 
     translation_epochs: float = 2.0
+    alignment_epochs: float = 1.0
     alignment_samples: int = 20000
     alignment_min_repeats: int = 2
     """A dislike is sure when the user disliked at least this many items under the same ID prefix."""
@@ -205,6 +206,8 @@ class UtilizeConfig:
     warmup_context: Literal["recent", "dislikes", "full", "mixed"] = "full"
     """What the warm-up's prompts show; `mixed` shows every instance in all three contexts."""
     warmup_targets: Literal["next", "future"] = "next"
+    warmup_max_targets: int = 8
+    """With `future`: at most this many targets of an instance."""
     warmup_epochs: float = 2.0
     warmup_batch: int = 32
     warmup_learning_rate: float = 1e-3

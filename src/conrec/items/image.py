@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 from PIL import Image
-from rich.progress import track
 from skimage.color import rgb2hsv
 from skimage.feature import hog
 from sklearn.decomposition import PCA
 
 from conrec.items.pictures import ImageAccount, Picture, open_picture
+from conrec.progress import track
 
 SIDE = 64
 
@@ -58,7 +56,7 @@ class HogEncoder:
         width = len(features(Image.new("RGB", (SIDE, SIDE))))
         raw = np.zeros((len(pictures), width), np.float32)
         account = ImageAccount()
-        bar = track(pictures, "Pictures", transient=True, disable=not sys.stdout.isatty())
+        bar = track(pictures, "Pictures")
         for row, picture in enumerate(bar):
             kept = self._seen.get(id(picture))
             if kept is None or kept[0] is not picture:

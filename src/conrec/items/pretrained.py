@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
 from conrec.errors import ConrecError
 from conrec.items.pictures import ImageAccount, Picture, open_picture
+from conrec.progress import track
 
 BATCH = 64
 
@@ -36,7 +35,7 @@ class PretrainedEncoder:
         """float32 [n, d] and the account; zeros for what is missing or refused."""
         account = ImageAccount()
         rows, vectors = [], []
-        for start in track(range(0, len(pictures), BATCH), "Pictures", transient=True, disable=not sys.stdout.isatty()):
+        for start in track(range(0, len(pictures), BATCH), "Pictures"):
             images = []
             for row, picture in enumerate(pictures[start : start + BATCH], start):
                 image, outcome = open_picture(picture, 256)

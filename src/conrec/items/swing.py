@@ -18,15 +18,18 @@ users a seeded sample of `swing_max_users` is paired (w and N_j still count ever
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numba import njit
-from rich.progress import track
 
 from conrec.config import ItemsConfig
+from conrec.errors import ConrecError
+from conrec.progress import track
 
 
 def swing(users: np.ndarray, items: np.ndarray, n_items: int, config: ItemsConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -70,9 +73,39 @@ def swing(users: np.ndarray, items: np.ndarray, n_items: int, config: ItemsConfi
     blocks = max(1, len(busy) // 500)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         done: Iterator[None] = pool.map(block, [busy[n::blocks] for n in range(blocks)])
-        for _ in track(done, "Swing", total=blocks, transient=True, disable=not sys.stdout.isatty()):
+        for _ in track(done, "Swing", total=blocks):
             pass
     return neighbours, scores
+
+
+def write_swing(path: Path, item_ids: list[str], neighbours: np.ndarray, scores: np.ndarray) -> None:
+    """One row an item, by id: `item_id`, `neighbours` list<str> best first, `scores` list<float>."""
+    real = neighbours >= 0
+    offsets = pa.array(np.concatenate([[0], np.cumsum(real.sum(axis=1))]).astype(np.int32))
+    ids = pa.array(item_ids, pa.string())
+    table = {
+        "item_id": ids,
+        "neighbours": pa.ListArray.from_arrays(offsets, ids.take(pa.array(neighbours[real]))),
+        "scores": pa.ListArray.from_arrays(offsets, pa.array(scores[real])),
+    }
+    pq.write_table(pa.table(table), path)
+
+
+def read_swing(folder: Path, item_ids: list[str]) -> np.ndarray:
+    """Neighbours int32 [n, k] as rows of `item_ids`, best first, padded with -1, of a `compress` folder."""
+    path = folder / "swing.parquet"
+    try:
+        table = pq.read_table(path, columns=["item_id", "neighbours"])
+    except (OSError, pa.ArrowException) as error:
+        raise ConrecError(f"{path}: not readable ({error}); run the compress stage again") from error
+    row = {item: n for n, item in enumerate(item_ids)}
+    lists = table["neighbours"].to_pylist()
+    neighbours = np.full((len(item_ids), max(map(len, lists), default=0)), -1, np.int32)
+    for item, near in zip(table["item_id"].to_pylist(), lists):
+        if item in row:
+            known = [row[other] for other in near if other in row]
+            neighbours[row[item], : len(known)] = known
+    return neighbours
 
 
 def _newest_once(users: np.ndarray, items: np.ndarray, n_items: int, cap: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,16 +13,14 @@ wrong; the codebooks start there, too. Codes that stand for nothing after an epo
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import torch
-from rich.progress import track
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from vector_quantize_pytorch import ResidualVQ
 
 from conrec.config import SidConfig
+from conrec.progress import track
 from conrec.sid.kmeans import assign, refine, residual_kmeans, revive
 
 
@@ -46,6 +44,9 @@ class Bent(nn.Module):
 
 class RqVae(nn.Module):
     """Joint embeddings [batch, input] to latents [batch, d], codes and back."""
+
+    centre: Tensor
+    """[d]: the mean of the encoder's output over the items it was trained on."""
 
     def __init__(self, d_input: int, sizes: tuple[int, ...], config: SidConfig) -> None:
         super().__init__()
@@ -99,6 +100,7 @@ class RqVae(nn.Module):
 def train_rqvae(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> tuple[RqVae, list[dict[str, float]]]:
     """An RQ-VAE of `x` float32 [n, input] and its history: per epoch `reconstruction`, `quantisation`, `dead`.
 
+    With method "kmeans" it stays where it starts: principal components and residual k-means, no epochs.
     Deterministic for a seed; the global random state is as before afterwards.
     """
     with torch.random.fork_rng(devices=[]):
@@ -115,12 +117,13 @@ def _train(model: RqVae, x: np.ndarray, sizes: tuple[int, ...], config: SidConfi
     words = residual_kmeans(latents, sizes, config.seed)
     model.set_codewords(words, _uses(assign(latents, words), sizes), batch / len(x))
 
+    epochs = config.epochs if config.method == "rqvae" else 0
     x_NI = torch.from_numpy(x)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0)
     steps = max(1, len(x) // batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs * steps))
     history = []
-    for _ in track(range(config.epochs), "RQ-VAE", transient=True, disable=not sys.stdout.isatty()):
+    for _ in track(range(epochs), "RQ-VAE"):
         model.train()
         sums = torch.zeros(2)
         for rows in torch.randperm(len(x))[: steps * batch].view(steps, batch):

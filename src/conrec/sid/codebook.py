@@ -1,0 +1,100 @@
+"""The frozen codebook: sized to the catalogue, trained once, and how later items get their IDs from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from conrec.config import SidConfig
+from conrec.errors import ConrecError
+from conrec.sid.catalog import Catalog
+from conrec.sid.collisions import repair
+from conrec.sid.kmeans import assign, reconstruct
+from conrec.sid.rqvae import RqVae, encode
+
+ITEMS_PER_CODE = 39
+LEAST, MOST = 16, 8192
+
+
+def codebook_sizes(n: int, config: SidConfig) -> tuple[int, ...]:
+    """Codes per level for `n` items to learn from.
+
+    With `sid.codes = 0` the power of two nearest to n / 39 (the paper's 8192 from some 320,000 items on): larger
+    codebooks only memorise. ConrecError where there are fewer items than codes.
+    """
+    codes = config.codes
+    if codes == 0:
+        codes = min(MOST, max(LEAST, 2 ** round(math.log2(max(1, n) / ITEMS_PER_CODE))))
+    if n < codes:
+        what = f"sid.codes = {config.codes} needs" if config.codes else "semantic IDs need"
+        raise ConrecError(f"{what} at least {codes} items first seen before validation, not {n}; use a longer log")
+    return (codes,) * config.levels
+
+
+def make_catalog(model: RqVae, item_ids: list[str], titles: list[str], x: np.ndarray) -> tuple[Catalog, np.ndarray]:
+    """The catalogue of items with joint embeddings `x` float32 [n, input], and the codes int32 [n, levels]
+    as they were before collisions were repaired."""
+    words = model.codewords()
+    latents = encode(model, x)
+    raw = assign(latents, words)
+    codes = repair(latents, raw, words)
+    sizes = tuple(len(level) for level in words)
+    return Catalog(item_ids, titles, codes, sizes, latents, reconstruct(codes, words), words), raw
+
+
+def add_items(catalog: Catalog, model: RqVae, item_ids: list[str], titles: list[str], x: np.ndarray) -> Catalog:
+    """The catalogue with further items, encoded by the frozen codebook.
+
+    Items that it holds already (by id) keep their row, ID and title; a new one never takes an ID that is in use.
+    """
+    known = set(catalog.item_ids)
+    new = []
+    for n, item in enumerate(item_ids):
+        if item not in known:
+            known.add(item)
+            new.append(n)
+    if not new:
+        return catalog
+    latents = encode(model, x[new])
+    taken = set(map(tuple, catalog.codes.tolist()))
+    codes = repair(latents, assign(latents, catalog.codewords), catalog.codewords, taken)
+    return Catalog(
+        catalog.item_ids + [item_ids[n] for n in new],
+        catalog.titles + [titles[n] for n in new],
+        np.concatenate([catalog.codes, codes]),
+        catalog.sizes,
+        np.concatenate([catalog.latents, latents]),
+        np.concatenate([catalog.reconstructed, reconstruct(codes, catalog.codewords)]),
+        catalog.codewords,
+    )
+
+
+def save_model(model: RqVae, config: SidConfig, folder: Path) -> None:
+    """Weights and shape into `folder` (rqvae.safetensors, rqvae.json)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "rqvae.safetensors")
+    shape = {
+        "input": model.encoder.straight.in_features,
+        "dimensions": config.dimensions,
+        "hidden": list(config.hidden),
+        "sizes": [len(words) for words in model.codewords()],
+    }
+    (folder / "rqvae.json").write_text(json.dumps(shape, indent=2) + "\n")
+
+
+def load_model(folder: Path) -> RqVae:
+    """The frozen RQ-VAE of a compress stage's `codebook` folder."""
+    try:
+        shape = json.loads((folder / "rqvae.json").read_text())
+        config = SidConfig(dimensions=shape["dimensions"], hidden=tuple(shape["hidden"]))
+        model = RqVae(shape["input"], tuple(shape["sizes"]), config)
+        model.load_state_dict(load_file(folder / "rqvae.safetensors"))
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConrecError(f"{folder}: no readable codebook ({reason}); run the compress stage again") from error
+    return model.eval()
