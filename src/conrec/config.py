@@ -43,7 +43,7 @@ class DataConfig:
 class SimulateConfig:
     """The simulated platform (only for `data.adapter = "simulated"`)."""
 
-    users: int = 2200
+    users: int = 2100
     """Users at the end; half of them are there from the first day, the others join day by day."""
     items: int = 2000
     """Items at the end; six in ten are listed before the first day, the others day by day."""

@@ -2,7 +2,7 @@
 
 
 class ConrecError(Exception):
-    """Something the user can mend: the message is one line, names the file, row or flag, and says what to do.
+    """Something the user can mend: one line that names the file, row or flag, and says what to do.
 
     The command line prints it without a traceback and exits with status 2.
     """

@@ -13,6 +13,11 @@ WORDS = tiny.vocabulary()
 PROMPTS = [WORDS.text("Disliked: ") + WORDS.sid(tiny.codes(3, 5)), WORDS.text("x"), WORDS.sid(tiny.codes(9, 2))]
 
 
+def find(policy, ids, mask, rows, offer, **options):
+    with torch.no_grad():
+        return search(policy, policy.prefill(ids, mask), rows, offer, **options)
+
+
 @pytest.fixture(scope="module")
 def setting():
     codes = tiny.codes(60)
@@ -26,7 +31,7 @@ def setting():
 def test_enough_beams_equal_scoring_every_item(setting, normalisation):
     codes, weights, offer, ids, mask, rows = setting
     policy = tiny.policy(WORDS)
-    found = search(policy, ids, mask, rows, offer, beams=250, normalisation=normalisation)
+    found = find(policy, ids, mask, rows, offer, beams=250, normalisation=normalisation)
     items, scores = best_items(found, offer, rows, [np.zeros(0, int)] * 3, 20)
     everything = torch.as_tensor(codes, dtype=torch.int64).expand(3, -1, -1)
     with torch.no_grad():
@@ -41,11 +46,11 @@ def test_enough_beams_equal_scoring_every_item(setting, normalisation):
 def test_trie_scores_are_a_distribution_and_equal_logits_give_the_prior(setting):
     _, weights, offer, ids, mask, rows = setting
     policy = tiny.policy(WORDS)
-    found = search(policy, ids, mask, rows, offer, beams=250)
+    found = find(policy, ids, mask, rows, offer, beams=250)
     np.testing.assert_allclose(found.scores.exp().sum(1), 1.0, atol=1e-5)
     for parameter in policy.parameters():
         parameter.data.zero_()
-    found = search(policy, ids, mask, rows, offer, beams=250)
+    found = find(policy, ids, mask, rows, offer, beams=250)
     items, scores = best_items(found, offer, rows, [np.zeros(0, int)] * 3, 60)
     for n in range(3):
         prior = weights[rows[n]] / weights[rows[n]].sum()
@@ -80,7 +85,7 @@ def test_the_same_items_as_hugging_face_generate(setting):
             return_dict_in_generate=True,
             output_scores=True,
         )
-        ours = search(policy, ids, mask, torch.zeros(1, dtype=torch.int64), offer, beams=20, normalisation="vocab")
+        ours = find(policy, ids, mask, torch.zeros(1, dtype=torch.int64), offer, beams=20, normalisation="vocab")
         theirs = output.sequences[:, length:] - torch.tensor(WORDS.starts)
         assert ours.codes[0].tolist() == theirs.tolist()
         np.testing.assert_allclose(ours.scores[0], output.sequences_scores, atol=2e-5)
@@ -91,7 +96,7 @@ def test_fewer_items_than_beams_and_seen_items():
     offer = Trie.of(codes, tiny.SIZES).weigh(np.array([[1.0, 1.0, 0.0, 1.0, 1.0, 1.0]]))
     ids, mask = pad_prompts(PROMPTS[:1], WORDS.pad)
     row = torch.zeros(1, dtype=torch.int64)
-    found = search(tiny.policy(WORDS), ids, mask, row, offer, beams=50)
+    found = find(tiny.policy(WORDS), ids, mask, row, offer, beams=50)
     items, scores = best_items(found, offer, row, [np.array([0, 4])], 20)
     assert sorted(items[0][:3].tolist()) == [1, 3, 5]
     assert (items[0][3:] == -1).all()
@@ -104,7 +109,7 @@ def test_items_of_one_id_take_a_place_each():
     ids, mask = pad_prompts(PROMPTS[:1], WORDS.pad)
     row = torch.zeros(1, dtype=torch.int64)
     items, scores = best_items(
-        search(tiny.policy(WORDS), ids, mask, row, offer, beams=4), offer, row, [np.array([2])], 20
+        find(tiny.policy(WORDS), ids, mask, row, offer, beams=4), offer, row, [np.array([2])], 20
     )
     assert sorted(items[0][:3].tolist()) == [0, 1, 3]
     place = items[0].tolist().index(1)
@@ -120,9 +125,9 @@ def test_sampling_without_replacement_follows_the_policy(setting):
     ids, mask = ids[2:].repeat(repeat, 1), mask[2:].repeat(repeat, 1)
     rows = torch.ones(repeat, dtype=torch.int64)
     generator = torch.Generator().manual_seed(0)
-    drawn = search(policy, ids, mask, rows, offer, beams=4, gumbel=generator)
+    drawn = find(policy, ids, mask, rows, offer, beams=4, gumbel=generator)
     assert all(len(set(row)) == 4 for row in drawn.leaves.tolist())
-    full = search(policy, ids[:1], mask[:1], rows[:1], offer, beams=250)
+    full = find(policy, ids[:1], mask[:1], rows[:1], offer, beams=250)
     truth = np.zeros(offer.trie.leaves)
     finite = torch.isfinite(full.scores[0])
     truth[full.leaves[0][finite].numpy()] = full.scores[0][finite].exp().numpy()
@@ -131,3 +136,14 @@ def test_sampling_without_replacement_follows_the_policy(setting):
     lookup = dict(zip(full.leaves[0][finite].tolist(), full.scores[0][finite].tolist()))
     for leaf, score in zip(drawn.leaves[0].tolist(), drawn.scores[0].tolist()):
         assert score == pytest.approx(lookup[leaf], abs=1e-4)
+
+
+def test_one_prompt_pass_serves_several_searches(setting):
+    _, _, offer, ids, mask, rows = setting
+    policy = tiny.policy(WORDS)
+    with torch.no_grad():
+        state = policy.prefill(ids, mask)
+    first = search(policy, state, rows, offer, beams=10)
+    again = search(policy, state, rows, offer, beams=10)
+    assert torch.equal(first.codes, again.codes)
+    assert torch.equal(first.scores, again.scores)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -91,7 +92,7 @@ class Instances:
     def take(self, index: np.ndarray) -> Instances:
         """The instances at `index` (positions or a boolean mask), in that order."""
         index = np.flatnonzero(index) if index.dtype == bool else index
-        parts = {}
+        parts: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             parts[field.name] = value.take(index) if isinstance(value, Ragged) else value[index]

@@ -37,7 +37,7 @@ class Knowledge:
     def dislike_counts(self, cut: np.datetime64, days: float | None = None) -> np.ndarray:
         """int64 [items]: dislikes in the `days` before the cut, or ever."""
         stop = len(self._times) if self._all_known and days is None else np.searchsorted(self._times, cut)
-        start = 0 if days is None else np.searchsorted(self._times, cut - np.timedelta64(round(days * 86_400e6), "us"))
+        start = 0 if days is None else np.searchsorted(self._times, cut - np.timedelta64(round(days * 24), "h"))
         return np.bincount(self._rows[start:stop], minlength=self.items)
 
     def prior(self, cut: np.datetime64, days: float, smoothing: float) -> np.ndarray:

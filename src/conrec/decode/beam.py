@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from conrec.decode.trie import Offer
-from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.policy import Normalisation, Policy, PromptState
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class Beams:
 @torch.no_grad()
 def search(
     policy: Policy,
-    prompt_ids: Tensor,
-    prompt_mask: Tensor,
+    state: PromptState,
     rows: Tensor,
     offer: Offer,
     *,
@@ -43,14 +42,14 @@ def search(
 ) -> Beams:
     """The `beams` most likely semantic IDs of each prompt.
 
-    Args: prompt ids int64 [B, P] and mask bool [B, P], the offer's row of each prompt int64 [B]. With a generator
-    in `gumbel` it draws semantic IDs *without replacement* in proportion to their probability instead
-    (stochastic beam search, Kool et al. 2019); `scores` then still are plain log-probabilities.
+    Args: the prompts' state (`policy.prefill`; rewound afterwards, so it can be searched again) and the offer's
+    row of each prompt int64 [B]. With a generator in `gumbel` it draws semantic IDs *without replacement* in
+    proportion to their probability instead (stochastic beam search, Kool et al. 2019); `scores` then still are
+    plain log-probabilities.
     With at least as many beams as there are nodes on each level the search is exact.
     """
-    batch = len(prompt_ids)
-    state = policy.prefill(prompt_ids, prompt_mask)
-    device = prompt_ids.device
+    batch = len(rows)
+    device = rows.device
     levels = len(offer.trie.sizes)
     hidden = state.hidden[:, None]
     scores = torch.zeros(batch, 1, device=device)
@@ -83,6 +82,7 @@ def search(
             hidden = policy.extend(state, code, t, places)
             own = torch.arange(start, start + code.shape[1], device=device).expand(batch, -1)
             places = torch.cat([places, own[:, :, None]], dim=2)
+    state.rewind()
     return Beams(codes, nodes, scores)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,19 +48,19 @@ def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.nd
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
-    """Write what differs from the starting point: all weights, or with LoRA the trained ones only."""
+    """Write what differs from the starting point: all weights, or with LoRA the trained ones only.
+
+    The file appears when it is complete, so its presence says that the training behind it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(trained_state(policy), folder / "weights.safetensors")
-    (folder / "weights.json").write_text(json.dumps({"lora": isinstance(policy.lm, PeftModel)}))
+    partial = folder / "weights.safetensors.partial"
+    save_file(trained_state(policy), partial)
+    os.replace(partial, folder / "weights.safetensors")
 
 
-def load_policy(
-    config: LmConfig, vocabulary: Vocabulary, codewords: list[np.ndarray], seed: int, folder: Path
-) -> Policy:
-    """What `save_policy` wrote, on the model that `build_policy` makes from the same recipe and seed."""
-    policy = build_policy(config, vocabulary, codewords, seed)
+def load_trained_policy(policy: Policy, folder: Path) -> None:
+    """Put what `save_policy` wrote into a policy that `build_policy` made from the same recipe and seed."""
     load_trained_state(policy, load_file(folder / "weights.safetensors"))
-    return policy
 
 
 def trained_state(policy: Policy) -> dict[str, torch.Tensor]:

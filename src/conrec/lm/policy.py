@@ -54,6 +54,12 @@ class PromptState:
     suffix: int = 0
     """Answer tokens in the cache so far."""
 
+    def rewind(self) -> None:
+        """Forget the answers, keep the prompt: the same pass serves another search."""
+        if self.suffix:
+            self.cache.crop(-self.suffix)
+        self.suffix = 0
+
 
 class Policy(nn.Module):
     """Log-probabilities of semantic IDs behind prompts.

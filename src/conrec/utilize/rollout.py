@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from conrec.decode.beam import search
+from conrec.decode.prompted import Batch
 from conrec.decode.trie import Offer
 from conrec.lm.policy import Normalisation, Policy
-from conrec.utilize.world import Batch
 
 Sampling = Literal["independent", "without_replacement"]
 
@@ -34,8 +34,7 @@ def rollout(
     if sampling == "without_replacement":
         found = search(
             policy,
-            batch.prompt_ids,
-            batch.prompt_mask,
+            policy.prefill(batch.prompt_ids, batch.prompt_mask),
             batch.rows,
             offer,
             beams=group,

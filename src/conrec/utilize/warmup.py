@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from conrec.data.instances import Ragged
+from conrec.decode.prompted import Prompted
 from conrec.lm.policy import Normalisation, Policy
 from conrec.lm.training import Trainer
 from conrec.progress import track
-from conrec.utilize.world import Prompted
 
 
 def reachable(sets: Ragged, data: Prompted, limit: int) -> Ragged:

@@ -5,7 +5,6 @@ Every instance has a row of the offer: the items known on the day of its cut and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,26 +49,35 @@ class Prompted:
         rows = torch.as_tensor(self.rows[index], dtype=torch.int64)
         return Batch(index, ids.to(self.device), mask.to(self.device), rows.to(self.device))
 
-    def by_length(self, size: int) -> Iterator[Batch]:
+    def by_length(self, size: int) -> list[Batch]:
         """All prompts, those of similar length together, so that little is padded."""
         order = np.argsort(self.prompts.lengths, kind="stable")
-        for begin in range(0, len(order), size):
-            yield self.batch(order[begin : begin + size])
+        return [self.batch(order[begin : begin + size]) for begin in range(0, len(order), size)]
 
 
 def offer_of_days(
-    instances: Instances, knowledge: Knowledge, trie: Trie, *, days: float, smoothing: float, weight: float
+    instances: Instances,
+    knowledge: Knowledge,
+    trie: Trie,
+    *,
+    days: float,
+    smoothing: float,
+    weight: float,
+    everything: bool = False,
 ) -> tuple[Offer, np.ndarray]:
     """One row per distinct day of the instances' cuts, and each instance's row.
 
     An item's weight is its prior (exponentially decayed dislikes before that midnight, plus `smoothing`) to the
     power of `weight`; 0 switches the prior off. Items not yet seen that day have weight 0. A training cut inside
-    a day gets that day's midnight, so nothing of the day itself is known.
+    a day gets that day's midnight, so nothing of the day itself is known. With `everything` an item not yet seen
+    counts like the least popular one: a ranker's candidate exists, whether or not the log has met it.
     """
     midnight = instances.cuts.astype("datetime64[D]").astype("datetime64[us]")
     distinct, rows = np.unique(midnight, return_inverse=True)
     priors = []
     for day in distinct:
         prior = knowledge.prior(day, days, smoothing)
-        priors.append(np.where(prior > 0, prior, 0.0) ** weight * (prior > 0))
+        if everything:
+            prior = np.where(prior > 0, prior, prior[prior > 0].min())
+        priors.append(prior**weight * (prior > 0))
     return trie.weigh(np.stack(priors), prior=weight != 0), rows.reshape(-1)

@@ -1,0 +1,73 @@
+"""Predicted dislikes of many users, and the likelihood of given candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from conrec.decode.beam import best_items, search
+from conrec.decode.prompted import Prompted
+from conrec.decode.trie import Offer
+from conrec.lm.policy import Normalisation, Policy
+from conrec.progress import track
+
+
+@torch.no_grad()
+def predict_items(
+    policy: Policy,
+    data: Prompted,
+    offers: Sequence[Offer],
+    *,
+    k: int,
+    beams: int,
+    batch: int,
+    normalisation: Normalisation,
+    title: str = "predict",
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each offer the k items of every instance: rows int32 [n, k] (-1: none) and scores float32 [n, k].
+
+    Several offers (the same days under another prior, say) share one prompt pass a user. Items that the user has
+    seen are left out.
+    """
+    policy.eval()
+    out = [(np.full((len(data), k), -1, np.int32), np.full((len(data), k), -np.inf, np.float32)) for _ in offers]
+    for part in track(data.by_length(batch), title):
+        state = policy.prefill(part.prompt_ids, part.prompt_mask)
+        exclude = [data.instances.seen[n] for n in part.index]
+        for (items, scores), offer in zip(out, offers):
+            found = search(policy, state, part.rows, offer, beams=beams, normalisation=normalisation)
+            items[part.index], scores[part.index] = best_items(found, offer, part.rows, exclude, k)
+    return out
+
+
+@torch.no_grad()
+def score_items(
+    policy: Policy,
+    data: Prompted,
+    offers: Sequence[Offer],
+    candidates: np.ndarray,
+    codes: np.ndarray,
+    *,
+    batch: int,
+    normalisation: Normalisation,
+    title: str = "score candidates",
+) -> list[np.ndarray]:
+    """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each offer.
+
+    Args: `candidates` int [n, C] item rows, `codes` int [items, T].
+    """
+    policy.eval()
+    out = [np.zeros(candidates.shape, np.float32) for _ in offers]
+    for part in track(data.by_length(batch), title):
+        answers = torch.as_tensor(codes[candidates[part.index]], dtype=torch.int64, device=data.device)
+        for scores, offer in zip(out, offers):
+            logprobs = policy(part.prompt_ids, part.prompt_mask, answers, part.rows, offer, normalisation)
+            scores[part.index] = logprobs.sum(-1).cpu().numpy()
+    return out
+
+
+def future_hits(items: np.ndarray, future: Sequence[np.ndarray]) -> np.ndarray:
+    """float [n]: 1 where any of the predicted rows [n, k] is in the instance's future (FHR)."""
+    return np.array([np.isin(row, truth).any() for row, truth in zip(items, future)], dtype=float)

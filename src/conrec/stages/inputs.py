@@ -1,0 +1,107 @@
+"""What every stage from the model on reads: the prepared log and the catalogue, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from conrec.config import Recipe
+from conrec.data.instances import Events, Instances, Items, read_events, read_instances, read_items
+from conrec.data.knowledge import Knowledge
+from conrec.data.split import Split
+from conrec.decode.prompted import Prompted, offer_of_days
+from conrec.decode.trie import Trie
+from conrec.lm.prompts import Context, HistoryPrompts
+from conrec.lm.vocabulary import Vocabulary
+from conrec.sid.catalog import Catalog
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The log, what may be learned from it, and the semantic IDs."""
+
+    recipe: Recipe
+    items: Items
+    events: Events
+    instances: Instances
+    split: Split
+    knowledge: Knowledge
+    catalog: Catalog
+    trie: Trie
+    neighbours: np.ndarray
+    """int32 [items, n]: Swing neighbours, best first, -1 for none."""
+
+    @classmethod
+    def read(cls, recipe: Recipe, prepared: Path, compressed: Path) -> Inputs:
+        """From the folders of `prepare` and `compress`."""
+        items = read_items(prepared)
+        events = read_events(prepared, items)
+        split = Split.read(prepared)
+        catalog = Catalog.load(compressed)
+        return cls(
+            recipe,
+            items,
+            events,
+            read_instances(prepared, items),
+            split,
+            split.knowledge(items, events),
+            catalog,
+            Trie.of(catalog.codes, catalog.sizes, device()),
+            _neighbours(compressed / "swing.parquet", items, recipe.items.swing_neighbours),
+        )
+
+    def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
+        """The recipe's prompts."""
+        return HistoryPrompts(
+            vocabulary,
+            self.catalog.codes,
+            max_dislikes=self.recipe.lm.max_dislikes,
+            max_positives=self.recipe.lm.max_positives,
+            recent_days=self.recipe.split.recent_days,
+        )
+
+    def prompted(
+        self,
+        instances: Instances,
+        context: Context,
+        vocabulary: Vocabulary,
+        *,
+        weight: float = 1.0,
+        everything: bool = False,
+    ) -> Prompted:
+        """Instances with their prompts and the offer of their days under the prior to the power of `weight`."""
+        config = self.recipe.predict
+        offer, rows = offer_of_days(
+            instances,
+            self.knowledge,
+            self.trie,
+            days=config.prior_days,
+            smoothing=config.prior_smoothing,
+            weight=weight if config.prior_weights != (0.0,) else 0.0,
+            everything=everything,
+        )
+        prompts = self.history_prompts(vocabulary).all(instances, context)
+        return Prompted(instances, prompts, rows, offer, vocabulary.pad, device())
+
+
+def device() -> torch.device:
+    """The accelerator where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _neighbours(path: Path, items: Items, width: int) -> np.ndarray:
+    """swing.parquet (item_i, item_j, score; best first) -> int32 [items, width]."""
+    table = pq.read_table(path)
+    row = {item: n for n, item in enumerate(items.ids)}
+    out = np.full((len(items), width), -1, dtype=np.int32)
+    filled = np.zeros(len(items), dtype=np.int64)
+    for i, j in zip(table["item_i"].to_pylist(), table["item_j"].to_pylist()):
+        n = row[i]
+        if filled[n] < width:
+            out[n, filled[n]] = row[j]
+            filled[n] += 1
+    return out

@@ -1,0 +1,156 @@
+"""Prediction: 20 items per held-out user, and the likelihood of their candidates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.config import Recipe
+from conrec.data.instances import Instances, Items
+from conrec.decode.predict import future_hits, predict_items, score_items
+from conrec.filtering.similarity import max_cosine
+from conrec.lm.model import build_policy, load_trained_policy
+from conrec.lm.policy import Policy
+from conrec.lm.prompts import Context
+from conrec.lm.vocabulary import Vocabulary
+from conrec.progress import say
+from conrec.stages.inputs import Inputs, device
+from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
+
+
+def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int) -> None:
+    """Write `predictions.parquet`, `stages/*.parquet` and `tuning.json` into `out`.
+
+    The weight of the prior is chosen on validation, for the predicted set and for the candidates apart.
+    """
+    inputs = Inputs.read(recipe, prepared, compressed)
+    vocabulary = Vocabulary.load(utilized.parent.parent / "understand" / utilized.name / "tokenizer")
+    policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
+    held_out = inputs.instances.take(inputs.instances.split != "train")
+    last = f"stage{len(recipe.utilize.stages)}"
+    warmup: Context = CONTEXTS[-1] if recipe.utilize.warmup_context == "mixed" else recipe.utilize.warmup_context
+    contexts = {"warmup": warmup} | {f"stage{n}": s.context for n, s in enumerate(recipe.utilize.stages, start=1)}
+    (out / "stages").mkdir(parents=True, exist_ok=True)
+    for name, context in contexts.items():
+        load_trained_policy(policy, utilized / name)
+        items, scores, weight, tried = _best_prior(inputs, vocabulary, policy, held_out, context, name)
+        data = inputs.prompted(held_out, context, vocabulary)
+        reward = sampled_reward(policy, data, future_reward(inputs, held_out), recipe)
+        columns = _columns(held_out, inputs.items, items, scores)
+        pq.write_table(pa.table({**columns, "reward": reward}), out / "stages" / f"{name}.parquet")
+        say(f"{name}: prior weight {weight} (validation FHR@{recipe.predict.k} {tried[str(weight)]:.4f})")
+        if name == last:
+            likelihood, by_filter, tuned = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
+            columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
+            pq.write_table(pa.table(columns), out / "predictions.parquet")
+            tuning = {"prior_weight": weight, "validation_FHR": tried, **tuned}
+            (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
+
+
+def _best_prior(
+    inputs: Inputs, vocabulary: Vocabulary, policy: Policy, held_out: Instances, context: Context, title: str
+) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
+    """Predicted items and scores under the prior weight with the best FHR on validation (first of equals)."""
+    config = inputs.recipe.predict
+    data = [inputs.prompted(held_out, context, vocabulary, weight=w) for w in config.prior_weights]
+    found = predict_items(
+        policy,
+        data[0],
+        [d.offer for d in data],
+        k=config.k,
+        beams=config.beams,
+        batch=config.batch,
+        normalisation=config.normalisation,
+        title=f"predict ({title})",
+    )
+    validation = (held_out.split == "validation") & (held_out.n_dislikes > 0)
+    future = [held_out.future[n] for n in np.flatnonzero(validation)]
+    tried = {
+        str(weight): float(future_hits(items[validation], future).mean())
+        for weight, (items, _) in zip(config.prior_weights, found)
+    }
+    best = max(config.prior_weights, key=lambda w: tried[str(w)])
+    items, scores = found[config.prior_weights.index(best)]
+    return items, scores, best, tried
+
+
+def _candidates(
+    inputs: Inputs,
+    vocabulary: Vocabulary,
+    policy: Policy,
+    held_out: Instances,
+    context: Context,
+    predicted: np.ndarray,
+    prepared: Path,
+) -> tuple[pa.Array, pa.Array, dict]:
+    """Scores of the candidate sets, by likelihood and by the filter, aligned with the held-out instances."""
+    config = inputs.recipe.predict
+    table = pq.read_table(prepared / "candidates.parquet")
+    place = {int(i): n for n, i in enumerate(held_out.ids)}
+    at = np.array([place[i] for i in table["instance_id"].to_pylist()], dtype=np.int64)
+    lists = table["candidates"].combine_chunks()
+    width = int(pc.max(pc.list_value_length(lists)).as_py())
+    row = {item: n for n, item in enumerate(inputs.items.ids)}
+    rows = np.full((len(at), width), -1, dtype=np.int64)
+    for n, names in enumerate(lists.to_pylist()):
+        rows[n, : len(names)] = [row[name] for name in names]
+    instances = held_out.take(at)
+    weights = tuple(dict.fromkeys((0.0, *config.prior_weights)))
+    data = [inputs.prompted(instances, context, vocabulary, weight=w, everything=True) for w in weights]
+    scored = score_items(
+        policy,
+        data[0],
+        [d.offer for d in data],
+        np.where(rows < 0, rows[:, :1], rows),
+        inputs.catalog.codes,
+        batch=config.batch,
+        normalisation=config.normalisation,
+    )
+    validation = instances.split == "validation"
+    tried = {}
+    for weight, scores in zip(weights, scored):
+        scores[rows < 0] = -np.inf
+        tried[str(weight)] = float((scores[validation].argmax(1) == 0).mean())
+    best = max(weights, key=lambda w: tried[str(w)])
+    unit = inputs.catalog.unit
+    by_filter = np.stack(
+        [max_cosine(unit[np.maximum(rows[n], 0)], unit[_valid(predicted[at[n]])])[0] for n in range(len(at))]
+    )
+    lengths = (rows >= 0).sum(1)
+    likelihood = scored[weights.index(best)]
+    return (
+        _lists(likelihood, lengths, at, len(held_out)),
+        _lists(by_filter, lengths, at, len(held_out)),
+        {"candidate_prior_weight": best, "validation_CandAcc": tried},
+    )
+
+
+def _valid(rows: np.ndarray) -> np.ndarray:
+    return rows[rows >= 0]
+
+
+def _lists(values: np.ndarray, lengths: np.ndarray, at: np.ndarray, n: int) -> pa.Array:
+    """Rows of `values` cut to `lengths`, at the places `at` of n rows; null elsewhere."""
+    out: list[list[float] | None] = [None] * n
+    for place, row, length in zip(at, values, lengths):
+        out[place] = row[:length].astype(float).tolist()
+    return pa.array(out, pa.list_(pa.float64()))
+
+
+def _columns(instances: Instances, items: Items, rows: np.ndarray, scores: np.ndarray) -> dict:
+    """The columns that all predictions share."""
+    names = [[items.ids[i] for i in _valid(r)] for r in rows]
+    values = [s[: len(n)].astype(float).tolist() for s, n in zip(scores, names)]
+    return {
+        "instance_id": instances.ids,
+        "split": pa.array(instances.split.tolist(), pa.string()),
+        "user_id": pa.array(instances.users.tolist(), pa.string()),
+        "cut": pa.array(instances.cuts, pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")),
+        "items": pa.array(names, pa.list_(pa.string())),
+        "scores": pa.array(values, pa.list_(pa.float64())),
+    }

@@ -1,0 +1,120 @@
+"""Context understanding: the model learns the semantic IDs, then what makes an item disliked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from conrec.config import Recipe
+from conrec.errors import ConrecError
+from conrec.lm.model import build_policy, build_vocabulary, load_trained_policy, save_policy
+from conrec.lm.policy import Policy
+from conrec.lm.prompts import Sample, wording_texts
+from conrec.lm.vocabulary import Vocabulary
+from conrec.progress import say
+from conrec.stages.inputs import Inputs, device
+from conrec.understand.alignment import alignment_samples, ask
+from conrec.understand.sft import choice_accuracy, train_supervised
+from conrec.understand.translation import translation_samples
+
+MIN_QUESTIONS = 50
+
+
+def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed: int) -> None:
+    """Write `tokenizer/`, `weights.safetensors`, `curves.parquet` and `metrics.json` into `out`."""
+    inputs = Inputs.read(recipe, prepared, compressed)
+    catalog = inputs.catalog
+    vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
+    vocabulary.save(out / "tokenizer")
+    policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
+    known = inputs.split.may_learn(inputs.events)
+    seen = np.isin(np.arange(len(inputs.items)), inputs.events.items[known])
+    titles = [title for title, keep in zip(catalog.titles, seen) if keep]
+    _train(
+        policy,
+        vocabulary,
+        translation_samples(vocabulary, catalog.codes[seen], titles),
+        recipe,
+        out,
+        seed,
+        "translation",
+    )
+
+    config = recipe.understand
+    questions = ask(
+        inputs.events,
+        known,
+        catalog.codes,
+        samples=config.alignment_samples,
+        min_repeats=config.alignment_min_repeats,
+        prefix=config.alignment_prefix,
+        held_out=config.alignment_held_out,
+        seed=seed,
+    )
+    if len(questions.train) < MIN_QUESTIONS or len(questions.held_out) < MIN_QUESTIONS:
+        raise ConrecError(
+            f"item-level alignment finds only {len(questions.train)} + {len(questions.held_out)} held-out questions "
+            f"(at least {MIN_QUESTIONS} each); lower understand.alignment_min_repeats or bring a longer log"
+        )
+    held_out = alignment_samples(vocabulary, catalog.codes, questions.held_out, seed)
+    options = catalog.codes[questions.held_out]
+
+    def accuracy() -> dict[str, float]:
+        return {"alignment_accuracy": choice_accuracy(policy, vocabulary, held_out, options)}
+
+    before = accuracy()["alignment_accuracy"]
+    samples = alignment_samples(vocabulary, catalog.codes, questions.train, seed)
+    _train(policy, vocabulary, samples, recipe, out, seed, "alignment", accuracy)
+    after = accuracy()["alignment_accuracy"]
+    save_policy(policy, out)
+    parts = [pq.read_table(out / part / "curves.parquet") for part in ("translation", "alignment")]
+    pq.write_table(pa.concat_tables(parts), out / "curves.parquet")
+    metrics = {
+        "alignment_accuracy": after,
+        "alignment_accuracy_before": before,
+        "chance": 0.25,
+        "questions": len(questions.train),
+        "questions_held_out": len(questions.held_out),
+        "parameters": sum(p.numel() for p in policy.parameters()),
+        "trainable": sum(p.numel() for p in policy.parameters() if p.requires_grad),
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    say(f"alignment: {after:.3f} of {len(held_out)} held-out questions right (chance 0.25, before {before:.3f})")
+
+
+def _train(
+    policy: Policy,
+    vocabulary: Vocabulary,
+    samples: list[Sample],
+    recipe: Recipe,
+    out: Path,
+    seed: int,
+    task: str,
+    validate=None,  # type: ignore[no-untyped-def]
+) -> None:
+    """One supervised task; a task that an earlier try finished is loaded instead."""
+    folder = out / task
+    if (folder / "weights.safetensors").exists():
+        load_trained_policy(policy, folder)
+        return
+    config = recipe.understand
+    train_supervised(
+        policy,
+        vocabulary,
+        samples,
+        folder,
+        epochs=config.translation_epochs if task == "translation" else config.alignment_epochs,
+        row_tokens=config.row_tokens,
+        rows_per_step=config.rows_per_step,
+        learning_rate=config.learning_rate,
+        checkpoint_every=config.checkpoint_every,
+        seed=seed,
+        title=task,
+        loss_name=f"{task}_loss",
+        validate=validate,
+    )
+    save_policy(policy, folder)

@@ -1,0 +1,179 @@
+"""Context utilisation: warm-up, then progressive GRPO in three stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from conrec.config import Recipe
+from conrec.data.instances import Instances, Ragged
+from conrec.decode.predict import future_hits, predict_items
+from conrec.decode.prompted import Prompted
+from conrec.errors import ConrecError
+from conrec.lm.model import build_policy, load_trained_policy, save_policy
+from conrec.lm.policy import Policy
+from conrec.lm.prompts import Context
+from conrec.lm.vocabulary import Vocabulary
+from conrec.stages.inputs import Inputs, device
+from conrec.utilize.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage
+from conrec.utilize.rewards import FutureReward
+from conrec.utilize.rollout import rollout
+from conrec.utilize.warmup import reachable, warm_up
+
+MIN_TRAINING = 32
+CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
+
+
+def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, out: Path, seed: int) -> None:
+    """Write `warmup/`, `stage1/`, `stage2/` ... (weights and curves each) into `out`."""
+    inputs = Inputs.read(recipe, prepared, compressed)
+    vocabulary = Vocabulary.load(understood / "tokenizer")
+    policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
+    load_trained_policy(policy, understood)
+    train = inputs.instances.of_split("train")
+    train = train.take(train.n_dislikes > 0)
+    validation = _some(inputs.instances.of_split("validation"), recipe.utilize.validation_users)
+    if len(train) < MIN_TRAINING or len(validation) == 0:
+        raise ConrecError(
+            f"{len(train)} training and {len(validation)} validation instances with an earlier dislike: "
+            f"too few to train on (at least {MIN_TRAINING} and 1); bring a longer log"
+        )
+    _warm_up(inputs, vocabulary, policy, train, validation, out / "warmup", seed)
+    for number, stage in enumerate(recipe.utilize.stages, start=1):
+        folder = out / f"stage{number}"
+        if (folder / "weights.safetensors").exists():
+            load_trained_policy(policy, folder)
+            continue
+        data = inputs.prompted(train, stage.context, vocabulary)
+        reward = future_reward(inputs, train)
+        chosen = choose_prompts(
+            policy,
+            data,
+            reward,
+            prompts=stage.prompts,
+            group=recipe.utilize.group,
+            batch=recipe.utilize.prompts_per_step,
+            normalisation=recipe.predict.normalisation,
+            seed=seed * 10 + number,
+            use_policy=number > 1,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "prompts.json").write_text(json.dumps({**chosen.counts, "augmented": int(chosen.augmented.sum())}))
+        train_stage(
+            policy,
+            chosen_data(data, chosen, inputs.history_prompts(vocabulary), stage, seed),
+            chosen.index,
+            reward,
+            stage,
+            recipe.utilize,
+            folder,
+            normalisation=recipe.predict.normalisation,
+            seed=seed * 10 + number,
+            title=f"GRPO stage {number} ({stage.context})",
+            validate=validator(inputs, vocabulary, validation, stage.context),
+        )
+        save_policy(policy, folder)
+
+
+def future_reward(inputs: Inputs, instances: Instances) -> FutureReward:
+    """Equation 6 with the recipe's settings."""
+    config = inputs.recipe.utilize
+    return FutureReward(
+        instances,
+        inputs.catalog.unit,
+        inputs.neighbours,
+        n_neighbours=config.neighbours,
+        gamma=config.gamma,
+        hit_bonus=config.hit_bonus,
+    )
+
+
+def validator(
+    inputs: Inputs, vocabulary: Vocabulary, instances: Instances, context: Context
+) -> Callable[[Policy], dict[str, float]]:
+    """Reward of sampled answers and FHR@20 on some instances of validation, the same answers' seed every time."""
+    data = inputs.prompted(instances, context, vocabulary)
+    reward = future_reward(inputs, instances)
+    recipe = inputs.recipe
+
+    def validate(policy: Policy) -> dict[str, float]:
+        policy.eval()
+        result = sampled_reward(policy, data, reward, recipe)
+        ((items, _),) = predict_items(
+            policy,
+            data,
+            [data.offer],
+            k=recipe.predict.k,
+            beams=recipe.predict.beams,
+            batch=recipe.predict.batch,
+            normalisation=recipe.predict.normalisation,
+            title="validate",
+        )
+        hits = future_hits(items, [instances.future[n] for n in range(len(instances))])
+        return {"reward": float(result.mean()), "FHR@20": float(hits.mean())}
+
+    return validate
+
+
+def sampled_reward(policy: Policy, data: Prompted, reward: FutureReward, recipe: Recipe) -> np.ndarray:
+    """Mean reward of G sampled answers to each instance, float [n]; always the same random numbers."""
+    generator = torch.Generator().manual_seed(0)
+    out = np.zeros(len(data))
+    for part in data.by_length(recipe.predict.batch):
+        _, leaves = rollout(
+            policy, part, data.offer, recipe.utilize.group, generator, normalisation=recipe.predict.normalisation
+        )
+        out[part.index] = reward.of(part.index, items_of_leaves(data, leaves)).total.mean(1).numpy()
+    return out
+
+
+def _warm_up(
+    inputs: Inputs,
+    vocabulary: Vocabulary,
+    policy: Policy,
+    train: Instances,
+    validation: Instances,
+    folder: Path,
+    seed: int,
+) -> None:
+    """Supervised warm-up, or what an earlier try left of it."""
+    config = inputs.recipe.utilize
+    if (folder / "weights.safetensors").exists():
+        load_trained_policy(policy, folder)
+        return
+    contexts = CONTEXTS if config.warmup_context == "mixed" else (config.warmup_context,)
+    parts = [inputs.prompted(train, context, vocabulary) for context in contexts]
+    index = np.tile(np.arange(len(train)), len(contexts))
+    data = replace(
+        parts[0],
+        instances=train.take(index),
+        prompts=Ragged.of([p.prompts[n] for p in parts for n in range(len(train))], np.int64),
+        rows=parts[0].rows[index],
+    )
+    wanted = Ragged.of([[n] for n in train.next]) if config.warmup_targets == "next" else train.future
+    warm_up(
+        policy,
+        data,
+        reachable(wanted.take(index), data, config.warmup_max_targets),
+        inputs.catalog.codes,
+        folder,
+        epochs=config.warmup_epochs / len(contexts),
+        batch=config.warmup_batch,
+        learning_rate=config.warmup_learning_rate,
+        checkpoint_every=config.checkpoint_every,
+        normalisation=inputs.recipe.predict.normalisation,
+        seed=seed,
+        validate=validator(inputs, vocabulary, validation, contexts[-1]),
+    )
+    save_policy(policy, folder)
+
+
+def _some(instances: Instances, n: int) -> Instances:
+    """At most n instances with an earlier dislike, evenly spread over the period."""
+    usable = np.flatnonzero(instances.n_dislikes > 0)
+    return instances.take(usable[np.unique(np.linspace(0, len(usable) - 1, min(n, len(usable))).astype(int))])

@@ -1,0 +1,183 @@
+"""One pass for many answers equals one pass for each answer, in values and in gradients."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from conrec.config import LmConfig
+from conrec.decode.trie import Trie
+from conrec.lm.model import build_policy, load_trained_policy, save_policy
+from conrec.lm.policy import Policy, pad_prompts
+from conrec.utilize.grpo import advantages, grpo_loss
+from tests import tiny
+
+WORDS = tiny.vocabulary()
+CODES = tiny.codes(40)
+PROMPTS = [WORDS.text("Disliked: ") + WORDS.sid(CODES[:4]), WORDS.sid(CODES[7:9]), WORDS.text("hm")]
+
+
+def offer():
+    return Trie.of(CODES, tiny.SIZES).weigh(np.random.default_rng(0).random((2, 40)) + 0.1)
+
+
+def answers(group: int = 4) -> torch.Tensor:
+    rng = np.random.default_rng(3)
+    return torch.as_tensor(CODES[rng.integers(0, 40, (len(PROMPTS), group))], dtype=torch.int64)
+
+
+def naive(policy: Policy, prompts, codes, rows, constraint, normalisation):
+    """One answer at a time, no padding, no sharing, plain forward of the whole model."""
+    out = torch.zeros(codes.shape)
+    pieces = []
+    for b, prompt in enumerate(prompts):
+        for g in range(codes.shape[1]):
+            tokens = prompt + WORDS.sid(codes[b, g].numpy())
+            output = policy.lm(torch.tensor([tokens]), use_cache=False).logits[0].float()
+            node = torch.zeros(1, dtype=torch.int64)
+            for t in range(3):
+                logits = output[len(prompt) - 1 + t]
+                start = WORDS.starts[t]
+                level = slice(start, start + tiny.SIZES[t])
+                prior = constraint.log_prior_of(t, node, rows[b : b + 1])[0]
+                if normalisation == "trie":
+                    scores = (logits[level] + prior).log_softmax(-1)
+                elif normalisation == "level":
+                    scores = logits[level].log_softmax(-1) + prior
+                else:
+                    scores = logits.log_softmax(-1)[level] + prior
+                pieces.append(scores[codes[b, g, t]])
+                node = constraint.child(t, node, codes[b, g, t : t + 1])
+    return torch.stack(pieces).view(out.shape)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("path", ["tree", "prefix"])
+@pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
+def test_shared_prompt_equals_repeated_prompt(kind, attention, path, normalisation):
+    policy = tiny.policy(WORDS, kind=kind, attention=attention)
+    policy.path = path
+    ids, mask = pad_prompts(PROMPTS, WORDS.pad)
+    rows = torch.tensor([0, 1, 1])
+    constraint = offer()
+    shared = policy(ids, mask, answers(), rows, constraint, normalisation)
+    alone = naive(policy, PROMPTS, answers(), rows, constraint, normalisation)
+    torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
+
+
+def grpo_gradients(policy, logprobs_of) -> dict[str, torch.Tensor]:
+    """Gradients of a GRPO loss in which clip and KL are both active."""
+    generator = torch.Generator().manual_seed(0)
+    new = logprobs_of()
+    noise = 0.4 * torch.randn(new.shape, generator=generator)
+    old, reference = new.detach() + noise, new.detach() - 0.5 * noise
+    advantage, useful = advantages(torch.randn(new.shape[:2], generator=generator))
+    loss = grpo_loss(new, old, reference, advantage, useful, clip=0.2, beta=0.1)
+    assert loss.clip_share > 0
+    assert loss.kl > 0
+    policy.zero_grad()
+    loss.value.backward()
+    return {n: p.grad.clone() for n, p in policy.named_parameters() if p.grad is not None}
+
+
+def lora_policy(path: str, checkpointing: bool = False) -> Policy:
+    config = LmConfig(
+        hidden=32, layers=2, heads=4, kv_heads=2, ffn=48, lora_rank=4, gradient_checkpointing=checkpointing
+    )
+    rng = np.random.default_rng(0)
+    policy = build_policy(config, WORDS, [rng.normal(size=(s, 8)).astype(np.float32) for s in tiny.SIZES], seed=0)
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in policy.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(0, 0.2, generator=generator)
+    policy.path = path
+    return policy.eval()
+
+
+@pytest.mark.parametrize("path", ["tree", "prefix"])
+@pytest.mark.parametrize("lora", [False, True])
+def test_gradients_equal_the_naive_loop(path, lora):
+    policy = lora_policy(path) if lora else tiny.policy(WORDS)
+    policy.path = path
+    ids, mask = pad_prompts(PROMPTS, WORDS.pad)
+    rows = torch.tensor([0, 1, 1])
+    constraint = offer()
+    shared = grpo_gradients(policy, lambda: policy(ids, mask, answers(), rows, constraint, "trie"))
+    alone = grpo_gradients(policy, lambda: naive(policy, PROMPTS, answers(), rows, constraint, "trie"))
+    assert shared.keys() == alone.keys()
+    scale = max(g.abs().max() for g in alone.values())
+    for name in alone:
+        torch.testing.assert_close(shared[name], alone[name], atol=1e-5 * float(scale), rtol=1e-4)
+
+
+def test_gradient_checkpointing_changes_nothing():
+    ids, mask = pad_prompts(PROMPTS, WORDS.pad)
+    rows, constraint = torch.tensor([0, 1, 1]), offer()
+    gradients = []
+    for checkpointing in (False, True):
+        policy = lora_policy("tree", checkpointing)
+        policy.train()
+        policy.lm.enable_input_require_grads()
+        gradients.append(grpo_gradients(policy, lambda p=policy: p(ids, mask, answers(), rows, constraint, "trie")))
+    for name in gradients[0]:
+        torch.testing.assert_close(gradients[0][name], gradients[1][name], atol=1e-6, rtol=1e-5)
+
+
+def test_padding_on_the_left_changes_nothing():
+    policy = tiny.policy(WORDS)
+    rows, constraint = torch.tensor([1]), offer()
+    ids, mask = pad_prompts(PROMPTS[:1], WORDS.pad)
+    wide_ids = torch.cat([torch.full((1, 9), WORDS.pad), ids], 1)
+    wide_mask = torch.cat([torch.zeros(1, 9, dtype=torch.bool), mask], 1)
+    plain = policy(ids, mask, answers()[:1], rows, constraint)
+    torch.testing.assert_close(
+        policy(wide_ids, wide_mask, answers()[:1], rows, constraint), plain, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_the_traps_of_position_only_packing_and_bool_masks_are_avoided():
+    """Tree positions without a mask leak, a bool mask is wrong under eager attention: ours is a float mask in both."""
+    policy = tiny.policy(WORDS, attention="eager")
+    allowed = torch.ones(1, 3, 3, dtype=torch.bool).tril()
+    mask = policy._float_mask(allowed)
+    assert mask.dtype == torch.float32
+    assert mask[0, 0, 0, 0] == 0
+    assert mask[0, 0, 0, 1] == torch.finfo(torch.float32).min
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_saved_and_loaded_weights_give_equal_logits(tmp_path, rank):
+    config = LmConfig(hidden=32, layers=2, heads=4, kv_heads=2, ffn=48, lora_rank=rank)
+    words = [np.random.default_rng(0).normal(size=(s, 8)).astype(np.float32) for s in tiny.SIZES]
+    policy = build_policy(config, WORDS, words, seed=3)
+    untouched = copy.deepcopy(policy)
+    for parameter in policy.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5))
+    save_policy(policy, tmp_path)
+    again = build_policy(config, WORDS, words, seed=3)
+    load_trained_policy(again, tmp_path)
+    ids, mask = pad_prompts(PROMPTS, WORDS.pad)
+    inputs = (ids, mask, answers(), torch.tensor([0, 1, 1]), offer())
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(*inputs), policy.eval()(*inputs))
+        assert not torch.allclose(untouched.eval()(*inputs), policy(*inputs))
+
+
+def test_lora_trains_the_new_token_rows_and_merging_keeps_the_logits():
+    policy = lora_policy("tree")
+    ids, mask = pad_prompts(PROMPTS, WORDS.pad)
+    inputs = (ids, mask, answers(), torch.tensor([0, 1, 1]), offer())
+    before = {n: p.detach().clone() for n, p in policy.named_parameters() if p.requires_grad}
+    assert any("token" in n for n in before)
+    optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], lr=0.5)
+    (-policy(*inputs).sum()).backward()
+    optimizer.step()
+    moved = {n for n, p in policy.named_parameters() if p.requires_grad and not torch.equal(p, before[n])}
+    assert any("token" in n for n in moved)
+    with torch.no_grad():
+        trained = policy(*inputs)
+        merged = Policy(policy.lm.merge_and_unload(), WORDS).eval()
+        torch.testing.assert_close(merged(*inputs), trained, atol=1e-4, rtol=1e-4)
