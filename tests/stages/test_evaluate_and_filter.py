@@ -1,0 +1,257 @@
+"""The two stages on a small run folder: what they write, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from conrec.config import EvaluateConfig, FilterConfig, Recipe
+from conrec.data.instances import Instances, Items
+from conrec.errors import ConrecError
+from conrec.filtering.replay import LIKED, read_replay, without_prediction
+from conrec.sid.catalog import Catalog
+from conrec.stages.evaluate import evaluate
+from conrec.stages.filter_replay import describe, filter_file, filter_replay
+from tests.small_log import CUTS, small_known, small_log, write_prepared
+
+K = 5
+RECIPE = Recipe(name="small", evaluate=EvaluateConfig(k=K, bootstrap=50), filter=FilterConfig(likes_lost=0.1))
+
+
+def write_predictions(
+    path: Path, instances: Instances, items: Items, lists: np.ndarray, candidates: bool = True
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n = len(instances)
+    columns = {
+        "instance_id": pa.array(instances.ids),
+        "split": instances.split.tolist(),
+        "user_id": instances.users.tolist(),
+        "cut": pa.array(instances.cuts).cast(pa.timestamp("us", tz="UTC")),
+        "items": [[items.ids[row] for row in named] for named in lists],
+        "scores": [[0.0] * len(named) for named in lists],
+    }
+    if candidates:
+        columns["candidate_scores"] = [[1.0, 0.0, 0.0, 0.0, 0.0]] * n
+        columns["candidate_filter_scores"] = [[0.5] * 5] * n
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """prepare, compress and predict/seed0 and seed1 of a small run."""
+    folder = tmp_path_factory.mktemp("run")
+    items, log = small_log(users=80, items=60, events=1200)
+    validation, test = write_prepared(folder / "prepare", items, log)
+    known = small_known(items, log)
+    assert known.catalog is not None
+    known.catalog.save(folder / "compress")
+    np.save(folder / "compress" / "embeddings.npy", known.embeddings)
+    both = Instances(
+        **{
+            name: np.concatenate([getattr(validation, name), getattr(test, name)])
+            for name in ("split", "users", "cuts", "n_dislikes", "n_positives", "next")
+        },
+        ids=np.arange(len(validation) + len(test)),
+        **dict.fromkeys(
+            (
+                *("dislikes", "dislike_times", "positives", "positive_times"),
+                *("seen", "future", "future_positives"),
+            ),
+            validation.seen,
+        ),
+    )
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        predicted = folder / "predict" / f"seed{seed}"
+        # The next dislike itself in two lists of three.
+        lists = np.stack([rng.permutation(60)[:K] for _ in range(len(both.ids))])
+        right = rng.random(len(lists)) < 0.67
+        lists[right, 0] = both.next[right]
+        write_predictions(predicted / "predictions.parquet", both, items, lists)
+        worse = np.where(np.arange(K) == 0, (lists + 1) % 60, lists)
+        for stage in ("warmup", "stage1", "stage2"):
+            write_predictions(predicted / "stages" / f"{stage}.parquet", both, items, worse, candidates=False)
+        write_predictions(predicted / "stages" / "stage3.parquet", both, items, lists, candidates=False)
+        for split in ("validation", "test"):
+            replay = read_replay(folder / "prepare", items, both, split, RECIPE.split)
+            left = without_prediction(replay, both)
+            assert len(left)
+        write_predictions(predicted / "replay.parquet", left, items, np.zeros((len(left), K), int), candidates=False)
+        filter_replay(
+            RECIPE, folder / "prepare", folder / "compress", predicted, folder / "filter" / f"seed{seed}", seed
+        )
+    evaluate(
+        RECIPE,
+        folder / "prepare",
+        folder / "compress",
+        [folder / "predict" / f"seed{seed}" for seed in (0, 1)],
+        [folder / "filter" / f"seed{seed}" for seed in (0, 1)],
+        folder / "evaluate",
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(run: Path) -> dict:
+    return json.loads((run / "evaluate" / "metrics.json").read_text())
+
+
+def test_every_system_and_metric_is_in_the_table(metrics: dict) -> None:
+    assert metrics["dataset"] == "small"
+    assert metrics["protocol"]["horizon_days"] == 7
+    assert metrics["protocol"]["seeds"] == [0, 1]
+    names = {"conrec", "popularity_7d", "popularity_14d", "popularity_30d", "popularity_all", "popularity_decayed"}
+    names |= {"category_rule", "category_rule_decay", "content_neighbours", "content_neighbours_input"}
+    names |= {f"{name}+prior" for name in names if name.startswith(("category", "content"))}
+    assert set(metrics["systems"]) == names
+    assert set(metrics["comparisons"]) == names - {"conrec"}
+    for system, figures in metrics["systems"].items():
+        assert set(figures) >= {"HR@5", "FHR@5", "LUF@5", "LIF@5", "ZUF@5", "CandAcc"}, system
+        assert ("CandAcc_filter" in figures) == (system == "conrec")
+        assert 0 <= figures["FHR@5"]["mean"] <= 1
+    ours = metrics["systems"]["conrec"]
+    assert ours["CandAcc"]["mean"] == 1
+    assert ours["CandAcc_filter"]["mean"] == pytest.approx(0.2)
+    assert len(ours["HR@5"]["seeds"]) == 2
+    assert 0.6 < ours["HR@5"]["mean"] < 0.8
+    assert metrics["comparisons"]["popularity_all"]["HR@5"]["verdict"] == "better"
+
+
+def test_the_stages_are_compared_on_both_splits(metrics: dict) -> None:
+    for stages in (metrics["stages"], metrics["stages"]["test"]):
+        assert {"warmup", "stage1", "stage2", "stage3"} <= set(stages)
+        assert stages["stage3"]["difference"]["HR@5"]["significant"]
+        assert stages["stage3"]["difference_to_stage2"]["HR@5"]["difference"] > 0.3
+        assert stages["stage1"]["difference"]["HR@5"] | {"ci95": None} == {
+            "difference": 0,
+            "ci95": None,
+            "significant": False,
+            "verdict": "not significant",
+            "instances": stages["stage1"]["HR@5"]["instances"],
+        }
+
+
+def test_validity_and_the_filter_are_in_the_table(metrics: dict) -> None:
+    assert 0 < metrics["validity"]["valid"] < 1  # these predictions name items at random, judged ones too
+    replay = metrics["filter"]
+    assert replay["events"] > 0
+    assert {"conrec", "bias", "user_rate", "item_rate", "popularity_14d"} <= set(replay["systems"])
+    aucs = [one["auc"] for one in replay["seeds"]]
+    assert replay["systems"]["conrec"]["auc"] == pytest.approx(np.mean(aucs))
+    assert replay["chosen"]["threshold"] is not None
+    assert replay["covered"] == 1
+
+
+def test_it_is_the_same_twice(run: Path, tmp_path: Path) -> None:
+    folders = [run / "predict" / "seed0"], [run / "filter" / "seed0"]
+    for out in ("a", "b"):
+        evaluate(RECIPE, run / "prepare", run / "compress", *folders, tmp_path / out)
+    for name in ("metrics.json", "hits.parquet"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_without_predictions_the_baselines_alone_are_measured(run: Path, tmp_path: Path) -> None:
+    evaluate(RECIPE, run / "prepare", run / "compress", [], [], tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert "popularity_14d" in metrics["systems"]
+    assert "conrec" not in metrics["systems"]
+    assert metrics["filter"] is None
+
+
+def test_the_oracle_is_a_row_where_the_truth_is_known(run: Path, tmp_path: Path) -> None:
+    prepared = tmp_path / "prepare"
+    prepared.mkdir()
+    for file in (run / "prepare").iterdir():
+        (prepared / file.name).symlink_to(file)
+    instances = pq.read_table(prepared / "instances.parquet")
+    truth = {"user_id": instances["user_id"], "cut": instances["cut"], "oracle": instances["future"]}
+    pq.write_table(pa.table(truth), prepared / "truth.parquet")
+    evaluate(RECIPE, prepared, run / "compress", [run / "predict" / "seed0"], [], tmp_path / "out")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["systems"]["oracle"]["HR@5"]["mean"] == 1
+    share = metrics["oracle_share"]["conrec"]["HR@5"]
+    assert share == pytest.approx(metrics["systems"]["conrec"]["HR@5"]["mean"])
+
+
+def test_the_threshold_is_validations_and_keeps_the_budget_there(run: Path) -> None:
+    report = json.loads((run / "filter" / "seed0" / "replay.json").read_text())
+    table = pq.read_table(run / "filter" / "seed0" / "scores.parquet").to_pydict()
+    score, label = np.array(table["conrec"]), np.array(table["label"])
+    here = np.array(table["split"]) == "validation"
+    lost = (score[here & (label == LIKED)] > report["threshold"] + 1e-7).mean()
+    assert lost <= 0.1
+    assert report["validation"]["systems"]["conrec"]["chosen"]["likes_lost"] == pytest.approx(lost)
+    assert report["test"]["systems"]["conrec"]["chosen"]["threshold"] == report["threshold"]
+    assert report["validation"]["covered"] < 1  # only the test's windows were predicted for in full
+
+
+def test_a_threshold_in_the_recipe_is_the_one(run: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, filter=FilterConfig(threshold=0.4))
+    filter_replay(recipe, run / "prepare", run / "compress", run / "predict" / "seed0", tmp_path, 0)
+    assert json.loads((tmp_path / "replay.json").read_text())["threshold"] == 0.4
+
+
+@pytest.fixture
+def candidates(tmp_path: Path) -> Path:
+    path = tmp_path / "candidates.csv"
+    path.write_text("item_id,user_id,rank\ni1,7,1\ni2,7,2\nnew,7,3\ni1,stranger,1\nNA,7,4\n")
+    return path
+
+
+@pytest.fixture
+def predictions(run: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "predictions.parquet"
+    cut = pa.array(np.array([CUTS[1], CUTS[0]])).cast(pa.timestamp("us", tz="UTC"))
+    pq.write_table(pa.table({"user_id": ["7", "7"], "cut": cut, "items": [["i1", "i9"], ["i2"]]}), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictions: Path, suffix: str) -> None:
+    out = tmp_path / f"kept{suffix}"
+    account = filter_file(candidates, predictions, run / "compress", 0.999, out)
+    if suffix == ".parquet":
+        rows = pq.read_table(out).to_pylist()
+    else:
+        rows = pa_csv.read_csv(
+            out, parse_options=pa_csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",")
+        ).to_pylist()
+    assert [row["kept"] for row in rows] == [False, True, True, True, True]
+    assert rows[0]["nearest_item"] == "i1"
+    assert rows[0]["nearest_title"] == "title 1"
+    unit = Catalog.load(run / "compress").unit
+    assert rows[1]["score"] == pytest.approx(float((unit[2] @ unit[[1, 9]].T).max()), abs=1e-5)
+    assert rows[2]["score"] is None
+    assert (account.read, account.kept, account.dropped) == (5, 4, 1)
+    assert (account.unknown_user, account.unknown_item) == (1, 2)
+    assert describe(account).startswith("read 5, kept 4, dropped 1")
+
+
+def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path, predictions: Path) -> None:
+    def fails(what: str, path: Path = candidates, threshold: float = 0.5, out: str = "out.csv") -> None:
+        with pytest.raises(ConrecError, match=what) as error:
+            filter_file(path, predictions, run / "compress", threshold, tmp_path / out)
+        assert "\n" not in str(error.value)
+
+    fails("gone.csv: there is no such file", tmp_path / "gone.csv")
+    fails("name a .parquet, .csv or .tsv file", tmp_path / "list.xlsx")
+    fails("name a .parquet, .csv or .tsv file", out="out.txt")
+    fails("--threshold 7.0: a cosine lies", threshold=7.0)
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("user_id,item\n1,2\n")
+    fails("no column item_id; it needs user_id, item_id and has user_id, item", wrong)
+    wrong.write_text("user_id,item_id\n1,2\n,3\n")
+    fails("row 2 has no user_id", wrong)
+    wrong.write_text("user_id,item_id\n1,2,3\n")
+    fails("not a readable csv table", wrong)
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"not parquet")
+    fails("not a readable parquet table", broken)
