@@ -7,14 +7,11 @@ the rules and the recommender's state are known, so is the best list that anybod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
-from rich.progress import track
 
 from conrec.config import SimulateConfig
 from conrec.data.schema import EVENTS, ITEMS, Accounting, Log
@@ -22,6 +19,7 @@ from conrec.data.simulate.catalogue import LEAVES, Catalogue, make_catalogue
 from conrec.data.simulate.people import make_people
 from conrec.data.simulate.pictures import draw_picture
 from conrec.data.simulate.platform import Happened, Platform
+from conrec.progress import track
 
 __all__ = ["START", "Simulation", "simulate"]
 
@@ -76,14 +74,14 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     """Run the platform; the same config gives the same log, bit by bit.
 
     Product pictures go to `image_folder` as PNG files named by item id (None: no pictures, which changes
-    nothing else). Memory is about 20 bytes times users times items: this is a laboratory, not a load test.
+    nothing else); the log's paths are relative to the folder above it, so a run says `prepare/images`. Memory is about 20 bytes times users times items: this is a laboratory, not a load test.
     """
     for_items, for_people, for_days, for_standing = np.random.default_rng(config.seed).spawn(4)
     catalogue = make_catalogue(config.items, config.days, for_items)
     people = make_people(config.users, config.days, config.dislike_if_matched, catalogue, for_people)
     platform = Platform(config, catalogue, people, for_standing.dirichlet(np.full(len(LEAVES), 8.0)))
     days = [
-        _day_table(day, platform.run_day(day, for_days), platform) for day in _bar(range(config.days), "simulate days")
+        _day_table(day, platform.run_day(day, for_days), platform) for day in track(range(config.days), "simulate days")
     ]
     events = pa.concat_tables(days).combine_chunks()
     items = _items_table(catalogue, _draw(catalogue, config, image_folder))
@@ -105,12 +103,6 @@ def _day(cut: np.datetime64, platform: Platform) -> int:
 
 def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[n : n + size] for n in range(0, len(rows), size)]
-
-
-def _bar(sequence: range, what: str) -> Iterable[int]:
-    """The sequence behind a progress bar, which is quiet when nobody looks at a terminal."""
-    console = Console(stderr=True)
-    return track(sequence, what, console=console, disable=not console.is_terminal)
 
 
 # Tables ---------------------------------------------------------------------------------------------------
@@ -169,14 +161,14 @@ def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
 
 
 def _draw(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> list[str | None]:
-    """Draw a picture an item; the paths."""
+    """Draw a picture an item; their paths as seen from the folder above, so that both may be moved together."""
     if folder is None:
         return [None] * len(catalogue)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[str | None] = []
-    for n in _bar(range(len(catalogue)), "draw product pictures"):
+    for n in track(range(len(catalogue)), "draw product pictures"):
         path = folder / f"{catalogue.ids[n]}.png"
         rng = np.random.default_rng([config.seed, n])
         draw_picture(LEAVES[catalogue.leaf[n]], catalogue.attributes[n], config.picture_size, rng).save(path)
-        paths.append(str(path))
+        paths.append(f"{folder.name}/{path.name}")
     return paths

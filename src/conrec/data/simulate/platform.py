@@ -26,7 +26,7 @@ PRIOR = 4.0
 """Positives' worth of weight that is spread over all leaves by their standing, so that everything is tried."""
 FRESHNESS = 2.0
 FRESH_DAYS = 4.0
-POSITIVE_FOCUS, POSITIVE_LIKED, POSITIVE_OTHER = 0.45, 0.27, 0.06
+POSITIVE_FOCUS, POSITIVE_LIKED, POSITIVE_OTHER = 0.5, 0.32, 0.06
 """Chance of a positive on an item shown: leaf in focus, liked leaf, any other."""
 AVERSION = 0.2
 """What a matching rule leaves of that chance; likewise what having bought the item leaves."""
@@ -88,7 +88,7 @@ class Platform:
         self.bought_on = np.full((users, items), NEVER)
         self._members = (catalogue.leaf[:, None] == np.arange(len(LEAVES))).astype(np.float32)
         self._order = np.argsort(catalogue.leaf, kind="stable")
-        self._flagged: np.ndarray = FLAGGED * catalogue.flags.any(axis=1)
+        self._flagged = np.where(catalogue.flags.any(axis=1), FLAGGED, 0.0)
 
     # What the formulas of the header say --------------------------------------------------------------------
 
