@@ -74,7 +74,8 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     """Run the platform; the same config gives the same log, bit by bit.
 
     Product pictures go to `image_folder` as PNG files named by item id (None: no pictures, which changes
-    nothing else); the log's paths are relative to the folder above it, so a run says `prepare/images`. Memory is about 20 bytes times users times items: this is a laboratory, not a load test.
+    nothing else); the log's paths are relative to the folder above it, as a run's `prepare` folder wants them.
+    Memory is about 10 bytes times users times items, plus 320 bytes times users times days.
     """
     for_items, for_people, for_days, for_standing = np.random.default_rng(config.seed).spawn(4)
     catalogue = make_catalogue(config.items, config.days, for_items)
