@@ -43,8 +43,8 @@ def test_the_table_has_means_seeds_and_paired_differences(world: tuple[Items, Kn
     _, knowledge, instances = world
     outputs = {
         "conrec": {seed: Outputs(lists(instances, seed)) for seed in (0, 1, 2)},
-        "conrec/warmup": {0: Outputs(lists(instances, 0))},
-        "conrec/stage3": {0: Outputs(knowing(instances))},
+        "conrec/warmup": {0: Outputs(lists(instances, 0), measured={"reward": np.zeros(len(instances))})},
+        "conrec/stage3": {0: Outputs(knowing(instances), measured={"reward": np.full(len(instances), 0.5)})},
         "rival": {0: Outputs(lists(instances, 9))},
         "oracle": {0: Outputs(knowing(instances))},
     }
@@ -64,6 +64,7 @@ def test_the_table_has_means_seeds_and_paired_differences(world: tuple[Items, Kn
     assert table["comparisons"]["oracle"]["HR@6"]["verdict"] == "worse"
     gained = table["stage_differences"]["stage3-warmup"]["HR@6"]
     assert gained["verdict"] == "better"
+    assert table["stage_differences"]["stage3-warmup"]["reward"]["difference"] == 0.5
     assert table["oracle_share"]["oracle"]["HR@6"] == 1
     assert table["oracle_share"]["rival"]["HR@6"] == pytest.approx(table["systems"]["rival"]["HR@6"]["mean"])
     assert table["systems"]["conrec"]["ZUF@6"]["mean"] is None
@@ -120,7 +121,8 @@ def test_predictions_are_matched_by_instance_and_gaps_are_named(
         {
             "instance_id": pa.array([7, 2, 99, 4]),
             "items": [["i1", "i2", "i3"], ["i5"], [], ["nonsense", "i8"]],
-            "candidate_scores": pa.array([[1.0, 2.0], None, [0.0, 0.0], [3.0, 4.0]], pa.list_(pa.float64())),
+            "candidate_scores": pa.array([[1.0], None, [0.0, 0.0], [3.0, 4.0]], pa.list_(pa.float64())),
+            "reward": [0.5, 0.25, 0.0, 0.75],
         }
     )
     pq.write_table(table, path)
@@ -129,6 +131,8 @@ def test_predictions_are_matched_by_instance_and_gaps_are_named(
     assert found.lists.tolist() == [[-2, 8], [5, -1], [1, 2]]
     assert found.candidates["CandAcc"][0].tolist() == [3, 4]
     assert np.isnan(found.candidates["CandAcc"][1]).all()
+    assert found.candidates["CandAcc"][2].tolist() == [1, -np.inf]
+    assert found.measured["reward"].tolist() == [0.75, 0.25, 0.5]
     few.ids[1] = 3
     with pytest.raises(ConrecError, match=r"predictions\.parquet: no prediction for instance 3 and 0 more; run"):
         read_outputs(path, few, items, 2)

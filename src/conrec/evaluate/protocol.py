@@ -22,8 +22,6 @@ from conrec.evaluate.bootstrap import Estimate, bootstrap
 from conrec.evaluate.metrics import all_metrics, rare_future
 
 OURS = "conrec"
-STAGES = ("warmup", "stage1", "stage2", "stage3")
-STAGE_DIFFERENCES = (("stage1", "warmup"), ("stage2", "warmup"), ("stage3", "warmup"), ("stage3", "stage2"))
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class Outputs:
     """int32 [B, k] item rows, best first, -1 for none."""
     candidates: dict[str, np.ndarray] = field(default_factory=dict)
     """Name of a candidate accuracy -> float [B, c], the true next first; NaN rows have no candidates."""
+    measured: dict[str, np.ndarray] = field(default_factory=dict)
+    """What the system measured itself, by name: float [B], NaN where it did not (the reward after each stage)."""
 
 
 Hits = dict[str, dict[int, dict[str, np.ndarray]]]
@@ -60,7 +60,7 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str,
 
     `systems`: system -> metric -> {mean, ci95, seeds (the mean of each seed), instances}; `comparisons`: system ->
     metric -> {difference, ci95, significant, verdict} of `conrec` minus it; `stages` and `stage_differences`
-    likewise for `conrec/<stage>`; `oracle_share`: system -> metric -> mean / the oracle's mean.
+    likewise for `conrec/<stage>`, each minus the first and minus the one before; `oracle_share`: system -> metric -> mean / the oracle's mean.
     """
     means = {
         system: {
@@ -73,7 +73,9 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str,
         for metric, values in metrics.items():
             columns["systems", system, metric] = values
     pairs = [("comparisons", system, OURS, system) for system in means if "/" not in system]
-    pairs += [("stage_differences", f"{a}-{b}", f"{OURS}/{a}", f"{OURS}/{b}") for a, b in STAGE_DIFFERENCES]
+    stages = [system for system in means if system.startswith(f"{OURS}/")]
+    earlier = dict.fromkeys([(later, stages[0]) for later in stages[1:]] + list(zip(stages[1:], stages)))
+    pairs += [("stage_differences", f"{_stage(a)}-{_stage(b)}", a, b) for a, b in earlier]
     for group, name, first, second in pairs:
         if first == second or first not in means or second not in means:
             continue
@@ -96,7 +98,7 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str,
             }
             continue
         place = result["stages"] if name.startswith(f"{OURS}/") else result["systems"]
-        place.setdefault(name.removeprefix(f"{OURS}/"), {})[metric] = _figure(estimate, hits[name], metric)
+        place.setdefault(_stage(name), {})[metric] = _figure(estimate, hits[name], metric)
     oracle = result["systems"].get("oracle", {})
     for system, metrics in result["systems"].items():
         shares = {
@@ -107,6 +109,11 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str,
         if shares:
             result["oracle_share"][system] = shares
     return result
+
+
+def _stage(system: str) -> str:
+    """`conrec/stage1` -> `stage1`."""
+    return system.removeprefix(f"{OURS}/")
 
 
 def _figure(estimate: Estimate, seeds: dict[int, dict[str, np.ndarray]], metric: str) -> dict[str, Any]:
@@ -163,8 +170,11 @@ def read_outputs(path: Path, instances: Instances, items: Items, k: int) -> Outp
     candidates = {}
     for name, column in (("CandAcc", "candidate_scores"), ("CandAcc_filter", "candidate_filter_scores")):
         if column in table.column_names:
-            candidates[name] = padded(table[column].to_pylist(), np.nan)
-    return Outputs(rows_of(table["items"], items, k), candidates)
+            candidates[name] = _padded(table[column].to_pylist())
+    measured = {}
+    if "reward" in table.column_names:
+        measured["reward"] = table["reward"].to_numpy().astype(np.float32)
+    return Outputs(rows_of(table["items"], items, k), candidates, measured)
 
 
 def rows_of(lists: pa.ChunkedArray, items: Items, k: int) -> np.ndarray:
@@ -224,11 +234,12 @@ def write_hits(path: Path, hits: dict[str, Hits], instances: dict[str, Instances
     pq.write_table(pa.concat_tables(parts), path, compression="zstd")
 
 
-def padded(lists: list[list[float] | None], fill: float) -> np.ndarray:
-    """float64 [B, longest], filled up; a missing list is all `fill`."""
+def _padded(lists: list[list[float] | None]) -> np.ndarray:
+    """float64 [B, longest]: a shorter list ends in -inf (never the best), a missing one is NaN."""
     width = max((len(values) for values in lists if values), default=0)
-    result = np.full((len(lists), width), fill)
-    for n, values in enumerate(lists):
+    result = np.full((len(lists), width), np.nan)
+    for row, values in zip(result, lists):
         if values:
-            result[n, : len(values)] = values
+            row[:] = -np.inf
+            row[: len(values)] = values
     return result

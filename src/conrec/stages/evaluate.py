@@ -15,7 +15,6 @@ from conrec.config import Recipe
 from conrec.data.instances import Instances, Items, read_instances, read_items
 from conrec.evaluate.protocol import (
     OURS,
-    STAGES,
     Hits,
     Outputs,
     count_hits,
@@ -100,10 +99,9 @@ def ours(predicted: list[Path], instances: Instances, items: Items, k: int) -> d
     for folder in predicted:
         seed = _seed(folder)
         result.setdefault(OURS, {})[seed] = read_outputs(folder / "predictions.parquet", instances, items, k)
-        for stage in STAGES:
-            path = folder / "stages" / f"{stage}.parquet"
-            if path.exists():
-                result.setdefault(f"{OURS}/{stage}", {})[seed] = read_outputs(path, instances, items, k)
+        # warmup, stage1, stage2, ...: in the order of training.
+        for path in sorted((folder / "stages").glob("*.parquet"), key=lambda p: (p.stem != "warmup", p.stem)):
+            result.setdefault(f"{OURS}/{path.stem}", {})[seed] = read_outputs(path, instances, items, k)
     return result
 
 
@@ -141,7 +139,7 @@ def _stages(table: dict[str, Any]) -> dict[str, Any]:
     for name, differences in table["stage_differences"].items():
         stage, other = name.split("-")
         stages[stage]["difference" if other == "warmup" else f"difference_to_{other}"] = differences
-    return {stage: stages[stage] for stage in STAGES if stage in stages}
+    return stages
 
 
 def _filter(filtered: list[Path]) -> dict[str, Any] | None:
