@@ -313,13 +313,13 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_every_part_of_the_recipe_that_a_stage_reads_is_declared(stage: Stage) -> None:
-    """Else a change of that part would not repeat the stage. Seen: `recipe.part` in the stage's own file."""
+    """Else a change of that part would not repeat the stage. Seen: `recipe.part` in the stage's file."""
     module = {"filter": "filter_replay"}.get(stage.name, stage.name)
     path = Path(__file__).parents[1] / "src" / "conrec" / "stages" / f"{module}.py"
     read = {
         node.attr
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "recipe"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] == "recipe"
     }
     declared = {section.split(".")[0] for section in sections_of(stage, STAGES)}
     assert read <= declared

@@ -98,7 +98,7 @@ def run(args: Run) -> None:
 
     Example: conrec run recipes/movietweetings.toml --data movietweetings/ --images posters/ --out runs/mt
 
-    Example, after a change of the recipe's [predict]: the same command; only predict and what follows is made anew.
+    Example, after a change of the recipe's [filter]: the same command; only filter and what follows is made anew.
     """
     from conrec.config import load_recipe
     from conrec.run import STAGES, find_recipe, run_stages, start_run
