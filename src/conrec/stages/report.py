@@ -1,0 +1,22 @@
+"""Stage 8: one page about the run (`DIR/report.html`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conrec.errors import ConrecError
+
+
+def report(run: Path) -> None:
+    """Write `report.html` into the run folder, from whatever of the run is there.
+
+    Raises ConrecError where `run` is no folder or holds nothing of a run.
+    """
+    from conrec.evaluate.report import render  # charts take a second to import
+
+    if not run.is_dir():
+        raise ConrecError(f"{run}: there is no such run folder; `conrec run RECIPE --out {run}` makes one")
+    page = render(run)
+    partial = run / "report.html.partial"
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(run / "report.html")
