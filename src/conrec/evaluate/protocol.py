@@ -49,6 +49,7 @@ def count_hits(outputs: dict[str, dict[int, Outputs]], instances: Instances, kno
                 name: np.where(mask, value, np.nan).astype(np.float32)
                 for name, (mask, value) in all_metrics(output.lists, instances, rare, output.candidates).items()
             }
+            | output.measured
             for seed, output in seeds.items()
         }
         for system, seeds in outputs.items()
@@ -60,7 +61,8 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str,
 
     `systems`: system -> metric -> {mean, ci95, seeds (the mean of each seed), instances}; `comparisons`: system ->
     metric -> {difference, ci95, significant, verdict} of `conrec` minus it; `stages` and `stage_differences`
-    likewise for `conrec/<stage>`, each minus the first and minus the one before; `oracle_share`: system -> metric -> mean / the oracle's mean.
+    likewise for `conrec/<stage>`, each minus the first and minus the one before;
+    `oracle_share`: system -> metric -> mean / the oracle's mean.
     """
     means = {
         system: {
