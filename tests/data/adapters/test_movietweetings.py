@@ -151,7 +151,9 @@ def test_wrong_paths_and_empty_files(tmp_path: Path) -> None:
 
 def test_a_truncated_download(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    path = folder(tmp_path, many([f"{n}::0000001::9::1362062307" for n in rng.integers(0, 10**9, 999)]), suffix=".dat.gz")
+    path = folder(
+        tmp_path, many([f"{n}::0000001::9::1362062307" for n in rng.integers(0, 10**9, 999)]), suffix=".dat.gz"
+    )
     whole = (path / "ratings.dat.gz").read_bytes()
     (path / "ratings.dat.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConrecError, match=r"ratings\.dat\.gz: cannot be read"):

@@ -71,7 +71,9 @@ def test_times_follow_the_order_of_every_user(tmp_path_factory: pytest.TempPathF
 
 def test_captions_and_semantic_ids(tmp_path: Path) -> None:
     folder = main(tmp_path, [user(1, [10, 11], [12])])
-    pq.write_table(pa.table({"pid": [11, 10, 99], "dense_caption": ["two\ncats", "", "x"]}), folder / "pid2caption.parquet")
+    pq.write_table(
+        pa.table({"pid": [11, 10, 99], "dense_caption": ["two\ncats", "", "x"]}), folder / "pid2caption.parquet"
+    )
     sids = pa.table({"pid": [10, 11], "sid": [[340, 6566, 5603], [1, 2, 3]]})
     pq.write_table(sids, folder / "video_ad_pid2sid.parquet")
     log = sound(recif.read(folder, DataConfig(), None))
@@ -106,7 +108,7 @@ def test_other_files(tmp_path: Path) -> None:
     pq.write_table(pa.table({"uid": [1], "hist_video_pid": [[1]]}), file)
     with pytest.raises(ConrecError, match="not RecIF-Bench: no column hist_video_not_interested"):
         recif.read(tmp_path, DataConfig(), None)
-    row = {name: "[1]" for name in user(1, [1], [1])} | {"uid": 1}
+    row = dict.fromkeys(user(1, [1], [1]), "[1]") | {"uid": 1}
     pq.write_table(pa.Table.from_pylist([row]), file)
     with pytest.raises(ConrecError, match="must hold lists"):
         recif.read(tmp_path, DataConfig(), None)

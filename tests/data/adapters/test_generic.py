@@ -1,0 +1,306 @@
+"""Any log: the recipe's columns, kinds, reasons and 0/1 columns, in every file type, and what is said when it errs."""
+
+import gzip
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conrec.config import DataConfig
+from conrec.data.adapters import generic
+from conrec.data.schema import INTEREST_REASONS, KINDS, REASONS
+from conrec.errors import ConrecError
+from tests.data.adapters.files_for_tests import item, rows, sound, write
+
+EVENTS = """user_id,item_id,time,kind,reason,value
+u1,a,2024-01-01T10:00:00Z,dislike,not_this_product,
+u1,b,2024-01-01 11:00:00,click,,
+u2,a,2024-01-02,exposure,,3.5
+u2,c,2024-01-01T12:00:00+02:00,dislike,,
+"""
+
+
+def test_our_own_names(tmp_path: Path) -> None:
+    write(tmp_path / "events.csv", EVENTS)
+    write(tmp_path / "items.csv", "item_id,title,category,brand\na,Red\tboots,Shoes,X\nb,Hat,,\nz,Listed only,,\n")
+    log = sound(generic.read(tmp_path, DataConfig(), None))
+    assert rows(log.events, "user_id", "item_id", "kind", "reason", "value") == [
+        ("u1", "a", "dislike", "not_this_product", None),
+        ("u1", "b", "click", None, None),
+        ("u2", "a", "exposure", None, 3.5),
+        ("u2", "c", "dislike", None, None),
+    ]
+    assert log.events["time"].to_pylist() == [
+        datetime(2024, 1, 1, 10, tzinfo=UTC),
+        datetime(2024, 1, 1, 11, tzinfo=UTC),
+        datetime(2024, 1, 2, tzinfo=UTC),
+        datetime(2024, 1, 1, 10, tzinfo=UTC),
+    ]
+    assert [i for (i,) in rows(log.items, "item_id")] == ["a", "b", "z", "c"]
+    boots = item(log, "a")
+    assert (boots["title"], boots["category"], boots["attributes"]) == ("Red boots", "Shoes", {"brand": "X"})
+    assert (item(log, "b")["category"], item(log, "b")["attributes"]) == (None, {})
+    assert item(log, "c")["title"] == "c"
+
+
+@pytest.mark.parametrize("name", ["events.csv", "events.csv.gz", "events.tsv", "events.tsv.gz", "events.parquet"])
+def test_every_type_reads_the_same(tmp_path: Path, name: str) -> None:
+    want = generic.read(write(tmp_path / "a" / "log.csv", EVENTS), DataConfig(), None)
+    path = tmp_path / name
+    if name.endswith(".parquet"):
+        pq.write_table(pacsv.read_csv(tmp_path / "a" / "log.csv"), path)
+    else:
+        write(path, EVENTS.replace(",", "\t") if ".tsv" in name else EVENTS)
+    for where in (path, tmp_path):
+        log = sound(generic.read(where, DataConfig(), None))
+        assert log.events.to_pylist() == want.events.to_pylist()
+        assert log.items.to_pylist() == want.items.to_pylist()
+
+
+def test_all_eight_reasons_and_all_kinds(tmp_path: Path) -> None:
+    lines = [f"u,a,{n},dislike,{reason}" for n, reason in enumerate(REASONS)]
+    lines += [f"u,a,{n},{kind}," for n, kind in enumerate(KINDS)]
+    write(tmp_path / "events.csv", "user_id,item_id,time,kind,reason\n" + "\n".join(lines))
+    log = sound(generic.read(tmp_path, DataConfig(), None))
+    assert [r for (r,) in rows(log.events, "reason")] == [*REASONS, *([None] * len(KINDS))]
+    assert [k for (k,) in rows(log.events, "kind")][len(REASONS) :] == list(KINDS)
+
+
+def test_mapped_columns_kinds_and_codes(tmp_path: Path) -> None:
+    write(
+        tmp_path / "events.tsv",
+        "buyer\tsku\tname\tat\taction\twhy\n"
+        "1\t10\tBoots\t1700000000\thide\t7\n"
+        "1\t11\tHat\t1700000001\tsearch\t0\n"
+        "2\t10\tBoots!\t1700000002\tclick\t0\n"
+        "2\t12\t\t1700000003\thide\t\n",
+    )
+    config = DataConfig(
+        columns={
+            "user_id": "buyer",
+            "item_id": "sku",
+            "time": "at",
+            "kind": "action",
+            "reason": "why",
+            "title": "name",
+        },
+        kinds={"hide": "dislike", "search": "ignore"},
+        reasons={"7": "bait_price", "0": "none"},
+    )
+    log = sound(generic.read(tmp_path, config, None))
+    assert rows(log.events, "user_id", "item_id", "kind", "reason") == [
+        ("1", "10", "dislike", "bait_price"),
+        ("2", "10", "click", None),
+        ("2", "12", "dislike", None),
+    ]
+    assert log.accounting.to_json()["dropped"] == {"kind ignored by the recipe": 1}
+    assert rows(log.items, "item_id", "title") == [("10", "Boots"), ("12", "12")]
+
+
+def test_reason_columns_the_first_counts(tmp_path: Path) -> None:
+    write(
+        tmp_path / "events.csv",
+        "user_id,item_id,time,fake,dull,not_this_store\nu,a,1,1,1,0\nu,b,2,0,true,1\nu,c,3,,0,1\nu,d,4,0,0,0\n",
+    )
+    config = DataConfig(
+        reason_columns=("fake", "dull", "not_this_store"),
+        reasons={"fake": "counterfeit", "dull": "not_this_product"},
+    )
+    log = sound(generic.read(tmp_path, config, None))
+    assert rows(log.events, "item_id", "kind", "reason") == [
+        ("a", "dislike", "counterfeit"),
+        ("b", "dislike", "not_this_product"),
+        ("c", "dislike", "not_this_store"),
+        ("d", "exposure", None),
+    ]
+    with pytest.raises(ConrecError, match=r"unknown reason column 'dull'.*\[data\.reasons\] dull = "):
+        generic.read(tmp_path, DataConfig(reason_columns=("dull",)), None)
+    with pytest.raises(ConrecError, match=r"events\.csv: no column 'bored'"):
+        generic.read(tmp_path, DataConfig(reason_columns=("bored",), reasons={"bored": "none"}), None)
+
+
+def test_ratings_instead_of_kinds(tmp_path: Path) -> None:
+    write(tmp_path / "events.csv", "user_id,item_id,time,stars\nu,a,1,1\nu,b,2,3\nu,c,3,5\n")
+    config = DataConfig(dislike_at_most=2, like_at_least=4, columns={"value": "stars"})
+    log = sound(generic.read(tmp_path, config, None))
+    assert rows(log.events, "kind", "value") == [("dislike", 1.0), ("exposure", 3.0), ("favorite", 5.0)]
+    with pytest.raises(ConrecError, match="nothing tells a dislike from the rest"):
+        generic.read(tmp_path, DataConfig(columns={"value": "stars"}), None)
+
+
+@pytest.mark.parametrize(
+    ("config", "cell", "message"),
+    [
+        (DataConfig(), "hate,", r"row 3: unknown kind 'hate'; say in the recipe .*\[data\.kinds\] \"hate\" = "),
+        (DataConfig(), "dislike,9", r"row 3: unknown reason '9'; say in the recipe .*\[data\.reasons\] \"9\" = "),
+        (DataConfig(kinds={"hide": "dislike"}), "hate,", r"row 3: unknown kind 'hate'"),
+    ],
+)
+def test_unknown_codes(tmp_path: Path, config: DataConfig, cell: str, message: str) -> None:
+    lines = "u,a,1,click,\n" * 2 + f"u,a,1,{cell}\n" + "u,a,1,click,\n" * 2
+    write(tmp_path / "events.csv", "user_id,item_id,time,kind,reason\n" + lines)
+    with pytest.raises(ConrecError, match=message) as error:
+        generic.read(tmp_path, config, None)
+    assert "\n" not in str(error.value)
+    assert "events.csv" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (DataConfig(columns={"user": "x"}), r"data\.columns\.user: no such column of ours"),
+        (DataConfig(kinds={"x": "hate"}), r"data\.kinds\.x = 'hate'; allowed: dislike, exposure"),
+        (DataConfig(reasons={"x": "hate"}), r"data\.reasons\.x = 'hate'; allowed: not_this_product"),
+        (DataConfig(reason_columns=("a",), columns={"reason": "b"}), "exclude each other"),
+        (DataConfig(columns={"user_id": "buyer"}), r"no column 'buyer'.*\[data\.columns\] user_id"),
+        (DataConfig(columns={"title": "name"}), r"no column 'name', which the recipe's data\.columns\.title names"),
+    ],
+)
+def test_recipes_that_cannot_be_meant(tmp_path: Path, config: DataConfig, message: str) -> None:
+    write(tmp_path / "events.csv", EVENTS)
+    with pytest.raises(ConrecError, match=message):
+        generic.read(tmp_path, config, None)
+
+
+def test_a_few_bad_rows_are_counted_and_many_are_an_error(tmp_path: Path) -> None:
+    good = "".join(f"u,a,{1_700_000_000 + n},click,,1\n" for n in range(1000))
+    bad = (
+        ",a,1700000000,click,,\nu,,1700000000,click,,\nu,a,soon,click,,\nu,a,1700000000,click,,much\n"
+        "u,a,1700000000,,,\nu,a,1700000000,click,counterfeit,\nu,a,1700000000\n"
+    )
+    write(tmp_path / "events.csv", "user_id,item_id,time,kind,reason,value\n" + good + bad)
+    log = sound(generic.read(tmp_path, DataConfig(), None))
+    assert log.accounting.to_json()["read"] == 1007
+    assert log.accounting.dropped == {
+        "no user id": 1,
+        "no item id": 1,
+        "time is neither ISO 8601 nor a Unix time": 1,
+        "value is not a number": 1,
+        "no kind": 1,
+        "a reason, but no dislike": 1,
+        "wrong number of cells": 1,
+    }
+    write(tmp_path / "events.csv", "user_id,item_id,time,kind,reason,value\n" + good + bad * 2)
+    with pytest.raises(ConrecError, match=r"events\.csv: row 1001: user_id = '': no user id; 14 of 1014 rows"):
+        generic.read(tmp_path, DataConfig(), None)
+
+
+def test_a_catalogue_with_broken_rows(tmp_path: Path) -> None:
+    write(tmp_path / "events.csv", EVENTS)
+    lines = "".join(f"{i},t\n" for i in ["a", "b", "c", "a", *range(300)])
+    write(tmp_path / "items.csv", "item_id,title\n" + lines + ",no id\n")
+    log = sound(generic.read(tmp_path, DataConfig(), None))
+    assert log.accounting.items is not None
+    assert log.accounting.items.to_json() == {"read": 305, "kept": 303, "dropped": {"listed twice": 1, "no item id": 1}}
+
+
+def test_wrong_paths(tmp_path: Path) -> None:
+    with pytest.raises(ConrecError, match="nowhere: there is no such folder"):
+        generic.read(tmp_path / "nowhere", DataConfig(), None)
+    with pytest.raises(ConrecError, match=r"holds no events\.csv or .*events\.parquet"):
+        generic.read(tmp_path, DataConfig(), None)
+    with pytest.raises(ConrecError, match=r"log\.xlsx: unknown type; it must end in one of \.csv"):
+        generic.read(write(tmp_path / "log.xlsx", "x"), DataConfig(), None)
+    with pytest.raises(ConrecError, match=r"events\.csv: is empty"):
+        generic.read(write(tmp_path / "events.csv", ""), DataConfig(), None)
+    with pytest.raises(ConrecError, match=r"events\.csv: has no rows"):
+        generic.read(write(tmp_path / "events.csv", "user_id,item_id,time,kind\n"), DataConfig(), None)
+    with pytest.raises(ConrecError, match=r"several columns 'time'"):
+        generic.read(
+            write(tmp_path / "events.csv", "user_id,item_id,time,time,kind\n1,2,3,4,click\n"), DataConfig(), None
+        )
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(EVENTS.encode())[:40])
+    with pytest.raises(ConrecError, match=r"x\.csv\.gz: cannot be read"):
+        generic.read(tmp_path / "x.csv.gz", DataConfig(), None)
+
+
+def test_parquet_types(tmp_path: Path) -> None:
+    moments = [datetime(2024, 1, 1, 5), datetime(2024, 1, 2, 5)]
+    events = {
+        "user_id": pa.array([1.0, 2.0]),
+        "item_id": pa.array([10, 11]).dictionary_encode(),
+        "time": pa.array(moments, pa.timestamp("ns")),
+        "kind": pa.array(["dislike", "click"]).dictionary_encode(),
+        "reason": pa.array([3.0, None]),
+        "value": pa.array([float("nan"), 2.0]),
+    }
+    pq.write_table(pa.table(events), tmp_path / "events.parquet")
+    items = {
+        "item_id": [10, 11],
+        "title": ["a", "b"],
+        "image": [b"\xff\xd8picture", b""],
+        "price": [1.5, None],
+        "first_seen": pa.array([moments[0].date(), None]),
+        "embedding": [[1.0], [2.0]],
+    }
+    pq.write_table(pa.table(items), tmp_path / "items.parquet")
+    log = sound(generic.read(tmp_path, DataConfig(reasons={"3": "bait_price"}), None))
+    assert rows(log.events, "user_id", "item_id", "kind", "reason", "value") == [
+        ("1", "10", "dislike", "bait_price", None),
+        ("2", "11", "click", None, 2.0),
+    ]
+    assert log.events["time"].to_pylist() == [m.replace(tzinfo=UTC) for m in moments]
+    ten = item(log, "10")
+    assert (ten["image_bytes"], ten["attributes"]) == (b"\xff\xd8picture", {"price": "1.5"})
+    assert ten["first_seen"] == datetime(2024, 1, 1, tzinfo=UTC)
+    assert item(log, "11")["image_bytes"] is None
+
+
+def test_pictures_stay_inside_their_folders(tmp_path: Path) -> None:
+    log_folder, images = tmp_path / "log", tmp_path / "images"
+    write(tmp_path / "secret.jpg", "secret")
+    write(log_folder / "pics" / "b.png", "b")
+    write(images / "c.jpg", "c")
+    write(images / "deep" / "d.jpg", "d")
+    write(log_folder / "notes.txt", "x")
+    names = {"a": "../secret.jpg", "b": "pics/b.png", "c": "", "d": "deep/d.jpg", "e": str(tmp_path / "secret.jpg")}
+    names |= {"f": "notes.txt", "g": "https://example.org/x.jpg", "../secret": ""}
+    write(log_folder / "events.csv", "user_id,item_id,time,kind\n" + "".join(f"u,{i},1,click\n" for i in names))
+    write(log_folder / "items.csv", "item_id,image\n" + "".join(f"{i},{n}\n" for i, n in names.items()))
+    log = sound(generic.read(log_folder, DataConfig(), images))
+    found = {i: Path(f).name for i, f in rows(log.items, "item_id", "image") if f}
+    assert found == {"b": "b.png", "c": "c.jpg", "d": "d.jpg"}
+    assert log.accounting.images is not None
+    assert log.accounting.images.dropped == {"picture outside the folder": 2, "no picture": 3}
+
+
+CELL = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_title_survives_as_one_line_of_text(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    titles = data.draw(st.lists(CELL, min_size=1, max_size=5))
+    folder = tmp_path_factory.mktemp("log")
+    quoted = ["" if not t else '"' + t.replace('"', '""') + '"' for t in titles]
+    write(folder / "items.csv", "item_id,title\n" + "".join(f"{n},{t}\n" for n, t in enumerate(quoted)))
+    write(
+        folder / "events.csv", "user_id,item_id,time,kind\n" + "".join(f"u,{n},1,click\n" for n in range(len(titles)))
+    )
+    log = sound(generic.read(folder, DataConfig(), None))
+    for n, title in enumerate(titles):
+        got = item(log, str(n))["title"]
+        assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in got)
+        visible = "".join(c for c in title if not (ord(c) < 32 or 127 <= ord(c) < 160 or c.isspace()))
+        assert "".join(got.split()) == (visible or str(n))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(["", *INTEREST_REASONS])), min_size=1, max_size=30))
+def test_read_is_kept_plus_dropped(tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]]) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    lines = "".join(f"u,a,{n},{k},{r}\n" for n, (k, r) in enumerate(cells))
+    write(folder / "events.csv", "user_id,item_id,time,kind,reason\n" + lines)
+    stray = sum(k != "dislike" and r != "" for k, r in cells)
+    if stray and stray >= 0.01 * len(cells):
+        with pytest.raises(ConrecError, match="a reason, but no dislike"):
+            generic.read(folder, DataConfig(), None)
+        return
+    log = sound(generic.read(folder, DataConfig(), None))
+    assert log.accounting.read == len(cells)
