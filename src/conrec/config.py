@@ -139,6 +139,7 @@ class SidConfig:
     hidden: tuple[int, ...] = (128,)
     epochs: int = 60
     batch: int = 512
+    """At most; a small catalogue is cut into twenty batches an epoch."""
     learning_rate: float = 1e-3
     commitment: float = 0.25
     """Lambda of equation 1."""

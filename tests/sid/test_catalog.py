@@ -16,9 +16,7 @@ def small_catalog() -> Catalog:
     hat = sum(words[level][codes[:, level]] for level in range(3))
     assert isinstance(hat, np.ndarray)
     latents = (hat + rng.normal(size=hat.shape) * 0.1).astype(np.float32)
-    return Catalog(
-        ["w", "x", "ÿ", "../z"], ["<a_0>", "", "three", "four"], codes, (2, 2, 2), latents, hat, words
-    )
+    return Catalog(["w", "x", "ÿ", "../z"], ["<a_0>", "", "three", "four"], codes, (2, 2, 2), latents, hat, words)
 
 
 def test_round_trip_is_exact(tmp_path: Path) -> None:

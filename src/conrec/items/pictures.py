@@ -61,8 +61,8 @@ def open_picture(picture: Picture, size: int) -> tuple[Image.Image | None, str]:
             if picture.stat().st_size > MAX_BYTES:
                 return None, "too large"
             picture = picture.read_bytes()
-        with warnings.catch_warnings(), Image.open(io.BytesIO(picture), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")  # our own limit is stricter than Pillow's warning
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(picture), formats=FORMATS) as image:
+            # Pillow's warnings are silenced: our own limit is stricter.
             if image.width * image.height > MAX_PIXELS:
                 return None, "too large"
             image.draft("RGB", (size, size))  # a JPEG need not be decoded at full size

@@ -113,7 +113,8 @@ def train_rqvae(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> tup
 def _train(model: RqVae, x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> list[dict[str, float]]:
     _start_from_pca(model, x, config)
     latents = encode(model, x)
-    batch = min(config.batch, len(x))
+    # A small catalogue still deserves enough steps: twenty an epoch.
+    batch = min(config.batch, max(32, len(x) // 20), len(x))
     words = residual_kmeans(latents, sizes, config.seed)
     model.set_codewords(words, _uses(assign(latents, words), sizes), batch / len(x))
 

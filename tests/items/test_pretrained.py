@@ -1,0 +1,74 @@
+"""Checkpoints: one clear line without the extra; with it, a tiny random one works end to end."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conrec.errors import ConrecError
+from conrec.items.pretrained import PretrainedEncoder
+from tests.items.test_pictures import bomb, encoded, noisy
+
+HAS_EXTRA = importlib.util.find_spec("sentence_transformers") is not None
+
+
+@pytest.mark.skipif(HAS_EXTRA, reason="the extra `encoders` is installed")
+def test_without_the_extra_the_error_says_what_to_install() -> None:
+    with pytest.raises(ConrecError, match=r"items\.text = 'some/model'.*pip install"):
+        PretrainedEncoder("some/model", "items.text").encode_texts(["a"])
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A CLIP of random weights, in a folder."""
+    pytest.importorskip("sentence_transformers", reason="needs the extra `encoders`")
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import CLIPModel
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
+    from transformers import CLIPModel as Weights
+
+    folder = tmp_path_factory.mktemp("clip")
+    words = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *(f"{c}</w>" for c in "abcdefghijklmnop"),
+    ]
+    bpe = Tokenizer(models.BPE({w: n for n, w in enumerate(words)}, [], unk_token="<|endoftext|>"))
+    bpe.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokens = CLIPTokenizerFast(tokenizer_object=bpe, model_max_length=16)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config=small | {"vocab_size": len(words), "max_position_embeddings": 16, "eos_token_id": 1},
+        vision_config=small | {"image_size": 32, "patch_size": 16},
+        projection_dim=8,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        Weights(config).save_pretrained(folder / "weights")
+    size = {"height": 32, "width": 32}
+    images = CLIPImageProcessor(size=size, crop_size=size, do_resize=True)
+    CLIPProcessor(image_processor=images, tokenizer=tokens).save_pretrained(folder / "weights")
+    SentenceTransformer(modules=[CLIPModel(str(folder / "weights"))]).save(str(folder / "model"))
+    return str(folder / "model")
+
+
+def test_texts_and_pictures_of_a_checkpoint_folder(clip: str) -> None:
+    texts = PretrainedEncoder(clip, "items.text").encode_texts(["red boots", "a lamp", "red boots"])
+    assert texts.shape == (3, 8)
+    np.testing.assert_allclose(texts[0], texts[2], atol=1e-5)
+    vectors, account = PretrainedEncoder(clip, "items.image").encode_images(
+        [noisy(1), None, bomb(60_000), encoded(), b"x"]
+    )
+    assert account.outcome == ["used", "missing", "too large", "used", "broken"]
+    assert vectors.shape == (5, 8)
+    assert vectors.any(axis=1).tolist() == [True, False, False, True, False]
+
+
+def test_a_wrong_folder_is_one_clear_line(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs the extra `encoders`")
+    with pytest.raises(ConrecError, match="could not be loaded"):
+        PretrainedEncoder(str(tmp_path), "items.text").encode_texts(["a"])
