@@ -1,0 +1,106 @@
+"""Cleaning: keep the dislikes that tell of interest, drop what cannot be used, account for every row.
+
+The steps, in this order (a row that an earlier step dropped takes no part in a later one):
+
+    unknown_item               the event's item is not in the items table
+    reason_<reason>            a dislike for a reason that is not about interest (paper, section 4.1)
+    duplicate                  every column equals an earlier row's
+    repeated_dislike           the user disliked this item before; the first one stays
+    positive_while_disliking   a positive by the same user on the same item at the very moment of a dislike: the
+                               explicit statement wins (opening the menu of an item is logged as a click on it)
+    user_below_min_dislikes    the user has fewer dislikes left than the recipe's `data.min_user_dislikes`
+
+It is one daft program without a look at the data in between, so it runs on daft's native engine and on Ray.
+"First" is the smallest row number after one sort.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+
+os.environ.setdefault("DO_NOT_TRACK", "1")  # daft reports its use on import otherwise
+
+import daft
+import pyarrow as pa
+import pyarrow.compute as pc
+from daft import DataFrame, Expression, col, lit
+from daft.functions import when
+
+from conrec.data.schema import EVENTS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
+
+ORDER = [(name, "ascending") for name in ("time", "user_id", "item_id", "kind", "reason", "value")]
+
+
+def clean(log: Log, min_user_dislikes: int = 0) -> Log:
+    """The log without what the causes above name; events sorted by time, user, item and kind.
+
+    Items are passed on untouched (an item without events can still be predicted). The accounting continues that
+    of the adapter.
+    """
+    table = log.events.select(EVENTS.names).sort_by(ORDER)
+    events = daft.from_arrow(table.append_column("row", pa.array(range(len(table)), pa.int64())))
+    listed = daft.from_arrow(log.items.select(["item_id"])).with_column("listed", lit(True))
+    events = events.join(listed, on="item_id", how="left")
+    events = events.with_column("cause", when(col("listed").is_null(), lit("unknown_item")))
+    events = _reasons(events)
+    events = _duplicates(events)
+    events = _repeated_dislikes(events)
+    events = _positives_while_disliking(events)
+    if min_user_dislikes > 0:
+        events = _small_users(events, min_user_dislikes)
+    judged = events.to_arrow().sort_by("row")
+
+    kept = judged.filter(pc.is_null(judged["cause"])).select(EVENTS.names).cast(EVENTS)
+    causes = {entry["values"]: entry["counts"] for entry in judged["cause"].drop_null().value_counts().to_pylist()}
+    account = Accounting(len(judged), len(kept), Counter(causes))
+    return Log(log.items, kept, log.accounting.then(account).check())
+
+
+def _drop(events: DataFrame, condition: Expression, cause: Expression) -> DataFrame:
+    """Name the cause for the rows under the condition that have none yet."""
+    cause = when(col("cause").is_null() & condition, cause).otherwise(col("cause"))
+    return events.select(*EVENTS.names, "row", cause.alias("cause"))
+
+
+def _reasons(events: DataFrame) -> DataFrame:
+    not_interest = col("reason").is_in(list(OTHER_REASONS)).fill_null(False)
+    return _drop(events, not_interest, lit("reason_") + col("reason"))
+
+
+def _duplicates(events: DataFrame) -> DataFrame:
+    # daft takes quadratic time to group by a float column full of nulls, so a missing value becomes -infinity.
+    value = col("value").fill_null(-math.inf)
+    firsts = events.where(col("cause").is_null()).groupby(*EVENTS.names[:-1], value).agg(col("row").min())
+    return _drop(_mark(events, firsts, "row"), ~col("marked"), lit("duplicate"))
+
+
+def _repeated_dislikes(events: DataFrame) -> DataFrame:
+    firsts = events.where(_is_kept_dislike()).groupby("user_id", "item_id").agg(col("row").min())
+    repeated = _is_kept_dislike() & ~col("marked")
+    return _drop(_mark(events, firsts, "row"), repeated, lit("repeated_dislike"))
+
+
+def _positives_while_disliking(events: DataFrame) -> DataFrame:
+    moment = ("user_id", "item_id", "time")
+    dislikes = events.where(_is_kept_dislike()).select(*moment)
+    positive = col("kind").is_in(list(POSITIVE_KINDS))
+    return _drop(_mark(events, dislikes, *moment), positive & col("marked"), lit("positive_while_disliking"))
+
+
+def _small_users(events: DataFrame, least: int) -> DataFrame:
+    counts = events.where(_is_kept_dislike()).groupby("user_id").agg(col("row").count().alias("dislikes"))
+    enough = counts.where(col("dislikes") >= least)
+    return _drop(_mark(events, enough, "user_id"), ~col("marked"), lit("user_below_min_dislikes"))
+
+
+def _mark(events: DataFrame, chosen: DataFrame, *keys: str) -> DataFrame:
+    """A column `marked`: whether the keys occur in `chosen` (at most once there)."""
+    joined = events.join(chosen.select(*keys).with_column("marked", lit(True)), on=list(keys), how="left")
+    return joined.with_column("marked", col("marked").fill_null(False))
+
+
+def _is_kept_dislike() -> Expression:
+    """A dislike that no step has dropped so far."""
+    return col("cause").is_null() & (col("kind") == "dislike")
