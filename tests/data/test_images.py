@@ -2,7 +2,6 @@
 
 import csv
 import zipfile
-import zlib
 from pathlib import Path
 
 import pytest
@@ -83,9 +82,7 @@ def test_a_member_that_lies_about_its_size(tmp_path: Path, monkeypatch: pytest.M
     path = archive(tmp_path / "p.zip", {"bomb.jpg": b"\0" * 100_000})
     content = path.read_bytes().replace((100_000).to_bytes(4, "little"), (900).to_bytes(4, "little"))
     path.write_bytes(content)
-    found = Pictures(path).find(["bomb"])
-    assert found.content is None
-    assert found.cause in ("picture too large", "picture unreadable")
+    assert Pictures(path).find(["bomb"]) == Found(cause="picture unreadable")
 
 
 def test_a_broken_member(tmp_path: Path) -> None:
@@ -96,7 +93,6 @@ def test_a_broken_member(tmp_path: Path) -> None:
     pictures = Pictures(path)
     assert pictures.find(["a"]) == Found(cause="picture unreadable")
     assert pictures.find(["b"]).content == JPEG
-    assert zlib.crc32(JPEG)  # the other member is untouched
 
 
 def test_posters_csv_gives_other_names(tmp_path: Path) -> None:

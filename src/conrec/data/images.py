@@ -85,15 +85,15 @@ class Pictures:
         if name not in self._members:
             return Found(cause="no picture") if self._folder is None else below(self._folder, name)
         archive, member = self._members[name]
-        # The size in the directory may lie: it bounds what is attempted, the read bounds what is taken.
         if member.file_size > LARGEST:
             return Found(cause="picture too large")
         try:
             with archive.open(member) as file:
-                content = file.read(LARGEST + 1)
+                # The size in the directory may lie: this bounds what is unpacked. Too little or too much of it then
+                # fails the checksum.
+                return Found(content=file.read(LARGEST + 1))
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError):
             return Found(cause="picture unreadable")
-        return Found(cause="picture too large") if len(content) > LARGEST else Found(content=content)
 
 
 def below(folder: Path, name: str) -> Found:

@@ -112,3 +112,14 @@ def test_the_sieve_keeps_its_account(good: int, bad: int, ragged: int, random: o
     account.kept = int(sieve.keep(account).sum())
     assert account.check().kept == good
     assert account.dropped == {k: v for k, v in {"broken": bad, "wrong number of cells": ragged}.items() if v}
+
+
+def test_one_in_a_hundred_is_too_many() -> None:
+    for rows in (100, 101):
+        sieve = columns.Sieve(Raw(Path("log.csv"), pa.table({"x": ["x"] * rows})))
+        sieve.reject(np.arange(rows) == 7, "broken", "x")
+        if rows == 100:
+            with pytest.raises(ConrecError, match="row 8: x = 'x': broken; 1 of 100 rows"):
+                sieve.keep(Accounting())
+        else:
+            assert sieve.keep(Accounting()).sum() == 100
