@@ -162,7 +162,7 @@ class LmConfig:
     """Size of the byte-level BPE trained on the catalogue's titles (embedded model only)."""
     lora_rank: int = 0
     """0 trains every weight (the embedded model's default); above 0 trains LoRA and the new token rows."""
-    lora_alpha: float = 32.0
+    lora_alpha: int = 32
     max_dislikes: int = 20
     """The newest dislikes of a history that go into a prompt."""
     max_positives: int = 20

@@ -37,7 +37,7 @@ def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.nd
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        lm = _checkpoint(config) if config.checkpoint else _embedded(config, vocabulary)
+        lm: Any = _checkpoint(config) if config.checkpoint else _embedded(config, vocabulary)
         lm.resize_token_embeddings(len(vocabulary), mean_resizing=False)
         _start_from_codebook(lm, vocabulary, codewords)
         if config.lora_rank:
@@ -80,7 +80,7 @@ def load_trained_state(policy: Policy, state: dict[str, torch.Tensor]) -> None:
 
 
 def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:
-    return Qwen3ForCausalLM(
+    return Qwen3ForCausalLM._from_config(
         Qwen3Config(
             vocab_size=len(vocabulary),
             hidden_size=config.hidden,
@@ -94,9 +94,9 @@ def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:
             pad_token_id=vocabulary.pad,
             eos_token_id=vocabulary.end,
             bos_token_id=None,
-            attn_implementation="sdpa",
-            dtype=DTYPES[config.dtype],
-        )
+        ),
+        attn_implementation="sdpa",
+        dtype=DTYPES[config.dtype],
     )
 
 

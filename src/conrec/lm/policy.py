@@ -70,7 +70,7 @@ class Policy(nn.Module):
 
     def __init__(self, lm: nn.Module, vocabulary: Vocabulary, path: Path = "tree") -> None:
         super().__init__()
-        self.lm = lm
+        self.lm: Any = lm
         self.starts = vocabulary.starts
         self.sizes = vocabulary.sizes
         self.path: Path = path
@@ -83,7 +83,7 @@ class Policy(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""
-        return next(self.lm.parameters()).device
+        return next(self.parameters()).device
 
     def body(self, **inputs: Any) -> Any:
         """The decoder without its head."""
@@ -228,7 +228,7 @@ class Policy(nn.Module):
 
     def _float_mask(self, allowed: Tensor) -> Tensor:
         """bool [B, Q, L] -> [B, 1, Q, L] of 0 and the smallest float: a bool mask is wrong under eager attention."""
-        dtype = next(self.lm.parameters()).dtype
+        dtype = next(self.parameters()).dtype
         mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
         return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 

@@ -29,9 +29,9 @@ class Vocabulary:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, sizes: Sequence[int]) -> None:
         self.tokenizer = tokenizer
         self.sizes = tuple(sizes)
-        self.starts = tuple(int(tokenizer.convert_tokens_to_ids(sid_token(t, 0))) for t in range(len(sizes)))
+        self.starts = tuple(_token_id(tokenizer, sid_token(t, 0)) for t in range(len(sizes)))
         for t, size in enumerate(sizes):
-            last = tokenizer.convert_tokens_to_ids(sid_token(t, size - 1))
+            last = _token_id(tokenizer, sid_token(t, size - 1))
             if last != self.starts[t] + size - 1:
                 raise ConrecError(f"the tokenizer's tokens of level {t} are not consecutive; add them in one go")
         self.end = int(tokenizer.eos_token_id)
@@ -59,6 +59,8 @@ class Vocabulary:
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConrecError(f"lm.checkpoint = {checkpoint!r}: no tokenizer could be loaded ({reason})") from None
+        if not isinstance(tokenizer, PreTrainedTokenizerFast):
+            raise ConrecError(f"lm.checkpoint = {checkpoint!r}: its tokenizer has no fast (tokenizers) form")
         return cls._with_sids(tokenizer, levels)
 
     @classmethod
@@ -95,6 +97,12 @@ class Vocabulary:
 def sid_token(level: int, code: int) -> str:
     """`<a_0>`, `<b_17>`, `<c_3>`: the spelling of one code."""
     return f"<{chr(ord('a') + level)}_{code}>"
+
+
+def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    number = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(number, int)
+    return number
 
 
 def _without_added_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:

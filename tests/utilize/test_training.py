@@ -1,0 +1,206 @@
+"""Warm-up and GRPO on a small world: they learn what there is to learn, and resume in the same bits."""
+
+import numpy as np
+import pytest
+import torch
+
+from conrec.config import GrpoStage, LmConfig, UtilizeConfig
+from conrec.data.instances import Instances, Ragged
+from conrec.decode.predict import future_hits, predict_items, score_items
+from conrec.decode.prompted import Prompted
+from conrec.decode.trie import Trie
+from conrec.lm.model import build_policy, trained_state
+from conrec.lm.prompts import HistoryPrompts
+from conrec.lm.training import Trainer
+from conrec.utilize.curriculum import choose_prompts, chosen_data, train_stage
+from conrec.utilize.rewards import FutureReward
+from conrec.utilize.warmup import reachable, warm_up
+from tests import tiny
+
+SIZES = (4, 4, 4)
+CODES = tiny.codes(40, sizes=SIZES)
+WORDS = tiny.vocabulary(SIZES)
+# As from a codebook: the first code says most of what an item is like.
+WORDS_OF_LEVEL = [np.random.default_rng(5 + t).normal(size=(4, 6)) / 2**t for t in range(3)]
+UNIT = sum(words[CODES[:, t]] for t, words in enumerate(WORDS_OF_LEVEL)).astype(np.float32)
+UNIT /= np.linalg.norm(UNIT, axis=1, keepdims=True)
+CONFIG = UtilizeConfig(prompts_per_step=16, group=16, learning_rate=6e-3, checkpoint_every=2)
+DAY = np.datetime64("2026-03-01", "us")
+
+
+def world(n: int = 64) -> tuple[Instances, Prompted, HistoryPrompts]:
+    """Users who dislike an item and will dislike the one 20 rows on; positives say nothing."""
+    rng = np.random.default_rng(0)
+    last = rng.integers(0, 20, n)
+    times = Ragged.of([[DAY - np.timedelta64(1, "D")]] * n, "datetime64[us]")
+    nothing = Ragged.of([[]] * n)
+    instances = Instances(
+        np.arange(n),
+        np.array(["train"] * n),
+        np.array([f"u{k}" for k in range(n)]),
+        np.full(n, DAY),
+        np.ones(n, int),
+        np.ones(n, int),
+        Ragged.of([[i] for i in last]),
+        times,
+        Ragged.of([[i] for i in rng.integers(0, 40, n)]),
+        times,
+        nothing,
+        (last + 20).astype(np.int32),
+        Ragged.of([[i + 20] for i in last]),
+        nothing,
+    )
+    prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
+    offer = Trie.of(CODES, SIZES).weigh(np.ones((1, 40)))
+    data = Prompted(
+        instances,
+        prompts.all(instances, "full"),
+        np.zeros(n, dtype=np.int64),
+        offer,
+        WORDS.pad,
+        torch.device("cpu"),
+    )
+    return instances, data, prompts
+
+
+def policy():
+    words = [np.random.default_rng(0).normal(size=(s, 8)).astype(np.float32) for s in SIZES]
+    return build_policy(LmConfig(hidden=48, layers=2, heads=4, kv_heads=2, ffn=64), WORDS, words, seed=0)
+
+
+def hits(model, data, k=3) -> float:
+    ((items, _),) = predict_items(model, data, [data.offer], k=k, beams=40, batch=16, normalisation="trie")
+    return float(future_hits(items, [data.instances.future[n] for n in range(len(data))]).mean())
+
+
+def warm(model, data, folder, epochs):
+    warm_up(
+        model,
+        data,
+        reachable(data.instances.future, data, 4),
+        CODES,
+        folder,
+        epochs=epochs,
+        batch=8,
+        learning_rate=3e-3,
+        checkpoint_every=3,
+        normalisation="trie",
+        seed=0,
+        validate=lambda _: {},
+    )
+
+
+def stage(model, folder, beta=0.0, prompts=256):
+    instances, data, history = world()
+    reward = FutureReward(instances, UNIT, np.full((40, 1), -1), n_neighbours=1, gamma=0.5)
+    settings = GrpoStage("full", prompts=prompts, beta=beta)
+    chosen = choose_prompts(
+        model, data, reward, prompts=prompts, group=8, batch=16, normalisation="trie", seed=0, use_policy=True
+    )
+    train_stage(
+        model,
+        chosen_data(data, chosen, history, settings, 0),
+        chosen.index,
+        reward,
+        settings,
+        CONFIG,
+        folder,
+        normalisation="trie",
+        seed=0,
+        title="test",
+        validate=lambda _: {},
+    )
+
+
+def test_warm_up_learns_the_rule(tmp_path):
+    _, data, _ = world()
+    model = policy()
+    before = hits(model, data)
+    warm(model, data, tmp_path, 25)
+    assert before < 0.4
+    assert hits(model, data) > 0.8
+
+
+def test_grpo_raises_the_reward_from_a_cold_start(tmp_path):
+    import pyarrow.parquet as pq
+
+    stage(policy(), tmp_path, prompts=1024)
+    table = pq.read_table(tmp_path / "curves.parquet").to_pylist()
+    rewards = [row["value"] for row in table if row["name"] == "reward"]
+    assert len(rewards) == 64
+    assert np.mean(rewards[-10:]) > np.mean(rewards[:5]) + 0.1
+    assert {row["name"] for row in table} >= {
+        "similarity",
+        "penalty",
+        "kl",
+        "clip_share",
+        "no_spread_share",
+        "unique_items",
+    }
+
+
+def test_beta_keeps_the_policy_near_its_reference(tmp_path):
+    import pyarrow.parquet as pq
+
+    divergence = []
+    for beta in (0.0, 3.0):
+        stage(policy(), tmp_path / str(beta), beta)
+        table = pq.read_table(tmp_path / str(beta) / "curves.parquet").to_pylist()
+        divergence.append(np.mean([row["value"] for row in table if row["name"] == "kl"]))
+    assert divergence[1] < divergence[0] / 2
+
+
+def test_a_stage_that_died_ends_in_the_same_bits(tmp_path, monkeypatch):
+    whole, again = policy(), policy()
+    stage(whole, tmp_path / "whole")
+    advance = Trainer.advance
+
+    def die(self):
+        advance(self)
+        if self.step == 9:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "advance", die)
+    with pytest.raises(KeyboardInterrupt):
+        stage(policy(), tmp_path / "died")
+    monkeypatch.setattr(Trainer, "advance", advance)
+    stage(again, tmp_path / "died")
+    one, two = trained_state(whole), trained_state(again)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_prompts_without_spread_are_replaced_and_those_close_to_likes_are_doubled():
+    instances, data, _ = world(32)
+    flat = np.ones((40, 1), dtype=np.float32)
+    flat[:20] = -1
+    likes = Ragged.of([[n % 20] for n in range(32)])
+    instances = Instances(**{**instances.__dict__, "future_positives": likes})
+    everything_alike = FutureReward(
+        instances, np.ones((40, 1), np.float32), np.full((40, 1), -1), n_neighbours=1, gamma=0
+    )
+    options = {"prompts": 16, "group": 8, "batch": 8, "normalisation": "trie", "seed": 0, "use_policy": True}
+    chosen = choose_prompts(policy(), data, everything_alike, **options)
+    assert chosen.counts["without_spread"] == chosen.counts["looked_at"]
+    assert len(chosen.index) == 16
+    biased = FutureReward(instances, flat, np.full((40, 1), -1), n_neighbours=1, gamma=0.5)
+    data_of_likes = Prompted(
+        instances,
+        data.prompts,
+        data.rows,
+        data.offer.trie.weigh((np.arange(40) < 21)[None] * 1.0),
+        data.pad,
+        data.device,
+    )
+    chosen = choose_prompts(policy(), data_of_likes, biased, **options)
+    assert chosen.counts["too_close_to_likes"] > 0
+    assert chosen.augmented.sum() > 0
+
+
+def test_candidates_are_scored_as_the_sum_of_their_tokens():
+    _, data, _ = world(5)
+    model = policy()
+    candidates = np.arange(40)[None].repeat(5, 0)
+    (scores,) = score_items(model, data, [data.offer], candidates, CODES, batch=2, normalisation="trie")
+    np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
+    ((items, best),) = predict_items(model, data, [data.offer], k=40, beams=64, batch=2, normalisation="trie")
+    np.testing.assert_allclose(np.take_along_axis(scores, items.astype(int), 1), best, atol=1e-4)
