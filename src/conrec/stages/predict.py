@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items
 from conrec.decode.predict import future_hits, predict_items, score_items
+from conrec.filtering.replay import read_replay, without_prediction
 from conrec.filtering.similarity import max_cosine
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.policy import Policy
@@ -48,6 +49,7 @@ def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, ou
             likelihood, by_filter, tuned = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
             columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
             pq.write_table(pa.table(columns), out / "predictions.parquet")
+            _write_replay(inputs, vocabulary, policy, held_out, context, weight, prepared, out)
             tuning = {"prior_weight": weight, "validation_FHR": tried, **tuned}
             (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
 
@@ -69,7 +71,7 @@ def _best_prior(
         title=f"predict ({title})",
     )
     validation = (held_out.split == "validation") & (held_out.n_dislikes > 0)
-    future = [held_out.future[n] for n in np.flatnonzero(validation)]
+    future = [held_out.future[int(n)] for n in np.flatnonzero(validation)]
     tried = {
         str(weight): float(future_hits(items[validation], future).mean())
         for weight, (items, _) in zip(config.prior_weights, found)
@@ -77,6 +79,39 @@ def _best_prior(
     best = max(config.prior_weights, key=lambda w: tried[str(w)])
     items, scores = found[config.prior_weights.index(best)]
     return items, scores, best, tried
+
+
+def _write_replay(
+    inputs: Inputs,
+    vocabulary: Vocabulary,
+    policy: Policy,
+    held_out: Instances,
+    context: Context,
+    weight: float,
+    prepared: Path,
+    out: Path,
+) -> None:
+    """Predictions for the replay's users who disliked nothing in a window: they are no instances, but are filtered."""
+    config = inputs.recipe.predict
+    tables = []
+    for split in ("validation", "test"):
+        replay = read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split)
+        left = without_prediction(replay, held_out)
+        if len(left):
+            data = inputs.prompted(left, context, vocabulary, weight=weight)
+            ((items, scores),) = predict_items(
+                policy,
+                data,
+                [data.offer],
+                k=config.k,
+                beams=config.beams,
+                batch=config.batch,
+                normalisation=config.normalisation,
+                title=f"predict ({split}, replay)",
+            )
+            tables.append(pa.table(_columns(left, inputs.items, items, scores)))
+    if tables:
+        pq.write_table(pa.concat_tables(tables), out / "replay.parquet")
 
 
 def _candidates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def _train(
     out: Path,
     seed: int,
     task: str,
-    validate=None,  # type: ignore[no-untyped-def]
+    validate: Callable[[], dict[str, float]] | None = None,
 ) -> None:
     """One supervised task; a task that an earlier try finished is loaded instead."""
     folder = out / task
