@@ -10,7 +10,7 @@ The steps, in this order (a row that an earlier step dropped takes no part in a 
                                explicit statement wins (opening the menu of an item is logged as a click on it)
     user_below_min_dislikes    the user has fewer dislikes left than the recipe's `data.min_user_dislikes`
 
-It is one daft program without a look at the data in between, so it runs on daft's native engine and on Ray.
+A daft program, so it runs on daft's native engine and on Ray alike.
 "First" is the smallest row number after one sort.
 """
 
@@ -59,9 +59,9 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
 
 
 def _drop(events: DataFrame, condition: Expression, cause: Expression) -> DataFrame:
-    """Name the cause for the rows under the condition that have none yet."""
+    """Name the cause for the rows under the condition that have none yet; computed here, as later steps look twice."""
     cause = when(col("cause").is_null() & condition, cause).otherwise(col("cause"))
-    return events.select(*EVENTS.names, "row", cause.alias("cause"))
+    return events.select(*EVENTS.names, "row", cause.alias("cause")).collect()
 
 
 def _reasons(events: DataFrame) -> DataFrame:
@@ -91,7 +91,7 @@ def _positives_while_disliking(events: DataFrame) -> DataFrame:
 
 def _small_users(events: DataFrame, least: int) -> DataFrame:
     counts = events.where(_is_kept_dislike()).groupby("user_id").agg(col("row").count().alias("dislikes"))
-    enough = counts.where(col("dislikes") >= least)
+    enough = counts.where(col("dislikes") >= lit(least))
     return _drop(_mark(events, enough, "user_id"), ~col("marked"), lit("user_below_min_dislikes"))
 
 
@@ -103,4 +103,4 @@ def _mark(events: DataFrame, chosen: DataFrame, *keys: str) -> DataFrame:
 
 def _is_kept_dislike() -> Expression:
     """A dislike that no step has dropped so far."""
-    return col("cause").is_null() & (col("kind") == "dislike")
+    return col("cause").is_null() & (col("kind") == lit("dislike"))

@@ -76,9 +76,7 @@ class Accounting:
     def check(self) -> Accounting:
         """Itself, or an AssertionError: rows that vanish without a cause are a bug of ours."""
         lost = self.read - self.kept - self.dropped.total()
-        assert lost == 0, (
-            f"{lost} rows unaccounted for: read {self.read}, kept {self.kept}, {dict(self.dropped)}"
-        )
+        assert lost == 0, f"{lost} rows unaccounted for: read {self.read}, kept {self.kept}, {dict(self.dropped)}"
         for part in (self.items, self.images):
             if part is not None:
                 part.check()
@@ -134,9 +132,7 @@ def check_items(table: pa.Table, source: str) -> pa.Table:
     duplicate = _first_duplicate(table["item_id"])
     if duplicate is not None:
         identity = table["item_id"][duplicate].as_py()
-        raise ConrecError(
-            f"{source}: row {duplicate + 1}: item_id {identity!r} occurs twice; keep one row an item"
-        )
+        raise ConrecError(f"{source}: row {duplicate + 1}: item_id {identity!r} occurs twice; keep one row an item")
     return table
 
 
@@ -181,9 +177,7 @@ def _same_type(have: pa.DataType, want: pa.DataType) -> bool:
         return pa.types.is_binary(have) or pa.types.is_large_binary(have)
     if pa.types.is_map(want):
         return (
-            pa.types.is_map(have)
-            and _same_type(have.key_type, pa.string())
-            and _same_type(have.item_type, pa.string())
+            pa.types.is_map(have) and _same_type(have.key_type, pa.string()) and _same_type(have.item_type, pa.string())
         )
     return bool(have == want)
 

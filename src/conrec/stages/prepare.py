@@ -1,0 +1,125 @@
+"""Stage 1: a log becomes items, events, instances and candidate sets; nothing later reads the log itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.config import Recipe
+from conrec.data.clean import clean
+from conrec.data.distractors import draw_candidates
+from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
+from conrec.data.windows import cut_instances, describe_split, plan_split
+from conrec.errors import ConrecError
+from conrec.progress import say
+
+
+def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -> None:
+    """Read the log that the recipe names (or simulate it) and write into `out`:
+
+    items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, and of a
+    simulated log images/, truth.parquet (in time mode: the truth is kept for midnights) and truth_interests.parquet.
+    Raises ConrecError for a log that is missing, malformed or too small.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    simulation = None
+    if recipe.data.adapter == "simulated":
+        from conrec.data.simulate import simulate
+
+        simulation = simulate(recipe.simulate, out / "images")
+        log = simulation.log
+    else:
+        log = _read(recipe, data, images)
+    source = "the simulation" if data is None else str(data)
+    log = Log(check_items(log.items, f"{source}: items"), check_events(log.events, f"{source}: events"), log.accounting)
+    if not len(log.events):
+        raise ConrecError(f"{source}: the log holds no events; dropped while reading: {dict(log.accounting.dropped)}")
+
+    items = _first_seen(log.items, log.events).sort_by("item_id")
+    log = clean(log, recipe.data.min_user_dislikes)
+    split = plan_split(log.events, recipe.split)
+    instances, dropped = cut_instances(log.events, split)
+    candidates = draw_candidates(log.events, instances, recipe.split.candidates, recipe.split.seed)
+
+    pq.write_table(items, out / "items.parquet")
+    pq.write_table(log.events, out / "events.parquet")
+    pq.write_table(instances, out / "instances.parquet")
+    pq.write_table(candidates, out / "candidates.parquet")
+    description = describe_split(split, instances, dropped)
+    _write_json(out / "split.json", description)
+    _write_json(out / "accounting.json", _account(log, items).to_json())
+    if simulation is not None:
+        pq.write_table(simulation.interests, out / "truth_interests.parquet")
+        if recipe.split.mode == "time":
+            asked = _held_out_pairs(instances)
+            cuts = asked["cut"].cast(pa.timestamp("us")).to_numpy()
+            users = asked["user_id"].to_pylist()
+            oracle = simulation.oracle(users, cuts, recipe.split.horizon_days, recipe.evaluate.k)
+            truth = asked.append_column("oracle", pa.array(oracle, pa.list_(pa.string())))
+            pq.write_table(truth, out / "truth.parquet")
+    counts = ", ".join(f"{n:,} {name}" for name, n in description["counts"].items())
+    say(f"prepare: {len(items):,} items, {len(log.events):,} events; instances: {counts}")
+
+
+def _read(recipe: Recipe, data: Path | None, images: Path | None) -> Log:
+    """The log by the adapter of the recipe."""
+    adapter = recipe.data.adapter
+    if data is None:
+        raise ConrecError(f'data.adapter = "{adapter}" reads files: say where they are with --data')
+    if not data.exists():
+        raise ConrecError(f"{data}: there is no such file or folder; --data must name the log")
+    if images is not None and not images.exists():
+        raise ConrecError(f"{images}: there is no such file or folder; --images must name the pictures")
+    match adapter:
+        case "movietweetings":
+            from conrec.data.adapters.movietweetings import read
+        case "movielens":
+            from conrec.data.adapters.movielens import read
+        case "kuairand":
+            from conrec.data.adapters.kuairand import read
+        case "recif":
+            from conrec.data.adapters.recif import read
+        case "generic":
+            from conrec.data.adapters.generic import read
+        case _:
+            raise ConrecError(f'data.adapter = "{adapter}" is unknown')
+    return read(data, recipe.data, images)
+
+
+def _first_seen(items: pa.Table, events: pa.Table) -> pa.Table:
+    """Items with `first_seen` = the earlier of the listing and the first event, dropped events included: an item
+    that somebody reported as a counterfeit was on offer all the same."""
+    firsts = events.group_by("item_id").aggregate([("time", "min")])
+    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
+    first = firsts["time_min"].take(row)
+    column = items.schema.get_field_index("first_seen")
+    listed = items["first_seen"]
+    earlier = pc.min_element_wise(listed.cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True).cast(TIME)
+    return items.set_column(column, items.schema.field(column), earlier)
+
+
+def _held_out_pairs(instances: pa.Table) -> pa.Table:
+    """user_id and cut of the validation and test instances."""
+    return instances.filter(pc.not_equal(instances["split"], "train")).select(["user_id", "cut"])
+
+
+def _account(log: Log, items: pa.Table) -> Accounting:
+    """The log's account, with items and pictures counted where the adapter did not."""
+    account = log.accounting
+    if account.items is None:
+        account.items = Accounting(len(items), len(items))
+    if account.images is None:
+        pictures = int(np.sum(pc.or_(pc.is_valid(items["image"]), pc.is_valid(items["image_bytes"])).to_numpy()))
+        account.images = Accounting(len(items), pictures)
+        account.images.drop("no picture", len(items) - pictures)
+    return account.check()
+
+
+def _write_json(path: Path, table: dict[str, Any]) -> None:
+    path.write_text(json.dumps(table, indent=1) + "\n")
