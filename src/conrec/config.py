@@ -112,7 +112,7 @@ class ItemsConfig:
     fields_dimensions: int = 32
     fields_weight: float = 2.0
     """Weight of the block of category and attributes against the title's, each of unit norm before (0: none)."""
-    image_weight: float = 1.0
+    image_weight: float = 0.5
     """Weight of the image block against the title's, each of unit norm before."""
     swing_alpha1: float = 5.0
     swing_alpha2: float = 1.0

@@ -101,6 +101,15 @@ def test_near_numbers_are_near_and_lists_are_taken_apart() -> None:
     assert cosine({"genres": "Drama"}, {"genres": "Comedy|Drama"}) > cosine({"genres": "Drama"}, {"genres": "Horror"})
 
 
+def test_the_category_outweighs_another_field() -> None:
+    encoder = FieldsEncoder(16)
+    encoder.fit([{"category": "ab"[n % 2], "colour": "ab"[n // 2 % 2]} for n in range(200)])
+    mine, kind, colour = encoder.encode(
+        [{"category": "a", "colour": "a"}, {"category": "a", "colour": "b"}, {"category": "b", "colour": "a"}]
+    )
+    assert mine @ kind > mine @ colour
+
+
 def test_an_unknown_value_is_zeros() -> None:
     encoder = FieldsEncoder(4)
     encoder.fit([{"kind": "a"}, {"kind": "b"}, {"kind": "c"}])

@@ -145,7 +145,7 @@ def test_a_frozen_codebook_gives_the_same_items_the_same_codes(
 
 
 @pytest.mark.parametrize(
-    ("n", "codes"), [(16, 16), (600, 16), (2000, 64), (12_611, 256), (320_000, 8192), (10**7, 8192)]
+    ("n", "codes"), [(16, 16), (63, 32), (600, 64), (2000, 64), (12_611, 256), (320_000, 8192), (10**7, 8192)]
 )
 def test_codebooks_are_sized_to_the_catalogue(n: int, codes: int) -> None:
     assert codebook_sizes(n, SidConfig()) == (codes,) * 3

