@@ -121,7 +121,7 @@ def plan_split(events: pa.Table, config: SplitConfig) -> SplitPlan:
 def cut_instances(events: pa.Table, split: SplitPlan) -> tuple[pa.Table, dict[str, int]]:
     """The table INSTANCES, sorted by split, cut, user; and how many possible instances were dropped, by cause.
 
-    `events` is the cleaned log (no user dislikes an item twice). Raises ConrecError where no test instance is left.
+    `events` is the cleaned log (no user dislikes an item twice). Raises ConrecError where a split has no instance.
     """
     config = split.config
     is_dislike = pc.equal(events["kind"], "dislike")
@@ -139,10 +139,9 @@ def cut_instances(events: pa.Table, split: SplitPlan) -> tuple[pa.Table, dict[st
     dropped["no_history"] = int((~has_history).sum())
     keep = np.flatnonzero(has_history)
     moments, n_dislikes, n_positives = moments.take(keep), n_dislikes[keep], n_positives[keep]
-    if not (moments.split == "test").any():
-        raise ConrecError(
-            "no test instance: nobody with a history has a dislike to be tested on; the log is too short or small"
-        )
+    for name in SPLITS:
+        if not (moments.split == name).any():
+            raise ConrecError(_why_none(name, split))
 
     users, cuts = moments.users, moments.cuts
     ends = cuts + split.horizon
@@ -181,17 +180,13 @@ def cut_instances(events: pa.Table, split: SplitPlan) -> tuple[pa.Table, dict[st
 
 def describe_split(split: SplitPlan, instances: pa.Table, dropped: dict[str, int]) -> dict[str, Any]:
     """What `split.json` says: mode, dates (ISO, UTC; null in users mode), users, counts by split, dropped by cause."""
-
-    def iso(moment: int | None) -> str | None:
-        return None if moment is None else str(np.datetime64(moment, "us")) + "Z"
-
     counts = {entry["values"]: entry["counts"] for entry in instances["split"].value_counts().to_pylist()}
     table: dict[str, Any] = {
         "mode": split.config.mode,
         "horizon_days": split.config.horizon_days,
-        "validation_start": iso(split.validation_start),
-        "test_start": iso(split.test_start),
-        "log_end": iso(split.log_end),
+        "validation_start": _iso(split.validation_start),
+        "test_start": _iso(split.test_start),
+        "log_end": _iso(split.log_end),
         "fold": split.config.fold if split.config.mode == "users" else None,
     }
     for name in SPLITS:
@@ -199,6 +194,28 @@ def describe_split(split: SplitPlan, instances: pa.Table, dropped: dict[str, int
     table["counts"] = {name: counts.get(name, 0) for name in SPLITS}
     table["dropped"] = dropped
     return table
+
+
+def _why_none(name: str, split: SplitPlan) -> str:
+    """What to do about a split without instances."""
+    none = f"too little data: no {name} instance is left"
+    if split.users is not None:
+        least = "a dislike" if name == "train" else "two dislikes"
+        return f"{none} in fold {split.config.fold}: none of its users has a history and at least {least}"
+    if name == "test":
+        return f"{none}: nobody with a history has a dislike after {_iso(split.test_start)}"
+    period = f"the log's beginning and {_iso(split.validation_start)}"
+    if name == "validation":
+        period = f"{_iso(split.validation_start)} and {_iso(split.test_start)}"
+    return (
+        f"{none} with a whole horizon of {split.config.horizon_days} days between {period}; "
+        "take a longer log, a smaller split.horizon_days or another split.validation_from and test_from"
+    )
+
+
+def _iso(moment: int | None) -> str | None:
+    """Microseconds since 1970 as ISO 8601 in UTC."""
+    return None if moment is None else str(np.datetime64(moment, "us")) + "Z"
 
 
 def _fold(events: pa.Table, config: SplitConfig) -> dict[str, list[str]]:

@@ -1,0 +1,31 @@
+"""Small logs written by hand, for the tests of the data core."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from conrec.data.schema import EVENTS, ITEMS, Accounting, Log
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event_table(*rows: tuple) -> pa.Table:
+    """Rows of (user, item, hours since START, kind[, reason[, value]])."""
+    names = EVENTS.names
+    records = []
+    for row in rows:
+        user, item, hours, kind, *rest = row
+        reason, value = [*rest, None, None][:2]
+        records.append(dict(zip(names, (user, item, START + timedelta(hours=hours), kind, reason, value))))
+    return pa.Table.from_pylist(records, schema=EVENTS)
+
+
+def item_table(*ids: str) -> pa.Table:
+    return pa.Table.from_pylist([{"item_id": i, "title": f"title of {i}"} for i in ids], schema=ITEMS)
+
+
+def make_log(*rows: tuple, items: str = "abcdef") -> Log:
+    events = event_table(*rows)
+    return Log(item_table(*items), events, Accounting(len(events), len(events)))
