@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from conrec.config import Recipe
@@ -15,6 +14,7 @@ from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.prompted import Prompted, offer_of_days
 from conrec.decode.trie import Trie
+from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
 from conrec.sid.catalog import Catalog
@@ -51,7 +51,7 @@ class Inputs:
             split.knowledge(items, events),
             catalog,
             Trie.of(catalog.codes, catalog.sizes, device()),
-            _neighbours(compressed / "swing.parquet", items, recipe.items.swing_neighbours),
+            read_swing(compressed, items.ids),
         )
 
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
@@ -91,17 +91,3 @@ class Inputs:
 def device() -> torch.device:
     """The accelerator where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _neighbours(path: Path, items: Items, width: int) -> np.ndarray:
-    """swing.parquet (item_i, item_j, score; best first) -> int32 [items, width]."""
-    table = pq.read_table(path)
-    row = {item: n for n, item in enumerate(items.ids)}
-    out = np.full((len(items), width), -1, dtype=np.int32)
-    filled = np.zeros(len(items), dtype=np.int64)
-    for i, j in zip(table["item_i"].to_pylist(), table["item_j"].to_pylist()):
-        n = row[i]
-        if filled[n] < width:
-            out[n, filled[n]] = row[j]
-            filled[n] += 1
-    return out

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items
 from conrec.decode.predict import future_hits, predict_items, score_items
+from conrec.decode.prompted import Prompted
 from conrec.filtering.replay import read_replay, without_prediction
 from conrec.filtering.similarity import max_cosine
 from conrec.lm.model import build_policy, load_trained_policy
@@ -59,8 +60,24 @@ def _best_prior(
 ) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
     """Predicted items and scores under the prior weight with the best FHR on validation (first of equals)."""
     config = inputs.recipe.predict
-    data = [inputs.prompted(held_out, context, vocabulary, weight=w) for w in config.prior_weights]
-    found = predict_items(
+    on_validation = (held_out.split == "validation") & (held_out.n_dislikes > 0)
+    validation = held_out.take(on_validation)
+    data = [inputs.prompted(validation, context, vocabulary, weight=w) for w in config.prior_weights]
+    found = _predict(inputs, policy, data, f"tune the prior ({title})")
+    future = [validation.future[n] for n in range(len(validation))]
+    tried = {
+        str(weight): float(future_hits(items, future).mean()) for weight, (items, _) in zip(config.prior_weights, found)
+    }
+    best = max(config.prior_weights, key=lambda w: tried[str(w)])
+    everybody = inputs.prompted(held_out, context, vocabulary, weight=best)
+    ((items, scores),) = _predict(inputs, policy, [everybody], f"predict ({title})")
+    return items, scores, best, tried
+
+
+def _predict(inputs: Inputs, policy: Policy, data: list[Prompted], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`predict_items` of the same instances under several offers, with the recipe's settings."""
+    config = inputs.recipe.predict
+    return predict_items(
         policy,
         data[0],
         [d.offer for d in data],
@@ -68,17 +85,8 @@ def _best_prior(
         beams=config.beams,
         batch=config.batch,
         normalisation=config.normalisation,
-        title=f"predict ({title})",
+        title=title,
     )
-    validation = (held_out.split == "validation") & (held_out.n_dislikes > 0)
-    future = [held_out.future[int(n)] for n in np.flatnonzero(validation)]
-    tried = {
-        str(weight): float(future_hits(items[validation], future).mean())
-        for weight, (items, _) in zip(config.prior_weights, found)
-    }
-    best = max(config.prior_weights, key=lambda w: tried[str(w)])
-    items, scores = found[config.prior_weights.index(best)]
-    return items, scores, best, tried
 
 
 def _write_replay(
@@ -92,23 +100,13 @@ def _write_replay(
     out: Path,
 ) -> None:
     """Predictions for the replay's users who disliked nothing in a window: they are no instances, but are filtered."""
-    config = inputs.recipe.predict
     tables = []
     for split in ("validation", "test"):
         replay = read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split)
         left = without_prediction(replay, held_out)
         if len(left):
             data = inputs.prompted(left, context, vocabulary, weight=weight)
-            ((items, scores),) = predict_items(
-                policy,
-                data,
-                [data.offer],
-                k=config.k,
-                beams=config.beams,
-                batch=config.batch,
-                normalisation=config.normalisation,
-                title=f"predict ({split}, replay)",
-            )
+            ((items, scores),) = _predict(inputs, policy, [data], f"predict ({split}, replay)")
             tables.append(pa.table(_columns(left, inputs.items, items, scores)))
     if tables:
         pq.write_table(pa.concat_tables(tables), out / "replay.parquet")

@@ -173,9 +173,15 @@ def _attribute(root: str, rng: np.random.Generator) -> tuple[str, str]:
     }
     share = np.array([0.35, 0.2, 0.2, 0.15, 0.1])
     if root == "audio" and rng.random() < 0.4:
-        return "connection", str(rng.choice(CONNECTIONS))
+        return "connection", _often_disliked(CONNECTIONS, 0, rng)
     attribute = str(rng.choice(list(values), p=share))
-    return attribute, str(rng.choice(values[attribute]))
+    return attribute, _often_disliked(values[attribute], ROOTS.index(root), rng)
+
+
+def _often_disliked(values: tuple[str, ...], shift: int, rng: np.random.Generator) -> str:
+    """A value, some far more often than others: what grates on many people differs from root to root (`shift`)."""
+    weight = 1.0 / (1.0 + (np.arange(len(values)) + shift) % len(values))
+    return str(rng.choice(values, p=weight / weight.sum()))
 
 
 def _match(rules: list[list[Rule]], catalogue: Catalogue) -> np.ndarray:
