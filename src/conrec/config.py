@@ -174,6 +174,10 @@ class LmConfig:
 class UnderstandConfig:
     """Translation and item-level alignment."""
 
+    history_epochs: float = 0.0
+    """Passes over the training histories as running text before anything else; for models trained from scratch."""
+    histories: int = 10000
+    """At most this many histories, drawn evenly over users."""
     translation_epochs: float = 2.0
     alignment_epochs: float = 1.0
     alignment_samples: int = 20000
@@ -209,6 +213,8 @@ class UtilizeConfig:
     warmup_targets: Literal["next", "future"] = "next"
     warmup_max_targets: int = 8
     """With `future`: at most this many targets of an instance."""
+    warmup_leave_out: float = 0.0
+    """Each time a prompt is used, each event of its history is left out with this probability (augmentation)."""
     warmup_epochs: float = 2.0
     warmup_batch: int = 32
     warmup_learning_rate: float = 1e-3

@@ -43,9 +43,9 @@ class Prompted:
     def __len__(self) -> int:
         return len(self.instances)
 
-    def batch(self, index: np.ndarray) -> Batch:
-        """The prompts of the instances at `index`."""
-        ids, mask = pad_prompts([self.prompts[n] for n in index], self.pad)
+    def batch(self, index: np.ndarray, prompts: list[list[int]] | None = None) -> Batch:
+        """The prompts of the instances at `index`, or other `prompts` for them."""
+        ids, mask = pad_prompts(prompts or [self.prompts[n] for n in index], self.pad)
         rows = torch.as_tensor(self.rows[index], dtype=torch.int64)
         return Batch(index, ids.to(self.device), mask.to(self.device), rows.to(self.device))
 

@@ -105,6 +105,13 @@ class HistoryPrompts:
         tokens += self._items(dislikes[-self._max_dislikes :])
         return tokens + self._text["next"]
 
+    def thinned(
+        self, instances: Instances, n: int, context: Context, share: float, rng: np.random.Generator
+    ) -> list[int]:
+        """Instance n's prompt with each event of the history left out with probability `share` (augmentation)."""
+        events = len(instances.dislikes[n]) + len(instances.positives[n])
+        return self.of(instances, n, context, rng.random(events) >= share)
+
     def all(self, instances: Instances, context: Context) -> Ragged:
         """Prompts of all instances as ragged token ids, int64."""
         return Ragged.of([self.of(instances, n, context) for n in range(len(instances))], np.int64)

@@ -155,6 +155,12 @@ def _warm_up(
         prompts=Ragged.of([p.prompts[n] for p in parts for n in range(len(train))], np.int64),
         rows=parts[0].rows[index],
     )
+    prompts = inputs.history_prompts(vocabulary)
+    own = [context for context in contexts for _ in range(len(train))]
+
+    def thinned(n: int, rng: np.random.Generator) -> list[int]:
+        return prompts.thinned(data.instances, n, own[n], config.warmup_leave_out, rng)
+
     wanted = Ragged.of([[n] for n in train.next]) if config.warmup_targets == "next" else train.future
     warm_up(
         policy,
@@ -169,6 +175,7 @@ def _warm_up(
         normalisation=inputs.recipe.predict.normalisation,
         seed=seed,
         validate=validator(inputs, vocabulary, validation, contexts[-1]),
+        thinned=thinned if config.warmup_leave_out else None,
     )
     save_policy(policy, folder)
 

@@ -99,9 +99,10 @@ def chosen_data(data: Prompted, chosen: Chosen, prompts: HistoryPrompts, stage: 
     instances = data.instances.take(chosen.index)
     texts = []
     for n in range(len(instances)):
-        events = len(instances.dislikes[n]) + len(instances.positives[n])
-        keep = rng.random(events) >= LEFT_OUT if chosen.augmented[n] else None
-        texts.append(prompts.of(instances, n, stage.context, keep))
+        if chosen.augmented[n]:
+            texts.append(prompts.thinned(instances, n, stage.context, LEFT_OUT, rng))
+        else:
+            texts.append(prompts.of(instances, n, stage.context))
     return replace(data, instances=instances, prompts=Ragged.of(texts, np.int64), rows=data.rows[chosen.index])
 
 

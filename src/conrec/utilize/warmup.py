@@ -42,11 +42,13 @@ def warm_up(
     seed: int,
     validate: Callable[[Policy], dict[str, float]],
     validations: int = 4,
+    thinned: Callable[[int, np.random.Generator], list[int]] | None = None,
 ) -> None:
     """Train `policy` in place to make `targets` (item rows of each instance) likely.
 
     The loss of a prompt is the mean over its targets of the negative log-probability of the semantic ID, `codes`
     int [items, T]. Prompts without a target on offer are passed over. Batches hold prompts of similar length.
+    `thinned` draws the prompt of an instance anew, with some of its history left out, each time it is used.
     """
     usable = np.flatnonzero(targets.lengths > 0)
     per_epoch = max(1, len(usable) // batch)
@@ -57,11 +59,12 @@ def warm_up(
         epoch, at = divmod(step, per_epoch)
         index = _epoch_batches(data.prompts.lengths[usable], batch, seed, epoch)[at]
         index = usable[index][trainer.rank :: trainer.processes]
+        rng = np.random.default_rng([seed, step, trainer.rank])
         answers = targets.take(index)
         width = int(answers.lengths.max())
         padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
         weight = torch.as_tensor(np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1)
-        part = data.batch(index)
+        part = data.batch(index, thinned and [thinned(int(n), rng) for n in index])
         answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
         logprobs = trainer.module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.offer, normalisation)
         loss = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
