@@ -176,8 +176,6 @@ class UnderstandConfig:
 
     history_epochs: float = 0.0
     """Passes over the training histories as running text before anything else; for models trained from scratch."""
-    histories: int = 10000
-    """At most this many histories, drawn evenly over users."""
     translation_epochs: float = 2.0
     alignment_epochs: float = 1.0
     alignment_samples: int = 20000

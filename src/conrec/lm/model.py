@@ -32,8 +32,8 @@ def build_vocabulary(config: LmConfig, texts: list[str], sizes: Sequence[int]) -
 def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.ndarray], seed: int) -> Policy:
     """A policy ready to be trained.
 
-    New token rows start from the codebook: the codewords [K, d] of each level under one random projection, so
-    that codes which mean similar things begin with similar embeddings.
+    New token rows start from the codebook: the codewords [K, d] of all levels under one projection and one scale, so
+    that an item's vector is the sum of its tokens' embeddings and items alike in content begin alike.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -121,12 +121,21 @@ def _start_from_codebook(lm: Any, vocabulary: Vocabulary, codewords: list[np.nda
         targets = [embeddings]
         if lm.get_output_embeddings() is not None and lm.get_output_embeddings().weight is not embeddings:
             targets.append(lm.get_output_embeddings().weight)
+        projection = _projection(codewords[0].shape[1], width)
+        first = torch.as_tensor(codewords[0], dtype=torch.float32).norm(dim=1).mean().clamp_min(1e-8)
+        scale = spread * width**0.5 / first
         for t, words in enumerate(codewords):
-            z = torch.as_tensor(words, dtype=torch.float32)
-            projected = z @ torch.randn(z.shape[1], width) + 0.3 * z.std() * torch.randn(z.shape[0], width)
-            rows = mean + projected / projected.std().clamp_min(1e-8) * spread
+            z = torch.as_tensor(words, dtype=torch.float32) @ projection
+            rows = mean + scale * (z + 0.1 * z.std() * torch.randn(z.shape))
             for target in targets:
                 target[vocabulary.starts[t] : vocabulary.starts[t] + len(z)] = rows.to(target.dtype)
+
+
+def _projection(inner: int, width: int) -> torch.Tensor:
+    """[inner, width] with orthonormal rows where there is room: lengths and angles of the codewords survive."""
+    random = torch.randn(max(inner, width), min(inner, width))
+    basis = torch.linalg.qr(random).Q
+    return basis.T if inner <= width else basis
 
 
 def _with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:

@@ -34,11 +34,11 @@ def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed
     vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
     vocabulary.save(out / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
+    known = inputs.split.may_learn(inputs.events)
     if recipe.understand.history_epochs:
         prompts = inputs.history_prompts(vocabulary)
-        histories = history_samples(prompts, inputs.instances.of_split("train"), recipe.understand.histories, seed)
+        histories = history_samples(prompts, inputs.events, known, recipe.lm.max_dislikes + recipe.lm.max_positives)
         _train(policy, vocabulary, histories, recipe, out, seed, "history")
-    known = inputs.split.may_learn(inputs.events)
     seen = np.isin(np.arange(len(inputs.items)), inputs.events.items[known])
     titles = [title for title, keep in zip(catalog.titles, seen) if keep]
     _train(

@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.data.instances import Instances
+from conrec.data.instances import Events
 from conrec.lm.prompts import HistoryPrompts, Sample
 
 
-def history_samples(prompts: HistoryPrompts, train: Instances, limit: int, seed: int) -> list[Sample]:
-    """At most `limit` training histories in full context; the loss is on everything behind the first token.
+def history_samples(prompts: HistoryPrompts, events: Events, learn: np.ndarray, length: int) -> list[Sample]:
+    """Each user's training dislikes and positives in the order of time, in pieces of at most `length` events.
 
-    Drawn evenly over users: a user's k-th newest history is taken before anybody's (k + 1)-th newest, because the
-    histories of one user repeat each other.
+    Args: `learn` bool per event. An item counts once as liked (at the first time) and once as disliked. Pieces overlap
+    by half, so that every event is also read with a history before it. The loss is on everything behind the first
+    token; users with a single event are left out.
     """
-    rng = np.random.default_rng(seed)
-    order = np.lexsort((rng.random(len(train)), -train.cuts.astype(np.int64)))
-    users = np.unique(train.users, return_inverse=True)[1][order]
-    by_user = np.argsort(users, kind="stable")
-    starts = np.searchsorted(users[by_user], users[by_user])
-    rank = np.empty(len(train), dtype=np.int64)
-    rank[by_user] = np.arange(len(train)) - starts
-    chosen = order[np.argsort(rank, kind="stable")][:limit]
-    texts = [prompts.of(train, int(n), "full") for n in chosen]
-    return [Sample(text[:1], text[1:]) for text in texts]
+    wanted = np.flatnonzero(learn & (events.kinds != "exposure"))
+    users = np.unique(events.users[wanted], return_inverse=True)[1]
+    rows, disliked = events.items[wanted], events.kinds[wanted] == "dislike"
+    first = np.unique(np.stack([users, rows, disliked]), axis=1, return_index=True)[1]
+    first = first[np.lexsort((first, users[first]))]
+    users, rows, disliked = users[first], rows[first], disliked[first]
+    bounds = np.flatnonzero(np.diff(users)) + 1
+    samples = []
+    for begin, end in zip([0, *bounds], [*bounds, len(users)]):
+        for at in range(begin, max(begin + 1, end - length // 2), max(1, length // 2)):
+            piece = slice(at, min(at + length, end))
+            if piece.stop - piece.start > 1:
+                text = prompts.running(rows[piece], disliked[piece])
+                samples.append(Sample(text[:1], text[1:]))
+    return samples
