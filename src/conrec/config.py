@@ -174,8 +174,6 @@ class LmConfig:
 class UnderstandConfig:
     """Translation and item-level alignment."""
 
-    history_epochs: float = 0.0
-    """Passes over the training histories as running text before anything else; for models trained from scratch."""
     translation_epochs: float = 2.0
     alignment_epochs: float = 1.0
     alignment_samples: int = 20000

@@ -20,10 +20,11 @@ WORDING = {
     "sid_to_title": ("Item ", "\nTitle: "),
     "title_to_sid": ("Title: ", "\nItem "),
     "alignment": ("One disliked, three bought: ", "\nDisliked: "),
-    "history": "History:",
-    "recent": "Lately:",
-    "liked": "+",
-    "disliked": "-",
+    "dislikes": "Disliked: ",
+    "recent": "Disliked lately: ",
+    "positives": "\nLiked: ",
+    "nothing": "nothing",
+    "next": "\nWill dislike: ",
 }
 MAX_TITLE_TOKENS = 48
 
@@ -65,9 +66,8 @@ def alignment(vocabulary: Vocabulary, candidates: np.ndarray, answer: int) -> Sa
 class HistoryPrompts:
     """Prompts of instances: the history in one of the curriculum's three contexts.
 
-    What a user liked (+) and disliked (-) stands in the order of time, each item as its sign and its semantic ID; the
-    prompt ends with the sign of a dislike, so the answer is the item disliked next. One format serves a history as
-    running text (`understand.histories`) and as a question.
+    Dislikes come first, positives last: of the positives the latest say most (what a user looks at now is what the
+    platform shows next), and the latest then always stand at the same distance from the answer.
     """
 
     def __init__(
@@ -80,21 +80,11 @@ class HistoryPrompts:
         recent_days: float,
     ) -> None:
         """`codes`: int [items, levels], the semantic ID of every item row."""
-        text = {name: vocabulary.text(value) for name, value in WORDING.items() if isinstance(value, str)}
-        sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)
-        self._events = {
-            sign: np.concatenate([np.tile(text[sign], (len(sids), 1)).astype(np.int64), sids], axis=1)
-            for sign in ("liked", "disliked")
-        }
-        self._text = text
+        self._sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)
+        self._text = {name: vocabulary.text(value) for name, value in WORDING.items() if isinstance(value, str)}
         self._max_dislikes = max_dislikes
         self._max_positives = max_positives
         self._recent = np.timedelta64(round(recent_days * 24), "h")
-
-    def running(self, rows: np.ndarray, disliked: np.ndarray, start: str = "history") -> list[int]:
-        """Token ids of a history: item rows in the order of time, bool whether each was disliked."""
-        events = np.where(disliked[:, None], self._events["disliked"][rows], self._events["liked"][rows])
-        return self._text[start] + events.reshape(-1).tolist()
 
     def of(self, instances: Instances, n: int, context: Context, keep: np.ndarray | None = None) -> list[int]:
         """Token ids of instance n's prompt.
@@ -102,22 +92,18 @@ class HistoryPrompts:
         `keep`: bool over the instance's dislikes followed by its positives, for augmentation by leaving out.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
-        when_disliked, when_liked = instances.dislike_times[n], instances.positive_times[n]
         if keep is not None:
-            first, second = keep[: len(dislikes)], keep[len(dislikes) :]
-            dislikes, when_disliked = dislikes[first], when_disliked[first]
-            positives, when_liked = positives[second], when_liked[second]
+            kept, positives = keep[: len(dislikes)], positives[keep[len(dislikes) :]]
+        else:
+            kept = np.ones(len(dislikes), dtype=bool)
         if context == "recent":
-            late = when_disliked >= instances.cuts[n] - self._recent
-            dislikes, when_disliked = dislikes[late], when_disliked[late]
-        dislikes, when_disliked = dislikes[-self._max_dislikes :], when_disliked[-self._max_dislikes :]
-        first_shown = max(0, len(positives) - self._max_positives) if context == "full" else len(positives)
-        positives, when_liked = positives[first_shown:], when_liked[first_shown:]
-        order = np.argsort(np.concatenate([when_disliked, when_liked]), kind="stable")
-        disliked = np.arange(len(order)) < len(dislikes)
-        rows = np.concatenate([dislikes, positives])[order]
-        start = "recent" if context == "recent" else "history"
-        return self.running(rows, disliked[order], start) + self._text["disliked"]
+            kept = kept & (instances.dislike_times[n] >= instances.cuts[n] - self._recent)
+        dislikes = dislikes[kept]
+        tokens = self._text["recent" if context == "recent" else "dislikes"]
+        tokens = tokens + self._items(dislikes[-self._max_dislikes :])
+        if context == "full":
+            tokens += self._text["positives"] + self._items(positives[-self._max_positives :])
+        return tokens + self._text["next"]
 
     def thinned(
         self, instances: Instances, n: int, context: Context, share: float, rng: np.random.Generator
@@ -129,3 +115,6 @@ class HistoryPrompts:
     def all(self, instances: Instances, context: Context) -> Ragged:
         """Prompts of all instances as ragged token ids, int64."""
         return Ragged.of([self.of(instances, n, context) for n in range(len(instances))], np.int64)
+
+    def _items(self, rows: np.ndarray) -> list[int]:
+        return self._sids[rows].reshape(-1).tolist() if len(rows) else self._text["nothing"]

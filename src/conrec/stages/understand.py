@@ -19,12 +19,10 @@ from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.stages.inputs import Inputs, device
 from conrec.understand.alignment import alignment_samples, ask
-from conrec.understand.histories import history_samples
 from conrec.understand.sft import choice_accuracy, train_supervised
 from conrec.understand.translation import translation_samples
 
 MIN_QUESTIONS = 50
-TASKS = ("history", "translation", "alignment")
 
 
 def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed: int) -> None:
@@ -35,10 +33,6 @@ def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed
     vocabulary.save(out / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
     known = inputs.split.may_learn(inputs.events)
-    if recipe.understand.history_epochs:
-        prompts = inputs.history_prompts(vocabulary)
-        histories = history_samples(prompts, inputs.events, known, recipe.lm.max_dislikes + recipe.lm.max_positives)
-        _train(policy, vocabulary, histories, recipe, out, seed, "history")
     seen = np.isin(np.arange(len(inputs.items)), inputs.events.items[known])
     titles = [title for title, keep in zip(catalog.titles, seen) if keep]
     _train(
@@ -78,7 +72,7 @@ def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed
     _train(policy, vocabulary, samples, recipe, out, seed, "alignment", accuracy)
     after = accuracy()["alignment_accuracy"]
     save_policy(policy, out)
-    parts = [pq.read_table(out / part / "curves.parquet") for part in TASKS if (out / part).is_dir()]
+    parts = [pq.read_table(out / part / "curves.parquet") for part in ("translation", "alignment")]
     pq.write_table(pa.concat_tables(parts), out / "curves.parquet")
     metrics = {
         "alignment_accuracy": after,
@@ -114,11 +108,7 @@ def _train(
         vocabulary,
         samples,
         folder,
-        epochs={
-            "history": config.history_epochs,
-            "translation": config.translation_epochs,
-            "alignment": config.alignment_epochs,
-        }[task],
+        epochs=config.translation_epochs if task == "translation" else config.alignment_epochs,
         row_tokens=config.row_tokens,
         rows_per_step=config.rows_per_step,
         learning_rate=config.learning_rate,
