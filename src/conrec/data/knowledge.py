@@ -42,11 +42,11 @@ class Knowledge:
 
     def prior(self, cut: np.datetime64, days: float, smoothing: float) -> np.ndarray:
         """float64 [items], sums to 1: exponentially decayed dislikes (time constant `days`) + `smoothing`
-        for each item on offer; 0 for the others."""
+        for each item on offer; 0 for the others (all 0 before the first item was seen)."""
         stop = np.searchsorted(self._times, cut)
         age = (cut - self._times[:stop]) / DAY
         weight = np.bincount(self._rows[:stop], weights=np.exp(-age / days), minlength=self.items)
         if self._all_known:
             weight = np.bincount(self._rows, minlength=self.items).astype(np.float64)
         weight = (weight + smoothing) * self.on_offer(cut)
-        return weight / weight.sum()
+        return weight / max(weight.sum(), np.finfo(np.float64).tiny)

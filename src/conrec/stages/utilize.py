@@ -36,7 +36,9 @@ def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, 
     policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     load_trained_policy(policy, understood)
     train = inputs.instances.of_split("train")
-    train = train.take(train.n_dislikes > 0)
+    # On the log's first day nothing is on offer yet at midnight, so nothing could be decoded.
+    started = train.cuts.astype("datetime64[D]") > inputs.items.first_seen[~np.isnat(inputs.items.first_seen)].min()
+    train = train.take((train.n_dislikes > 0) & started)
     validation = _some(inputs.instances.of_split("validation"), recipe.utilize.validation_users)
     if len(train) < MIN_TRAINING or len(validation) == 0:
         raise ConrecError(

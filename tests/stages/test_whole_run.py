@@ -1,0 +1,154 @@
+"""The whole pipeline through the real command line, at the smallest size: it ends, it is killed, it goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+RECIPE = """
+name = "tiny"
+[data]
+adapter = "simulated"
+[simulate]
+users = 250
+items = 250
+days = 100
+picture_size = 32
+[sid]
+epochs = 5
+[lm]
+hidden = 32
+layers = 1
+heads = 2
+kv_heads = 1
+ffn = 64
+vocabulary = 600
+max_dislikes = 6
+max_positives = 6
+[understand]
+translation_epochs = 1.0
+alignment_samples = 600
+row_tokens = 128
+checkpoint_every = 5
+[predict]
+beams = 30
+prior_weights = [1.0]
+[evaluate]
+bootstrap = 100
+[utilize]
+warmup_epochs = 0.3
+warmup_context = "mixed"
+group = 8
+validation_users = 32
+checkpoint_every = 2
+[[utilize.stages]]
+context = "recent"
+prompts = 64
+beta = 0.5
+[[utilize.stages]]
+context = "dislikes"
+prompts = 64
+beta = 0.5
+[[utilize.stages]]
+context = "full"
+prompts = 96
+beta = 0.5
+"""
+
+
+def start(recipe: Path, out: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "conrec", "run", str(recipe), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe, tmp_path_factory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    process = start(recipe, out)
+    printed, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors[-2000:]
+    return out, printed
+
+
+def test_it_ends_with_the_path_of_a_report_and_the_metrics(finished):
+    out, printed = finished
+    assert printed.strip().splitlines()[-1] == str(out / "report.html")
+    metrics = json.loads((out / "metrics.json").read_text())
+    ours = metrics["systems"]["conrec"]
+    assert {"HR@20", "FHR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc"} <= ours.keys()
+    assert 0 <= ours["FHR@20"]["ci95"][0] <= ours["FHR@20"]["mean"] <= ours["FHR@20"]["ci95"][1] <= 1
+    assert {"oracle", "popularity_14d", "category_rule", "content_neighbours"} <= metrics["systems"].keys()
+    assert metrics["systems"]["oracle"]["FHR@20"]["mean"] > ours["FHR@20"]["mean"]
+    assert metrics["validity"]["conrec"]["valid"] == metrics["validity"]["conrec"]["unique"] == 1.0
+
+
+def test_every_row_and_every_stage_is_accounted_for(finished):
+    out, _ = finished
+    account = json.loads((out / "prepare" / "accounting.json").read_text())
+    assert account["read"] == account["kept"] + sum(account["dropped"].values())
+    assert {"reason_bait_price", "reason_counterfeit", "reason_seen_or_bought"} <= account["dropped"].keys()
+    for stage in ("prepare", "compress", "understand/seed0", "utilize/seed0", "predict/seed0", "filter/seed0"):
+        assert json.loads((out / stage / "manifest.json").read_text())["seconds"] > 0
+
+
+def test_predictions_are_on_offer_unseen_and_distinct(finished):
+    out, _ = finished
+    instances = {row["instance_id"]: row for row in pq.read_table(out / "prepare" / "instances.parquet").to_pylist()}
+    items = pq.read_table(out / "prepare" / "items.parquet").to_pylist()
+    first_seen = {row["item_id"]: row["first_seen"] for row in items}
+    table = pq.read_table(out / "predict" / "seed0" / "predictions.parquet").to_pylist()
+    assert len(table) == sum(row["split"] != "train" for row in instances.values())
+    for row in table:
+        listed = row["items"]
+        assert len(listed) == len(set(listed)) == 20
+        assert not set(listed) & set(instances[row["instance_id"]]["seen"])
+        assert all(first_seen[item] < row["cut"] for item in listed)
+        assert row["scores"] == sorted(row["scores"], reverse=True)
+
+
+def test_a_second_run_makes_nothing_anew(finished, recipe):
+    out, _ = finished
+    before = (out / "utilize" / "seed0" / "manifest.json").stat().st_mtime_ns
+    process = start(recipe, out)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert errors.count("up to date") == 7
+    assert (out / "utilize" / "seed0" / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("moment", ["understand/seed0.partial/alignment", "utilize/seed0.partial/stage3"])
+def test_a_killed_run_goes_on_and_ends_in_the_same_bits(finished, recipe, tmp_path, moment):
+    whole, _ = finished
+    out = tmp_path / "killed"
+    process = start(recipe, out)
+    checkpoint = out / moment / "checkpoint.safetensors"
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (out / "metrics.json").exists()
+    again = start(recipe, out)
+    _, errors = again.communicate(timeout=400)
+    assert again.returncode == 0, errors[-2000:]
+    assert "prepare: up to date" in errors
+    for weights in ("understand/seed0", "utilize/seed0/warmup", "utilize/seed0/stage3"):
+        one, two = (load_file(folder / weights / "weights.safetensors") for folder in (whole, out))
+        assert all((one[name] == two[name]).all() for name in one)
+    first, second = (json.loads((folder / "metrics.json").read_text())["systems"] for folder in (whole, out))
+    assert first == second
