@@ -43,13 +43,13 @@ class DataConfig:
 class SimulateConfig:
     """The simulated platform (only for `data.adapter = "simulated"`)."""
 
-    users: int = 2100
+    users: int = 4000
     """Users at the end; half of them are there from the first day, the others join day by day."""
-    items: int = 2000
+    items: int = 1500
     """Items at the end; six in ten are listed before the first day, the others day by day."""
-    days: int = 60
+    days: int = 100
     seed: int = 7
-    exposures_per_day: float = 12.0
+    exposures_per_day: float = 9.0
     """Items that a user is shown on an average day (users differ)."""
     dislike_if_matched: float = 0.3
     """Chance that an item shown is disliked when one of the user's rules matches it (rules differ by +-25 %)."""

@@ -130,7 +130,7 @@ def _report(job: Job) -> None:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("prepare", _prepare, ("data", "simulate", "split")),
+    Stage("prepare", _prepare, ("data", "simulate", "split", "evaluate.k")),
     Stage("compress", _compress, ("items", "sid"), after=("prepare",)),
     Stage("understand", _understand, ("lm", "understand"), after=("prepare", "compress"), per_seed=True),
     Stage(
