@@ -7,7 +7,7 @@ import torch
 from conrec.config import GrpoStage, LmConfig, UtilizeConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.decode.predict import future_hits, predict_items, score_items
-from conrec.decode.prompted import Prompted
+from conrec.decode.prompted import Decoding, Prompted
 from conrec.decode.trie import Trie
 from conrec.lm.model import build_policy, trained_state
 from conrec.lm.prompts import HistoryPrompts
@@ -69,7 +69,7 @@ def policy():
 
 
 def hits(model, data, k=3) -> float:
-    ((items, _),) = predict_items(model, data, [data.offer], k=k, beams=40, batch=16, normalisation="trie")
+    ((items, _),) = predict_items(model, [Decoding(data, UNIT)], k=k, beams=40, batch=16, normalisation="trie")
     return float(future_hits(items, [data.instances.future[n] for n in range(len(data))]).mean())
 
 
@@ -202,5 +202,5 @@ def test_candidates_are_scored_as_the_sum_of_their_tokens():
     candidates = np.arange(40)[None].repeat(5, 0)
     (scores,) = score_items(model, data, [data.offer], candidates, CODES, batch=2, normalisation="trie")
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
-    ((items, best),) = predict_items(model, data, [data.offer], k=40, beams=64, batch=2, normalisation="trie")
+    ((items, best),) = predict_items(model, [Decoding(data, UNIT)], k=40, beams=64, batch=2, normalisation="trie")
     np.testing.assert_allclose(np.take_along_axis(scores, items.astype(int), 1), best, atol=1e-4)

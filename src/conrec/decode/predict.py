@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from conrec.decode.beam import best_items, search
-from conrec.decode.prompted import Prompted
+from conrec.decode.prompted import Decoding, Prompted
 from conrec.decode.trie import Offer
 from conrec.lm.policy import Normalisation, Policy
 from conrec.progress import track
@@ -17,8 +17,7 @@ from conrec.progress import track
 @torch.no_grad()
 def predict_items(
     policy: Policy,
-    data: Prompted,
-    offers: Sequence[Offer],
+    decodings: Sequence[Decoding],
     *,
     k: int,
     beams: int,
@@ -26,19 +25,22 @@ def predict_items(
     normalisation: Normalisation,
     title: str = "predict",
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each offer the k items of every instance: rows int32 [n, k] (-1: none) and scores float32 [n, k].
+    """For each decoding the k items of every instance: rows int32 [n, k] (-1: none) and scores float32 [n, k].
 
-    Several offers (the same days under another prior, say) share one prompt pass a user. Items that the user has
-    seen are left out.
+    All decodings are of the same instances with the same prompts (under another prior, say) and share one prompt
+    pass a user. Items that the user has seen are left out.
     """
     policy.eval()
-    out = [(np.full((len(data), k), -1, np.int32), np.full((len(data), k), -np.inf, np.float32)) for _ in offers]
+    data = decodings[0].data
+    size = (len(data), k)
+    out = [(np.full(size, -1, np.int32), np.full(size, -np.inf, np.float32)) for _ in decodings]
     for part in track(data.by_length(batch), title):
         state = policy.prefill(part.prompt_ids, part.prompt_mask)
         exclude = [data.instances.seen[n] for n in part.index]
-        for (items, scores), offer in zip(out, offers):
-            found = search(policy, state, part.rows, offer, beams=beams, normalisation=normalisation)
-            items[part.index], scores[part.index] = best_items(found, offer, part.rows, exclude, k)
+        for (items, scores), decoding in zip(out, decodings):
+            offer, rows = decoding.offer(part)
+            found = search(policy, state, rows, offer, beams=beams, normalisation=normalisation)
+            items[part.index], scores[part.index] = best_items(found, offer, rows, exclude, k)
     return out
 
 

@@ -12,7 +12,7 @@ from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_events, read_instances, read_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
-from conrec.decode.prompted import Prompted, offer_of_days
+from conrec.decode.prompted import Decoding, Prompted, offer_of_days
 from conrec.decode.trie import Trie
 from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
@@ -86,6 +86,12 @@ class Inputs:
         )
         prompts = self.history_prompts(vocabulary).all(instances, context)
         return Prompted(instances, prompts, rows, offer, vocabulary.pad, device())
+
+    def decoding(
+        self, instances: Instances, context: Context, vocabulary: Vocabulary, *, weight: float = 1.0, pull: float = 0.0
+    ) -> Decoding:
+        """How to predict for these instances."""
+        return Decoding(self.prompted(instances, context, vocabulary, weight=weight), self.catalog.unit, pull)
 
 
 def device() -> torch.device:

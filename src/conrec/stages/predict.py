@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items
 from conrec.decode.predict import future_hits, predict_items, score_items
-from conrec.decode.prompted import Prompted
+from conrec.decode.prompted import Decoding
 from conrec.filtering.replay import read_replay, without_prediction
 from conrec.filtering.similarity import max_cosine
 from conrec.lm.model import build_policy, load_trained_policy
@@ -28,7 +29,7 @@ from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int) -> None:
     """Write `predictions.parquet`, `stages/*.parquet` and `tuning.json` into `out`.
 
-    The weight of the prior is chosen on validation, for the predicted set and for the candidates apart.
+    The weight of the prior and the pull of own dislikes are chosen on validation, for the candidates apart.
     """
     inputs = Inputs.read(recipe, prepared, compressed)
     vocabulary = Vocabulary.load(utilized.parent.parent / "understand" / utilized.name / "tokenizer")
@@ -40,47 +41,63 @@ def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, ou
     (out / "stages").mkdir(parents=True, exist_ok=True)
     for name, context in contexts.items():
         load_trained_policy(policy, utilized / name)
-        items, scores, weight, tried = _best_prior(inputs, vocabulary, policy, held_out, context, name)
+        tuned = _tune(inputs, vocabulary, policy, held_out, context, name)
+        decoding = inputs.decoding(held_out, context, vocabulary, weight=tuned.weight, pull=tuned.pull)
+        ((items, scores),) = _predict(inputs, policy, [decoding], f"predict ({name})")
         data = inputs.prompted(held_out, context, vocabulary)
         reward = sampled_reward(policy, data, future_reward(inputs, held_out), recipe)
         columns = _columns(held_out, inputs.items, items, scores)
         pq.write_table(pa.table({**columns, "reward": reward}), out / "stages" / f"{name}.parquet")
-        say(f"{name}: prior weight {weight} (validation FHR@{recipe.predict.k} {tried[str(weight)]:.4f})")
+        best = max(tuned.tried.values())
+        say(f"{name}: prior {tuned.weight:g}, pull {tuned.pull:g}: validation FHR@{recipe.predict.k} {best:.4f}")
         if name == last:
-            likelihood, by_filter, tuned = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
+            likelihood, by_filter, choice = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
             columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
             pq.write_table(pa.table(columns), out / "predictions.parquet")
-            _write_replay(inputs, vocabulary, policy, held_out, context, weight, prepared, out)
-            tuning = {"prior_weight": weight, "validation_FHR": tried, **tuned}
+            _write_replay(inputs, vocabulary, policy, held_out, context, tuned, prepared, out)
+            tuning = {"prior_weight": tuned.weight, "pull": tuned.pull, "validation_FHR": tuned.tried, **choice}
             (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
 
 
-def _best_prior(
+@dataclass(frozen=True)
+class Tuned:
+    """What was chosen on validation, and the FHR of everything that was tried."""
+
+    weight: float
+    pull: float
+    tried: dict[str, float]
+
+
+def _tune(
     inputs: Inputs, vocabulary: Vocabulary, policy: Policy, held_out: Instances, context: Context, title: str
-) -> tuple[np.ndarray, np.ndarray, float, dict[str, float]]:
-    """Predicted items and scores under the prior weight with the best FHR on validation (first of equals)."""
+) -> Tuned:
+    """The prior's weight, and then the pull of own dislikes, with the best FHR on validation (first of equals)."""
     config = inputs.recipe.predict
-    on_validation = (held_out.split == "validation") & (held_out.n_dislikes > 0)
-    validation = held_out.take(on_validation)
-    data = [inputs.prompted(validation, context, vocabulary, weight=w) for w in config.prior_weights]
-    found = _predict(inputs, policy, data, f"tune the prior ({title})")
+    validation = held_out.take((held_out.split == "validation") & (held_out.n_dislikes > 0))
     future = [validation.future[n] for n in range(len(validation))]
-    tried = {
-        str(weight): float(future_hits(items, future).mean()) for weight, (items, _) in zip(config.prior_weights, found)
-    }
-    best = max(config.prior_weights, key=lambda w: tried[str(w)])
-    everybody = inputs.prompted(held_out, context, vocabulary, weight=best)
-    ((items, scores),) = _predict(inputs, policy, [everybody], f"predict ({title})")
-    return items, scores, best, tried
+    tried: dict[tuple[float, float], float] = {}
+
+    def best_of(settings: list[tuple[float, float]]) -> tuple[float, float]:
+        new = [s for s in settings if s not in tried]
+        decodings = [inputs.decoding(validation, context, vocabulary, weight=w, pull=p) for w, p in new]
+        if decodings:
+            found = _predict(inputs, policy, decodings, f"tune on validation ({title})")
+            tried.update((s, float(future_hits(items, future).mean())) for s, (items, _) in zip(new, found))
+        return max(settings, key=lambda s: tried[s])
+
+    weight, pull = best_of([(w, config.pulls[0]) for w in config.prior_weights])
+    weight, pull = best_of([(weight, p) for p in config.pulls])
+    return Tuned(weight, pull, {f"prior {w:g}, pull {p:g}": fhr for (w, p), fhr in tried.items()})
 
 
-def _predict(inputs: Inputs, policy: Policy, data: list[Prompted], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """`predict_items` of the same instances under several offers, with the recipe's settings."""
+def _predict(
+    inputs: Inputs, policy: Policy, decodings: list[Decoding], title: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`predict_items` with the recipe's settings."""
     config = inputs.recipe.predict
     return predict_items(
         policy,
-        data[0],
-        [d.offer for d in data],
+        decodings,
         k=config.k,
         beams=config.beams,
         batch=config.batch,
@@ -95,7 +112,7 @@ def _write_replay(
     policy: Policy,
     held_out: Instances,
     context: Context,
-    weight: float,
+    tuned: Tuned,
     prepared: Path,
     out: Path,
 ) -> None:
@@ -105,8 +122,8 @@ def _write_replay(
         replay = read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split)
         left = without_prediction(replay, held_out)
         if len(left):
-            data = inputs.prompted(left, context, vocabulary, weight=weight)
-            ((items, scores),) = _predict(inputs, policy, [data], f"predict ({split}, replay)")
+            decoding = inputs.decoding(left, context, vocabulary, weight=tuned.weight, pull=tuned.pull)
+            ((items, scores),) = _predict(inputs, policy, [decoding], f"predict ({split}, replay)")
             tables.append(pa.table(_columns(left, inputs.items, items, scores)))
     if tables:
         pq.write_table(pa.concat_tables(tables), out / "replay.parquet")

@@ -99,17 +99,16 @@ def validator(
     inputs: Inputs, vocabulary: Vocabulary, instances: Instances, context: Context
 ) -> Callable[[Policy], dict[str, float]]:
     """Reward of sampled answers and FHR@20 on some instances of validation, the same answers' seed every time."""
-    data = inputs.prompted(instances, context, vocabulary)
+    decoding = inputs.decoding(instances, context, vocabulary)
     reward = future_reward(inputs, instances)
     recipe = inputs.recipe
 
     def validate(policy: Policy) -> dict[str, float]:
         policy.eval()
-        result = sampled_reward(policy, data, reward, recipe)
+        result = sampled_reward(policy, decoding.data, reward, recipe)
         ((items, _),) = predict_items(
             policy,
-            data,
-            [data.offer],
+            [decoding],
             k=recipe.predict.k,
             beams=recipe.predict.beams,
             batch=recipe.predict.batch,
