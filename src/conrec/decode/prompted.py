@@ -59,26 +59,26 @@ class Prompted:
 class Decoding:
     """How to decode: the prior of the day, and how strongly a user's own past dislikes pull (not in the paper).
 
-    An item's weight is its weight of the day times exp(pull * c), c the largest cosine of its rebuilt embedding to
-    those of the user's dislikes in the history. What a user disliked is known on the day of prediction like what is
+    An item's weight is its weight of the day times exp(pull * c), c the largest cosine of its content to that of the
+    user's dislikes in the history. What a user disliked is known on the day of prediction like what is
     on offer; the model then only has to know better than content similarity, not to learn it.
     """
 
     data: Prompted
-    unit: np.ndarray
-    """float32 [items, d]: rebuilt embeddings of length 1."""
+    content: np.ndarray
+    """float32 [items, d]: embeddings of length 1."""
     pull: float = 0.0
 
     def offer(self, batch: Batch) -> tuple[Offer, Tensor]:
         """The offer for a batch of `data`, and the row of each of its prompts."""
         if not self.pull:
             return self.data.offer, batch.rows
-        unit = torch.as_tensor(self.unit, device=self.data.device)
+        content = torch.as_tensor(self.content, device=self.data.device)
         weight = self.data.offer.item_weight[batch.rows].double()
         for row, n in enumerate(batch.index):
             disliked = self.data.instances.dislikes[int(n)]
             if len(disliked):
-                closeness = (unit @ unit[torch.as_tensor(disliked, dtype=torch.int64)].T).amax(1)
+                closeness = (content @ content[torch.as_tensor(disliked, dtype=torch.int64)].T).amax(1)
                 weight[row] *= (self.pull * closeness.double()).exp()
         return self.data.offer.trie.weigh(weight), torch.arange(len(weight), device=weight.device)
 

@@ -17,7 +17,7 @@ from conrec.decode.trie import Trie
 from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
-from conrec.sid.catalog import Catalog
+from conrec.sid.catalog import Catalog, unit_rows
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Inputs:
     knowledge: Knowledge
     catalog: Catalog
     trie: Trie
+    content: np.ndarray
+    """float32 [items, d]: content embeddings before quantisation, of length 1."""
     neighbours: np.ndarray
     """int32 [items, n]: Swing neighbours, best first, -1 for none."""
 
@@ -51,6 +53,7 @@ class Inputs:
             split.knowledge(items, events),
             catalog,
             Trie.of(catalog.codes, catalog.sizes, device()),
+            unit_rows(np.load(compressed / "embeddings.npy")),
             read_swing(compressed, items.ids),
         )
 
@@ -91,7 +94,7 @@ class Inputs:
         self, instances: Instances, context: Context, vocabulary: Vocabulary, *, weight: float = 1.0, pull: float = 0.0
     ) -> Decoding:
         """How to predict for these instances."""
-        return Decoding(self.prompted(instances, context, vocabulary, weight=weight), self.catalog.unit, pull)
+        return Decoding(self.prompted(instances, context, vocabulary, weight=weight), self.content, pull)
 
 
 def device() -> torch.device:

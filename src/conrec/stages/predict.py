@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,22 +72,15 @@ class Tuned:
 def _tune(
     inputs: Inputs, vocabulary: Vocabulary, policy: Policy, held_out: Instances, context: Context, title: str
 ) -> Tuned:
-    """The prior's weight, and then the pull of own dislikes, with the best FHR on validation (first of equals)."""
+    """The prior's weight and the pull of own dislikes with the best FHR on validation (first of equals)."""
     config = inputs.recipe.predict
     validation = held_out.take((held_out.split == "validation") & (held_out.n_dislikes > 0))
     future = [validation.future[n] for n in range(len(validation))]
-    tried: dict[tuple[float, float], float] = {}
-
-    def best_of(settings: list[tuple[float, float]]) -> tuple[float, float]:
-        new = [s for s in settings if s not in tried]
-        decodings = [inputs.decoding(validation, context, vocabulary, weight=w, pull=p) for w, p in new]
-        if decodings:
-            found = _predict(inputs, policy, decodings, f"tune on validation ({title})")
-            tried.update((s, float(future_hits(items, future).mean())) for s, (items, _) in zip(new, found))
-        return max(settings, key=lambda s: tried[s])
-
-    weight, pull = best_of([(w, config.pulls[0]) for w in config.prior_weights])
-    weight, pull = best_of([(weight, p) for p in config.pulls])
+    settings = list(itertools.product(config.prior_weights, config.pulls))
+    decodings = [inputs.decoding(validation, context, vocabulary, weight=w, pull=p) for w, p in settings]
+    found = _predict(inputs, policy, decodings, f"tune on validation ({title})")
+    tried = {s: float(future_hits(items, future).mean()) for s, (items, _) in zip(settings, found)}
+    weight, pull = max(settings, key=lambda s: tried[s])
     return Tuned(weight, pull, {f"prior {w:g}, pull {p:g}": fhr for (w, p), fhr in tried.items()})
 
 
