@@ -200,7 +200,7 @@ def test_candidates_are_scored_as_the_sum_of_their_tokens():
     _, data, _ = world(5)
     model = policy()
     candidates = np.arange(40)[None].repeat(5, 0)
-    (scores,) = score_items(model, data, [data.offer], candidates, CODES, batch=2, normalisation="trie")
+    (scores,) = score_items(model, [Decoding(data, UNIT)], candidates, CODES, batch=2, normalisation="trie")
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
     ((items, best),) = predict_items(model, [Decoding(data, UNIT)], k=40, beams=64, batch=2, normalisation="trie")
     np.testing.assert_allclose(np.take_along_axis(scores, items.astype(int), 1), best, atol=1e-4)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from conrec.decode.beam import best_items, search
-from conrec.decode.prompted import Decoding, Prompted
-from conrec.decode.trie import Offer
+from conrec.decode.prompted import Decoding
 from conrec.lm.policy import Normalisation, Policy
 from conrec.progress import track
 
@@ -47,8 +46,7 @@ def predict_items(
 @torch.no_grad()
 def score_items(
     policy: Policy,
-    data: Prompted,
-    offers: Sequence[Offer],
+    decodings: Sequence[Decoding],
     candidates: np.ndarray,
     codes: np.ndarray,
     *,
@@ -56,16 +54,18 @@ def score_items(
     normalisation: Normalisation,
     title: str = "score candidates",
 ) -> list[np.ndarray]:
-    """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each offer.
+    """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each decoding (of the same instances).
 
     Args: `candidates` int [n, C] item rows, `codes` int [items, T].
     """
     policy.eval()
-    out = [np.zeros(candidates.shape, np.float32) for _ in offers]
+    data = decodings[0].data
+    out = [np.zeros(candidates.shape, np.float32) for _ in decodings]
     for part in track(data.by_length(batch), title):
         answers = torch.as_tensor(codes[candidates[part.index]], dtype=torch.int64, device=data.device)
-        for scores, offer in zip(out, offers):
-            logprobs = policy(part.prompt_ids, part.prompt_mask, answers, part.rows, offer, normalisation)
+        for scores, decoding in zip(out, decodings):
+            offer, rows = decoding.offer(part)
+            logprobs = policy(part.prompt_ids, part.prompt_mask, answers, rows, offer, normalisation)
             scores[part.index] = logprobs.sum(-1).cpu().numpy()
     return out
 

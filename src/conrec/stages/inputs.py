@@ -91,10 +91,18 @@ class Inputs:
         return Prompted(instances, prompts, rows, offer, vocabulary.pad, device())
 
     def decoding(
-        self, instances: Instances, context: Context, vocabulary: Vocabulary, *, weight: float = 1.0, pull: float = 0.0
+        self,
+        instances: Instances,
+        context: Context,
+        vocabulary: Vocabulary,
+        *,
+        weight: float = 1.0,
+        pull: float = 0.0,
+        everything: bool = False,
     ) -> Decoding:
         """How to predict for these instances."""
-        return Decoding(self.prompted(instances, context, vocabulary, weight=weight), self.content, pull)
+        data = self.prompted(instances, context, vocabulary, weight=weight, everything=everything)
+        return Decoding(data, self.content, pull)
 
 
 def device() -> torch.device:

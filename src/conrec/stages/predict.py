@@ -144,33 +144,40 @@ def _candidates(
     for n, names in enumerate(lists.to_pylist()):
         rows[n, : len(names)] = [row[name] for name in names]
     instances = held_out.take(at)
-    weights = tuple(dict.fromkeys((0.0, *config.prior_weights)))
-    data = [inputs.prompted(instances, context, vocabulary, weight=w, everything=True) for w in weights]
-    scored = score_items(
-        policy,
-        data[0],
-        [d.offer for d in data],
-        np.where(rows < 0, rows[:, :1], rows),
-        inputs.catalog.codes,
-        batch=config.batch,
-        normalisation=config.normalisation,
-    )
-    validation = instances.split == "validation"
-    tried = {}
-    for weight, scores in zip(weights, scored):
-        scores[rows < 0] = -np.inf
-        tried[str(weight)] = float((scores[validation].argmax(1) == 0).mean())
-    best = max(weights, key=lambda w: tried[str(w)])
+
+    def score(index: np.ndarray, settings: list[tuple[float, float]]) -> list[np.ndarray]:
+        """Log-likelihoods of the candidates of some instances under each setting, -inf beyond a list's end."""
+        some = instances.take(index)
+        decodings = [inputs.decoding(some, context, vocabulary, weight=w, pull=p, everything=True) for w, p in settings]
+        padded = np.where(rows < 0, rows[:, :1], rows)[index]
+        scored = score_items(
+            policy,
+            decodings,
+            padded,
+            inputs.catalog.codes,
+            batch=config.batch,
+            normalisation=config.normalisation,
+        )
+        return [np.where(rows[index] < 0, -np.inf, scores) for scores in scored]
+
+    settings = list(itertools.product(dict.fromkeys((0.0, *config.prior_weights)), config.pulls))
+    on_validation = score(np.flatnonzero(instances.split == "validation"), settings)
+    tried = {s: float((scores.argmax(1) == 0).mean()) for s, scores in zip(settings, on_validation)}
+    best = max(settings, key=lambda s: tried[s])
+    (likelihood,) = score(np.arange(len(instances)), [best])
     unit = inputs.catalog.unit
     by_filter = np.stack(
         [max_cosine(unit[np.maximum(rows[n], 0)], unit[_valid(predicted[at[n]])])[0] for n in range(len(at))]
     )
     lengths = (rows >= 0).sum(1)
-    likelihood = scored[weights.index(best)]
     return (
         _lists(likelihood, lengths, at, len(held_out)),
         _lists(by_filter, lengths, at, len(held_out)),
-        {"candidate_prior_weight": best, "validation_CandAcc": tried},
+        {
+            "candidate_prior_weight": best[0],
+            "candidate_pull": best[1],
+            "validation_CandAcc": {f"prior {w:g}, pull {p:g}": accuracy for (w, p), accuracy in tried.items()},
+        },
     )
 
 

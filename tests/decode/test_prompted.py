@@ -1,0 +1,112 @@
+"""What is on offer on a day, its prior, and the pull of a user's own dislikes."""
+
+import numpy as np
+import pytest
+import torch
+
+from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.data.knowledge import Knowledge
+from conrec.decode.predict import predict_items
+from conrec.decode.prompted import Decoding, Prompted, offer_of_days
+from conrec.decode.trie import Trie
+from conrec.lm.prompts import HistoryPrompts
+from tests import tiny
+
+DAY = np.timedelta64(1, "D")
+START = np.datetime64("2026-03-01", "us")
+CODES = tiny.codes(8)
+WORDS = tiny.vocabulary()
+CONTENT = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+CONTENT /= np.linalg.norm(CONTENT, axis=1, keepdims=True)
+
+
+def items() -> Items:
+    first_seen = np.array([START + n * DAY for n in range(7)] + [np.datetime64("NaT", "us")])
+    return Items([f"i{n}" for n in range(8)], ["t"] * 8, [None] * 8, first_seen)
+
+
+def events() -> Events:
+    rows = np.array([0, 0, 1, 3], np.int32)
+    times = np.array([START + hours * np.timedelta64(1, "h") for hours in (12, 30, 36, 90)])
+    kinds = np.array(["dislike", "dislike", "dislike", "click"])
+    return Events(np.array(["u", "v", "u", "u"]), rows, times, kinds)
+
+
+def instances(cuts: list[np.datetime64], dislikes: list[list[int]]) -> Instances:
+    n = len(cuts)
+    times = Ragged.of([[START] * len(d) for d in dislikes], "datetime64[us]")
+    nothing = Ragged.of([[]] * n)
+    none = Ragged.of([[]] * n, "datetime64[us]")
+    return Instances(
+        np.arange(n),
+        np.array(["test"] * n),
+        np.array(["u"] * n),
+        np.array(cuts),
+        np.array([len(d) for d in dislikes]),
+        np.zeros(n, int),
+        Ragged.of(dislikes),
+        times,
+        nothing,
+        none,
+        nothing,
+        np.zeros(n, np.int32),
+        nothing,
+        nothing,
+    )
+
+
+def prior_by_hand(days_on: int, tau: float, smoothing: float) -> np.ndarray:
+    midnight = START + days_on * DAY
+    weight = np.zeros(8)
+    for row, time, kind in zip(events().items, events().times, events().kinds):
+        if kind == "dislike" and time < midnight:
+            weight[row] += np.exp(-((midnight - time) / DAY) / tau)
+    offered = items().first_seen < midnight
+    weight = (weight + smoothing) * offered
+    return weight / weight.sum()
+
+
+def test_each_day_knows_only_what_was_before_its_midnight():
+    known = Knowledge(items(), events())
+    cuts = [START + 2 * DAY + np.timedelta64(7, "h"), START + 5 * DAY, START + 2 * DAY + np.timedelta64(1, "h")]
+    offer, rows = offer_of_days(
+        instances(cuts, [[]] * 3), known, Trie.of(CODES, tiny.SIZES), days=3.0, smoothing=0.1, weight=1.0
+    )
+    assert rows.tolist() == [0, 1, 0]
+    for row, day in ((0, 2), (1, 5)):
+        np.testing.assert_allclose(offer.item_weight[row], prior_by_hand(day, 3.0, 0.1), rtol=1e-5)
+    assert (offer.item_weight[0, 2:] == 0).all()
+
+
+def test_everything_lets_unknown_candidates_be_scored():
+    known = Knowledge(items(), events())
+    trie = Trie.of(CODES, tiny.SIZES)
+    one = instances([START + 2 * DAY], [[]])
+    offer, _ = offer_of_days(one, known, trie, days=3.0, smoothing=0.1, weight=1.0, everything=True)
+    weights = offer.item_weight[0].numpy()
+    assert (weights > 0).all()
+    assert weights[7] == pytest.approx(prior_by_hand(2, 3.0, 0.1)[[0, 1]].min(), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 2.0])
+def test_with_equal_logits_pull_and_prior_are_the_whole_policy(weight):
+    known = Knowledge(items(), events())
+    some = instances([START + 6 * DAY, START + 6 * DAY], [[1, 4], []])
+    offer, rows = offer_of_days(some, known, Trie.of(CODES, tiny.SIZES), days=3.0, smoothing=0.1, weight=weight)
+    prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
+    data = Prompted(some, prompts.all(some, "dislikes"), rows, offer, WORDS.pad, torch.device("cpu"))
+    policy = tiny.policy(WORDS)
+    for parameter in policy.parameters():
+        parameter.data.zero_()
+    ((found, scores),) = predict_items(
+        policy, [Decoding(data, CONTENT, pull=3.0)], k=8, beams=64, batch=2, normalisation="trie"
+    )
+    base = prior_by_hand(6, 3.0, 0.1)
+    base = np.where(base > 0, base**weight, 0)
+    for n, disliked in enumerate([[1, 4], []]):
+        closeness = (CONTENT @ CONTENT[disliked].T).max(1) if disliked else np.zeros(8)
+        wanted = base * np.exp(3.0 * closeness)
+        wanted /= wanted.sum()
+        valid = found[n] >= 0
+        assert sorted(found[n][valid].tolist()) == np.flatnonzero(base > 0).tolist()
+        np.testing.assert_allclose(np.exp(scores[n][valid]), wanted[found[n][valid]], rtol=1e-4)
