@@ -55,6 +55,21 @@ def instances(cuts: list[np.datetime64], dislikes: list[list[int]]) -> Instances
     )
 
 
+def test_what_was_seen_takes_no_beam():
+    """Exactly as many beams as places, and the likeliest items seen: the places are filled all the same."""
+    some = instances([START + 6 * DAY], [[1]])
+    trie = Trie.of(CODES, tiny.SIZES)
+    offer, rows = offer_of_days(some, Knowledge(items(), events()), trie, days=3.0, smoothing=0.1, weight=1.0)
+    prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
+    for seen, left in (([0, 1, 2], [3, 4, 5]), (list(range(8)), [])):
+        one = Instances(**{**some.__dict__, "seen": Ragged.of([seen])})
+        data = Prompted(one, prompts.all(one, "dislikes"), rows, offer, WORDS.pad, torch.device("cpu"))
+        ((found, _),) = predict_items(
+            tiny.policy(WORDS), [Decoding(data, CONTENT)], k=3, beams=3, batch=1, normalisation="trie"
+        )
+        assert sorted(found[found >= 0].tolist()) == left
+
+
 def prior_by_hand(days_on: int, tau: float, smoothing: float) -> np.ndarray:
     midnight = START + days_on * DAY
     weight = np.zeros(8)

@@ -59,6 +59,8 @@ class Prompted:
 class Decoding:
     """How to decode: the prior of the day, and how strongly a user's own past dislikes pull (not in the paper).
 
+    What a user has seen is not on offer to that user, so it takes no beam and the k places are filled.
+
     An item's weight is its weight of the day times exp(pull * c), c the largest cosine of its content to that of the
     user's dislikes in the history. What a user disliked is known on the day of prediction like what is
     on offer; the model then only has to know better than content similarity, not to learn it.
@@ -71,16 +73,22 @@ class Decoding:
 
     def offer(self, batch: Batch) -> tuple[Offer, Tensor]:
         """The offer for a batch of `data`, and the row of each of its prompts."""
-        if not self.pull:
-            return self.data.offer, batch.rows
+        instances, day = self.data.instances.take(batch.index), self.data.offer
+        if not self.pull and not len(instances.seen.values):
+            return day, batch.rows
         content = torch.as_tensor(self.content, device=self.data.device)
-        weight = self.data.offer.item_weight[batch.rows].double()
-        for row, n in enumerate(batch.index):
-            disliked = self.data.instances.dislikes[int(n)]
-            if len(disliked):
-                closeness = (content @ content[torch.as_tensor(disliked, dtype=torch.int64)].T).amax(1)
-                weight[row] *= (self.pull * closeness.double()).exp()
-        return self.data.offer.trie.weigh(weight), torch.arange(len(weight), device=weight.device)
+        weight = day.item_weight[batch.rows].double()
+        for row in range(len(weight)):
+            rest = weight[row].clone()
+            rest[torch.as_tensor(instances.seen[row], dtype=torch.int64)] = 0
+            # Who has seen everything keeps the offer: the search needs one, and its result is left out afterwards.
+            weight[row] = rest if rest.any() else weight[row]
+            disliked = torch.as_tensor(instances.dislikes[row], dtype=torch.int64)
+            if self.pull and len(disliked):
+                weight[row] *= (self.pull * (content @ content[disliked].T).amax(1).double()).exp()
+        return day.trie.weigh(weight, prior=day.with_prior or self.pull != 0), torch.arange(
+            len(weight), device=weight.device
+        )
 
 
 def offer_of_days(

@@ -98,7 +98,7 @@ class Trie:
             share = (mass / above[:, parents]).nan_to_num(0.0) if prior else (mass > 0).double()
             log_prior.append(share.log().float())
             mass = above
-        return Offer(self, w.float(), tuple(reversed(log_prior)))
+        return Offer(self, w.float(), tuple(reversed(log_prior)), prior)
 
     def parents(self, level: int) -> Tensor:
         """int64 [nodes of level + 1]: for each node its parent on level `level`."""
@@ -116,6 +116,8 @@ class Offer:
     """float32 [R, n]."""
     log_prior: tuple[Tensor, ...]
     """float32 [R, nodes of level t + 1] per level t: log of a node's share of its parent's weight."""
+    with_prior: bool = True
+    """Whether the weights count as a prior, and not only for what is on offer."""
 
     def log_prior_of(self, level: int, nodes: Tensor, rows: Tensor) -> Tensor:
         """float32 [N, K]: log-prior of each code below `nodes`; -inf where there is no item on offer."""

@@ -304,7 +304,9 @@ def _quality(quality: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     tables = []
     for name, levels in quality.items():
-        if isinstance(levels, list) and levels and all(isinstance(level, dict) for level in levels):
+        # `history`, the other list, is one row an epoch: nothing to read in a table.
+        is_table = isinstance(levels, list) and levels and all(isinstance(level, dict) for level in levels)
+        if is_table and name != "history":
             columns = list(dict.fromkeys(c for level in levels for c in level))
             rows = [[level.get(c) for c in columns] for level in levels]
             tables.append({"name": _words(name), "columns": [_words(c) for c in columns], "rows": rows})
