@@ -33,7 +33,7 @@ def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, ou
     The weight of the prior and the pull of own dislikes are chosen on validation, for the candidates apart.
     """
     inputs = Inputs.read(recipe, prepared, compressed)
-    vocabulary = Vocabulary.load(utilized.parent.parent / "understand" / utilized.name / "tokenizer")
+    vocabulary = Vocabulary.load(utilized / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     held_out = inputs.instances.take(inputs.instances.split != "train")
     last = f"stage{len(recipe.utilize.stages)}"

@@ -30,9 +30,10 @@ CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
 
 
 def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, out: Path, seed: int) -> None:
-    """Write `warmup/`, `stage1/`, `stage2/` ... (weights and curves each) into `out`."""
+    """Write `tokenizer/`, `warmup/`, `stage1/`, `stage2/` ... (weights and curves each) into `out`."""
     inputs = Inputs.read(recipe, prepared, compressed)
     vocabulary = Vocabulary.load(understood / "tokenizer")
+    vocabulary.save(out / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     load_trained_policy(policy, understood)
     train = inputs.instances.of_split("train")
