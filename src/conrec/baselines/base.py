@@ -15,6 +15,7 @@ import numpy as np
 
 from conrec.data.instances import Events, Instances, Items, read_events
 from conrec.data.knowledge import Knowledge
+from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
 from conrec.sid.catalog import Catalog
 
@@ -128,7 +129,7 @@ def read_known(prepared: Path, compressed: Path | None, items: Items, instances:
 
 def likes_of(items: Items, events: Events, known_users: np.ndarray | None = None) -> Knowledge:
     """Knowledge that counts positives where the usual one counts dislikes: a user's first on each item."""
-    liked = np.flatnonzero(np.isin(events.kinds, ("click", "favorite", "cart", "purchase")))
+    liked = np.flatnonzero(np.isin(events.kinds, POSITIVE_KINDS))
     users = np.unique(events.users[liked], return_inverse=True)[1]
     first = np.sort(np.unique(users * len(items) + events.items[liked], return_index=True)[1])
     liked = liked[first]

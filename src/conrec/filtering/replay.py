@@ -22,10 +22,10 @@ from sklearn.metrics import roc_auc_score
 
 from conrec.config import SplitConfig
 from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.data.schema import POSITIVE_KINDS
 from conrec.filtering.threshold import choose_threshold
 
 DISLIKED, NEUTRAL, LIKED = 1, 0, -1
-POSITIVE_KINDS = ("click", "favorite", "cart", "purchase")
 BUDGETS = (0.01, 0.02, 0.05, 0.10)
 """Shares of the likes that may be lost, at which the dislikes avoided are reported."""
 

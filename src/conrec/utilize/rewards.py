@@ -53,18 +53,18 @@ class FutureReward:
     def of(self, index: np.ndarray, items: Tensor) -> Rewards:
         """Rewards of answers `items` int64 [B, G] (item rows) to the prompts of the instances `index` [B]."""
         out = self._unit[items]
-        similarity = self._closest(out, self._truth.take(index)).nan_to_num(0.0)
+        similarity = self._closest(out, self._truth.take(index))
         if self._hit_bonus:
             similarity = similarity + self._hit_bonus * is_member(items, self._future.take(index))
-        penalty = self._closest(out, self._positives.take(index)).nan_to_num(0.0)
+        penalty = self._closest(out, self._positives.take(index))
         return Rewards(similarity - self._gamma * penalty, similarity, penalty)
 
     def _closest(self, out: Tensor, sets: Ragged) -> Tensor:
-        """Largest cosine of each answer [B, G, d] to the prompt's set; nan where the set is empty."""
+        """Largest cosine of each answer [B, G, d] to the prompt's set; 0 where the set is empty."""
         padded = pad_sets(sets)
         cosine = torch.einsum("bgd,bmd->bgm", out, self._unit[padded.clamp_min(0)])
         cosine = cosine.masked_fill((padded < 0)[:, None, :], -torch.inf).amax(-1)
-        return cosine.masked_fill(torch.isinf(cosine), torch.nan)
+        return cosine.masked_fill(torch.isinf(cosine), 0.0)
 
 
 def ground_truth(future: Ragged, neighbours: np.ndarray) -> Ragged:

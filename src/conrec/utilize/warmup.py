@@ -55,10 +55,12 @@ def warm_up(
     steps = max(1, round(epochs * per_epoch))
     trainer = Trainer(policy, folder, steps=steps, learning_rate=learning_rate, checkpoint_every=checkpoint_every)
     every = max(1, steps // validations)
+    drawn, batches = -1, []
     for step in track(range(trainer.step, steps), "warm-up"):
         epoch, at = divmod(step, per_epoch)
-        index = _epoch_batches(data.prompts.lengths[usable], batch, seed, epoch)[at]
-        index = usable[index][trainer.rank :: trainer.processes]
+        if epoch != drawn:
+            drawn, batches = epoch, _epoch_batches(data.prompts.lengths[usable], batch, seed, epoch)
+        index = usable[batches[at]][trainer.rank :: trainer.processes]
         rng = np.random.default_rng([seed, step, trainer.rank])
         answers = targets.take(index)
         width = int(answers.lengths.max())
