@@ -26,6 +26,9 @@ WAY = (
     "baselines",
     "stages",
     "run",
+    "studies",
+    "serve",
+    "bench",
     "doctor",
     "__main__",
 )
