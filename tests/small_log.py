@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from conrec.baselines.base import Known, likes_of
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
-from conrec.filtering.replay import Log, replay_pairs, users_to_replay
+from conrec.filtering.replay import replay_pairs, users_to_replay
 from conrec.sid.catalog import Catalog
 
 START = np.datetime64("2026-01-01T00:00:00", "us")
@@ -19,7 +19,9 @@ WEEK = np.timedelta64(7, "D")
 CUTS = [START + n * WEEK for n in (4, 5, 6)]
 
 
-def small_log(users: int = 30, items: int = 40, events: int = 1500, days: int = 49, seed: int = 0) -> tuple[Items, Log]:
+def small_log(
+    users: int = 30, items: int = 40, events: int = 1500, days: int = 49, seed: int = 0
+) -> tuple[Items, Events]:
     """Ratings (no exposures) of popular and unpopular items; every item is first seen at its first event."""
     rng = np.random.default_rng(seed)
     times = np.sort(START + rng.integers(0, days * 86_400_000_000, events).astype("timedelta64[us]"))
@@ -34,10 +36,11 @@ def small_log(users: int = 30, items: int = 40, events: int = 1500, days: int = 
         [None if n % 7 == 0 else f"c{n % 5}" for n in range(items)],
         first,
     )
-    return catalogue, Log(Events(names, rows, times, kinds), np.ones(events, bool))
+    values = np.array([{"dislike": 2.0, "exposure": 3.0, "favorite": 4.0}[kind] for kind in kinds])
+    return catalogue, Events(names, rows, times, kinds, values)
 
 
-def small_known(items: Items, log: Log, seed: int = 0) -> Known:
+def small_known(items: Items, log: Events, seed: int = 0) -> Known:
     """Everything a baseline may see, with random embeddings."""
     rng = np.random.default_rng(seed)
     n = len(items)
@@ -53,16 +56,16 @@ def small_known(items: Items, log: Log, seed: int = 0) -> Known:
     )
     return Known(
         items,
-        log.events,
+        log,
         all_instances(log).take(np.zeros(0, int)),
-        Knowledge(items, log.events),
-        likes_of(items, log.events),
+        Knowledge(items, log),
+        likes_of(items, log),
         catalog,
         rng.normal(size=(n, 9)).astype(np.float32),
     )
 
 
-def all_instances(log: Log, split: str = "test", cuts: list[np.datetime64] | None = None) -> Instances:
+def all_instances(log: Events, split: str = "test", cuts: list[np.datetime64] | None = None) -> Instances:
     """Every user with a dislike before one of the cuts and a dislike in its week."""
     cuts = cuts or CUTS
     pairs = [(user, cut) for cut in cuts for user in users_to_replay(log, cut, WEEK)]
@@ -70,7 +73,7 @@ def all_instances(log: Log, split: str = "test", cuts: list[np.datetime64] | Non
     return instances.take(instances.next >= 0)
 
 
-def write_prepared(folder: Path, items: Items, log: Log) -> tuple[Instances, Instances]:
+def write_prepared(folder: Path, items: Items, log: Events) -> tuple[Instances, Instances]:
     """A `prepare` folder of it: validation is the first cut, test the other two; returns both splits."""
     folder.mkdir(parents=True, exist_ok=True)
     utc = pa.timestamp("us", tz="UTC")
@@ -89,15 +92,14 @@ def write_prepared(folder: Path, items: Items, log: Log) -> tuple[Instances, Ins
         ),
         folder / "items.parquet",
     )
-    events = log.events
     pq.write_table(
         pa.table(
             {
-                "user_id": events.users.tolist(),
-                "item_id": [items.ids[row] for row in events.items],
-                "time": moments(events.times),
-                "kind": events.kinds.tolist(),
-                "value": pa.array(np.where(log.rated, 1.0, np.nan), from_pandas=True),
+                "user_id": log.users.tolist(),
+                "item_id": [items.ids[row] for row in log.items],
+                "time": moments(log.times),
+                "kind": log.kinds.tolist(),
+                "value": pa.array(log.values, from_pandas=True),
             }
         ),
         folder / "events.parquet",
@@ -133,7 +135,7 @@ def write_prepared(folder: Path, items: Items, log: Log) -> tuple[Instances, Ins
     pq.write_table(pa.Table.from_pylist(candidates), folder / "candidates.parquet")
     (folder / "split.json").write_text(
         f'{{"mode": "time", "horizon_days": 7, "validation_start": "{CUTS[0]}Z", "test_start": "{CUTS[1]}Z", '
-        f'"log_end": "{events.times[-1]}Z", "fold": 0}}'
+        f'"log_end": "{log.times[-1]}Z", "fold": 0}}'
     )
     return splits[0], splits[1]
 

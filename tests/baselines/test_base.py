@@ -63,8 +63,7 @@ def test_candidates_are_scored_as_in_the_whole(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_likes_are_counted_once_a_user_and_item() -> None:
-    items, log = small_log()
-    events = log.events
+    items, events = small_log()
     likes = likes_of(items, events)
     pairs = {
         (user, item)

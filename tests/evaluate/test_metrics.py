@@ -22,7 +22,7 @@ def world() -> tuple[Instances, Knowledge, np.ndarray]:
     instances = all_instances(log)
     lists = np.stack([np.random.default_rng(n).permutation(80)[:10] for n in range(len(instances))]).astype(np.int32)
     lists[::4, 3:] = -1
-    return instances, Knowledge(items, log.events), lists
+    return instances, Knowledge(items, log), lists
 
 
 def test_every_metric_is_the_brute_force(world: tuple[Instances, Knowledge, np.ndarray]) -> None:

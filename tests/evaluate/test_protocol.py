@@ -24,7 +24,7 @@ from tests.small_log import all_instances, small_log
 @pytest.fixture(scope="module")
 def world() -> tuple[Items, Knowledge, Instances]:
     items, log = small_log(users=60)
-    return items, Knowledge(items, log.events), all_instances(log)
+    return items, Knowledge(items, log), all_instances(log)
 
 
 def lists(instances: Instances, seed: int, k: int = 6) -> np.ndarray:
@@ -108,7 +108,7 @@ def test_validity_finds_what_must_not_be(world: tuple[Items, Knowledge, Instance
     assert validity(np.full((4, 4), -1), part, knowledge)["valid"] is None
 
 
-EVENTS = small_log()[1].events
+EVENTS = small_log()[1]
 
 
 def test_predictions_are_matched_by_instance_and_gaps_are_named(

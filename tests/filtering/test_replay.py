@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from conrec.baselines.popularity import Popularity
 from conrec.baselines.rates import Bias, ItemRate, UserRate
 from conrec.data.instances import Events, Items
 from conrec.data.knowledge import Knowledge
+from conrec.data.split import Split
 from conrec.evaluate.metrics import (
     future_hit_rate,
     hit_rate,
@@ -22,11 +24,9 @@ from conrec.filtering.replay import (
     DISLIKED,
     LIKED,
     NEUTRAL,
-    Log,
     Replay,
     measure,
     replay_pairs,
-    rolling_cuts,
     users_to_replay,
     without_prediction,
 )
@@ -34,15 +34,14 @@ from conrec.stages.filter_replay import padded_rows
 from tests.small_log import CUTS, WEEK, all_instances, small_log
 
 
-def replay_of(log: Log, cuts: list[np.datetime64]) -> Replay:
+def replay_of(log: Events, cuts: list[np.datetime64]) -> Replay:
     pairs = [(user, cut) for cut in cuts for user in users_to_replay(log, cut, WEEK)]
     return replay_pairs(log, pairs, "test", WEEK, 5, 7)
 
 
 def test_every_signed_event_of_known_users_is_in_the_replay() -> None:
-    _, log = small_log()
-    events = log.events
-    replay = replay_of(log, CUTS)
+    _, events = small_log()
+    replay = replay_of(events, CUTS)
     expected = {}
     for cut in CUTS:
         known = {u for u, t, k in zip(events.users, events.times, events.kinds) if k == "dislike" and t < cut}
@@ -61,8 +60,8 @@ def test_every_signed_event_of_known_users_is_in_the_replay() -> None:
 
 
 def test_histories_end_at_the_cut_and_keep_the_newest() -> None:
-    _, log = small_log()
-    events, replay = log.events, replay_of(log, CUTS)
+    _, events = small_log()
+    replay = replay_of(events, CUTS)
     for n in range(len(replay)):
         mine = (events.users == replay.instances.users[n]) & (events.times < replay.instances.cuts[n])
         disliked = events.items[mine & (events.kinds == "dislike")]
@@ -88,20 +87,19 @@ def test_with_exposures_the_neutral_ones_count_as_shown() -> None:
     users = np.array(["u"] * 5)
     times = CUTS[0] + np.array([-9, 1, 2, 3, 4]).astype("timedelta64[h]")
     kinds = np.array(["dislike", "exposure", "exposure", "dislike", "click"])
-    events = Events(users, np.array([0, 1, 2, 2, 3], np.int32), times, kinds)
-    shown = replay_of(Log(events, np.zeros(5, bool)), CUTS[:1])
+    events = Events(users, np.array([0, 1, 2, 2, 3], np.int32), times, kinds, np.full(5, np.nan))
+    shown = replay_of(events, CUTS[:1])
     assert shown.shown[0].tolist() == [1, 2, 3]
     assert shown.labels[0].tolist() == [NEUTRAL, DISLIKED, LIKED]
-    neutral_ratings = replay_of(Log(events, np.ones(5, bool)), CUTS[:1])
+    neutral_ratings = replay_of(replace(events, values=np.ones(5)), CUTS[:1])
     assert neutral_ratings.shown[0].tolist() == [2, 3]
 
 
 def test_validation_windows_end_before_the_test_begins() -> None:
-    dates = {"validation_start": "2026-01-01T00:00:00Z", "test_start": "2026-01-17T00:00:00+00:00"}
-    dates["log_end"] = "2026-01-31T00:00:00Z"
-    assert [str(c)[:10] for c in rolling_cuts(dates, "validation", WEEK)] == ["2026-01-01", "2026-01-08"]
-    cuts = [str(c)[:10] for c in rolling_cuts(dates, "test", WEEK)]
-    assert cuts == ["2026-01-17", "2026-01-24", "2026-01-31"]
+    start, test, end = (np.datetime64(f"2026-01-{day}", "us") for day in ("01", "17", "31"))
+    split = Split("time", start, test, end, None)
+    assert [str(c)[:10] for c in split.cuts("validation", WEEK)] == ["2026-01-01", "2026-01-08"]
+    assert [str(c)[:10] for c in split.cuts("test", WEEK)] == ["2026-01-17", "2026-01-24", "2026-01-31"]
 
 
 def test_measure_is_the_brute_force() -> None:
@@ -137,7 +135,7 @@ def test_measure_has_nothing_to_say_without_both_signs() -> None:
 
 
 @pytest.fixture(scope="module")
-def movietweetings(shared_data: Path) -> tuple[Items, Log, list[np.datetime64]]:
+def movietweetings(shared_data: Path) -> tuple[Items, Events, list[np.datetime64]]:
     """The real log, read without any part of the project but the arrays."""
     with gzip.open(shared_data / "movietweetings" / "ratings.dat.gz", "rt") as file:
         rows = [line.strip().split("::") for line in file]
@@ -151,17 +149,17 @@ def movietweetings(shared_data: Path) -> tuple[Items, Log, list[np.datetime64]]:
     kinds = np.where(rating <= 5, "dislike", np.where(rating >= 8, "favorite", "exposure"))
     disliked = np.sort(times[kinds == "dislike"]).astype("int64")
     start = np.datetime64(int(np.quantile(disliked, 0.8)), "us").astype("datetime64[D]").astype("datetime64[us]")
-    log = Log(Events(users, item.astype(np.int32), times, kinds), np.ones(len(users), bool))
+    log = Events(users, item.astype(np.int32), times, kinds, rating.astype(float))
     cuts = list(np.arange(start, times[-1], WEEK.astype("timedelta64[us]")))
     return Items(names.tolist(), names.tolist(), [None] * len(names), first), log, cuts
 
 
-def known_of(items: Items, log: Log) -> Known:
-    empty = all_instances(log, cuts=[log.events.times[-1] + WEEK])
-    return Known(items, log.events, empty, Knowledge(items, log.events), likes_of(items, log.events))
+def known_of(items: Items, log: Events) -> Known:
+    empty = all_instances(log, cuts=[log.times[-1] + WEEK])
+    return Known(items, log, empty, Knowledge(items, log), likes_of(items, log))
 
 
-def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Log, list[np.datetime64]]) -> None:
+def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Events, list[np.datetime64]]) -> None:
     """AUC and dislikes avoided at 1, 2, 5 and 10 % of likes lost, as they were known before this code was."""
     items, log, cuts = movietweetings
     pairs = [(user, cut) for cut in cuts for user in users_to_replay(log, cut, WEEK)]
@@ -184,7 +182,7 @@ def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Log, list
         assert list(report["at"].values()) == pytest.approx(avoided, abs=0.0015), system.name
 
 
-def test_the_popularity_yardsticks(movietweetings: tuple[Items, Log, list[np.datetime64]]) -> None:
+def test_the_popularity_yardsticks(movietweetings: tuple[Items, Events, list[np.datetime64]]) -> None:
     """Known for this log; equal counts are many, and how they are ordered moves a figure by up to 0.004."""
     items, log, cuts = movietweetings
     instances = all_instances(log, cuts=cuts)

@@ -59,6 +59,8 @@ def write_prepared(folder: Path, mode: str = "time", seed: int = 0) -> None:
     split = {
         "mode": mode,
         "validation_start": "1970-03-22T00:00:00+00:00",
+        "test_start": "1970-03-26T00:00:00+00:00",
+        "log_end": "1970-04-01T00:00:00+00:00",
         "train_users": [f"u{n}" for n in range(30)],
     }
     (folder / "split.json").write_text(json.dumps(split))

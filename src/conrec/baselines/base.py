@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ class Known:
     catalog: Catalog | None = None
     embeddings: np.ndarray | None = None
     """float32 [n_items, d]: what the quantiser was given."""
+    validation: Instances | None = None
+    """To choose on (when to stop, which setting), never to learn from."""
 
 
 class System(ABC):
@@ -115,15 +117,15 @@ def read_known(prepared: Path, compressed: Path | None, items: Items, instances:
     """`Known` from the folders of a run; without `compressed` there is neither catalogue nor embeddings."""
     split = Split.read(prepared)
     log = read_events(prepared, items)
-    past = split.may_learn(log)
     return Known(
         items=items,
-        events=Events(log.users[past], log.items[past], log.times[past], log.kinds[past]),
+        events=log.take(split.may_learn(log)),
         train=instances.of_split("train"),
         knowledge=split.knowledge(items, log),
         likes=likes_of(items, log, split.train_users),
         catalog=Catalog.load(compressed) if compressed else None,
         embeddings=np.load(compressed / "embeddings.npy", allow_pickle=False) if compressed else None,
+        validation=instances.of_split("validation"),
     )
 
 
@@ -133,5 +135,4 @@ def likes_of(items: Items, events: Events, known_users: np.ndarray | None = None
     users = np.unique(events.users[liked], return_inverse=True)[1]
     first = np.sort(np.unique(users * len(items) + events.items[liked], return_index=True)[1])
     liked = liked[first]
-    kinds = np.full(len(liked), "dislike")
-    return Knowledge(items, Events(events.users[liked], events.items[liked], events.times[liked], kinds), known_users)
+    return Knowledge(items, replace(events.take(liked), kinds=np.full(len(liked), "dislike")), known_users)

@@ -129,6 +129,25 @@ class Events:
     """datetime64[us] [n]."""
     kinds: np.ndarray
     """str [n]: dislike, exposure, click, favorite, cart or purchase."""
+    values: np.ndarray
+    """float64 [n]: the rating, nan for an event that is none."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def take(self, index: np.ndarray) -> Events:
+        """The events at `index` (positions or a boolean mask), in that order."""
+        return Events(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    @property
+    def rated(self) -> np.ndarray:
+        """bool [n]: the event carries a rating, so the user has judged the item."""
+        return ~np.isnan(self.values)
+
+    @property
+    def has_exposures(self) -> bool:
+        """Whether the platform logged what it showed (a neutral rating is not a showing)."""
+        return bool(((self.kinds == "exposure") & ~self.rated).any())
 
 
 def read_items(folder: Path) -> Items:
@@ -144,13 +163,14 @@ def read_items(folder: Path) -> Items:
 
 def read_events(folder: Path, items: Items) -> Events:
     """The cleaned events of a `prepare` folder."""
-    table = pq.read_table(folder / "events.parquet", columns=["user_id", "item_id", "time", "kind"])
+    table = pq.read_table(folder / "events.parquet", columns=["user_id", "item_id", "time", "kind", "value"])
     table = table.sort_by([("time", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
     return Events(
-        table["user_id"].to_numpy(),
+        table["user_id"].to_numpy().astype(str),
         _rows(table["item_id"], items),
         _times(table["time"].combine_chunks()),
-        table["kind"].cast(pa.string()).to_numpy(),
+        table["kind"].cast(pa.string()).to_numpy().astype(str),
+        table["value"].cast(pa.float64()).to_numpy(),
     )
 
 

@@ -10,39 +10,22 @@ why it needs predictions for more (user, cut-off) pairs than the hit metrics do 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
 
 from conrec.config import SplitConfig
-from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.data.instances import Events, Instances, Items, Ragged, read_events
 from conrec.data.schema import POSITIVE_KINDS
+from conrec.data.split import Split
 from conrec.filtering.threshold import choose_threshold
 
 DISLIKED, NEUTRAL, LIKED = 1, 0, -1
 BUDGETS = (0.01, 0.02, 0.05, 0.10)
 """Shares of the likes that may be lost, at which the dislikes avoided are reported."""
-
-
-@dataclass(frozen=True)
-class Log:
-    """The cleaned log with what the replay has to know beside it."""
-
-    events: Events
-    """Sorted by time."""
-    rated: np.ndarray
-    """bool [n]: the event carries a value (a rating): the user has judged the item."""
-
-    @property
-    def has_exposures(self) -> bool:
-        """Whether the platform logged what it showed (a neutral rating is not a showing)."""
-        return bool(((self.events.kinds == "exposure") & ~self.rated).any())
 
 
 @dataclass(frozen=True)
@@ -60,60 +43,33 @@ class Replay:
         return len(self.instances)
 
 
-def read_log(prepared: Path, items: Items) -> Log:
-    """The log of a `prepare` folder."""
-    table = pq.read_table(prepared / "events.parquet", columns=["user_id", "item_id", "time", "kind", "value"])
-    table = table.sort_by([(name, "ascending") for name in ("time", "user_id", "item_id")])
-    row_of = {item: row for row, item in enumerate(items.ids)}
-    rows = np.array([row_of[item] for item in table["item_id"].to_pylist()], np.int32)
-    times = table["time"].cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()
-    kinds = table["kind"].cast(pa.string()).to_numpy().astype(str)
-    users = table["user_id"].to_numpy().astype(str)
-    return Log(Events(users, rows, times, kinds), table["value"].is_valid().to_numpy())
-
-
 def read_replay(prepared: Path, items: Items, instances: Instances, split: str, config: SplitConfig) -> Replay:
     """The replay of one held-out split of a `prepare` folder.
 
     Split by time: every user with a dislike before a weekly cut and something shown after it. Split by users: the
     (user, cut-off) pairs of the held-out instances, which is all there is.
     """
-    log = read_log(prepared, items)
+    events = read_events(prepared, items)
     horizon = np.timedelta64(config.horizon_days, "D")
     if config.mode == "time" and config.cuts == "rolling":
-        dates = json.loads((prepared / "split.json").read_text())
-        cuts = rolling_cuts(dates, split, horizon)
-        pairs = [(user, cut) for cut in cuts for user in users_to_replay(log, cut, horizon)]
+        cuts = Split.read(prepared).cuts(split, horizon)
+        pairs = [(user, cut) for cut in cuts for user in users_to_replay(events, cut, horizon)]
     else:
         held_out = instances.of_split(split)
         held_out = held_out.take(held_out.n_dislikes > 0)
         pairs = list(zip(held_out.users.tolist(), held_out.cuts))
-    return replay_pairs(log, pairs, split, horizon, config.max_dislikes, config.max_positives)
+    return replay_pairs(events, pairs, split, horizon, config.max_dislikes, config.max_positives)
 
 
-def rolling_cuts(dates: dict[str, Any], split: str, horizon: np.timedelta64) -> list[np.datetime64]:
-    """The cut-offs of a split, every horizon from its start.
-
-    dates: `split.json` with `validation_start`, `test_start` and `log_end` in ISO format. Validation windows end
-    before the test begins (embargo); the last test window may be cut short by the end of the log.
-    """
-    if split == "test":
-        start, last = _moment(dates["test_start"]), _moment(dates["log_end"])
-    else:
-        start, last = _moment(dates["validation_start"]), _moment(dates["test_start"]) - horizon
-    return list(np.arange(start, last + np.timedelta64(1, "us"), horizon.astype("timedelta64[us]")))
-
-
-def users_to_replay(log: Log, cut: np.datetime64, horizon: np.timedelta64) -> list[str]:
+def users_to_replay(events: Events, cut: np.datetime64, horizon: np.timedelta64) -> list[str]:
     """Users with a dislike before `cut` and any event from it to the horizon, sorted."""
-    events = log.events
     start, stop = np.searchsorted(events.times, [cut, cut + horizon])
     known = np.unique(events.users[:start][events.kinds[:start] == "dislike"])
     return np.intersect1d(known, events.users[start:stop]).tolist()
 
 
 def replay_pairs(
-    log: Log,
+    events: Events,
     pairs: list[tuple[str, np.datetime64]],
     split: str,
     horizon: np.timedelta64,
@@ -125,15 +81,14 @@ def replay_pairs(
     Shown is what was exposed or reacted to; in a log without exposures only what drew a clear sign (protocol). An
     item that was both liked and disliked within the window counts as disliked.
     """
-    events = log.events
     names, codes = np.unique(events.users, return_inverse=True)
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
     number = {name: n for n, name in enumerate(names.tolist())}
     signs = np.where(events.kinds == "dislike", DISLIKED, NEUTRAL)
     signs[np.isin(events.kinds, POSITIVE_KINDS)] = LIKED
-    judged = log.rated | (signs == DISLIKED) | (events.kinds == "purchase")
-    with_exposures = log.has_exposures
+    judged = events.rated | (signs == DISLIKED) | (events.kinds == "purchase")
+    with_exposures = events.has_exposures
 
     found: list[dict[str, Any]] = []
     for user, cut in pairs:
@@ -262,8 +217,3 @@ def _labelled(items: np.ndarray, signs: np.ndarray, with_exposures: bool) -> tup
     order = np.argsort(first)
     rows, label = rows[order], label[order]
     return (rows, label) if with_exposures else (rows[label != NEUTRAL], label[label != NEUTRAL])
-
-
-def _moment(text: str) -> np.datetime64:
-    """An ISO time in UTC as datetime64[us]."""
-    return np.datetime64(text.removesuffix("Z").removesuffix("+00:00"), "us")

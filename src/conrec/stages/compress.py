@@ -14,7 +14,6 @@ then, Swing from the dislikes by then (`users` mode: from all items, and from th
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.instances import Items, read_events, read_items
-from conrec.errors import ConrecError
+from conrec.data.split import Split
 from conrec.items.encoders import Content, JointEncoder
 from conrec.items.pictures import Picture
 from conrec.items.swing import swing, write_swing
@@ -39,7 +38,7 @@ def compress(recipe: Recipe, prepared: Path, out: Path) -> None:
     """Run the stage; the same inputs and seed give the same bytes."""
     out.mkdir(parents=True, exist_ok=True)
     items = read_items(prepared)
-    split = _split(prepared)
+    split = Split.read(prepared)
     fit_rows = known_items(items, split)
 
     neighbours, scores = swing(*known_dislikes(prepared, items, split), len(items), recipe.items)
@@ -71,24 +70,20 @@ def compress(recipe: Recipe, prepared: Path, out: Path) -> None:
     say(quality_lines(quality))
 
 
-def known_items(items: Items, split: dict[str, Any]) -> np.ndarray:
+def known_items(items: Items, split: Split) -> np.ndarray:
     """int64 [m]: rows of the items that encoders and codebooks may learn from."""
-    if split["mode"] == "users":
+    if split.mode == "users":
         return np.arange(len(items))
     # NaT (never seen) compares as false.
-    return np.flatnonzero(items.first_seen < _moment(split["validation_start"]))
+    return np.flatnonzero(items.first_seen < split.validation_start)
 
 
-def known_dislikes(prepared: Path, items: Items, split: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def known_dislikes(prepared: Path, items: Items, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Users (numbered) and item rows of the dislikes that Swing may learn from, oldest first."""
     events = read_events(prepared, items)
-    mask = events.kinds == "dislike"
-    if split["mode"] == "users":
-        mask &= np.isin(events.users, np.array(split["train_users"], dtype=object))
-    else:
-        mask &= events.times < _moment(split["validation_start"])
-    _, users = np.unique(events.users[mask].astype(str), return_inverse=True)
-    return users, events.items[mask]
+    learned = events.take((events.kinds == "dislike") & split.may_learn(events))
+    _, users = np.unique(learned.users, return_inverse=True)
+    return users, learned.items
 
 
 def read_content(prepared: Path) -> Content:
@@ -130,22 +125,6 @@ def quality_lines(quality: dict[str, Any]) -> str:
         f"kept of the ten nearest neighbours: {kept:.0%}; random pairs {quality['cosine_random_pairs']:+.3f}",
     ]
     return "\n".join(lines)
-
-
-def _split(prepared: Path) -> dict[str, Any]:
-    path = prepared / "split.json"
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConrecError(f"{path}: not readable ({error}); run the prepare stage again") from error
-
-
-def _moment(iso: str) -> np.datetime64:
-    """An ISO time in UTC as datetime64[us]."""
-    moment = datetime.fromisoformat(iso)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "us")
 
 
 def _write_json(path: Path, value: object) -> None:
