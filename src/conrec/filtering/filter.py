@@ -24,7 +24,7 @@ from conrec.filtering import sets as published
 from conrec.filtering.ids import IdIndex
 from conrec.filtering.manners import Manners, worst
 from conrec.filtering.npy import map_npy
-from conrec.filtering.online import ItemSide, UserSide, score
+from conrec.filtering.online import ItemSide, UserSide, score, scores_alone
 from conrec.filtering.retractions import Retractions, take_back
 from conrec.filtering.store import Layout, MappedUsers, StoredUser
 
@@ -205,13 +205,11 @@ class CoNRecFilter:
             return passed
         side, because = self._side(now, user, stored)
         if passed.unknown_items:
-            scored = score(now.side, side, rows[known], now.cosine_weight)
             scores = np.full(len(rows), np.nan, np.float32)
-            scores[known] = scored.scores
+            scores[known] = scores_alone(now.side, side, rows[known], now.cosine_weight)
             passed.scores = [None if value != value else value for value in scores.tolist()]
         else:
-            scored = score(now.side, side, rows, now.cosine_weight)
-            scores = scored.scores
+            scores = scores_alone(now.side, side, rows, now.cosine_weight)
             passed.scores = scores.tolist()
         limits: float | np.ndarray
         given = self.threshold if threshold is None else threshold
@@ -221,7 +219,7 @@ class CoNRecFilter:
             passed.threshold = now.threshold if given is None else given
             if passed.threshold is None:
                 return passed
-            limits = passed.threshold
+            limits = np.float64(passed.threshold)
         excess = scores - limits
         over = np.flatnonzero(excess > 0)  # nan, an unknown item, is not
         if not len(over):

