@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conrec.errors import ConrecError
@@ -24,9 +25,13 @@ from conrec.filtering import sets as published
 from conrec.filtering.ids import IdIndex
 from conrec.filtering.manners import Manners, worst
 from conrec.filtering.npy import map_npy
-from conrec.filtering.online import ItemSide, UserSide, score, scores_alone
+from conrec.filtering.online import ItemSide, UserSide, scores_alone
 from conrec.filtering.retractions import Retractions, take_back
-from conrec.filtering.store import Layout, MappedUsers, StoredUser
+from conrec.filtering.segments import Thresholds
+from conrec.filtering.similarity import max_cosine
+from conrec.filtering.store import StoredUser
+from conrec.filtering.stores import open_users
+from conrec.progress import say
 
 
 @dataclass(frozen=True)
@@ -86,101 +91,143 @@ class Decision:
     would_drop: list[str]
     """What goes but for a dry run; else the same as `dropped`."""
     scores: Sequence[float | None]
-    """One a candidate, higher = rather disliked; None for an unknown item, user or an exempt user."""
+    """One a candidate, higher = rather disliked; None for an unknown item, an unknown user, an exempt user."""
+    version: str
+    """The set that decided."""
+    threshold: float | None = None
+    """The one for all candidates; None where each category has its own, or nothing may go at all."""
     spared: int = 0
     """Over the threshold, but kept by the manners (`min_keep`, `max_drop_share`)."""
     unknown_user: bool = False
     unknown_items: int = 0
     exempt: bool = False
     dry_run: bool = False
-    version: str = ""
-    threshold: float | None = None
-    """The one that applies to all candidates; None where each segment has its own, or there is none at all."""
-    _explain: Any = field(default=None, repr=False, compare=False)
+    explain: Callable[[], Iterator[tuple[int, Why]]] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def why(self) -> list[Why | None]:
-        """One a candidate; None for those at or under the threshold. Worked out when it is asked for."""
+        """One a candidate, None for those not over the threshold; worked out when it is asked for.
+
+        Also None for all candidates of a user without predictions: then nothing is near, and the score's other parts
+        decided.
+        """
         reasons: list[Why | None] = [None] * len(self.scores)
-        if self._explain is not None:
-            for position, why in self._explain():
-                reasons[position] = why
+        for position, why in self.explain() if self.explain else ():
+            reasons[position] = why
         return reasons
 
 
-class _OpenSet:
-    """One version, opened."""
+class OpenSet:
+    """One version, opened; the service shows its items, too."""
 
-    def __init__(self, folder: Path) -> None:
-        manifest = published.read_manifest(folder)
-        published.check(folder, manifest)
-        self.folder, self.manifest = folder, manifest
-        self.cosine_weight = float(manifest.score["cosine_weight"])
-        self.index = IdIndex(folder / "items")
-        table = pq.read_table(folder / "items.parquet")
-        self.titles, self.categories = (table[name].combine_chunks() for name in ("title", "category"))
-        codes = table["codes"].combine_chunks()
-        self.codes = codes.flatten().to_numpy().reshape(len(table), -1)
-        self.side = ItemSide(
-            map_npy(folder / "item_unit.npy", np.float32, 2),
-            map_npy(folder / "item_vectors.npy", np.float32, 2),
-            map_npy(folder / "item_biases.npy", np.float32, 1),
-        )
-        self.users = MappedUsers(folder / "users", Layout(**manifest.users["layout"]))
-        self.threshold, self.item_thresholds = self._thresholds(folder / "calibration.json")
+    def __init__(self, folder: Path, redis: str | None = None) -> None:
+        """ConrecError where anything is missing, damaged or does not fit together."""
+        self.manifest = published.read_manifest(folder)
+        published.check(folder, self.manifest)
+        try:
+            self.cosine_weight = float(self.manifest.score["cosine_weight"])
+            self.index = IdIndex(folder / "items")
+            table = pq.read_table(folder / "items.parquet")
+            self.titles, self.categories = (table[name].combine_chunks() for name in ("title", "category"))
+            self.codes = table["codes"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+            self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
+            self.users = open_users(folder, self.manifest, redis)
+        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
+        unit, vectors = (map_npy(folder / f"item_{name}.npy", np.float32, 2) for name in ("unit", "vectors"))
+        self.side = ItemSide(unit, vectors, map_npy(folder / "item_biases.npy", np.float32, 1))
+        lengths = {len(x) for x in (self.index, table, self.side.unit, self.side.vectors, self.side.biases)}
+        if lengths != {self.manifest.items} or self.side.vectors.shape[1] != self.users.layout.dimensions:
+            raise ConrecError(f"{folder}: its parts do not fit together; write the set again")
+        # So that the first request finds the look-up compiled.
+        self.index.rows([""])
+        self.index.row("")
 
-    def _thresholds(self, path: Path) -> tuple[float | None, np.ndarray | None]:
-        """What was calibrated: one threshold for all, or one an item, float32 [n] (inf drops nothing)."""
-        if not path.exists():
-            return None, None
-        calibration = json.loads(path.read_text(encoding="utf-8"))
-        if calibration.get("segments") is None:
-            return calibration["threshold"], None
-        # A category without a threshold, or one that the calibration never met, was promised nothing: none goes.
-        promised = {name: value for name, value in calibration["segments"]["thresholds"].items() if value is not None}
-        of_item = [promised.get(category, np.inf) for category in self.categories.to_pylist()]
-        return None, np.array(of_item, np.float32)
+    def __len__(self) -> int:
+        """Items."""
+        return self.manifest.items
 
     def view(self, row: int) -> ItemView:
+        """An item as a person reads it."""
         return ItemView(
             self.index.id(row), self.titles[row].as_py(), self.categories[row].as_py(), tuple(self.codes[row].tolist())
         )
 
 
+@dataclass(frozen=True)
+class _Standing:
+    """How a user stands towards a set, dislikes taken back considered."""
+
+    side: UserSide
+    because: np.ndarray
+    """int [p], aligned with `side.predicted`: positions in `dislikes`, or -1."""
+    dislikes: list[int]
+    """Rows of the past dislikes, newest first, those taken back among them."""
+    taken_back: set[int]
+    """Rows of those."""
+
+
 class CoNRecFilter:
     """A filter over a published set. Safe to use from several threads."""
 
-    def __init__(self, sets: Path, version: str | None, manners: Manners, threshold: float | None) -> None:
+    def __init__(self, folder: Path, manners: Manners, threshold: float | None, redis: str | None) -> None:
         """Use `load`."""
         self.manners, self.threshold = manners, threshold
-        self._sets, self._follows = sets, version is None
-        self._retractions = Retractions(sets)
+        self._redis = redis
+        self._follows = not (folder / "manifest.json").is_file()
+        self._sets = folder if self._follows else folder.parent
+        self._retractions = Retractions(self._sets)
         self._reloading = threading.Lock()
-        self._open = _OpenSet(sets / (version or self._named()))
+        self.set = self._open_current() if self._follows else OpenSet(folder, redis)
 
     @classmethod
-    def load(cls, folder: Path, manners: Manners | None = None, threshold: float | None = None) -> CoNRecFilter:
-        """Of a folder of sets (the version in use, which `reload` follows) or of one version.
+    def load(
+        cls,
+        folder: Path | str,
+        manners: Manners = Manners(),  # noqa: B008 (it cannot be changed)
+        threshold: float | None = None,
+        redis: str | None = None,
+    ) -> CoNRecFilter:
+        """Of a folder of sets (the version in use, which `reload` and `watch` follow) or of one version.
 
-        `threshold` overrides the set's calibration. ConrecError where there is no whole set.
+        `threshold` overrides the set's calibration; `redis` is the server's URL for users who are there (without it
+        the environment's CONREC_REDIS). ConrecError where there is no whole set.
         """
-        folder = Path(folder)
-        if (folder / "manifest.json").is_file():
-            return cls(folder.parent, folder.name, manners or Manners(), threshold)
-        return cls(folder, None, manners or Manners(), threshold)
+        return cls(Path(folder), manners, threshold, redis)
 
     @property
     def version(self) -> str:
         """The version that answers now."""
-        return self._open.manifest.version
+        return self.set.manifest.version
 
     def reload(self) -> bool:
-        """Take over the version in use if it is another; whether it was. Requests under way end with the old one."""
+        """Take over the version in use if it is another; whether it was. Requests under way end with the old one.
+
+        ConrecError where the new one cannot be opened; the old one then goes on.
+        """
         with self._reloading:
-            if not self._follows or self._named() == self.version:
+            if not self._follows or published.current(self._sets) == self.version:
                 return False
-            self._open = _OpenSet(self._sets / self._named())
+            self.set = self._open_current()
             return True
+
+    def watch(self, seconds: float = 1.0) -> threading.Event:
+        """Look for a new version this often, in a thread of its own, until the event that is returned is set."""
+        stop = threading.Event()
+
+        def look() -> None:
+            failed = None
+            while not stop.wait(seconds):
+                try:
+                    if self.reload():
+                        say(f"set {self.version} is in use")
+                except Exception as error:  # whatever it is, the old set goes on and the next look may succeed
+                    if str(error) != failed:
+                        say(f"set {self.version} stays in use: {error}")
+                    failed = str(error)
+
+        threading.Thread(target=look, name="conrec-watch", daemon=True).start()
+        return stop
 
     def filter(
         self, user: str, candidates: Sequence[str], threshold: float | None = None, dry_run: bool | None = None
@@ -188,53 +235,57 @@ class CoNRecFilter:
         """Decide about a user's ranked candidates (item ids, best first).
 
         `threshold` and `dry_run` override, for this call, what the filter was loaded with. Unknown users and items
-        pass. TypeError for an id that is no string.
+        pass. TypeError for an id that is no string, ConrecError where a store does not answer.
         """
-        now = self._open
-        dry = self.manners.dry_run if dry_run is None else dry_run
-        passed = Decision(list(candidates), [], [], [None] * len(candidates), dry_run=dry, version=now.manifest.version)
-        if user in self.manners.exempt:
-            passed.exempt = True
-            return passed
+        now = self.set
+        decision = Decision(list(candidates), [], [], [None] * len(candidates), now.manifest.version)
+        decision.dry_run = self.manners.dry_run if dry_run is None else dry_run
+        decision.exempt = user in self.manners.exempt
+        if decision.exempt:
+            return decision
         stored = now.users.get(user)
         rows = now.index.rows(candidates)
         known = rows >= 0
-        passed.unknown_items = len(rows) - int(np.count_nonzero(known))
+        decision.unknown_items = len(rows) - int(np.count_nonzero(known))
+        decision.unknown_user = stored is None
         if stored is None:
-            passed.unknown_user = True
-            return passed
-        side, because = self._side(now, user, stored)
-        if passed.unknown_items:
+            return decision
+        standing = self._standing(now, user, stored)
+        if decision.unknown_items:
             scores = np.full(len(rows), np.nan, np.float32)
-            scores[known] = scores_alone(now.side, side, rows[known], now.cosine_weight)
-            passed.scores = [None if value != value else value for value in scores.tolist()]
+            scores[known] = scores_alone(now.side, standing.side, rows[known], now.cosine_weight)
+            decision.scores = [None if score != score else score for score in scores.tolist()]
         else:
-            scores = scores_alone(now.side, side, rows, now.cosine_weight)
-            passed.scores = scores.tolist()
-        limits: float | np.ndarray
+            scores = scores_alone(now.side, standing.side, rows, now.cosine_weight)
+            decision.scores = scores.tolist()
+        limits = self._limits(now, stored, rows, threshold)
+        decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
+        # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
+        excess = scores.astype(np.float64) - limits
+        over = np.flatnonzero(excess > 0)
+        if len(over):
+            self._drop(decision, over, excess[over])
+            decision.explain = lambda: _explain(now, standing, rows, over)
+        return decision
+
+    def _limits(
+        self, now: OpenSet, stored: StoredUser, rows: np.ndarray, threshold: float | None
+    ) -> float | np.ndarray:
+        """The call's threshold over the filter's over the set's own."""
         given = self.threshold if threshold is None else threshold
-        if given is None and now.item_thresholds is not None:
-            limits = now.item_thresholds[rows]
-        else:
-            passed.threshold = now.threshold if given is None else given
-            if passed.threshold is None:
-                return passed
-            limits = np.float64(passed.threshold)
-        excess = scores - limits
-        over = np.flatnonzero(excess > 0)  # nan, an unknown item, is not
-        if not len(over):
-            return passed
-        goes = worst(over, excess[over], self.manners.may_drop(len(rows)))
-        passed.spared = len(over) - len(goes)
-        leaves = np.zeros(len(rows), bool)
-        leaves[goes] = True
-        would_drop = list(compress(candidates, leaves.tolist()))
-        passed.would_drop = would_drop
-        if not dry:
-            passed.kept = list(compress(candidates, (~leaves).tolist()))
-            passed.dropped = would_drop
-        passed._explain = lambda: _explain(now, stored, side, because, rows, over)
-        return passed
+        return now.thresholds.of(stored.activity, rows) if given is None else float(given)
+
+    def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray) -> None:
+        """Let go what the manners allow of the candidates over the threshold."""
+        candidates = decision.kept
+        goes = worst(over, excess, self.manners.may_drop(len(candidates)))
+        decision.spared = len(over) - len(goes)
+        stays = np.ones(len(candidates), bool)
+        stays[goes] = False
+        decision.would_drop = [candidates[position] for position in goes.tolist()]
+        if not decision.dry_run:
+            decision.dropped = decision.would_drop
+            decision.kept = list(compress(candidates, stays.tolist()))
 
     def filter_many(
         self,
@@ -247,21 +298,20 @@ class CoNRecFilter:
 
     def user(self, user: str) -> UserView | None:
         """What is known of a user, None where that is nothing."""
-        now = self._open
+        now = self.set
         stored = now.users.get(user)
         if stored is None:
             return None
-        gone = self._taken_back(now, user, stored)
-        side, because = self._side(now, user, stored)
-        dislikes = stored.dislikes
+        standing = self._standing(now, user, stored)
+        past = [now.view(row) for row in standing.dislikes]
         return UserView(
             user,
-            [now.view(row) for row in dislikes.tolist() if row not in gone],
-            [now.view(row) for row in dislikes.tolist() if row in gone],
+            [view for view, row in zip(past, standing.dislikes) if row not in standing.taken_back],
+            [view for view, row in zip(past, standing.dislikes) if row in standing.taken_back],
             [now.view(row) for row in stored.liked.tolist()],
             [
-                PredictionView(now.view(row), now.view(int(dislikes[past])) if past >= 0 else None)
-                for row, past in zip(side.predicted.tolist(), because.tolist())
+                PredictionView(now.view(row), past[position] if position >= 0 else None)
+                for row, position in zip(standing.side.predicted.tolist(), standing.because.tolist())
             ],
         )
 
@@ -272,54 +322,49 @@ class CoNRecFilter:
         """
         take_back(self._sets, user, item)
 
-    def _side(self, now: _OpenSet, user: str, stored: StoredUser) -> tuple[UserSide, np.ndarray]:
-        """The user's side without what followed from dislikes taken back, and `because` of what is left."""
-        side, because = stored.side, stored.because
-        gone = self._taken_back(now, user, stored)
-        if gone:
-            positions = [n for n, row in enumerate(stored.dislikes.tolist()) if row in gone]
-            stays = ~np.isin(because, positions)
-            side, because = UserSide(side.predicted[stays], side.vector, side.bias), because[stays]
-        return side, because
-
-    def _taken_back(self, now: _OpenSet, user: str, stored: StoredUser) -> set[int]:
-        """Rows of the dislikes taken back since the set was made."""
-        items = self._retractions.of(user, now.manifest.retractions)
-        return set(now.index.rows(items).tolist()) - {-1} if items else set()
-
-    def _named(self) -> str:
+    def _open_current(self) -> OpenSet:
+        """The version in use; once more if it was replaced and deleted in the very moment of opening."""
         version = published.current(self._sets)
         if version is None:
             raise ConrecError(f"{self._sets}: no set was published here yet; run conrec refresh")
-        return version
+        try:
+            return OpenSet(self._sets / version, self._redis)
+        except ConrecError:
+            newer = published.current(self._sets)
+            if newer is None or newer == version:
+                raise
+            return OpenSet(self._sets / newer, self._redis)
+
+    def _standing(self, now: OpenSet, user: str, stored: StoredUser) -> _Standing:
+        """Predictions that follow from a dislike taken back are left out."""
+        side, because, dislikes = stored.side, stored.because, stored.dislikes.tolist()
+        items = self._retractions.of(user, now.manifest.retractions)
+        taken_back = set(now.index.rows(items).tolist()) if items else set()
+        positions = [position for position, row in enumerate(dislikes) if row in taken_back]
+        if positions:
+            stays = ~np.isin(because, positions)
+            side, because = UserSide(side.predicted[stays], side.vector, side.bias), because[stays]
+        return _Standing(side, because, dislikes, taken_back)
 
 
-def _explain(
-    now: _OpenSet, stored: StoredUser, side: UserSide, because: np.ndarray, rows: np.ndarray, over: np.ndarray
-) -> list[tuple[int, Why]]:
+def _explain(now: OpenSet, standing: _Standing, rows: np.ndarray, over: np.ndarray) -> Iterator[tuple[int, Why]]:
     """Why each of the candidates at positions `over` is over its threshold; nothing without predictions."""
-    if not len(side.predicted):
-        return []
-    scored = score(now.side, side, rows[over], now.cosine_weight)
-    past_of = dict(zip(side.predicted.tolist(), because.tolist()))
-    common = np.cumprod(now.codes[rows[over]] == now.codes[scored.nearest], axis=1).sum(1)
-    found = []
-    for position, near, cosine, length in zip(
-        over.tolist(), scored.nearest.tolist(), scored.cosines.tolist(), common.tolist()
-    ):
-        past = past_of[near]
-        past_row = int(stored.dislikes[past]) if past >= 0 else -1
-        found.append(
-            (
-                position,
-                Why(
-                    now.index.id(near),
-                    now.titles[near].as_py(),
-                    now.index.id(past_row) if past_row >= 0 else None,
-                    now.titles[past_row].as_py() if past_row >= 0 else None,
-                    tuple(now.codes[near][:length].tolist()),
-                    cosine,
-                ),
-            )
-        )
-    return found
+    predicted = standing.side.predicted
+    if not len(predicted):
+        return
+    cosines, which = max_cosine(now.side.unit.take(rows[over], axis=0), now.side.unit.take(predicted, axis=0))
+    common = np.cumprod(now.codes[rows[over]] == now.codes[predicted[which]], axis=1).sum(axis=1)
+    named: dict[int, tuple[str, str, str | None, str | None]] = {}
+    for position, nearest, cosine, length in zip(over.tolist(), which.tolist(), cosines.tolist(), common.tolist()):
+        row = int(predicted[nearest])
+        if nearest not in named:
+            past = int(standing.because[nearest])
+            at = standing.dislikes[past] if past >= 0 else -1
+            of_past = (now.index.id(at), now.titles[at].as_py()) if at >= 0 else (None, None)
+            named[nearest] = (now.index.id(row), now.titles[row].as_py(), *of_past)
+        yield position, Why(*named[nearest], tuple(now.codes[row, :length].tolist()), cosine)
+
+
+def _json(path: Path) -> Any:
+    """None where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -11,7 +11,7 @@ the other; here the loads of all look-ups are under way together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +76,7 @@ class IdIndexWriter:
 
     def add(self, ids: Sequence[str]) -> None:
         """ConrecError for an id that is empty or too long."""
-        blob, offsets = utf8(ids)
-        lengths = np.diff(offsets)
-        for bad in np.flatnonzero((lengths == 0) | (lengths > MAX_BYTES))[:1]:
-            raise ConrecError(f"id {ids[bad][:40]!r}: {lengths[bad]} bytes; an id has 1 to {MAX_BYTES}")
+        blob, offsets = checked_utf8(ids)
         self._offsets.append(self._blob.length + offsets[1:])
         self._blob.append(blob)
 
@@ -96,6 +93,15 @@ class IdIndexWriter:
             raise ConrecError(f"id {name[:40]!r} occurs twice; give each once")
         with NpyWriter(self._folder / "slots.npy", slots.dtype) as file:
             file.append(slots)
+
+
+def checked_utf8(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`utf8` of ids that are to be stored; ConrecError for one that is empty or longer than `MAX_BYTES`."""
+    blob, offsets = utf8(ids)
+    lengths = np.diff(offsets)
+    for bad in np.flatnonzero((lengths == 0) | (lengths > MAX_BYTES))[:1]:
+        raise ConrecError(f"id {ids[bad][:40]!r}: {lengths[bad]} bytes; an id has 1 to {MAX_BYTES}")
+    return blob, offsets
 
 
 def utf8(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +130,15 @@ def _bytes(id: str) -> bytes:
     return id.encode("utf-8", "surrogatepass")
 
 
-@njit(nogil=True, cache=True)
+def _compiled(function: Callable) -> Callable:
+    """To machine code, kept on disk for the next process unless there is nowhere to keep it (a read-only image)."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
+
+
+@_compiled
 def _hash(blob, start, stop):
     """uint64: eight bytes at a time, each mixed by a multiplication and a shift (Steele and Vigna 2021's constant)."""
     factor = np.uint64(0xD1342543DE82EF95)
@@ -139,7 +153,7 @@ def _hash(blob, start, stop):
     return h ^ (h >> np.uint64(29))
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _equal(blob, start, other, other_start, length):
     for k in range(length):  # noqa: SIM110
         if blob[start + k] != other[other_start + k]:
@@ -147,7 +161,7 @@ def _equal(blob, start, other, other_start, length):
     return True
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _fill(blob, offsets, slots):
     """Enter all ids; the row of an id that is there already, or -1."""
     mask, low, half = np.uint64(len(slots) - 1), np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -165,7 +179,7 @@ def _fill(blob, offsets, slots):
     return -1
 
 
-@njit(nogil=True, cache=True)
+@_compiled
 def _find(blob, offsets, slots, keys, bounds, rows):
     """Row of each key, or -1."""
     mask, low, half = np.uint64(len(slots) - 1), np.uint64(0xFFFFFFFF), np.uint64(32)

@@ -19,7 +19,8 @@ from conrec.filtering import sets as published
 from conrec.filtering.ids import IdIndexWriter
 from conrec.filtering.online import ItemSide
 from conrec.filtering.sets import Manifest
-from conrec.filtering.store import Layout, MappedUsersWriter, Users
+from conrec.filtering.store import Layout, Users
+from conrec.filtering.stores import Kind, create_users, drop_users
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,11 @@ class SetWriter:
         calibration: dict[str, Any] | None = None,
         retractions: int = 0,
         made_from: dict[str, Any] | None = None,
+        kind: Kind = "mapped",
+        redis: str | None = None,
     ) -> None:
-        """`retractions`: how many lines of them are worked in; `made_from`: notes for the job itself, ready for JSON.
+        """`retractions`: how many lines of them are worked in; `made_from`: notes for the job itself, ready for JSON;
+        `kind`: where the users go, `redis`: the server's URL (without it CONREC_REDIS).
 
         Without a calibration the set has no threshold, and drops nothing unless one is given when it is used.
         """
@@ -75,6 +79,7 @@ class SetWriter:
         self._sets, self._items, self._layout = sets, items, layout
         self._score = {"name": score, "cosine_weight": float(cosine_weight)}
         self._calibration, self._retractions, self._made_from = calibration, retractions, made_from or {}
+        self._kind, self._redis = kind, redis
         if items.side.vectors.shape[1] != layout.dimensions:
             raise ValueError(
                 f"items' vectors have {items.side.vectors.shape[1]} dimensions, users' {layout.dimensions}"
@@ -87,7 +92,9 @@ class SetWriter:
         self.version = published.new_version(self._sets)
         self._folder = published.partial(self._sets, self.version)
         self._folder.mkdir()
-        self._users = MappedUsersWriter(self._folder / "users", self._layout, len(self._items.ids))
+        self._users, self._about = create_users(
+            self._kind, self._folder, self._layout, len(self._items.ids), self._redis
+        )
         return self
 
     def add(self, users: Users) -> None:
@@ -104,7 +111,7 @@ class SetWriter:
             version=self.version,
             score=self._score,
             items=len(self._items.ids),
-            users={"kind": "mapped", "count": count, "layout": asdict(self._layout)},
+            users={**self._about, "count": count, "layout": asdict(self._layout)},
             retractions=self._retractions,
             made_from=self._made_from,
             files=published.describe_files(self._folder),
@@ -112,7 +119,9 @@ class SetWriter:
         published.put_in_place(self._sets, manifest)
         published.use(self._sets, self.version)
         for old in published.versions(self._sets)[:-keep]:
+            manifest = published.read_manifest(self._sets / old)
             published.remove(self._sets, old)
+            drop_users(manifest, self._redis)
         return self.version
 
     def _write_items(self) -> None:
@@ -151,11 +160,15 @@ def write_set(
     keep: int = 3,
     retractions: int = 0,
     made_from: dict[str, Any] | None = None,
+    kind: Kind = "mapped",
+    redis: str | None = None,
 ) -> str:
     """Write a version with these users and put it into use; its name. See `SetWriter`."""
     layout = Layout(
         users.predicted.shape[1], users.dislikes.shape[1], users.liked.shape[1], items.side.vectors.shape[1]
     )
-    with SetWriter(sets, items, layout, score, cosine_weight, calibration, retractions, made_from) as writer:
+    with SetWriter(
+        sets, items, layout, score, cosine_weight, calibration, retractions, made_from, kind, redis
+    ) as writer:
         writer.add(users)
         return writer.publish(keep)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class Layout:
         return np.dtype(
             [
                 ("bias", "<f4"),
+                ("activity", "<i4"),
                 ("vector", f"<{self.vector}", (self.dimensions,)),
                 ("predicted", "<i4", (self.predicted,)),
                 ("because", "i1", (self.predicted,)),
@@ -73,6 +74,8 @@ class Users:
     """float [U, d]: the user's side of the score."""
     biases: np.ndarray
     """float32 [U]."""
+    activity: np.ndarray
+    """int32 [U]: how often the user disliked or liked something before (thresholds may depend on it)."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,7 +83,8 @@ class Users:
     def records(self, layout: Layout, items: int) -> np.ndarray:
         """As records [U]. ValueError where shapes do not fit or a row is none of the `items` ones."""
         rows = np.empty(len(self), layout.record)
-        parts = {"bias": self.biases, "vector": self.vectors, **{name: getattr(self, name) for name in _LISTS}}
+        parts = {"bias": self.biases, "activity": self.activity, "vector": self.vectors}
+        parts |= {name: getattr(self, name) for name in _LISTS}
         for name, values in parts.items():
             if values.shape != rows[name].shape:
                 raise ValueError(f"{name}: shape {values.shape}, the layout asks for {rows[name].shape}")
@@ -99,7 +103,8 @@ class Users:
     def of_records(ids: Sequence[str], records: np.ndarray) -> Users:
         """The way back."""
         lists = {name: np.array(records[name]) for name in _LISTS}
-        return Users(ids, **lists, vectors=np.array(records["vector"]), biases=np.array(records["bias"]))
+        vectors, biases, activity = (np.array(records[name]) for name in ("vector", "bias", "activity"))
+        return Users(ids, **lists, vectors=vectors, biases=biases, activity=activity)
 
 
 _LISTS = ("predicted", "because", "dislikes", "liked")
@@ -134,6 +139,11 @@ class StoredUser:
         return _without_padding(self._record["liked"])
 
     @property
+    def activity(self) -> int:
+        """Dislikes and likes before."""
+        return int(self._record["activity"])
+
+    @property
     def side(self) -> UserSide:
         """What the score takes."""
         return UserSide(self.predicted, self._record["vector"].astype(np.float32), float(self._record["bias"]))
@@ -145,7 +155,7 @@ class StoredUser:
 
 
 class UserStore(Protocol):
-    """What every store can do: `MappedUsers` here, `LmdbUsers`, `RedisUsers`."""
+    """What every store of users can do: `MappedUsers` here, `LmdbUsers`, `RedisUsers`."""
 
     layout: Layout
 
@@ -155,8 +165,21 @@ class UserStore(Protocol):
     def __len__(self) -> int:
         """How many users it holds."""
 
+    def portions(self, size: int = 100_000) -> Iterator[Users]:
+        """All users, some `size` at a time, in an order of the store's own."""
+
     def close(self) -> None:
         """Let go of files or connections."""
+
+
+class UserWriter(Protocol):
+    """How a store is filled when a set is made; `LmdbUsers` and `RedisUsers` take single users later on, too."""
+
+    def add(self, users: Users) -> None:
+        """ConrecError for an id that is empty or too long, ValueError for arrays that do not fit."""
+
+    def finish(self) -> int:
+        """Seal the store; the number of users. ConrecError for an id that was added twice."""
 
 
 class MappedUsers:
@@ -179,7 +202,7 @@ class MappedUsers:
         return len(self._records)
 
     def portions(self, size: int = 100_000) -> Iterator[Users]:
-        """All users in the order in which they were added, `size` at a time."""
+        """All users in the order in which they were added."""
         for start in range(0, len(self), size):
             rows = range(start, min(start + size, len(self)))
             yield Users.of_records([self._index.id(row) for row in rows], self._records[rows.start : rows.stop])
@@ -209,12 +232,13 @@ class MappedUsersWriter:
         return self._records.length
 
 
-def record_of(value: bytes | memoryview, layout: Layout, where: str) -> StoredUser:
-    """A record out of another store's bytes; ConrecError where they are not one."""
-    kind: Any = layout.record
-    if len(value) != kind.itemsize:
-        raise ConrecError(f"{where}: a record of {len(value)} bytes, not {kind.itemsize}; write the set again")
-    return StoredUser(np.frombuffer(value, kind)[0])
+def records_of(values: Sequence[bytes], layout: Layout, where: str) -> np.ndarray:
+    """Records [n] out of another store's bytes; ConrecError where they are none."""
+    size = layout.record.itemsize
+    for value in values:
+        if len(value) != size:
+            raise ConrecError(f"{where}: a record of {len(value)} bytes, not {size}; write the set again")
+    return np.frombuffer(b"".join(values), layout.record)
 
 
 def _without_padding(rows: np.ndarray) -> np.ndarray:
