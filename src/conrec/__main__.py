@@ -89,6 +89,52 @@ class Filter:
     """Drop what is more similar than this (a cosine, -1 to 1); without it what the run's replay chose."""
 
 
+@dataclass(frozen=True)
+class Calibrate:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder that came as far as the stage filter."""
+    likes_lost: Annotated[float, arg(metavar="SHARE")] = 0.01
+    """The budget: at most this share of what people would have liked may be dropped."""
+    confidence: Annotated[float, arg(metavar="P")] = 0.95
+    """How surely: in this share of calibrations the promise is kept."""
+    on_average: bool = False
+    """Promise the budget on average over calibrations instead (conformal risk control): bolder, kept less surely."""
+    units: Literal["users", "likes"] = "users"
+    """Whose share is promised: a user's, averaged over users; or that of all likes, as if they were independent."""
+    by: Literal["category", "activity"] | None = None
+    """A threshold for each category of items, or for users of low, middle and high activity."""
+    score: Literal["default", "paper"] = "default"
+    """Which score the threshold is for."""
+    seed: Annotated[int | None, arg(metavar="N")] = None
+    """The seed of the run whose scores are read; without it the first."""
+    json: bool = False
+    """Print what DIR/calibration.json holds instead of a summary."""
+
+
+@dataclass(frozen=True)
+class Serve:
+    sets: Annotated[Positional[Path], arg(metavar="SETS")]
+    """The folder of published sets; the one in use is followed."""
+    run: Annotated[Path | None, arg(metavar="DIR")] = None
+    """A run folder, for the page: pictures, what was really shown, the trade-off curve, the report."""
+    host: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """Where to listen (127.0.0.1); the service asks nobody who they are, so keep it inside."""
+    port: Annotated[int | None, arg(metavar="N")] = None
+    """Which port (8000)."""
+    threshold: Annotated[float | None, arg(metavar="SCORE")] = None
+    """Drop what scores above this; without it what the set was calibrated to."""
+    min_keep: Annotated[int | None, arg(metavar="N")] = None
+    """At least so many candidates of a list stay (1)."""
+    max_drop_share: Annotated[float | None, arg(metavar="SHARE")] = None
+    """At most this share of a list goes (0.5); the worst go first."""
+    exempt: Annotated[Path | None, arg(metavar="FILE")] = None
+    """User ids, one a line, whose candidates all pass."""
+    dry_run: bool = False
+    """Score and count, but drop nothing."""
+    budget_ms: Annotated[float | None, arg(metavar="MS")] = None
+    """Time for one answer (25); when it is over all candidates pass."""
+
+
 def run(args: Run) -> None:
     """Run all stages: from a log to predicted dislikes, metrics and a report.
 
@@ -224,6 +270,35 @@ def _own_threshold(replay: Path) -> float:
     return float(threshold)
 
 
+def calibrate(args: Calibrate) -> None:
+    """Choose the threshold by a budget of lost likes, with a guarantee.
+
+    Reads DIR/filter and writes DIR/calibration.json: the threshold (none where the data is too small to promise
+    anything, with what would be needed), what it rests on, and what it did on test. docs/guarantee.md says what is
+    promised.
+
+    Example: conrec calibrate runs/mt --likes-lost 0.02
+
+    Example, a threshold for each category: conrec calibrate runs/mt --likes-lost 0.05 --by category
+    """
+    from conrec.run import open_run
+
+    recipe, _, _ = open_run(args.run)
+    from conrec.stages.calibrate import calibrate, describe
+
+    result = calibrate(
+        args.run,
+        recipe,
+        likes_lost=args.likes_lost,
+        confidence=None if args.on_average else args.confidence,
+        by=args.by,
+        score=args.score,
+        units=args.units,
+        seed=args.seed,
+    )
+    print(json.dumps(result, indent=1) if args.json else describe(result))
+
+
 def evaluate(args: OneStage) -> None:
     """Measure the predictions and the filter by the protocol, next to the baselines.
 
@@ -244,6 +319,31 @@ def report(args: OneStage) -> None:
     """
     _one_stage("report", args)
     print(args.run / "report.html")
+
+
+def serve(args: Serve) -> None:
+    """Serve the filter over HTTP, with a page that shows what it does.
+
+    Reads the published sets in SETS and takes over a new one without a pause. POST /v1/filter decides about
+    candidates, /metrics counts, /openapi.json describes, and / is the page. Whatever fails, all candidates pass. Each
+    option can also be given in the environment (CONREC_PORT=8080), and so can limits that docs/service.md lists.
+
+    Example: conrec serve sets --run runs/demo
+    """
+    try:
+        import fastapi  # noqa: F401
+        import msgspec  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import pydantic_settings  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConrecError(f"serve needs {error.name}; pip install 'conrec[serve]' (in a clone: '.[serve]')") from None
+    from conrec.serve.settings import read_settings
+
+    settings = read_settings(**{**vars(args), "dry_run": args.dry_run or None})
+    from conrec.serve.app import serve
+
+    serve(settings)
 
 
 def doctor() -> None:
@@ -275,8 +375,10 @@ VERBS: dict[str, Callable[..., None]] = {
     "utilize": utilize,
     "predict": predict,
     "filter": filter_,
+    "calibrate": calibrate,
     "evaluate": evaluate,
     "report": report,
+    "serve": serve,
     "doctor": doctor,
 }
 

@@ -1,0 +1,192 @@
+"""From a run's replay scores to calibration.json, and what the verb says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conrec.__main__ import main
+from conrec.config import Recipe
+from conrec.data.instances import Events
+from conrec.run import start_run
+from conrec.stages.calibrate import activity, calibrate, describe
+
+UTC = pa.timestamp("us", tz="UTC")
+CUTS = {"validation": np.datetime64("2026-02-01", "us"), "test": np.datetime64("2026-03-01", "us")}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Uniform scores of likes, dislikes a little higher; 600 users in validation, 500 in test, five likes each."""
+    return make_run(tmp_path / "run", users=600)
+
+
+def make_run(folder: Path, users: int, shift: float = 0.0) -> Path:
+    """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test."""
+    start_run(Recipe(), folder, None, None)
+    rng = np.random.default_rng(0)
+    tables = []
+    for split, count, drift in (("validation", users, 0.0), ("test", users - 100, shift)):
+        owner = np.repeat(np.arange(count), 10)
+        labels = np.tile([-1, -1, -1, -1, -1, 0, 0, 0, 1, 1], count)
+        scores = rng.random(len(owner)) + np.where(labels == 1, 0.3, np.where(labels == -1, drift, 0))
+        tables.append(
+            pa.table(
+                {
+                    "split": [split] * len(owner),
+                    "user_id": [f"u{n}" for n in owner],
+                    "cut": pa.array(np.full(len(owner), CUTS[split])).cast(UTC),
+                    "item_id": [f"i{n % 3}" for n in range(len(owner))],
+                    "label": pa.array(labels, pa.int8()),
+                    "conrec": pa.array(scores, pa.float32()),
+                    "conrec_paper": pa.array(rng.random(len(owner)), pa.float32()),
+                }
+            )
+        )
+    (folder / "filter" / "seed0").mkdir(parents=True)
+    (folder / "prepare").mkdir()
+    pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
+    items = {
+        "item_id": ["i0", "i1", "i2"],
+        "title": ["a", "b", "c"],
+        "category": pa.array(["x", "y", None], pa.string()),
+        "first_seen": pa.array([None] * 3, UTC),
+    }
+    pq.write_table(pa.table(items), folder / "prepare" / "items.parquet")
+    # User n has n % 9 dislikes in the past.
+    past = [n for n in range(users) for _ in range(n % 9)]
+    events = {
+        "user_id": [f"u{n}" for n in past],
+        "item_id": ["i0"] * len(past),
+        "time": pa.array([np.datetime64("2026-01-01", "us")] * len(past)).cast(UTC),
+        "kind": ["dislike"] * len(past),
+        "value": pa.array([None] * len(past), pa.float64()),
+    }
+    pq.write_table(pa.table(events), folder / "prepare" / "events.parquet")
+    return folder
+
+
+def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
+    result = calibrate(run, Recipe(), likes_lost=0.05)
+    assert json.loads((run / "calibration.json").read_text()) == result
+    assert not list(run.glob("*.new"))
+    # The score of a like is uniform: the threshold stands somewhat above the true 95 % quantile.
+    assert 0.95 < result["threshold"] < 0.97
+    assert result["refused"] is None
+    assert result["segments"] is None
+    assert (result["score"], result["likes_lost"], result["confidence"]) == ("default", 0.05, 0.95)
+    evidence = result["evidence"]
+    assert evidence["verdict"] == "kept on test"
+    for split, users in (("validation", 600), ("test", 500)):
+        happened = evidence[split]
+        assert (happened["users"], happened["likes"], happened["dislikes"]) == (users, 5 * users, 2 * users)
+        low, high = happened["likes_lost_by_users"]["ci95"]
+        assert low < 1 - result["threshold"] < high
+        low, high = happened["dislikes_avoided"]["ci95"]
+        assert low < 1.3 - result["threshold"] < high
+    assert [one["likes_lost"] for one in evidence["budgets"]] == [0.005, 0.01, 0.02, 0.05, 0.1]
+    thresholds = [one["threshold"] for one in evidence["budgets"]]
+    assert thresholds[0] is None  # 604 users would be needed
+    assert thresholds[1:] == sorted(thresholds[1:], reverse=True)
+    assert "kept on test" in describe(result)
+
+
+def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
+    assert calibrate(run, Recipe(), by="category") == calibrate(run, Recipe(), by="category")
+
+
+def test_a_drift_is_said_plainly(tmp_path: Path) -> None:
+    result = calibrate(make_run(tmp_path / "run", 600, shift=0.1), Recipe(), likes_lost=0.05)
+    assert result["evidence"]["verdict"].startswith("NOT KEPT on test")
+    assert result["evidence"]["test"]["likes_lost_by_users"]["mean"] > 0.1
+
+
+def test_too_little_data_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 150)
+    result = calibrate(run, Recipe(), likes_lost=0.01)
+    assert result["threshold"] is None
+    assert result["evidence"]["verdict"] is None
+    assert "302 users with a like (some 1,510 likes)" in result["refused"]
+    assert "hold 150 users with 750 likes" in result["refused"]
+    assert result["evidence"]["test"]["dropped"] == 0
+    assert result["refused"] in describe(result)
+    bold = calibrate(run, Recipe(), likes_lost=0.01, confidence=None)
+    assert bold["threshold"] is not None
+    assert bold["confidence"] is None
+
+
+def test_categories_have_thresholds_of_their_own_and_those_without_data_have_none(run: Path) -> None:
+    result = calibrate(run, Recipe(), likes_lost=0.05, by="category")
+    thresholds = result["segments"]["thresholds"]
+    assert thresholds.keys() == {"x", "y", ""}
+    assert all(0.95 < value < 1 for value in thresholds.values())
+    assert len(set(thresholds.values())) == 3
+    small = calibrate(run, Recipe(), likes_lost=0.005, by="category")
+    assert set(small["segments"]["thresholds"].values()) == {None}
+    assert small["evidence"]["segments"]["test"]["dropped"] == 0
+    assert "nothing dropped for want of data" in describe(small)
+
+
+def test_users_of_different_activity_have_thresholds_of_their_own(run: Path) -> None:
+    result = calibrate(run, Recipe(), likes_lost=0.1, by="activity")
+    assert result["segments"]["thresholds"].keys() == {"low", "middle", "high"}
+    assert result["segments"]["edges"] == [2.0, 5.0]
+    each = result["evidence"]["segments"]["each"]
+    assert sum(one["units"] for one in each.values()) == 600
+    assert all(one["threshold"] is not None for one in result["evidence"]["budgets"][2:])
+
+
+def test_activity_counts_what_came_before_the_cut() -> None:
+    days = np.array([f"2026-01-0{n}" for n in (1, 2, 3, 4)], "datetime64[us]")
+    kinds = np.array(["dislike", "exposure", "click", "dislike"])
+    events = Events(np.array(["a", "a", "b", "a"]), np.zeros(4, np.int32), days, kinds, np.full(4, np.nan))
+    users = np.array(["a", "b", "a", "c"])
+    cuts = np.array(["2026-01-04", "2026-01-04", "2026-01-05", "2026-01-05"], "datetime64[us]")
+    assert activity(events, users, cuts).tolist() == [1, 1, 2, 0]
+
+
+def test_the_paper_s_score_is_another_column(run: Path) -> None:
+    paper = calibrate(run, Recipe(), likes_lost=0.05, score="paper")
+    assert paper["evidence"]["column"] == "conrec_paper"
+    assert paper["threshold"] != calibrate(run, Recipe(), likes_lost=0.05)["threshold"]
+
+
+def test_likes_as_units_need_less_data_and_say_what_they_assume(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 150)
+    result = calibrate(run, Recipe(), likes_lost=0.01, units="likes")
+    assert result["threshold"] is not None
+    assert "as if" in describe(result)
+
+
+def test_the_verb(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", str(run), "--likes-lost", "0.05", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((run / "calibration.json").read_text())
+    assert main(["calibrate", str(run), "--likes-lost", "0.05", "--on-average", "--by", "category"]) == 0
+    assert "on average" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--likes-lost", "1.5"], "--likes-lost 1.5"),
+        (["--confidence", "1"], "--confidence 1.0"),
+        (["--seed", "4"], "bring the run as far as filter first"),
+    ],
+)
+def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], words: list[str], part: str) -> None:
+    assert main(["calibrate", str(run), *words]) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+
+
+def test_scores_that_cannot_be_read_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "filter" / "seed0" / "scores.parquet"
+    path.write_bytes(b"no parquet")
+    assert main(["calibrate", str(run)]) == 2
+    assert str(path) in capsys.readouterr().err
