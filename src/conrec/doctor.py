@@ -12,7 +12,13 @@ from pathlib import Path
 
 from conrec import __version__
 
-EXTRAS = {"sentence-transformers": "encoders", "tensorboard": "tensorboard", "ray": "ray"}
+EXTRAS = {
+    "sentence-transformers": "encoders",
+    "tensorboard": "tensorboard",
+    "ray": "ray",
+    "lmdb": "lmdb",
+    "redis": "redis",
+}
 
 
 def doctor() -> bool:
