@@ -1,0 +1,130 @@
+"""The service as an ASGI application, and as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from conrec import __version__
+from conrec.filtering.filter import UserView
+from conrec.serve import api, page_api, schema
+from conrec.serve.explore import Explorer
+from conrec.serve.metrics import Metrics
+from conrec.serve.schema import Problem
+from conrec.serve.service import Service
+from conrec.serve.settings import Settings
+from conrec.serve.web import Observed, Refused, refused, reply
+
+SCHEMAS = (
+    schema.FilterRequest,
+    schema.FilterAnswer,
+    schema.BatchRequest,
+    schema.BatchAnswer,
+    schema.RetractRequest,
+    schema.Problem,
+    schema.Health,
+    schema.About,
+    schema.UserIds,
+    schema.ShownList,
+    schema.Items,
+    schema.Branch,
+    UserView,
+)
+
+log = logging.getLogger("conrec.serve")
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application; a set is looked for when it starts, and from then on again and again."""
+    metrics = Metrics()
+    service = Service(settings, metrics)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.look_for_set)
+        watch = asyncio.create_task(_watch(app))
+        yield
+        watch.cancel()
+        service.close()
+
+    app = FastAPI(
+        title="CoNRec",
+        version=__version__,
+        description="Keeps what a user is likely to reject out of what a recommender shows.",
+        lifespan=lifespan,
+        docs_url=None,  # they load their scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service, app.state.explorer = service, None
+    app.include_router(api.router)
+    if settings.page:
+        app.include_router(page_api.router)
+    app.add_middleware(Observed, metrics=metrics)
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _inner_error)
+    _declare(app)
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Run until stopped; requests under way are answered first."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    uvicorn.run(make_app(settings), host=settings.host, port=settings.port, access_log=False, server_header=False)
+
+
+async def _watch(app: FastAPI) -> None:
+    """Take over new sets, for as long as the service runs. The page's side may fail without hurting the filter."""
+    service: Service = app.state.service
+    shown: str | None = None
+    while True:
+        if service.settings.page and service.filter is not None and service.filter.version != shown:
+            shown = service.filter.version
+            try:
+                folder = service.settings.sets / shown
+                app.state.explorer = await asyncio.to_thread(Explorer, folder, service.settings.run)
+            except Exception:
+                log.exception("the page cannot show set %s", shown)
+        await asyncio.sleep(service.settings.poll_seconds)
+        await asyncio.to_thread(service.look_for_set)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """No such address, or no such method there."""
+    assert isinstance(error, HTTPException)
+    return reply(Problem(f"{request.method} {request.url.path}: {error.detail}"), error.status_code)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """A parameter that is missing or of the wrong type."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return reply(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
+
+
+async def _inner_error(request: Request, error: Exception) -> Response:
+    """Nothing of the inside goes outside; the log has it."""
+    return reply(Problem("an inner error; the service's log says which"), 500)
+
+
+def _declare(app: FastAPI) -> None:
+    """Add the bodies that msgspec reads and writes to the OpenAPI document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(schema.components(SCHEMAS))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

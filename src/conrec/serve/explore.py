@@ -1,0 +1,93 @@
+"""What the page shows of a set and of the run behind it; opened anew with every set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from conrec.filtering import sets as published
+from conrec.filtering.filter import ItemView
+from conrec.filtering.ids import IdIndex
+from conrec.run import open_run
+from conrec.serve.pictures import Pictures
+from conrec.serve.schema import Branch, Prefix, Shown, ShownList
+from conrec.serve.showings import Showings, sample, trade_off
+from conrec.serve.tree import Tree
+from conrec.serve.user_ids import starting_with
+
+SUGGESTED = 12
+
+
+class Explorer:
+    """One set, and one run or none."""
+
+    def __init__(self, folder: Path, run: Path | None) -> None:
+        """folder: of one version of a set."""
+        self.manifest = published.read_manifest(folder)
+        calibration = folder / "calibration.json"
+        self.calibration: dict[str, Any] | None = json.loads(calibration.read_text()) if calibration.exists() else None
+        table = pq.read_table(folder / "items.parquet")
+        self._ids: list[str] = table["item_id"].to_pylist()
+        self._titles: list[str] = table["title"].to_pylist()
+        self._categories: list[str | None] = table["category"].to_pylist()
+        codes = table["codes"].combine_chunks()
+        self._codes = codes.flatten().to_numpy().reshape(len(table), -1)
+        self._index = IdIndex(folder / "items")
+        self._users = folder / "users"
+        self.pictures: Pictures | None = None
+        self.trade_off: dict[str, Any] | None = None
+        self._showings: Showings | None = None
+        if run is not None:
+            seed = open_run(run)[0].seeds[0]
+            self.pictures = Pictures(run)
+            self.trade_off = trade_off(run, seed, self.manifest.score["name"])
+            self._showings = Showings(run, seed)
+        pictured = self.pictures.pictured(self._ids) if self.pictures is not None else None
+        self.tree = Tree(self._codes, self._titles, self._categories, pictured)
+
+    def item(self, row: int) -> ItemView:
+        """The item in a row of the set."""
+        codes = tuple(self._codes[row].tolist())
+        return ItemView(self._ids[row], self._titles[row], self._categories[row], codes)
+
+    def users(self, text: str) -> list[str]:
+        """Users to suggest: whose id begins with the text; without a text those with something to show."""
+        first = self._showings.users() if self._showings is not None else []
+        if not text and first:
+            return first[:SUGGESTED]
+        if not (self._users / "blob.npy").exists():  # a store that cannot be searched
+            return [user for user in first if user.startswith(text)][:SUGGESTED]
+        return starting_with(self._users, text, SUGGESTED)
+
+    def candidates(self, user: str) -> ShownList:
+        """What to try the filter on for a user."""
+        found = self._showings.of(user) if self._showings is not None else sample(self._ids, user)
+        rows = self._index.rows(found.items).tolist()
+        items = [
+            Shown(v.item_id, v.title, v.category, v.codes, outcome)
+            for row, outcome in zip(rows, found.outcomes)
+            if row >= 0
+            for v in [self.item(row)]
+        ]
+        return ShownList(found.source, found.since, found.until, items)
+
+    def search(self, text: str) -> list[ItemView]:
+        """Items whose title holds the words."""
+        return self._views(self.tree.search(text, SUGGESTED))
+
+    def branch(self, prefix: list[int]) -> Branch:
+        """What is under a prefix."""
+        if len(prefix) >= self.tree.levels - 1:
+            return Branch([], self._views(self.tree.rows(prefix).tolist()))
+        nodes = [
+            Prefix(node.prefix, node.items, node.words, node.categories, [self._ids[row] for row in node.examples])
+            for node in self.tree.children(prefix)
+        ]
+        return Branch(nodes, [])
+
+    def _views(self, rows: Iterable[int]) -> list[ItemView]:
+        return [self.item(row) for row in rows]

@@ -1,0 +1,61 @@
+"""What the service counts for Prometheus (`GET /metrics`)."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Bounds of the latency histograms: fine around the promised 5 ms."""
+
+
+class Metrics:
+    """One set of counters a service, in a registry of its own, so that two services in one process do not mix."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"conrec_{name}", text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"conrec_{name}", text, labels, registry=self.registry)
+
+        self.requests = counter("requests", "HTTP requests", ("route", "status"))
+        self.seconds = Histogram(
+            "conrec_request_seconds",
+            "Seconds from the arrival of a request to its answer",
+            ("route",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.decisions = counter("decisions", "Lists of candidates that were asked about")
+        self.candidates = counter("candidates", "Candidates that were asked about")
+        self.dropped = counter("dropped", "Candidates that were dropped")
+        self.spared = counter("spared", "Candidates over the threshold that were kept so that enough remain")
+        self.dry_run = counter("dry_run", "Candidates that a dry run would have dropped")
+        self.exempt = counter("exempt_users", "Lists that passed because their user is exempt")
+        self.unknown_users = counter("unknown_users", "Lists that passed because the set does not know their user")
+        self.unknown_items = counter("unknown_items", "Candidates that passed because the set does not know them")
+        self.fail_open = counter("fail_open", "Lists that passed for an inner cause", ("cause",))
+        for cause in ("error", "budget", "no_set"):
+            self.fail_open.labels(cause)
+        self.retractions = counter("retractions", "Dislikes that were taken back")
+        self.swaps = counter("set_swaps", "Sets that were taken into use, or refused", ("result",))
+        for result in ("taken", "refused"):
+            self.swaps.labels(result)
+        self.set = gauge("set", "1 for the set in use", ("version",))
+        self.age = gauge("set_age_seconds", "Seconds since the set in use was published")
+        self.ready = gauge("ready", "1 where a set is in use")
+
+    def set_in_use(self, version: str, published: float) -> None:
+        """Note the set in use; `published` in seconds since 1970."""
+        self.set.clear()
+        self.set.labels(version).set(1)
+        self.age.set_function(lambda: max(0.0, time.time() - published))
+        self.ready.set(1)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,21 @@
+// Requests to the service this page came from, and to nothing else.
+
+async function answer(response) {
+  const value = await response.json().catch(() => ({ error: `the service answered ${response.status}` }));
+  if (!response.ok) throw new Error(value.error ?? `the service answered ${response.status}`);
+  return value;
+}
+
+export async function get(path, parameters = {}) {
+  const query = new URLSearchParams(parameters).toString();
+  return answer(await fetch(query ? `${path}?${query}` : path));
+}
+
+export async function post(path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal }));
+}
+
+export const userPath = (user, rest = "") => `v1/users/${encodeURIComponent(user)}${rest}`;
+
+export const picture = (item) => `ui/picture?${new URLSearchParams({ item })}`;

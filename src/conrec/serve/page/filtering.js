@@ -1,0 +1,209 @@
+// What the filter would do to a user's candidates: the threshold, its trade-off, and the list that changes with it.
+
+import { get, post } from "./api.js";
+import { count, day, h, name, newId, plural } from "./dom.js";
+import { card, codes } from "./items.js";
+import { tradeOff } from "./tradeoff.js";
+
+const WHERE = {
+  shown: (c) => `Tried on what this user was really shown from ${day(c.since)} to ${day(c.until)}, with what they then did.`,
+  popular: (c) =>
+    c.since
+      ? `Tried on what was most popular from ${day(c.since)} to ${day(c.until)}: the run knows nothing that was shown to this user.`
+      : "Tried on the most popular items.",
+  sample: () => "Tried on a random sample of the items; start the service with --run to see what was really shown.",
+};
+const FIRST = 30; // cards of a list that are shown at once
+const OUTCOME = { disliked: "then disliked", liked: "then liked" };
+
+// Thresholds from the mildest to the strictest: those that were measured, else evenly over the scores at hand.
+function stops(measured, scores, chosen) {
+  const known = scores.filter((score) => score !== null);
+  const low = Math.min(0, ...known);
+  const high = Math.max(0, ...known);
+  const evenly = Array.from({ length: 101 }, (_, n) => high - ((high - low) * n) / 100);
+  const all = [...(measured ? measured.curve.threshold : evenly), ...(chosen === null ? [] : [chosen])];
+  return [...new Set(all)].sort((a, b) => b - a);
+}
+
+const digits = (threshold) => threshold.toFixed(Math.abs(threshold) < 10 ? 3 : 1);
+
+export async function filtering(user, about) {
+  const candidates = await get("ui/candidates", { user });
+  const ids = candidates.items.map((item) => item.item_id);
+  const heading = h("h2", { id: newId("filtering") }, "What the filter does");
+  const section = h("section", { class: "panel", "aria-labelledby": heading.id }, heading);
+  section.append(h("p", { class: "lead" }, WHERE[candidates.source](candidates)));
+  if (!ids.length) return section;
+
+  // Without a threshold of ours the service decides as it does for the ranker: by one threshold, or one a segment.
+  const first = await post("ui/decide", { user, candidates: ids, threshold: null });
+  const hasOwn = first.threshold !== null || Boolean(about.calibration?.segments);
+  const measured = about.trade_off;
+  const chosen = first.threshold ?? measured?.threshold ?? null;
+  const values = stops(measured, first.scores, chosen);
+  const start = chosen === null ? 0 : values.indexOf(chosen);
+  let own = hasOwn;
+
+  const chart = measured && tradeOff(measured);
+  const slider = h("input", { type: "range", id: newId("threshold"), min: 0, max: values.length - 1, step: 1, value: start });
+  const shownValue = h("output", { for: slider.id });
+  const reset = h("button", { type: "button", class: "quiet", hidden: true }, "Back to the threshold in use");
+  const said = h("p", { class: "summary", role: "status" });
+  const hidden = group("Hidden", "hidden");
+  const kept = group("Kept", "kept");
+
+  const cards = candidates.items.map((item) => {
+    const verdict = h("span", { class: "verdict", hidden: true }, "Spared");
+    const outcome = item.outcome && h("span", { class: `outcome ${item.outcome}` }, OUTCOME[item.outcome]);
+    const reason = h("p", { class: "reason" });
+    const element = card(item, { class: "candidate" }, h("span", { class: "tags" }, verdict, outcome), reason);
+    return { item, element, verdict, reason };
+  });
+
+  function show(decision) {
+    const dropped = new Set(decision.dropped);
+    let spared = 0;
+    for (const { item, element, verdict, reason } of cards) {
+      const why = decision.why[item.item_id];
+      const mild = Boolean(why) && !dropped.has(item.item_id);
+      spared += mild;
+      verdict.hidden = !mild;
+      element.dataset.state = dropped.has(item.item_id) ? "hidden" : mild ? "spared" : "kept";
+      reason.replaceChildren(...(why ? because(why, item) : []));
+    }
+    const elements = cards.map(({ element }) => element);
+    hidden.fill(elements.filter((element) => element.dataset.state === "hidden"));
+    kept.fill(elements.filter((element) => element.dataset.state !== "hidden"));
+    const of = (outcome) => {
+      const there = cards.filter(({ item }) => item.outcome === outcome);
+      return [there.filter(({ element }) => element.dataset.state === "hidden").length, there.length];
+    };
+    const [badGone, bad] = of("disliked");
+    const [goodGone, good] = of("liked");
+    const parts = [`${dropped.size} of ${cards.length} candidates hidden`];
+    if (bad) parts.push(`${badGone} of the ${bad} they then disliked`);
+    if (good) parts.push(`${goodGone} of the ${good} they then liked`);
+    if (spared) parts.push(`${spared} spared so that enough remain`);
+    if (decision.fail_open) parts.push(`all pass: ${decision.fail_open}`);
+    else if (decision.unknown_user) parts.push("all pass: the set does not know this user");
+    else if (decision.exempt) parts.push("all pass: this user is exempt");
+    said.textContent = `${parts.join("; ")}.`;
+  }
+
+  function tell() {
+    const threshold = values[slider.valueAsNumber];
+    chart?.set(threshold);
+    const now = chart?.now();
+    const spoken = now
+      ? `${digits(threshold)}: avoids ${(100 * now.dislikes_avoided).toFixed(1)} percent of the dislikes, ` +
+        `loses ${(100 * now.likes_lost).toFixed(1)} percent of the likes`
+      : digits(threshold);
+    slider.setAttribute("aria-valuetext", spoken);
+    shownValue.textContent = digits(threshold);
+    reset.hidden = !hasOwn || own;
+  }
+
+  // One question at a time: while one is under way only the latest position is remembered.
+  let asking = false;
+  async function ask() {
+    if (asking) return;
+    asking = true;
+    try {
+      let answered;
+      const wanted = () => (own ? null : values[slider.valueAsNumber]);
+      while (answered !== wanted()) {
+        answered = wanted();
+        show(await post("ui/decide", { user, candidates: ids, threshold: answered }));
+      }
+    } catch (error) {
+      said.textContent = error.message;
+    } finally {
+      asking = false;
+    }
+  }
+
+  function move(toOwn) {
+    own = toOwn;
+    tell();
+    ask();
+  }
+  slider.addEventListener("input", () => move(false));
+  reset.addEventListener("click", () => {
+    slider.value = start;
+    move(true);
+    slider.focus();
+  });
+  tell();
+  show(first);
+  if (!hasOwn && chosen !== null) await ask();
+
+  section.append(
+    h(
+      "div",
+      { class: "split" },
+      h(
+        "div",
+        { class: "control" },
+        h("div", { class: "row" }, h("label", { for: slider.id }, "Threshold"), shownValue),
+        slider,
+        h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, "hides little"), h("span", {}, "hides much")),
+        h("p", { class: "note" }, calibration(about, first.threshold)),
+        reset,
+        chart?.element,
+        !measured && h("p", { class: "note" }, "There is no trade-off curve: the service was started without a run that measured this score."),
+      ),
+      h("div", { class: "result" }, said, hidden.element, kept.element),
+    ),
+  );
+  return section;
+}
+
+// A list of cards with their number in its heading; a long one is shown in part until somebody asks for the rest.
+function group(title, className) {
+  const number = h("span", { class: "number" });
+  const heading = h("h3", { id: newId("group") }, title, " ", number);
+  const list = h("ul", { class: `cards ${className}`, "aria-labelledby": heading.id });
+  const none = h("p", { class: "note" }, "None.");
+  const more = h("button", { type: "button", class: "quiet" });
+  let all = [];
+  let most = FIRST;
+  function draw() {
+    number.textContent = count(all.length);
+    none.hidden = all.length > 0;
+    list.replaceChildren(...all.slice(0, most));
+    more.hidden = all.length <= most;
+    more.textContent = `Show all ${all.length}`;
+  }
+  more.addEventListener("click", () => {
+    most = Infinity;
+    draw();
+    heading.tabIndex = -1;
+    heading.focus();
+  });
+  const fill = (elements) => {
+    all = elements;
+    draw();
+  };
+  return { element: h("section", { "aria-labelledby": heading.id }, heading, none, list, more), fill };
+}
+
+function because(why, item) {
+  const shared = why.prefix.length;
+  const expected = why.predicted_item === item.item_id ? ["Expected itself,"] : ["Close to ", h("b", {}, name(why.predicted_title)), ", expected"];
+  const cause = why.past_item ? [" because of ", h("b", {}, name(why.past_title))] : [" from what others dislike"];
+  return [h("span", { class: "words" }, ...expected, ...cause, "."), codes(item.codes, shared)];
+}
+
+function calibration(about, threshold) {
+  const promise = about.calibration;
+  if (promise?.segments) return `Calibrated with a threshold for each ${promise.segments.by}; the slider sets one for all.`;
+  if (promise?.refused) return `No calibrated threshold: ${promise.refused}`;
+  if (promise && threshold !== null)
+    return (
+      `Calibrated: ${digits(threshold)} loses at most ${(100 * promise.likes_lost).toFixed(1)} % of the likes, ` +
+      `with ${(100 * promise.confidence).toFixed(0)} % confidence.`
+    );
+  if (threshold !== null) return `In use: ${digits(threshold)}.`;
+  return "No threshold is set: the service itself drops nothing until the set is calibrated.";
+}

@@ -1,0 +1,132 @@
+"""The page and what it asks for. Nothing here is counted as traffic of a ranker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import FileResponse
+
+from conrec.serve.api import documented, service_of
+from conrec.serve.explore import Explorer
+from conrec.serve.schema import About, FilterRequest, Items, UserIds
+from conrec.serve.service import answer, published_at
+from conrec.serve.web import REPORT_POLICY, Refused, decode, read_body, reply
+
+FILES = Path(__file__).parent / "page"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+router = APIRouter(tags=["page"])
+_filter = msgspec.json.Decoder(FilterRequest)
+
+
+def explorer_of(request: Request) -> Explorer:
+    """What the page looks into; Refused while there is no set."""
+    explorer: Explorer | None = request.app.state.explorer
+    if explorer is None:
+        raise Refused(503, service_of(request).problem or "the page is still reading the set")
+    return explorer
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    return await file("index.html")
+
+
+@router.get("/page/{name}", include_in_schema=False)
+async def file(name: str) -> Response:
+    """A file of the page: exactly one of those in its folder."""
+    known = {path.name: path for path in FILES.iterdir()}
+    if name not in known:
+        raise Refused(404, "there is no such file")
+    return FileResponse(known[name], media_type=TYPES[known[name].suffix], headers={"cache-control": "no-cache"})
+
+
+@router.get("/ui/about", **documented("About"))
+async def about(request: Request) -> Response:
+    """The set in use, its threshold and calibration, and the trade-off that the run measured."""
+    service, explorer = service_of(request), request.app.state.explorer
+    if service.filter is None or explorer is None:
+        return reply(About(None, service.problem))
+    settings, calibration = service.settings, explorer.calibration or {}
+    return reply(
+        About(
+            version=explorer.manifest.version,
+            problem=service.problem,
+            published=published_at(explorer.manifest.version).isoformat(),
+            users=explorer.manifest.users["count"],
+            items=explorer.manifest.items,
+            levels=explorer.tree.levels,
+            score=explorer.manifest.score["name"],
+            threshold=calibration.get("threshold") if settings.threshold is None else settings.threshold,
+            calibration=explorer.calibration if settings.threshold is None else None,
+            trade_off=explorer.trade_off,
+            min_keep=settings.min_keep,
+            max_drop_share=settings.max_drop_share,
+            dry_run=settings.dry_run,
+            pictures=explorer.pictures is not None,
+            report=settings.run is not None and (settings.run / "report.html").is_file(),
+        )
+    )
+
+
+@router.get("/ui/users", **documented("UserIds", None, 503))
+async def users(request: Request, q: str = "") -> Response:
+    """Users whose id begins with `q`; without it some to begin with."""
+    return reply(UserIds(await run_in_threadpool(explorer_of(request).users, q.strip())))
+
+
+@router.get("/ui/candidates", **documented("ShownList", None, 503))
+async def candidates(request: Request, user: str) -> Response:
+    """What to try the filter on: what the user was really shown, else what is popular, else a random sample."""
+    return reply(await run_in_threadpool(explorer_of(request).candidates, user))
+
+
+@router.post("/ui/decide", **documented("FilterAnswer", "FilterRequest", 400, 413, 422, 503))
+async def decide(request: Request) -> Response:
+    """As /v1/filter, but uncounted, without a budget, and never as a dry run: for somebody who moves a slider."""
+    service = service_of(request)
+    asked = decode(_filter, await read_body(request, service.settings.max_body))
+    now = service.filter
+    if now is None:
+        raise Refused(503, service.problem or "no set is in use yet")
+    decision = await run_in_threadpool(now.filter, asked.user, asked.candidates, asked.threshold, False)
+    return reply(await run_in_threadpool(answer, decision, asked))
+
+
+@router.get("/ui/items", **documented("Items", None, 503))
+async def items(request: Request, q: str) -> Response:
+    """Items whose title holds all words of `q`."""
+    return reply(Items(await run_in_threadpool(explorer_of(request).search, q)))
+
+
+@router.get("/ui/catalogue", **documented("Branch", None, 422, 503))
+async def catalogue(request: Request, prefix: str = "") -> Response:
+    """What is under a prefix of semantic IDs, given as codes with dots between them (`10.6`)."""
+    codes = prefix.split(".") if prefix else []
+    if not all(code.isdecimal() and len(code) < 10 for code in codes):
+        raise Refused(422, "a prefix is codes with dots between them, such as 10.6")
+    return reply(await run_in_threadpool(explorer_of(request).branch, [int(code) for code in codes]))
+
+
+@router.get("/ui/picture", response_class=Response, responses={200: {"content": {"image/*": {}}}})
+async def picture(request: Request, item: str) -> Response:
+    """The picture of an item, or a drawing that says that there is none."""
+    pictures = explorer_of(request).pictures
+    jpeg = None if pictures is None else await run_in_threadpool(pictures.jpeg, item)
+    headers = {"cache-control": "private, max-age=3600"}
+    if jpeg is None:
+        return FileResponse(FILES / "no-picture.svg", media_type="image/svg+xml", headers=headers)
+    return Response(jpeg, media_type="image/jpeg", headers=headers)
+
+
+@router.get("/report", response_class=Response, responses={404: {"description": "No run, or one without a report"}})
+async def report(request: Request) -> Response:
+    """The report of the run."""
+    run = service_of(request).settings.run
+    path = run / "report.html" if run is not None else None
+    if path is None or not path.is_file():
+        raise Refused(404, "there is no report; start the service with --run and a run that is through")
+    return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})

@@ -1,0 +1,172 @@
+"""What goes over the wire: one definition reads, checks, writes and documents it (msgspec).
+
+500 ids are read and checked in 25 us; models of the web framework would take several times that on the hot path.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from conrec.filtering.filter import ItemView, Why
+
+
+class FilterRequest(Struct, forbid_unknown_fields=True):
+    """One user and the candidates that the ranker wants to show."""
+
+    user: Annotated[str, Meta(min_length=1)]
+    candidates: Annotated[list[str], Meta(description="Item ids, best first; their order is kept.")]
+    threshold: Annotated[
+        float | None, Meta(description="Drop what scores above this. null: what the service or the set says.")
+    ] = None
+    dry_run: Annotated[bool | None, Meta(description="Score, but drop nothing. null: as the service is set.")] = None
+
+
+class FilterAnswer(Struct):
+    """What to show, and why the rest is left out."""
+
+    kept: Annotated[list[str], Meta(description="Show these; in the order given.")]
+    dropped: list[str]
+    scores: Annotated[
+        list[float | None],
+        Meta(description="One a candidate, in the order given; higher = rather disliked. null: not scored."),
+    ]
+    why: Annotated[
+        dict[str, Why],
+        Meta(description="For each candidate over the threshold: the predicted and the past dislike it is close to."),
+    ] = {}
+    threshold: Annotated[
+        float | None, Meta(description="The one in force for all; null: none, or each segment has its own.")
+    ] = None
+    version: Annotated[str | None, Meta(description="The set that decided.")] = None
+    spared: Annotated[int, Meta(description="Over the threshold, but kept so that enough remain.")] = 0
+    unknown_user: bool = False
+    unknown_items: int = 0
+    exempt: bool = False
+    dry_run: bool = False
+    would_drop: Annotated[list[str], Meta(description="What a dry run would have dropped.")] = []
+    fail_open: Annotated[
+        str | None,
+        Meta(description="Why everything passes unfiltered: error, budget or no_set. null: it was filtered."),
+    ] = None
+
+
+class BatchRequest(Struct, forbid_unknown_fields=True):
+    """Several lists at once."""
+
+    requests: list[FilterRequest]
+
+
+class BatchAnswer(Struct):
+    """One answer a request, in the same order."""
+
+    answers: list[FilterAnswer]
+
+
+class RetractRequest(Struct, forbid_unknown_fields=True):
+    """A dislike that the user takes back."""
+
+    item: Annotated[str, Meta(min_length=1, description="Item id.")]
+
+
+class Problem(Struct):
+    """What was wrong with a request, in one line."""
+
+    error: str
+
+
+class Health(Struct):
+    """Whether the service is there, and what it works with."""
+
+    status: str
+    version: str | None = None
+    problem: str | None = None
+
+
+class Shown(Struct):
+    """An item that the page offers to a user."""
+
+    item_id: str
+    title: str
+    category: str | None
+    codes: tuple[int, ...]
+    outcome: Annotated[str | None, Meta(description="What the user then did: disliked, liked; null: nothing known.")]
+
+
+class ShownList(Struct):
+    """Candidates for the page, and where they are from."""
+
+    source: Annotated[str, Meta(description="shown (really, to this user), popular or sample.")]
+    since: str | None
+    until: str | None
+    items: list[Shown]
+
+
+class Items(Struct):
+    """Items that were found."""
+
+    items: list[ItemView]
+
+
+class UserIds(Struct):
+    """Users that were found."""
+
+    users: list[str]
+
+
+class Prefix(Struct):
+    """A prefix of semantic IDs, and what tells it from the others."""
+
+    prefix: list[int]
+    items: int
+    words: list[str]
+    categories: Annotated[list[tuple[str, float]], Meta(description="The most frequent ones, with their shares.")]
+    examples: Annotated[list[str], Meta(description="Item ids.")]
+
+
+class Branch(Struct):
+    """What is under a prefix: longer prefixes, or items where only the last code is left."""
+
+    prefixes: list[Prefix]
+    items: list[ItemView]
+
+
+class About(Struct):
+    """What the service works with."""
+
+    version: str | None
+    problem: str | None = None
+    published: str | None = None
+    users: int = 0
+    items: int = 0
+    levels: int = 0
+    score: str = ""
+    threshold: float | None = None
+    calibration: dict[str, Any] | None = None
+    trade_off: dict[str, Any] | None = None
+    min_keep: int = 0
+    max_drop_share: float = 0
+    dry_run: bool = False
+    pictures: bool = False
+    report: bool = False
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: Any) -> bytes:
+    """As JSON."""
+    return _encoder.encode(value)
+
+
+def components(types: tuple[Any, ...]) -> dict[str, Any]:
+    """The JSON schemas of the types by name, as OpenAPI wants them."""
+    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    return schemas
+
+
+def body(name: str) -> dict[str, Any]:
+    """An OpenAPI body that is one of the schemas."""
+    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}

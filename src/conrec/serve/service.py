@@ -1,0 +1,185 @@
+"""The filter, answering whatever happens: within a time budget, over the change of sets, and open when it fails.
+
+What is asked is worked out on a worker thread, so that an answer can be given when the time is over (a cold disk, a
+store far away, a queue that has grown): then, and on any inner error, all candidates pass. That is the ranker's own
+list, the worst that can happen to a user who would have seen it anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from conrec.errors import ConrecError
+from conrec.filtering import sets as published
+from conrec.filtering.filter import CoNRecFilter, Decision, UserView
+from conrec.filtering.manners import Manners
+from conrec.serve.metrics import Metrics
+from conrec.serve.schema import FilterAnswer, FilterRequest
+from conrec.serve.settings import Settings
+
+THREADS = 4
+TRY_AGAIN = 30.0
+"""Seconds until a set that was refused is looked at again, if it is still the one named."""
+
+log = logging.getLogger("conrec.serve")
+
+
+class Service:
+    """The filter in use, and what happens around it."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        self.filter: CoNRecFilter | None = None
+        self.problem: str | None = "no set was looked for yet"
+        """Why the version that is named last is not in use; None where it is."""
+        self._manners = Manners(settings.min_keep, settings.max_drop_share, _exempt(settings.exempt), settings.dry_run)
+        self._refused: tuple[str | None, float] | None = None
+        self._threads = ThreadPoolExecutor(THREADS, "conrec-filter")
+
+    # --- deciding ----------------------------------------------------------------------------------------------
+
+    async def decide(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
+        """One answer a request, at the latest `budget_ms` after `arrived` (a `time.perf_counter()`); never raises."""
+        answers = await self._within_budget(requests, arrived)
+        for request, answer in zip(requests, answers):
+            self._count(request, answer)
+        return answers
+
+    async def _within_budget(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
+        left = arrived + self.settings.budget_ms / 1000 - time.perf_counter()
+        if left <= 0:
+            return [_pass(request, "budget") for request in requests]
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._all, requests)
+        done, _ = await asyncio.wait((work,), timeout=left)
+        if done:
+            return work.result()
+        work.cancel()  # if it has not begun, it need not
+        return [_pass(request, "budget") for request in requests]
+
+    def _all(self, requests: list[FilterRequest]) -> list[FilterAnswer]:
+        """All by the set that is in use now."""
+        return [self._one(self.filter, request) for request in requests]
+
+    def _one(self, now: CoNRecFilter | None, request: FilterRequest) -> FilterAnswer:
+        if now is None:
+            return _pass(request, "no_set")
+        try:
+            return answer(now.filter(request.user, request.candidates, request.threshold, request.dry_run), request)
+        except Exception:
+            log.exception("a list passes unfiltered, for the filter failed")
+            return _pass(request, "error")
+
+    def _count(self, request: FilterRequest, answer: FilterAnswer) -> None:
+        metrics = self.metrics
+        metrics.decisions.inc()
+        metrics.candidates.inc(len(request.candidates))
+        if answer.fail_open is not None:
+            metrics.fail_open.labels(answer.fail_open).inc()
+            return
+        metrics.dropped.inc(len(answer.dropped))
+        metrics.dry_run.inc(len(answer.would_drop))
+        metrics.spared.inc(answer.spared)
+        metrics.exempt.inc(answer.exempt)
+        metrics.unknown_users.inc(answer.unknown_user)
+        metrics.unknown_items.inc(answer.unknown_items)
+
+    # --- users -------------------------------------------------------------------------------------------------
+
+    async def user(self, user: str) -> UserView | None:
+        """What the set knows of a user; None for an unknown one or without a set."""
+        now = self.filter
+        return None if now is None else await self._in_thread(lambda: now.user(user))
+
+    async def take_back(self, user: str, item: str) -> None:
+        """Take back a dislike, in force at once and for good."""
+        now = self.filter
+        assert now is not None
+        await self._in_thread(lambda: now.take_back(user, item))
+        self.metrics.retractions.inc()
+
+    async def _in_thread(self, function: Callable):
+        return await asyncio.get_running_loop().run_in_executor(None, function)
+
+    # --- sets --------------------------------------------------------------------------------------------------
+
+    def look_for_set(self) -> bool:
+        """Take over the set that SETS/current names if it is another one; whether it was.
+
+        One that cannot be opened is refused: the old one goes on, and `problem` says why.
+        """
+        named = None
+        try:
+            named = published.current(self.settings.sets)
+            if self.filter is not None and named == self.filter.version:
+                self.problem = None
+                return False
+            if self._refused is not None and self._refused[0] == named and time.monotonic() < self._refused[1]:
+                return False
+            if self.filter is None:
+                loaded = CoNRecFilter.load(self.settings.sets, self._manners, self.settings.threshold)
+                loaded.filter("", [""])  # compiles what is compiled at first use, which costs more than any budget
+                self.filter = loaded
+            else:
+                self.filter.reload()
+        except Exception as error:
+            again = self._refused is not None and self._refused[0] == named
+            self._refused = (named, time.monotonic() + TRY_AGAIN)
+            self.problem = str(error) if isinstance(error, ConrecError) else f"{type(error).__name__}: {error}"
+            if not again:
+                self.metrics.swaps.labels("refused").inc()
+                log.error("set %s is not taken into use: %s", named, self.problem)
+            return False
+        self.problem = self._refused = None
+        self.metrics.swaps.labels("taken").inc()
+        self.metrics.set_in_use(self.filter.version, published_at(self.filter.version).timestamp())
+        log.info("set %s is in use", self.filter.version)
+        return True
+
+    def close(self) -> None:
+        """Let the worker threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
+    """A decision as it goes over the wire."""
+    why = {item: reason for item, reason in zip(request.candidates, decision.why) if reason is not None}
+    return FilterAnswer(
+        kept=decision.kept,
+        dropped=decision.dropped,
+        scores=list(decision.scores),
+        why=why,
+        threshold=decision.threshold,
+        version=decision.version,
+        spared=decision.spared,
+        unknown_user=decision.unknown_user,
+        unknown_items=decision.unknown_items,
+        exempt=decision.exempt,
+        dry_run=decision.dry_run,
+        would_drop=decision.would_drop if decision.dry_run else [],
+    )
+
+
+def _pass(request: FilterRequest, cause: str) -> FilterAnswer:
+    """Everything passes."""
+    return FilterAnswer(list(request.candidates), [], [None] * len(request.candidates), fail_open=cause)
+
+
+def published_at(version: str) -> datetime:
+    """When a version was made, from its name (20261122T021500Z-0001)."""
+    return datetime.strptime(version.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _exempt(path: Path | None) -> frozenset[str]:
+    """User ids, one a line."""
+    if path is None:
+        return frozenset()
+    try:
+        return frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConrecError(f"--exempt {path}: not a readable text file of user ids ({error})") from None

@@ -1,0 +1,110 @@
+"""What every request meets: a measured way in, headers that keep the browser strict, bodies of bounded size."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from conrec.serve.metrics import Metrics
+from conrec.serve.schema import Problem, encode
+
+T = TypeVar("T")
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+REPORT_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+"""The report is one file with its styles and pictures in it, and is shown in a frame of the page."""
+ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Refused(Exception):
+    """A request that cannot be answered: a status and one line for its sender."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.status, self.error = status, error
+
+
+class Observed:
+    """ASGI middleware: counts and times every request under the pattern of its route, and adds the headers.
+
+    Plain ASGI, as the framework's own base class for middleware costs a task and two queues a request.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        arrived = time.perf_counter()
+        scope["arrived"] = arrived
+        status = 500
+
+        async def observe(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].extend(ALWAYS)
+                if not any(name == b"content-security-policy" for name, _ in message["headers"]):
+                    message["headers"].append((b"content-security-policy", PAGE_POLICY.encode()))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        finally:
+            # Only patterns that we declared become labels: a stranger's path must not.
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - arrived)
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """The body; Refused for one that is longer than `most` bytes, told or not."""
+    told = request.headers.get("content-length", "")
+    if told.isdecimal() and int(told) > most:
+        raise Refused(413, f"the request has {int(told):,} bytes, at most {most:,} are read; send fewer candidates")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise Refused(413, f"the request has more than {most:,} bytes; send fewer candidates")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:
+    """The body as the type asked for; Refused with the place of the first mistake."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise Refused(422, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, f"not JSON: {error}") from None
+
+
+def reply(value: Any, status: int = 200) -> Response:
+    """A value as JSON. Never cached: it is about people, and of today."""
+    headers = {"cache-control": "no-store"}
+    return Response(encode(value), status, headers, media_type="application/json")
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """How a Refused is answered."""
+    assert isinstance(error, Refused)
+    return reply(Problem(error.error), error.status)
