@@ -166,8 +166,11 @@ class LmConfig:
     max_dislikes: int = 20
     """The newest dislikes of a history that go into a prompt."""
     max_positives: int = 20
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the model calculates in; `auto` is bfloat16 on a GPU that has it and float32 elsewhere. Weights that train
+    are float32 either way."""
     gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,9 @@ class UtilizeConfig:
     """Answers a prompt (G)."""
     sampling: Literal["independent", "without_replacement"] = "independent"
     prompts_per_step: int = 16
+    resample: int = 0
+    """Groups whose answers all earn the same teach nothing; so often a step, fresh prompts take their place (0: they
+    are only left out and counted)."""
     updates_per_rollout: int = 2
     clip: float = 0.2
     gamma: float = 0.5

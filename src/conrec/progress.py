@@ -1,6 +1,7 @@
 """What long work says while it runs, always on stderr: stdout is for results.
 
-On a terminal a bar; elsewhere (a log file, CI) a plain line now and then, and none for what is over soon.
+On a terminal a bar; elsewhere (a log file, CI) a plain line now and then, and none for what is over soon. Of several
+processes only the main one speaks.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
+from conrec.processes import is_main
+
 T = TypeVar("T")
 
 
 def say(text: str) -> None:
     """One line to stderr, at once."""
-    print(text, file=sys.stderr, flush=True)
+    if is_main():
+        print(text, file=sys.stderr, flush=True)
 
 
 def track(values: Iterable[T], description: str, total: int | None = None, every: float = 30.0) -> Iterator[T]:
@@ -24,6 +28,9 @@ def track(values: Iterable[T], description: str, total: int | None = None, every
     `total` is needed where `values` has no length and the share done is to be shown; `every` is the number of
     seconds between two lines where stderr is not a terminal.
     """
+    if not is_main():
+        yield from values
+        return
     if total is None and isinstance(values, Sized):
         total = len(values)
     if sys.stderr.isatty():

@@ -7,6 +7,8 @@ in one rename. What bears its name is therefore whole, and what died is continue
 A stage is made anew when its *key* changes: a hash of its part of the recipe and that of the stages before it, of
 its seed, of the log's files (first stage: names, sizes and times) and of the *contents* of the folders it reads. A
 stage that was made anew and came out the same (the log was only copied, say) thus makes nothing after it anew.
+
+Started as several processes (see `processes`), the main one does all this; the others join in where a stage trains.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from conrec import __version__
+from conrec import __version__, processes
 from conrec.config import Recipe, load_recipe
 from conrec.errors import ConrecError
 from conrec.progress import say
@@ -74,6 +76,8 @@ class Stage:
     after: tuple[str, ...] = ()
     """Earlier stages whose folders it reads; a stage that names none reads the log."""
     per_seed: bool = False
+    together: bool = False
+    """It trains: several processes work on it, where there are several. Otherwise the main process is alone."""
     published: tuple[str, ...] = ()
     """Files of its folder that are copied up into the run folder."""
     in_place: bool = False
@@ -132,13 +136,21 @@ def _report(job: Job) -> None:
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", _prepare, ("data", "simulate", "split", "evaluate.k")),
     Stage("compress", _compress, ("items", "sid"), after=("prepare",)),
-    Stage("understand", _understand, ("lm", "understand"), after=("prepare", "compress"), per_seed=True),
+    Stage(
+        "understand",
+        _understand,
+        ("lm", "understand"),
+        after=("prepare", "compress"),
+        per_seed=True,
+        together=True,
+    ),
     Stage(
         "utilize",
         _utilize,
         ("utilize", "predict"),
         after=("prepare", "compress", "understand"),
         per_seed=True,
+        together=True,
     ),
     Stage("predict", _predict, ("predict",), after=("prepare", "compress", "utilize"), per_seed=True),
     Stage("filter", _filter, ("filter",), after=("prepare", "compress", "predict"), per_seed=True),
@@ -170,6 +182,11 @@ def run_stages(
     another process works in the same folder.
     """
     begin, end = _range(stages, first, last)
+    if not processes.is_main():
+        for stage in stages[begin : end + 1]:
+            for seed in _seeds(stage, recipe):
+                _join_in(stage, Job(recipe, run, _partial(_folder(run, stage, seed)), data, images, seed))
+        return
     with _alone(run):
         for stage in stages[:begin]:
             for seed in _seeds(stage, recipe):
@@ -178,11 +195,20 @@ def run_stages(
             for seed in _seeds(stage, recipe):
                 out = run if stage.in_place else _partial(_folder(run, stage, seed))
                 job = Job(recipe, run, out, data, images, seed)
-                if stage.in_place:
-                    say(f"{stage.name}: running")
-                    stage.function(job)
-                else:
-                    _bring_up_to_date(stage, stages, job, force)
+                with contextlib.nullcontext() if stage.together else processes.alone():
+                    if stage.in_place:
+                        say(f"{stage.name}: running")
+                        stage.function(job)
+                    else:
+                        _bring_up_to_date(stage, stages, job, force)
+                processes.agree(True)  # that it is done: the others wait for this
+
+
+def _join_in(stage: Stage, job: Job) -> None:
+    """What the other processes do while the main one brings a stage up to date: train along, or wait."""
+    if stage.together and processes.agree(True):
+        stage.function(job)
+    processes.agree(True)
 
 
 def _take_as_it_is(stage: Stage, stages: Sequence[Stage], job: Job) -> None:
@@ -204,10 +230,15 @@ def _bring_up_to_date(stage: Stage, stages: Sequence[Stage], job: Job, force: bo
     inputs = _inputs(stage, stages, job)
     key = _hash(inputs)
     manifest = _manifest(folder)
-    if manifest is not None and manifest["key"] == key and not force:
+    up_to_date = manifest is not None and manifest["key"] == key and not force
+    # It died between the manifest and the rename.
+    done_before = not force and (_manifest(job.out) or {}).get("key") == key
+    if stage.together and (up_to_date or done_before):
+        processes.agree(False)  # no need to join in
+    if manifest is not None and up_to_date:
         say(f"{label}: up to date")
         _warn_of_versions(label, manifest["versions"])
-    elif not force and (_manifest(job.out) or {}).get("key") == key:  # it died between the manifest and the rename
+    elif done_before:
         _put_in_place(job.out, folder)
         say(f"{label}: done before")
     else:
@@ -241,6 +272,8 @@ def _run(stage: Stage, label: str, job: Job, inputs: dict[str, Any], key: str, f
         say(f"{label}: running")
     _reset_peak_memory()
     start = time.monotonic()
+    if stage.together:
+        processes.agree(True)
     stage.function(job)
     return time.monotonic() - start, _peak_memory_mb()
 
@@ -421,6 +454,8 @@ def start_run(recipe: Recipe, run: Path, data: Path | None, images: Path | None)
         raise ConrecError(f"--data {data}: this recipe simulates its log; leave --data out or set data.adapter in it")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds) or min(recipe.seeds) < 0:
         raise ConrecError(f"seeds {list(recipe.seeds)}: give one or more different numbers, none below 0")
+    if not processes.is_main():
+        return
     try:
         run.mkdir(parents=True, exist_ok=True)
         if not (run / "recipe.toml").exists() and any(run.iterdir()):

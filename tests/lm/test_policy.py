@@ -137,16 +137,6 @@ def test_padding_on_the_left_changes_nothing():
     )
 
 
-def test_the_traps_of_position_only_packing_and_bool_masks_are_avoided():
-    """Tree positions without a mask leak, a bool mask is wrong under eager attention: ours is a float mask in both."""
-    policy = tiny.policy(WORDS, attention="eager")
-    allowed = torch.ones(1, 3, 3, dtype=torch.bool).tril()
-    mask = policy._float_mask(allowed)
-    assert mask.dtype == torch.float32
-    assert mask[0, 0, 0, 0] == 0
-    assert mask[0, 0, 0, 1] == torch.finfo(torch.float32).min
-
-
 @pytest.mark.parametrize("rank", [0, 4])
 def test_saved_and_loaded_weights_give_equal_logits(tmp_path, rank):
     config = LmConfig(hidden=32, layers=2, heads=4, kv_heads=2, ffn=48, lora_rank=rank)

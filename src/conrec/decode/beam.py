@@ -15,6 +15,7 @@ from torch import Tensor
 
 from conrec.decode.trie import Offer
 from conrec.lm.policy import Normalisation, Policy, PromptState
+from conrec.lm.sharing import Share, gumbel_noise
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ def search(
     beams: int,
     normalisation: Normalisation = "trie",
     gumbel: torch.Generator | None = None,
+    share: Share | None = None,
 ) -> Beams:
     """The `beams` most likely semantic IDs of each prompt.
 
     Args: the prompts' state (`policy.prefill`; rewound afterwards, so it can be searched again) and the offer's
     row of each prompt int64 [B]. With a generator in `gumbel` it draws semantic IDs *without replacement* in
     proportion to their probability instead (stochastic beam search, Kool et al. 2019); `scores` then still are
-    plain log-probabilities.
+    plain log-probabilities. `share`: which prompts of a larger step these are, so that the noise is that step's.
     With at least as many beams as there are nodes on each level the search is exact.
     """
     batch = len(rows)
@@ -68,7 +70,7 @@ def search(
             normalisation,
         ).view(batch, width, -1)
         total = (scores[:, :, None] + step).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        ranking = total if gumbel is None else _gumbel_below(total, keys, gumbel)
+        ranking = total if gumbel is None else _gumbel_below(total, keys, gumbel, share)
         size = total.shape[2]
         best = ranking.flatten(1).topk(min(beams, width * size), dim=1)
         parent, code = best.indices // size, best.indices % size
@@ -115,13 +117,12 @@ def best_items(
     return items, scores
 
 
-def _gumbel_below(total: Tensor, parents: Tensor, generator: torch.Generator) -> Tensor:
+def _gumbel_below(total: Tensor, parents: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
     """Perturbed log-probabilities whose maximum below each parent equals the parent's own perturbed value.
 
     [B, W, K] of log-probabilities and [B, W] of the parents' values -> [B, W, K] (Kool et al. 2019, section 4.1).
     """
-    noise = torch.empty(total.shape, device=generator.device).exponential_(generator=generator).to(total.device)
-    perturbed = total - noise.clamp_min(1e-20).log()
+    perturbed = total + gumbel_noise(total.shape, generator, total.device, share)
     top = perturbed.amax(-1, keepdim=True)
     # Numerically stable form of -log(exp(-parent) - exp(-top) + exp(-perturbed)) (the same paper's appendix B.3).
     v = parents[:, :, None] - perturbed + torch.log1p(-torch.exp(perturbed - top))

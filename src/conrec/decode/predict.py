@@ -56,7 +56,8 @@ def score_items(
 ) -> list[np.ndarray]:
     """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each decoding (of the same instances).
 
-    Args: `candidates` int [n, C] item rows, `codes` int [items, T].
+    Args: `candidates` int [n, C] item rows, `codes` int [items, T]. What is not on offer (the user has seen it, say)
+    has -inf.
     """
     policy.eval()
     data = decodings[0].data
@@ -66,7 +67,9 @@ def score_items(
         for scores, decoding in zip(out, decodings):
             offer, rows = decoding.offer(part)
             logprobs = policy(part.prompt_ids, part.prompt_mask, answers, rows, offer, normalisation)
-            scores[part.index] = logprobs.sum(-1).cpu().numpy()
+            likelihood = logprobs.sum(-1)
+            # Below a node without items nothing is allowed, and the log-probabilities there are not a number.
+            scores[part.index] = likelihood.masked_fill(likelihood.isnan(), -torch.inf).cpu().numpy()
     return out
 
 

@@ -18,8 +18,7 @@ from conrec.config import LmConfig
 from conrec.errors import ConrecError
 from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from conrec.processes import is_main
 
 
 def build_vocabulary(config: LmConfig, texts: list[str], sizes: Sequence[int]) -> Vocabulary:
@@ -41,17 +40,27 @@ def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.nd
         lm.resize_token_embeddings(len(vocabulary), mean_resizing=False)
         _start_from_codebook(lm, vocabulary, codewords)
         if config.lora_rank:
-            lm = _with_lora(lm, config, vocabulary)
+            lm = with_lora(lm, config, vocabulary)
     if config.gradient_checkpointing:
         lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return Policy(lm, vocabulary)
+    return Policy(lm, vocabulary, compute_dtype(config))
+
+
+def compute_dtype(config: LmConfig) -> torch.dtype:
+    """What the model calculates in: what the recipe says, or bfloat16 on a GPU that has it and float32 elsewhere."""
+    if config.dtype == "auto":
+        return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
 
 
 def save_policy(policy: Policy, folder: Path) -> None:
     """Write what differs from the starting point: all weights, or with LoRA the trained ones only.
 
-    The file appears when it is complete, so its presence says that the training behind it is.
+    Of several processes the main one writes. The file appears when it is complete, so its presence says that the
+    training behind it is.
     """
+    if not is_main():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "weights.safetensors.partial"
     save_file(trained_state(policy), partial)
@@ -98,15 +107,15 @@ def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:
             bos_token_id=None,
         ),
         attn_implementation="sdpa",
-        dtype=DTYPES[config.dtype],
+        dtype=torch.float32,
     )
 
 
 def _checkpoint(config: LmConfig) -> Any:
+    # Weights that train are float32, or small steps would be rounded away; with LoRA the others need not be.
+    dtype = compute_dtype(config) if config.lora_rank else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            config.checkpoint, dtype=DTYPES[config.dtype], attn_implementation="sdpa"
-        )
+        return AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, attn_implementation="sdpa")
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConrecError(f"lm.checkpoint = {config.checkpoint!r}: no model could be loaded ({reason})") from None
@@ -138,7 +147,7 @@ def _projection(inner: int, width: int) -> torch.Tensor:
     return basis.T if inner <= width else basis
 
 
-def _with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
+def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
     """LoRA on every linear layer; LoRA alone would never train the new tokens, so their rows train too."""
     new_rows = [s + k for s, size in zip(vocabulary.starts, vocabulary.sizes) for k in range(size)]
     return get_peft_model(

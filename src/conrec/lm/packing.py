@@ -67,8 +67,8 @@ def collate(samples: list[Sample], rows: list[list[int]], pad: int) -> Row:
     return Row(ids, positions, segments, targets)
 
 
-def block_mask(segments: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, L] -> float [B, 1, L, L]: 0 where a token may look, the smallest float elsewhere.
+def block_mask(segments: Tensor) -> Tensor:
+    """[B, L] -> bool [B, L, L]: whether a token may look at another one, of the same sample and not after it.
 
     Padding looks at itself only, so that no row of the mask is empty.
     """
@@ -76,5 +76,4 @@ def block_mask(segments: Tensor, dtype: torch.dtype) -> Tensor:
     causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
     same = (segments[:, :, None] == segments[:, None, :]) & (segments >= 0)[:, :, None]
     own = torch.eye(length, dtype=torch.bool, device=segments.device)
-    mask = torch.zeros((len(segments), length, length), dtype=dtype, device=segments.device)
-    return mask.masked_fill_(~((causal & same) | own), torch.finfo(dtype).min)[:, None]
+    return (causal & same) | own

@@ -6,9 +6,11 @@ share it.
 
 - `forward` scores all answers of a prompt. `tree`: prompt and answers in one pass, a 4D float mask lets every
   answer see the prompt and itself only. `prefix`: the prompt fills a cache (with gradient), the answers follow in
-  a second pass; it is not possible under gradient checkpointing.
+  a second pass; it is not possible under gradient checkpointing. Both give the same gradients (tested).
 - `prefill` and `extend` decode step by step for rollouts and beams: ancestry lives in the mask, so the cache is
   never reordered.
+
+docs/engine.md tells the whole story, with the traps on the way.
 
 Shapes: B prompts, P prompt tokens (padded on the left), G answers a prompt, T levels, K codes of a level,
 H hidden width. Which codes may follow a prefix, and with what prior, comes from a `Constraint`.
@@ -26,10 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from conrec.errors import ConrecError
 from conrec.lm.vocabulary import Vocabulary
 
 Normalisation = Literal["vocab", "level", "trie"]
-Path = Literal["tree", "prefix"]
+Path = Literal["auto", "tree", "prefix"]
 
 
 class Constraint(Protocol):
@@ -50,7 +53,7 @@ class PromptState:
     hidden: Tensor
     """[B, H] after the last prompt token."""
     mask: Tensor
-    """bool [B, P]."""
+    """bool [B, P]: which places of the prompt's cache are real."""
     suffix: int = 0
     """Answer tokens in the cache so far."""
 
@@ -66,14 +69,21 @@ class Policy(nn.Module):
 
     This module, not the model inside it, is what Accelerate or DDP must wrap: calling the inner model directly
     would silently skip the synchronisation of gradients.
+    `path` is the way that `forward` takes; `auto` is the prefix on a GPU, where its prompt pass needs no mask and
+    can use the fastest attention, and the tree elsewhere. `compute` is what the model calculates in: bfloat16 by
+    autocast, so that weights that train stay float32. All log-probabilities are float32.
     """
 
-    def __init__(self, lm: nn.Module, vocabulary: Vocabulary, path: Path = "tree") -> None:
+    path: Path = "auto"
+    compute: torch.dtype = torch.float32
+
+    def __init__(self, lm: nn.Module, vocabulary: Vocabulary, compute: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.lm: Any = lm
         self.starts = vocabulary.starts
         self.sizes = vocabulary.sizes
-        self.path: Path = path
+        self.compute = compute
+        self._window = _sliding_window(self._causal.config)
 
     @property
     def _causal(self) -> Any:
@@ -85,20 +95,31 @@ class Policy(nn.Module):
         """Where the parameters live."""
         return next(self.parameters()).device
 
+    @property
+    def checkpointing(self) -> bool:
+        """Whether the model recomputes activations in the backward pass (it does so in training mode only)."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.lm.modules())
+
     def body(self, **inputs: Any) -> Any:
         """The decoder without its head."""
-        return self._causal.model(**inputs)
+        with self._precision():
+            return self._causal.model(**inputs)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits over the whole vocabulary, float32."""
-        return self._causal.get_output_embeddings()(hidden).float()
+        with self._precision():
+            return self._causal.get_output_embeddings()(hidden).float()
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute == torch.bfloat16)
 
     def level_logits(self, hidden: Tensor, level: int, normalisation: Normalisation) -> Tensor:
         """[..., H] -> [..., K]: logits of the level's codes (`vocab`: already log-probabilities)."""
         start, size = self.starts[level], self.sizes[level]
         head = self._causal.get_output_embeddings()
         if normalisation != "vocab" and type(head) is nn.Linear and head.bias is None:
-            return F.linear(hidden, head.weight[start : start + size]).float()
+            with self._precision():
+                return F.linear(hidden, head.weight[start : start + size]).float()
         logits = self.head(hidden)
         if normalisation == "vocab":
             logits = logits.log_softmax(-1)
@@ -160,19 +181,18 @@ class Policy(nn.Module):
         batch, group, levels = codes.shape
         starts = torch.tensor(self.starts[:-1], device=codes.device)
         suffix = (codes[:, :, :-1] + starts).reshape(batch, group * (levels - 1))
-        positions = prompt_positions(prompt_mask)
         depth = torch.arange(1, levels, device=codes.device).repeat(group)
-        suffix_positions = positions[:, -1:] + depth
+        suffix_positions = prompt_mask.sum(1, keepdim=True) - 1 + depth
         length, prompt = suffix.shape[1], prompt_ids.shape[1]
         member = torch.arange(group, device=codes.device).repeat_interleave(levels - 1)
-        inside = (member[:, None] == member) & (depth[:, None] >= depth)
-        see_prompt = prompt_mask[:, None, :].expand(batch, length, prompt)
-        below = torch.cat([see_prompt, inside.expand(batch, length, length)], dim=-1)
-        if self.path == "prefix":
+        inside = ((member[:, None] == member) & (depth[:, None] >= depth)).expand(batch, length, length)
+        if self._takes_the_prefix():
             state = self.prefill(prompt_ids, prompt_mask)
+            below = torch.cat([state.mask[:, None, :].expand(-1, length, -1), inside], dim=-1)
+            keys = torch.cat([prompt_positions(state.mask), suffix_positions], dim=1)
             output = self.body(
                 input_ids=suffix,
-                attention_mask=self._float_mask(below),
+                attention_mask=self.attention_mask(below, suffix_positions, keys),
                 position_ids=suffix_positions,
                 past_key_values=state.cache,
                 use_cache=True,
@@ -180,27 +200,52 @@ class Policy(nn.Module):
             return state.hidden, output.last_hidden_state.view(batch, group, levels - 1, -1)
         causal = torch.ones(prompt, prompt, dtype=torch.bool, device=codes.device).tril()
         above = torch.cat([causal & prompt_mask[:, None, :], causal.new_zeros(batch, prompt, length)], dim=-1)
+        below = torch.cat([prompt_mask[:, None, :].expand(-1, length, -1), inside], dim=-1)
+        positions = torch.cat([prompt_positions(prompt_mask), suffix_positions], dim=1)
         output = self.body(
             input_ids=torch.cat([prompt_ids, suffix], dim=1),
-            attention_mask=self._float_mask(torch.cat([above, below], dim=1)),
-            position_ids=torch.cat([positions, suffix_positions], dim=1),
+            attention_mask=self.attention_mask(torch.cat([above, below], dim=1), positions, positions),
+            position_ids=positions,
             use_cache=False,
         )
         hidden = output.last_hidden_state
         return hidden[:, prompt - 1], hidden[:, prompt:].view(batch, group, levels - 1, -1)
 
+    def _takes_the_prefix(self) -> bool:
+        """Never under gradient checkpointing, which throws the cache away. It must not depend on whether there is a
+        gradient: in bfloat16 the two paths differ by up to 0.05, and a ratio compares log-probabilities of both."""
+        if self.checkpointing or self.path == "tree":
+            return False
+        return self.path == "prefix" or self.device.type == "cuda"
+
     def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> PromptState:
-        """Send prompts [B, P] through the model once."""
-        cache = DynamicCache(config=self._causal.config)
+        """Send prompts [B, P], padded on the left, through the model once."""
+        cache = DynamicCache()  # not of the config: that one forgets what is beyond a sliding window
+        if self._causal_prefill:
+            return self._prefill_without_mask(prompt_ids, prompt_mask, cache)
         causal = torch.ones(prompt_ids.shape[1], prompt_ids.shape[1], dtype=torch.bool, device=prompt_ids.device)
+        positions = prompt_positions(prompt_mask)
         output = self.body(
             input_ids=prompt_ids,
-            attention_mask=self._float_mask(causal.tril() & prompt_mask[:, None, :]),
-            position_ids=prompt_positions(prompt_mask),
+            attention_mask=self.attention_mask(causal.tril() & prompt_mask[:, None, :], positions, positions),
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
         )
         return PromptState(output.past_key_values, output.last_hidden_state[:, -1], prompt_mask)
+
+    @property
+    def _causal_prefill(self) -> bool:
+        return self.device.type == "cuda" and self._window is None
+
+    def _prefill_without_mask(self, prompt_ids: Tensor, prompt_mask: Tensor, cache: DynamicCache) -> PromptState:
+        """The same with the padding turned to the right: then plain causal attention is exact, and on a GPU fastest."""
+        length = prompt_mask.sum(1, keepdim=True)
+        place = torch.arange(prompt_ids.shape[1], device=prompt_ids.device)
+        turned = prompt_ids.gather(1, (place - length) % prompt_ids.shape[1])
+        output = self.body(input_ids=turned, past_key_values=cache, use_cache=True)
+        last = (length - 1)[:, :, None].expand(-1, -1, output.last_hidden_state.shape[2])
+        return PromptState(output.past_key_values, output.last_hidden_state.gather(1, last)[:, 0], place < length)
 
     def extend(self, state: PromptState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
         """Append one token to K answers of each prompt.
@@ -215,22 +260,63 @@ class Policy(nn.Module):
             below.scatter_(2, ancestors, True)
         below[:, :, state.suffix :] = torch.eye(width, dtype=torch.bool, device=codes.device)
         mask = torch.cat([state.mask[:, None, :].expand(-1, width, -1), below], dim=-1)
-        positions = state.mask.sum(1, keepdim=True) + level
+        positions = (state.mask.sum(1, keepdim=True) + level).expand(batch, width)
+        # An answer is shorter than any window: its own tokens count as near, wherever they are in the cache.
+        near = positions[:, :1].expand(batch, state.suffix + width)
+        keys = torch.cat([prompt_positions(state.mask), near], dim=1)
         output = self.body(
             input_ids=codes + self.starts[level],
-            attention_mask=self._float_mask(mask),
-            position_ids=positions.expand(batch, width),
+            attention_mask=self.attention_mask(mask, positions, keys),
+            position_ids=positions,
             past_key_values=state.cache,
             use_cache=True,
         )
         state.suffix += width
         return output.last_hidden_state
 
-    def _float_mask(self, allowed: Tensor) -> Tensor:
-        """bool [B, Q, L] -> [B, 1, Q, L] of 0 and the smallest float: a bool mask is wrong under eager attention."""
-        dtype = next(self.parameters()).dtype
-        mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-        return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+    def attention_mask(self, allowed: Tensor, queries: Tensor, keys: Tensor) -> Tensor | dict[str, Tensor]:
+        """What the model takes as `attention_mask`, from who may look at whom: bool [B, Q, L].
+
+        A float [B, 1, Q, L] of 0 and the smallest number (a bool mask is wrong under eager attention). The positions
+        of queries [B, Q] and keys [B, L] matter where layers look at a sliding window only: they would take a mask as
+        it is, so theirs is cut to the window here.
+        """
+        full = _float_mask(allowed, self.compute)
+        if self._window is None:
+            return full
+        near = queries[:, :, None] - keys[:, None, :] < self._window.tokens
+        sliding = _float_mask(allowed & near, self.compute)
+        return {"full_attention": full, "sliding_attention": sliding} if self._window.mixed else sliding
+
+
+@dataclass(frozen=True)
+class Window:
+    """Layers that look at the last `tokens` tokens only."""
+
+    tokens: int
+    mixed: bool
+    """Whether there are layers with full attention, too: such a model takes a mask for each kind."""
+
+
+def _sliding_window(config: Any) -> Window | None:
+    """The window of a model's layers; None where all of them see everything."""
+    kinds = set(getattr(config, "layer_types", None) or ())
+    strange = kinds - {"full_attention", "sliding_attention"}
+    if strange:
+        raise ConrecError(
+            f"lm.checkpoint: layers of the kind {', '.join(sorted(strange))} cannot share a prompt; "
+            "choose a model with full or sliding-window attention"
+        )
+    tokens = getattr(config, "sliding_window", None)
+    if not tokens or (kinds and "sliding_attention" not in kinds):
+        return None
+    return Window(int(tokens), mixed=bool(kinds))
+
+
+def _float_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """bool [B, Q, L] -> [B, 1, Q, L] of 0 and the smallest number."""
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
 
 def prompt_positions(mask: Tensor) -> Tensor:

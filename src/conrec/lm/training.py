@@ -3,6 +3,10 @@
 A stage calls `update(loss)` once a step and draws everything random from a generator seeded by (seed, step), so
 a run that died goes on from its last checkpoint and ends in the same bits as one that did not. A checkpoint is
 one safetensors file (weights, optimiser state; step and curves in its header), replaced atomically.
+
+Several processes (`conrec.processes`) train as one: a step has the same samples, random numbers and gradient however
+many share it. Each takes its `share` of a step's samples, weighs its loss by `weight` where it is a mean over what
+the processes have different numbers of, and all of them log and validate; the main process alone writes.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -22,8 +27,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from conrec import processes
+from conrec.errors import ConrecError
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import Policy
+from conrec.lm.sharing import Share
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -53,7 +61,8 @@ class Curves:
 class Trainer:
     """AdamW with linear warm-up and cosine decay over the trainable parameters of a policy.
 
-    `module` is what the stage must call: it is what Accelerate wrapped, so several processes share gradients.
+    `module` is what a stage must call: it is what Accelerate wrapped. Calling the policy itself with gradient would
+    leave every process with the gradient of its own samples, silently.
     """
 
     def __init__(
@@ -79,23 +88,40 @@ class Trainer:
         self._names = [n for n, p in policy.named_parameters() if p.requires_grad]
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-        self.module, self._optimizer = self.accelerator.prepare(module or policy, optimizer)
+        # Accelerate would wrap it also while the main process works alone.
+        unshared = processes.count() == 1
+        self.module = self.accelerator.prepare_model(module or policy, evaluation_mode=unshared)
+        self._optimizer = self.accelerator.prepare_optimizer(optimizer)
         self._restore()
 
-    @property
-    def rank(self) -> int:
-        """Number of this process."""
-        return int(self.accelerator.process_index)
-
-    @property
-    def processes(self) -> int:
-        """How many processes train together."""
-        return int(self.accelerator.num_processes)
-
     def generator(self, seed: int, stream: int = 0) -> torch.Generator:
-        """Random numbers of this step and process, the same after a restart."""
-        mixed = ((seed * 1_000_003 + self.step) * 1_000_003 + stream) * 1_003 + self.rank
+        """Random numbers of this step, the same after a restart and in every process."""
+        mixed = ((seed * 1_000_003 + self.step) * 1_000_003 + stream) * 1_003
         return torch.Generator().manual_seed(mixed % (2**63 - 1))
+
+    def share(self, count: int) -> Share:
+        """This process's part of a step of `count` samples. Raises ConrecError where the parts would differ in size."""
+        parts = processes.count()
+        if count % parts:
+            raise ConrecError(
+                f"a step of {count} samples cannot be shared evenly by {parts} processes: start fewer, or choose "
+                "utilize.warmup_batch, utilize.prompts_per_step and understand.rows_per_step as multiples of that"
+            )
+        return (
+            Share(np.arange(count)[processes.rank() :: parts], count) if parts > 1 else Share(np.arange(count), count)
+        )
+
+    def weight(self, count: int) -> float:
+        """What makes the average over processes of a mean over `count` things the mean over all things."""
+        (mean,) = self._mean_over_processes([count])
+        return count / mean if mean else 1.0
+
+    def _mean_over_processes(self, values: list[float]) -> list[float]:
+        if processes.count() == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.accelerator.device)
+        mean: list[float] = self.accelerator.reduce(tensor, "mean").tolist()
+        return mean
 
     def update(self, loss: Tensor) -> float:
         """Backward, clip, step; returns the norm of the gradient. Call `advance` when the step is complete."""
@@ -108,20 +134,21 @@ class Trainer:
         return float(norm)
 
     def log(self, values: dict[str, float], split: str = "train") -> None:
-        """Put values of the current step on the curves."""
-        self.curves.add(self.step, split, values)
+        """Put values of the current step, averaged over the processes, on the curves."""
+        self.curves.add(self.step, split, dict(zip(values, self._mean_over_processes(list(values.values())))))
 
     def advance(self) -> None:
         """The step is complete: count it, and write a checkpoint when one is due."""
         self.step += 1
-        if self.step % self._checkpoint_every == 0 and self.step < self.steps and self.accelerator.is_main_process:
+        if self.step % self._checkpoint_every == 0 and self.step < self.steps and processes.is_main():
             self._save()
 
     def finish(self) -> None:
         """Write the curves and remove the checkpoint; the stage saves the policy itself."""
-        if self.accelerator.is_main_process:
+        if processes.is_main():
             self.curves.write(self.folder / "curves.parquet")
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        self.module = self.policy  # the wrapper listens to the parameters' gradients as long as it lives
         self.accelerator.free_memory()
 
     def _save(self) -> None:

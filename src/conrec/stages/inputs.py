@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from conrec import processes
 from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_events, read_instances, read_items
 from conrec.data.knowledge import Knowledge
@@ -106,5 +107,5 @@ class Inputs:
 
 
 def device() -> torch.device:
-    """The accelerator where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The accelerator where there is one, of several processes on a machine each its own."""
+    return torch.device(f"cuda:{processes.local_rank()}" if torch.cuda.is_available() else "cpu")

@@ -16,6 +16,7 @@ from conrec.lm.model import build_policy, build_vocabulary, load_trained_policy,
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample, wording_texts
 from conrec.lm.vocabulary import Vocabulary
+from conrec.processes import is_main
 from conrec.progress import say
 from conrec.stages.inputs import Inputs, device
 from conrec.understand.alignment import alignment_samples, ask
@@ -30,7 +31,8 @@ def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed
     inputs = Inputs.read(recipe, prepared, compressed)
     catalog = inputs.catalog
     vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
-    vocabulary.save(out / "tokenizer")
+    if is_main():
+        vocabulary.save(out / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
     known = inputs.split.may_learn(inputs.events)
     seen = np.isin(np.arange(len(inputs.items)), inputs.events.items[known])
@@ -72,6 +74,8 @@ def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed
     _train(policy, vocabulary, samples, recipe, out, seed, "alignment", accuracy)
     after = accuracy()["alignment_accuracy"]
     save_policy(policy, out)
+    if not is_main():
+        return
     parts = [pq.read_table(out / part / "curves.parquet") for part in ("translation", "alignment")]
     pq.write_table(pa.concat_tables(parts), out / "curves.parquet")
     metrics = {

@@ -19,8 +19,9 @@ from conrec.lm.model import build_policy, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
+from conrec.processes import is_main
 from conrec.stages.inputs import Inputs, device
-from conrec.utilize.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage
+from conrec.utilize.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage, with_spare
 from conrec.utilize.rewards import FutureReward
 from conrec.utilize.rollout import rollout
 from conrec.utilize.warmup import reachable, warm_up
@@ -33,7 +34,8 @@ def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, 
     """Write `tokenizer/`, `warmup/`, `stage1/`, `stage2/` ... (weights and curves each) into `out`."""
     inputs = Inputs.read(recipe, prepared, compressed)
     vocabulary = Vocabulary.load(understood / "tokenizer")
-    vocabulary.save(out / "tokenizer")
+    if is_main():
+        vocabulary.save(out / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     load_trained_policy(policy, understood)
     train = inputs.instances.of_split("train")
@@ -65,8 +67,11 @@ def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, 
             seed=seed * 10 + number,
             use_policy=number > 1,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "prompts.json").write_text(json.dumps({**chosen.counts, "augmented": int(chosen.augmented.sum())}))
+        chosen = with_spare(chosen, len(data), recipe.utilize.resample * stage.prompts, seed * 10 + number)
+        if is_main():
+            counts = {**chosen.counts, "augmented": int(chosen.augmented.sum())}
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "prompts.json").write_text(json.dumps(counts))
         train_stage(
             policy,
             chosen_data(data, chosen, inputs.history_prompts(vocabulary), stage, seed),
@@ -79,6 +84,7 @@ def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, 
             seed=seed * 10 + number,
             title=f"GRPO stage {number} ({stage.context})",
             validate=validator(inputs, vocabulary, validation, stage.context),
+            spare=chosen.spare,
         )
         save_policy(policy, folder)
 

@@ -33,11 +33,11 @@ class PackedLoss(torch.nn.Module):
 def answer_logits(policy: Policy, row: Row) -> tuple[Tensor, Tensor]:
     """Logits [A, V] at the A places that have a target, and the targets [A]."""
     device = policy.device
-    dtype = next(policy.lm.parameters()).dtype
+    positions = row.positions.to(device)
     output = policy.body(
         input_ids=row.ids.to(device),
-        attention_mask=block_mask(row.segments.to(device), dtype),
-        position_ids=row.positions.to(device),
+        attention_mask=policy.attention_mask(block_mask(row.segments.to(device)), positions, positions),
+        position_ids=positions,
         use_cache=False,
     )
     wanted = (row.targets >= 0).to(device)
@@ -63,7 +63,8 @@ def train_supervised(
 ) -> None:
     """Train `policy` in place. Packing is drawn once; the order of rows is new each epoch.
 
-    With several processes each takes every p-th row of a step; `validate` is called `validations` times.
+    The loss of a step is the mean over all its answer tokens, however many processes share them. `validate` is
+    called `validations` times.
     """
     rows = pack([len(s.prompt) + len(s.answer) for s in samples], row_tokens)
     per_epoch = max(1, len(rows) // rows_per_step)
@@ -80,8 +81,10 @@ def train_supervised(
     for step in track(range(trainer.step, steps), title):
         epoch, at = divmod(step, per_epoch)
         order = np.random.default_rng([seed, epoch]).permutation(len(rows))
-        chosen = order[at * rows_per_step : (at + 1) * rows_per_step][trainer.rank :: trainer.processes]
-        loss = trainer.module(collate(samples, [rows[r] for r in chosen], vocabulary.pad))
+        chosen = order[at * rows_per_step : (at + 1) * rows_per_step]
+        row = collate(samples, [rows[r] for r in chosen[trainer.share(len(chosen)).own]], vocabulary.pad)
+        policy.train()
+        loss = trainer.module(row) * trainer.weight(int((row.targets >= 0).sum()))
         trainer.update(loss)
         trainer.log({loss_name: float(loss.detach())})
         if validate is not None and (step + 1) % every == 0:
@@ -97,6 +100,7 @@ def choice_accuracy(policy: Policy, vocabulary: Vocabulary, samples: list[Sample
     Args: `options` int [n, C, T], the semantic IDs to choose from; the right one is the sample's answer. Options are
     scored token by token over the whole vocabulary, as a free-running model would.
     """
+    policy.eval()
     starts = np.asarray(vocabulary.starts)
     right = 0
     for begin in range(0, len(samples), 64):

@@ -21,10 +21,11 @@ from conrec.decode.prompted import Prompted
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import Normalisation, Policy
 from conrec.lm.prompts import HistoryPrompts
+from conrec.lm.sharing import Share
 from conrec.lm.training import Trainer
 from conrec.progress import track
 from conrec.utilize.grpo import advantages, grpo_loss
-from conrec.utilize.rewards import FutureReward
+from conrec.utilize.rewards import FutureReward, Rewards
 from conrec.utilize.rollout import rollout
 
 LEFT_OUT = 0.2
@@ -41,6 +42,8 @@ class Chosen:
     """bool [n]: a copy whose history is thinned out."""
     counts: dict[str, int]
     """looked_at, without_spread, too_close_to_likes."""
+    spare: int = 0
+    """The last so many are not a part of the stage, but replace what shows no spread while it runs."""
 
 
 def choose_prompts(
@@ -93,6 +96,15 @@ def choose_prompts(
     return Chosen(np.asarray(index)[shuffled], np.asarray(copies)[shuffled], counts)
 
 
+def with_spare(chosen: Chosen, instances: int, limit: int, seed: int) -> Chosen:
+    """`chosen` and at most `limit` spare prompts behind it: instances (of so many) that it does not hold."""
+    fresh = np.setdiff1d(np.arange(instances), chosen.index)
+    fresh = np.random.default_rng([seed, 2]).permutation(fresh)[:limit]
+    index = np.concatenate([chosen.index, fresh])
+    augmented = np.concatenate([chosen.augmented, np.zeros(len(fresh), dtype=bool)])
+    return Chosen(index, augmented, chosen.counts, len(fresh))
+
+
 def chosen_data(data: Prompted, chosen: Chosen, prompts: HistoryPrompts, stage: GrpoStage, seed: int) -> Prompted:
     """The chosen instances with their prompts; augmented copies lose a share of their history."""
     rng = np.random.default_rng([seed, 1])
@@ -126,14 +138,17 @@ def train_stage(
     title: str,
     validate: Callable[[Policy], dict[str, float]],
     validations: int = 4,
+    spare: int = 0,
 ) -> None:
     """One stage of GRPO; trains `policy` in place, which at the call is the earlier stage's and so the reference.
 
-    Args: `data` holds the chosen prompts in order, `chosen` [n] their numbers in the instances of `reward`.
-    Each rollout is used for `config.updates_per_rollout` updates; the first is on-policy (ratio 1).
+    Args: `data` holds the chosen prompts in order, `chosen` [n] their numbers in the instances of `reward`; the last
+    `spare` of them replace groups without spread, each at most once. Each rollout is used for
+    `config.updates_per_rollout` updates; the first is on-policy (ratio 1).
     """
     reference = trained_state(policy)
-    steps = max(1, len(data) // config.prompts_per_step)
+    size = min(config.prompts_per_step, len(data) - spare)
+    steps = max(1, (len(data) - spare) // config.prompts_per_step)
     trainer = Trainer(
         policy,
         folder,
@@ -141,49 +156,102 @@ def train_stage(
         learning_rate=config.learning_rate,
         checkpoint_every=config.checkpoint_every,
     )
-    every = max(1, steps // validations)
-    if trainer.step == 0:
-        trainer.log(validate(policy), "validation")
-    for step in track(range(trainer.step, steps), title):
-        index = np.arange(step * config.prompts_per_step, (step + 1) * config.prompts_per_step)
-        part = data.batch(index[trainer.rank :: trainer.processes])
-        policy.eval()
+
+    def draw(index: np.ndarray, share: Share, attempt: int = 0) -> Groups:
+        part = data.batch(index)
         codes, leaves = rollout(
             policy,
             part,
             data.offer,
             config.group,
-            trainer.generator(seed),
+            trainer.generator(seed, attempt),
             normalisation=normalisation,
             sampling=config.sampling,
+            share=share,
         )
         items = items_of_leaves(data, leaves)
-        result = reward.of(chosen[part.index], items)
+        return Groups(index, codes, items, reward.of(chosen[index], items))
+
+    every = max(1, steps // validations)
+    if trainer.step == 0:
+        trainer.log(validate(policy), "validation")
+    for step in track(range(trainer.step, steps), title):
+        share = trainer.share(size)
+        fresh = len(data) - spare + np.arange(step * (spare // steps), (step + 1) * (spare // steps))
+        groups = draw(step * size + share.own, share)
+        replaced = replace_without_spread(groups, share, fresh, config.resample, draw)
+        part, codes, result = data.batch(groups.index), groups.codes, groups.rewards
         advantage, useful = advantages(result.total)
         advantage, useful = advantage.to(data.device), useful.to(data.device)
         inputs = (part.prompt_ids, part.prompt_mask, codes, part.rows, data.offer, normalisation)
+        policy.train(policy.checkpointing)
         behind = _under(policy, reference, inputs)
         old = None
+        weight = trainer.weight(int(useful.sum()))
         for _ in range(config.updates_per_rollout):
             new = trainer.module(*inputs)
             old = new.detach() if old is None else old
             loss = grpo_loss(new, old, behind, advantage, useful, clip=config.clip, beta=stage.beta)
-            trainer.update(loss.value)
+            trainer.update(loss.value * weight)
         trainer.log(
             {
                 "reward": float(result.total.mean()),
                 "similarity": float(result.similarity.mean()),
                 "penalty": float(result.penalty.mean()),
-                "kl": loss.kl,
-                "clip_share": loss.clip_share,
+                "kl": loss.kl * weight,
+                "clip_share": loss.clip_share * weight,
                 "no_spread_share": float((~useful).float().mean()),
-                "unique_items": float(np.mean([len(set(row)) for row in items.tolist()])),
+                "replaced_share": replaced / len(useful),
+                "unique_items": float(np.mean([len(set(row)) for row in groups.items.tolist()])),
             }
         )
         if (step + 1) % every == 0 or step + 1 == steps:
             trainer.log(validate(policy), "validation")
         trainer.advance()
     trainer.finish()
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a step: prompts, their answers, and what these earn."""
+
+    index: np.ndarray
+    """int64 [B] into the stage's data."""
+    codes: torch.Tensor
+    """int64 [B, G, T]."""
+    items: torch.Tensor
+    """int64 [B, G]: item rows."""
+    rewards: Rewards
+
+    def put(self, places: np.ndarray, other: Groups) -> None:
+        """Let the groups of `other` take the `places` [b] of these."""
+        self.index[places] = other.index
+        at = torch.as_tensor(places)
+        self.codes[at.to(self.codes.device)] = other.codes
+        self.items[at] = other.items
+        for name, values in vars(other.rewards).items():
+            getattr(self.rewards, name)[at] = values
+
+
+def replace_without_spread(
+    groups: Groups, share: Share, fresh: np.ndarray, tries: int, draw: Callable[[np.ndarray, Share, int], Groups]
+) -> int:
+    """Dynamic sampling (Yu et al. 2025, DAPO): groups whose answers earn the same make room for fresh prompts.
+
+    Args: the groups, changed in place; their share of the step; the numbers of the step's fresh prompts, of which
+    each try reserves one a place of the step, so that several processes take the same ones as one would; the bound
+    on tries. Returns how many groups were drawn in the place of others; those still without spread stay.
+    """
+    replaced = 0
+    for attempt in range(tries):
+        wanted = attempt * share.total + share.own
+        empty = ~advantages(groups.rewards.total)[1].numpy() & (wanted < len(fresh))
+        places = np.flatnonzero(empty)
+        if not len(places):
+            break
+        groups.put(places, draw(fresh[wanted[places]], Share(share.own[places], share.total), attempt + 1))
+        replaced += len(places)
+    return replaced
 
 
 @torch.no_grad()

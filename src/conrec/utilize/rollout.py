@@ -11,6 +11,7 @@ from conrec.decode.beam import search
 from conrec.decode.prompted import Batch
 from conrec.decode.trie import Offer
 from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.sharing import Share, gumbel_noise
 
 Sampling = Literal["independent", "without_replacement"]
 
@@ -25,12 +26,15 @@ def rollout(
     *,
     normalisation: Normalisation = "trie",
     sampling: Sampling = "independent",
+    share: Share | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Codes int64 [B, G, T] and leaves int64 [B, G] drawn from the policy.
 
     `independent` is GRPO's own. `without_replacement` gives G distinct answers, so that a peaked policy does not
-    waste its group; where fewer than G items are on offer its answers repeat.
+    waste its group; where fewer than G items are on offer its answers repeat. `share`: which prompts of a larger
+    step these are (the answers then are those that the whole step would have got).
     """
+    policy.eval()
     if sampling == "without_replacement":
         found = search(
             policy,
@@ -40,6 +44,7 @@ def rollout(
             beams=group,
             normalisation=normalisation,
             gumbel=generator,
+            share=share,
         )
         alive = torch.isfinite(found.scores)
         place = torch.where(alive, torch.arange(alive.shape[1], device=alive.device), 0)
@@ -49,11 +54,17 @@ def rollout(
             found.codes.gather(1, pick[:, :, None].expand(-1, -1, found.codes.shape[2])),
             found.leaves.gather(1, pick),
         )
-    return _independent(policy, batch, offer, group, generator, normalisation)
+    return _independent(policy, batch, offer, group, generator, normalisation, share)
 
 
 def _independent(
-    policy: Policy, batch: Batch, offer: Offer, group: int, generator: torch.Generator, normalisation: Normalisation
+    policy: Policy,
+    batch: Batch,
+    offer: Offer,
+    group: int,
+    generator: torch.Generator,
+    normalisation: Normalisation,
+    share: Share | None,
 ) -> tuple[Tensor, Tensor]:
     size = len(batch.prompt_ids)
     device = batch.prompt_ids.device
@@ -66,7 +77,9 @@ def _independent(
     levels = len(offer.trie.sizes)
     for t in range(levels):
         scores = policy.level_logprobs(hidden.reshape(size * group, -1), t, nodes, rows, offer, normalisation)
-        code = _draw(scores, generator)
+        noise = gumbel_noise((size, group, scores.shape[1]), generator, device, share)
+        # The largest of log-probability plus Gumbel noise is a draw from the distribution.
+        code = (scores + noise.view(scores.shape)).argmax(-1)
         nodes = offer.child(t, nodes, code)
         codes.append(code.view(size, group))
         if t + 1 < levels:
@@ -75,9 +88,3 @@ def _independent(
             hidden = policy.extend(state, codes[-1], t, ancestors)
             places.append(torch.arange(start, start + group, device=device).expand(size, -1))
     return torch.stack(codes, -1), nodes.view(size, group)
-
-
-def _draw(scores: Tensor, generator: torch.Generator) -> Tensor:
-    """One code a row of log-scores [N, K] (normalised over what is allowed), by the Gumbel trick."""
-    noise = torch.empty(scores.shape, device=generator.device).exponential_(generator=generator).to(scores.device)
-    return (scores - noise.clamp_min(1e-20).log()).argmax(-1)

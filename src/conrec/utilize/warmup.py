@@ -60,14 +60,18 @@ def warm_up(
         epoch, at = divmod(step, per_epoch)
         if epoch != drawn:
             drawn, batches = epoch, _epoch_batches(data.prompts.lengths[usable], batch, seed, epoch)
-        index = usable[batches[at]][trainer.rank :: trainer.processes]
-        rng = np.random.default_rng([seed, step, trainer.rank])
+        whole = usable[batches[at]]
+        own = trainer.share(len(whole)).own
+        rng = np.random.default_rng([seed, step])
+        prompts = [thinned(int(n), rng) for n in whole] if thinned else None
+        index = whole[own]
         answers = targets.take(index)
         width = int(answers.lengths.max())
         padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
         weight = torch.as_tensor(np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1)
-        part = data.batch(index, thinned and [thinned(int(n), rng) for n in index])
+        part = data.batch(index, prompts and [prompts[n] for n in own])
         answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
+        policy.train()
         logprobs = trainer.module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.offer, normalisation)
         loss = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
         trainer.update(loss)
