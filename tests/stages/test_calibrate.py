@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from conrec.__main__ import main
 from conrec.config import Recipe
 from conrec.data.instances import Events
+from conrec.filtering.score import FilterScore
 from conrec.run import start_run
 from conrec.stages.calibrate import activity, calibrate, describe
 
@@ -49,6 +51,7 @@ def make_run(folder: Path, users: int, shift: float = 0.0) -> Path:
             )
         )
     (folder / "filter" / "seed0").mkdir(parents=True)
+    replace(FilterScore.paper(), name="default").save(folder / "filter" / "seed0" / "score")
     (folder / "prepare").mkdir()
     pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
     items = {
@@ -153,6 +156,7 @@ def test_activity_counts_what_came_before_the_cut() -> None:
 def test_the_paper_s_score_is_another_column(run: Path) -> None:
     paper = calibrate(run, Recipe(), likes_lost=0.05, score="paper")
     assert paper["evidence"]["column"] == "conrec_paper"
+    assert paper["score"] == "paper"
     assert paper["threshold"] != calibrate(run, Recipe(), likes_lost=0.05)["threshold"]
 
 

@@ -152,7 +152,11 @@ class Events:
 
 def read_items(folder: Path) -> Items:
     """The items of a `prepare` folder."""
-    table = pq.read_table(folder / "items.parquet", columns=["item_id", "title", "category", "first_seen"])
+    return as_items(pq.read_table(folder / "items.parquet", columns=["item_id", "title", "category", "first_seen"]))
+
+
+def as_items(table: pa.Table) -> Items:
+    """A table ITEMS (data.schema) in the order of its rows."""
     return Items(
         table["item_id"].to_pylist(),
         table["title"].to_pylist(),
@@ -163,7 +167,12 @@ def read_items(folder: Path) -> Items:
 
 def read_events(folder: Path, items: Items) -> Events:
     """The cleaned events of a `prepare` folder."""
-    table = pq.read_table(folder / "events.parquet", columns=["user_id", "item_id", "time", "kind", "value"])
+    columns = ["user_id", "item_id", "time", "kind", "value"]
+    return as_events(pq.read_table(folder / "events.parquet", columns=columns), items)
+
+
+def as_events(table: pa.Table, items: Items) -> Events:
+    """A table EVENTS (data.schema), whose items are all among `items`, sorted by time."""
     table = table.sort_by([("time", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
     return Events(
         table["user_id"].to_numpy().astype(str),

@@ -36,12 +36,12 @@ from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.filtering.guarantee import Promise, promise, promises
 from conrec.filtering.replay import DISLIKED, LIKED
+from conrec.filtering.score import FilterScore
+from conrec.filtering.segments import NO_CATEGORY, activity_segments
 
 By = Literal["category", "activity"]
 Score = Literal["default", "paper"]
 Units = Literal["users", "likes"]
-ACTIVITY = ("low", "middle", "high")
-NO_CATEGORY = ""
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Beside the budget asked for, so that an operator sees what another one would bring."""
 
@@ -96,7 +96,8 @@ def calibrate(
     if confidence is not None and not 0 < confidence < 1:
         raise ConrecError(f"--confidence {confidence}: a probability, above 0 and below 1; 0.95 is usual")
     seed = recipe.seeds[0] if seed is None else seed
-    path = run / "filter" / f"seed{seed}" / "scores.parquet"
+    folder = run / "filter" / f"seed{seed}"
+    path = folder / "scores.parquet"
     table, column = _read(path, score)
     segments, edges = _segments(table, run / "prepare", by)
     everything = Showings(
@@ -110,7 +111,7 @@ def calibrate(
 
     chosen = promise(*validation.likes(units), likes_lost, confidence)
     result: dict[str, Any] = {
-        "score": score,
+        "score": "paper" if score == "paper" else own_score(folder).name,
         "likes_lost": likes_lost,
         "confidence": confidence,
         "units": units,
@@ -144,6 +145,11 @@ def calibrate(
     result["evidence"] = evidence
     _write(run / "calibration.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
+
+
+def own_score(folder: Path) -> FilterScore:
+    """The score that a run's filter stage fitted into `folder`; the paper's where it fitted none."""
+    return FilterScore.load(folder / "score") if (folder / "score").is_dir() else FilterScore.paper()
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -228,11 +234,6 @@ def activity_edges(users: np.ndarray, counts: np.ndarray, mask: np.ndarray) -> l
     most = np.zeros(len(names))
     np.maximum.at(most, owner, counts[mask])
     return [float(edge) for edge in np.quantile(most, [1 / 3, 2 / 3])] if len(most) else [0.0, 0.0]
-
-
-def activity_segments(counts: np.ndarray, edges: list[float]) -> np.ndarray:
-    """str [n]: low up to the first edge, middle up to the second, high beyond."""
-    return np.array(ACTIVITY)[np.searchsorted(edges, counts, side="left")]
 
 
 def _dropped(showings: Showings, threshold: float | dict[str, float | None] | None) -> np.ndarray:

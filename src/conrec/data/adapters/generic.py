@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from conrec.config import DataConfig
 from conrec.data.adapters import catalogue, columns, files, ratings
 from conrec.data.images import LARGEST, Found, Pictures, below
-from conrec.data.schema import EVENTS, KINDS, REASONS, Accounting, Log, check_events, check_items
+from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, check_events, check_items
 from conrec.errors import ConrecError
 
 EVENT_COLUMNS = ("user_id", "item_id", "time", "kind", "reason", "value")
@@ -53,6 +53,26 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account.items = of_items
     source = str(items_file or events_file)
     return Log(check_items(items, source), check_events(events, str(events_file)), account.check())
+
+
+def read_day(
+    events: Path | None, items: Path | None, config: DataConfig, images: Path | None
+) -> tuple[pa.Table, pa.Table, Accounting]:
+    """EVENTS of a file and ITEMS of another, either of which may be missing, with their account.
+
+    For what is added to a log that is known already: events may name items that `items` does not list.
+    """
+    _check_recipe(config)
+    account, of_items = Accounting(), Accounting()
+    new_events = EVENTS.empty_table() if events is None else check_events(_events(events, config, account), str(events))
+    new_items = ITEMS.empty_table()
+    if items is not None:
+        raw = _items(items, config, of_items, own_file=True)
+        new_items = catalogue.fit(_listed(raw, config, True), EVENTS.empty_table(), of_items, keep_unseen=True)
+        new_items, account.images = _pictures(new_items, raw, config, images)
+        new_items = check_items(new_items, str(items))
+    account.items = of_items
+    return new_items, new_events, account.check()
 
 
 def _check_recipe(config: DataConfig) -> None:
