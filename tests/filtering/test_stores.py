@@ -236,7 +236,7 @@ def test_a_redis_server_that_went_away_is_one_clear_line(tmp_path: Path) -> None
     store = in_redis(next(server), "gone", some_users(3))
     assert store.get("u1") is not None
     server.close()  # type: ignore[attr-defined]
-    with pytest.raises(ConrecError, match="Redis: .*is the server there"):
+    with pytest.raises(ConrecError, match=r"Redis: .*is the server there"):
         store.get("u1")
     with pytest.raises(ConrecError, match="does not answer"):
         RedisUsers(f"unix://{tmp_path}/redis.sock", "gone", LAYOUT, ITEMS)

@@ -107,6 +107,9 @@ class SetWriter:
             raise ValueError("keep at least one version")
         self._write_items()
         count = self._users.finish()
+        files = published.describe_files(self._folder)
+        if self._kind == "lmdb":  # these change
+            files = {name: noted for name, noted in files.items() if not name.startswith("users/")}
         manifest = Manifest(
             version=self.version,
             score=self._score,
@@ -114,7 +117,7 @@ class SetWriter:
             users={**self._about, "count": count, "layout": asdict(self._layout)},
             retractions=self._retractions,
             made_from=self._made_from,
-            files=published.describe_files(self._folder),
+            files=files,
         )
         published.put_in_place(self._sets, manifest)
         published.use(self._sets, self.version)
