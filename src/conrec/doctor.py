@@ -18,6 +18,8 @@ EXTRAS = {
     "ray": "ray",
     "lmdb": "lmdb",
     "redis": "redis",
+    "trl": "oracle",
+    "duckdb": "oracle",
 }
 
 

@@ -1,0 +1,84 @@
+"""The filter's score of one user's candidates: one matrix product, against a Python loop over the candidates.
+
+The work is the whole formula of `conrec.filtering.online`, with the nearest prediction. Exact means: the same scores
+to 1e-5 and the same nearest predictions. The floor fetches the vectors and multiplies them, nothing more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conrec.bench.measure import Result, Work, in_turns, one_thread, ratios, spread
+from conrec.filtering.online import ItemSide, UserSide, score, scores_alone
+
+CANDIDATES, PREDICTED, DIMENSIONS, LEARNED = 500, 20, 64, 16
+LOOP = "Python loop over the candidates"
+TOLERANCE = 1e-5
+
+
+def bench(quick: bool) -> Result:
+    """500 candidates against 20 predicted dislikes, vectors of 64 and 16 dimensions."""
+    n, calls, turns = (1_000, 3, 2) if quick else (50_000, 200, 15)
+    rng = np.random.default_rng(0)
+    unit = rng.standard_normal((n, DIMENSIONS)).astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    vectors = rng.standard_normal((n, LEARNED)).astype(np.float32)
+    items = ItemSide(unit, vectors, rng.standard_normal(n).astype(np.float32))
+    user = UserSide(
+        rng.choice(n, PREDICTED, replace=False).astype(np.int32),
+        rng.standard_normal(LEARNED).astype(np.float32),
+        float(rng.standard_normal()),
+    )
+    rows = rng.choice(n, CANDIDATES, replace=False)
+    with one_thread():
+        taken = in_turns(
+            {
+                "ours": _often(lambda: score(items, user, rows, 1.0), calls),
+                "ours, scores alone": _often(lambda: scores_alone(items, user, rows, 1.0), calls),
+                "floor": _often(lambda: unit.take(rows, axis=0) @ unit.take(user.predicted, axis=0).T, calls),
+                LOOP: _often(lambda: one_by_one(items, user, rows), max(1, calls // 20)),
+            },
+            turns,
+        )
+    for name in taken:
+        taken[name] /= max(1, calls // 20) if name == LOOP else calls
+    ours = score(items, user, rows, 1.0)
+    scores, nearest = one_by_one(items, user, rows)
+    ratio = ratios(taken, LOOP)
+    seconds = float(np.median(taken["ours"]))
+    return Result(
+        bench="filter",
+        work=f"{CANDIDATES} candidates, {PREDICTED} predicted dislikes, {n:,} items",
+        opponent=LOOP,
+        ratio=float(np.median(ratio)),
+        ratio_spread=(float(ratio.min()), float(ratio.max())),
+        exact=bool(np.abs(ours.scores - scores).max() <= TOLERANCE) and bool((ours.nearest == nearest).all()),
+        floor_share=float(np.median(taken["floor"] / taken["ours"])),
+        seconds=seconds,
+        ways={name: spread(each) for name, each in taken.items()},
+        clock="cpu",
+        bars={} if quick else {"under 150 us": seconds < 150e-6},
+        details={"largest_difference_of_scores": float(np.abs(ours.scores - scores).max())},
+    )
+
+
+def one_by_one(items: ItemSide, user: UserSide, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores float32 [c] and nearest predictions int64 [c], one candidate after the other."""
+    predicted = items.unit[user.predicted]
+    scores, nearest = [], []
+    for row in rows.tolist():
+        cosine = predicted @ items.unit[row]
+        best = int(cosine.argmax())
+        scores.append(user.bias + items.biases[row] + items.vectors[row] @ user.vector + cosine[best])
+        nearest.append(user.predicted[best])
+    return np.array(scores, np.float32), np.array(nearest, np.int64)
+
+
+def _often(work: Work, times: int) -> Work:
+    """One call is too short for the clock."""
+
+    def repeated() -> None:
+        for _ in range(times):
+            work()
+
+    return repeated

@@ -1,0 +1,161 @@
+"""Measuring two ways to do the same work, and what a bench reports.
+
+All ways run in one process, in turns, so that a machine that slows down slows all of them; the ratio is taken turn
+by turn. The clock of everything that runs on one thread is the CPU time of the process, which other programs disturb
+least; what is meant to use all cores is timed by the wall. Growth of memory is taken in a fresh process for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conrec.errors import ConrecError
+from conrec.progress import say
+
+LIBRARIES = ("torch", "transformers", "trl", "numba", "duckdb", "faiss-cpu", "vector-quantize-pytorch", "numpy")
+
+Work = Callable[[], object]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a bench found. A way is one manner of doing the work; `ours` and `floor` are two of them."""
+
+    bench: str
+    work: str
+    """The work in one line, sizes included."""
+    opponent: str
+    """The way that `ratio` compares with."""
+    ratio: float
+    """How many times our seconds the opponent takes (in `rqvae`: how many times our error it makes)."""
+    ratio_spread: tuple[float, float]
+    """Smallest and largest of the turns."""
+    exact: bool
+    """Whether the opponent's results and ours are the same, to the tolerance that the bench names."""
+    floor_share: float
+    """Floor over ours, 0 to 1: how much of our time is work that no way can avoid."""
+    seconds: float
+    """Ours, median."""
+    ways: dict[str, list[float]]
+    """Smallest, median and largest seconds of each way."""
+    clock: str
+    """`cpu` or `wall`."""
+    bars: dict[str, bool] = field(default_factory=dict)
+    """What this is meant to reach, and whether it did here; empty for work too small to judge by."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """All of it, with the machine and the versions."""
+        return {**asdict(self), "machine": machine(), "versions": versions()}
+
+
+def in_turns(
+    ways: Mapping[str, Work], turns: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, np.ndarray]:
+    """Seconds of each way, float [turns]: each once unmeasured, then all of them in turns."""
+    for name, work in ways.items():
+        say(f"{name}: first run, not measured")
+        work()
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(turns):
+        say(f"turn {turn + 1} of {turns}")
+        for name, work in ways.items():
+            begin = clock()
+            work()
+            taken[name].append(clock() - begin)
+    return {name: np.array(seconds) for name, seconds in taken.items()}
+
+
+def spread(values: np.ndarray) -> list[float]:
+    """Smallest, median and largest."""
+    return [float(values.min()), float(np.median(values)), float(values.max())]
+
+
+def ratios(taken: dict[str, np.ndarray], opponent: str, ours: str = "ours") -> np.ndarray:
+    """Opponent over ours, float [turns]."""
+    return taken[opponent] / taken[ours]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch, BLAS and OpenMP on one thread each, so that CPU time is comparable."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def memory_growth(prepare: Callable[..., Work], *arguments: object) -> float | None:
+    """MB by which a fresh process grows at most while it does a piece of work for the first time.
+
+    `prepare` (a function of a module, called with `arguments` in that process) makes everything ready and returns
+    the work. None where the system does not tell (only Linux does).
+    """
+    if sys.platform != "linux":
+        return None
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_growth, prepare, arguments).result()
+
+
+def _growth(prepare: Callable[..., Work], arguments: tuple[object, ...]) -> float:
+    with one_thread():
+        work = prepare(*arguments)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew from what is resident now
+        before = _resident("VmRSS")
+        work()
+        return (_resident("VmHWM") - before) / 1e6
+
+
+def _resident(name: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name + ":"))
+    return float(line.split()[1]) * 1024
+
+
+def oracle(module: str) -> Any:
+    """An opponent's module; ConrecError naming the extra where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ConrecError(
+            f"{module.split('.')[0]} is not installed, which this bench compares with: pip install -e '.[oracle]'"
+        ) from None
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and system."""
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gb": round(memory, 1), "system": platform.system()}
+
+
+def versions() -> dict[str, str]:
+    """Python and the libraries that take part, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
