@@ -73,7 +73,6 @@ def make_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(Refused, refused)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _inner_error)
     _declare(app)
     return app
 
@@ -89,11 +88,12 @@ async def _watch(app: FastAPI) -> None:
     service: Service = app.state.service
     shown: str | None = None
     while True:
-        if service.settings.page and service.filter is not None and service.filter.version != shown:
-            shown = service.filter.version
+        opened = service.filter.set if service.filter is not None else None
+        if service.settings.page and opened is not None and opened.manifest.version != shown:
+            shown = opened.manifest.version
+            folder = service.settings.sets / shown
             try:
-                folder = service.settings.sets / shown
-                app.state.explorer = await asyncio.to_thread(Explorer, folder, service.settings.run)
+                app.state.explorer = await asyncio.to_thread(Explorer, opened, folder, service.settings.run)
             except Exception:
                 log.exception("the page cannot show set %s", shown)
         await asyncio.sleep(service.settings.poll_seconds)
@@ -111,11 +111,6 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     return reply(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
-
-
-async def _inner_error(request: Request, error: Exception) -> Response:
-    """Nothing of the inside goes outside; the log has it."""
-    return reply(Problem("an inner error; the service's log says which"), 500)
 
 
 def _declare(app: FastAPI) -> None:

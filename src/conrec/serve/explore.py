@@ -7,11 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from conrec.filtering import sets as published
-from conrec.filtering.filter import ItemView
-from conrec.filtering.ids import IdIndex
+from conrec.filtering.filter import ItemView, OpenSet
 from conrec.run import open_run
 from conrec.serve.pictures import Pictures
 from conrec.serve.schema import Branch, Prefix, Shown, ShownList
@@ -25,19 +21,13 @@ SUGGESTED = 12
 class Explorer:
     """One set, and one run or none."""
 
-    def __init__(self, folder: Path, run: Path | None) -> None:
-        """folder: of one version of a set."""
-        self.manifest = published.read_manifest(folder)
+    def __init__(self, opened: OpenSet, folder: Path, run: Path | None) -> None:
+        """`opened` is the version in `folder`."""
+        self._set, self._users = opened, folder / "users"
+        self.manifest = opened.manifest
         calibration = folder / "calibration.json"
         self.calibration: dict[str, Any] | None = json.loads(calibration.read_text()) if calibration.exists() else None
-        table = pq.read_table(folder / "items.parquet")
-        self._ids: list[str] = table["item_id"].to_pylist()
-        self._titles: list[str] = table["title"].to_pylist()
-        self._categories: list[str | None] = table["category"].to_pylist()
-        codes = table["codes"].combine_chunks()
-        self._codes = codes.flatten().to_numpy().reshape(len(table), -1)
-        self._index = IdIndex(folder / "items")
-        self._users = folder / "users"
+        self._ids = list(opened.index)
         self.pictures: Pictures | None = None
         self.trade_off: dict[str, Any] | None = None
         self._showings: Showings | None = None
@@ -47,12 +37,7 @@ class Explorer:
             self.trade_off = trade_off(run, seed, self.manifest.score["name"])
             self._showings = Showings(run, seed)
         pictured = self.pictures.pictured(self._ids) if self.pictures is not None else None
-        self.tree = Tree(self._codes, self._titles, self._categories, pictured)
-
-    def item(self, row: int) -> ItemView:
-        """The item in a row of the set."""
-        codes = tuple(self._codes[row].tolist())
-        return ItemView(self._ids[row], self._titles[row], self._categories[row], codes)
+        self.tree = Tree(opened.codes, opened.titles.to_pylist(), opened.categories.to_pylist(), pictured)
 
     def users(self, text: str) -> list[str]:
         """Users to suggest: whose id begins with the text; without a text those with something to show."""
@@ -66,12 +51,12 @@ class Explorer:
     def candidates(self, user: str) -> ShownList:
         """What to try the filter on for a user."""
         found = self._showings.of(user) if self._showings is not None else sample(self._ids, user)
-        rows = self._index.rows(found.items).tolist()
+        rows = self._set.index.rows(found.items).tolist()
         items = [
             Shown(v.item_id, v.title, v.category, v.codes, outcome)
             for row, outcome in zip(rows, found.outcomes)
             if row >= 0
-            for v in [self.item(row)]
+            for v in [self._set.view(row)]
         ]
         return ShownList(found.source, found.since, found.until, items)
 
@@ -90,4 +75,4 @@ class Explorer:
         return Branch(nodes, [])
 
     def _views(self, rows: Iterable[int]) -> list[ItemView]:
-        return [self.item(row) for row in rows]
+        return [self._set.view(row) for row in rows]

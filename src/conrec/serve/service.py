@@ -122,9 +122,8 @@ class Service:
             if self._refused is not None and self._refused[0] == named and time.monotonic() < self._refused[1]:
                 return False
             if self.filter is None:
-                loaded = CoNRecFilter.load(self.settings.sets, self._manners, self.settings.threshold)
-                loaded.filter("", [""])  # compiles what is compiled at first use, which costs more than any budget
-                self.filter = loaded
+                given = self.settings
+                self.filter = CoNRecFilter.load(given.sets, self._manners, given.threshold, given.redis)
             else:
                 self.filter.reload()
         except Exception as error:

@@ -113,7 +113,7 @@ class Tree:
 
 def words_of(title: str) -> set[str]:
     """The words of a title that may mean something: two letters at least, no bare numbers."""
-    return {word for word in re.findall(r"[^\W_]{2,}", title.casefold()) if not word.isdigit()}
+    return {word for word in re.findall(r"[^\W_]{2,}", title.lower()) if not word.isdigit()}
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ from conrec.serve.metrics import Metrics
 from conrec.serve.schema import Problem, encode
 
 T = TypeVar("T")
+
+log = logging.getLogger("conrec.serve")
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
@@ -42,7 +45,8 @@ class Refused(Exception):
 class Observed:
     """ASGI middleware: counts and times every request under the pattern of its route, and adds the headers.
 
-    Plain ASGI, as the framework's own base class for middleware costs a task and two queues a request.
+    What went wrong inside is logged and answered without a word of it, on a connection that stays open. Plain ASGI,
+    as the framework's own base class for middleware costs a task and two queues a request.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -54,7 +58,7 @@ class Observed:
             return
         arrived = time.perf_counter()
         scope["arrived"] = arrived
-        status = 500
+        status = 0
 
         async def observe(message: Message) -> None:
             nonlocal status
@@ -67,6 +71,11 @@ class Observed:
 
         try:
             await self._app(scope, receive, observe)
+        except Exception:
+            log.exception("%s %s", scope["method"], scope["path"])
+            if status:  # half an answer is out: the connection must end here
+                raise
+            await reply(Problem("an inner error; the service's log says which"), 500)(scope, receive, observe)
         finally:
             # Only patterns that we declared become labels: a stranger's path must not.
             route = getattr(scope.get("route"), "path", "other")

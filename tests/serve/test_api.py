@@ -1,0 +1,230 @@
+"""The endpoints that a ranker and an operator call, over real HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, THRESHOLD, Client, publish, serving
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("api") / "sets"
+    publish(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    exempt = tmp_path_factory.mktemp("exempt") / "users.txt"
+    exempt.write_text("judge\n\nann2\n")
+    with serving(sets, exempt=exempt, max_candidates=100, max_batch=3, max_body=4096) as client:
+        yield client
+
+
+def test_what_is_close_to_a_predicted_dislike_goes(client: Client) -> None:
+    answer = client.filter("ann", IDS)
+    assert answer["dropped"] == OVER
+    assert answer["kept"] == [item for item in IDS if item not in OVER]
+    expected = [max(np.cos(np.deg2rad(15 * n)), np.cos(np.deg2rad(15 * (n - 6)))) for n in range(24)]
+    assert answer["scores"] == pytest.approx(expected, abs=1e-5)
+    assert answer["threshold"] == THRESHOLD
+    assert answer["fail_open"] is None
+    assert set(answer["why"]) == set(OVER)
+    why = answer["why"]["i5"]
+    assert (why["predicted_item"], why["past_item"]) == ("i6", "i7")
+    assert why["prefix"] == [0, 1]  # i5 is 0 1 1 and i6 is 0 1 2
+    assert answer["why"]["i0"]["past_title"] == EVIL
+
+
+def test_order_and_repeats_are_kept(client: Client) -> None:
+    answer = client.filter("ann", ["i12", "i6", "i3", "i12"])
+    assert answer["kept"] == ["i12", "i3", "i12"]
+    assert answer["dropped"] == ["i6"]
+    assert len(answer["scores"]) == 4
+
+
+def test_threshold_and_dry_run_of_one_request(client: Client) -> None:
+    assert client.filter("ann", IDS, threshold=0.99)["dropped"] == ["i0", "i6"]
+    dry = client.filter("ann", IDS, dry_run=True)
+    assert (dry["kept"], dry["dropped"], dry["would_drop"]) == (IDS, [], OVER)
+    assert client.filter("ann", IDS, dry_run=False)["would_drop"] == []
+
+
+def test_a_list_is_never_emptied(client: Client) -> None:
+    answer = client.filter("ann", ["i0", "i1", "i5", "i6"])
+    assert answer["dropped"] == ["i0", "i6"]  # half of four at most: the worst two
+    assert answer["spared"] == 2
+
+
+def test_who_and_what_is_unknown_passes(client: Client) -> None:
+    nobody = client.filter("nobody", IDS)
+    assert nobody["unknown_user"]
+    assert nobody["kept"] == IDS
+    strange = client.filter("ann", ["i0", "new", "i12", EVIL])
+    assert strange["unknown_items"] == 2
+    assert strange["scores"][1] is None
+    assert strange["kept"] == ["new", "i12", EVIL]
+    assert client.filter("judge", IDS)["exempt"]
+    assert client.filter("bob", IDS)["kept"] == IDS
+    assert client.filter("ann", [])["kept"] == []
+
+
+def test_a_batch_is_its_requests(client: Client) -> None:
+    requests = [{"user": "ann", "candidates": IDS}, {"user": "nobody", "candidates": ["i1"]}]
+    answers = client.post("/v1/filter/batch", {"requests": requests})["answers"]
+    assert answers == [client.filter("ann", IDS), client.filter("nobody", ["i1"])]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{", 400, "not JSON"),
+        (b'{"user": "\xff"}', 400, "not JSON"),
+        ({"user": "ann"}, 422, "candidates"),
+        ({"user": "", "candidates": []}, 422, "$.user"),
+        ({"user": "ann", "candidates": ["a", 3]}, 422, "$.candidates[1]"),
+        ({"user": "ann", "candidates": "i1"}, 422, "$.candidates"),
+        ({"user": "ann", "candidates": [], "treshold": 1}, 422, "treshold"),
+        ({"user": "ann", "candidates": [], "threshold": "high"}, 422, "$.threshold"),
+        (b'{"user": "ann", "candidates": [], "threshold": 1e999}', 422, "threshold"),
+        ({"user": "ann", "candidates": ["i"] * 101}, 422, "101 candidates, at most 100"),
+        ({"user": "ann", "candidates": ["i" * 99] * 50}, 413, "at most 4,096"),
+    ],
+)
+def test_a_bad_request_is_told_why(client: Client, body: object, status: int, said: str) -> None:
+    got, answer, _ = client.ask("POST", "/v1/filter", body)
+    assert (got, set(answer)) == (status, {"error"})
+    assert said in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_a_long_body_is_not_read_to_its_end(client: Client) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
+    connection.request("POST", "/v1/filter", (b"x" * 1000 for _ in range(6)), encode_chunked=True)
+    assert connection.getresponse().status == 413
+
+
+def test_limits_of_a_batch(client: Client) -> None:
+    many = {"requests": [{"user": "ann", "candidates": []}] * 4}
+    assert client.ask("POST", "/v1/filter/batch", many)[0] == 422
+    together = {"requests": [{"user": "ann", "candidates": ["i"] * 60}] * 2}
+    assert "120 candidates" in client.ask("POST", "/v1/filter/batch", together)[1]["error"]
+
+
+def test_what_is_known_of_a_user(client: Client) -> None:
+    view = client.get("/v1/users/ann")
+    assert [item["item_id"] for item in view["dislikes"]] == ["i1", "i7"]
+    assert [item["item_id"] for item in view["liked"]] == ["i12", "i13"]
+    predicted = [(p["item"]["item_id"], p["because"]["item_id"]) for p in view["predicted"]]
+    assert predicted == [("i0", "i1"), ("i6", "i7")]
+    assert view["dislikes"][0] == {"item_id": "i1", "title": EVIL, "category": "hats", "codes": [0, 0, 1]}
+    assert client.ask("GET", "/v1/users/nobody")[0] == 404
+    assert client.get("/v1/users/eve%2F%3Cb%3E%26%3F%23")["user"] == EVIL_USER
+
+
+def test_health_readiness_and_addresses_that_are_none(client: Client, sets: Path) -> None:
+    assert client.get("/healthz")["status"] == "ok"
+    assert client.get("/readyz") == {
+        "status": "ready",
+        "version": (sets / "current").read_text().strip(),
+        "problem": None,
+    }
+    assert client.ask("GET", "/nowhere")[0] == 404
+    assert client.ask("GET", "/v1/filter")[0] == 405
+    assert "error" in client.ask("GET", "/nowhere")[1]
+
+
+def test_every_answer_is_strict_with_browsers(client: Client) -> None:
+    for path in ("/", "/healthz", "/v1/users/ann", "/nowhere", "/metrics", "/openapi.json", "/page/app.js"):
+        _, _, headers = client.ask("GET", path)
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert headers["content-security-policy"].startswith("default-src 'none'"), path
+        assert "unsafe" not in headers["content-security-policy"], path
+        assert "access-control-allow-origin" not in headers, path
+
+
+def test_the_description_holds_together(client: Client) -> None:
+    document = client.get("/openapi.json")
+    assert {"/v1/filter", "/v1/filter/batch", "/v1/users/{user}", "/healthz", "/readyz", "/metrics"} <= set(
+        document["paths"]
+    )
+    schemas = document["components"]["schemas"]
+    used = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert used <= set(schemas)
+    example = client.filter("ann", IDS)
+    assert set(example) == set(schemas["FilterAnswer"]["properties"])
+    assert schemas["FilterRequest"]["required"] == ["user", "candidates"]
+
+
+def test_everything_is_counted(sets: Path, tmp_path: Path) -> None:
+    exempt = tmp_path / "exempt.txt"
+    exempt.write_text("judge")
+    with serving(sets, exempt=exempt) as client:
+        client.filter("ann", IDS)
+        client.filter("ann", ["i0", "i1", "i5", "i6"])
+        client.filter("ann", IDS, dry_run=True)
+        client.filter("nobody", IDS)
+        client.filter("judge", IDS)
+        client.filter("ann", ["new", "newer"])
+        client.post("/v1/filter/batch", {"requests": [{"user": "ann", "candidates": ["i0"]}] * 2})
+        client.ask("POST", "/v1/filter", b"{")
+        client.ask("GET", "/%3Cscript%3E")
+        found = client.metrics()
+    version = (sets / "current").read_text().strip()
+    expected = {
+        "conrec_decisions_total": 8,
+        "conrec_candidates_total": 24 * 4 + 4 + 2 + 2,
+        "conrec_dropped_total": 6 + 2,
+        "conrec_spared_total": 2 + 2,  # a list of one is never emptied
+        "conrec_dry_run_total": 6,
+        "conrec_unknown_users_total": 1,
+        "conrec_unknown_items_total": 2,
+        "conrec_exempt_users_total": 1,
+        'conrec_fail_open_total{cause="error"}': 0,
+        'conrec_fail_open_total{cause="budget"}': 0,
+        'conrec_requests_total{route="/v1/filter",status="200"}': 6,
+        'conrec_requests_total{route="/v1/filter",status="400"}': 1,
+        'conrec_requests_total{route="other",status="404"}': 1,
+        'conrec_request_seconds_count{route="/v1/filter"}': 7,
+        f'conrec_set{{version="{version}"}}': 1,
+        'conrec_set_swaps_total{result="taken"}': 1,
+        "conrec_ready": 1,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert found["conrec_set_age_seconds"] > 0
+    assert found['conrec_request_seconds_bucket{le="+Inf",route="/v1/filter"}'] == 7
+    assert not any("script" in name for name in found)
+
+
+def test_a_dislike_taken_back_stays_so(tmp_path: Path) -> None:
+    sets = tmp_path / "sets"
+    publish(sets)
+    with serving(sets) as client:
+        view = client.post("/v1/users/ann/retract", {"item": "i1"})
+        assert [item["item_id"] for item in view["taken_back"]] == ["i1"]
+        assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
+        client.post("/v1/users/ann/retract", {"item": "i1"})  # a second time changes nothing
+        assert client.metrics()["conrec_retractions_total"] == 1
+        assert client.ask("POST", "/v1/users/ann/retract", {"item": "i9"})[0] == 404
+        assert client.ask("POST", "/v1/users/nobody/retract", {"item": "i1"})[0] == 404
+        assert client.ask("POST", "/v1/users/ann/retract", {"item": "i7"}, {"Content-Type": "text/plain"})[0] == 415
+    assert len((sets / "retractions.jsonl").read_text().splitlines()) == 1
+    with serving(sets) as client:
+        assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
+
+
+def test_without_the_page_nothing_shows_people(sets: Path) -> None:
+    with serving(sets, page=False) as client:
+        assert {client.ask("GET", path)[0] for path in ("/", "/ui/about", "/ui/users", "/report", "/page/app.js")} == {
+            404
+        }
+        assert client.filter("ann", IDS)["dropped"] == OVER

@@ -1,0 +1,187 @@
+"""What the page shows: pictures by id only, what was really shown, the catalogue by prefix."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from conrec.filtering.ids import IdIndexWriter
+from conrec.serve.pictures import SIDE, Pictures
+from conrec.serve.showings import Showings, sample, trade_off
+from conrec.serve.tree import Tree, words_of
+from conrec.serve.user_ids import starting_with
+from tests.serve.small import CATEGORIES, IDS, TITLES, Client, publish, serving, wait_for_page, write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("explore") / "run")
+
+
+@pytest.fixture(scope="module")
+def client(run: Path) -> Iterator[Client]:
+    publish(run.parent / "sets")
+    with serving(run.parent / "sets", run=run) as client:
+        wait_for_page(client)
+        yield client
+
+
+def test_pictures_from_files_and_from_bytes_are_re_encoded(run: Path) -> None:
+    pictures = Pictures(run)
+    for item, size in (("i0", (SIDE * 4 // 5, SIDE)), ("i6", (30, 60))):
+        jpeg = pictures.jpeg(item)
+        assert jpeg is not None
+        with Image.open(io.BytesIO(jpeg)) as image:
+            assert (image.format, image.size) == ("JPEG", size)
+    assert pictures.jpeg("i3") is None  # broken
+    assert pictures.jpeg("i4") is None  # named, but not there
+    assert pictures.jpeg("i9") is None  # none
+    assert pictures.jpeg("../../run/recipe.toml") is None
+    assert np.flatnonzero(pictures.pictured(IDS)).tolist() == [0, 1, 2, 3, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [
+        ("i0", "image/jpeg"),
+        ("i3", "image/svg+xml"),
+        ("i9", "image/svg+xml"),
+        ("../recipe.toml", "image/svg+xml"),
+        ("images/0.png", "image/svg+xml"),
+        ("/etc/passwd", "image/svg+xml"),
+        ("\x00", "image/svg+xml"),
+    ],
+)
+def test_a_picture_is_asked_for_by_id_and_is_a_picture(client: Client, item: str, kind: str) -> None:
+    status, _, headers = client.ask("GET", f"/ui/picture?item={quote(item)}")
+    assert (status, headers["content-type"], headers["x-content-type-options"]) == (200, kind, "nosniff")
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/../app.py", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page/none.js", "/page/"]
+)
+def test_only_files_of_the_page_are_served(client: Client, path: str) -> None:
+    assert client.ask("GET", f"/page/{path}")[0] == 404
+
+
+def test_the_latest_window_with_what_came_of_it(client: Client) -> None:
+    shown = client.get("/ui/candidates?user=ann")
+    assert (shown["source"], shown["since"], shown["until"]) == ("shown", "2026-03-09", "2026-03-12")
+    assert [item["item_id"] for item in shown["items"]] == IDS[:20]
+    outcomes = {item["item_id"]: item["outcome"] for item in shown["items"] if item["outcome"]}
+    assert outcomes == {"i0": "disliked", "i6": "disliked", "i15": "disliked", "i5": "liked", "i12": "liked"}
+
+
+def test_what_is_popular_stands_in(client: Client) -> None:
+    shown = client.get("/ui/candidates?user=bob")
+    assert shown["source"] == "popular"
+    assert [item["item_id"] for item in shown["items"]] == ["i9", "i8", "i10"]
+
+
+def test_without_a_run_a_sample_that_stays(tmp_path: Path) -> None:
+    assert sample(IDS, "bob") == sample(IDS, "bob")
+    assert sample(IDS, "bob").items != sample(IDS, "cleo").items
+    publish(tmp_path)
+    with serving(tmp_path) as client:
+        wait_for_page(client)
+        about = client.get("/ui/about")
+        assert (about["pictures"], about["report"], about["trade_off"]) == (False, False, None)
+        shown = client.get("/ui/candidates?user=bob")
+        assert (shown["source"], sorted(item["item_id"] for item in shown["items"])) == ("sample", sorted(IDS))
+        assert client.ask("GET", "/report")[0] == 404
+        assert client.get("/ui/users")["users"][0] == "ann"
+
+
+def test_the_trade_off_is_that_of_the_score_in_use(run: Path) -> None:
+    measured = trade_off(run, 0, "paper")
+    assert measured is not None
+    assert measured["events"] == 20
+    at = measured["curve"]["threshold"].index(0.9) if 0.9 in measured["curve"]["threshold"] else None
+    assert measured["threshold"] == 0.9 or at is not None
+    assert trade_off(run, 0, "another") is None
+    assert trade_off(run, 1, "paper") is None
+
+
+def test_a_run_without_a_replay_still_shows_what_is_popular(run: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "run")
+    (other / "filter" / "seed0" / "scores.parquet").unlink()
+    assert Showings(other, 0).users() == []
+    assert Showings(other, 0).of("ann").source == "popular"
+
+
+def test_users_by_the_beginning_of_their_id(client: Client) -> None:
+    assert client.get("/ui/users?q=an")["users"] == ["ann"]
+    assert client.get("/ui/users?q=eve%2F")["users"] == ["eve/<b>&?#"]
+    assert client.get("/ui/users?q=n")["users"] == []
+    assert client.get("/ui/users")["users"] == ["ann"]  # whom the run can show
+
+
+@given(st.lists(st.text(min_size=1, max_size=4), unique=True, max_size=30), st.text(max_size=3), st.integers(1, 5))
+def test_the_search_of_ids_is_that_of_a_list(tmp_path_factory, ids: list[str], prefix: str, limit: int) -> None:
+    folder = tmp_path_factory.mktemp("ids")
+    writer = IdIndexWriter(folder)
+    writer.add(ids)
+    writer.finish()
+    assert starting_with(folder, prefix, limit) == [item for item in ids if item.startswith(prefix)][:limit]
+
+
+def test_prefixes_tell_what_is_under_them(client: Client) -> None:
+    top = client.get("/ui/catalogue")["prefixes"]
+    assert [(node["prefix"], node["items"]) for node in top] == [([0], 8), ([1], 8), ([2], 8)]
+    assert dict(top[0]["categories"]) == {"shoes": 0.5, "hats": 0.5}
+    assert set(top[0]["examples"]) <= {"i0", "i1", "i2", "i3", "i4", "i6"}  # those with a picture
+    inside = client.get("/ui/catalogue?prefix=0.1")
+    assert inside["prefixes"] == []
+    assert [item["item_id"] for item in inside["items"]] == ["i4", "i5", "i6", "i7"]
+    assert client.get("/ui/catalogue?prefix=9") == {"prefixes": [], "items": []}
+    assert client.ask("GET", "/ui/catalogue?prefix=0.x")[0] == 422
+
+
+def test_words_that_set_a_prefix_apart() -> None:
+    kinds = ("boots", "lamp", "chair", "mug")
+    titles = [f"New {kind} 20{n}, {colour}" for kind in kinds for n, colour in enumerate(("red", "blue", "red"))]
+    codes = np.array([[kind, n] for kind in range(4) for n in range(3)])
+    nodes = Tree(codes, titles, [None] * 12).children([])
+    assert [node.words for node in nodes] == [[kind] for kind in kinds]
+    assert nodes[0].categories == []
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=40))
+def test_children_share_out_the_items(codes: list[tuple[int, int, int]]) -> None:
+    tree = Tree(np.array(codes), [f"title {n}" for n in range(len(codes))], [None] * len(codes))
+    for prefix in ([], list(codes[0][:1])):
+        rows = tree.rows(prefix)
+        assert sorted(rows.tolist()) == [n for n, one in enumerate(codes) if list(one[: len(prefix)]) == prefix]
+        assert sum(node.items for node in tree.children(prefix)) == len(rows)
+
+
+def test_items_by_words_of_their_title(client: Client) -> None:
+    assert [item["item_id"] for item in client.get("/ui/items?q=SHOE%2011")["items"]] == ["i11"]
+    assert len(client.get("/ui/items?q=shoe")["items"]) == 12
+    assert client.get("/ui/items?q=%20")["items"] == []
+    assert client.ask("GET", "/ui/items")[0] == 422
+    assert words_of("Größe 42, T-Shirt no. 7!") == {"größe", "shirt", "no"}
+    assert len(TITLES) == len(CATEGORIES)
+
+
+def test_trying_a_threshold_is_not_counted_as_traffic(client: Client) -> None:
+    before = client.metrics()
+    tried = client.post("/ui/decide", {"user": "ann", "candidates": IDS, "threshold": 0.99})
+    assert tried["dropped"] == ["i0", "i6"]
+    after = client.metrics()
+    assert before["conrec_decisions_total"] == after["conrec_decisions_total"]
+
+
+def test_the_report_is_shown_as_it_is(client: Client) -> None:
+    status, body, headers = client.ask("GET", "/report")
+    assert (status, b"The report" in body) == (200, True)
+    assert "script-src" not in headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'none'")
