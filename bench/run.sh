@@ -8,3 +8,5 @@ found=$(mktemp)
 trap 'rm -f "$found"' EXIT
 "$python" -m conrec bench all --json >"$found"
 "$python" -m conrec.bench.results bench/RESULTS.md <"$found"
+"$python" -m conrec bench serve --json >"$found"
+"$python" -m conrec.bench.serve bench/RESULTS.md <"$found"

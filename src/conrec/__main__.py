@@ -23,7 +23,7 @@ from conrec.errors import ConrecError
 from conrec.processes import is_main
 
 StageName = Literal["prepare", "compress", "understand", "utilize", "predict", "filter", "evaluate", "report"]
-BenchName = Literal["decode", "grpo", "sft", "swing", "rqvae", "filter", "all"]
+BenchName = Literal["decode", "grpo", "sft", "swing", "rqvae", "filter", "all", "serve"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class OneStage:
 @dataclass(frozen=True)
 class Bench:
     what: Annotated[Positional[BenchName], arg(metavar="BENCH")]
-    """decode, grpo, sft, swing, rqvae, filter, or all of them."""
+    """decode, grpo, sft, swing, rqvae, filter, or all of these; or serve."""
     json: bool = False
     """Print one JSON object instead of tables; of `all`, one for each bench by name."""
     quick: bool = False
@@ -121,6 +121,30 @@ class Calibrate:
     """The seed of the run whose scores are read; without it the first."""
     json: bool = False
     """Print what DIR/calibration.json holds instead of a summary."""
+
+
+@dataclass(frozen=True)
+class Refresh:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder that came as far as the stage filter."""
+    events: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The day's events (.parquet, .csv or .tsv) with our columns: user_id, item_id, time, kind, reason, value."""
+    items: Annotated[Path | None, arg(metavar="FILE")] = None
+    """New items (.parquet, .csv or .tsv): item_id, title, category, image, first_seen, other columns as attributes."""
+    images: Annotated[Path | None, arg(metavar="PATH")] = None
+    """Pictures of the new items: a folder or an archive."""
+    sets: Annotated[Path | None, arg(metavar="SETS")] = None
+    """Where the sets are published; without it DIR/sets."""
+    keep: Annotated[int, arg(metavar="N")] = 7
+    """So many versions stay."""
+    store: Literal["mapped", "lmdb", "redis"] | None = None
+    """Where the users go: files that are memory-mapped (the default), LMDB, or Redis (CONREC_REDIS names it)."""
+    seed: Annotated[int | None, arg(metavar="N")] = None
+    """The seed of the run that predicts; without it the first."""
+    rollback: bool = False
+    """Go back to the version that the one in use was made after; nothing else."""
+    merged: Annotated[Path | None, arg(metavar="OUT")] = None
+    """Write the log so far to OUT, to train on; nothing else."""
 
 
 @dataclass(frozen=True)
@@ -313,6 +337,55 @@ def calibrate(args: Calibrate) -> None:
     print(json.dumps(result, indent=1) if args.json else describe(result))
 
 
+def refresh(args: Refresh) -> None:
+    """Publish the predictions for the filter; take in a new day of log and new items.
+
+    The first call, without --events, publishes the run as it is at the end of its log. Every further one takes in what
+    is new: events are cleaned like the first log and every row is accounted for, new items get IDs from the frozen
+    codebook, users whose history changed are predicted anew, the others are carried over. The set becomes a new version
+    in SETS at once or not at all; the same input a second time changes nothing. docs/daily_job.md is the how-to.
+
+    Nothing is trained. To train anew on the log so far:
+
+      conrec refresh runs/mt --merged merged && conrec run merged/recipe.toml --data merged --out runs/mt2
+
+    and go on with: conrec refresh runs/mt2 --sets runs/mt/sets
+
+    Example: conrec refresh runs/mt
+
+    Example, every night: conrec refresh runs/mt --events 2026-11-22.parquet --items new_items.csv
+
+    Example, back to the set before: conrec refresh runs/mt --rollback
+    """
+    from conrec.run import open_run
+
+    recipe, _, _ = open_run(args.run)
+    sets = args.run / "sets" if args.sets is None else args.sets
+    alone = args.rollback + (args.merged is not None)
+    if alone and (alone > 1 or args.events or args.items):
+        raise ConrecError("--rollback and --merged each stand alone; leave out --events, --items and the other one")
+    from conrec.stages.refresh import refresh, roll_back, write_merged
+
+    if args.rollback:
+        print(f"{roll_back(sets)} in use")
+    elif args.merged is not None:
+        print(write_merged(args.run, recipe, sets, args.merged))
+    else:
+        print(
+            refresh(
+                args.run,
+                recipe,
+                sets=sets,
+                events=args.events,
+                items=args.items,
+                images=args.images,
+                keep=args.keep,
+                seed=args.seed,
+                store=args.store,
+            )
+        )
+
+
 def evaluate(args: OneStage) -> None:
     """Measure the predictions and the filter by the protocol, next to the baselines.
 
@@ -375,6 +448,9 @@ def bench(args: Bench) -> None:
 
     filter: scoring 500 candidates, against a Python loop over them.
 
+    serve: the service under load with ten million users, against its promises: latency, hot swap, memory. Takes some
+    ten minutes and 8 GB of disk; needs the extra `serve`, and is not part of `all`.
+
     Each prints how long every way took, how many times longer than ours the usual one (ratio), whether the results
     are the same (exact), and how much of our time no way could avoid (floor over ours). Exit status 1 if the results
     differ. Needs the extra `oracle`; a bench takes some minutes on an idle core.
@@ -383,11 +459,15 @@ def bench(args: Bench) -> None:
 
     Example: conrec bench all --json > results.json
     """
+    if args.what == "serve":
+        _bench_serve(args)
+        return
     import importlib
 
     from conrec.bench.results import show
 
-    names = [name for name in typing.get_args(BenchName) if name != "all"] if args.what == "all" else [args.what]
+    every = [name for name in typing.get_args(BenchName) if name not in ("all", "serve")]
+    names = every if args.what == "all" else [args.what]
     results = {}
     for name in names:
         results[name] = importlib.import_module(f"conrec.bench.{name}").bench(args.quick).json()
@@ -396,6 +476,15 @@ def bench(args: Bench) -> None:
     if args.json:
         print(json.dumps(results if args.what == "all" else results[args.what], indent=2))
     if not all(result["exact"] for result in results.values()):
+        raise SystemExit(1)
+
+
+def _bench_serve(args: Bench) -> None:
+    from conrec.bench.serve import failures, markdown, serve
+
+    found = serve(args.quick)
+    print(json.dumps(found, indent=2) if args.json else markdown(found))
+    if failures(found):
         raise SystemExit(1)
 
 
@@ -429,6 +518,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "filter": filter_,
     "calibrate": calibrate,
+    "refresh": refresh,
     "evaluate": evaluate,
     "report": report,
     "serve": serve,

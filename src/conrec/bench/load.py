@@ -173,7 +173,7 @@ class Load:
 
 
 def main() -> None:
-    """stdin: {port, requests: [JSON bodies], mode: closed or open, connections or rate, seconds}; stdout: the outcome."""
+    """stdin: {port, requests: [JSON], mode: closed or open, connections or rate, seconds}; stdout: the outcome."""
     task = json.load(sys.stdin)
     load = Load(task["port"], [_http(body) for body in task["requests"]])
     gc.disable()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from conrec.config import SplitConfig
 from conrec.data.instances import Events, Instances, Items, Ragged, read_events
@@ -199,6 +198,8 @@ def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = No
     shares = np.concatenate([np.linspace(0, 1, 61), np.linspace(0.9, 1, 51)])
     sweep = np.concatenate([np.quantile(liked, shares), np.quantile(everything, shares), [everything[0] - 1]])
     curve = [at(value) for value in np.unique(sweep)]
+    from sklearn.metrics import roc_auc_score  # it takes a second to import, and the service reads replays, too
+
     signed = labels != NEUTRAL
     result["auc"] = float(roc_auc_score(labels[signed] == DISLIKED, scores[signed]))
     result["at"] = {f"{share:g}": at(choose_threshold(liked, share))["dislikes_avoided"] for share in BUDGETS}
