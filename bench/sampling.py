@@ -85,6 +85,7 @@ def main(
                     policy,
                     chosen_data(data, chosen, inputs.history_prompts(vocabulary), stage, seed),
                     chosen.index,
+                    inputs.catalog.codes,
                     reward,
                     stage,
                     dataclasses.replace(recipe.utilize, sampling=sampling, learning_rate=rate),

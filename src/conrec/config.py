@@ -230,6 +230,9 @@ class UtilizeConfig:
     """Weight of the future positives in equation 6."""
     hit_bonus: float = 0.0
     """Added to the similarity of an answer that is exactly one of the future dislikes (0: the paper's reward)."""
+    guided: int = 0
+    """At most this many of a group's answers are not drawn, but are dislikes that the user really went on to voice (0:
+    the paper's groups). Lets the exact hit earn an advantage in every group."""
     neighbours: int = 5
     """Swing neighbours of every future dislike that join the ground truth (0: none)."""
     learning_rate: float = 1e-4

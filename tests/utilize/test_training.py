@@ -1,5 +1,7 @@
 """Warm-up and GRPO on a small world: they learn what there is to learn, and resume in the same bits."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -90,9 +92,9 @@ def warm(model, data, folder, epochs):
     )
 
 
-def stage(model, folder, beta=0.0, prompts=256):
+def stage(model, folder, beta=0.0, prompts=256, hit_bonus=0.0, **settings_of_grpo):
     instances, data, history = world()
-    reward = FutureReward(instances, UNIT, np.full((40, 1), -1), n_neighbours=1, gamma=0.5)
+    reward = FutureReward(instances, UNIT, np.full((40, 1), -1), n_neighbours=1, gamma=0.5, hit_bonus=hit_bonus)
     settings = GrpoStage("full", prompts=prompts, beta=beta)
     chosen = choose_prompts(
         model, data, reward, prompts=prompts, group=8, batch=16, normalisation="trie", seed=0, use_policy=True
@@ -101,9 +103,10 @@ def stage(model, folder, beta=0.0, prompts=256):
         model,
         chosen_data(data, chosen, history, settings, 0),
         chosen.index,
+        CODES,
         reward,
         settings,
-        CONFIG,
+        dataclasses.replace(CONFIG, **settings_of_grpo),
         folder,
         normalisation="trie",
         seed=0,
@@ -137,6 +140,21 @@ def test_grpo_raises_the_reward_from_a_cold_start(tmp_path):
         "no_spread_share",
         "unique_items",
     }
+
+
+def test_told_answers_teach_exact_hits_that_drawn_ones_rarely_show(tmp_path):
+    import pyarrow.parquet as pq
+
+    _, data, _ = world()
+    found = {}
+    for guided in (0, 1):
+        model = policy()
+        stage(model, tmp_path / str(guided), prompts=512, guided=guided, group=4, hit_bonus=2.0)
+        found[guided] = hits(model, data)
+    assert found[1] > found[0] + 0.2
+    table = pq.read_table(tmp_path / "1" / "curves.parquet").to_pylist()
+    first = next(row["value"] for row in table if row["name"] == "reward")
+    assert first < 0.6  # the told answers, whose reward is 1, do not count in the curve
 
 
 def test_beta_keeps_the_policy_near_its_reference(tmp_path):

@@ -25,8 +25,10 @@ from conrec.lm.sharing import Share
 from conrec.lm.training import Trainer
 from conrec.progress import track
 from conrec.utilize.grpo import advantages, grpo_loss
+from conrec.utilize.guidance import guide
 from conrec.utilize.rewards import FutureReward, Rewards
 from conrec.utilize.rollout import rollout
+from conrec.utilize.warmup import reachable
 
 LEFT_OUT = 0.2
 """Share of the history that an augmented copy loses."""
@@ -128,6 +130,7 @@ def train_stage(
     policy: Policy,
     data: Prompted,
     chosen: np.ndarray,
+    codes: np.ndarray,
     reward: FutureReward,
     stage: GrpoStage,
     config: UtilizeConfig,
@@ -143,8 +146,8 @@ def train_stage(
     """One stage of GRPO; trains `policy` in place, which at the call is the earlier stage's and so the reference.
 
     Args: `data` holds the chosen prompts in order, `chosen` [n] their numbers in the instances of `reward`; the last
-    `spare` of them replace groups without spread, each at most once. Each rollout is used for
-    `config.updates_per_rollout` updates; the first is on-policy (ratio 1).
+    `spare` of them replace groups without spread, each at most once. `codes` int [items, T]: the semantic IDs. Each
+    rollout is used for `config.updates_per_rollout` updates; the first is on-policy (ratio 1).
     """
     reference = trained_state(policy)
     size = min(config.prompts_per_step, len(data) - spare)
@@ -157,9 +160,11 @@ def train_stage(
         checkpoint_every=config.checkpoint_every,
     )
 
+    truth = reachable(data.instances.future, data, config.warmup_max_targets)
+
     def draw(index: np.ndarray, share: Share, attempt: int = 0) -> Groups:
         part = data.batch(index)
-        codes, leaves = rollout(
+        answers, leaves = rollout(
             policy,
             part,
             data.offer,
@@ -169,8 +174,9 @@ def train_stage(
             sampling=config.sampling,
             share=share,
         )
+        answers, leaves, told = guide(answers, leaves, truth.take(index), index, codes, data.offer.trie, config.guided)
         items = items_of_leaves(data, leaves)
-        return Groups(index, codes, items, reward.of(chosen[index], items))
+        return Groups(index, answers, items, reward.of(chosen[index], items), told)
 
     every = max(1, steps // validations)
     if trainer.step == 0:
@@ -180,10 +186,10 @@ def train_stage(
         fresh = len(data) - spare + np.arange(step * (spare // steps), (step + 1) * (spare // steps))
         groups = draw(step * size + share.own, share)
         replaced = replace_without_spread(groups, share, fresh, config.resample, draw)
-        part, codes, result = data.batch(groups.index), groups.codes, groups.rewards
+        part, result, drawn = data.batch(groups.index), groups.rewards, ~groups.told
         advantage, useful = advantages(result.total)
         advantage, useful = advantage.to(data.device), useful.to(data.device)
-        inputs = (part.prompt_ids, part.prompt_mask, codes, part.rows, data.offer, normalisation)
+        inputs = (part.prompt_ids, part.prompt_mask, groups.codes, part.rows, data.offer, normalisation)
         policy.train(policy.checkpointing)
         behind = _under(policy, reference, inputs)
         old = None
@@ -195,9 +201,9 @@ def train_stage(
             trainer.update(loss.value * weight)
         trainer.log(
             {
-                "reward": float(result.total.mean()),
-                "similarity": float(result.similarity.mean()),
-                "penalty": float(result.penalty.mean()),
+                "reward": float(result.total[drawn].mean()),
+                "similarity": float(result.similarity[drawn].mean()),
+                "penalty": float(result.penalty[drawn].mean()),
                 "kl": loss.kl * weight,
                 "clip_share": loss.clip_share * weight,
                 "no_spread_share": float((~useful).float().mean()),
@@ -222,13 +228,15 @@ class Groups:
     items: torch.Tensor
     """int64 [B, G]: item rows."""
     rewards: Rewards
+    told: torch.Tensor
+    """bool [B, G]: known answers, not drawn from the policy (`utilize.guidance`)."""
 
     def put(self, places: np.ndarray, other: Groups) -> None:
         """Let the groups of `other` take the `places` [b] of these."""
         self.index[places] = other.index
         at = torch.as_tensor(places)
         self.codes[at.to(self.codes.device)] = other.codes
-        self.items[at] = other.items
+        self.items[at], self.told[at] = other.items, other.told
         for name, values in vars(other.rewards).items():
             getattr(self.rewards, name)[at] = values
 
