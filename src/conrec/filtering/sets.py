@@ -81,16 +81,6 @@ def use(sets: Path, version: str) -> None:
     _flush(sets)
 
 
-def roll_back(sets: Path) -> str:
-    """Put the version before the one in use into use; its name."""
-    in_use = current(sets)
-    earlier = [version for version in versions(sets) if in_use is not None and version < in_use]
-    if not earlier:
-        raise ConrecError(f"{sets}: there is no version before {in_use or 'the first'} to go back to")
-    use(sets, earlier[-1])
-    return earlier[-1]
-
-
 def read_manifest(folder: Path) -> Manifest:
     """Of one version; ConrecError where it is not there or not readable."""
     path = folder / "manifest.json"
