@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from conrec import __version__
-from conrec.filtering.filter import UserView
 from conrec.serve import api, page_api, schema
 from conrec.serve.explore import Explorer
 from conrec.serve.metrics import Metrics
@@ -38,7 +37,7 @@ SCHEMAS = (
     schema.ShownList,
     schema.Items,
     schema.Branch,
-    UserView,
+    schema.Known,
 )
 
 log = logging.getLogger("conrec.serve")

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse
 
 from conrec.serve.api import documented, service_of
 from conrec.serve.explore import Explorer
-from conrec.serve.schema import About, FilterRequest, Items, UserIds
+from conrec.serve.schema import About, FilterRequest, Items, Known, UserIds
 from conrec.serve.service import answer, published_at
 from conrec.serve.web import REPORT_POLICY, Refused, decode, read_body, reply
 
@@ -76,6 +76,12 @@ async def about(request: Request) -> Response:
 async def users(request: Request, q: str = "") -> Response:
     """Users whose id begins with `q`; without it some to begin with."""
     return reply(UserIds(await run_in_threadpool(explorer_of(request).users, q.strip())))
+
+
+@router.get("/ui/user", **documented("Known"))
+async def user(request: Request, user: str) -> Response:
+    """As /v1/users/{id}, but a user who is not known is no error."""
+    return reply(Known(await service_of(request).user(user)))
 
 
 @router.get("/ui/candidates", **documented("ShownList", None, 503))

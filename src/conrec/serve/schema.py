@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from conrec.filtering.filter import ItemView, Why
+from conrec.filtering.filter import ItemView, UserView, Why
 
 
 class FilterRequest(Struct, forbid_unknown_fields=True):
@@ -83,6 +83,12 @@ class Health(Struct):
     status: str
     version: str | None = None
     problem: str | None = None
+
+
+class Known(Struct):
+    """What is known of a user; null: nothing."""
+
+    view: UserView | None
 
 
 class Shown(Struct):

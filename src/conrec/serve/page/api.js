@@ -11,11 +11,11 @@ export async function get(path, parameters = {}) {
   return answer(await fetch(query ? `${path}?${query}` : path));
 }
 
-export async function post(path, body, signal) {
+export async function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal }));
+  return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
-export const userPath = (user, rest = "") => `v1/users/${encodeURIComponent(user)}${rest}`;
+export const retract = (user, item) => post(`v1/users/${encodeURIComponent(user)}/retract`, { item });
 
 export const picture = (item) => `ui/picture?${new URLSearchParams({ item })}`;

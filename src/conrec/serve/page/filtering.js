@@ -1,7 +1,7 @@
 // What the filter would do to a user's candidates: the threshold, its trade-off, and the list that changes with it.
 
 import { get, post } from "./api.js";
-import { count, day, h, name, newId, plural } from "./dom.js";
+import { count, day, h, name, newId } from "./dom.js";
 import { card, codes } from "./items.js";
 import { tradeOff } from "./tradeoff.js";
 

@@ -53,7 +53,7 @@ export function search({ label, placeholder, find, show, pick }) {
     list.replaceChildren(
       ...options.map((option, n) => {
         const { text, hint } = show(option);
-        const id = newId("option");
+        const id = `${list.id}-${n}`;
         const chosen = (event) => {
           event.preventDefault(); // keeps the focus in the field
           choose(n);
@@ -69,7 +69,6 @@ export function search({ label, placeholder, find, show, pick }) {
     list.hidden = options.length === 0;
     input.setAttribute("aria-expanded", String(options.length > 0));
     said.textContent = options.length ? `${options.length} suggestions` : input.value ? "Nothing found" : "";
-    mark(-1);
   }
 
   async function suggest() {
@@ -77,8 +76,10 @@ export function search({ label, placeholder, find, show, pick }) {
     try {
       const found = await find(input.value.trim());
       if (mine !== asked || document.activeElement !== input) return; // a later question is under way, or none at all
+      const marked = options[active] && show(options[active]).text;
       options = found;
       open();
+      mark(options.findIndex((option) => show(option).text === marked));
     } catch (error) {
       said.textContent = error.message;
     }

@@ -1,6 +1,6 @@
 // Users: find one; what they disliked and liked, what is predicted, and what the filter makes of it.
 
-import { get, post, userPath } from "./api.js";
+import { get, retract } from "./api.js";
 import { count, day, h, name, newId, plural } from "./dom.js";
 import { filtering } from "./filtering.js";
 import { card, codes, strip } from "./items.js";
@@ -73,10 +73,7 @@ function worth(about) {
 
 export async function user(about, id) {
   const heading = h("h1", { tabindex: -1 }, "User ", name(id));
-  const view = await get(userPath(id)).catch((error) => {
-    if (!error.message.includes("not known")) throw error;
-    return null;
-  });
+  const { view } = await get("ui/user", { user: id });
   if (view === null)
     return [
       h("div", { class: "top" }, heading, finder()),
@@ -141,7 +138,7 @@ function confirmed(user, item, opener) {
   no.addEventListener("click", () => dialog.close());
   yes.addEventListener("click", async () => {
     try {
-      await post(userPath(user, "/retract"), { item: item.item_id });
+      await retract(user, item.item_id);
       dialog.close("done");
     } catch (error) {
       problem.textContent = error.message;
