@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
 
 SIZES = (5, 6, 7)
+WINDOW = 6
+"""Tokens that a sliding-window layer sees: more than an answer has, fewer than a prompt."""
 
 
 def vocabulary(sizes: tuple[int, ...] = SIZES) -> Vocabulary:
@@ -34,11 +45,19 @@ def language_model(words: int, kind: str = "qwen3", attention: str = "sdpa", see
         "initializer_range": 0.3,
     }
     torch.manual_seed(seed)
+    tied = {**shape, "head_dim": 8, "tie_word_embeddings": True, "attn_implementation": attention}
     if kind == "qwen3":
-        config = Qwen3Config(**shape, head_dim=8, tie_word_embeddings=True, attn_implementation=attention)
-        return Qwen3ForCausalLM(config).eval()
-    config = LlamaConfig(**shape, tie_word_embeddings=False, attn_implementation=attention)
-    return LlamaForCausalLM(config).eval()
+        return Qwen3ForCausalLM(Qwen3Config(**tied)).eval()
+    if kind == "qwen3_sliding":  # the first layer sees everything, the second WINDOW tokens
+        window = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
+        return Qwen3ForCausalLM(Qwen3Config(**tied, **window)).eval()
+    if kind == "gemma3":
+        layers = ["sliding_attention", "full_attention"]
+        return Gemma3ForCausalLM(Gemma3TextConfig(**tied, sliding_window=WINDOW, layer_types=layers)).eval()
+    untied = {**shape, "tie_word_embeddings": False, "attn_implementation": attention}
+    if kind == "mistral":  # every layer sees WINDOW tokens
+        return MistralForCausalLM(MistralConfig(**untied, sliding_window=WINDOW)).eval()
+    return LlamaForCausalLM(LlamaConfig(**untied)).eval()
 
 
 def policy(words: Vocabulary, **kinds: str) -> Policy:

@@ -56,14 +56,10 @@ def agree(value: bool) -> bool:
     if count() == 1:
         return value
     import torch
-
-    said = torch.tensor([int(value)], device=_connect())
-    torch.distributed.broadcast(said, 0)
-    return bool(said.item())
-
-
-def _connect() -> str:
-    """Join the others, once; the device that they talk through."""
     from accelerate import PartialState
 
-    return str(PartialState(timeout=PATIENCE).device)
+    # Without `cpu` Accelerate would leave processes without a GPU unconnected, each training by itself.
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    said = torch.tensor([int(value)], device=state.device)
+    torch.distributed.broadcast(said, 0)
+    return bool(said.item())

@@ -8,6 +8,7 @@ from conrec.decode.beam import best_items, search
 from conrec.decode.trie import Trie
 from conrec.lm.policy import pad_prompts
 from tests import tiny
+from tests.lm.test_policy import naive
 
 WORDS = tiny.vocabulary()
 PROMPTS = [WORDS.text("Disliked: ") + WORDS.sid(tiny.codes(3, 5)), WORDS.text("x"), WORDS.sid(tiny.codes(9, 2))]
@@ -41,6 +42,19 @@ def test_enough_beams_equal_scoring_every_item(setting, normalisation):
         order = np.argsort(-plain[n], kind="stable")[:20]
         assert items[n].tolist() == order.tolist()
         np.testing.assert_allclose(scores[n], plain[n, order], atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_returned_scores_equal_plain_forwards(setting, normalisation, kind):
+    """Of a search with few beams: no shared prompt, no padding, no cache on the other side."""
+    _, _, offer, ids, mask, rows = setting
+    policy = tiny.policy(WORDS, kind=kind)
+    found = find(policy, ids, mask, rows, offer, beams=12, normalisation=normalisation)
+    plain = naive(policy, PROMPTS, found.codes, rows, offer, normalisation).sum(-1)
+    assert torch.isfinite(found.scores).all()
+    torch.testing.assert_close(found.scores, plain, atol=1e-5, rtol=1e-5)
 
 
 def test_trie_scores_are_a_distribution_and_equal_logits_give_the_prior(setting):

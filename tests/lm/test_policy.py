@@ -82,7 +82,7 @@ def grpo_gradients(policy, logprobs_of) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in policy.named_parameters() if p.grad is not None}
 
 
-def lora_policy(path: str, checkpointing: bool = False) -> Policy:
+def lora_policy(path: str, checkpointing: bool = False, attention: str = "sdpa") -> Policy:
     config = LmConfig(
         hidden=32, layers=2, heads=4, kv_heads=2, ffn=48, lora_rank=4, gradient_checkpointing=checkpointing
     )
@@ -92,14 +92,18 @@ def lora_policy(path: str, checkpointing: bool = False) -> Policy:
     for name, parameter in policy.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(0, 0.2, generator=generator)
+    policy.lm.get_base_model().set_attn_implementation(attention)
     policy.path = path
     return policy.eval()
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("path", ["tree", "prefix"])
-@pytest.mark.parametrize("lora", [False, True])
-def test_gradients_equal_the_naive_loop(path, lora):
-    policy = lora_policy(path) if lora else tiny.policy(WORDS)
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen3_sliding", "lora"])
+def test_gradients_equal_the_naive_loop(path, kind, attention):
+    """Clip and KL active, prompts of different length (padded on the left)."""
+    lora = kind == "lora"
+    policy = lora_policy(path, attention=attention) if lora else tiny.policy(WORDS, kind=kind, attention=attention)
     policy.path = path
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     rows = torch.tensor([0, 1, 1])
@@ -112,15 +116,22 @@ def test_gradients_equal_the_naive_loop(path, lora):
         torch.testing.assert_close(shared[name], alone[name], atol=1e-5 * float(scale), rtol=1e-4)
 
 
-def test_gradient_checkpointing_changes_nothing():
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_gradient_checkpointing_changes_nothing(attention):
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     rows, constraint = torch.tensor([0, 1, 1]), offer()
     gradients = []
     for checkpointing in (False, True):
-        policy = lora_policy("tree", checkpointing)
+        policy = lora_policy("auto", checkpointing, attention)
         policy.train()
         policy.lm.enable_input_require_grads()
+        recomputed = []
+        hook = policy._causal.model.layers[0].self_attn.register_forward_pre_hook(
+            lambda *_, seen=recomputed: seen.append(1)
+        )
         gradients.append(grpo_gradients(policy, lambda p=policy: p(ids, mask, answers(), rows, constraint, "trie")))
+        hook.remove()
+        assert len(recomputed) == 1 + checkpointing
     for name in gradients[0]:
         torch.testing.assert_close(gradients[0][name], gradients[1][name], atol=1e-6, rtol=1e-5)
 

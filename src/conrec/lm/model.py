@@ -42,7 +42,7 @@ def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.nd
         if config.lora_rank:
             lm = with_lora(lm, config, vocabulary)
     if config.gradient_checkpointing:
-        lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        lm.activation_checkpointing_enable({"use_reentrant": False})
     return Policy(lm, vocabulary, compute_dtype(config))
 
 
@@ -150,14 +150,15 @@ def _projection(inner: int, width: int) -> torch.Tensor:
 def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
     """LoRA on every linear layer; LoRA alone would never train the new tokens, so their rows train too."""
     new_rows = [s + k for s, size in zip(vocabulary.starts, vocabulary.sizes) for k in range(size)]
+    tied = bool(lm.config.tie_word_embeddings)
     return get_peft_model(
         lm,
         LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             target_modules="all-linear",
-            trainable_token_indices=new_rows,
-            ensure_weight_tying=bool(lm.config.tie_word_embeddings),
+            trainable_token_indices=new_rows if tied else {"embed_tokens": new_rows, "lm_head": new_rows},
+            ensure_weight_tying=tied,
             task_type="CAUSAL_LM",
         ),
     )

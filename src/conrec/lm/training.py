@@ -84,7 +84,7 @@ class Trainer:
         self.curves = Curves()
         self._checkpoint_every = checkpoint_every
         self._rate = learning_rate
-        self.accelerator = Accelerator()
+        self.accelerator = Accelerator(cpu=policy.device.type == "cpu")
         self._names = [n for n, p in policy.named_parameters() if p.requires_grad]
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
