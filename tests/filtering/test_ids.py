@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,30 @@ def test_damage_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).unlink()
     with pytest.raises(ConrecError, match=name):
         IdIndex(tmp_path)
+
+
+def test_a_disk_that_errs_costs_users_but_no_crash(tmp_path: Path) -> None:
+    """Random bytes in place of the true ones: ids may be lost, but none is taken for another."""
+    ids = [f"u{n}" for n in range(300)]
+    index(tmp_path, ids)
+    rng = np.random.default_rng(0)
+    lost = 0
+    for name in ("offsets.npy", "slots.npy", "blob.npy"):
+        whole = (tmp_path / name).read_bytes()
+        for _ in range(40):
+            wrong = bytearray(whole)
+            start = int(rng.integers(128, len(whole) - 32))
+            wrong[start : start + 24] = rng.bytes(24)
+            (tmp_path / name).write_bytes(wrong)
+            try:
+                rows = IdIndex(tmp_path).rows(ids)
+            except ConrecError:
+                continue
+            assert set(np.flatnonzero(rows != np.arange(300))) <= set(np.flatnonzero(rows == -1)) or name == "slots.npy"
+            lost += int((rows == -1).sum())
+        (tmp_path / name).write_bytes(b"\xff" * 0 + whole[:128] + b"\xff" * (len(whole) - 128))
+        with contextlib.suppress(ConrecError):
+            assert (IdIndex(tmp_path).rows(ids) == -1).all()
+        (tmp_path / name).write_bytes(whole)
+    assert lost
+    assert (IdIndex(tmp_path).rows(ids) == np.arange(300)).all()

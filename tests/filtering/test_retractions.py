@@ -24,11 +24,18 @@ def test_a_reader_sees_what_others_append(tmp_path: Path) -> None:
     assert len(reader) == len(Retractions(tmp_path)) == 3
 
 
-def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_many_at_once_lose_nothing_and_read_nothing_twice(tmp_path: Path) -> None:
+    reader = Retractions(tmp_path)
+
+    def work(n: int) -> int:
+        take_back(tmp_path, f"u{n % 5}", f"i{n}")
+        return len(reader)
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: take_back(tmp_path, f"u{n % 5}", f"i{n}"), range(60)))
-    found = Retractions(tmp_path).all()
-    assert sorted(found) == sorted((f"u{n % 5}", f"i{n}") for n in range(60))
+        seen = list(pool.map(work, range(200)))
+    assert max(seen) == len(reader) == 200
+    expected = sorted((f"u{n % 5}", f"i{n}") for n in range(200))
+    assert sorted(reader.all()) == sorted(Retractions(tmp_path).all()) == expected
 
 
 @pytest.mark.parametrize("torn", [b'{"user": "u", "it', b"[1]\n", b"\xff\xfe\n", b"\n"])

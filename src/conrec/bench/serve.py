@@ -205,7 +205,9 @@ def _service(sets: Path) -> Iterator[tuple[int, float, int]]:
     command = [sys.executable, "-m", "conrec", "serve", str(sets), "--port", str(port)]
     log = (sets / "service.log").open("w+b")
     begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=log, stderr=log, env=_environment(), preexec_fn=lambda: _pin(0))
+    # It looks for new sets more often than it would, so that a short run has time for all swaps.
+    environment = {**_environment(), "CONREC_POLL_SECONDS": "0.2"}
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=lambda: _pin(0))
     try:
         while not _ready(port):
             if process.poll() is not None or time.perf_counter() > begin + 120:

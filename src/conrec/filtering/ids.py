@@ -181,30 +181,36 @@ def _fill(blob, offsets, slots):
 
 @_compiled
 def _find(blob, offsets, slots, keys, bounds, rows):
-    """Row of each key, or -1."""
+    """Row of each key, or -1. Whatever the files hold (a disk may err), nothing outside of them is read."""
     mask, low, half = np.uint64(len(slots) - 1), np.uint64(0xFFFFFFFF), np.uint64(32)
-    count = len(rows)
-    hashes = np.empty(count, np.uint64)
-    starts = np.empty(count, np.int64)
+    count, ids, size = len(rows), len(offsets) - 1, len(blob)
+    rows[:] = -1
+    if ids == 0:
+        return np.uint8(0)
     # Loops without a branch, so that the processor waits for all keys' memory at once and not for each in turn: first
     # the slots, then the offsets that they point to, then the bytes. What they find is looked at below.
+    hashes = np.empty(count, np.uint64)
+    starts = np.empty(count, np.int64)
     for n in range(count):
         hashes[n] = _hash(keys, bounds[n], bounds[n + 1])
     for n in range(count):
-        rows[n] = np.int64(slots[hashes[n] & mask] & low) - 1
+        starts[n] = np.int64(slots[hashes[n] & mask] & low) - 1
     for n in range(count):
-        starts[n] = offsets[max(rows[n], 0)]
+        starts[n] = offsets[min(max(starts[n], 0), ids - 1)]
     touched = np.uint8(0)
     for n in range(count):
-        touched |= blob[min(starts[n], len(blob) - 1)] if len(blob) else np.uint8(0)
+        touched |= blob[min(max(starts[n], 0), size - 1)]
     for n in range(count):
         start, length, h = bounds[n], bounds[n + 1] - bounds[n], hashes[n]
         at = h & mask
-        rows[n] = -1
-        while slots[at] != 0:
-            if slots[at] >> half == h >> half:
-                row = np.int64(slots[at] & low) - 1
-                if offsets[row + 1] - offsets[row] == length and _equal(keys, start, blob, offsets[row], length):
+        for _ in range(len(slots)):
+            if slots[at] == 0:
+                break
+            row = np.int64(slots[at] & low) - 1
+            if slots[at] >> half == h >> half and row < ids:
+                begin = offsets[row]
+                fits = offsets[row + 1] - begin == length and 0 <= begin <= size - length
+                if fits and _equal(keys, start, blob, begin, length):
                     rows[n] = row
                     break
             at = (at + np.uint64(1)) & mask

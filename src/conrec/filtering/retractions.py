@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,13 +35,14 @@ def take_back(sets: Path, user: str, item: str) -> None:
 
 
 class Retractions:
-    """The file as the filter reads it: only what is new since the last look."""
+    """The file as the filter reads it: only what is new since the last look. For any number of threads."""
 
     def __init__(self, sets: Path) -> None:
         self._path = sets / FILE
         self._size = 0
         self._lines: list[tuple[str, str] | None] = []
         self._of_user: dict[str, list[tuple[int, str]]] = {}
+        self._reading = threading.Lock()
 
     def __len__(self) -> int:
         """Lines so far: what the daily job notes in the set that it makes with them."""
@@ -58,12 +60,20 @@ class Retractions:
         return [line for line in self._lines if line is not None]
 
     def _look(self) -> None:
+        if self._now() != self._size:
+            with self._reading:
+                self._read()
+
+    def _now(self) -> int:
+        """Bytes in the file."""
         try:
-            size = os.stat(self._path).st_size
+            return os.stat(self._path).st_size
         except FileNotFoundError:
-            size = 0
-        if size == self._size:
-            return
+            return 0
+
+    def _read(self) -> None:
+        """What was appended, less a last line that has no end yet."""
+        size = self._now()
         if size < self._size:
             raise ConrecError(f"{self._path}: has become shorter; it is only ever appended to, put it back")
         with self._path.open("rb") as file:
