@@ -46,7 +46,7 @@ OVER = ["i0", "i1", "i5", "i6", "i7", "i23"]
 """What scores over the threshold for ann: at most 15 degrees from i0 or i6 (cos 15 = 0.966, cos 30 = 0.866)."""
 
 
-def publish(sets: Path, threshold: float | None = THRESHOLD) -> str:
+def publish(sets: Path, threshold: float | None = THRESHOLD, made_from: dict[str, Any] | None = None) -> str:
     """Write the set and put it into use; its version."""
     angles = np.deg2rad(15 * np.arange(N))
     unit = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -73,7 +73,8 @@ def publish(sets: Path, threshold: float | None = THRESHOLD) -> str:
         "refused": None,
     }
     items = SetItems(IDS, TITLES, CATEGORIES, codes, side)
-    return write_set(sets, items, users, "paper", 1.0, calibration if threshold is not None else None)
+    calibrated = calibration if threshold is not None else None
+    return write_set(sets, items, users, "paper", 1.0, calibrated, made_from=made_from)
 
 
 def write_run(run: Path) -> Path:

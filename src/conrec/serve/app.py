@@ -90,9 +90,10 @@ async def _watch(app: FastAPI) -> None:
         opened = service.filter.set if service.filter is not None else None
         if service.settings.page and opened is not None and opened.manifest.version != shown:
             shown = opened.manifest.version
-            folder = service.settings.sets / shown
             try:
-                app.state.explorer = await asyncio.to_thread(Explorer, opened, folder, service.settings.run)
+                app.state.explorer = await asyncio.to_thread(
+                    Explorer, opened, service.settings.sets, service.settings.run
+                )
             except Exception:
                 log.exception("the page cannot show set %s", shown)
         await asyncio.sleep(service.settings.poll_seconds)

@@ -21,8 +21,9 @@ SUGGESTED = 12
 class Explorer:
     """One set, and one run or none."""
 
-    def __init__(self, opened: OpenSet, folder: Path, run: Path | None) -> None:
-        """`opened` is the version in `folder`."""
+    def __init__(self, opened: OpenSet, sets: Path, run: Path | None) -> None:
+        """`opened` is a version in the folder `sets`; ConrecError for a run that cannot be read."""
+        folder = sets / opened.manifest.version
         self._set, self._users = opened, folder / "users"
         self.manifest = opened.manifest
         calibration = folder / "calibration.json"
@@ -32,11 +33,12 @@ class Explorer:
         self.trade_off: dict[str, Any] | None = None
         self._showings: Showings | None = None
         if run is not None:
-            seed = open_run(run)[0].seeds[0]
-            self.pictures = Pictures(run)
+            seed = self.manifest.made_from.get("seed", open_run(run)[0].seeds[0])
+            later = [sets / "live" / part / "items.parquet" for part in self.manifest.made_from.get("parts", [])]
+            self.pictures = Pictures([run / "prepare" / "items.parquet", *later])
             self.trade_off = trade_off(run, seed, self.manifest.score["name"])
             self._showings = Showings(run, seed)
-        pictured = self.pictures.pictured(self._ids) if self.pictures is not None else None
+        pictured = self.pictures.named(self._ids) if self.pictures is not None else None
         self.tree = Tree(opened.codes, opened.titles.to_pylist(), opened.categories.to_pylist(), pictured)
 
     def users(self, text: str) -> list[str]:
@@ -58,7 +60,9 @@ class Explorer:
             if row >= 0
             for v in [self._set.view(row)]
         ]
-        return ShownList(found.source, found.since, found.until, items)
+        # In times of one zone and form (UTC, ISO) the order of texts is that of moments.
+        known = found.source == "shown" and str(found.since) < str(self.manifest.made_from.get("cut", ""))[:10]
+        return ShownList(found.source, found.since, found.until, known, items)
 
     def search(self, text: str) -> list[ItemView]:
         """Items whose title holds the words."""

@@ -107,6 +107,7 @@ class ShownList(Struct):
     source: Annotated[str, Meta(description="shown (really, to this user), popular or sample.")]
     since: str | None
     until: str | None
+    known: Annotated[bool, Meta(description="The set was made later: it knows what came of these showings.")]
     items: list[Shown]
 
 

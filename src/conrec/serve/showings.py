@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS
 from conrec.filtering.replay import DISLIKED, LIKED
+from conrec.stages.calibrate import own_score
 
 SHOWN = 120
 """Candidates at most."""
@@ -112,10 +113,16 @@ def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
     Returns {"split", "events", "rate_before", "threshold": chosen on validation, "curve": lists by name}, or None
     where the replay did not measure this score.
     """
-    replay = _json(run / "filter" / f"seed{seed}" / "replay.json")
+    folder = run / "filter" / f"seed{seed}"
+    if own_score(folder).name == score:
+        name = OURS
+    elif score == "paper":
+        name = f"{OURS}_paper"
+    else:
+        return None
+    replay = _json(folder / "replay.json")
     for split in ("test", "validation"):
-        systems = (replay.get(split) or {}).get("systems", {})
-        system = (systems.get(OURS) if replay.get("score", "paper") == score else systems.get(score)) or {}
+        system = (replay.get(split) or {}).get("systems", {}).get(name) or {}
         if system.get("curve"):
             chosen = system.get("chosen") or {}
             return {

@@ -34,6 +34,8 @@ export async function filtering(user, about) {
   const heading = h("h2", { id: newId("filtering") }, "What the filter does");
   const section = h("section", { class: "panel", "aria-labelledby": heading.id }, heading);
   section.append(h("p", { class: "lead" }, WHERE[candidates.source](candidates)));
+  if (candidates.known)
+    section.append(h("p", { class: "note" }, "The set was made later and knows what came of it: judge the filter by the curve, not by this list."));
   if (!ids.length) return section;
 
   // Without a threshold of ours the service decides as it does for the ranker: by one threshold, or one a segment.
