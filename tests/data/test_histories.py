@@ -19,7 +19,7 @@ def test_the_same_lists_as_the_windows(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     n, items = 3000, [f"i{k}" for k in range(40)]
     kinds = rng.choice(["dislike", "click", "purchase", "exposure"], n, p=[0.2, 0.3, 0.1, 0.4])
-    days = rng.integers(0, 60, n)
+    days = rng.integers(0, 120, n)
     rows = {
         (f"u{u}", items[i], int(d), k)
         for u, i, d, k in zip(rng.integers(0, 30, n).tolist(), rng.integers(0, 40, n).tolist(), days.tolist(), kinds)

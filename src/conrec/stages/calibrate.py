@@ -11,7 +11,7 @@ by `filtering.guarantee` and looks at what they would have done on test, which t
     refused                         null, or why there is no threshold, in one sentence
     evidence                        what it rests on, what happened on test, and a verdict
 
-A user's activity is how often they disliked or liked something before the cut; its `edges` are the terciles.
+A user's activity is how many items they disliked and liked before the cut; its `edges` are the terciles.
 """
 
 from __future__ import annotations
@@ -216,15 +216,19 @@ def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarra
 
 
 def activity(events: Events, users: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """int64 [n]: how often each user (str [n]) disliked or liked something before its cut (datetime64 [n])."""
-    signed = np.flatnonzero(np.isin(events.kinds, ("dislike", *POSITIVE_KINDS)))
+    """int64 [n]: how many items each user (str [n]) disliked and liked before its cut (datetime64 [n])."""
+    disliked = events.kinds == "dislike"
+    signed = np.flatnonzero(disliked | np.isin(events.kinds, POSITIVE_KINDS))
     names, codes = np.unique(np.concatenate([users, events.users[signed]]), return_inverse=True)
     asked, actors = codes[: len(users)], codes[len(users) :]
+    # Of a user's dislikes or likes of one item the first counts.
+    pair = (actors * (events.items.max(initial=0) + 1) + events.items[signed]) * 2 + disliked[signed]
+    first = np.sort(np.unique(pair, return_index=True)[1])
+    actors, times = actors[first], events.times[signed[first]]
     counts = np.zeros(len(users), np.int64)
     for cut in np.unique(cuts):
         here = cuts == cut
-        stop = np.searchsorted(events.times[signed], cut)
-        counts[here] = np.bincount(actors[:stop], minlength=len(names))[asked[here]]
+        counts[here] = np.bincount(actors[: np.searchsorted(times, cut)], minlength=len(names))[asked[here]]
     return counts
 
 
