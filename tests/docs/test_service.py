@@ -1,0 +1,73 @@
+"""docs/service.md cannot rot: its requests are made to a real service, and its tables name what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conrec.__main__ import VERBS
+from conrec.serve.metrics import Metrics
+from conrec.serve.settings import Settings
+from tests.serve.small import serving
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TEXT = (DOCS / "service.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```sh\n(curl [^\n]*)\n```\n\n```json\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.fixture
+def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the first example of docs/library.md writes."""
+    first = re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    lines = [line[4:] for line in first.splitlines() if line.startswith((">>>", "..."))]
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(lines), {})
+    return tmp_path / "sets"
+
+
+def test_every_request_is_answered_as_it_says(sets: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    assert len(EXAMPLES) == TEXT.count("```sh\n") == TEXT.count("```json\n") >= 5
+    with serving(sets) as client:
+        for command, expected in EXAMPLES:
+            words = shlex.split(command.replace("localhost:8000", f"127.0.0.1:{client.port}"))
+            done = subprocess.run(words, capture_output=True, check=True, timeout=30)
+            assert rounded(json.loads(done.stdout)) == rounded(json.loads(expected)), command
+
+
+def rounded(value: Any) -> Any:
+    """Scores to six digits, and one name for every version."""
+    if isinstance(value, dict):
+        return {key: "a version" if key == "version" else rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def test_settings_metrics_and_addresses_are_all_explained(sets: Path) -> None:
+    for name in Settings.model_fields:
+        assert f"`CONREC_{name.upper()}`" in TEXT, name
+    metrics = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()
+    }
+    assert set(re.findall(r"`(conrec_\w+)`", TEXT)) == metrics
+    with serving(sets) as client:
+        paths = [path for path in client.get("/openapi.json")["paths"] if not path.startswith(("/ui", "/report"))]
+    for path in paths:
+        assert path.replace("{user}", "ann") in TEXT, path
+
+
+def test_its_commands_and_links_exist() -> None:
+    commands = re.findall(r"^    conrec (\w+)", TEXT, re.MULTILINE)
+    assert commands == ["calibrate", "refresh", "serve"]
+    assert set(commands) <= set(VERBS)
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
+        assert (DOCS / target).exists(), target
