@@ -15,7 +15,7 @@ from conrec import __version__
 EXTRAS = {
     "sentence-transformers": "encoders",
     "tensorboard": "tensorboard",
-    "ray": "ray",
+    "ray": "ray", "fastapi": "serve",
     "lmdb": "lmdb",
     "redis": "redis",
     "trl": "oracle",

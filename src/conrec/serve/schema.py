@@ -130,7 +130,7 @@ class Prefix(Struct):
     items: int
     words: list[str]
     categories: Annotated[list[tuple[str, float]], Meta(description="The most frequent ones, with their shares.")]
-    examples: Annotated[list[str], Meta(description="Item ids.")]
+    examples: Annotated[list[str], Meta(description="Ids of items with a picture.")]
 
 
 class Branch(Struct):

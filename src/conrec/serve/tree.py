@@ -1,7 +1,7 @@
 """The catalogue by ID prefix: what the codes of the semantic IDs mean, told by the items that carry them.
 
-For each prefix: how many items, the words and categories that set it apart, and a few of its items. Which words set
-it apart is judged by how often a title under the prefix has them against how often any title has, so that words of
+For each prefix: how many items, the words and categories that set it apart, and a few of its pictures. Which words
+set it apart is judged by how often a title under the prefix has them against how often any title has, so that words of
 the whole catalogue ("new", "the") stay out.
 """
 
@@ -32,7 +32,7 @@ class Node:
     categories: list[tuple[str, float]]
     """The most frequent categories with their shares."""
     examples: list[int]
-    """Rows of a few items, spread over the prefix."""
+    """Rows of a few items with a picture, spread over the prefix."""
 
 
 class Tree:
@@ -41,7 +41,7 @@ class Tree:
     def __init__(
         self, codes: np.ndarray, titles: list[str], categories: list[str | None], pictured: np.ndarray | None = None
     ) -> None:
-        """codes: int [n, levels]; titles and categories: one an item; pictured: bool [n], preferred as examples."""
+        """codes: int [n, levels]; titles and categories: one an item; pictured: bool [n], from which examples are taken."""
         self._codes, self._titles, self._categories = codes, titles, categories
         self._pictured = np.zeros(len(titles), bool) if pictured is None else pictured
         self._order = np.lexsort(codes.T[::-1])
@@ -106,8 +106,7 @@ class Tree:
         words = sorted((w for w in here if here[w] >= floor and weight(w) > 0), key=lambda w: (-weight(w), w))
         categories = Counter(c for row in read.tolist() if (c := self._categories[row]))
         shares = [(name, count / len(read)) for name, count in categories.most_common(CATEGORIES)]
-        pictured = rows[self._pictured[rows]]
-        examples = _spread(pictured if len(pictured) else rows, EXAMPLES)
+        examples = _spread(rows[self._pictured[rows]], EXAMPLES)
         return Node(prefix, len(rows), words[:WORDS], shares, examples.tolist())
 
 

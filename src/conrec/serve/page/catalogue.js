@@ -29,7 +29,7 @@ export async function catalogue(about, path) {
 }
 
 // The list under a prefix; `open` says which of it to unfold, as deep as it goes.
-async function level(prefix, open) {
+async function level(prefix, open, above = "") {
   const { prefixes, items } = await get("ui/catalogue", { prefix: prefix.join(".") });
   if (items.length) return leaves(prefix, items);
   // The one that somebody came for stands first.
@@ -39,7 +39,7 @@ async function level(prefix, open) {
   let shown = 0;
   const more = h("button", { type: "button", class: "quiet" });
   async function show(upTo) {
-    const next = await Promise.all(prefixes.slice(shown, upTo).map((node) => branch(node, open)));
+    const next = await Promise.all(prefixes.slice(shown, upTo).map((node) => branch(node, open, above)));
     shown = Math.min(upTo, prefixes.length);
     list.append(...next);
     more.textContent = `Show more (${count(prefixes.length - shown)} left)`;
@@ -51,23 +51,26 @@ async function level(prefix, open) {
   return h("div", {}, list, more);
 }
 
-async function branch(node, open) {
+async function branch(node, open, above) {
   const depth = node.prefix.length - 1;
   const inside = h("div", { id: newId("inside"), class: "inside", hidden: true });
+  // What tells it from the others: its categories, unless they are those of the whole prefix above; else its words.
   const many = node.categories.length > 1;
-  const kinds = node.categories.map(([label, share], n) => [n ? ", " : "", name(label), many ? ` ${percent(share, 0)}` : ""]).flat();
+  const kinds = node.categories.map(([label, share]) => (many ? `${label} ${percent(share, 0)}` : label)).join(", ");
+  const words = node.words.join(", ");
+  const told = kinds && (kinds !== above || !words) ? kinds : words || "no word in common";
   const button = h(
     "button",
     { type: "button", class: "node", "aria-expanded": "false", "aria-controls": inside.id },
     h("span", { class: "codes" }, node.prefix.map((value, n) => h("span", { class: n < depth ? "faint" : null }, code(n, value)))),
-    h("span", { class: "words" }, ...(kinds.length ? kinds : [name(node.words.join(", ") || "no word in common")])),
+    h("span", { class: "words" }, name(told)),
     h("span", { class: "number" }, plural(node.items, "item")),
   );
   async function toggle() {
     const unfold = inside.hidden;
     if (unfold && !inside.firstChild) {
       try {
-        inside.append(await level(node.prefix, open));
+        inside.append(await level(node.prefix, open, kinds));
       } catch (error) {
         inside.append(h("p", { class: "problem", role: "alert" }, error.message));
       }
@@ -84,7 +87,7 @@ async function branch(node, open) {
       "div",
       { class: "about" },
       h("span", { class: "thumbs" }, ...node.examples.map(image)),
-      kinds.length > 0 && node.words.length > 0 && h("span", { class: "note" }, "in titles: ", name(node.words.join(", "))),
+      words && told !== words && h("span", { class: "note" }, "in titles: ", name(words)),
     ),
     inside,
   );
