@@ -127,6 +127,16 @@ def test_a_manifest_that_is_none(tmp_path: Path, manifest: str) -> None:
         CoNRecFilter.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change", [{"files": []}, {"files": {"a": 1}}, {"score": {}}, {"users": {"kind": "mapped"}}, {"items": 7}]
+)
+def test_a_manifest_that_makes_no_sense(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / publish(tmp_path) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ConrecError, match=r"not a set|do not fit|missing"):
+        CoNRecFilter.load(tmp_path)
+
+
 def test_nothing_published_yet(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match="no set was published here yet"):
         CoNRecFilter.load(tmp_path)

@@ -103,6 +103,13 @@ def test_who_is_not_there_is_not_found(make: Make) -> None:
         assert store.get(stranger) is None, stranger
 
 
+def test_an_id_is_a_string(make: Make) -> None:
+    store = make(some_users(3))
+    for wrong in (1, None, b"u1"):
+        with pytest.raises(TypeError, match="a string"):
+            store.get(wrong)  # type: ignore[arg-type]
+
+
 def test_no_users_at_all(make: Make) -> None:
     store = make()
     assert len(store) == 0

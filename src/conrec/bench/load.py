@@ -43,7 +43,7 @@ class Outcome:
     def json(self) -> dict:
         """Counts, and latencies in milliseconds."""
         there = len(self.seconds) > 0
-        p50, p99, worst = np.quantile(self.seconds, [0.5, 0.99, 1.0]) * 1e3 if there else (None, None, None)
+        p50, p99, worst = (np.quantile(self.seconds, [0.5, 0.99, 1.0]) * 1e3).tolist() if there else [None] * 3
         return {
             "requests": len(self.seconds) + self.failed.total(),
             "failed": self.failed.total(),

@@ -87,14 +87,18 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(),
     }
-    found["bars"] = {
-        f"p99 under {LIMIT_MS:g} ms at {RATE} requests/s": bool(opened["p99_ms"] and opened["p99_ms"] < LIMIT_MS),
-        "no request failed or passed unfiltered, over four hot swaps": not failures(found, unfiltered=True),
-        f"in process under {IN_PROCESS_US:g} us": inside["p50_us"] < IN_PROCESS_US,
-    }
-    if quick:  # these figures mean nothing
-        found["bars"] = {}
+    found["bars"] = {} if quick else bars(found)
     return found
+
+
+def bars(result: dict[str, Any]) -> dict[str, bool]:
+    """What was promised, and whether it was kept."""
+    slowest = result["open_loop"]["p99_ms"]
+    return {
+        f"p99 under {LIMIT_MS:g} ms at {RATE} requests/s": slowest is not None and slowest < LIMIT_MS,
+        "no request failed or passed unfiltered, over four hot swaps": not failures(result, unfiltered=True),
+        f"in process under {IN_PROCESS_US:g} us": result["in_process"]["p50_us"] < IN_PROCESS_US,
+    }
 
 
 def failures(result: dict[str, Any], unfiltered: bool = False) -> int:
@@ -192,7 +196,7 @@ def in_process(sets: Path, users: int, items: int, calls: int) -> dict[str, floa
             begin = time.perf_counter()
             loaded.filter(user, candidates)
             seconds.append(time.perf_counter() - begin)
-    p50, p99 = np.quantile(seconds, [0.5, 0.99]) * 1e6
+    p50, p99 = (np.quantile(seconds, [0.5, 0.99]) * 1e6).tolist()
     return {"p50_us": p50, "p99_us": p99, "load_seconds": opened}
 
 

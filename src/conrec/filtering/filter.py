@@ -123,8 +123,8 @@ class OpenSet:
     def __init__(self, folder: Path, redis: str | None = None) -> None:
         """ConrecError where anything is missing, damaged or does not fit together."""
         self.manifest = published.read_manifest(folder)
-        published.check(folder, self.manifest)
         try:
+            published.check(folder, self.manifest)
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
             self.index = IdIndex(folder / "items")
             table = pq.read_table(folder / "items.parquet")
@@ -132,7 +132,7 @@ class OpenSet:
             self.codes = table["codes"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
             self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
             self.users = open_users(folder, self.manifest, redis)
-        except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+        except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
         unit, vectors = (map_npy(folder / f"item_{name}.npy", np.float32, 2) for name in ("unit", "vectors"))
         self.side = ItemSide(unit, vectors, map_npy(folder / "item_biases.npy", np.float32, 1))
@@ -237,7 +237,21 @@ class CoNRecFilter:
         `threshold` and `dry_run` override, for this call, what the filter was loaded with. Unknown users and items
         pass. TypeError for an id that is no string, ConrecError where a store does not answer.
         """
+        return self._decide(self.set, user, candidates, threshold, dry_run)
+
+    def filter_many(
+        self,
+        requests: Sequence[tuple[str, Sequence[str]]],
+        threshold: float | None = None,
+        dry_run: bool | None = None,
+    ) -> list[Decision]:
+        """Decide about several users' candidates, all by the same version."""
         now = self.set
+        return [self._decide(now, user, candidates, threshold, dry_run) for user, candidates in requests]
+
+    def _decide(
+        self, now: OpenSet, user: str, candidates: Sequence[str], threshold: float | None, dry_run: bool | None
+    ) -> Decision:
         decision = Decision(list(candidates), [], [], [None] * len(candidates), now.manifest.version)
         decision.dry_run = self.manners.dry_run if dry_run is None else dry_run
         decision.exempt = user in self.manners.exempt
@@ -286,15 +300,6 @@ class CoNRecFilter:
         if not decision.dry_run:
             decision.dropped = decision.would_drop
             decision.kept = list(compress(candidates, stays.tolist()))
-
-    def filter_many(
-        self,
-        requests: Sequence[tuple[str, Sequence[str]]],
-        threshold: float | None = None,
-        dry_run: bool | None = None,
-    ) -> list[Decision]:
-        """Decide about several users' candidates, all by the same version."""
-        return [self.filter(user, candidates, threshold, dry_run) for user, candidates in requests]
 
     def user(self, user: str) -> UserView | None:
         """What is known of a user, None where that is nothing."""

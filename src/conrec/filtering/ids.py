@@ -50,7 +50,7 @@ class IdIndex:
 
     def row(self, id: str) -> int:
         """The row of one id, or -1."""
-        key = np.frombuffer(_bytes(id), np.uint8)
+        key = np.frombuffer(key_of(id), np.uint8)
         rows = np.empty(1, np.int64)
         _find(self._blob, self._offsets, self._slots, key, np.array([0, len(key)]), rows)
         return int(rows[0])
@@ -118,13 +118,16 @@ def utf8(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     except (pa.ArrowException, UnicodeEncodeError):
         pass
     # Something among them is no text that UTF-8 can write: a lone surrogate out of a JSON escape, or no string at all.
-    parts = [_bytes(id) for id in ids]
+    parts = [key_of(id) for id in ids]
     bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     return np.frombuffer(b"".join(parts), np.uint8), bounds
 
 
-def _bytes(id: str) -> bytes:
-    """A lone surrogate gets bytes that no valid text has: it is found nowhere, and is no error."""
+def key_of(id: str) -> bytes:
+    """The UTF-8 bytes of one id; TypeError for what is not a string.
+
+    A lone surrogate (out of a JSON escape) gets bytes that no valid text has: it is found nowhere, and is no error.
+    """
     if not isinstance(id, str):
         raise TypeError(f"an id is a string, not {type(id).__name__}")
     return id.encode("utf-8", "surrogatepass")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -87,14 +88,16 @@ class SetWriter:
 
     def __enter__(self) -> SetWriter:
         """ConrecError where another job writes into the same sets."""
-        self._lock = published.writing(self._sets)
-        self._lock.__enter__()
-        self.version = published.new_version(self._sets)
-        self._folder = published.partial(self._sets, self.version)
-        self._folder.mkdir()
-        self._users, self._about = create_users(
-            self._kind, self._folder, self._layout, len(self._items.ids), self._redis
-        )
+        with ExitStack() as stack:
+            stack.enter_context(published.writing(self._sets))
+            self.version = published.new_version(self._sets)
+            self._folder = published.partial(self._sets, self.version)
+            self._folder.mkdir()
+            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._users, self._about = create_users(
+                self._kind, self._folder, self._layout, len(self._items.ids), self._redis
+            )
+            self._leave = stack.pop_all()
         return self
 
     def add(self, users: Users) -> None:
@@ -149,8 +152,7 @@ class SetWriter:
             (folder / "calibration.json").write_text(json.dumps(self._calibration, indent=1, allow_nan=False))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.__exit__(None, None, None)
+        self._leave.close()
 
 
 def write_set(

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from conrec.errors import ConrecError
-from conrec.filtering.ids import MAX_BYTES, checked_utf8
+from conrec.filtering.ids import MAX_BYTES, checked_utf8, key_of
 from conrec.filtering.store import Layout, StoredUser, Users, records_of
 
 ROOM = 1 << 38
@@ -92,5 +92,5 @@ class LmdbUsers:
 
 def _key(user_id: str) -> bytes | None:
     """None for what cannot be a key, and so is nobody's."""
-    key = user_id.encode("utf-8", "surrogatepass")
+    key = key_of(user_id)
     return key if 0 < len(key) <= MAX_BYTES else None

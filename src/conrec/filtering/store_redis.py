@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from conrec.errors import ConrecError
-from conrec.filtering.ids import checked_utf8
+from conrec.filtering.ids import checked_utf8, key_of
 from conrec.filtering.store import Layout, StoredUser, Users, records_of
 
 SHARDS = 1024
@@ -43,7 +43,7 @@ class RedisUsers:
 
     def get(self, user_id: str) -> StoredUser | None:
         """The user's record, or None for one that is not there. ConrecError where the server does not answer."""
-        key = user_id.encode("utf-8", "surrogatepass")
+        key = key_of(user_id)
         value = self._ask("hget", self._shard(key), key)
         return None if value is None else StoredUser(records_of([value], self.layout, "Redis")[0])
 
@@ -66,7 +66,7 @@ class RedisUsers:
 
     def remove(self, user_id: str) -> bool:
         """Forget a user; whether there was one."""
-        key = user_id.encode("utf-8", "surrogatepass")
+        key = key_of(user_id)
         return bool(self._ask("hdel", self._shard(key), key))
 
     def add(self, users: Users) -> None:
