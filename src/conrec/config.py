@@ -220,10 +220,13 @@ class UtilizeConfig:
     group: int = 16
     """Answers a prompt (G)."""
     sampling: Literal["independent", "without_replacement"] = "independent"
+    """How a group is drawn. `without_replacement` makes its answers distinct, but the rare ones come too often for what
+    the policy gives them: no gain where groups hold 15 different items of 16 anyway, and a loss of reward where the
+    policy is peaked, 28 of 32 (bench/sampling.py, bench/LOG.md)."""
     prompts_per_step: int = 16
     resample: int = 0
-    """Groups whose answers all earn the same teach nothing; so often a step, fresh prompts take their place (0: they
-    are only left out and counted)."""
+    """A group whose answers all earn the same teaches nothing. At most so many times a step, prompts that the stage has
+    not used take the place of such groups (dynamic sampling; 0: they only give no gradient and are counted)."""
     updates_per_rollout: int = 2
     clip: float = 0.2
     gamma: float = 0.5

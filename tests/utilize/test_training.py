@@ -222,3 +222,40 @@ def test_candidates_are_scored_as_the_sum_of_their_tokens():
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
     ((items, best),) = predict_items(model, [Decoding(data, UNIT)], k=40, beams=64, batch=2, normalisation="trie")
     np.testing.assert_allclose(np.take_along_axis(scores, items.astype(int), 1), best, atol=1e-4)
+
+
+@pytest.mark.parametrize("beams", [6, 40])
+def test_batches_by_length_change_nothing_but_the_order_of_work(beams):
+    """Prompts of every length, in any batches, next to anyone: the same items, the same scores to rounding."""
+    instances, data, history = world(24)
+    longer = Ragged.of([range(n % 7 + 1) for n in range(24)])
+    instances = Instances(**{**instances.__dict__, "positives": longer})
+    data = Prompted(instances, history.all(instances, "full"), data.rows, data.offer, data.pad, data.device)
+    assert len(set(data.prompts.lengths.tolist())) > 3
+    order = np.concatenate([part.index for part in data.by_length(5)])
+    assert sorted(order.tolist()) == list(range(24))
+    assert (np.diff(data.prompts.lengths[order]) >= 0).all()
+    model = policy()
+    candidates = np.arange(40)[None].repeat(24, 0)
+    found, scored = [], []
+    for batch in (1, 5, 24):
+        options = {"batch": batch, "normalisation": "trie"}
+        found += predict_items(model, [Decoding(data, UNIT)], k=5, beams=beams, **options)
+        scored += score_items(model, [Decoding(data, UNIT)], candidates, CODES, **options)
+    for items, scores in found[1:]:
+        assert np.array_equal(items, found[0][0])
+        np.testing.assert_allclose(scores, found[0][1], atol=1e-5)
+    for scores in scored[1:]:
+        np.testing.assert_allclose(scores, scored[0], atol=1e-4)
+
+
+def test_a_candidate_that_is_not_on_offer_has_no_likelihood():
+    """What the user has seen is not on offer to that user: -inf, never nan."""
+    instances, data, _ = world(3)
+    instances = Instances(**{**instances.__dict__, "seen": Ragged.of([[0, 1], [], list(range(12))])})
+    data = Prompted(instances, data.prompts, data.rows, data.offer, data.pad, data.device)
+    candidates = np.arange(40)[None].repeat(3, 0)
+    (scores,) = score_items(policy(), [Decoding(data, UNIT)], candidates, CODES, batch=3, normalisation="trie")
+    for row, seen in zip(scores, ([0, 1], [], list(range(12)))):
+        assert np.flatnonzero(np.isneginf(row)).tolist() == seen
+        assert np.isfinite(np.delete(row, seen)).all()
