@@ -231,7 +231,8 @@ def _new_to(old: pa.Table, cleaned: Log) -> Log:
     # Users who have done nothing new cannot collide.
     old = old.filter(pc.is_in(old["user_id"], pc.unique(new["user_id"])))
     dislikes = old.filter(pc.equal(old["kind"], "dislike"))
-    duplicate = _among(new, old, EVENTS.names)
+    lately = old.filter(pc.greater_equal(old["time"], pc.min(new["time"])))
+    duplicate = _among(new, lately, EVENTS.names)
     repeated = pc.and_(pc.equal(new["kind"], "dislike"), _among(new, dislikes, ["user_id", "item_id"]))
     positive = pc.is_in(new["kind"], pa.array(POSITIVE_KINDS))
     at_once = pc.and_(positive, _among(new, dislikes, ["user_id", "item_id", "time"]))
