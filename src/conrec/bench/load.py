@@ -16,7 +16,7 @@ import selectors
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -98,18 +98,19 @@ class Load:
         self._sent = 0
         self._selector = selectors.DefaultSelector()
         self._under_way: set[Connection] = set()
+        self._idle: deque[Connection] = deque()
 
     def closed(self, connections: int, seconds: float) -> Outcome:
         """So many connections, each sending its next request as soon as the one before is answered."""
         outcome = Outcome()
         begin = time.perf_counter()
         for _ in range(connections):
-            self._send(Connection(self._address, self._selector), time.perf_counter())
+            self._send(Connection(self._address, self._selector), time.perf_counter(), outcome)
 
         def again(connection: Connection) -> None:
             now = time.perf_counter()
             if now < begin + seconds:
-                self._send(connection, now)
+                self._send(connection, now, outcome)
             else:
                 connection.close()
 
@@ -121,23 +122,30 @@ class Load:
     def open(self, rate: float, seconds: float, seed: int = 0) -> Outcome:
         """Poisson arrivals of `rate` a second; a request that finds no idle connection opens one."""
         gaps = np.random.default_rng(seed).exponential(1 / rate, round(rate * seconds))
-        outcome, idle = Outcome(), [Connection(self._address, self._selector) for _ in range(8)]
+        outcome = Outcome()
+        self._idle.extend(Connection(self._address, self._selector) for _ in range(8))
         begin = time.perf_counter() + 0.05
         for due in (begin + np.cumsum(gaps)).tolist():
             while time.perf_counter() < due:
-                self._collect(outcome, idle.append)
-            self._send(idle.pop() if idle else Connection(self._address, self._selector), due)
+                self._collect(outcome, self._idle.append)
+            # The one that was idle longest, so that none is idle so long that the service closes it.
+            connection = self._idle.popleft() if self._idle else Connection(self._address, self._selector)
+            self._send(connection, due, outcome)
         while self._under_way:
-            self._collect(outcome, idle.append)
+            self._collect(outcome, self._idle.append)
         outcome.took = time.perf_counter() - begin
-        for connection in idle:
-            connection.close()
+        while self._idle:
+            self._idle.pop().close()
         return outcome
 
-    def _send(self, connection: Connection, due: float) -> None:
+    def _send(self, connection: Connection, due: float, outcome: Outcome) -> None:
         self._under_way.add(connection)
-        connection.send(self._requests[self._sent % len(self._requests)], due)
+        request = self._requests[self._sent % len(self._requests)]
         self._sent += 1
+        try:
+            connection.send(request, due)
+        except OSError as error:
+            self._fail(connection, outcome, type(error).__name__)
 
     def _collect(self, outcome: Outcome, done: Callable[[Connection], None]) -> None:
         """Take what has come in, without waiting."""
@@ -145,12 +153,10 @@ class Load:
             connection = key.data
             try:
                 answer = connection.receive()
-            except ConnectionError as error:
+            except OSError as error:
                 self._fail(connection, outcome, type(error).__name__)
                 continue
             if answer is None:
-                continue
-            if connection not in self._under_way:
                 continue
             self._under_way.remove(connection)
             status, body = answer
@@ -166,9 +172,12 @@ class Load:
             self._fail(connection, outcome, "no answer")
 
     def _fail(self, connection: Connection, outcome: Outcome, why: str) -> None:
+        """Count it, unless the service only closed a connection that nobody waited for."""
         if connection in self._under_way:
             self._under_way.remove(connection)
             outcome.failed[why] += 1
+        else:
+            self._idle.remove(connection)
         connection.close()
 
 
