@@ -15,7 +15,8 @@ from conrec import __version__
 EXTRAS = {
     "sentence-transformers": "encoders",
     "tensorboard": "tensorboard",
-    "ray": "ray", "fastapi": "serve",
+    "ray": "ray",
+    "fastapi": "serve",
     "lmdb": "lmdb",
     "redis": "redis",
     "trl": "oracle",

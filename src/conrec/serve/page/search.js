@@ -26,6 +26,8 @@ export function search({ label, placeholder, find, show, pick }) {
   let asked = 0;
 
   function close() {
+    clearTimeout(timer);
+    asked += 1; // an answer that is still to come must not open the list again
     list.hidden = true;
     active = -1;
     input.setAttribute("aria-expanded", "false");
