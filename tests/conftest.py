@@ -1,8 +1,14 @@
 """Fixtures that every test may use."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.stages.live_run import LiveRun
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +18,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data sets are not here (expected in ../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
+    """A small trained run and the days after it; to be read only, sets go elsewhere."""
+    from tests.stages.live_run import make_live_run  # late: it imports everything
+
+    return make_live_run(tmp_path_factory.mktemp("live"))

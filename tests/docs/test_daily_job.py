@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ import pytest
 
 from conrec.__main__ import VERBS, main
 from conrec.filtering import sets as published
-from tests.stages.live_run import make_live_run
+from tests.stages.live_run import LiveRun
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "daily_job.md").read_text()
 FILES = ("day.csv", "new_items.csv")
@@ -19,11 +20,9 @@ FILES = ("day.csv", "new_items.csv")
 
 
 def test_the_how_to_works_as_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    live: LiveRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = make_live_run(tmp_path / "made")
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "demo").symlink_to(made.run)
+    shutil.copytree(live.run, tmp_path / "runs" / "demo")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
     files = [text for kind, text in blocks if kind == "csv"]

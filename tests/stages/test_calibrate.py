@@ -55,17 +55,17 @@ def make_run(folder: Path, users: int, shift: float = 0.0) -> Path:
     (folder / "prepare").mkdir()
     pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
     items = {
-        "item_id": ["i0", "i1", "i2"],
-        "title": ["a", "b", "c"],
-        "category": pa.array(["x", "y", None], pa.string()),
-        "first_seen": pa.array([None] * 3, UTC),
+        "item_id": [f"i{n}" for n in range(9)],
+        "title": [f"title {n}" for n in range(9)],
+        "category": pa.array(["x", "y", None, *["z"] * 6], pa.string()),
+        "first_seen": pa.array([None] * 9, UTC),
     }
     pq.write_table(pa.table(items), folder / "prepare" / "items.parquet")
     # User n has n % 9 dislikes in the past.
-    past = [n for n in range(users) for _ in range(n % 9)]
+    past = [(n, k) for n in range(users) for k in range(n % 9)]
     events = {
-        "user_id": [f"u{n}" for n in past],
-        "item_id": ["i0"] * len(past),
+        "user_id": [f"u{n}" for n, _ in past],
+        "item_id": [f"i{k}" for _, k in past],
         "time": pa.array([np.datetime64("2026-01-01", "us")] * len(past)).cast(UTC),
         "kind": ["dislike"] * len(past),
         "value": pa.array([None] * len(past), pa.float64()),
@@ -144,13 +144,14 @@ def test_users_of_different_activity_have_thresholds_of_their_own(run: Path) -> 
     assert all(one["threshold"] is not None for one in result["evidence"]["budgets"][2:])
 
 
-def test_activity_counts_what_came_before_the_cut() -> None:
-    days = np.array([f"2026-01-0{n}" for n in (1, 2, 3, 4)], "datetime64[us]")
-    kinds = np.array(["dislike", "exposure", "click", "dislike"])
-    events = Events(np.array(["a", "a", "b", "a"]), np.zeros(4, np.int32), days, kinds, np.full(4, np.nan))
-    users = np.array(["a", "b", "a", "c"])
-    cuts = np.array(["2026-01-04", "2026-01-04", "2026-01-05", "2026-01-05"], "datetime64[us]")
-    assert activity(events, users, cuts).tolist() == [1, 1, 2, 0]
+def test_activity_counts_the_items_disliked_and_liked_before_the_cut() -> None:
+    days = np.array([f"2026-01-0{n}" for n in (1, 2, 3, 4, 5)], "datetime64[us]")
+    kinds = np.array(["dislike", "exposure", "click", "dislike", "click"])
+    rows = np.array([0, 1, 0, 1, 0], np.int32)
+    events = Events(np.array(["a", "a", "b", "a", "b"]), rows, days, kinds, np.full(5, np.nan))
+    users = np.array(["a", "b", "a", "b", "c"])
+    cuts = np.array(["2026-01-04", "2026-01-04", "2026-01-05", "2026-01-06", "2026-01-05"], "datetime64[us]")
+    assert activity(events, users, cuts).tolist() == [1, 1, 2, 1, 0]
 
 
 def test_the_paper_s_score_is_another_column(run: Path) -> None:

@@ -27,12 +27,7 @@ from conrec.run import STAGES, run_stages, start_run
 from conrec.stages.calibrate import calibrate
 from conrec.stages.live import Retraction, changed_users, input_digest, without_retracted
 from conrec.stages.refresh import Refreshed, refresh, roll_back, write_merged
-from tests.stages.live_run import LiveRun, make_live_run
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
-    return make_live_run(tmp_path_factory.mktemp("live"))
+from tests.stages.live_run import LiveRun
 
 
 @pytest.fixture(scope="module")
