@@ -39,6 +39,7 @@ from conrec.filtering.publish import SetItems, SetWriter
 from conrec.filtering.score import FilterScore
 from conrec.filtering.store import Layout, Users
 from conrec.filtering.stores import Kind, open_users
+from conrec.items.fields import fields_of
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
@@ -226,7 +227,9 @@ class _Job:
         split = Split.read(self.run / "prepare")
         # Split by users, what is known of the items is the whole log of known users; here that is everybody.
         everybody = np.unique(events.users) if split.mode == "users" else None
-        past = Past(items, events, live.catalog, unit_rows(live.embeddings), everybody)
+        past = Past(
+            items, events, live.catalog, unit_rows(live.embeddings), fields_of(live.items), train_users=everybody
+        )
         knowledge = Knowledge(items, events, everybody)
         side = self.score.item_side(past, cut)
         histories = Histories(items, events, cut)
