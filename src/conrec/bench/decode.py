@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig
 
-from conrec.bench.measure import Result, in_turns, one_thread, ratios, spread
+from conrec.bench.measure import Result, compared, in_turns, one_thread, ratios
 from conrec.bench.setting import LEVELS, Setting, setting
 from conrec.decode.beam import best_items, search
 from conrec.decode.prompted import Batch
@@ -41,26 +41,17 @@ def bench(quick: bool) -> Result:
         )
         items, scores = beams(things, part, K)
         their_items, their_scores = theirs.search(part)
-    ratio, above_floor = ratios(taken, HF), ratios(taken, "ours", "floor")
-    times = float(np.median(ratio))
     difference = float(np.abs(scores - their_scores).max())
-    over = float(np.median(above_floor))
-    return Result(
+    times, passes = (float(np.median(ratios(taken, *pair))) for pair in ((HF, "ours"), ("ours", "floor")))
+    return compared(
+        taken,
+        HF,
         bench="decode",
         work=f"{users} users, {length} tokens each, {len(things.codes):,} items, {K} beams, "
         f"{things.parameters / 1e6:.1f} M weights",
-        opponent=HF,
-        ratio=times,
-        ratio_spread=(float(ratio.min()), float(ratio.max())),
         exact=bool((items == their_items).all()) and difference <= TOLERANCE,
-        floor_share=1 / over,
-        seconds=float(np.median(taken["ours"])),
-        ways={name: spread(seconds) for name, seconds in taken.items()},
-        clock="cpu",
-        bars={}
-        if quick
-        else {"at least 20 times": bool(np.median(ratio) >= 20), "at most 1.3 prompt passes": over <= 1.3},
-        details={"largest_difference_of_scores": difference, "prompt_passes": over},
+        bars={} if quick else {"at least 20 times": times >= 20, "at most 1.3 prompt passes": passes <= 1.3},
+        details={"largest_difference_of_scores": difference, "prompt_passes": passes},
     )
 
 

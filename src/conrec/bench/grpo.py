@@ -23,7 +23,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from conrec.bench.measure import Result, Work, in_turns, memory_growth, one_thread, oracle, ratios, spread
+from conrec.bench.measure import Result, Work, compared, in_turns, memory_growth, one_thread, oracle, ratios, spread
 from conrec.bench.setting import LEVELS, Setting, gradients, relative_error, setting
 from conrec.decode.prompted import Batch
 from conrec.lm.model import load_trained_state, trained_state
@@ -66,25 +66,18 @@ def bench(quick: bool) -> Result:
         }
     longest = lengths[-1]
     taken = by_length[longest]
-    ratio = ratios(taken, HEAD_ON_ANSWERS)
-    things = setting(quick)
     bars = {}
     if not quick:
-        bars["at least 10 times"] = bool(np.median(ratio) >= 10)
+        bars["at least 10 times"] = bool(np.median(ratios(taken, HEAD_ON_ANSWERS)) >= 10)
         ours_mb, theirs_mb = memory[longest]["ours"], memory[longest][HEAD_ON_ANSWERS]
         if ours_mb is not None and theirs_mb is not None:
             bars["at most a fifth of the memory"] = ours_mb <= theirs_mb / 5
-    return Result(
+    return compared(
+        taken,
+        HEAD_ON_ANSWERS,
         bench="grpo",
-        work=f"2 prompts of {longest} tokens, {GROUP} answers each, {things.parameters / 1e6:.1f} M weights",
-        opponent=HEAD_ON_ANSWERS,
-        ratio=float(np.median(ratio)),
-        ratio_spread=(float(ratio.min()), float(ratio.max())),
+        work=f"2 prompts of {longest} tokens, {GROUP} answers each, {setting(quick).parameters / 1e6:.1f} M weights",
         exact=error <= TOLERANCE,
-        floor_share=float(np.median(taken["floor"] / taken["ours"])),
-        seconds=float(np.median(taken["ours"])),
-        ways={name: spread(seconds) for name, seconds in taken.items()},
-        clock="cpu",
         bars=bars,
         details={
             "relative_error_of_gradient": error,

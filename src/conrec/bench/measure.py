@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ class Result:
     """Smallest, median and largest seconds of each way."""
     clock: str
     """`cpu` or `wall`."""
-    bars: dict[str, bool] = field(default_factory=dict)
+    bars: dict[str, bool]
     """What this is meant to reach, and whether it did here; empty for work too small to judge by."""
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any]
 
     def json(self) -> dict[str, Any]:
         """All of it, with the machine and the versions."""
@@ -81,12 +81,42 @@ def in_turns(
     return {name: np.array(seconds) for name, seconds in taken.items()}
 
 
+def compared(
+    taken: Mapping[str, np.ndarray],
+    opponent: str,
+    *,
+    bench: str,
+    work: str,
+    exact: bool,
+    clock: str = "cpu",
+    against: str = "ours",
+    bars: dict[str, bool] | None = None,
+    details: dict[str, Any] | None = None,
+) -> Result:
+    """A result from the seconds of `ours`, `floor` and `opponent`; `against` is our way on the opponent's work."""
+    ratio = ratios(taken, opponent, against)
+    return Result(
+        bench=bench,
+        work=work,
+        opponent=opponent,
+        ratio=float(np.median(ratio)),
+        ratio_spread=(float(ratio.min()), float(ratio.max())),
+        exact=exact,
+        floor_share=float(np.median(ratios(taken, "floor"))),
+        seconds=float(np.median(taken["ours"])),
+        ways={name: spread(seconds) for name, seconds in taken.items()},
+        clock=clock,
+        bars=bars or {},
+        details=details or {},
+    )
+
+
 def spread(values: np.ndarray) -> list[float]:
     """Smallest, median and largest."""
     return [float(values.min()), float(np.median(values)), float(values.max())]
 
 
-def ratios(taken: dict[str, np.ndarray], opponent: str, ours: str = "ours") -> np.ndarray:
+def ratios(taken: Mapping[str, np.ndarray], opponent: str, ours: str = "ours") -> np.ndarray:
     """Opponent over ours, float [turns]."""
     return taken[opponent] / taken[ours]
 

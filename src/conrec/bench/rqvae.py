@@ -68,6 +68,7 @@ def bench(quick: bool) -> Result:
         seconds=float(np.median(seconds["ours"])),
         ways={name: spread(np.array(taken)) for name, taken in seconds.items()},
         clock="cpu",
+        bars={},
         details={
             name: {"cosine": each[0], "collisions": each[1], "perplexity_per_code": each[2:]}
             for name, each in mean.items()

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec.bench.measure import Result, in_turns, oracle, ratios, spread
+from conrec.bench.measure import Result, compared, in_turns, oracle
 from conrec.config import ItemsConfig
 from conrec.items.swing import swing
 
@@ -63,6 +63,9 @@ def bench(quick: bool) -> Result:
     begin = time.perf_counter()
     by_python(sample)
     python_seconds = time.perf_counter() - begin
+    begin = time.process_time()
+    swing(*whole, items, config)
+    cpu_seconds = time.process_time() - begin
     turns = 2 if quick else 3
     taken = in_turns(
         {"ours": lambda: swing(*whole, items, config), "floor": _reading(whole, config.swing_max_users)},
@@ -76,21 +79,17 @@ def bench(quick: bool) -> Result:
         turns,
         clock=time.perf_counter,
     )
-    ratio = ratios(taken, DUCKDB, OURS_THERE)
-    seconds = float(np.median(taken["ours"]))
-    return Result(
+    return compared(
+        taken,
+        DUCKDB,
+        against=OURS_THERE,
         bench="swing",
         work=f"{events:,} dislikes, {users:,} users, {items:,} items, at most {config.swing_max_users} users an item",
-        opponent=DUCKDB,
-        ratio=float(np.median(ratio)),
-        ratio_spread=(float(ratio.min()), float(ratio.max())),
         exact=error <= TOLERANCE,
-        floor_share=float(np.median(taken["floor"] / taken["ours"])),
-        seconds=seconds,
-        ways={name: spread(each) for name, each in taken.items()},
         clock="wall",
-        bars={} if quick else {"under 5 s": seconds < 5},
+        bars={} if quick else {"under 5 s": bool(np.median(taken["ours"]) < 5)},
         details={
+            "cpu_seconds_of_ours_on_all_cores": cpu_seconds,
             "largest_relative_error": error,
             "exactness_on": f"{len(sample[0]):,} dislikes",
             "plain_python_seconds_there": python_seconds,
