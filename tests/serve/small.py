@@ -31,7 +31,7 @@ from conrec.filtering.publish import SetItems, write_set
 from conrec.filtering.replay import measure
 from conrec.filtering.store import Users
 from conrec.run import start_run
-from conrec.serve.app import make_app
+from conrec.serve.app import configured
 from conrec.serve.settings import Settings
 
 N = 24
@@ -177,7 +177,7 @@ def serving(sets: Path, **settings: Any) -> Iterator[Client]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         port = listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(make_app(Settings(sets=sets, **chosen)), log_level="warning"))
+        server = uvicorn.Server(configured(Settings(sets=sets, **chosen)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

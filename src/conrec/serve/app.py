@@ -40,6 +40,10 @@ SCHEMAS = (
     schema.Known,
 )
 
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than balancers and pools keep theirs (60 is usual), so that no
+request meets one that is just being closed."""
+
 log = logging.getLogger("conrec.serve")
 
 
@@ -79,7 +83,19 @@ def make_app(settings: Settings) -> FastAPI:
 def serve(settings: Settings) -> None:
     """Run until stopped; requests under way are answered first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    uvicorn.run(make_app(settings), host=settings.host, port=settings.port, access_log=False, server_header=False)
+    uvicorn.Server(configured(settings)).run()
+
+
+def configured(settings: Settings) -> uvicorn.Config:
+    """The server that the application runs in."""
+    return uvicorn.Config(
+        make_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+    )
 
 
 async def _watch(app: FastAPI) -> None:

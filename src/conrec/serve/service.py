@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from conrec.errors import ConrecError
 from conrec.filtering import sets as published
@@ -26,6 +27,8 @@ from conrec.serve.settings import Settings
 THREADS = 4
 TRY_AGAIN = 30.0
 """Seconds until a set that was refused is looked at again, if it is still the one named."""
+
+T = TypeVar("T")
 
 log = logging.getLogger("conrec.serve")
 
@@ -63,7 +66,7 @@ class Service:
         return [_pass(request, "budget") for request in requests]
 
     def _all(self, requests: list[FilterRequest]) -> list[FilterAnswer]:
-        """All by the set that is in use now."""
+        """One after the other, on a worker thread."""
         return [self._one(self.filter, request) for request in requests]
 
     def _one(self, now: CoNRecFilter | None, request: FilterRequest) -> FilterAnswer:
@@ -103,7 +106,7 @@ class Service:
         await self._in_thread(lambda: now.take_back(user, item))
         self.metrics.retractions.inc()
 
-    async def _in_thread(self, function: Callable):
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, function)
 
     # --- sets --------------------------------------------------------------------------------------------------

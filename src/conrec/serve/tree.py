@@ -41,7 +41,7 @@ class Tree:
     def __init__(
         self, codes: np.ndarray, titles: list[str], categories: list[str | None], pictured: np.ndarray | None = None
     ) -> None:
-        """codes: int [n, levels]; titles and categories: one an item; pictured: bool [n], from which examples are taken."""
+        """codes: int [n, levels]; titles and categories: one an item; pictured: bool [n], where examples come from."""
         self._codes, self._titles, self._categories = codes, titles, categories
         self._pictured = np.zeros(len(titles), bool) if pictured is None else pictured
         self._order = np.lexsort(codes.T[::-1])
