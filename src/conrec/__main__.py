@@ -182,7 +182,7 @@ def run(args: Run) -> None:
 
     Example, after a change of the recipe's [filter]: the same command; only filter and what follows is made anew.
 
-    Example, training on two GPUs: torchrun --nproc-per-node 2 -m conrec run ... (or accelerate launch -m conrec ...)
+    Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
     from conrec.config import load_recipe
     from conrec.run import STAGES, find_recipe, run_stages, start_run

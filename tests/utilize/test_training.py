@@ -12,6 +12,7 @@ from conrec.decode.predict import future_hits, predict_items, score_items
 from conrec.decode.prompted import Decoding, Prompted
 from conrec.decode.trie import Trie
 from conrec.lm.model import build_policy, trained_state
+from conrec.lm.policy import Policy
 from conrec.lm.prompts import HistoryPrompts
 from conrec.lm.training import Trainer
 from conrec.utilize.curriculum import choose_prompts, chosen_data, train_stage
@@ -75,7 +76,7 @@ def hits(model, data, k=3) -> float:
     return float(future_hits(items, [data.instances.future[n] for n in range(len(data))]).mean())
 
 
-def warm(model, data, folder, epochs):
+def warm(model, data, folder, epochs, validate=lambda _: {}):
     warm_up(
         model,
         data,
@@ -88,7 +89,7 @@ def warm(model, data, folder, epochs):
         checkpoint_every=3,
         normalisation="trie",
         seed=0,
-        validate=lambda _: {},
+        validate=validate,
     )
 
 
@@ -259,3 +260,35 @@ def test_a_candidate_that_is_not_on_offer_has_no_likelihood():
     for row, seen in zip(scores, ([0, 1], [], list(range(12)))):
         assert np.flatnonzero(np.isneginf(row)).tolist() == seen
         assert np.isfinite(np.delete(row, seen)).all()
+
+
+def test_gradient_checkpointing_stays_on_after_a_validation(tmp_path, monkeypatch):
+    """It works in training mode only, and its passes lose the cache that decoding needs: each has its own mode."""
+    words = [np.random.default_rng(0).normal(size=(s, 8)).astype(np.float32) for s in SIZES]
+    config = LmConfig(hidden=48, layers=2, heads=4, kv_heads=2, ffn=64, gradient_checkpointing=True)
+    model = build_policy(config, WORDS, words, seed=0)
+    with_gradient, decoding = [], []
+    forward, prefill = Policy.forward, Policy.prefill
+
+    def noting_forward(self, *inputs):
+        if torch.is_grad_enabled():
+            with_gradient.append(self.lm.training)
+        return forward(self, *inputs)
+
+    def noting_prefill(self, *inputs):
+        decoding.append(self.lm.training)
+        return prefill(self, *inputs)
+
+    monkeypatch.setattr(Policy, "forward", noting_forward)
+    monkeypatch.setattr(Policy, "prefill", noting_prefill)
+    _, data, _ = world()
+
+    def validate(some: Policy) -> dict[str, float]:
+        return {"hits": hits(some, data)}
+
+    warm(model, data, tmp_path / "warm", 1, validate)
+    stage(model, tmp_path / "stage", prompts=64)
+    assert len(with_gradient) == 8 + 4 * CONFIG.updates_per_rollout
+    assert all(with_gradient)
+    assert len(decoding) > 8
+    assert not any(decoding)
