@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -63,7 +64,7 @@ def changed_on(day: Path) -> set[str]:
 
 def copy_of(sets: Path, to: Path, version: str) -> Path:
     """The folder of sets as it was when `version` was in use."""
-    subprocess.run(["cp", "-r", str(sets), str(to)], check=True)
+    shutil.copytree(sets, to)
     (to / "current").write_text(version + "\n")
     return to
 
@@ -192,7 +193,7 @@ def test_killed_in_between_the_old_set_stays_and_the_next_call_repairs(
     copies = [copy_of(sets, tmp_path / name, done[1].version) for name in MOMENTS]
     for copy in copies:
         for version in (done[2].version, done[3].version):
-            subprocess.run(["rm", "-r", str(copy / version)], check=True)
+            shutil.rmtree(copy / version)
     command = [sys.executable, "-c", KILLED % (MOMENTS,), str(live.run), str(live.days[1]), *map(str, copies)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
@@ -292,7 +293,7 @@ def test_a_calibration_makes_a_new_version_without_new_predictions(live: LiveRun
     sets, done = day_by_day
     sets = copy_of(sets, tmp_path / "sets", done[1].version)
     run = tmp_path / "run"
-    subprocess.run(["cp", "-r", str(live.run), str(run)], check=True)
+    shutil.copytree(live.run, run)
     made = calibrate(run, live.recipe, likes_lost=0.3, confidence=None)
     result = refresh(run, live.recipe, sets=sets)
     assert (result.changed, result.recomputed) == (True, 0)
@@ -314,6 +315,12 @@ def test_the_merged_log_can_be_trained_on(live: LiveRun, day_by_day, tmp_path: P
     sets, done = day_by_day
     sets = copy_of(sets, tmp_path / "sets", done[-1].version)
     result = refresh(live.run, live.recipe, sets=sets, events=live.their_events, items=live.items)
+    another = tmp_path / "another"
+    shutil.copytree(live.run, another)
+    manifest = json.loads((another / "compress" / "manifest.json").read_text()) | {"outputs": "others"}
+    (another / "compress" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ConrecError, match="made from another run"):
+        write_merged(another, live.recipe, sets, tmp_path / "merged")
     recipe = write_merged(live.run, live.recipe, sets, tmp_path / "merged")
     loaded = load_recipe(recipe)
     run = tmp_path / "retrained"

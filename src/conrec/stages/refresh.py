@@ -116,7 +116,7 @@ def refresh(
     with _alone(sets):
         in_use = _in_use(sets)
         # A set of another run, or of another score, has nothing that could be carried over.
-        base = _digest([_made_of(run, seed), score.name])
+        base = _base(run, seed, score)
         before = in_use if in_use is not None and in_use.made_from.get("base") == base else None
         state = before.made_from if before is not None else None
         _remove_orphans(sets)
@@ -179,17 +179,24 @@ def roll_back(sets: Path) -> str:
 def write_merged(run: Path, recipe: Recipe, sets: Path, out: Path) -> Path:
     """The log so far as a log to train on: events.parquet, items.parquet and a recipe.toml that reads them.
 
-    Pictures are in the items file, as bytes. Returns the recipe's path.
+    Pictures are in the items file, as bytes. Returns the recipe's path. ConrecError where the set in use is of another
+    run.
     """
     in_use, retractions = _in_use(sets), read_retractions(sets)
+    if in_use is not None:
+        seed = in_use.made_from.get("seed", recipe.seeds[0])
+        if in_use.made_from.get("base") != _base(run, seed, _score(run, seed)[0]):
+            raise ConrecError(f"{sets}: {in_use.version} was made from another run than {run}; name that one")
     parts = in_use.made_from["parts"] if in_use is not None else []
     first = in_use.made_from["first_retractions"] if in_use is not None else len(retractions)
     live = read_live(run, sets, parts, first, retractions)
     pictures = []
+    home = (run / "prepare").resolve()
     for name, content in zip(live.items["image"].to_pylist(), live.items["image_bytes"].to_pylist()):
-        # Those of a day are absolute, those of the run may be relative to its folder.
-        path = None if name is None else run / "prepare" / name
-        pictures.append(path.read_bytes() if content is None and path is not None and path.is_file() else content)
+        # Those of a day are absolute; those of the run may be relative to its folder, and must not lead out of it.
+        path = None if name is None else (home / name).resolve()
+        readable = path is not None and path.is_file() and (Path(name).is_absolute() or path.is_relative_to(home))
+        pictures.append(path.read_bytes() if content is None and path is not None and readable else content)
     table = live.items.drop_columns(["image", "image_bytes"])
     out.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.append_column("image", pa.array(pictures, pa.large_binary())), out / "items.parquet")
@@ -334,8 +341,11 @@ class _Predictor:
         return self._model
 
 
-def _made_of(run: Path, seed: int) -> list[str]:
-    """Digests of the run's stages. ConrecError where one is missing."""
+def _base(run: Path, seed: int, score: FilterScore) -> str:
+    """What a set is made from beside the days taken in: the run's stages and the score.
+
+    ConrecError where a stage is missing.
+    """
     digests = []
     for stage in STAGES:
         folder = run / stage if stage in ("prepare", "compress") else run / stage / f"seed{seed}"
@@ -343,7 +353,7 @@ def _made_of(run: Path, seed: int) -> list[str]:
             digests.append(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["outputs"])
         except (OSError, ValueError, KeyError):
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
-    return digests
+    return _digest([digests, score.name])
 
 
 def _score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
