@@ -1,0 +1,166 @@
+"""An encoder-decoder (T5) that speaks semantic IDs: the same seam as `lm.policy.Policy`, other insides.
+
+The history goes through the encoder once; every answer is decoded against that one output, in training, in beam
+search and for candidates alike: self-attention sees one answer at a time, cross-attention all answers of a user in
+one query, so nothing of the history is repeated. Answers are `levels` tokens, so a decoder step simply reads the few
+tokens of its answer again: cheaper than keeping a cache in the order of the beams, and exact.
+
+Its words are few and all special: padding, the codes of each level, user tokens, one token a part of the prompt.
+It reads no text, so no text can become a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import T5Config, T5ForConditionalGeneration
+
+from conrec.data.instances import Instances, Ragged
+from conrec.lm.policy import Policy, PromptState
+
+PAD = 0
+"""Padding, and the token that every answer starts from (as in T5)."""
+PARTS = ("dislikes", "positives", "end")
+
+
+@dataclass(frozen=True)
+class Words:
+    """Where each kind of token begins: padding, one token a part, the levels' codes, users."""
+
+    sizes: tuple[int, ...]
+    """Codes per level."""
+    users: int = 0
+    """User tokens; a user is hashed to one of them (0: none)."""
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """First token of each level."""
+        return tuple(1 + len(PARTS) + int(n) for n in np.cumsum((0, *self.sizes[:-1])))
+
+    @property
+    def first_user(self) -> int:
+        """First user token."""
+        return self.starts[-1] + self.sizes[-1]
+
+    def __len__(self) -> int:
+        return self.first_user + self.users
+
+    def prompts(
+        self, instances: Instances, codes: np.ndarray, *, positives: bool, max_dislikes: int, max_positives: int
+    ) -> Ragged:
+        """Token ids of each instance's prompt: the user, the newest dislikes, then the newest positives.
+
+        `codes`: int [items, levels]. Without `positives` only the dislikes are told.
+        """
+        tokens = codes.astype(np.int64) + np.asarray(self.starts)
+        lists = []
+        for n in range(len(instances)):
+            prompt = [self.first_user + crc32(str(instances.users[n]).encode()) % self.users] if self.users else []
+            prompt += [1, *tokens[instances.dislikes[n][-max_dislikes:]].reshape(-1).tolist()]
+            if positives:
+                prompt += [2, *tokens[instances.positives[n][-max_positives:]].reshape(-1).tolist()]
+            lists.append([*prompt, 3])
+        return Ragged.of(lists, np.int64)
+
+
+@dataclass
+class EncoderState(PromptState):
+    """Histories that went through the encoder once; `cache` is what came out of it, float [B, P, H]."""
+
+    codes: Tensor | None = None
+    """int64 [B, answer tokens so far]: tokens, in the order in which `extend` was given them."""
+
+    def rewind(self) -> None:
+        """Forget the answers, keep the histories."""
+        self.codes, self.suffix = None, 0
+
+
+class EncoderDecoder(Policy):
+    """Log-probabilities of codes behind encoded histories; see `Policy` for the shapes.
+
+    `whole_words` adds to each prompt token an embedding of the number of its item in the prompt (P5's way to say
+    which tokens belong together).
+    """
+
+    def __init__(self, lm: T5ForConditionalGeneration, words: Words, whole_words: int = 0) -> None:
+        nn.Module.__init__(self)
+        self.lm = lm
+        self.starts, self.sizes = words.starts, words.sizes
+        self.word_embeddings = nn.Embedding(whole_words, lm.config.d_model) if whole_words else None
+
+    def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> EncoderState:
+        """Encode prompts [B, P] once; `hidden` is what predicts the first code."""
+        embedded = self.lm.shared(prompt_ids)
+        if self.word_embeddings is not None:
+            begins = (prompt_ids >= self.starts[0]) & (prompt_ids < self.starts[0] + self.sizes[0])
+            last = self.word_embeddings.num_embeddings - 1
+            embedded = embedded + self.word_embeddings(begins.cumsum(1).clamp_max(last))
+        encoded = self.lm.encoder(inputs_embeds=embedded, attention_mask=prompt_mask.long()).last_hidden_state
+        state = EncoderState(encoded, encoded[:, -1], prompt_mask)
+        state.hidden = self._decode(state, prompt_ids.new_zeros(len(prompt_ids), 1, 0))[:, 0, 0]
+        return state
+
+    def extend(self, state: PromptState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
+        """As `Policy.extend`: one more token for K answers of each prompt; hidden states [B, K, H]."""
+        assert isinstance(state, EncoderState)
+        tokens = codes + self.starts[level]
+        before = tokens[:, :, None][:, :, :0]
+        if level and state.codes is not None:
+            before = state.codes[:, None].expand(-1, codes.shape[1], -1).gather(2, ancestors)
+        state.codes = tokens if state.codes is None else torch.cat([state.codes, tokens], dim=1)
+        state.suffix += codes.shape[1]
+        return self._decode(state, torch.cat([before, tokens[:, :, None]], dim=2))[:, :, -1]
+
+    def _hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states that predict each code: [B, H] for level 0, [B, G, T-1, H] for the others."""
+        state = self.prefill(prompt_ids, prompt_mask)
+        tokens = codes + torch.as_tensor(self.starts[: codes.shape[2]], device=codes.device)
+        return state.hidden, self._decode(state, tokens[:, :, :-1])[:, :, 1:]
+
+    def _decode(self, state: PromptState, tokens: Tensor) -> Tensor:
+        """Tokens [B, G, t] of answers begun -> hidden states [B, G, t + 1, H], ready for the head."""
+        config, stack = self.lm.config, self.lm.decoder
+        batch, group, length = tokens.shape[0], tokens.shape[1], tokens.shape[2] + 1
+        inputs = torch.cat([tokens.new_full((batch, group, 1), PAD), tokens], dim=2).view(batch * group, length)
+        lowest = torch.finfo(state.hidden.dtype).min
+        causal = state.hidden.new_full((length, length), lowest).triu(1)[None, None]
+        see_history = (~state.mask).to(state.hidden.dtype)[:, None, None] * lowest
+        hidden, bias, no_bias = stack.dropout(self.lm.shared(inputs)), None, None
+        for block in stack.block:
+            hidden, bias = block.layer[0](hidden, attention_mask=causal, position_bias=bias)[:2]
+            hidden, no_bias = block.layer[1](
+                hidden.reshape(batch, group * length, -1),
+                key_value_states=state.cache,
+                attention_mask=see_history,
+                position_bias=no_bias,
+            )[:2]
+            hidden = block.layer[2](hidden).view(batch * group, length, -1)
+        hidden = stack.dropout(stack.final_layer_norm(hidden)).view(batch, group, length, -1)
+        return hidden * config.d_model**-0.5 if config.scale_decoder_outputs else hidden
+
+
+def build_encoder_decoder(
+    words: Words, *, width: int, layers: int, heads: int, dropout: float, seed: int, whole_words: int = 0
+) -> EncoderDecoder:
+    """A T5 of random weights: `layers` in the encoder and as many in the decoder, feed-forward four times as wide."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        lm = T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=len(words),
+                d_model=width,
+                d_kv=width // heads,
+                d_ff=4 * width,
+                num_layers=layers,
+                num_decoder_layers=layers,
+                num_heads=heads,
+                dropout_rate=dropout,
+                pad_token_id=PAD,
+                eos_token_id=None,
+            )
+        )
+        return EncoderDecoder(lm, words, whole_words)

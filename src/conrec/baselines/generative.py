@@ -1,0 +1,231 @@
+"""What P5-CID, TIGER and LC-Rec share: the next dislike is spelled out code by code behind a history.
+
+They differ in the codes, in the model and in what it is trained on. Everything else is the same for all, and the
+same as for CoNRec: training on each dislike with the history before it, the items on offer as a trie, the item prior
+inside the normalisation (so that what is learned is how a user departs from what everybody dislikes that day), its
+exponent in decoding chosen on validation, beam search with one pass of the history a user.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from conrec.baselines.base import Known, System
+from conrec.data.instances import Instances, Ragged
+from conrec.decode.beam import search
+from conrec.decode.predict import predict_items, score_items
+from conrec.decode.prompted import Decoding, Prompted, offer_of_days
+from conrec.decode.trie import Trie
+from conrec.evaluate.metrics import candidate_accuracy, future_hit_rate, hit_any, hit_rate
+from conrec.lm.model import load_trained_state, trained_state
+from conrec.lm.policy import Policy
+from conrec.utilize.warmup import reachable, warm_up
+
+WEIGHTS = (0.5, 1.0, 1.5, 2.0)
+K = 20
+"""Length of the lists on which the best epoch is chosen."""
+VALIDATION_USERS = 1000
+"""At most so many instances of validation are looked at after an epoch."""
+
+
+class Generative(System):
+    """A model of codes behind histories.
+
+    A subclass sets `codes` (int [items, levels]), `policy` and `pad` in `build`, and writes `prompts`.
+    """
+
+    codes: np.ndarray
+    policy: Policy
+    pad: int
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        positives: bool,
+        prior_days: float,
+        prior_smoothing: float,
+        epochs: float,
+        learning_rate: float,
+        batch: int = 64,
+        beams: int = 100,
+        max_dislikes: int = 20,
+        max_positives: int = 20,
+        weights: tuple[float, ...] = WEIGHTS,
+        seed: int = 0,
+        curves: Path | None = None,
+    ) -> None:
+        """`positives`: whether histories tell them beside the dislikes. `weights`: exponents of the prior to choose
+        from. `curves`: a folder for the training's curves."""
+        self.name = f"{name}+positives" if positives else name
+        self.positives, self.seed = positives, seed
+        self.prior_days, self.prior_smoothing, self.weights = prior_days, prior_smoothing, weights
+        self.epochs, self.learning_rate, self.batch, self.beams = epochs, learning_rate, batch, beams
+        self.max_dislikes, self.max_positives = max_dislikes, max_positives
+        self.curves = curves
+        self.weight = self.candidate_weight = 1.0
+
+    @abstractmethod
+    def build(self, folder: Path) -> None:
+        """Set `codes`, `policy` and `pad` from `known`; train what goes before the histories."""
+
+    @abstractmethod
+    def prompts(self, instances: Instances) -> Ragged:
+        """Token ids of each instance's history."""
+
+    def fit(self, known: Known) -> None:
+        """Learn each training instance's next dislike from the history before it. ValueError without a catalogue."""
+        super().fit(known)
+        self._best_figure = -1.0
+        self._best_weights: dict[str, torch.Tensor] | None = None
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with TemporaryDirectory() as scratch, torch.random.fork_rng():
+            torch.manual_seed(self.seed)  # dropout draws from the global generator
+            folder = self.curves or Path(scratch)
+            self.build(folder)
+            self.policy.to(self.device)
+            self.trie = Trie.of(self.codes, self.policy.sizes, self.device)
+            # On the log's first day nothing is on offer yet at midnight, so nothing could be decoded.
+            started = known.train.cuts.astype("datetime64[D]") > np.nanmin(known.items.first_seen)
+            train = known.train.take((known.train.n_dislikes > 0) & started)
+            data = self.prompted(train)
+            targets = reachable(Ragged(train.next, np.arange(len(train) + 1)), data, 1)
+            warm_up(
+                self.policy,
+                data,
+                targets,
+                self.codes,
+                folder / self.name,
+                epochs=self.epochs,
+                batch=self.batch,
+                learning_rate=self.learning_rate,
+                checkpoint_every=1000,
+                normalisation="trie",
+                seed=self.seed,
+                validate=self._keep_best,
+                validations=max(1, round(self.epochs)),
+            )
+        if self._best_weights is not None:
+            load_trained_state(self.policy, self._best_weights)
+        self.policy.eval()
+
+    def _keep_best(self, policy: Policy) -> dict[str, float]:
+        """After each epoch: remember the weights with the best mean of HR@20 and FHR@20 on validation."""
+        validation = self.known.validation
+        if validation is None or not (validation.n_dislikes > 0).any():
+            return {}
+        usable = np.flatnonzero(validation.n_dislikes > 0)
+        spread = np.unique(np.linspace(0, len(usable) - 1, min(VALIDATION_USERS, len(usable))).astype(int))
+        part = validation.take(usable[spread])
+        (lists,) = self._lists(part, K, (1.0,))
+        measured = {f"HR@{K}": hit_rate(lists, part), f"FHR@{K}": future_hit_rate(lists, part)}
+        values = {name: float(hits[counted].mean()) for name, (counted, hits) in measured.items()}
+        figure = sum(values.values()) / 2
+        if figure > self._best_figure:
+            self._best_figure, self._best_weights = figure, trained_state(policy)
+        return values
+
+    def prompted(self, instances: Instances, weight: float = 1.0, *, everything: bool = False) -> Prompted:
+        """Histories and the offer of their days, under the prior to the power of `weight`."""
+        offer, rows = offer_of_days(
+            instances,
+            self.known.knowledge,
+            self.trie,
+            days=self.prior_days,
+            smoothing=self.prior_smoothing,
+            weight=weight,
+            everything=everything,
+        )
+        return Prompted(instances, self.prompts(instances), rows, offer, self.pad, self.policy.device)
+
+    def tune(self, validation: Instances, k: int) -> dict[float, float]:
+        """Choose the prior's exponent; returns FHR@k on `validation` per exponent tried.
+
+        Without an instance that has a dislike before its cut it stays as it is and nothing is returned.
+        """
+        part = validation.take(validation.n_dislikes > 0)
+        if not len(part):
+            return {}
+        lists = self._lists(part, k, self.weights)
+        tried = {w: float(hit_any(one, part.future).mean()) for w, one in zip(self.weights, lists)}
+        self.weight = _best(tried)
+        return tried
+
+    def tune_candidates(self, validation: Instances, candidates: np.ndarray) -> dict[float, float]:
+        """The same for candidates int32 [B, c] (the true next first, rows of -1 where there are none), by CandAcc."""
+        asked = np.flatnonzero((candidates >= 0).any(axis=1))
+        if not len(asked):
+            return {}
+        part, weights = validation.take(asked), tuple(dict.fromkeys((0.0, *self.weights)))
+        scores = self._candidates(part, candidates[asked], weights)
+        tried = {w: float(candidate_accuracy(one, part)[1].mean()) for w, one in zip(weights, scores)}
+        self.candidate_weight = _best(tried)
+        return tried
+
+    def recommend(self, instances: Instances, k: int) -> np.ndarray:
+        """As `System.recommend`, by beam search."""
+        return self._lists(instances, k, (self.weight,))[0]
+
+    def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
+        """Log-likelihood of the candidates' codes, as `System.score_candidates`; items unknown that day count like
+        the least popular ones."""
+        return self._candidates(instances, candidates, (self.candidate_weight,))[0]
+
+    @torch.no_grad()
+    def scores(self, instances: Instances) -> np.ndarray:
+        """Log-probability of every item's codes, float32 [B, n_items], -inf for what is not on offer: the search with
+        a beam for every item, so exact and slow (`recommend` and `score_candidates` do without)."""
+        data = self.prompted(instances, self.weight)
+        result = np.full((len(instances), len(self.codes)), -np.inf, np.float32)
+        leaf = self.trie.leaf_of_item
+        for part in data.by_length(8):
+            state = self.policy.prefill(part.prompt_ids, part.prompt_mask)
+            found = search(self.policy, state, part.rows, data.offer, beams=self.trie.leaves)
+            leaves = torch.full((len(part.index), self.trie.leaves), -torch.inf, device=self.policy.device)
+            leaves.scatter_reduce_(1, found.leaves, found.scores, "amax")
+            on_offer = data.offer.item_weight[part.rows] > 0
+            result[part.index] = leaves[:, leaf].masked_fill(~on_offer, -torch.inf).cpu().numpy()
+        return result
+
+    def _decodings(self, instances: Instances, weights: Sequence[float], everything: bool) -> list[Decoding]:
+        nothing = np.zeros((len(self.codes), 1), np.float32)  # contents matter for the pull only, which is CoNRec's
+        return [Decoding(self.prompted(instances, weight, everything=everything), nothing) for weight in weights]
+
+    def _lists(self, instances: Instances, k: int, weights: Sequence[float]) -> list[np.ndarray]:
+        if not len(instances):
+            return [np.full((0, k), -1, np.int32) for _ in weights]
+        found = predict_items(
+            self.policy,
+            self._decodings(instances, weights, everything=False),
+            k=k,
+            beams=self.beams,
+            batch=32,
+            normalisation="trie",
+            title=self.name,
+        )
+        return [items for items, _ in found]
+
+    def _candidates(self, instances: Instances, candidates: np.ndarray, weights: Sequence[float]) -> list[np.ndarray]:
+        if not candidates.size:
+            return [np.full(candidates.shape, -np.inf, np.float32) for _ in weights]
+        found = score_items(
+            self.policy,
+            self._decodings(instances, weights, everything=True),
+            np.maximum(candidates, 0),
+            self.codes,
+            batch=32,
+            normalisation="trie",
+            title=f"{self.name}: candidates",
+        )
+        return [np.where(candidates < 0, -np.inf, scores).astype(np.float32) for scores in found]
+
+
+def _best(tried: dict[float, float]) -> float:
+    """The weight with the best figure, the first of equals."""
+    return max(tried, key=lambda weight: tried[weight])

@@ -1,0 +1,68 @@
+"""InstructRec (Zhang et al. 2023, "Recommendation as Instruction Following: A Large Language Model Empowered
+Recommendation Approach", arXiv 2305.07001).
+
+Recommendation as an instruction in words: the history as titles, the candidates as titles, "which one is next?"; the
+model writes the answer's title, and candidates are ranked by how likely theirs is. Here: which one will be disliked
+next. Candidates are listed in the order of their item rows, so the list says nothing of which one is true.
+Departures: the reranking task only (the paper's other instructions need preferences and intentions that a larger
+model wrote); a decoder-only backbone, the run's own model behind the understand stage (the paper: Flan-T5-XL); LoRA.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from conrec.baselines.titles import Answers, Question, TitleRanker, ask
+from conrec.config import LmConfig
+from conrec.data.instances import Instances
+from conrec.lm.policy import Policy
+
+CANDIDATES = "\nOne of: "
+
+
+class InstructRec(TitleRanker):
+    """The likelihood of each candidate's title behind history and list; options as in `TitleRanker`."""
+
+    def __init__(
+        self,
+        *,
+        lm: LmConfig,
+        understood: Path,
+        positives: bool,
+        distractors: int = 19,
+        objective: Literal["choice", "title"] = "choice",
+        **options: Any,
+    ) -> None:
+        """`objective`: what is made likely: the right title among the candidates' (a softmax over their
+        likelihoods), or the right title among all texts (the paper's)."""
+        super().__init__("instructrec", lm=lm, understood=understood, positives=positives, **options)
+        self.distractors, self.objective = distractors, objective
+
+    def question(self, instances: Instances, n: int, rows: list[int]) -> Question:
+        """The history, the candidates in the order of their rows, then the title of each item as an answer."""
+        histories = self.histories
+        listed = self.vocabulary.text(CANDIDATES) + histories.listed(sorted(rows))
+        prompt = histories.of(instances, n) + listed + histories.next
+        return Question(prompt, [[*histories.titles[row], self.vocabulary.end] for row in rows])
+
+    def option_scores(self, policy: Policy, answers: Answers) -> Tensor:
+        """Log-likelihood of each title with its end, float [N]."""
+        kept = answers.mask
+        logprobs = policy.head(answers.before[kept]).log_softmax(-1).gather(1, answers.tokens[kept][:, None])[:, 0]
+        owner = kept.nonzero()[:, 0]
+        return logprobs.new_zeros(len(kept)).index_add(0, owner, logprobs)
+
+    def loss(self, policy: Policy, questions: list[Question]) -> Tensor:
+        """Mean over questions of the negative log-likelihood of the first option, by `objective`."""
+        pad = self.vocabulary.pad
+        if self.objective == "title":
+            asked = [Question(question.prompt, question.options[:1]) for question in questions]
+            answers = ask(policy, asked, pad)
+            return -self.option_scores(policy, answers).sum() / answers.mask.sum()
+        scores = self.option_scores(policy, ask(policy, questions, pad))
+        sets = scores.split([len(question.options) for question in questions])
+        return -torch.stack([one.log_softmax(0)[0] for one in sets]).mean()

@@ -1,0 +1,112 @@
+"""LC-Rec (Zheng et al. 2024, "Adapting Large Language Models by Integrating Collaborative Semantics for
+Recommendation", ICDE).
+
+A language model with tokens for learned item indices, tuned on tasks that tie the indices to language:
+
+- sequential: the history as indices -> the index of the next item;
+- mutual: an item's index -> its title, and back;
+- asymmetric: the history as indices -> the *title* of the next item; the history as *titles* -> its index.
+
+The paper's other tasks need texts that a larger model wrote about users (intentions, preferences); there are none
+here. Indices are the run's own semantic IDs, the model is CoNRec's (same size, same start from the codebook), so
+that CoNRec differs from this row by what it adds: alignment on what is disliked, future dislikes and neighbours as
+targets, GRPO, the curriculum. Departures: the language tasks come first and the sequential one last, where the paper
+mixes them; what is on offer and its prior as in `baselines.generative`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conrec.baselines.generative import Generative
+from conrec.baselines.titles import TitleHistories
+from conrec.config import LmConfig
+from conrec.data.instances import Instances, Ragged
+from conrec.lm.model import build_policy, build_vocabulary
+from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, Sample, wording_texts
+from conrec.understand.sft import train_supervised
+from conrec.understand.translation import translation_samples
+
+
+class LcRec(Generative):
+    """CoNRec's language model under LC-Rec's tasks; options as in `Generative`.
+
+    `positives`: the paper's two rows, "Neg. & Pos." and "Neg. Only".
+    """
+
+    def __init__(
+        self,
+        *,
+        lm: LmConfig,
+        language_epochs: float = 6,
+        language_learning_rate: float = 4e-3,
+        asymmetric: int = 4000,
+        epochs: float = 3,
+        learning_rate: float = 3e-3,
+        **options: Any,
+    ) -> None:
+        """`language_*`: of the mutual and asymmetric tasks; `asymmetric`: samples of each of the latter at most."""
+        options = {"max_dislikes": lm.max_dislikes, "max_positives": lm.max_positives} | options
+        super().__init__("lc_rec", epochs=epochs, learning_rate=learning_rate, **options)
+        self.lm, self.asymmetric = lm, asymmetric
+        self.language_epochs, self.language_learning_rate = language_epochs, language_learning_rate
+
+    def build(self, folder: Path) -> None:
+        """The model with the language tasks behind it; ValueError without a catalogue."""
+        catalog = self.known.catalog
+        if catalog is None:
+            raise ValueError("lc_rec needs the catalogue")
+        self.codes = catalog.codes
+        vocabulary = build_vocabulary(self.lm, catalog.titles + wording_texts(), catalog.sizes)
+        self.pad = vocabulary.pad
+        self.policy = build_policy(self.lm, vocabulary, catalog.codewords, self.seed).to(self.device)
+        self.histories = HistoryPrompts(
+            vocabulary,
+            self.codes,
+            max_dislikes=self.max_dislikes,
+            max_positives=self.max_positives,
+            recent_days=0,
+        )
+        titles = TitleHistories(
+            vocabulary,
+            catalog.titles,
+            max_dislikes=self.max_dislikes,
+            max_positives=self.max_positives if self.positives else 0,
+        )
+        train = self.known.train.take(self.known.train.n_dislikes > 0)
+        rng = np.random.default_rng(self.seed)
+        chosen = train.take(rng.permutation(len(train))[: self.asymmetric])
+        learned = np.unique(self.known.events.items)
+        samples = translation_samples(vocabulary, self.codes[learned], [catalog.titles[row] for row in learned])
+        asks_title = vocabulary.text(WORDING["title_to_sid"][0])
+        for n, row in enumerate(chosen.next.tolist()):
+            title = vocabulary.text(catalog.titles[row])[:MAX_TITLE_TOKENS]
+            by_title = self.histories.of(chosen, n, self.context) + asks_title
+            samples.append(Sample(by_title, [*title, vocabulary.end]))
+            samples.append(Sample(titles.of(chosen, n) + titles.next, vocabulary.sid(self.codes[row])))
+        train_supervised(
+            self.policy,
+            vocabulary,
+            samples,
+            folder / f"{self.name}-language",
+            epochs=self.language_epochs,
+            row_tokens=512,
+            rows_per_step=4,
+            learning_rate=self.language_learning_rate,
+            checkpoint_every=1000,
+            seed=self.seed,
+            title=f"{self.name}: language",
+            loss_name="language_loss",
+        )
+
+    @property
+    def context(self) -> Context:
+        """Which of the prompts' contexts."""
+        return "full" if self.positives else "dislikes"
+
+    def prompts(self, instances: Instances) -> Ragged:
+        """CoNRec's own prompts."""
+        return self.histories.all(instances, self.context)

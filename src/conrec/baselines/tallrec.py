@@ -1,0 +1,58 @@
+"""TALLRec (Bao et al. 2023, "TALLRec: An Effective and Efficient Tuning Framework to Align Large Language Model with
+Recommendation", RecSys).
+
+A language model reads the titles that a user preferred and did not prefer, then a target's title, and answers yes or
+no: will the user like it? It is tuned by LoRA on such questions; a target's score is how much likelier yes is than no.
+Here the question is turned round: will the user *dislike* it? Departures: the first row shows dislikes only; no is the
+answer for the protocol's distractors of the same day (the paper: items the user rated low); the loss is taken over yes
+and no alone instead of the whole vocabulary; the backbone is the run's own model behind the understand stage (the
+paper: LLaMA-7B and its Alpaca tuning; a checkpoint in the recipe takes the same way).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from conrec.baselines.titles import Answers, Question, TitleRanker, ask
+from conrec.config import LmConfig
+from conrec.data.instances import Instances
+from conrec.lm.policy import Policy
+
+YES, NO = "Yes", "No"
+
+
+class TallRec(TitleRanker):
+    """Yes or no behind each candidate's title; options as in `TitleRanker`."""
+
+    def __init__(
+        self, *, lm: LmConfig, understood: Path, positives: bool, distractors: int = 4, **options: Any
+    ) -> None:
+        """`distractors`: questions with the answer no for each with the answer yes."""
+        super().__init__("tallrec", lm=lm, understood=understood, positives=positives, **options)
+        self.distractors = distractors
+
+    def question(self, instances: Instances, n: int, rows: list[int]) -> Question:
+        """The history, then `Will dislike: TITLE?` for each item."""
+        histories = self.histories
+        mark = self.vocabulary.text("?")
+        prompt = histories.of(instances, n) + histories.next
+        return Question(prompt, [[*histories.titles[row], *mark] for row in rows])
+
+    def option_scores(self, policy: Policy, answers: Answers) -> Tensor:
+        """Logit of yes less logit of no, float [N]."""
+        yes, no = (self.vocabulary.text(word)[0] for word in (YES, NO))
+        logits = policy.head(answers.after)
+        return logits[:, yes] - logits[:, no]
+
+    def loss(self, policy: Policy, questions: list[Question]) -> Tensor:
+        """Mean over questions: yes for the first option, no for the others, both answers weighing the same."""
+        scores = self.option_scores(policy, ask(policy, questions, self.vocabulary.pad))
+        parts = []
+        for own in scores.split([len(question.options) for question in questions]):
+            parts.append(F.softplus(-own[0]) + F.softplus(own[1:]).mean())
+        return torch.stack(parts).mean()

@@ -1,0 +1,102 @@
+"""The encoder-decoder against transformers' own forward pass, and against itself in other company."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from conrec.baselines.encoder_decoder import EncoderDecoder, Words, build_encoder_decoder
+from conrec.decode.beam import search
+from conrec.decode.trie import Trie
+from tests.small_log import all_instances, small_log
+
+WORDS = Words((5, 4, 3), users=7)
+
+
+@pytest.fixture(scope="module")
+def model() -> EncoderDecoder:
+    return build_encoder_decoder(WORDS, width=16, layers=2, heads=2, dropout=0.1, seed=0, whole_words=0).eval()
+
+
+@pytest.fixture(scope="module")
+def prompts() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(1, len(WORDS), (3, 9), generator=generator)
+    mask = torch.ones(3, 9, dtype=torch.bool)
+    mask[0, :4], ids[0, :4] = False, 0
+    return ids, mask
+
+
+def some_codes(prompts: int, answers: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.stack([torch.randint(0, s, (prompts, answers), generator=generator) for s in WORDS.sizes], -1)
+
+
+@torch.no_grad()
+def test_same_logits_as_the_library(model: EncoderDecoder, prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
+    ids, mask = prompts
+    codes = some_codes(3, 6)
+    first, rest = model._hidden_of_answers(ids, mask, codes)
+    tokens = codes + torch.tensor(WORDS.starts)
+    for n in range(6):
+        inputs = torch.cat([torch.zeros(3, 1, dtype=torch.int64), tokens[:, n, :-1]], 1)
+        theirs = model.lm(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=inputs).logits
+        ours = model.head(torch.cat([first[:, None], rest[:, n]], 1))
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_search_agrees_with_scoring(model: EncoderDecoder, prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
+    ids, mask = prompts
+    every = np.stack(np.meshgrid(*(np.arange(s) for s in WORDS.sizes), indexing="ij"), -1).reshape(-1, 3)
+    codes = every[np.random.default_rng(0).permutation(len(every))[:40]]
+    offer = Trie.of(codes, WORDS.sizes).weigh(np.random.default_rng(1).random((1, 40)) + 0.1)
+    rows = torch.zeros(3, dtype=torch.int64)
+    found = search(model, model.prefill(ids, mask), rows, offer, beams=60)
+    scores = model(ids, mask, found.codes[:, :40], rows, offer).sum(-1)
+    torch.testing.assert_close(scores, found.scores[:, :40], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.scores[:, :40].exp().sum(1), torch.ones(3), atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_prompt_is_read_alike_in_any_company(prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
+    model = build_encoder_decoder(WORDS, width=16, layers=2, heads=2, dropout=0.1, seed=0, whole_words=6).eval()
+    ids, mask = prompts
+    alone = model.prefill(ids[:1, 4:], mask[:1, 4:])
+    torch.testing.assert_close(model.prefill(ids, mask).hidden[:1], alone.hidden, atol=1e-5, rtol=1e-5)
+    state = model.prefill(ids, mask)
+    first = model.extend(state, some_codes(3, 4)[:, :, 0], 0, torch.zeros(3, 4, 0, dtype=torch.int64))
+    state.rewind()
+    again = model.extend(state, some_codes(3, 4)[:, :, 0], 0, torch.zeros(3, 4, 0, dtype=torch.int64))
+    assert (first == again).all()
+
+
+def test_whole_words_tell_which_tokens_belong_together(prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
+    model = build_encoder_decoder(WORDS, width=16, layers=1, heads=2, dropout=0.0, seed=0, whole_words=6)
+    before = model.prefill(*prompts).hidden
+    assert model.word_embeddings is not None
+    with torch.no_grad():
+        model.word_embeddings.weight[1:] += 1
+    assert not torch.allclose(model.prefill(*prompts).hidden, before)
+
+
+def test_prompts_hold_the_newest_events_in_order() -> None:
+    _, log = small_log()
+    instances = all_instances(log)
+    codes = np.stack([np.arange(40) % 5, np.arange(40) // 5 % 4, np.arange(40) % 3], 1)
+    words = Words((5, 4, 3), users=7)
+    options = {"max_dislikes": 3, "max_positives": 2}
+    told = words.prompts(instances, codes, positives=True, **options)
+    short = words.prompts(instances, codes, positives=False, **options)
+    for n in range(len(instances)):
+        rows = [*instances.dislikes[n][-3:], *instances.positives[n][-2:]]
+        tokens = (codes[rows] + np.array(words.starts)).reshape(-1).tolist()
+        middle = 3 * len(instances.dislikes[n][-3:])
+        user = told[n][0]
+        assert words.first_user <= user < len(words)
+        assert told[n].tolist() == [user, 1, *tokens[:middle], 2, *tokens[middle:], 3]
+        assert short[n].tolist() == [user, 1, *tokens[:middle], 3]
+    same = instances.users[:, None] == instances.users
+    users = np.array([told[n][0] for n in range(len(instances))])
+    assert (users[:, None] == users)[same].all()
