@@ -107,9 +107,7 @@ class Trainer:
                 f"a step of {count} samples cannot be shared evenly by {parts} processes: start fewer, or choose "
                 "utilize.warmup_batch, utilize.prompts_per_step and understand.rows_per_step as multiples of that"
             )
-        return (
-            Share(np.arange(count)[processes.rank() :: parts], count) if parts > 1 else Share(np.arange(count), count)
-        )
+        return Share(np.arange(count)[processes.rank() :: parts], count)
 
     def weight(self, count: int) -> float:
         """What makes the average over processes of a mean over `count` things the mean over all things."""
