@@ -24,6 +24,12 @@ from conrec.lm.policy import Policy
 CANDIDATES = "\nOne of: "
 
 
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"lora_rank": a, "objective": b} for a in (8, 0) for b in ("choice", "title")
+)
+"""Settings to choose from on validation."""
+
+
 class InstructRec(TitleRanker):
     """The likelihood of each candidate's title behind history and list; options as in `TitleRanker`."""
 

@@ -30,6 +30,11 @@ from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts
 from conrec.understand.sft import train_supervised
 from conrec.understand.translation import translation_samples
 
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"learning_rate": a, "language_epochs": b} for a in (2e-3, 4e-3) for b in (2.0, 6.0)
+)
+"""Settings to choose from on validation."""
+
 
 class LcRec(Generative):
     """CoNRec's language model under LC-Rec's tasks; options as in `Generative`.

@@ -28,6 +28,10 @@ from conrec.data.instances import Events, Instances, Ragged
 USERS = 2000
 
 
+GRID: tuple[dict[str, object], ...] = tuple({"learning_rate": a, "clusters": b} for a in (1e-3, 3e-3) for b in (10, 20))
+"""Settings to choose from on validation."""
+
+
 class P5Cid(Generative):
     """T5 over collaborative IDs; options as in `Generative`."""
 

@@ -26,6 +26,10 @@ from conrec.lm.policy import Policy
 YES, NO = "Yes", "No"
 
 
+GRID: tuple[dict[str, object], ...] = tuple({"lora_rank": a, "learning_rate": b} for a in (8, 0) for b in (1e-3, 4e-3))
+"""Settings to choose from on validation."""
+
+
 class TallRec(TitleRanker):
     """Yes or no behind each candidate's title; options as in `TitleRanker`."""
 

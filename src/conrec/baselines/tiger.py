@@ -19,6 +19,12 @@ from conrec.data.instances import Instances, Ragged
 USERS = 2000
 
 
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"learning_rate": a, "dropout": b} for a in (1e-3, 3e-3) for b in (0.1, 0.3)
+)
+"""Settings to choose from on validation."""
+
+
 class Tiger(Generative):
     """T5 over the catalogue's semantic IDs; options as in `Generative`."""
 
