@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +157,18 @@ class OpenSet:
 class _Standing:
     """How a user stands towards a set, dislikes taken back considered."""
 
+    stored: StoredUser
     side: UserSide
-    because: np.ndarray
-    """int [p], aligned with `side.predicted`: positions in `dislikes`, or -1."""
-    dislikes: list[int]
-    """Rows of the past dislikes, newest first, those taken back among them."""
+    """Without the predictions that followed from dislikes taken back."""
+    stays: np.ndarray | None
+    """bool, one a stored prediction: whether it still counts; None: all do."""
     taken_back: set[int]
-    """Rows of those."""
+    """Rows of dislikes."""
+
+    @property
+    def because(self) -> np.ndarray:
+        """int [p], aligned with `side.predicted`: positions in the user's dislikes, or -1."""
+        return self.stored.because if self.stays is None else self.stored.because[self.stays]
 
 
 class CoNRecFilter:
@@ -291,15 +295,13 @@ class CoNRecFilter:
 
     def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray) -> None:
         """Let go what the manners allow of the candidates over the threshold."""
-        candidates = decision.kept
-        goes = worst(over, excess, self.manners.may_drop(len(candidates)))
+        goes = worst(over, excess, self.manners.may_drop(len(decision.kept))).tolist()
         decision.spared = len(over) - len(goes)
-        stays = np.ones(len(candidates), bool)
-        stays[goes] = False
-        decision.would_drop = [candidates[position] for position in goes.tolist()]
+        decision.would_drop = [decision.kept[position] for position in goes]
         if not decision.dry_run:
             decision.dropped = decision.would_drop
-            decision.kept = list(compress(candidates, stays.tolist()))
+            for position in reversed(goes):
+                del decision.kept[position]
 
     def user(self, user: str) -> UserView | None:
         """What is known of a user, None where that is nothing."""
@@ -308,11 +310,12 @@ class CoNRecFilter:
         if stored is None:
             return None
         standing = self._standing(now, user, stored)
-        past = [now.view(row) for row in standing.dislikes]
+        dislikes, taken_back = stored.dislikes.tolist(), standing.taken_back
+        past = [now.view(row) for row in dislikes]
         return UserView(
             user,
-            [view for view, row in zip(past, standing.dislikes) if row not in standing.taken_back],
-            [view for view, row in zip(past, standing.dislikes) if row in standing.taken_back],
+            [view for view, row in zip(past, dislikes) if row not in taken_back],
+            [view for view, row in zip(past, dislikes) if row in taken_back],
             [now.view(row) for row in stored.liked.tolist()],
             [
                 PredictionView(now.view(row), past[position] if position >= 0 else None)
@@ -342,19 +345,19 @@ class CoNRecFilter:
 
     def _standing(self, now: OpenSet, user: str, stored: StoredUser) -> _Standing:
         """Predictions that follow from a dislike taken back are left out."""
-        side, because, dislikes = stored.side, stored.because, stored.dislikes.tolist()
+        side = stored.side
         items = self._retractions.of(user, now.manifest.retractions)
-        taken_back = set(now.index.rows(items).tolist()) if items else set()
-        positions = [position for position, row in enumerate(dislikes) if row in taken_back]
-        if positions:
-            stays = ~np.isin(because, positions)
-            side, because = UserSide(side.predicted[stays], side.vector, side.bias), because[stays]
-        return _Standing(side, because, dislikes, taken_back)
+        if not items:
+            return _Standing(stored, side, None, set())
+        taken_back = set(now.index.rows(items).tolist())
+        positions = [position for position, row in enumerate(stored.dislikes.tolist()) if row in taken_back]
+        stays = ~np.isin(stored.because, positions)
+        return _Standing(stored, UserSide(side.predicted[stays], side.vector, side.bias), stays, taken_back)
 
 
 def _explain(now: OpenSet, standing: _Standing, rows: np.ndarray, over: np.ndarray) -> Iterator[tuple[int, Why]]:
     """Why each of the candidates at positions `over` is over its threshold; nothing without predictions."""
-    predicted = standing.side.predicted
+    predicted, because, dislikes = standing.side.predicted, standing.because, standing.stored.dislikes
     if not len(predicted):
         return
     cosines, which = max_cosine(now.side.unit.take(rows[over], axis=0), now.side.unit.take(predicted, axis=0))
@@ -363,8 +366,8 @@ def _explain(now: OpenSet, standing: _Standing, rows: np.ndarray, over: np.ndarr
     for position, nearest, cosine, length in zip(over.tolist(), which.tolist(), cosines.tolist(), common.tolist()):
         row = int(predicted[nearest])
         if nearest not in named:
-            past = int(standing.because[nearest])
-            at = standing.dislikes[past] if past >= 0 else -1
+            past = int(because[nearest])
+            at = int(dislikes[past]) if past >= 0 else -1
             of_past = (now.index.id(at), now.titles[at].as_py()) if at >= 0 else (None, None)
             named[nearest] = (now.index.id(row), now.titles[row].as_py(), *of_past)
         yield position, Why(*named[nearest], tuple(now.codes[row, :length].tolist()), cosine)
