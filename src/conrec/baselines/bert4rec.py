@@ -1,0 +1,127 @@
+"""BERT4Rec (Sun et al., CIKM 2019, arXiv 1904.06690): fill in masked items from both sides, then ask for a last one.
+
+    x_t = e(item_t) + p_t (+ m(sign_t) where positives are read, too)
+    x   = LayerNorm(x + Dropout(Attention(x)));   x = LayerNorm(x + Dropout(FFN(x)))     `layers` times, both ways
+    P(i) = softmax over the targets of  GELU(x_t W + b) . e(i) + b_i
+
+p counts back from the end of a window, as the paper pads on the left: a mask at the end always has the same. With
+FFN(x) = GELU(x W1 + b1) W2 + b2 of four times the width and item embeddings shared between input and output. In
+training each dislike is masked with probability `masked`; half of the windows end at a dislike drawn by chance, which
+is masked alone: what is asked later. The loss is the cross-entropy at the masks. A positive is never masked, only read.
+
+An epoch shows each window `repeats` times, with other masks. Departures: the paper mixes in samples that mask the last
+item of a user's sequence, without saying how many; ours are half, and of any prefix, since our users have few events.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from conrec.baselines.sequence_model import SequenceSystem, transformer
+from conrec.baselines.sequences import PREDICTED, Batch, Reads, Tokens
+
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"masked": masked, "dropout": dropout, "learning_rate": rate}
+    for masked in (0.2, 0.5)
+    for dropout, rate in ((0.2, 1e-3), (0.2, 3e-3), (0.5, 3e-3))
+)
+
+AT_END = 0.5
+"""Share of the training windows that end with a mask, the only one."""
+
+
+class Cloze(nn.Module):
+    """Tokens and marks int64 [B, L] -> states float [B, L, d]; token `self.mask` stands for what is hidden."""
+
+    def __init__(
+        self, tokens: Tokens, length: int, *, width: int, layers: int, heads: int, dropout: float, signed: bool
+    ) -> None:
+        super().__init__()
+        self.mask = len(tokens)
+        self.items = nn.Embedding(len(tokens) + 1, width, padding_idx=0)
+        self.positions = nn.Embedding(length, width)
+        self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = transformer(width, layers, heads, 4 * width, dropout, activation="gelu", norm_first=False)
+        self.project = nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(tokens.targets))
+        self.targets = tokens.targets
+        for table in (self.items, self.positions, self.marks):
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, tokens: Tensor, marks: Tensor) -> Tensor:
+        from_end = (tokens != 0).sum(1, keepdim=True) - 1 - torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.items(tokens) + self.positions(from_end.clamp(min=0))
+        if self.marks is not None:
+            x = x + self.marks(marks)
+        x = self.dropout(self.norm(x))
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=tokens == 0)
+        return x
+
+    def logits(self, states: Tensor) -> Tensor:
+        """float [..., d] -> [..., T]."""
+        return F.gelu(self.project(states)) @ self.items.weight[1 : self.targets + 1].T + self.bias
+
+
+class BERT4Rec(SequenceSystem):
+    """The mask asks for the next dislike; a history without any known item is a mask alone."""
+
+    repeats = 5
+
+    def __init__(
+        self,
+        reads: Reads = "dislikes",
+        *,
+        masked: float = 0.2,
+        width: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        dropout: float = 0.2,
+        length: int = 50,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__("bert4rec", reads=reads, length=length, learning_rate=learning_rate, seed=seed)
+        self.masked = masked
+        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
+
+    def build(self) -> Cloze:
+        return Cloze(
+            self.tokens,
+            self.length + 1,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            dropout=self.dropout,
+            signed=self.reads == "both",
+        )
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        shown, hidden = self.hide(batch, generator)
+        states = self.network(torch.where(hidden, self.network.mask, shown), batch.marks * (shown != 0))
+        return F.cross_entropy(self.network.logits(states[hidden]), shown[hidden] - 1)
+
+    def hide(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """What of each window is shown, int64 [B, L] (0 after an end that was drawn), and which of that is masked,
+        bool [B, L]: one dislike at least in every window."""
+        may = batch.marks == PREDICTED
+        chance = torch.rand(may.shape, generator=generator).to(may.device)
+        drawn = may & (chance < self.masked)
+        end = torch.where(may, chance, -1.0).argmax(1, keepdim=True)
+        at_end = (torch.rand(len(batch), 1, generator=generator).to(may.device) < AT_END) | ~drawn.any(1, True)
+        places = torch.arange(may.shape[1], device=may.device)
+        shown = batch.tokens.masked_fill(at_end & (places > end), 0)
+        return shown, torch.where(at_end, places == end, drawn)
+
+    def logits(self, batch: Batch) -> Tensor:
+        lengths = (batch.tokens != 0).sum(1, keepdim=True)
+        rows = torch.arange(len(batch), device=lengths.device)[:, None]
+        tokens, marks = F.pad(batch.tokens, (0, 1)), F.pad(batch.marks, (0, 1))
+        tokens[rows, lengths], marks[rows, lengths] = self.network.mask, PREDICTED
+        states = self.network(tokens, marks)[rows[:, 0], lengths[:, 0]]
+        return self.network.logits(states)

@@ -1,0 +1,157 @@
+"""Caser (Tang and Wang, WSDM 2018, arXiv 1809.07426): a history as a picture, read by convolutions.
+
+The newest `order` items are an image E [order, d]; with user vector P_u:
+
+    o_h = max over places of ReLU(E * F_h)           horizontal filters of every height 1 .. order, as wide as E
+    o_v = ReLU(E^T F_v)                              vertical filters: weighted sums over the items
+    z   = ReLU(W dropout([o_h; o_v]) + b)
+    y_i = W'_i . [z; P_u] + b'_i                     output vectors are not the input embeddings
+
+Each window of `order` events is trained on the next `TARGETS` wanted ones by binary cross-entropy, each target against
+`TARGETS` sampled negatives (`loss="binary"`), or by cross-entropy over all targets (`softmax`).
+
+Departures: shorter histories are padded at the front; a user whom training did not meet gets the mean of all user
+vectors; ReLU after both convolutions is what the paper's experiments use.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from conrec.baselines.sequence_model import Loss, SequenceSystem, negatives
+from conrec.baselines.sequences import Batch, Reads, Tokens
+
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"loss": loss, "order": order, "learning_rate": rate}
+    for loss in ("binary", "softmax")
+    for order, rate in ((5, 1e-3), (5, 3e-3), (10, 3e-3))
+)
+
+TARGETS = 3
+"""T of the paper, and its number of negatives for each target."""
+
+
+class Convolutions(nn.Module):
+    """The newest events of users, int64 [M, order] padded in front, to z and user vector: float [M, 2 d]."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        users: int,
+        *,
+        order: int,
+        width: int,
+        horizontal: int,
+        vertical: int,
+        dropout: float,
+        signed: bool,
+    ) -> None:
+        super().__init__()
+        self.items = nn.Embedding(len(tokens), width, padding_idx=0)
+        self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
+        self.users = nn.Embedding(users, width)
+        self.horizontal = nn.ModuleList(nn.Conv2d(1, horizontal, (height + 1, width)) for height in range(order))
+        self.vertical = nn.Conv2d(1, vertical, (order, 1))
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Linear(order * horizontal + vertical * width, width)
+        self.output = nn.Embedding(tokens.targets + 1, 2 * width, padding_idx=0)
+        self.bias = nn.Parameter(torch.zeros(tokens.targets + 1))
+        for table in (self.items, self.marks, self.users, self.output):
+            if table is not None:
+                nn.init.normal_(table.weight, std=1 / width)
+
+    def forward(self, tokens: Tensor, marks: Tensor, owners: Tensor) -> Tensor:
+        image = self.items(tokens)
+        if self.marks is not None:
+            image = image + self.marks(marks)
+        image = image[:, None]  # one channel
+        across = [F.relu(filters(image))[..., 0].amax(-1) for filters in self.horizontal]
+        down = F.relu(self.vertical(image)).flatten(1)
+        z = F.relu(self.hidden(self.dropout(torch.cat([*across, down], dim=1))))
+        unknown = (owners == len(self.users.weight))[:, None]
+        own = self.users(owners.clamp(max=len(self.users.weight) - 1))
+        return torch.cat([z, torch.where(unknown, self.users.weight.mean(0), own)], dim=1)
+
+
+class Caser(SequenceSystem):
+    """`order` is the paper's L; filters and dropout are its defaults."""
+
+    weight_decay = 1e-6
+    betas = (0.9, 0.999)
+
+    def __init__(
+        self,
+        reads: Reads = "dislikes",
+        *,
+        loss: Loss = "binary",
+        order: int = 5,
+        width: int = 64,
+        horizontal: int = 16,
+        vertical: int = 4,
+        dropout: float = 0.5,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__("caser", reads=reads, length=order, learning_rate=learning_rate, seed=seed)
+        self.kind = loss
+        self.width, self.horizontal, self.vertical, self.dropout = width, horizontal, vertical, dropout
+
+    def build(self) -> Convolutions:
+        return Convolutions(
+            self.tokens,
+            len(self.users),
+            order=self.length,
+            width=self.width,
+            horizontal=self.horizontal,
+            vertical=self.vertical,
+            dropout=self.dropout,
+            signed=self.reads == "both",
+        )
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        tokens, marks, owners, wanted = self.unrolled(batch)
+        states = self.network(tokens, marks, owners)
+        real = wanted > 0
+        if self.kind == "softmax":
+            logits = (states @ self.network.output.weight.T + self.network.bias)[:, 1:]
+            return F.cross_entropy(logits[:, None].expand(-1, TARGETS, -1)[real], wanted[real] - 1)
+        own = torch.cat([tokens, wanted], dim=1)
+        own = own[:, None].expand(-1, TARGETS, -1)[real].repeat_interleave(TARGETS, 0)
+        drawn = negatives(own, wanted[real].repeat_interleave(TARGETS), self.tokens.targets, generator)
+        states = states[:, None].expand(-1, TARGETS, -1)[real]
+        positive = self._score(states, wanted[real])
+        negative = self._score(states.repeat_interleave(TARGETS, 0), drawn)
+        return (F.softplus(-positive).sum() + F.softplus(negative).sum()) / len(positive)
+
+    def _score(self, states: Tensor, tokens: Tensor) -> Tensor:
+        return (states * self.network.output(tokens)).sum(-1) + self.network.bias[tokens]
+
+    def unrolled(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Every wanted event with the `length` events before it, padded in front.
+
+        tokens and marks int64 [M, length], owners int64 [M], and the next `TARGETS` wanted tokens int64 [M, TARGETS],
+        0 where the window has no more.
+        """
+        rows, places = batch.wanted.nonzero(as_tuple=True)
+        before = torch.arange(self.length, device=rows.device)
+        tokens = F.pad(batch.tokens, (self.length, 0))[rows[:, None], places[:, None] + before]
+        marks = F.pad(batch.marks, (self.length, 0))[rows[:, None], places[:, None] + before]
+        # `rows` ascends and places ascend within a row: the next wanted events are the next of this very list.
+        following = torch.arange(len(rows), device=rows.device)[:, None] + torch.arange(TARGETS, device=rows.device)
+        there = following < len(rows)
+        following = following.clamp(max=len(rows) - 1)
+        there &= rows[following] == rows[:, None]
+        wanted = torch.where(there, batch.tokens[rows[following], places[following]], 0)
+        return tokens, marks, batch.owners[rows], wanted
+
+    def logits(self, batch: Batch) -> Tensor:
+        lengths = (batch.tokens != 0).sum(1, keepdim=True)
+        # To the end of a window of `length`, with padding in front.
+        places = torch.arange(self.length, device=lengths.device) - (self.length - lengths)
+        at = places.clamp(min=0, max=batch.tokens.shape[1] - 1)
+        tokens = batch.tokens.gather(1, at).masked_fill(places < 0, 0)
+        marks = batch.marks.gather(1, at).masked_fill(places < 0, 0)
+        states = self.network(tokens, marks, batch.owners)
+        return (states @ self.network.output.weight.T + self.network.bias)[:, 1:]

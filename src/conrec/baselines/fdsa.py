@@ -1,0 +1,144 @@
+"""FDSA (Zhang et al., IJCAI 2019): one self-attention over the items of a history, one over their features.
+
+    f_t = sum_k a_k v_k,  a = softmax over k of (W v_k + b)      vanilla attention over an item's features v_k
+    O_s = SelfAttention(e(item_t) + p_t),   O_f = SelfAttention(f_t + p'_t)              both causal, `layers` blocks
+    r(i | history) = (W' [O_s; O_f]_last + b') . e(i)
+
+with x = LayerNorm(x + Dropout(Attention(x))), x = LayerNorm(x + Dropout(FFN(x))) as a block. An item's features are
+its category (an embedding) and its content: title, picture, and fields, as the quantiser was given them
+(`Known.embeddings`), through a linear layer; the paper has category, brand, and title.
+
+The features are read, what is named are items with an ID embedding: cold items stay cold. The loss is the paper's
+binary cross-entropy with one sampled negative, or cross-entropy over all targets (`softmax`), both on the grid.
+Departures: positions count from the oldest event shown; where positives are read the mark of an event's sign is added
+in both streams.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from conrec.baselines.base import Known
+from conrec.baselines.sequence_model import Loss, NextItemSystem, causal, transformer
+from conrec.baselines.sequences import Reads, Tokens
+from conrec.sid.catalog import unit_rows
+
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"loss": loss, "dropout": dropout, "learning_rate": rate}
+    for loss in ("binary", "softmax")
+    for dropout, rate in ((0.2, 1e-3), (0.2, 3e-3), (0.5, 3e-3))
+)
+
+
+def category_numbers(known: Known) -> np.ndarray:
+    """int64 [n_items]: category of each item by a number from 1 on; 0 for none."""
+    names = sorted({category for category in known.items.categories if category is not None})
+    number = {name: n for n, name in enumerate(names, 1)}
+    return np.array([0 if c is None else number[c] for c in known.items.categories], np.int64)
+
+
+class Features(nn.Module):
+    """Tokens int64 [...] -> one vector float [..., d] of the item's category and content, by vanilla attention."""
+
+    category: Tensor
+    content: Tensor
+
+    def __init__(self, tokens: Tokens, categories: np.ndarray, content: np.ndarray, width: int) -> None:
+        super().__init__()
+        padded = np.concatenate([[0], categories[tokens.rows]])
+        vectors = np.concatenate([np.zeros((1, content.shape[1]), np.float32), unit_rows(content)[tokens.rows]])
+        self.register_buffer("category", torch.from_numpy(padded), persistent=False)
+        self.register_buffer("content", torch.from_numpy(vectors.astype(np.float32)), persistent=False)
+        self.categories = nn.Embedding(int(categories.max()) + 1, width, padding_idx=0)
+        self.project = nn.Linear(content.shape[1], width)
+        self.attention = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        values = torch.stack([self.categories(self.category[tokens]), self.project(self.content[tokens])], dim=-2)
+        return (torch.softmax(self.attention(values), dim=-2) * values).sum(-2)
+
+
+class TwoStreams(nn.Module):
+    """Tokens and marks int64 [B, L] -> states float [B, L, d]."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        features: Features,
+        length: int,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        signed: bool,
+    ) -> None:
+        super().__init__()
+        self.items = nn.Embedding(len(tokens), width, padding_idx=0)
+        self.features = features
+        self.positions = nn.ModuleList(nn.Embedding(length, width) for _ in range(2))
+        self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+        self.streams = nn.ModuleList(
+            transformer(width, layers, heads, 4 * width, dropout, activation="gelu", norm_first=False) for _ in range(2)
+        )
+        self.join = nn.Linear(2 * width, width)
+        for table in (self.items, *self.positions, self.marks):
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, tokens: Tensor, marks: Tensor) -> Tensor:
+        outputs = []
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        sides = (self.items(tokens), self.features(tokens))
+        for x, positions, norm, layers in zip(sides, self.positions, self.norms, self.streams):
+            x = x + positions(places)
+            if self.marks is not None:
+                x = x + self.marks(marks)
+            outputs.append(causal(cast(nn.ModuleList, layers), self.dropout(norm(x))))
+        return self.join(torch.cat(outputs, dim=-1))
+
+
+class FDSA(NextItemSystem):
+    """Needs `Known.embeddings`."""
+
+    def __init__(
+        self,
+        reads: Reads = "dislikes",
+        *,
+        loss: Loss = "binary",
+        width: int = 64,
+        layers: int = 1,
+        heads: int = 2,
+        dropout: float = 0.2,
+        length: int = 50,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__("fdsa", loss=loss, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
+        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
+
+    def fit(self, known: Known) -> None:
+        """ValueError where there are no embeddings."""
+        if known.embeddings is None:
+            raise ValueError("fdsa needs the embeddings")
+        super().fit(known)
+
+    def build(self) -> TwoStreams:
+        assert self.known.embeddings is not None
+        features = Features(self.tokens, category_numbers(self.known), self.known.embeddings, self.width)
+        return TwoStreams(
+            self.tokens,
+            features,
+            self.length,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            dropout=self.dropout,
+            signed=self.reads == "both",
+        )

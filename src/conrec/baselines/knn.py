@@ -1,0 +1,119 @@
+"""Neighbours of what a user disliked: items that the same people disliked.
+
+`ItemKNN` (Deshpande and Karypis, ACM TOIS 2004): cosine between the columns of the users-by-items matrix, shrunk,
+
+    s(j, i) = common users / (sqrt(n_j n_i) + shrinkage)
+
+and of each item j only its `neighbours` nearest items; an item's score is the sum of s(j, i) over the dislikes j of
+the history. With positives, s is also taken between "liked j" and "disliked i", and likes count `positive_weight`.
+`SwingNeighbours` does the same with the neighbours and scores of `items.swing`, dislikes only.
+Items that nobody disliked in training are no one's neighbours and score 0.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import csr_matrix, diags
+
+from conrec.baselines.base import Known, System
+from conrec.baselines.ease import columns
+from conrec.baselines.sequences import Reads, Tokens, UserEvents
+from conrec.config import ItemsConfig
+from conrec.data.instances import Instances
+from conrec.items.swing import swing
+
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"neighbours": neighbours, "shrinkage": shrinkage} for neighbours in (20, 100) for shrinkage in (0.0, 3.0, 10.0)
+)
+SWING_GRID: tuple[dict[str, object], ...] = tuple(
+    {"neighbours": neighbours, "alpha2": alpha2} for neighbours in (20, 100) for alpha2 in (0.0, 1.0, 5.0)
+)
+
+
+class Neighbours(System):
+    """Sum of the similarities to the events of a history."""
+
+    reads: Reads = "dislikes"
+
+    @abstractmethod
+    def similarities(self, events: UserEvents, users: int) -> csr_matrix:
+        """float [columns, T]: of what may stand in a history to the targets."""
+
+    def fit(self, known: Known) -> None:
+        """Find the neighbours."""
+        super().fit(known)
+        events, users = UserEvents.of_log(known.events, self.reads)
+        self.tokens = Tokens.of(events, len(known.items))
+        self.columns = columns(events, self.tokens, len(known.items))
+        self.similar = self.similarities(events, len(users))
+
+    def matrix(self, events: UserEvents, n: int) -> csr_matrix:
+        """float32 [n, columns]: 1 where an owner's event has a column."""
+        column = self.columns[events.marks, events.rows]
+        kept = column >= 0
+        shape = (n, int(self.columns.max()) + 1)
+        return csr_matrix((np.ones(int(kept.sum()), np.float32), (events.owners[kept], column[kept])), shape)
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, n_items]."""
+        history = self.matrix(UserEvents.of_instances(instances, self.reads), len(instances))
+        result = np.zeros((len(instances), len(self.known.items)), np.float32)
+        result[:, self.tokens.rows[: self.tokens.targets]] = (history @ self.similar).toarray()
+        return result
+
+
+class ItemKNN(Neighbours):
+    """By cosine."""
+
+    def __init__(
+        self,
+        reads: Reads = "dislikes",
+        *,
+        neighbours: int = 100,
+        shrinkage: float = 3.0,
+        positive_weight: float = 0.3,
+    ) -> None:
+        self.name = {"dislikes": "item_knn", "both": "item_knn+positives", "likes": "item_knn_of_likes"}[reads]
+        self.reads, self.neighbours, self.shrinkage = reads, neighbours, shrinkage
+        self.positive_weight = positive_weight
+
+    def similarities(self, events: UserEvents, users: int) -> csr_matrix:
+        """Row by row the nearest, an item itself left out."""
+        x = self.matrix(events, users)
+        targets = self.tokens.targets
+        counts = np.asarray(x.sum(axis=0)).ravel()
+        common = (x.T @ x[:, :targets]).tocoo()
+        other = common.row != common.col
+        row, column = common.row[other], common.col[other]
+        cosine = common.data[other] / (np.sqrt(counts[row] * counts[column]) + self.shrinkage)
+        order = np.lexsort((column, -cosine, row))
+        row, column, cosine = row[order], column[order], cosine[order]
+        place = np.arange(len(row)) - np.searchsorted(row, row)
+        kept = place < self.neighbours
+        matrix = csr_matrix((cosine[kept], (row[kept], column[kept])), (x.shape[1], targets))
+        weight = np.where(np.arange(x.shape[1]) < targets, 1.0, self.positive_weight)
+        return (diags(weight) @ matrix).tocsr()
+
+
+class SwingNeighbours(Neighbours):
+    """By Swing (paper equation 5)."""
+
+    name = "swing_neighbours"
+
+    def __init__(self, *, neighbours: int = 20, alpha2: float = 1.0, config: ItemsConfig | None = None) -> None:
+        base = config or ItemsConfig()
+        self.config = replace(base, swing_neighbours=neighbours, swing_alpha2=alpha2)
+
+    def similarities(self, events: UserEvents, users: int) -> csr_matrix:
+        """As `items.swing` finds them."""
+        log = self.known.events  # in the order of time, which Swing's caps want
+        disliked = log.kinds == "dislike"
+        owners = np.unique(log.users[disliked].astype(str), return_inverse=True)[1]
+        token = self.tokens.of_row[log.items[disliked]] - 1
+        found, values = swing(owners, token, self.tokens.targets, self.config)
+        row, place = np.nonzero(found >= 0)
+        shape = (self.tokens.targets, self.tokens.targets)
+        return csr_matrix((values[row, place], (row, found[row, place])), shape)

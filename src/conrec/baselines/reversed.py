@@ -1,0 +1,40 @@
+"""A model of likes turned upside down: what the paper argues against first (its introduction).
+
+Two ways. Literally: what the model holds least likely to be liked comes first. That names items nobody ever meets:
+no like says nothing, mostly it is indifference. And the sensible way, `relative`: an item counts as disliked as far
+as this user likes it *less than people in general*,
+
+    score(i) = log q(i) - log p(i | likes of the user)
+
+with p from a softmax over items and q the share of i among all likes in training: minus the model's `Lift`. What is
+liked by others but not by the likes of this user ranks high; an item that the model does not know scores 0. For items
+seldom liked the ratio is noise, so it is meant to be used with the item prior (`WithPrior`): what people dislike
+lately, ordered by how little it is to this user's taste. That is the best use of a model of likes that we know of.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conrec.baselines.base import Known, System
+from conrec.baselines.sequence_model import Lift, SequenceSystem
+from conrec.data.instances import Instances
+
+
+class Reversed(System):
+    """`likes`: a sequence model with `reads="likes"` and a softmax loss, so that its logits are log-probabilities."""
+
+    def __init__(self, likes: SequenceSystem, *, relative: bool = True) -> None:
+        if likes.reads != "likes":
+            raise ValueError(f'{likes.name} reads {likes.reads}; a model to be reversed reads "likes"')
+        self.model: System = Lift(likes) if relative else likes
+        self.name = f"reversed_{likes.name}" if relative else f"upside_down_{likes.name}"
+
+    def fit(self, known: Known) -> None:
+        """Train the model of likes, until it names best what people will like."""
+        super().fit(known)
+        self.model.fit(known)
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, n_items]."""
+        return -self.model.scores(instances)

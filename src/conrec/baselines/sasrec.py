@@ -1,0 +1,79 @@
+"""SASRec (Kang and McAuley, ICDM 2018, arXiv 1808.09781): causal self-attention over the items of a history.
+
+    x_t = e(item_t) + p_t (+ m(sign_t) where positives are read, too)
+    x   = x + Dropout(Attention(LayerNorm(x)));   x = x + Dropout(FFN(LayerNorm(x)))    `layers` times, causal
+    r(i | history) = LayerNorm(x_last) . e(i)
+
+with FFN(x) = ReLU(x W1 + b1) W2 + b2 as wide as the model, and item embeddings shared between input and output. The
+paper's loss is binary cross-entropy against one sampled negative per position; `loss="softmax"` is cross-entropy over
+all targets instead, which Klenitskiy and Vasilev (RecSys 2023, arXiv 2309.07602) found to be what makes SASRec weak
+or strong. Both are on the grid. Departures: positions count from the oldest event shown (the paper pads on the left).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from conrec.baselines.sequence_model import Loss, NextItemSystem, causal, transformer
+from conrec.baselines.sequences import Reads, Tokens
+
+GRID: tuple[dict[str, object], ...] = tuple(
+    {"loss": loss, "dropout": dropout, "learning_rate": rate}
+    for loss in ("binary", "softmax")
+    for dropout, rate in ((0.2, 1e-3), (0.5, 1e-3), (0.5, 3e-3))
+)
+
+
+class SelfAttention(nn.Module):
+    """Tokens int64 [B, L] and marks int64 [B, L] -> states float [B, L, d] of a causal Transformer."""
+
+    def __init__(
+        self, tokens: Tokens, length: int, *, width: int, layers: int, heads: int, dropout: float, signed: bool
+    ) -> None:
+        super().__init__()
+        self.items = nn.Embedding(len(tokens), width, padding_idx=0)
+        self.positions = nn.Embedding(length, width)
+        self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
+        self.dropout = nn.Dropout(dropout)
+        self.layers = transformer(width, layers, heads, width, dropout, activation="relu", norm_first=True)
+        self.norm = nn.LayerNorm(width)
+        for table in (self.items, self.positions, self.marks):
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, tokens: Tensor, marks: Tensor) -> Tensor:
+        x = self.items(tokens) + self.positions.weight[: tokens.shape[1]]
+        if self.marks is not None:
+            x = x + self.marks(marks)
+        return self.norm(causal(self.layers, self.dropout(x)))
+
+
+class SASRec(NextItemSystem):
+    """Defaults are the paper's, but for the width (50 there)."""
+
+    def __init__(
+        self,
+        reads: Reads = "dislikes",
+        *,
+        loss: Loss = "binary",
+        width: int = 64,
+        layers: int = 2,
+        heads: int = 1,
+        dropout: float = 0.2,
+        length: int = 50,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__("sasrec", loss=loss, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
+        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
+
+    def build(self) -> SelfAttention:
+        return SelfAttention(
+            self.tokens,
+            self.length,
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            dropout=self.dropout,
+            signed=self.reads == "both",
+        )

@@ -1,0 +1,286 @@
+"""A neural model of sequences: one way of training, of stopping, and of turning its answers into scores.
+
+A model of items by their IDs knows the items that were disliked in training: these are its targets, the only ones it
+gives a score of its own. All others are cold to it and get the mean of its scores: it says nothing for or against
+them. With the item prior (`WithPrior`) it is better used as a `Lift`, where the prior alone ranks the cold ones.
+
+Shapes: B sequences, L events, T targets, M predictions of a batch, d features.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.special import logsumexp
+from torch import Tensor, nn
+
+from conrec.baselines.base import Known, System
+from conrec.baselines.sequences import (
+    PREDICTED,
+    Batch,
+    Reads,
+    Tokens,
+    UserEvents,
+    histories,
+    shuffled,
+    training_windows,
+)
+from conrec.data.instances import Instances
+from conrec.evaluate.metrics import future_hit_rate, hit_any, hit_rate
+from conrec.progress import say
+
+Loss = Literal["binary", "softmax"]
+K = 20
+"""Length of the lists on which early stopping looks."""
+
+
+class SequenceSystem(System):
+    """Subclasses say what network, what loss, and what it answers for a history.
+
+    Trained with Adam; after each epoch the lists for the validation instances (`Known.validation`) are measured by
+    the mean of HR@20 and FHR@20, and the weights of the best epoch are kept. Without validation instances all
+    `epochs` are used. The same seed on the same machine gives the same weights.
+    """
+
+    epochs = 60
+    patience = 10
+    """Epochs without a new best before training ends."""
+    cells = 1024
+    """Places of a training batch (see `shuffled`)."""
+    repeats = 1
+    """How often an epoch shows each window."""
+    weight_decay = 0.0
+    betas = (0.9, 0.98)
+    network: Any
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        reads: Reads = "dislikes",
+        length: int = 50,
+        learning_rate: float = 1e-3,
+        seed: int = 0,
+    ) -> None:
+        """`length`: of the history, in events."""
+        self.name = name + {"dislikes": "", "both": "+positives", "likes": "_of_likes"}[reads]
+        self.reads, self.length, self.learning_rate, self.seed = reads, length, learning_rate, seed
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """A network for `self.tokens`, freshly drawn from torch's generator (seeded by the caller)."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The training loss of some windows."""
+
+    @abstractmethod
+    def logits(self, batch: Batch) -> Tensor:
+        """float [B, T]: a score for each target, for histories without anything wanted."""
+
+    def pretrain(self, windows: Batch, generator: torch.Generator) -> None:
+        """What comes before the training on the next item; most models have nothing here."""
+
+    def fit(self, known: Known) -> None:
+        """Train; ValueError where no user has two dislikes."""
+        super().fit(known)
+        events, self.users = UserEvents.of_log(known.events, self.reads)
+        self.tokens = Tokens.of(events, len(known.items))
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        windows = training_windows(events, self.tokens, self.length)
+        counts = np.bincount(self.tokens.of_row[events.rows[events.marks == PREDICTED]], minlength=len(self.tokens))
+        self.log_popularity = np.log(counts[1 : self.tokens.targets + 1] / counts.sum())
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            self.network = self.build().to(self.device)
+            generator = torch.Generator().manual_seed(self.seed)
+            self.pretrain(windows, generator)
+            self._train(windows, generator)
+        self.network.eval()
+
+    def _train(self, windows: Batch, generator: torch.Generator) -> None:
+        optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
+        )
+        validation = self.known.validation
+        if validation is not None:
+            likes = self.reads == "likes"
+            validation = validation.take(
+                validation.future_positives.lengths > 0 if likes else validation.n_dislikes > 0
+            )
+        best, chosen, self.epoch = -1.0, None, 0
+        for epoch in range(1, self.epochs + 1):
+            self.network.train()
+            losses = []
+            for batch in chain.from_iterable(shuffled(windows, self.cells, generator) for _ in range(self.repeats)):
+                optimizer.zero_grad(set_to_none=True)
+                loss = self.loss(batch.to(self.device), generator)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+            self.network.eval()
+            if validation is None or not len(validation):
+                self.epoch = epoch
+                continue
+            value = self.validate(validation)
+            if value > best:
+                best, self.epoch = value, epoch
+                chosen = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+            if epoch % 10 == 0:
+                mean = float(torch.stack(losses).mean())
+                say(f"{self.name}: epoch {epoch}, loss {mean:.3f}, validation {value:.4f}, best {best:.4f}")
+            if epoch - self.epoch >= self.patience:
+                break
+        if chosen is not None:
+            self.network.load_state_dict(chosen)
+
+    def validate(self, validation: Instances) -> float:
+        """Mean of HR@20 and FHR@20; of a model of likes the share of the lists with a future like."""
+        lists = self.recommend(validation, K)
+        if self.reads == "likes":
+            return float(hit_any(lists, validation.future_positives).mean())
+        values = [
+            value[mask].mean() for mask, value in (hit_rate(lists, validation), future_hit_rate(lists, validation))
+        ]
+        return float(np.mean(values))
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, n_items]; items not met in training get the mean of the others."""
+        logits = self.target_scores(instances)
+        result = np.repeat(logits.mean(axis=1, keepdims=True), len(self.known.items), axis=1)
+        result[:, self.tokens.rows[: self.tokens.targets]] = logits
+        return result.astype(np.float32)
+
+    def target_scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, T]: of the targets only."""
+        events = UserEvents.of_instances(instances, self.reads)
+        place = np.searchsorted(self.users, instances.users)
+        known = self.users[np.minimum(place, len(self.users) - 1)] == instances.users
+        owners = np.where(known, place, len(self.users))
+        batch = histories(events, len(instances), self.tokens, self.length, owners)
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(instances), 512):
+                index = torch.arange(start, min(start + 512, len(instances)))
+                parts.append(self.logits(batch.take(index).to(self.device)).float().cpu().numpy())
+        return np.concatenate(parts)
+
+
+class Lift(System):
+    """What a history adds to how often an item is disliked anyhow: log p(i | history) - log q(i).
+
+    p is the softmax over the targets, q the share of i among what was predicted in training; cold items score 0. This
+    is the form in which the item prior of the day takes the place of the popularity of the training period instead of
+    counting beside it: p(i | history, day) ~ p(i | history) / q(i) * prior(i | day).
+    """
+
+    def __init__(self, model: SequenceSystem) -> None:
+        self.model, self.name = model, f"{model.name}_lift"
+
+    @property
+    def epoch(self) -> int:
+        """The model's."""
+        return self.model.epoch
+
+    def fit(self, known: Known) -> None:
+        """Train the model."""
+        super().fit(known)
+        self.model.fit(known)
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, n_items] natural logarithms."""
+        logits = self.model.target_scores(instances)
+        tokens = self.model.tokens
+        result = np.zeros((len(instances), len(self.known.items)), np.float32)
+        normaliser = logsumexp(logits, axis=1, keepdims=True)
+        result[:, tokens.rows[: tokens.targets]] = logits - normaliser - self.model.log_popularity
+        return result
+
+
+class NextItemSystem(SequenceSystem):
+    """Those whose network turns tokens and marks int64 [B, L] into states float [B, L, d], each of what came up to
+    it, and scores a target by the product of the last state with its input embedding (`network.items`)."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        loss: Loss,
+        reads: Reads,
+        length: int,
+        learning_rate: float,
+        seed: int,
+    ) -> None:
+        super().__init__(name, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
+        self.kind = loss
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """See `next_item_loss`."""
+        states = self.network(batch.tokens[:, :-1], batch.marks[:, :-1])
+        asked = batch.wanted[:, 1:]
+        wanted, own = batch.tokens[:, 1:][asked], batch.tokens[asked.nonzero()[:, 0]]
+        embeddings = self.network.items.weight[: self.tokens.targets + 1]
+        return next_item_loss(self.kind, states[asked], embeddings, wanted, own, generator)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """float [B, T]; a history without any known item is one of padding."""
+        states = self.network(batch.tokens, batch.marks)
+        last = ((batch.tokens != 0).sum(1) - 1).clamp(min=0)
+        states = states[torch.arange(len(states), device=states.device), last]
+        return states @ self.network.items.weight[1 : self.tokens.targets + 1].T
+
+
+def negatives(own: Tensor, wanted: Tensor, targets: int, generator: torch.Generator) -> Tensor:
+    """For each wanted token [M] one target drawn evenly from those that are not in its sequence `own` [M, L].
+
+    After ten draws that all hit the user's own items the last one stays: there are hardly others.
+    """
+    drawn = torch.randint(1, targets + 1, wanted.shape, generator=generator).to(wanted.device)
+    for _ in range(10):
+        clash = (drawn[:, None] == own).any(1) | (drawn == wanted)
+        again = torch.randint(1, targets + 1, wanted.shape, generator=generator).to(wanted.device)
+        drawn = torch.where(clash, again, drawn)
+    return drawn
+
+
+def next_item_loss(
+    loss: Loss, states: Tensor, embeddings: Tensor, wanted: Tensor, own: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Of states float [M, d] after which `wanted` int64 [M] came, in sequences `own` int64 [M, L]; mean over M.
+
+    `binary`: -log sigmoid(s . e_wanted) - log(1 - sigmoid(s . e_drawn)) with one drawn target each;
+    `softmax`: cross-entropy over all targets. embeddings float [1 + T, d].
+    """
+    if loss == "softmax":
+        return F.cross_entropy(states @ embeddings[1:].T, wanted - 1)
+    drawn = negatives(own, wanted, len(embeddings) - 1, generator)
+    positive = (states * embeddings[wanted]).sum(-1)
+    negative = (states * embeddings[drawn]).sum(-1)
+    return (F.softplus(-positive) + F.softplus(negative)).mean()
+
+
+def transformer(
+    width: int, layers: int, heads: int, inner: int, dropout: float, *, activation: str, norm_first: bool
+) -> nn.ModuleList:
+    """Layers of self-attention and a feed-forward network of `inner` units, each with a residual and a LayerNorm
+    (before it with `norm_first`, else after it)."""
+    return nn.ModuleList(
+        nn.TransformerEncoderLayer(
+            width, heads, inner, dropout, activation=activation, batch_first=True, norm_first=norm_first
+        )
+        for _ in range(layers)
+    )
+
+
+def causal(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """x float [B, L, d] through layers in which no position sees a later one."""
+    mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
+    for layer in layers:
+        x = layer(x, src_mask=mask)
+    return x

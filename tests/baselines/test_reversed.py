@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conrec.baselines.base import Known
+from conrec.baselines.popularity import Popularity
+from conrec.baselines.reversed import Reversed
+from conrec.baselines.sasrec import SASRec
+from conrec.baselines.with_prior import WithPrior
+from conrec.data.instances import Instances, Ragged
+from tests.baselines.planted import hit_share, world
+
+
+def likes_only(relative: bool = True) -> Reversed:
+    likes = SASRec("likes", loss="softmax", width=32, learning_rate=5e-3)
+    likes.epochs, likes.cells = 10, 512
+    return Reversed(likes, relative=relative)
+
+
+def tastes(obscure: int) -> tuple[Known, Instances]:
+    """A user likes items of one half of the well-known ones, rather than the other half's, of which are the dislikes;
+    `obscure` items are liked once in a while by anyone and disliked by nobody."""
+    rng = np.random.default_rng(0)
+    n_items = 40 + obscure
+    histories, nexts = [], []
+    for n in range(300):
+        half = 20 * (n % 4 // 2)
+        own, other = half + rng.permutation(20), 20 - half + rng.permutation(20)
+        steps = [("favorite", int(item)) for item in own[:8]] + [("dislike", int(other[0]))]
+        if obscure:
+            steps[2:2] = [("favorite", int(other[2])), ("favorite", int(other[3]))]
+        if obscure and rng.random() < 0.3:
+            steps.insert(3, ("favorite", int(40 + rng.integers(obscure))))
+        histories.append(steps)
+        nexts.append(int(other[1]))
+    return world(histories, nexts, n_items, [f"c{n % 5}" for n in range(n_items)])
+
+
+def test_what_is_not_to_a_users_taste_is_found() -> None:
+    known, test = tastes(0)
+    system, popularity = likes_only(), Popularity(None)
+    system.fit(known)
+    popularity.fit(known)
+    assert hit_share(system.recommend(test, 20), test) > 0.95
+    assert hit_share(popularity.recommend(test, 20), test) < 0.7
+
+
+def test_upside_down_names_the_obscure_and_with_the_prior_it_finds_dislikes() -> None:
+    known, test = tastes(60)
+    lists = {}
+    for relative in (False, True):
+        system = WithPrior(likes_only(relative), 14, 0.05)
+        system.fit(known)
+        lists[relative] = system.inner.recommend(test, 20)
+        system.tune(known.validation, 20)
+        lists[relative, "prior"] = system.recommend(test, 20)
+    popularity = Popularity(None)
+    popularity.fit(known)
+    assert (lists[False] >= 40).mean() > 0.6
+    assert (lists[True, "prior"] >= 40).mean() < 0.1
+    assert hit_share(lists[True, "prior"], test) > hit_share(lists[False], test) + 0.3
+    assert hit_share(lists[True, "prior"], test) > hit_share(popularity.recommend(test, 20), test)
+
+
+def test_it_stops_on_likes() -> None:
+    known, test = tastes(0)
+    likes = likes_only().model.model  # type: ignore[attr-defined]
+    likes.fit(known)
+
+    own = Ragged.of([[item] for item in likes.recommend(test, 20)[:, 0]])
+    assert likes.validate(replace(test, future_positives=own)) == 1.0
+    assert likes.validate(replace(test, future=own)) == 0.0
+
+
+def test_only_a_model_of_likes_can_be_reversed() -> None:
+    with pytest.raises(ValueError, match="reads dislikes"):
+        Reversed(SASRec())
