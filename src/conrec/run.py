@@ -19,7 +19,6 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import resource
 import shutil
@@ -33,6 +32,7 @@ from typing import Any
 from conrec import __version__, processes
 from conrec.config import Recipe, load_recipe
 from conrec.errors import ConrecError
+from conrec.files import write_whole
 from conrec.progress import say
 from conrec.toml import recipe_toml
 
@@ -253,11 +253,11 @@ def _bring_up_to_date(stage: Stage, stages: Sequence[Stage], job: Job, force: bo
             "seconds": round(seconds, 2),
             "peak_memory_mb": round(peak),
         }
-        _write(job.out / "manifest.json", json.dumps(manifest, indent=1))
+        write_whole(job.out / "manifest.json", json.dumps(manifest, indent=1))
         _put_in_place(job.out, folder)
         say(f"{label}: done in {seconds:.1f} s, {peak:.0f} MB at most")
     for name in stage.published:
-        _write(job.run / name, (folder / name).read_text(encoding="utf-8"))
+        write_whole(job.run / name, (folder / name).read_text(encoding="utf-8"))
 
 
 def _run(stage: Stage, label: str, job: Job, inputs: dict[str, Any], key: str, force: bool) -> tuple[float, float]:
@@ -268,7 +268,7 @@ def _run(stage: Stage, label: str, job: Job, inputs: dict[str, Any], key: str, f
         # Nothing is there, or the remains of a try with other inputs: those must not be continued.
         shutil.rmtree(job.out, ignore_errors=True)
         job.out.mkdir(parents=True)
-        _write(job.out / "inputs.json", json.dumps({"key": key, "inputs": inputs}, indent=1))
+        write_whole(job.out / "inputs.json", json.dumps({"key": key, "inputs": inputs}, indent=1))
         say(f"{label}: running")
     _reset_peak_memory()
     start = time.monotonic()
@@ -377,16 +377,6 @@ def _read(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all, also when the machine stops."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-
-
 def _range(stages: Sequence[Stage], first: str | None, last: str | None) -> tuple[int, int]:
     """Positions of the first and the last stage to run."""
     names = [stage.name for stage in stages]
@@ -460,9 +450,9 @@ def start_run(recipe: Recipe, run: Path, data: Path | None, images: Path | None)
         run.mkdir(parents=True, exist_ok=True)
         if not (run / "recipe.toml").exists() and any(run.iterdir()):
             raise ConrecError(f"{run}: holds files but is no run folder (no recipe.toml); choose a new one")
-        _write(run / "recipe.toml", recipe_toml(recipe))
+        write_whole(run / "recipe.toml", recipe_toml(recipe))
         paths = {"data": data and str(data.resolve()), "images": images and str(images.resolve())}
-        _write(run / "paths.json", json.dumps(paths, indent=1))
+        write_whole(run / "paths.json", json.dumps(paths, indent=1))
     except OSError as error:
         raise ConrecError(f"{run}: cannot be written: {error.strerror}; choose another folder") from None
 

@@ -7,7 +7,6 @@ the lines `<!-- cpu -->` and `<!-- /cpu -->` (bench/run.sh does it).
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conrec.errors import ConrecError
+from conrec.files import write_whole
 
 Json = dict[str, Any]
 """`Result.json()`, as it is or read back."""
@@ -79,9 +79,7 @@ def replace_section(file: Path, name: str, text: str) -> None:
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise ConrecError(f"{file}: no section from {begin.strip()} to {end.strip()}")
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(before + begin + text + end + after, encoding="utf-8")
-    os.replace(partial, file)
+    write_whole(file, before + begin + text + end + after)
 
 
 def duration(seconds: float) -> str:

@@ -21,7 +21,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from conrec.errors import ConrecError
+from conrec.files import flush, write_whole
 
 FORMAT = 1
 _VERSION = re.compile(r"\d{8}T\d{6}Z-\d{4}")
@@ -75,10 +75,8 @@ def use(sets: Path, version: str) -> None:
     if version not in versions(sets):
         there = ", ".join(versions(sets)) or "none"
         raise ConrecError(f"{sets}: there is no version {version}; there are: {there}")
-    partial = sets / ".current.partial"
-    _write(partial, version + "\n")
-    partial.replace(sets / "current")
-    _flush(sets)
+    write_whole(sets / "current", version + "\n")
+    flush(sets)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -141,11 +139,11 @@ def partial(sets: Path, version: str) -> Path:
 def put_in_place(sets: Path, manifest: Manifest) -> None:
     """Seal the partial folder of a version with its manifest and let it take its name; not yet in use."""
     folder = partial(sets, manifest.version)
-    _write(folder / "manifest.json", json.dumps(asdict(manifest), indent=1))
+    write_whole(folder / "manifest.json", json.dumps(asdict(manifest), indent=1))
     for path in [*folder.rglob("*"), folder]:
-        _flush(path)
+        flush(path)
     folder.rename(sets / manifest.version)
-    _flush(sets)
+    flush(sets)
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -160,22 +158,6 @@ def remove(sets: Path, version: str) -> None:
         raise ConrecError(f"{sets}: version {version} is in use; use another before you remove it")
     (sets / version).rename(partial(sets, version))
     shutil.rmtree(partial(sets, version))
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(path: Path) -> None:
-    """To the disk, so that a rename that survives a power cut finds the contents there."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _digest(path: Path) -> str:

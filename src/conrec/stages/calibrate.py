@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from conrec.data.instances import Events, read_events, read_items
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
+from conrec.files import write_whole
 from conrec.filtering.guarantee import Promise, promise, promises
 from conrec.filtering.replay import DISLIKED, LIKED
 from conrec.filtering.score import FilterScore
@@ -143,7 +143,7 @@ def calibrate(
             "each": {name: _segment(test, name, one, units, likes_lost) for name, one in found.items()},
         }
     result["evidence"] = evidence
-    _write(run / "calibration.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_whole(run / "calibration.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
 
 
@@ -387,13 +387,3 @@ def _segment_lines(result: dict[str, Any]) -> list[str]:
         f"{_shown(after['dislikes_avoided'])} of the dislikes avoided"
     )
     return lines
-
-
-def _write(path: Path, text: str) -> None:
-    """A file that is there as a whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from conrec.data.adapters.generic import read_day
 from conrec.data.clean import clean
 from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, TIME, Accounting, Log
 from conrec.errors import ConrecError
+from conrec.files import flush
 from conrec.filtering.retractions import FILE as RETRACTIONS
 from conrec.items.encoders import JointEncoder
 from conrec.sid.catalog import Catalog
@@ -149,7 +149,7 @@ def take_in(
     note = {"input": digest, "after": list(parts), "retractions": retractions, "account": told}
     (partial / "part.json").write_text(json.dumps(note, indent=1) + "\n")
     for path in partial.iterdir():
-        _flush(path)
+        flush(path)
     partial.rename(folder)
     return name, told
 
@@ -305,11 +305,3 @@ def _first_seen(items: pa.Table, seen: list[pa.Table]) -> pa.Table:
     column = ITEMS.get_field_index("first_seen")
     earlier = pc.min_element_wise(items["first_seen"].cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True)
     return items.set_column(column, ITEMS.field(column), earlier.cast(TIME))
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
