@@ -28,36 +28,40 @@ from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 
 
 def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int) -> None:
-    """Write `predictions.parquet`, `stages/*.parquet` and `tuning.json` into `out`.
+    """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
+    `stages/*.parquet` into `out`.
 
-    The weight of the prior and the pull of own dislikes are chosen on validation, for the candidates apart.
+    The weight of the prior and the pull of own dislikes are chosen on validation, for the candidates apart. The
+    comparison of the stages is of the policies alone: the prior as it is, no pull.
     """
     inputs = Inputs.read(recipe, prepared, compressed)
     vocabulary = Vocabulary.load(utilized / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     held_out = inputs.instances.take(inputs.instances.split != "train")
-    last = f"stage{len(recipe.utilize.stages)}"
     warmup: Context = CONTEXTS[-1] if recipe.utilize.warmup_context == "mixed" else recipe.utilize.warmup_context
     contexts = {"warmup": warmup} | {f"stage{n}": s.context for n, s in enumerate(recipe.utilize.stages, start=1)}
     (out / "stages").mkdir(parents=True, exist_ok=True)
     for name, context in contexts.items():
         load_trained_policy(policy, utilized / name)
-        tuned = _tune(inputs, vocabulary, policy, held_out, context, name)
-        decoding = inputs.decoding(held_out, context, vocabulary, weight=tuned.weight, pull=tuned.pull)
-        ((items, scores),) = _predict(inputs, policy, [decoding], f"predict ({name})")
-        data = inputs.prompted(held_out, context, vocabulary)
-        reward = sampled_reward(policy, data, future_reward(inputs, held_out), recipe)
+        # What a stage taught is seen under the prior that it was trained with, not under what decoding is tuned to.
+        plain = inputs.decoding(held_out, context, vocabulary)
+        ((items, scores),) = _predict(inputs, policy, [plain], f"predict ({name})")
+        reward = sampled_reward(policy, plain.data, future_reward(inputs, held_out), recipe)
         columns = _columns(held_out, inputs.items, items, scores)
         pq.write_table(pa.table({**columns, "reward": reward}), out / "stages" / f"{name}.parquet")
-        best = max(tuned.tried.values())
-        say(f"{name}: prior {tuned.weight:g}, pull {tuned.pull:g}: validation FHR@{recipe.predict.k} {best:.4f}")
-        if name == last:
-            likelihood, by_filter, choice = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
-            columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
-            pq.write_table(pa.table(columns), out / "predictions.parquet")
-            _write_replay(inputs, vocabulary, policy, held_out, context, tuned, prepared, out)
-            tuning = {"prior_weight": tuned.weight, "pull": tuned.pull, "validation_FHR": tuned.tried, **choice}
-            (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
+
+    tuned = _tune(inputs, vocabulary, policy, held_out, context)
+    best = max(tuned.tried.values())
+    say(f"prior {tuned.weight:g}, pull {tuned.pull:g}: validation FHR@{recipe.predict.k} {best:.4f}")
+    decoding = inputs.decoding(held_out, context, vocabulary, weight=tuned.weight, pull=tuned.pull)
+    ((items, scores),) = _predict(inputs, policy, [decoding], "predict")
+    likelihood, by_filter, choice = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
+    columns = _columns(held_out, inputs.items, items, scores)
+    columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
+    pq.write_table(pa.table(columns), out / "predictions.parquet")
+    _write_replay(inputs, vocabulary, policy, held_out, context, tuned, prepared, out)
+    tuning = {"prior_weight": tuned.weight, "pull": tuned.pull, "validation_FHR": tuned.tried, **choice}
+    (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
 
 
 @dataclass(frozen=True)
@@ -69,16 +73,14 @@ class Tuned:
     tried: dict[str, float]
 
 
-def _tune(
-    inputs: Inputs, vocabulary: Vocabulary, policy: Policy, held_out: Instances, context: Context, title: str
-) -> Tuned:
+def _tune(inputs: Inputs, vocabulary: Vocabulary, policy: Policy, held_out: Instances, context: Context) -> Tuned:
     """The prior's weight and the pull of own dislikes with the best FHR on validation (first of equals)."""
     config = inputs.recipe.predict
     validation = held_out.take((held_out.split == "validation") & (held_out.n_dislikes > 0))
     future = [validation.future[n] for n in range(len(validation))]
     settings = list(itertools.product(config.prior_weights, config.pulls))
     decodings = [inputs.decoding(validation, context, vocabulary, weight=w, pull=p) for w, p in settings]
-    found = _predict(inputs, policy, decodings, f"tune on validation ({title})")
+    found = _predict(inputs, policy, decodings, "tune on validation")
     tried = {s: float(future_hits(items, future).mean()) for s, (items, _) in zip(settings, found)}
     weight, pull = max(settings, key=lambda s: tried[s])
     return Tuned(weight, pull, {f"prior {w:g}, pull {p:g}": fhr for (w, p), fhr in tried.items()})
