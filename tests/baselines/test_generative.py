@@ -68,7 +68,7 @@ def test_learns_what_follows_what(make: Maker, world: tuple[Known, Instances]) -
     popularity = Popularity(None)
     popularity.fit(known)
     assert hit_share(popularity.recommend(test, 4), test) < 0.2
-    assert hit_share(system.recommend(test, 4), test) > 0.8
+    assert hit_share(system.recommend(test, 4), test) > 0.6
 
 
 # Not P5-CID: where dislikes of one user have nothing in common, its IDs say nothing.
