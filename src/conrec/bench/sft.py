@@ -1,7 +1,8 @@
 """Supervised steps on short samples: packed rows, against padded batches as a Hugging Face trainer makes them.
 
 Every way goes once through the same samples, forward and backward, and sums the loss up over all answer tokens. The
-opponent pads a batch to its longest sample; the same at a fixed 512 is measured, too. The floor is as many tokens in
+opponent pads a batch to its longest sample; the same at a fixed 512 is measured, too. Ours is measured with rows as
+long as the recipes' and with short ones: a row's mask is quadratic in its length. The floor is as many tokens in
 full rows of 128, nothing to keep apart, with the LM head on as many of them as there are answer tokens.
 
 Exact means: the same gradient to 1e-4 of its length.
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from conrec.bench.measure import Result, compared, in_turns, one_thread, ratios
 from conrec.bench.setting import Setting, gradients, relative_error, setting
+from conrec.config import UnderstandConfig
 from conrec.lm.packing import collate, pack
 from conrec.lm.prompts import Sample
 from conrec.understand.sft import PackedLoss
 
-ROW_TOKENS, ROWS, BATCH, FIXED = 1024, 2, 16, 512
+ROW_TOKENS, SHORT_ROW, TOGETHER, BATCH, FIXED = UnderstandConfig().row_tokens, 256, 2048, 16, 512
 TO_LONGEST, TO_FIXED = "padded to the longest of the batch", f"padded to {FIXED}"
 TOLERANCE = 1e-4
 
@@ -31,6 +33,7 @@ def bench(quick: bool) -> Result:
         drawn = samples(things, 12 if quick else 96)
         ways = {
             "ours": lambda: packed(things, drawn),
+            f"ours, rows of {SHORT_ROW}": lambda: packed(things, drawn, SHORT_ROW),
             TO_LONGEST: lambda: padded(things, drawn, None),
             TO_FIXED: lambda: padded(things, drawn, FIXED),
             "floor": lambda: floor(things, drawn),
@@ -69,14 +72,15 @@ def samples(things: Setting, count: int, seed: int = 0) -> list[Sample]:
     return drawn
 
 
-def packed(things: Setting, drawn: list[Sample]) -> None:
-    """Our way; leaves the gradient on the policy."""
-    rows = pack([len(s.prompt) + len(s.answer) for s in drawn], ROW_TOKENS)
+def packed(things: Setting, drawn: list[Sample], row_tokens: int = ROW_TOKENS) -> None:
+    """Our way, about 2048 tokens at once; leaves the gradient on the policy."""
+    rows = pack([len(s.prompt) + len(s.answer) for s in drawn], row_tokens)
+    together = max(1, TOGETHER // row_tokens)
     loss = PackedLoss(things.policy)
     total = sum(len(s.answer) for s in drawn)
     things.policy.zero_grad(set_to_none=True)
-    for begin in range(0, len(rows), ROWS):
-        row = collate(drawn, rows[begin : begin + ROWS], things.vocabulary.pad)
+    for begin in range(0, len(rows), together):
+        row = collate(drawn, rows[begin : begin + together], things.vocabulary.pad)
         (loss(row) * (int((row.targets >= 0).sum()) / total)).backward()
 
 
@@ -114,7 +118,7 @@ def floor(things: Setting, drawn: list[Sample]) -> None:
     width = 128  # about a sample's: attention costs as much as theirs, not as much as a packed row's
     tokens = tokens[: len(tokens) // width * width].view(-1, width)
     things.policy.zero_grad(set_to_none=True)
-    for part in tokens.split(ROW_TOKENS * ROWS // width):
+    for part in tokens.split(TOGETHER // width):
         hidden = things.policy.body(input_ids=part, use_cache=False).last_hidden_state.flatten(0, 1)
         some = max(1, answers * part.numel() // tokens.numel())
         things.policy.head(hidden[:some]).log_softmax(-1).mean().backward()
