@@ -87,6 +87,10 @@ def write_prepared(folder: Path, items: Items, log: Events) -> tuple[Instances, 
                 "item_id": items.ids,
                 "title": items.titles,
                 "category": items.categories,
+                "attributes": pa.array(
+                    [[("shape", f"s{n % 3}"), ("year", str(1990 + n % 9))] for n in range(len(items))],
+                    pa.map_(pa.string(), pa.string()),
+                ),
                 "first_seen": moments(items.first_seen),
             }
         ),

@@ -233,6 +233,13 @@ class UtilizeConfig:
     """Weight of the future positives in equation 6."""
     hit_bonus: float = 0.0
     """Added to the similarity of an answer that is exactly one of the future dislikes (0: the paper's reward)."""
+    reward: Literal["cosine", "codes"] = "cosine"
+    """`cosine`: equation 6. `codes`: 1 for the whole semantic ID of a future dislike, a tenth for each code less (the
+    paper's scheme e); neither penalty nor bonus."""
+    reward_truth: Literal["future", "next"] = "future"
+    """`next`: of the future dislikes only the first counts (what the paper argues against)."""
+    reward_from: float = -1.0
+    """A cosine below this counts as 0, in the similarity and in the penalty (the paper's truncation: 0.6; -1: none)."""
     guided: int = 0
     """At most this many of a group's answers are not drawn, but are dislikes that the user really went on to voice (0:
     the paper's groups). Lets the exact hit earn an advantage in every group."""
@@ -274,8 +281,14 @@ class PredictConfig:
 class FilterConfig:
     """Which ranked candidates are dropped."""
 
+    score: Literal["default", "paper"] = "default"
+    """`default`: histories, the model asked for both polarities, and the paper's score, combined (docs/filter.md).
+    `paper`: the largest cosine to a predicted dislike."""
+    contrast_histories: int = 6000
+    """Histories that the model is fine-tuned on to tell dislikes from likes; 0 leaves that part out."""
+    contrast_learning_rate: float = 5e-4
     threshold: float | None = None
-    """Drop a candidate whose largest cosine to a predicted dislike exceeds this; empty: chosen on validation."""
+    """Drop a candidate whose score exceeds this; empty: chosen on validation."""
     likes_lost: float = 0.02
     """The budget that chooses the threshold on validation where none is given."""
 

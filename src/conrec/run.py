@@ -117,7 +117,8 @@ def _predict(job: Job) -> None:
 def _filter(job: Job) -> None:
     from conrec.stages.filter_replay import filter_replay
 
-    filter_replay(job.recipe, job.of("prepare"), job.of("compress"), job.of_seed("predict"), job.out, job.seed)
+    folders = job.of("prepare"), job.of("compress"), job.of_seed("predict")
+    filter_replay(job.recipe, *folders, job.out, job.seed, job.of_seed("utilize"))
 
 
 def _evaluate(job: Job) -> None:
@@ -153,7 +154,7 @@ STAGES: tuple[Stage, ...] = (
         together=True,
     ),
     Stage("predict", _predict, ("predict",), after=("prepare", "compress", "utilize"), per_seed=True),
-    Stage("filter", _filter, ("filter",), after=("prepare", "compress", "predict"), per_seed=True),
+    Stage("filter", _filter, ("filter",), after=("prepare", "compress", "utilize", "predict"), per_seed=True),
     Stage(
         "evaluate",
         _evaluate,

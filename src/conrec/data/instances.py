@@ -6,6 +6,7 @@ The table `prepare/instances.parquet` (written by `data.windows`) holds item ids
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,18 @@ class Ragged:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         starts = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths)
         return Ragged(self.values[starts + np.arange(offsets[-1])], offsets)
+
+    def where(self, keep: np.ndarray) -> Ragged:
+        """The lists without the values where `keep`, bool [len(values)], is false."""
+        lengths = np.bincount(self.owners[keep], minlength=len(self))
+        return Ragged(self.values[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    @staticmethod
+    def joined(parts: Sequence[Ragged]) -> Ragged:
+        """One after the other; at least one."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Ragged(np.concatenate([part.values for part in parts]), offsets)
 
     @staticmethod
     def of(lists: list[np.ndarray] | list[list[int]], dtype: np.dtype | type = np.int32) -> Ragged:
@@ -97,6 +110,15 @@ class Instances:
             value = getattr(self, field.name)
             parts[field.name] = value.take(index) if isinstance(value, Ragged) else value[index]
         return Instances(**parts)
+
+    @staticmethod
+    def joined(parts: Sequence[Instances]) -> Instances:
+        """One after the other; at least one."""
+        columns: dict[str, Any] = {}
+        for field in fields(Instances):
+            values = [getattr(part, field.name) for part in parts]
+            columns[field.name] = Ragged.joined(values) if isinstance(values[0], Ragged) else np.concatenate(values)
+        return Instances(**columns)
 
     def of_split(self, split: str) -> Instances:
         """Those of one split."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
-from conrec.data.instances import Events, Items, read_events, read_items
+from conrec.data.instances import Events, Instances, Items, as_items, read_events
+from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
+from conrec.items.fields import fields_of
 from conrec.sid.catalog import Catalog, unit_rows
 
 
@@ -26,23 +30,93 @@ class Past:
     catalog: Catalog
     content: np.ndarray
     """float32 [n_items, D]: content embeddings before quantisation, rows of length 1."""
+    fields: list[dict[str, str]]
+    """Category and attributes of every item (`items.fields.fields_of`)."""
     train_users: np.ndarray | None = None
     """str [n] in `users` mode; None: everybody's log before the cut is known."""
 
     @classmethod
     def read(cls, prepared: Path, compressed: Path) -> Past:
         """From the folders of `prepare` and `compress`."""
-        items = read_items(prepared)
+        table = pq.read_table(prepared / "items.parquet")
+        items = as_items(table)
         return cls(
             items,
             read_events(prepared, items),
             Catalog.load(compressed),
             unit_rows(np.load(compressed / "embeddings.npy", allow_pickle=False)),
+            fields_of(table),
             Split.read(prepared).train_users,
         )
 
-    def known_at(self, cut: np.datetime64) -> Events:
-        """Everybody's events that are known at `cut`."""
-        if self.train_users is not None:
-            return self.events.take(np.isin(self.events.users, self.train_users))
-        return self.events.take(np.arange(np.searchsorted(self.events.times, cut)))
+    @cached_property
+    def told(self) -> Told:
+        """The events that tell what their user thinks of the item."""
+        return Told.of(self.events, len(self.items))
+
+
+@dataclass(frozen=True)
+class Told:
+    """Dislikes, positives (a user's first on each item) and neutral ratings, by user and then by time."""
+
+    names: np.ndarray
+    """str [users], sorted."""
+    bounds: np.ndarray
+    """int64 [users + 1]: user n's events are bounds[n] .. bounds[n + 1]."""
+    users: np.ndarray
+    """int64 [m], numbers of `names`."""
+    items: np.ndarray
+    """int32 [m]."""
+    times: np.ndarray
+    """datetime64[us] [m]."""
+    signs: np.ndarray
+    """int8 [m]: 1 disliked, -1 liked, 0 neither."""
+    values: np.ndarray
+    """float64 [m]: ratings, nan where there is none."""
+
+    @classmethod
+    def of(cls, events: Events, n_items: int) -> Told:
+        """From a log sorted by time."""
+        signs = np.where(events.kinds == "dislike", 1, np.where(np.isin(events.kinds, POSITIVE_KINDS), -1, 0))
+        some = np.flatnonzero((signs != 0) | events.rated)
+        names, owner = np.unique(events.users[some], return_inverse=True)
+        liked = np.flatnonzero(signs[some] < 0)
+        pair = owner[liked] * n_items + events.items[some[liked]]
+        again = np.ones(len(liked), bool)
+        again[np.unique(pair, return_index=True)[1]] = False
+        keep = np.ones(len(some), bool)
+        keep[liked[again]] = False
+        some, owner = some[keep], owner[keep]
+        order = np.argsort(owner, kind="stable")
+        some, owner = some[order], owner[order]
+        return cls(
+            names,
+            np.searchsorted(owner, np.arange(len(names) + 1)),
+            owner,
+            events.items[some],
+            events.times[some],
+            signs[some].astype(np.int8),
+            events.values[some],
+        )
+
+    def before(self, cut: np.datetime64) -> np.ndarray:
+        """int64: places of everybody's events before the cut."""
+        return np.flatnonzero(self.times < cut)
+
+    def by_users(self, names: np.ndarray) -> np.ndarray:
+        """int64: places of all events of these users."""
+        return np.flatnonzero(np.isin(self.names, names)[self.users])
+
+    def histories(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the events of each instance's user before its cut, and whose instance each is; int64 [h] both."""
+        place = np.minimum(np.searchsorted(self.names, instances.users), len(self.names) - 1)
+        places, owners = [], []
+        for n, (user, name, cut) in enumerate(zip(place, instances.users, instances.cuts)):
+            if len(self.names) and self.names[user] == name:
+                start, stop = self.bounds[user], self.bounds[user + 1]
+                stop = start + np.searchsorted(self.times[start:stop], cut)
+                places.append(np.arange(start, stop))
+                owners.append(np.full(stop - start, n))
+        if not places:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return np.concatenate(places), np.concatenate(owners)

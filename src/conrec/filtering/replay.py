@@ -25,6 +25,10 @@ from conrec.filtering.threshold import choose_threshold
 DISLIKED, NEUTRAL, LIKED = 1, 0, -1
 BUDGETS = (0.01, 0.02, 0.05, 0.10)
 """Shares of the likes that may be lost, at which the dislikes avoided are reported."""
+HARD_HIT = 0.01
+"""So large a share of the lists is asked for the least that they lose."""
+HARDEST = 5
+"""So many users are named."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,48 @@ def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = No
     if threshold is not None:
         result["chosen"] = {"rate_before": result["rate_before"], **at(threshold)}
     return result
+
+
+def suppression(scores: np.ndarray, replay: Replay, threshold: float | None) -> dict[str, Any] | None:
+    """Who loses most: a filter that is cheap on average may empty a few people's lists.
+
+    scores: float [n], of everything shown. Of the lists (a user's showings after one cut): how many lose anything,
+    more than half, and everything; the largest share of `HARD_HIT` of the lists; and the `HARDEST` users, whose lists
+    together lose the largest share. None without a threshold or without showings.
+    """
+    if threshold is None or not len(scores):
+        return None
+    gone = scores > threshold
+    owner = replay.shown.owners
+    lengths, lost = replay.shown.lengths, np.bincount(owner, gone, len(replay))
+    share = lost / np.maximum(lengths, 1)
+    names, user = np.unique(replay.instances.users, return_inverse=True)
+    liked = replay.labels.values == LIKED
+    counts = {
+        "shown": np.bincount(user, lengths),
+        "dropped": np.bincount(user, lost),
+        "likes": np.bincount(user[owner], liked, len(names)),
+        "likes_lost": np.bincount(user[owner], liked & gone, len(names)),
+    }
+    of_user = counts["dropped"] / np.maximum(counts["shown"], 1)
+    hardest = np.lexsort((names, -counts["dropped"], -of_user))[:HARDEST]
+    return {
+        "lists": len(replay),
+        "lists_touched": int((lost > 0).sum()),
+        "lists_halved": int((share > 0.5).sum()),
+        "lists_emptied": int((lost == lengths).sum()),
+        "hard_hit": HARD_HIT,
+        "hard_hit_lose": float(np.quantile(share, 1 - HARD_HIT)),
+        "users": [
+            {
+                "user": str(names[n]),
+                "share": float(of_user[n]),
+                **{name: int(column[n]) for name, column in counts.items()},
+            }
+            for n in hardest
+            if counts["dropped"][n]
+        ],
+    }
 
 
 def _labelled(items: np.ndarray, signs: np.ndarray, with_exposures: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -2,63 +2,186 @@
 
     score(u, i) = b_u + b_i + <p_u, q_i> + w * max over the predicted dislikes j of u of cos(i, j)
 
-`paper` is the paper's own score: w = 1 and nothing else.
+The default is a logistic regression of three parts, which are each of that form:
+
+    s * history(u, i) + v * contrast(u, i) + w * cosine(u, i) + constant
+
+what the log says (`filtering.history`, itself learned on the training period), what the model says when it is asked
+for both polarities (`filtering.contrast`), and the paper's own score. The few weights are fitted on validation, none
+is negative, and a part that does not help there, on users it was not fitted to, is left out. A user without
+predictions counts as one of average cosine. `paper` is the paper's score: w = 1 and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.optimize import minimize
 
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
+from conrec.filtering.contrast import Contrast
+from conrec.filtering.history import HistoryScore
 from conrec.filtering.online import ItemSide
 from conrec.filtering.past import Past
+from conrec.filtering.similarity import NOTHING_NEAR
+
+FOLDS = 5
+"""Of users, to see whether a part helps."""
+ENOUGH = 100
+"""Dislikes and likes each, from which on the parts are weighed; with less the history stands alone."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FilterScore:
     """A fitted score. One object serves every day: the sides are made anew from the log of the day."""
 
     name: str
     """`default` or `paper`."""
-    cosine_weight: float
+    cosine_weight: float = 1.0
     """w."""
-    dimensions: int
-    """d, the length of p and q; 0 for the paper's score."""
+    history: HistoryScore | None = None
+    history_weight: float = 1.0
+    """s."""
+    contrast: Contrast | None = None
+    """None also where its weight came out as 0."""
+    contrast_weight: float = 0.0
+    """v."""
+    constant: float = 0.0
+    usual_cosine: float = 0.0
+    """What a user without predictions counts as having."""
 
     @classmethod
     def paper(cls) -> FilterScore:
         """The largest cosine to a predicted dislike, and nothing else."""
-        return cls("paper", 1.0, 0)
+        return cls("paper")
 
-    @classmethod
-    def load(cls, folder: Path) -> FilterScore:
-        """What `save` wrote; ConrecError where it is not there or not readable."""
-        path = folder / "score.json"
-        try:
-            table = json.loads(path.read_text(encoding="utf-8"))
-            return cls(str(table["name"]), float(table["cosine_weight"]), int(table["dimensions"]))
-        except (OSError, ValueError, KeyError) as error:
-            raise ConrecError(f"{path}: no readable score ({error}); run the filter stage again") from error
+    @property
+    def dimensions(self) -> int:
+        """d, the length of p and q; 0 for the paper's score."""
+        return sum(part.dimensions for part in (self.history, self.contrast) if part is not None)
 
-    def save(self, folder: Path) -> None:
-        """Write the score into `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        table = {"name": self.name, "cosine_weight": self.cosine_weight, "dimensions": self.dimensions}
-        (folder / "score.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    def weighed(
+        self,
+        history: np.ndarray,
+        contrast: np.ndarray | None,
+        cosine: np.ndarray,
+        disliked: np.ndarray,
+        users: np.ndarray,
+    ) -> FilterScore:
+        """The score with its weights fitted to showings on validation.
+
+        history, contrast (None: there is none), cosine: float [m], of dislikes and likes; disliked: bool [m]; users
+        [m]. A part stays where it lowers the logistic loss on users that its weight was not fitted to.
+        """
+        if min(disliked.sum(), (~disliked).sum()) < ENOUGH:
+            return replace(self, contrast=None, contrast_weight=0.0, cosine_weight=0.0, history_weight=1.0)
+        parts = {"history": history, "cosine": cosine} | ({} if contrast is None else {"contrast": contrast})
+        added = [name for name in parts if name != "history"]
+        choices = [("history", *some) for n in range(len(added) + 1) for some in combinations(added, n)]
+        fold = np.random.default_rng(0).integers(FOLDS, size=len(users))[np.unique(users, return_inverse=True)[1]]
+        chosen = min(choices, key=lambda names: _held_out_loss(np.stack([parts[n] for n in names], 1), disliked, fold))
+        weights, constant = _logistic(np.stack([parts[name] for name in chosen], 1), disliked)
+        of = dict(zip(chosen, weights.tolist()))
+        return replace(
+            self,
+            history_weight=of["history"],
+            cosine_weight=of.get("cosine", 0.0),
+            contrast=self.contrast if of.get("contrast") else None,
+            contrast_weight=of.get("contrast", 0.0),
+            constant=constant,
+            usual_cosine=float(cosine.mean()),
+        )
 
     def item_side(self, past: Past, cut: np.datetime64) -> ItemSide:
         """Every item's vector and bias on the day of `cut`."""
         n = len(past.items)
-        return ItemSide(past.catalog.unit, np.zeros((n, 0), np.float32), np.zeros(n, np.float32))
+        vectors, biases = [np.zeros((n, 0))], np.zeros(n)
+        if self.history is not None:
+            of_history, biases = self.history.item_side(past, cut)
+            vectors.append(of_history)
+        if self.contrast is not None:
+            vectors.append(self.contrast.item_vectors(past.catalog.codes))
+        biases = self.history_weight * biases
+        return ItemSide(past.catalog.unit, np.hstack(vectors).astype(np.float32), biases.astype(np.float32))
 
     def user_sides(self, past: Past, instances: Instances, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vectors float32 [B, d] and biases float32 [B] of the instances' users at the instances' cuts.
 
         predicted: int32 [B, K], rows of the predicted dislikes, best first, -1 where there are no more.
         """
-        return np.zeros((len(instances), self.dimensions), np.float32), np.zeros(len(instances), np.float32)
+        n = len(instances)
+        vectors, biases = [np.zeros((n, 0))], np.zeros(n)
+        if self.history is not None:
+            of_history, biases = self.history.user_sides(past, instances)
+            vectors.append(self.history_weight * of_history)
+        if self.contrast is not None:
+            of_model = self.contrast.user_vectors(instances, past.catalog.codes, past.catalog.codewords)
+            vectors.append(self.contrast_weight * of_model)
+        biases = self.history_weight * biases + self.constant
+        if self.history is not None:
+            without = (predicted < 0).all(axis=1)
+            biases = biases + np.where(without, self.cosine_weight * (self.usual_cosine - NOTHING_NEAR), 0)
+        return np.hstack(vectors).astype(np.float32), biases.astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the score into `folder`; a contrast's own files are in its subfolder already."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.history is not None:
+            arrays = {name: np.ascontiguousarray(value) for name, value in self.history.state().items()}
+            save_file(arrays, folder / "history.safetensors")
+        table = {name: getattr(self, name) for name in NUMBERS}
+        table |= {"name": self.name, "dimensions": self.dimensions, "contrast": self.contrast is not None}
+        (folder / "score.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> FilterScore:
+        """What `save` wrote; ConrecError where it is not there or not readable."""
+        try:
+            table = json.loads((folder / "score.json").read_text(encoding="utf-8"))
+            path = folder / "history.safetensors"
+            return cls(
+                str(table["name"]),
+                **{name: float(table[name]) for name in NUMBERS},
+                history=HistoryScore.restore(load_file(path)) if path.exists() else None,
+                contrast=Contrast.load(folder / "contrast") if table["contrast"] else None,
+            )
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ConrecError(f"{folder}: no readable score ({error}); run the filter stage again") from error
+
+
+NUMBERS = ("cosine_weight", "history_weight", "contrast_weight", "constant", "usual_cosine")
+
+
+def _held_out_loss(columns: np.ndarray, wanted: np.ndarray, fold: np.ndarray) -> float:
+    """Logistic loss of each fold under weights fitted to the others."""
+    loss = 0.0
+    for n in np.unique(fold):
+        here = fold == n
+        weights, constant = _logistic(columns[~here], wanted[~here])
+        margin = np.where(wanted[here], 1.0, -1.0) * (columns[here] @ weights + constant)
+        loss += float(np.logaddexp(0, -margin).sum())
+    return loss
+
+
+def _logistic(columns: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, float]:
+    """Maximum likelihood with weights that are not negative: weights [k] and the constant."""
+    centre, scale = columns.mean(axis=0), np.maximum(columns.std(axis=0), 1e-9)
+    x = np.hstack([(columns - centre) / scale, np.ones((len(columns), 1))])
+    sign = np.where(wanted, 1.0, -1.0)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (x @ weights)
+        slope = -sign / (1 + np.exp(margin))
+        return float(np.logaddexp(0, -margin).mean()), x.T @ slope / len(x)
+
+    bounds = [(0.0, None)] * columns.shape[1] + [(None, None)]
+    found = minimize(loss, np.zeros(x.shape[1]), jac=True, bounds=bounds, method="L-BFGS-B").x
+    weights = found[:-1] / scale
+    return weights, float(found[-1] - weights @ centre)

@@ -15,6 +15,7 @@ from conrec.data.instances import Instances, Ragged
 from conrec.lm.vocabulary import Vocabulary
 
 Context = Literal["recent", "dislikes", "full"]
+Question = Literal["next", "next_liked"]
 
 WORDING = {
     "sid_to_title": ("Item ", "\nTitle: "),
@@ -25,6 +26,7 @@ WORDING = {
     "positives": "\nLiked: ",
     "nothing": "nothing",
     "next": "\nWill dislike: ",
+    "next_liked": "\nWill like: ",
 }
 MAX_TITLE_TOKENS = 48
 
@@ -86,10 +88,18 @@ class HistoryPrompts:
         self._max_positives = max_positives
         self._recent = np.timedelta64(round(recent_days * 24), "h")
 
-    def of(self, instances: Instances, n: int, context: Context, keep: np.ndarray | None = None) -> list[int]:
+    def of(
+        self,
+        instances: Instances,
+        n: int,
+        context: Context,
+        keep: np.ndarray | None = None,
+        question: Question = "next",
+    ) -> list[int]:
         """Token ids of instance n's prompt.
 
         `keep`: bool over the instance's dislikes followed by its positives, for augmentation by leaving out.
+        `question`: what is asked for, the next disliked item or the next liked one.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
         if keep is not None:
@@ -103,7 +113,7 @@ class HistoryPrompts:
         tokens = tokens + self._items(dislikes[-self._max_dislikes :])
         if context == "full":
             tokens += self._text["positives"] + self._items(positives[-self._max_positives :])
-        return tokens + self._text["next"]
+        return tokens + self._text[question]
 
     def thinned(
         self, instances: Instances, n: int, context: Context, share: float, rng: np.random.Generator

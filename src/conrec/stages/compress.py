@@ -25,6 +25,7 @@ from conrec.config import Recipe
 from conrec.data.instances import Items, read_events, read_items
 from conrec.data.split import Split
 from conrec.items.encoders import Content, JointEncoder
+from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
 from conrec.items.swing import swing, write_swing
 from conrec.progress import say
@@ -89,11 +90,7 @@ def known_dislikes(prepared: Path, items: Items, split: Split) -> tuple[np.ndarr
 def read_content(prepared: Path) -> Content:
     """Titles, fields and pictures of a `prepare` folder's items."""
     table = pq.read_table(prepared / "items.parquet")
-    fields = []
-    for category, attributes in zip(table["category"].to_pylist(), table["attributes"].to_pylist()):
-        item = {name: value for name, value in attributes or [] if value}
-        fields.append(item | ({"category": category} if category else {}))
-    return Content(table["title"].to_pylist(), fields, _pictures(table, prepared))
+    return Content(table["title"].to_pylist(), fields_of(table), _pictures(table, prepared))
 
 
 def _pictures(table: pa.Table, prepared: Path) -> list[Picture]:

@@ -26,6 +26,7 @@ from conrec.evaluate.protocol import (
     write_hits,
 )
 from conrec.progress import track
+from conrec.stages.compare import pooled
 
 SPLITS = ("validation", "test")
 
@@ -143,11 +144,16 @@ def _stages(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _filter(filtered: list[Path]) -> dict[str, Any] | None:
-    """The replay on test: CoNRec's scalars are means over seeds (also listed), its curve is the first seed's."""
+    """The replay on test: CoNRec's scalars are means over seeds (also listed), its curve is the first seed's.
+
+    What CoNRec avoids, with intervals and against the others, is of all seeds together.
+    """
     if not filtered:
         return None
     reports = [json.loads((folder / "replay.json").read_text()) for folder in filtered]
     result = {**reports[0]["test"], "likes_lost_budget": reports[0]["likes_lost"]}
+    if len(filtered) > 1:
+        result |= pooled(filtered, "test")
     conrec = [report["test"]["systems"][OURS] for report in reports]
     result["systems"] = {**result["systems"], OURS: _mean(conrec)}
     result["chosen"] = result["systems"][OURS]["chosen"]

@@ -13,47 +13,79 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from conrec.baselines.base import read_known
+from conrec.baselines.boosted import Boosted
 from conrec.baselines.trivial import filter_systems
 from conrec.config import Recipe
-from conrec.data.instances import Instances, Items, Ragged, read_instances, read_items
+from conrec.data.instances import Instances, Items, Ragged, read_instances
+from conrec.data.split import Split
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS, rows_of
-from conrec.filtering.replay import LIKED, Replay, measure, read_replay
-from conrec.filtering.similarity import max_cosine, max_cosine_batch
+from conrec.filtering.past import Past
+from conrec.filtering.replay import LIKED, Replay, measure, read_replay, suppression
+from conrec.filtering.score import FilterScore
+from conrec.filtering.similarity import NOTHING_NEAR, max_cosine, max_cosine_batch
 from conrec.filtering.threshold import choose_threshold
 from conrec.progress import say, track
 from conrec.sid.catalog import Catalog
+from conrec.stages.compare import compared
+from conrec.stages.fit_score import fit_score
 
 SPLITS = ("validation", "test")
 
 
-def filter_replay(recipe: Recipe, prepared: Path, compressed: Path, predicted: Path, out: Path, seed: int) -> None:
-    """Write `scores.parquet` (every shown item with its label and every filter's score) and `replay.json` into `out`.
+def filter_replay(
+    recipe: Recipe,
+    prepared: Path,
+    compressed: Path,
+    predicted: Path,
+    out: Path,
+    seed: int,
+    utilized: Path | None = None,
+) -> None:
+    """Fit the score, and write `score/`, `scores.parquet` and `replay.json` into `out`.
 
+    `scores.parquet` has every shown item with its label, the score in use (`conrec`), its parts (`conrec_paper`, and
+    of the default score `conrec_rates`, `conrec_history`, `conrec_contrast`) and every other filter's score.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
     CoNRec's) and judged on test. Predictions come from `predicted/predictions.parquet` and, for users who disliked
-    nothing in a window, `predicted/replay.parquet`; who has neither passes unfiltered, as in operation, and `covered`
-    says what share of the showings had a prediction.
+    nothing in a window, `predicted/replay.parquet`; `covered` says what share of the showings had a prediction.
+    utilized: a `utilize/seedN` folder, for the contrast; without it the score has none.
     """
-    items = read_items(prepared)
+    past, split = Past.read(prepared, compressed), Split.read(prepared)
+    items = past.items
     instances = read_instances(prepared, items)
     known = read_known(prepared, compressed, items, instances)
-    assert known.catalog is not None
-    systems = filter_systems()
+    systems = [*filter_systems(), Boosted(past, split, recipe.split, seed)]
     for system in systems:
         system.fit(known)
-    replays = {split: read_replay(prepared, items, instances, split, recipe.split) for split in SPLITS}
-    report: dict[str, Any] = {"seed": seed, "likes_lost": recipe.filter.likes_lost, "threshold": None}
+    replays = {name: read_replay(prepared, items, instances, name, recipe.split) for name in SPLITS}
+    lists = {n: predicted_lists(predicted, r.instances, items, recipe.predict.k) for n, r in replays.items()}
+    rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
+    cosines = {n: max_cosine_batch(past.catalog.unit, rows[n], lists[n])[rows[n] != -1] for n in SPLITS}
+    score, parts = FilterScore.paper(), {name: dict[str, np.ndarray]() for name in SPLITS}
+    if recipe.filter.score == "default":
+        score, parts = fit_score(recipe, past, split, replays, cosines, utilized, out / "score", seed)
+    score.save(out / "score")
+
+    report: dict[str, Any] = {
+        "seed": seed,
+        "score": score.name,
+        "likes_lost": recipe.filter.likes_lost,
+        "threshold": None,
+        "weights": {
+            "history": score.history_weight if score.history else 0.0,
+            "contrast": score.contrast_weight,
+            "cosine": score.cosine_weight,
+        },
+    }
     scores: dict[str, dict[str, np.ndarray]] = {}
-    for split, replay in replays.items():
-        rows = padded_rows(replay.shown)
-        flat = rows != -1
-        lists = predicted_lists(predicted, replay.instances, items, recipe.predict.k)
-        covered = np.any(lists >= 0, axis=1)
-        scores[split] = {OURS: max_cosine_batch(known.catalog.unit, rows, lists)[flat]}
-        for system in track(systems, f"filter replay, {split}"):
-            scores[split][system.name] = system.score_candidates(replay.instances, rows)[flat]
-        report[split] = {
+    for name, replay in replays.items():
+        covered = np.any(lists[name] >= 0, axis=1)
+        scores[name] = {OURS: combined(score, parts[name], cosines[name]), f"{OURS}_paper": cosines[name]}
+        scores[name] |= {f"{OURS}_{part}": values for part, values in parts[name].items()}
+        for system in track(systems, f"filter replay, {name}"):
+            scores[name][system.name] = system.score_candidates(replay.instances, rows[name])[rows[name] != -1]
+        report[name] = {
             "pairs": len(replay),
             "covered": float(covered[replay.shown.owners].mean()) if len(replay) else None,
             "systems": {},
@@ -70,12 +102,26 @@ def filter_replay(recipe: Recipe, prepared: Path, compressed: Path, predicted: P
             report["threshold"] = chosen
             if chosen is None:
                 say("filter: no like in the validation windows to choose a threshold by; set filter.threshold")
-        for split, replay in replays.items():
-            report[split]["systems"][name] = measure(scores[split][name], replay.labels.values, chosen)
+        for part, replay in replays.items():
+            report[part]["systems"][name] = measure(scores[part][name], replay.labels.values, chosen)
+    for name, replay in replays.items():
+        report[name] |= compared(replay, {system: [values] for system, values in scores[name].items()})
+        report[name]["suppression"] = suppression(scores[name][OURS], replay, report["threshold"])
     out.mkdir(parents=True, exist_ok=True)
-    tables = [_score_table(split, replays[split], scores[split], items) for split in SPLITS]
+    tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
     (out / "replay.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+
+
+def combined(score: FilterScore, parts: dict[str, np.ndarray], cosine: np.ndarray) -> np.ndarray:
+    """float32: the score of everything shown from its parts; the same as the served form gives."""
+    if score.history is None:
+        return cosine
+    result = score.constant + score.history_weight * parts["history"]
+    if score.contrast is not None:
+        result = result + score.contrast_weight * parts["contrast"]
+    cosine = np.where(cosine == NOTHING_NEAR, score.usual_cosine, cosine)
+    return (result + score.cosine_weight * cosine).astype(np.float32)
 
 
 def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int) -> np.ndarray:

@@ -1,0 +1,179 @@
+"""Gradient boosting on the numbers that an engineer has at hand after an afternoon (protocol, filter replay).
+
+Rates of dislikes, mean ratings, counts, how the user has met the item's category and attributes so far, its year (or
+what else its attributes say in numbers), and how long ago user and item were last heard of; learned on periods of
+training with what was known before each (`filtering.rehearsal`). A filter that does not beat it is no progress.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from conrec.baselines.base import Known, System
+from conrec.baselines.rates import ITEM_SMOOTHING, USER_SMOOTHING
+from conrec.config import SplitConfig
+from conrec.data.instances import Instances
+from conrec.data.knowledge import DAY
+from conrec.data.split import Split
+from conrec.filtering.past import Past
+from conrec.filtering.rehearsal import rehearsals
+from conrec.filtering.signals import log_odds
+from conrec.items.fields import NUMBER, SEPARATOR
+
+SIDES = 300
+"""The most frequent values of the fields that residuals are kept of."""
+RECENT_DAYS = 14
+
+
+class Boosted(System):
+    """Trees over the afternoon's numbers; for shown items, not for lists of all."""
+
+    name = "boosted"
+
+    def __init__(self, past: Past, split: Split, config: SplitConfig, seed: int = 0) -> None:
+        self._past, self._split, self._config, self._seed = past, split, config, seed
+        self._values, self._numeric = _fields(past)
+
+    def fit(self, known: Known) -> None:
+        """Learn from the training period."""
+        super().fit(known)
+        rows, labels = [], []
+        for one in rehearsals(self._past, self._split, self._config):
+            shown, owner = one.replay.shown, one.replay.shown.owners
+            rows.append(
+                _Day(one.past, one.cut, self._values, self._numeric).rows(one.replay.instances, owner, shown.values)
+            )
+            labels.append(one.replay.labels.values > 0)
+        self._model: HistGradientBoostingClassifier | None = None
+        if rows and 0 < np.concatenate(labels).mean() < 1:
+            self._model = HistGradientBoostingClassifier(
+                learning_rate=0.05, max_iter=200, max_leaf_nodes=15, min_samples_leaf=50, random_state=self._seed
+            ).fit(np.concatenate(rows), np.concatenate(labels))
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, n_items]: log-odds of a dislike, for every item; slow."""
+        everything = np.arange(len(self.known.items))
+        return self.score_candidates(instances, np.broadcast_to(everything, (len(instances), len(everything))))
+
+    def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
+        """float32 [B, c] for rows int [B, c]; -inf where a row is -1. All 0 where there was nothing to learn from."""
+        result = np.where(candidates < 0, -np.inf, 0).astype(np.float32)
+        if self._model is None:
+            return result
+        for cut in np.unique(instances.cuts) if self._split.train_users is None else [self._split.log_end]:
+            of_day = instances.cuts == cut if self._split.train_users is None else np.ones(len(instances), bool)
+            which, place = np.nonzero((candidates >= 0) & of_day[:, None])
+            if len(which):
+                day = _Day(self._past, cut, self._values, self._numeric)
+                rows = day.rows(instances, which, candidates[which, place])
+                result[which, place] = self._model.decision_function(rows)
+        return result
+
+
+class _Day:
+    """What is known at a cut; the same definitions as in `rates`, and means of ratings smoothed alike."""
+
+    def __init__(self, past: Past, cut: np.datetime64, values: csr_matrix, numeric: np.ndarray) -> None:
+        told, n = past.told, len(past.items)
+        known = told.before(cut) if past.train_users is None else told.by_users(past.train_users)
+        items, signs, times = told.items[known], told.signs[known], told.times[known]
+        self.told, self.cut, self.values = told, cut, values
+        disliked, liked = (np.bincount(items[signs == sign], minlength=n) for sign in (1, -1))
+        self.base = (disliked.sum() + 1) / (disliked.sum() + liked.sum() + 2)
+        self.rate = log_odds(disliked, liked, self.base, ITEM_SMOOTHING)
+        # Without ratings a like counts 1 and a dislike 0.
+        self.rated = not np.isnan(told.values).all()
+        worth = told.values[known] if self.rated else (signs < 0) * 1.0
+        self.mean = float(worth.mean()) if len(worth) else 0.0
+        counts = np.bincount(items, minlength=n)
+        self.item_mean = (np.bincount(items, worth, n) + ITEM_SMOOTHING * self.mean) / (counts + ITEM_SMOOTHING)
+        # What the users of an item think of it, each compared with what that user thinks of others.
+        by_user = np.bincount(told.users[known], minlength=len(told.names)) + USER_SMOOTHING
+        strictness = np.bincount(told.users[known], worth - self.item_mean[items], len(told.names)) / by_user
+        deserved = np.bincount(items, worth - strictness[told.users[known]], n) + ITEM_SMOOTHING * self.mean
+        self.spread = float(worth.var()) if len(worth) else 0.0
+        squares = np.bincount(items, (worth - self.mean) ** 2, n) + ITEM_SMOOTHING * self.spread
+        late = times >= cut - RECENT_DAYS * DAY
+        age = -(past.items.first_seen - cut) / DAY
+        self.items = np.column_stack(
+            [
+                self.rate,
+                disliked + liked,
+                counts,
+                self.item_mean,
+                deserved / (counts + ITEM_SMOOTHING),
+                squares / (counts + ITEM_SMOOTHING),
+                np.maximum(age, 0),
+                np.bincount(items[late], minlength=n),
+                np.bincount(items[late & (signs > 0)], minlength=n),
+                numeric,
+            ]
+        )
+
+    def rows(self, instances: Instances, owner: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """float64 [m, features] of (instance, item) pairs."""
+        n = len(instances)
+        places, whose = self.told.histories(instances)
+        items, signs = self.told.items[places], self.told.signs[places]
+        worth = self.told.values[places] if self.rated else (signs < 0) * 1.0
+        disliked, liked = (np.bincount(whose[signs == sign], minlength=n) for sign in (1, -1))
+        counts = np.bincount(whose, minlength=n)
+        mean = (np.bincount(whose, worth, n) + USER_SMOOTHING * self.mean) / (counts + USER_SMOOTHING)
+        surprise = worth - self.item_mean[items]
+        strictness = np.bincount(whose, surprise, n) / (counts + USER_SMOOTHING)
+        squares = np.bincount(whose, (worth - self.mean) ** 2, n) + USER_SMOOTHING * self.spread
+        last = np.full(n, np.datetime64("1970-01-01", "us"))
+        np.maximum.at(last, whose, self.told.times[places])
+        users = np.column_stack(
+            [
+                log_odds(disliked, liked, self.base, USER_SMOOTHING),
+                disliked + liked,
+                counts,
+                mean,
+                strictness,
+                squares / (counts + USER_SMOOTHING),
+                (instances.cuts - last) / DAY,
+            ]
+        )
+        left = surprise - strictness[whose]
+        met = csr_matrix((np.ones(len(items)), (whose, items)), (n, len(self.rate))) @ self.values
+        felt = csr_matrix((left, (whose, items)), (n, len(self.rate))) @ self.values
+        residual = felt.toarray() / (met.toarray() + ITEM_SMOOTHING)
+        of_item = self.values[shown]
+        width = np.maximum(np.asarray(of_item.sum(axis=1)).ravel(), 1)
+        of_values = np.asarray(of_item.multiply(residual[owner]).sum(axis=1)).ravel() / width
+        both = [users[owner], self.items[shown], of_values[:, None]]
+        return np.hstack(both)
+
+
+def _fields(past: Past) -> tuple[csr_matrix, np.ndarray]:
+    """Which of the frequent values each item has [n, v], and its numeric attributes float64 [n, a], nan for none."""
+    filled = Counter(name for item in past.fields for name in item)
+    numbers = Counter(name for item in past.fields for name, value in item.items() if NUMBER.fullmatch(value))
+    numeric = [name for name in sorted(filled) if numbers[name] >= 0.9 * filled[name]]
+    values = [
+        {
+            f"{name}={part.lower()}"
+            for name in item.keys() - set(numeric)
+            for part in SEPARATOR.split(item[name])
+            if part
+        }
+        for item in past.fields
+    ]
+    frequent = sorted(
+        Counter(value for item in values for value in item).most_common(SIDES), key=lambda x: (-x[1], x[0])
+    )
+    column = {value: n for n, (value, _) in enumerate(frequent)}
+    cells = np.array([(row, column[v]) for row, item in enumerate(values) for v in sorted(item) if v in column], int)
+    rows, columns = cells.reshape(-1, 2).T
+    table = csr_matrix((np.ones(len(rows)), (rows, columns)), (len(values), max(1, len(column))))
+    own = [[_number(item.get(name, "")) for name in numeric] for item in past.fields]
+    return table, np.array(own, float).reshape(len(past.fields), len(numeric))
+
+
+def _number(text: str) -> float:
+    return float(text) if NUMBER.fullmatch(text) else np.nan

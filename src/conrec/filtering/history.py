@@ -1,0 +1,103 @@
+"""What the log alone says of a user and an item: signals of the day, tastes, and the combination of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from conrec.data.instances import Instances
+from conrec.filtering.combination import Combination, Rows
+from conrec.filtering.past import Past
+from conrec.filtering.rehearsal import Rehearsal
+from conrec.filtering.signals import Day
+from conrec.filtering.taste import TasteSpace
+from conrec.progress import track
+
+DIMENSIONS = 96
+"""Of the taste space."""
+
+
+@dataclass
+class HistoryScore:
+    """Log-odds that a shown item is disliked rather than liked, from histories."""
+
+    space: TasteSpace
+    rated: bool
+    """Whether the log has ratings."""
+    combination: Combination
+    plain: Combination
+    """The same without tastes, for the ablation."""
+    _last: tuple[Past, np.datetime64 | None, Day] | None = None
+    """The day that was asked for last: a job asks for one day many times, a replay for one after the other."""
+
+    @classmethod
+    def fit(
+        cls, past: Past, known_items: np.ndarray, rehearsed: Sequence[Rehearsal], seed: int
+    ) -> tuple[HistoryScore, list[np.ndarray]]:
+        """Learn from rehearsals; also returns the score of everything shown in each, which it has then seen.
+
+        known_items: int [k], rows of the items of the training period. ValueError where the rehearsals do not hold
+        both signs.
+        """
+        space = TasteSpace.fit(past.fields, past.content, known_items, DIMENSIONS, seed)
+        features, rated = space.of(past.fields, past.content), bool(past.events.rated.any())
+        rows = []
+        for one in track(rehearsed, "rehearsals"):
+            day = Day.of(one.past, one.cut, features, rated)
+            shown = one.replay.shown
+            users = day.users(one.replay.instances)
+            disliked = one.replay.labels.values > 0
+            rows.append(Rows(users, day.numbers, features, shown.owners, shown.values, disliked))
+        combination = Combination.fit(rows)
+        plain = Combination.fit([one.without_tastes() for one in rows])
+        return cls(space, rated, combination, plain), [combination.scores(one) for one in rows]
+
+    def without_tastes(self) -> HistoryScore:
+        """Rates and effects alone."""
+        return replace(self, combination=self.plain)
+
+    @property
+    def dimensions(self) -> int:
+        """Length of the vectors."""
+        return len(self.combination.item_mean) + self.space.dimensions
+
+    def item_side(self, past: Past, cut: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors [n, d] and biases [n] of all items on the day of the cut."""
+        day = self._day(past, cut)
+        return self.combination.item_side(day.numbers, day.features)
+
+    def user_sides(self, past: Past, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors [B, d] and biases [B] of the instances' users."""
+        vectors, biases = np.zeros((len(instances), self.dimensions)), np.zeros(len(instances))
+        for cut in np.unique(instances.cuts):
+            some = np.arange(len(instances)) if past.train_users is not None else np.flatnonzero(instances.cuts == cut)
+            vectors[some], biases[some] = self.combination.user_sides(self._day(past, cut).users(instances.take(some)))
+            if past.train_users is not None:  # the day is the same whatever the cut
+                break
+        return vectors, biases
+
+    def _day(self, past: Past, cut: np.datetime64) -> Day:
+        key = None if past.train_users is not None else cut
+        if self._last is None or self._last[0] is not past or self._last[1] != key:
+            self._last = past, key, Day.of(past, cut, self.space.of(past.fields, past.content), self.rated)
+        return self._last[2]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything as arrays."""
+        arrays = {f"space/{name}": value for name, value in self.space.state().items()}
+        for part in ("combination", "plain"):
+            arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
+        return arrays | {"rated": np.array(self.rated)}
+
+    @classmethod
+    def restore(cls, state: dict[str, np.ndarray]) -> HistoryScore:
+        """From `state`."""
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+        space = TasteSpace.restore(part("space/"))
+        combination, plain = (Combination.restore(part(f"{name}/")) for name in ("combination", "plain"))
+        return cls(space, bool(state["rated"]), combination, plain)

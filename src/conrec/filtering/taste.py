@@ -1,0 +1,97 @@
+"""A space of what items are like, in which one vector a user says what this user is put off by.
+
+Aversions are combinations ("leather, but only shoes"; "horror, but not the old ones"), and a weight for each word or
+attribute cannot say "and". So items are compared by a quadratic kernel of their contents,
+
+    k(i, j) = (OFFSET + <z_i, z_j>)^2,   z = fields (category, attributes) beside the content embedding, length 1,
+
+which counts what two items share and every pair of it. Its leading principal components, by the Nyström method on
+some landmark items (Williams and Seeger 2001), are the space: a linear function of them is a quadratic one of the
+contents. It is fitted on the items of the training period; later items are put into it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from conrec.items.fields import FieldsEncoder
+from conrec.sid.catalog import unit_rows
+
+OFFSET = 0.3
+LANDMARKS = 1000
+FIELDS = 128
+"""Dimensions that the fields are laid out in before the kernel."""
+
+
+@dataclass(frozen=True)
+class TasteSpace:
+    """Fitted; `of` puts items into it."""
+
+    encoder: FieldsEncoder
+    landmarks: np.ndarray
+    """float32 [m, D]: contents of the landmark items."""
+    projection: np.ndarray
+    """float32 [m, d]."""
+    mean: np.ndarray
+    """float32 [d]."""
+
+    @classmethod
+    def fit(
+        cls, fields: list[dict[str, str]], content: np.ndarray, known: np.ndarray, dimensions: int, seed: int = 0
+    ) -> TasteSpace:
+        """fields and content (float32 [n, D]) of all items; known: int [k], the rows that may be learned from."""
+        encoder = FieldsEncoder(FIELDS, seed)
+        encoder.fit([fields[row] for row in known])
+        z = _contents(encoder, fields, content)[known]
+        chosen = np.sort(np.random.default_rng(seed).choice(len(z), min(LANDMARKS, len(z)), replace=False))
+        landmarks = z[chosen]
+        values, vectors = np.linalg.eigh(_kernel(landmarks, landmarks).astype(np.float64))
+        leading = np.arange(len(values))[::-1][:dimensions]
+        leading = leading[values[leading] > 1e-6 * values[-1]]
+        projection = vectors[:, leading] / np.sqrt(values[leading])
+        points = _kernel(z, landmarks) @ projection
+        mean = points.mean(axis=0)
+        scale = float((points - mean).std()) or 1.0
+        return cls(encoder, landmarks, (projection / scale).astype(np.float32), (mean / scale).astype(np.float32))
+
+    @property
+    def dimensions(self) -> int:
+        """d, at most what was asked for."""
+        return self.projection.shape[1]
+
+    def of(self, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
+        """float32 [n, d]: items in the space; over all coordinates of the items it was fitted on the variance is 1."""
+        z = _contents(self.encoder, fields, content)
+        return (
+            np.concatenate(
+                [
+                    _kernel(z[start : start + 65536], self.landmarks) @ self.projection
+                    for start in range(0, len(z), 65536)
+                ]
+                or [np.zeros((0, self.dimensions), np.float32)]
+            )
+            - self.mean
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything as arrays."""
+        arrays = {"landmarks": self.landmarks, "projection": self.projection, "mean": self.mean}
+        return arrays | {f"fields/{name}": value for name, value in self.encoder.state().items()}
+
+    @classmethod
+    def restore(cls, state: dict[str, np.ndarray]) -> TasteSpace:
+        """From `state`."""
+        encoder = FieldsEncoder(FIELDS)
+        encoder.restore({n.removeprefix("fields/"): v for n, v in state.items() if n.startswith("fields/")})
+        return cls(encoder, state["landmarks"], state["projection"], state["mean"])
+
+
+def _contents(encoder: FieldsEncoder, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
+    """z, float32 [n, FIELDS + D]."""
+    return unit_rows(np.hstack([unit_rows(encoder.encode(fields)), 0.5 * content]))
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (OFFSET + a @ b.T) ** 2

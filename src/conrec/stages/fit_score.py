@@ -1,0 +1,133 @@
+"""Fit the filter's default score: history on the training period, contrast on top of it, weights on validation.
+
+What is written into the folder is the score as it is served; a training of the contrast that died is continued there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from conrec.config import Recipe
+from conrec.data.instances import Instances, Ragged
+from conrec.data.split import Split
+from conrec.filtering.contrast import Contrast, Judged, train_contrast
+from conrec.filtering.history import HistoryScore
+from conrec.filtering.past import Past
+from conrec.filtering.rehearsal import Rehearsal, rehearsals
+from conrec.filtering.replay import NEUTRAL, Replay
+from conrec.filtering.score import FilterScore
+from conrec.lm.model import build_policy, load_trained_policy
+from conrec.lm.vocabulary import Vocabulary
+from conrec.progress import say
+from conrec.stages.inputs import device
+
+
+def fit_score(
+    recipe: Recipe,
+    past: Past,
+    split: Split,
+    replays: Mapping[str, Replay],
+    cosines: Mapping[str, np.ndarray],
+    utilized: Path | None,
+    folder: Path,
+    seed: int,
+) -> tuple[FilterScore, dict[str, dict[str, np.ndarray]]]:
+    """The default score, and for each split the scores of its parts, float64 over everything shown.
+
+    replays and cosines (the paper's score of everything shown) are of validation and test; only validation's labels
+    are looked at. utilized: a `utilize/seedN` folder, None for a score without the contrast.
+    """
+    rehearsed = rehearsals(past, split, recipe.split)
+    if split.validation_start is None:
+        known_items = np.arange(len(past.items))
+    else:
+        known_items = np.flatnonzero(past.items.first_seen < split.validation_start)
+    try:
+        history, seen = HistoryScore.fit(past, known_items, rehearsed, seed)
+    except ValueError as error:
+        say(f"filter: {error}; the score is the paper's")
+        return replace(FilterScore.paper(), name="default"), {name: {} for name in replays}
+    contrast = None
+    if utilized is not None and recipe.filter.contrast_histories:
+        judged = _judged(rehearsed, seen, recipe.filter.contrast_histories, seed)
+        contrast = _contrast(recipe, past, judged, utilized, folder / "contrast", seed)
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, replay in replays.items():
+        parts[name] = {
+            "rates": history_scores(history.without_tastes(), past, replay),
+            "history": history_scores(history, past, replay),
+        }
+        if contrast is not None:
+            parts[name]["contrast"] = _contrast_scores(contrast, past, replay)
+    score = FilterScore("default", history=history, contrast=contrast)
+    replay, of_parts = replays["validation"], parts["validation"]
+    signed = np.flatnonzero(replay.labels.values != NEUTRAL)
+    score = score.weighed(
+        of_parts["history"][signed],
+        of_parts["contrast"][signed] if contrast is not None else None,
+        cosines["validation"][signed],
+        replay.labels.values[signed] > 0,
+        replay.instances.users[replay.shown.owners[signed]],
+    )
+    say(
+        f"filter: weights of history {score.history_weight:.3g}, contrast {score.contrast_weight:.3g}, "
+        f"largest cosine {score.cosine_weight:.3g}"
+    )
+    score.save(folder)
+    return score, parts
+
+
+def history_scores(history: HistoryScore, past: Past, replay: Replay) -> np.ndarray:
+    """float64: of everything shown, each at its own cut."""
+    owners, shown = replay.shown.owners, replay.shown.values
+    vectors, biases = history.user_sides(past, replay.instances)
+    result = np.empty(len(shown))
+    cuts = np.unique(replay.instances.cuts)
+    for cut in cuts if past.train_users is None else cuts[:1]:
+        of_day = replay.instances.cuts[owners] == cut if past.train_users is None else np.ones(len(shown), bool)
+        some = np.flatnonzero(of_day)
+        q, b = history.item_side(past, cut)
+        crossed = np.einsum("md,md->m", vectors[owners[some]], q[shown[some]])
+        result[some] = biases[owners[some]] + b[shown[some]] + crossed
+    return result
+
+
+def _contrast_scores(contrast: Contrast, past: Past, replay: Replay) -> np.ndarray:
+    p = contrast.user_vectors(replay.instances, past.catalog.codes, past.catalog.codewords)
+    q = contrast.item_vectors(past.catalog.codes)
+    return np.einsum("md,md->m", p[replay.shown.owners], q[replay.shown.values]).astype(np.float64)
+
+
+def _judged(rehearsed: list[Rehearsal], seen: list[np.ndarray], most: int, seed: int) -> Judged:
+    """Histories of all rehearsals with what was shown after them, at most so many, drawn at random."""
+    replays = [one.replay for one in rehearsed]
+    instances = Instances.joined([replay.instances for replay in replays])
+    shown = Ragged.joined([replay.shown for replay in replays])
+    labels = Ragged.joined([replay.labels for replay in replays])
+    known = Ragged(np.concatenate(seen), shown.offsets)
+    chosen = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(shown.lengths))[:most])
+    disliked = Ragged(labels.values > 0, labels.offsets)
+    return Judged(instances.take(chosen), shown.take(chosen), disliked.take(chosen), known.take(chosen))
+
+
+def _contrast(recipe: Recipe, past: Past, judged: Judged, utilized: Path, folder: Path, seed: int) -> Contrast:
+    """Begins with the model that predicts."""
+    vocabulary = Vocabulary.load(utilized / "tokenizer")
+    policy = build_policy(recipe.lm, vocabulary, past.catalog.codewords, seed).to(device())
+    load_trained_policy(policy, utilized / f"stage{len(recipe.utilize.stages)}")
+    return train_contrast(
+        policy,
+        vocabulary,
+        recipe.lm,
+        past.catalog.codes,
+        judged,
+        folder,
+        epochs=1.0,
+        learning_rate=recipe.filter.contrast_learning_rate,
+        checkpoint_every=recipe.utilize.checkpoint_every,
+        seed=seed,
+    )
