@@ -36,7 +36,7 @@ class EASE(System):
         events, users = UserEvents.of_log(known.events, self.reads)
         self.tokens = Tokens.of(events, len(known.items))
         self.columns = columns(events, self.tokens, LIKED_COLUMNS)
-        x = self._matrix(events, len(users))
+        x = indicators(events, self.columns, len(users))
         gram = (x.T @ x).toarray()
         gram[np.diag_indices(len(gram))] += self.l2
         inverse = np.linalg.inv(gram)
@@ -44,16 +44,9 @@ class EASE(System):
         weights[np.arange(self.tokens.targets), np.arange(self.tokens.targets)] = 0
         self.weights = weights.astype(np.float32)
 
-    def _matrix(self, events: UserEvents, n: int) -> csr_matrix:
-        """float64 [n, columns]: 1 where an owner's event has a column."""
-        column = self.columns[events.marks, events.rows]
-        kept = column >= 0
-        shape = (n, int(self.columns.max()) + 1)
-        return csr_matrix((np.ones(int(kept.sum())), (events.owners[kept], column[kept])), shape)
-
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
-        history = self._matrix(UserEvents.of_instances(instances, self.reads), len(instances))
+        history = indicators(UserEvents.of_instances(instances, self.reads), self.columns, len(instances))
         result = np.zeros((len(instances), len(self.known.items)), np.float32)
         result[:, self.tokens.rows[: self.tokens.targets]] = history @ self.weights
         return result
@@ -72,3 +65,11 @@ def columns(events: UserEvents, tokens: Tokens, at_most: int) -> np.ndarray:
     frequent = np.argsort(-counts, kind="stable")[: min(at_most, int((counts > 0).sum()))]
     result[OTHER, frequent] = tokens.targets + np.arange(len(frequent))
     return result
+
+
+def indicators(events: UserEvents, columns: np.ndarray, n: int) -> csr_matrix:
+    """float64 [n, number of columns]: 1 where an owner's event has a column (see `columns`)."""
+    column = columns[events.marks, events.rows]
+    kept = column >= 0
+    shape = (n, int(columns.max()) + 1)
+    return csr_matrix((np.ones(int(kept.sum())), (events.owners[kept], column[kept])), shape)

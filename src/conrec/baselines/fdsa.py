@@ -10,8 +10,9 @@ its category (an embedding) and its content: title, picture, and fields, as the 
 
 The features are read, what is named are items with an ID embedding: cold items stay cold. The loss is the paper's
 binary cross-entropy with one sampled negative, or cross-entropy over all targets (`softmax`), both on the grid.
-Departures: positions count from the oldest event shown; where positives are read the mark of an event's sign is added
-in both streams.
+Departures: a LayerNorm and dropout after the joint layer, as in published code (without them it overfitted sooner);
+positions count from the oldest event shown; where positives are read the mark of an event's sign is added in both
+streams.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class TwoStreams(nn.Module):
         self.streams = nn.ModuleList(
             transformer(width, layers, heads, 4 * width, dropout, activation="gelu", norm_first=False) for _ in range(2)
         )
-        self.join = nn.Linear(2 * width, width)
+        self.join = nn.Sequential(nn.Linear(2 * width, width), nn.LayerNorm(width), nn.Dropout(dropout))
         for table in (self.items, *self.positions, self.marks):
             if table is not None:
                 nn.init.normal_(table.weight, std=0.02)

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, diags
 
 from conrec.baselines.base import Known, System
-from conrec.baselines.ease import columns
+from conrec.baselines.ease import columns, indicators
 from conrec.baselines.sequences import Reads, Tokens, UserEvents
 from conrec.config import ItemsConfig
 from conrec.data.instances import Instances
@@ -50,16 +50,9 @@ class Neighbours(System):
         self.columns = columns(events, self.tokens, len(known.items))
         self.similar = self.similarities(events, len(users))
 
-    def matrix(self, events: UserEvents, n: int) -> csr_matrix:
-        """float32 [n, columns]: 1 where an owner's event has a column."""
-        column = self.columns[events.marks, events.rows]
-        kept = column >= 0
-        shape = (n, int(self.columns.max()) + 1)
-        return csr_matrix((np.ones(int(kept.sum()), np.float32), (events.owners[kept], column[kept])), shape)
-
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
-        history = self.matrix(UserEvents.of_instances(instances, self.reads), len(instances))
+        history = indicators(UserEvents.of_instances(instances, self.reads), self.columns, len(instances))
         result = np.zeros((len(instances), len(self.known.items)), np.float32)
         result[:, self.tokens.rows[: self.tokens.targets]] = (history @ self.similar).toarray()
         return result
@@ -82,7 +75,7 @@ class ItemKNN(Neighbours):
 
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
         """Row by row the nearest, an item itself left out."""
-        x = self.matrix(events, users)
+        x = indicators(events, self.columns, users)
         targets = self.tokens.targets
         counts = np.asarray(x.sum(axis=0)).ravel()
         common = (x.T @ x[:, :targets]).tocoo()
