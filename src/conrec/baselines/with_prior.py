@@ -7,7 +7,7 @@ import numpy as np
 from conrec.baselines.base import Known, System
 from conrec.baselines.popularity import ItemPrior
 from conrec.data.instances import Instances
-from conrec.evaluate.metrics import hit_any
+from conrec.evaluate.metrics import candidate_accuracy, hit_any
 
 WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -19,6 +19,7 @@ class WithPrior(System):
         self.inner, self.prior, self.weights = inner, ItemPrior(days, smoothing), weights
         self.name = f"{inner.name}+prior"
         self.weight = weights[0]
+        self.candidate_weight: float | None = None
 
     def fit(self, known: Known) -> None:
         """Fit the system within."""
@@ -43,6 +44,30 @@ class WithPrior(System):
         tried = {weight: count / len(validation) for weight, count in hits.items()}
         self.weight = max(tried, key=lambda weight: (tried[weight], -weight))
         return tried
+
+    def tune_candidates(self, validation: Instances, candidates: np.ndarray) -> dict[float, float]:
+        """A weight of its own for `score_candidates`, by CandAcc on int32 [B, c] (the true next first, rows of -1 for
+        none); without it the lists' weight is used, too. Returns CandAcc per weight tried."""
+        asked = (candidates >= 0).any(axis=1) & (validation.n_dislikes > 0)
+        if not asked.any():
+            return {}
+        part, rows = validation.take(asked), candidates[asked]
+        inner, prior = (system.score_candidates(part, rows) for system in (self.inner, self.prior))
+        tried = {}
+        for weight in self.weights:
+            scores = np.where(rows < 0, -np.inf, inner + np.float32(weight) * np.where(rows < 0, 0, prior))
+            tried[weight] = float(candidate_accuracy(scores, part)[1].mean())
+        self.candidate_weight = max(tried, key=lambda weight: (tried[weight], -weight))
+        return tried
+
+    def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
+        """As `System.score_candidates`, under the candidates' own weight where it was tuned."""
+        weight = self.weight
+        self.weight = weight if self.candidate_weight is None else self.candidate_weight
+        try:
+            return super().score_candidates(instances, candidates)
+        finally:
+            self.weight = weight
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""

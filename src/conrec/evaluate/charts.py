@@ -111,8 +111,10 @@ def lines(
     return _svg({"layer": kept, "width": WIDTH, "height": HEIGHT}, title, description)
 
 
-def intervals(rows: Sequence[Interval], title: str, description: str, x_format: str = ".0%") -> str:
-    """Estimates with their intervals, one under the other, as SVG."""
+def intervals(
+    rows: Sequence[Interval], title: str, description: str, x_format: str = ".0%", label_width: int = 130
+) -> str:
+    """Estimates with their intervals, one under the other, as SVG; longer names are cut to `label_width` pixels."""
     values = [
         {
             "name": r.name,
@@ -123,7 +125,7 @@ def intervals(rows: Sequence[Interval], title: str, description: str, x_format: 
         }
         for r in rows
     ]
-    axis = {"labelLimit": 130, "ticks": False, "domain": False, "grid": False}
+    axis = {"labelLimit": label_width, "ticks": False, "domain": False, "grid": False}
     y = {"field": "name", "type": "nominal", "sort": [r.name for r in rows], "title": None, "axis": axis}
     low, mean = (_number(field, x_format) | {"scale": {"zero": False, "nice": True}} for field in ("low", "mean"))
     colour = {"condition": {"test": "datum.strong", "value": SERIES[0]}, "value": FAINT}

@@ -27,12 +27,15 @@ from conrec.stages.inputs import Inputs, device
 from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 
 
-def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int) -> None:
+def predict(
+    recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int, *, lists_only: bool = False
+) -> None:
     """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
     `stages/*.parquet` into `out`.
 
     The weight of the prior and the pull of own dislikes are chosen on validation, for the candidates apart. The
-    comparison of the stages is of the policies alone: the prior as it is, no pull.
+    comparison of the stages is of the policies alone: the prior as it is, no pull. `lists_only` leaves out that
+    comparison and the replay.
     """
     inputs = Inputs.read(recipe, prepared, compressed)
     vocabulary = Vocabulary.load(utilized / "tokenizer")
@@ -43,6 +46,8 @@ def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, ou
     (out / "stages").mkdir(parents=True, exist_ok=True)
     for name, context in contexts.items():
         load_trained_policy(policy, utilized / name)
+        if lists_only:
+            continue
         # What a stage taught is seen under the prior that it was trained with, not under what decoding is tuned to.
         plain = inputs.decoding(held_out, context, vocabulary)
         ((items, scores),) = _predict(inputs, policy, [plain], f"predict ({name})")
@@ -59,7 +64,8 @@ def predict(recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, ou
     columns = _columns(held_out, inputs.items, items, scores)
     columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
     pq.write_table(pa.table(columns), out / "predictions.parquet")
-    _write_replay(inputs, vocabulary, policy, held_out, context, tuned, prepared, out)
+    if not lists_only:
+        _write_replay(inputs, vocabulary, policy, held_out, context, tuned, prepared, out)
     tuning = {"prior_weight": tuned.weight, "pull": tuned.pull, "validation_FHR": tuned.tried, **choice}
     (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
 

@@ -22,7 +22,7 @@ from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main
 from conrec.stages.inputs import Inputs, device
 from conrec.utilize.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage, with_spare
-from conrec.utilize.rewards import FutureReward
+from conrec.utilize.rewards import CodesReward, FutureReward, Reward
 from conrec.utilize.rollout import rollout
 from conrec.utilize.warmup import reachable, warm_up
 
@@ -49,6 +49,8 @@ def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, 
             f"too few to train on (at least {MIN_TRAINING} and 1); bring a longer log"
         )
     _warm_up(inputs, vocabulary, policy, train, validation, out / "warmup", seed)
+    if recipe.utilize.reward_truth == "next":
+        train = replace(train, future=Ragged(train.next, np.arange(len(train) + 1)))
     for number, stage in enumerate(recipe.utilize.stages, start=1):
         folder = out / f"stage{number}"
         if (folder / "weights.safetensors").exists():
@@ -90,9 +92,11 @@ def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, 
         save_policy(policy, folder)
 
 
-def future_reward(inputs: Inputs, instances: Instances) -> FutureReward:
-    """Equation 6 with the recipe's settings."""
+def future_reward(inputs: Inputs, instances: Instances) -> Reward:
+    """Equation 6 with the recipe's settings, or the recipe's other reward."""
     config = inputs.recipe.utilize
+    if config.reward == "codes":
+        return CodesReward(instances, inputs.catalog.codes, inputs.neighbours, n_neighbours=config.neighbours)
     return FutureReward(
         instances,
         inputs.catalog.unit,
@@ -100,6 +104,7 @@ def future_reward(inputs: Inputs, instances: Instances) -> FutureReward:
         n_neighbours=config.neighbours,
         gamma=config.gamma,
         hit_bonus=config.hit_bonus,
+        cosine_from=config.reward_from,
     )
 
 
@@ -129,7 +134,7 @@ def validator(
     return validate
 
 
-def sampled_reward(policy: Policy, data: Prompted, reward: FutureReward, recipe: Recipe) -> np.ndarray:
+def sampled_reward(policy: Policy, data: Prompted, reward: Reward, recipe: Recipe) -> np.ndarray:
     """Mean reward of G sampled answers to each instance, float [n]; always the same random numbers."""
     generator = torch.Generator().manual_seed(0)
     out = np.zeros(len(data))

@@ -93,16 +93,21 @@ def train_supervised(
     trainer.finish()
 
 
-@torch.no_grad()
 def choice_accuracy(policy: Policy, vocabulary: Vocabulary, samples: list[Sample], options: np.ndarray) -> float:
-    """Share of questions whose right option has the largest log-likelihood among its options.
+    """Share of questions answered rightly (`choices`)."""
+    return float(choices(policy, vocabulary, samples, options).sum() / max(1, len(samples)))
+
+
+@torch.no_grad()
+def choices(policy: Policy, vocabulary: Vocabulary, samples: list[Sample], options: np.ndarray) -> np.ndarray:
+    """bool [n]: the right option has the largest log-likelihood among the question's options.
 
     Args: `options` int [n, C, T], the semantic IDs to choose from; the right one is the sample's answer. Options are
     scored token by token over the whole vocabulary, as a free-running model would.
     """
     policy.eval()
     starts = np.asarray(vocabulary.starts)
-    right = 0
+    right = np.zeros(len(samples), bool)
     for begin in range(0, len(samples), 64):
         part = samples[begin : begin + 64]
         flat, owner = [], []
@@ -116,5 +121,5 @@ def choice_accuracy(policy: Policy, vocabulary: Vocabulary, samples: list[Sample
         for n, sample in enumerate(part):
             own = [m for m in range(len(flat)) if owner[m] == n]
             best = max(own, key=lambda m: float(scores[m]))
-            right += flat[best].answer == sample.answer
-    return right / max(1, len(samples))
+            right[begin + n] = flat[best].answer == sample.answer
+    return right

@@ -26,7 +26,7 @@ from conrec.lm.training import Trainer
 from conrec.progress import track
 from conrec.utilize.grpo import advantages, grpo_loss
 from conrec.utilize.guidance import guide
-from conrec.utilize.rewards import FutureReward, Rewards
+from conrec.utilize.rewards import Reward, Rewards
 from conrec.utilize.rollout import rollout
 from conrec.utilize.warmup import reachable
 
@@ -51,7 +51,7 @@ class Chosen:
 def choose_prompts(
     policy: Policy,
     data: Prompted,
-    reward: FutureReward,
+    reward: Reward,
     *,
     prompts: int,
     group: int,
@@ -131,7 +131,7 @@ def train_stage(
     data: Prompted,
     chosen: np.ndarray,
     codes: np.ndarray,
-    reward: FutureReward,
+    reward: Reward,
     stage: GrpoStage,
     config: UtilizeConfig,
     folder: Path,

@@ -40,10 +40,13 @@ class FutureReward:
         n_neighbours: int,
         gamma: float,
         hit_bonus: float = 0.0,
+        cosine_from: float = -1.0,
     ) -> None:
         """`unit` float32 [items, d]: rebuilt embeddings of length 1. `neighbours` int [items, n]: Swing
-        neighbours, best first, -1 for none. `hit_bonus` is added to the similarity of an exact future dislike."""
+        neighbours, best first, -1 for none. `hit_bonus` is added to the similarity of an exact future dislike;
+        cosines below `cosine_from` count as 0."""
         self._unit = torch.as_tensor(unit)
+        self._cosine_from = cosine_from
         self._truth = ground_truth(instances.future, neighbours[:, :n_neighbours])
         self._future = instances.future
         self._positives = instances.future_positives
@@ -64,7 +67,31 @@ class FutureReward:
         padded = pad_sets(sets)
         cosine = torch.einsum("bgd,bmd->bgm", out, self._unit[padded.clamp_min(0)])
         cosine = cosine.masked_fill((padded < 0)[:, None, :], -torch.inf).amax(-1)
-        return cosine.masked_fill(torch.isinf(cosine), 0.0)
+        return cosine.masked_fill(torch.isinf(cosine) | (cosine < self._cosine_from), 0.0)
+
+
+class CodesReward:
+    """Scheme e of the paper's table 4: how much of the semantic ID of a future dislike an answer spells.
+
+    1 for all T codes, 0.1 for the first T - 1, 0.01 for the first T - 2 and so on, 0 where the first one is wrong.
+    """
+
+    def __init__(self, instances: Instances, codes: np.ndarray, neighbours: np.ndarray, *, n_neighbours: int) -> None:
+        """`codes` int [items, T]; `neighbours` as in `FutureReward`."""
+        self._codes = torch.as_tensor(codes)
+        self._truth = ground_truth(instances.future, neighbours[:, :n_neighbours])
+
+    def of(self, index: np.ndarray, items: Tensor) -> Rewards:
+        """As `FutureReward.of`, without penalty."""
+        truth = pad_sets(self._truth.take(index))
+        same = self._codes[items][:, :, None] == self._codes[truth.clamp_min(0)][:, None]
+        shared = same.int().cumprod(-1).sum(-1) * (truth >= 0)[:, None]
+        longest = shared.amax(-1)
+        reward = torch.where(longest > 0, 10.0 ** (longest - self._codes.shape[1]).float(), 0.0)
+        return Rewards(reward, reward, torch.zeros_like(reward))
+
+
+Reward = FutureReward | CodesReward
 
 
 def ground_truth(future: Ragged, neighbours: np.ndarray) -> Ragged:

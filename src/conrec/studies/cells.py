@@ -1,0 +1,187 @@
+"""Cells: the single runs that the studies are put together from, each cached on its own.
+
+A cell is one system on one data set under one seed. It is kept in a folder named by all that it depends on, so that a
+study that was stopped continues, a further seed runs alone, and what two studies share (CoNRec itself is in six of
+them) is run once. The code is not part of the name: after a change of the code begin with a new folder.
+
+What cells need on the way (a prepared log, a trained model) is kept in the same manner; see `studies.models`. Several
+processes may work in one folder: what one of them is making, the others wait for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from conrec.files import flush, write_whole
+from conrec.progress import say
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a cell found: a value per instance and metric, and whatever else is worth keeping."""
+
+    ids: np.ndarray
+    """int64 [B]: what identifies an instance (of the same data set and fold)."""
+    users: np.ndarray
+    """str [B]."""
+    values: dict[str, np.ndarray]
+    """Metric -> float [B], NaN where the instance does not count."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """For JSON: chosen settings and the like."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: what it depends on, and how it is made."""
+
+    dataset: str
+    system: str
+    seed: int
+    inputs: dict[str, Any]
+    """Everything its result depends on, but for the code."""
+    run: Callable[[], Measured]
+    fold: int = 0
+    """Instances of different folds are different ones."""
+
+    def folder(self, root: Path) -> Path:
+        """Where its result is kept."""
+        return root / self.dataset / f"{self.system}-seed{self.seed}-{key(self.inputs)}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A cell with its result."""
+
+    dataset: str
+    system: str
+    seed: int
+    fold: int
+    measured: Measured
+    seconds: float
+
+
+def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> list[Done]:
+    """Run what is missing, read what is there; in the order given, equal cells once.
+
+    Says after each run how long it took and, by what the cells so far took, how long the rest will, with those that
+    come `later`.
+    """
+    folders = {cell.folder(root): cell for cell in cells}
+    left = [f for f in dict.fromkeys([*folders, *(cell.folder(root) for cell in later)]) if not f.exists()]
+    if left:
+        say(f"{len(left)} cells to run: {_left(left, root)}")
+    for folder, cell in folders.items():
+        if folder.exists():
+            continue
+        name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
+        say(f"{name}: running")
+        made(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
+        left.remove(folder)
+        seconds = read_seconds(folder)
+        say(f"{name}: done in {seconds:.0f} s; {len(left)} cells left: {_left(left, root)}")
+    return [_read(folder, cell) for folder, cell in folders.items()]
+
+
+def made(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder`, after `make` wrote into it under another name if it was not there.
+
+    A folder of that name is always whole. What an interrupted `make` left is handed to the next one, to continue.
+    """
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(folder.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
+        if not folder.exists():
+            partial = folder.with_name(folder.name + ".partial")
+            partial.mkdir(exist_ok=True)
+            start = time.monotonic()
+            make(partial)
+            write_whole(partial / "seconds.json", json.dumps(round(time.monotonic() - start, 2)))
+            partial.rename(folder)
+    return folder
+
+
+def read_seconds(folder: Path) -> float:
+    """How long a folder took to make, what it needed on the way and was not there yet included."""
+    return float(json.loads((folder / "seconds.json").read_text(encoding="utf-8")))
+
+
+def key(inputs: Any) -> str:
+    """A short name for all that something depends on: dataclasses, paths, and what JSON knows."""
+    text = json.dumps(inputs, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def link(source: Path, target: Path) -> None:
+    """A copy of a folder that takes no room: the files are the same ones, and nobody changes them."""
+    shutil.copytree(source, target, copy_function=_hard_link, dirs_exist_ok=True)
+
+
+def _hard_link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    Path(target).hardlink_to(source)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} cannot be part of a key")
+
+
+def _write(measured: Measured, out: Path) -> None:
+    table = {"instance_id": pa.array(measured.ids, pa.int64()), "user_id": pa.array(measured.users.tolist())}
+    # A NaN stays a NaN: an instance that does not count is no missing value.
+    columns = {f"metric {name}": pa.array(np.asarray(v, np.float32)) for name, v in measured.values.items()}
+    pq.write_table(pa.table(table | columns), out / "hits.parquet")
+    flush(out / "hits.parquet")
+    write_whole(out / "cell.json", json.dumps(measured.facts, indent=1))
+
+
+def _read(folder: Path, cell: Cell) -> Done:
+    table = pq.read_table(folder / "hits.parquet")
+    names = [name for name in table.column_names if name.startswith("metric ")]
+    measured = Measured(
+        table["instance_id"].to_numpy(),
+        table["user_id"].to_numpy().astype(str),
+        {name.removeprefix("metric "): table[name].to_numpy() for name in names},
+        json.loads((folder / "cell.json").read_text(encoding="utf-8")),
+    )
+    return Done(cell.dataset, cell.system, cell.seed, cell.fold, measured, read_seconds(folder))
+
+
+def _left(left: Sequence[Path], root: Path) -> str:
+    """About how long the cells that are left take, by the mean of what is nearest to each among those done.
+
+    Nearest: the same system on the same data set; any on that data set; any at all.
+    """
+    times: dict[tuple[str, str], list[float]] = {}
+    for path in root.glob("*/*/seconds.json"):
+        times.setdefault((path.parent.parent.name, _system(path.parent)), []).append(read_seconds(path.parent))
+    if not times:
+        return "nothing measured yet"
+    total = 0.0
+    for path in left:
+        dataset, system = path.parent.name, _system(path)
+        near = times.get((dataset, system)) or [s for (d, _), values in times.items() if d == dataset for s in values]
+        total += float(np.mean(near or [s for values in times.values() for s in values]))
+    return f"about {total / 3600:.1f} h" if total > 3600 else f"about {total / 60:.0f} min"
+
+
+def _system(folder: Path) -> str:
+    return folder.name.rsplit("-seed", 1)[0]

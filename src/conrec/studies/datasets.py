@@ -1,0 +1,121 @@
+"""What the studies run on: the recipes that come along, at the studies' sizes.
+
+The simulator is larger than the demo's, and sparser: a user gives fewer dislikes, as on a real platform. MovieLens is
+split by users, so a further seed there is a further fold of users, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from conrec.config import (
+    EvaluateConfig,
+    GrpoStage,
+    ItemsConfig,
+    LmConfig,
+    PredictConfig,
+    Recipe,
+    SidConfig,
+    SimulateConfig,
+    UnderstandConfig,
+    UtilizeConfig,
+    load_recipe,
+)
+from conrec.errors import ConrecError
+from conrec.run import find_recipe
+
+NAMES = ("simulator", "movietweetings", "movielens")
+FOLDS = 5
+LOGS = {"movietweetings": ("movietweetings",), "movielens": ("movielens-latest", "ml-latest-head-206k")}
+POSTERS = "movie-posters"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A log, and how CoNRec is trained on it."""
+
+    name: str
+    recipe: Recipe
+    data: Path | None = None
+    images: Path | None = None
+
+    def of_seed(self, seed: int) -> Recipe:
+        """The recipe for one seed; where users are split, each seed has its own fold (five of them)."""
+        split = self.recipe.split
+        if split.mode == "users":
+            split = replace(split, fold=seed % FOLDS)
+        return replace(self.recipe, seeds=(seed,), split=split)
+
+    @property
+    def rotates(self) -> bool:
+        """Whether seeds see different test instances."""
+        return self.recipe.split.mode == "users"
+
+
+def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
+    """One of `NAMES`; `data` is the folder that holds those that are files, as in ../shared/data.
+
+    `quick`: everything tiny, to see that it works. Raises ConrecError for a log that is not there.
+    """
+    if name == "simulator":
+        recipe = load_recipe(find_recipe(Path("demo")))
+        if quick:
+            return Dataset(name, _tiny(recipe))
+        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=4.0)
+        return Dataset(name, replace(recipe, name=name, simulate=platform))
+    recipe = load_recipe(find_recipe(Path(name)))
+    if data is None:
+        raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
+    log = data.joinpath(*LOGS[name])
+    if not log.exists():
+        raise ConrecError(f"{log}: not there; --data must hold {'/'.join(LOGS[name])}")
+    posters = data / POSTERS
+    return Dataset(name, _short(recipe) if quick else recipe, log, posters if posters.exists() else None)
+
+
+def _tiny(recipe: Recipe) -> Recipe:
+    """The simulator of a test: some seconds of training in all."""
+    return replace(
+        _short(recipe),
+        name="simulator",
+        simulate=SimulateConfig(users=160, items=160, days=100, exposures_per_day=9.0, picture_size=16),
+    )
+
+
+def _short(recipe: Recipe) -> Recipe:
+    """The same data with a model that hardly learns."""
+    lm = LmConfig(hidden=16, layers=1, heads=2, kv_heads=1, ffn=32, vocabulary=400, max_dislikes=4, max_positives=4)
+    return replace(
+        recipe,
+        items=ItemsConfig(image="none"),
+        sid=SidConfig(epochs=2),
+        lm=lm,
+        understand=UnderstandConfig(
+            translation_epochs=0.2,
+            alignment_epochs=0.2,
+            alignment_samples=300,
+            alignment_min_repeats=1,
+            alignment_held_out=0.3,
+            row_tokens=128,
+        ),
+        utilize=UtilizeConfig(
+            warmup_context="mixed",
+            warmup_epochs=0.2,
+            group=4,
+            guided=1,
+            hit_bonus=1.0,
+            gamma=0.1,
+            prompts_per_step=8,
+            validation_users=16,
+            stages=tuple(replace(stage, prompts=16, beta=0.5) for stage in UtilizeConfig().stages),
+        ),
+        predict=PredictConfig(beams=20, prior_weights=(1.0,), pulls=(0.0,)),
+        evaluate=EvaluateConfig(bootstrap=50),
+    )
+
+
+def one_context(recipe: Recipe, context: str) -> Recipe:
+    """Without the progressive schedule: warm-up and all stages in the same context."""
+    stages = tuple(GrpoStage(context, stage.prompts, stage.beta) for stage in recipe.utilize.stages)  # type: ignore[arg-type]
+    return replace(recipe, utilize=replace(recipe.utilize, warmup_context=context, stages=stages))  # type: ignore[arg-type]

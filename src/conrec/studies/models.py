@@ -1,0 +1,233 @@
+"""CoNRec and its variants as cells; what variants share (log, IDs, understood model, warm-up) is made once.
+
+A variant is a recipe changed in some places. Each step of the way has a folder named by what it depends on: two
+variants that differ in the reward alone share everything up to the warm-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.config import Recipe, SplitConfig, UtilizeConfig
+from conrec.data.instances import Instances, Items, read_events, read_instances, read_items
+from conrec.data.split import Split
+from conrec.data.windows import cut_instances, plan_split
+from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
+from conrec.progress import say
+from conrec.studies.cells import Cell, Measured, key, link, made
+from conrec.studies.datasets import Dataset
+
+CONREC = "conrec"
+WARMUP_TOO = ("validation_users", "checkpoint_every")
+"""Settings of `utilize`, beside those that begin with `warmup_`, that the warm-up reads."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A recipe under one seed, and what no recipe says."""
+
+    dataset: Dataset
+    seed: int
+    recipe: Recipe
+    horizon: int | None = None
+    """Days of future that training is shown, where they are not those of the evaluation."""
+    aligned: bool = True
+    """False: context understanding ends with the translation, without item-level alignment."""
+
+    @property
+    def fold(self) -> int:
+        """Of the users, where they are split; else 0."""
+        return self.recipe.split.fold if self.dataset.rotates else 0
+
+
+def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
+    """The data set's recipe with a change."""
+    return Variant(dataset, seed, change(dataset.of_seed(seed)))
+
+
+class Models:
+    """The steps of variants, each made when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        """`root`: a folder of its own for logs and models."""
+        self.root = root
+
+    def cell(self, system: str, variant: Variant) -> Cell:
+        """A variant as a cell: its lists and candidate scores for the test instances."""
+        recipe, name, fold = variant.recipe, variant.dataset.name, variant.fold
+        inputs = predict_inputs(variant) | {"evaluate.k": recipe.evaluate.k}
+        return Cell(name, system, variant.seed, inputs, lambda: self._measure(variant), fold)
+
+    def prepared(self, variant: Variant) -> Path:
+        """Folder of the stage prepare, its training instances with the variant's horizon."""
+        from conrec.stages.prepare import prepare
+
+        recipe, data = variant.recipe, variant.dataset
+        base = self._made(
+            "prepare", variant, _log_inputs(variant), lambda out: prepare(recipe, data.data, data.images, out)
+        )
+        if variant.horizon in (None, recipe.split.horizon_days):
+            return base
+        inputs = _log_inputs(variant) | {"horizon": variant.horizon}
+        split = replace(recipe.split, horizon_days=int(variant.horizon or 0))
+        return self._made("horizon", variant, inputs, lambda out: with_training_horizon(base, split, out))
+
+    def compressed(self, variant: Variant) -> Path:
+        """Folder of the stage compress."""
+        from conrec.stages.compress import compress
+
+        base = self.prepared(replace(variant, horizon=None))
+        return self._made("compress", variant, ids_inputs(variant), lambda out: compress(variant.recipe, base, out))
+
+    def understood(self, variant: Variant) -> Path:
+        """Folder of the stage understand; without alignment only what the translation left of it."""
+        from conrec.stages.understand import understand
+
+        base, ids = self.prepared(replace(variant, horizon=None)), self.compressed(variant)
+        whole = self._made(
+            "understand",
+            variant,
+            _understand_inputs(variant),
+            lambda out: understand(variant.recipe, base, ids, out, variant.seed),
+        )
+        if variant.aligned:
+            return whole
+        return self._made(
+            "translate",
+            variant,
+            _understand_inputs(variant),
+            lambda out: _without_alignment(whole, out),
+        )
+
+    def warmed_up(self, variant: Variant) -> Path:
+        """Folder of the stage utilize with its warm-up only."""
+        only = replace(variant, recipe=replace(variant.recipe, utilize=warmup_only(variant.recipe.utilize)))
+        return self._utilize("warmup", only, None)
+
+    def utilized(self, variant: Variant) -> Path:
+        """Folder of the stage utilize."""
+        warm = self.warmed_up(variant)
+        return self._utilize("utilize", variant, warm) if variant.recipe.utilize.stages else warm
+
+    def predicted(self, variant: Variant) -> Path:
+        """Folder of the stage predict, without its comparison of stages and its replay."""
+        from conrec.stages.predict import predict
+
+        prepared, ids, trained = self.prepared(variant), self.compressed(variant), self.utilized(variant)
+        return self._made(
+            "predict",
+            variant,
+            predict_inputs(variant),
+            lambda out: predict(variant.recipe, prepared, ids, trained, out, variant.seed, lists_only=True),
+        )
+
+    def last(self, variant: Variant) -> Path:
+        """The weights after the last stage of training."""
+        stages = len(variant.recipe.utilize.stages)
+        return self.utilized(variant) / (f"stage{stages}" if stages else "warmup")
+
+    def _utilize(self, step: str, variant: Variant, warm: Path | None) -> Path:
+        from conrec.stages.utilize import utilize
+
+        def make(out: Path) -> None:
+            if warm is not None and not (out / "warmup").exists():
+                link(warm / "warmup", out / "warmup")
+            utilize(variant.recipe, prepared, ids, understood, out, variant.seed)
+
+        prepared, ids, understood = self.prepared(variant), self.compressed(variant), self.understood(variant)
+        return self._made(step, variant, utilize_inputs(variant), make)
+
+    def _measure(self, variant: Variant) -> Measured:
+        folder = self.predicted(variant)
+        prepared = self.prepared(variant)
+        items = read_items(prepared)
+        test = read_instances(prepared, items).of_split("test")
+        outputs = read_outputs(folder / "predictions.parquet", test, items, variant.recipe.evaluate.k)
+        return measured(prepared, items, test, outputs, {})
+
+    def _made(self, step: str, variant: Variant, inputs: dict[str, Any], make: Callable[[Path], Any]) -> Path:
+        def speaking(out: Path) -> None:
+            say(f"{step} for {variant.dataset.name}, seed {variant.seed}")
+            make(out)
+
+        return made(self.root / f"{variant.dataset.name}-{step}" / key([step, inputs]), speaking)
+
+
+def measured(prepared: Path, items: Items, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:
+    """Every metric of the protocol for some lists and candidate scores."""
+    knowledge = Split.read(prepared).knowledge(items, read_events(prepared, items))
+    return Measured(test.ids, test.users, count_hits({CONREC: {0: outputs}}, test, knowledge)[CONREC][0], facts)
+
+
+def _without_alignment(understood: Path, out: Path) -> None:
+    link(understood / "translation", out)
+    link(understood / "tokenizer", out / "tokenizer")
+
+
+def warmup_only(config: UtilizeConfig) -> UtilizeConfig:
+    """Without stages, and without what only they read, so that all rewards share a warm-up."""
+    names = [field.name for field in fields(config)]
+    shared = {name: getattr(config, name) for name in names if name.startswith("warmup_") or name in WARMUP_TOO}
+    return UtilizeConfig(**shared, stages=())
+
+
+def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None:
+    """A `prepare` folder whose training instances look `split.horizon_days` ahead; the held-out ones stay as they are.
+
+    The candidates and the truth belong to held-out instances, so they are those of `prepared`, too.
+    """
+    link(prepared, out)
+    events = pq.read_table(prepared / "events.parquet")
+    old = pq.read_table(prepared / "instances.parquet")
+    new, _ = cut_instances(events, plan_split(events, split))
+    held_out = old.filter(pc.not_equal(old["split"], "train"))
+    train = new.filter(pc.equal(new["split"], "train"))
+    first = int(np.max(old["instance_id"].to_numpy())) + 1
+    ids = pa.array(first + np.arange(len(train)), pa.int64())
+    train = train.set_column(train.schema.get_field_index("instance_id"), "instance_id", ids)
+    (out / "instances.parquet").unlink()
+    pq.write_table(pa.concat_tables([train, held_out.select(train.column_names)]), out / "instances.parquet")
+
+
+def _log_inputs(variant: Variant) -> dict[str, Any]:
+    recipe = variant.recipe
+    sections = {"data": recipe.data, "simulate": recipe.simulate, "split": recipe.split, "k": recipe.evaluate.k}
+    return sections | {"log": _size(variant.dataset.data), "images": _size(variant.dataset.images)}
+
+
+def ids_inputs(variant: Variant) -> dict[str, Any]:
+    """What log and semantic IDs depend on."""
+    return _log_inputs(variant) | {"items": variant.recipe.items, "sid": variant.recipe.sid}
+
+
+def _understand_inputs(variant: Variant) -> dict[str, Any]:
+    recipe = variant.recipe
+    return ids_inputs(variant) | {"lm": recipe.lm, "understand": recipe.understand, "seed": variant.seed}
+
+
+def utilize_inputs(variant: Variant) -> dict[str, Any]:
+    """What a trained model depends on, and what it predicts."""
+    recipe = variant.recipe
+    horizon = variant.horizon or recipe.split.horizon_days
+    own = {"utilize": recipe.utilize, "predict": recipe.predict, "horizon": horizon, "aligned": variant.aligned}
+    return _understand_inputs(variant) | own
+
+
+predict_inputs = utilize_inputs
+"""`utilize` reads the settings of `predict` already."""
+
+
+def _size(path: Path | None) -> list[Any] | None:
+    """Names and sizes of the files of a log: what tells one version of it from another."""
+    if path is None:
+        return None
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return [[file.name, file.stat().st_size] for file in files]

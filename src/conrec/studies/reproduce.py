@@ -1,0 +1,78 @@
+"""All studies, or one: run what is missing, and write the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from conrec.errors import ConrecError
+from conrec.files import write_whole
+from conrec.progress import say
+from conrec.studies import fig2a, fig2b, horizon, results, table1, table2, table3, table4, table5
+from conrec.studies.cells import Cell, run_cells
+from conrec.studies.datasets import NAMES, Dataset, dataset
+from conrec.studies.models import Models
+from conrec.studies.study import Shop, Study
+from conrec.studies.systems import Systems
+
+STUDIES: tuple[Study, ...] = (
+    fig2a.STUDY,
+    table1.STUDY,
+    table2.STUDY,
+    horizon.STUDY,
+    fig2b.STUDY,
+    table3.STUDY,
+    table4.STUDY,
+    table5.STUDY,
+)
+
+
+def reproduce(
+    what: str, data: Path | None, out: Path, seeds: Sequence[int], names: Sequence[str], quick: bool = False
+) -> Path:
+    """Bring a study (or `all`) up to date in `out`; returns the folder of the results.
+
+    OUT/cells holds each run's result, OUT/models what runs share, OUT/results the tables, pictures and paragraphs.
+    `names`: the data sets; without any all those that `data` allows. Raises ConrecError for data that is not there.
+    """
+    chosen = [study for study in STUDIES if what in (study.name, "all")]
+    if not chosen:
+        raise ConrecError(f"{what}: no such study; there are {', '.join(study.name for study in STUDIES)}, and all")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConrecError(f"--seeds {' '.join(map(str, seeds))}: give one or more different numbers, none below 0")
+    names = names or (NAMES[:1] if data is None else NAMES)
+    datasets = [dataset(name, data, quick) for name in names]
+    start = time.monotonic()
+    models = Models(out / "models")
+    shop = Shop(models, Systems(models, quick), quick)
+    planned = [_cells(study, shop, datasets, seeds) for study in chosen]
+    for number, (study, cells) in enumerate(zip(chosen, planned)):
+        say(f"{study.name}: {study.title}")
+        later = [cell for other in planned[number + 1 :] for cell in other]
+        done = run_cells(cells, out / "cells", later)
+        table = [
+            row for one in datasets for row in results.rows(study, one.name, [d for d in done if d.dataset == one.name])
+        ]
+        results.write(study, table, _command(study, seeds, names, quick), out / "results")
+    _index(out / "results")
+    say(f"{time.monotonic() - start:.0f} s in all")
+    return out / "results"
+
+
+def _cells(study: Study, shop: Shop, datasets: Sequence[Dataset], seeds: Sequence[int]) -> list[Cell]:
+    return [cell for one in datasets for cell in study.cells(shop, one, seeds)]
+
+
+def _command(study: Study, seeds: Sequence[int], names: Sequence[str], quick: bool) -> str:
+    """What makes the same again."""
+    files = " --data DATA" if any(name != NAMES[0] for name in names) else ""
+    text = f"conrec reproduce {study.name}{files} --seeds {' '.join(map(str, seeds))} --datasets {' '.join(names)}"
+    return text + (" --quick" if quick else "")
+
+
+def _index(folder: Path) -> None:
+    """README.md: the studies that are there."""
+    there = [study for study in STUDIES if (folder / f"{study.name}.md").exists()]
+    lines = [f"- [{study.title}]({study.name}.md): {study.measures}" for study in there]
+    write_whole(folder / "README.md", "\n".join(["# The paper's measurements, repeated", "", *lines]) + "\n")

@@ -1,0 +1,335 @@
+"""From cells to a table (CSV), a picture (SVG) and a paragraph (Markdown); all of it from the numbers.
+
+Seeds of one system are averaged instance by instance, folds of users are put one behind the other; users are
+resampled after that, all columns of a data set together, so that every difference is paired.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from conrec.evaluate.bootstrap import Estimate, bootstrap
+from conrec.evaluate.charts import Interval, Series, intervals, lines
+from conrec.files import write_whole
+from conrec.studies.cells import Done
+from conrec.studies.study import Study
+
+COLUMNS = (
+    "dataset",
+    "system",
+    "metric",
+    "mean",
+    "low",
+    "high",
+    "instances",
+    "seeds",
+    "paper",
+    "against",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "verdict",
+    "forgotten",
+)
+DRAWS = 1000
+MARKS = "In brackets 95 % intervals; + and - mark a significant difference to what a row is compared with."
+INKS = {
+    "--ink": "#1c2024",
+    "--faint": "#5f6770",
+    "--line": "#dfe3e8",
+    "--series-0": "#1f6fd1",
+    "--series-1": "#c85a00",
+    "--series-2": "#137a4b",
+    "--series-3": "#93408f",
+}
+"""The report's colours: a picture that stands alone has no page to take them from."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The cells of one data set, seeds averaged."""
+
+    users: np.ndarray
+    """str [I]."""
+    values: dict[str, dict[str, np.ndarray]]
+    """System -> metric -> float [I], NaN where an instance does not count."""
+    seeds: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure, and its difference to another system's where it is compared."""
+
+    dataset: str
+    system: str
+    metric: str
+    value: Estimate
+    seeds: list[int]
+    paper: float | None = None
+    against: str | None = None
+    difference: Estimate | None = None
+    forgotten: float | None = None
+    """Share of the reference's figure that is lost."""
+
+
+def pool(done: Sequence[Done]) -> Pool:
+    """Put the cells of one data set together; instances are told apart by fold and id."""
+    places: dict[tuple[int, int], int] = {}
+    users: list[str] = []
+    for one in done:
+        for number, user in zip(one.measured.ids.tolist(), one.measured.users.tolist()):
+            if (one.fold, number) not in places:
+                places[one.fold, number] = len(users)
+                users.append(user)
+    sums: dict[str, dict[str, np.ndarray]] = {}
+    counts: dict[str, dict[str, np.ndarray]] = {}
+    seeds: dict[str, list[int]] = {}
+    for one in done:
+        at = np.array([places[one.fold, number] for number in one.measured.ids.tolist()], np.int64)
+        seeds.setdefault(one.system, []).append(one.seed)
+        for metric, values in one.measured.values.items():
+            total = sums.setdefault(one.system, {}).setdefault(metric, np.zeros(len(users)))
+            count = counts.setdefault(one.system, {}).setdefault(metric, np.zeros(len(users)))
+            there = ~np.isnan(values)
+            total[at[there]] += values[there]
+            count[at[there]] += 1
+    means = {
+        system: {
+            metric: np.divide(
+                total, counts[system][metric], out=np.full(len(users), np.nan), where=counts[system][metric] > 0
+            )
+            for metric, total in metrics.items()
+        }
+        for system, metrics in sums.items()
+    }
+    return Pool(np.array(users, dtype=str), means, seeds)
+
+
+def rows(study: Study, dataset: str, done: Sequence[Done], draws: int = DRAWS) -> list[Row]:
+    """The study's table for one data set."""
+    pooled = pool(done)
+    columns: list[tuple[str, str, str | None]] = []
+    for metric in study.metrics:
+        for system in pooled.values:
+            if metric in pooled.values[system]:
+                columns.append((system, metric, _other(study, pooled, system, metric)))
+    table = [_column(pooled, system, metric, None) for system, metric, _ in columns]
+    table += [_column(pooled, system, metric, other) for system, metric, other in columns if other]
+    estimates = bootstrap(pooled.users, np.column_stack(table), draws) if table else []
+    differences = iter(estimates[len(columns) :])
+    found = []
+    for (system, metric, other), value in zip(columns, estimates):
+        found.append(
+            Row(
+                dataset,
+                system,
+                metric,
+                value,
+                sorted(set(pooled.seeds[system])),
+                study.paper.get(system, {}).get(metric),
+                other,
+                next(differences) if other else None,
+                _forgotten(study, pooled, system, metric),
+            )
+        )
+    return found
+
+
+def write(study: Study, table: Sequence[Row], command: str, out: Path) -> None:
+    """NAME.csv, NAME.svg and NAME.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / f"{study.name}.csv", as_csv(table))
+    write_whole(out / f"{study.name}.svg", picture(study, table))
+    write_whole(out / f"{study.name}.md", page(study, table, command))
+
+
+def as_csv(table: Sequence[Row]) -> str:
+    """One line a figure; empty where there is nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in table:
+        value, difference = row.value, row.difference
+        line = [row.dataset, row.system, row.metric, value.mean, value.low, value.high, value.instances]
+        line += [" ".join(map(str, row.seeds)), row.paper, row.against]
+        line += [difference.mean, difference.low, difference.high, difference.verdict] if difference else [None] * 4
+        writer.writerow([_rounded(cell) for cell in [*line, row.forgotten]])
+    return text.getvalue()
+
+
+def picture(study: Study, table: Sequence[Row]) -> str:
+    """The first metric as SVG that stands alone."""
+    metric = study.metrics[0]
+    shown = [row for row in table if row.metric == metric and row.value.mean is not None]
+    title = f"{study.title}: {metric}"
+    about = "Means with 95 % intervals over users; the same figures are in the table."
+    if study.steps is not None:
+        series = []
+        for name in dict.fromkeys(row.dataset for row in shown):
+            own = [row for row in shown if row.dataset == name and row.system in study.steps]
+            own.sort(key=lambda row: study.steps[row.system])  # type: ignore[index]
+            x = np.array([study.steps[row.system] for row in own], dtype=float)
+            y, low, high = (np.array([getattr(row.value, part) for row in own]) for part in ("mean", "low", "high"))
+            series.append(Series(name, x, y.astype(float), low.astype(float), high.astype(float)))
+        return _alone(lines(series, title, about, study.steps_title, y_format=".3f", from_zero=False))
+    named = len({row.dataset for row in shown}) > 1
+    marked = study.best_other or max(study.against, default="", key=list(study.against).index)
+    dots = [
+        Interval(
+            f"{row.dataset}: {row.system}" if named else row.system,
+            float(row.value.mean or 0.0),
+            row.value.low,
+            row.value.high,
+            row.system == marked,
+        )
+        for row in shown
+    ]
+    return _alone(intervals(dots, title, about, ".3f", 320))
+
+
+def page(study: Study, table: Sequence[Row], command: str) -> str:
+    """Heading, paragraph, picture, table."""
+    parts = [f"# {study.title}", study.measures, paragraph(study, table)]
+    if study.notes:
+        parts.append(study.notes)
+    parts += [f"![{study.title}]({study.name}.svg)", *_tables(study, table)]
+    parts.append(MARKS)
+    parts.append(f"Made by `{command}`; every figure with its interval is in [{study.name}.csv]({study.name}.csv).")
+    return "\n\n".join(parts) + "\n"
+
+
+def paragraph(study: Study, table: Sequence[Row]) -> str:
+    """What the paper reports, what we find, whether the direction holds, whether it is significant."""
+    sentences = []
+    for metric in study.told:
+        reported = ", ".join(f"{name} {_short(own[metric])}" for name, own in study.paper.items() if metric in own)
+        if reported:
+            sentences.append(f"{metric}: the paper reports {reported} ({study.source}).")
+        else:
+            sentences.append(f"{metric}: the paper reports nothing here.")
+        for dataset in dict.fromkeys(row.dataset for row in table):
+            own = {row.system: row for row in table if row.dataset == dataset and row.metric == metric}
+            told = [_finding(study, own, row) for row in own.values() if row.difference is not None]
+            if told:
+                count = max(row.value.instances for row in own.values())
+                sentences.append(f"On {dataset} ({count:,} instances): " + "; ".join(told) + ".")
+    return " ".join(sentences)
+
+
+def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
+    """One comparison in words: `+ alignment .215 against baseline .189, +.026 (.014 to .036): holds, significant`."""
+    other, difference = own[str(row.against)], row.difference
+    if difference is None or difference.mean is None or difference.low is None or difference.high is None:
+        return f"{row.system} against {row.against}: no instance counts for both"
+    text = f"{row.system} {_short(row.value.mean)} against {row.against} {_short(other.value.mean)}, "
+    text += f"{_signed(difference.mean)} ({_signed(difference.low)} to {_signed(difference.high)})"
+    if row.forgotten is not None:
+        text += f", {row.forgotten:.1%} of what was learned before is forgotten"
+    significant = "significant" if difference.significant else "not significant"
+    wanted = _papers_difference(study, row)
+    if not wanted:
+        return f"{text}: {significant}"
+    if not difference.mean:
+        return f"{text}: no difference"
+    holds = "the paper's direction holds" if wanted * difference.mean > 0 else "the paper's direction does not hold"
+    return f"{text}: {holds}, {significant}"
+
+
+def _papers_difference(study: Study, row: Row) -> float | None:
+    """The same comparison in the paper; against its own best other where there is no fixed one."""
+    mine = study.paper.get(row.system, {}).get(row.metric)
+    if row.system == study.best_other:
+        others = [own[row.metric] for name, own in study.paper.items() if name != row.system and row.metric in own]
+        theirs = max(others, default=None)
+    else:
+        theirs = study.paper.get(str(row.against), {}).get(row.metric)
+    return None if mine is None or theirs is None else mine - theirs
+
+
+def _tables(study: Study, table: Sequence[Row]) -> list[str]:
+    """One Markdown table a data set."""
+    found = []
+    for dataset in dict.fromkeys(row.dataset for row in table):
+        here = {(row.system, row.metric): row for row in table if row.dataset == dataset}
+        metrics = [metric for metric in study.metrics if any(m == metric for _, m in here)]
+        out = [f"| {dataset} | " + " | ".join(metrics) + " |", "|---" * (1 + len(metrics)) + "|"]
+        for system in dict.fromkeys(system for system, _ in here):
+            cells = [_cell(here.get((system, metric))) for metric in metrics]
+            out.append(f"| {system} | " + " | ".join(cells) + " |")
+        found.append("\n".join(out))
+    return found
+
+
+def _cell(row: Row | None) -> str:
+    """`.215 (.204-.226)`, with a mark where it differs significantly from what it is compared with."""
+    if row is None or row.value.mean is None:
+        return ""
+    text = _short(row.value.mean)
+    if row.value.low is not None and row.value.high is not None:
+        text += f" ({_short(row.value.low)}-{_short(row.value.high)})"
+    if row.difference is not None and row.difference.significant:
+        text += " +" if (row.difference.mean or 0) > 0 else " -"
+    return text
+
+
+def _other(study: Study, pooled: Pool, system: str, metric: str) -> str | None:
+    """Which system this one is compared with."""
+    if system == study.best_other:
+        return _best_other(study, pooled, metric)
+    other = study.against.get(system)
+    return other if other in pooled.values and metric in pooled.values[str(other)] else None
+
+
+def _best_other(study: Study, pooled: Pool, metric: str) -> str | None:
+    """The best of all others by its mean on test: the hardest choice, made with hindsight."""
+    own = pooled.values[str(study.best_other)][metric]
+    rivals = {}
+    for name, metrics in pooled.values.items():
+        if name == study.best_other or name in study.aside or metric not in metrics:
+            continue
+        both = ~np.isnan(own) & ~np.isnan(metrics[metric])
+        if both.any():
+            rivals[name] = float(metrics[metric][both].mean())
+    return max(rivals, key=rivals.__getitem__) if rivals else None
+
+
+def _forgotten(study: Study, pooled: Pool, system: str, metric: str) -> float | None:
+    """1 - figure / reference's figure."""
+    if study.forgetting is None or system == study.forgetting or study.forgetting not in pooled.values:
+        return None
+    before = float(np.nanmean(pooled.values[study.forgetting][metric]))
+    return 1 - float(np.nanmean(pooled.values[system][metric])) / before if before else None
+
+
+def _column(pooled: Pool, system: str, metric: str, other: str | None) -> np.ndarray:
+    values = pooled.values[system][metric]
+    return values if other is None else values - pooled.values[other][metric]
+
+
+def _alone(svg: str) -> str:
+    """With the colours inside, and a ground of its own."""
+    colours = "".join(f"{name}:{value};" for name, value in INKS.items())
+    head, rest = svg.split(">", 1)
+    return f"{head}><style>svg{{background:#fff;{colours}}}</style>{rest}\n"
+
+
+def _short(value: float | None) -> str:
+    """`.0330`, `.215`."""
+    if value is None:
+        return "-"
+    text = f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+    return text.replace("0.", ".", 1)
+
+
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "-") + _short(abs(value))
+
+
+def _rounded(cell: object) -> object:
+    return f"{cell:.6g}" if isinstance(cell, float) else cell

@@ -1,0 +1,62 @@
+"""What a study is: cells, how they are compared, and what the paper reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from conrec.studies.cells import Cell
+from conrec.studies.datasets import Dataset
+from conrec.studies.models import Models
+from conrec.studies.systems import Systems
+
+Figures = Mapping[str, Mapping[str, float]]
+"""System -> metric -> value."""
+METRICS = ("HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Where cells are made."""
+
+    models: Models
+    systems: Systems
+    quick: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """One figure or table of the paper."""
+
+    name: str
+    title: str
+    measures: str
+    """One sentence: what is varied and what is measured."""
+    cells: Callable[[Shop, Dataset, Sequence[int]], list[Cell]]
+    """The cells of a data set under some seeds."""
+    metrics: Sequence[str]
+    """Columns of the table, the headline first for the picture and the text."""
+    against: Mapping[str, str] = field(default_factory=dict)
+    """System -> the one it is compared with, pair by pair."""
+    best_other: str | None = None
+    """A system that is compared with the best of all others, metric by metric."""
+    aside: Sequence[str] = ()
+    """Systems that are no rivals (the oracle): in the table, never the best other."""
+    paper: Figures = field(default_factory=dict)
+    """What the paper reports, for our names of its systems."""
+    source: str = ""
+    """Where in the paper."""
+    headlines: Sequence[str] = ()
+    """Metrics that the text goes through; without any the first of `metrics`."""
+    steps: Mapping[str, float] | None = None
+    """System -> x of a line chart; without it the picture is a dot plot."""
+    steps_title: str = ""
+    notes: str = ""
+    """What to know of how it was done here."""
+    forgetting: str | None = None
+    """A system whose figure the others are a loss of: adds the share that is forgotten."""
+
+    @property
+    def told(self) -> Sequence[str]:
+        """The metrics of the text."""
+        return self.headlines or self.metrics[:1]
