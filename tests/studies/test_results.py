@@ -1,0 +1,167 @@
+"""The arithmetic of the tables on cells made by hand, and the words that the numbers choose."""
+
+from __future__ import annotations
+
+import csv
+import io
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conrec.studies import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
+from conrec.studies.cells import Done, Measured
+from conrec.studies.reproduce import STUDIES
+from conrec.studies.results import as_csv, page, paragraph, picture, pool, rows, write
+from conrec.studies.study import Study
+
+USERS = np.array([f"u{n}" for n in range(40)])
+
+
+def done(
+    system: str, values: dict[str, Sequence[float]], seed: int = 0, fold: int = 0, ids: Sequence[int] | None = None
+) -> Done:
+    """A cell's result, one user an instance."""
+    length = len(next(iter(values.values())))
+    numbers = np.arange(length) if ids is None else np.asarray(ids)
+    arrays = {metric: np.asarray(own, np.float32) for metric, own in values.items()}
+    users = np.array([f"{fold}{USERS[n]}" for n in numbers])
+    return Done("toy", system, seed, fold, Measured(numbers, users, arrays), 1.0)
+
+
+def study(**changes: object) -> Study:
+    base = Study("toy", "Toy", "What it measures.", lambda shop, dataset, seeds: [], ("FHR@20",), source="its table")
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_seeds_are_averaged_per_instance() -> None:
+    pooled = pool([done("x", {"m": [0, 1, np.nan]}), done("x", {"m": [1, 1, np.nan]}, seed=1)])
+    np.testing.assert_allclose(pooled.values["x"]["m"], [0.5, 1, np.nan])
+    assert pooled.seeds == {"x": [0, 1]}
+
+
+def test_instances_are_told_apart_by_fold_and_found_by_id() -> None:
+    pooled = pool(
+        [
+            done("x", {"m": [1, 0]}, ids=[5, 6]),
+            done("x", {"m": [0, 1]}, seed=1, fold=1, ids=[5, 6]),
+            done("y", {"m": [0.25, 0.75]}, ids=[6, 5]),
+        ]
+    )
+    assert len(pooled.users) == 4
+    np.testing.assert_allclose(pooled.values["x"]["m"], [1, 0, 0, 1])
+    np.testing.assert_allclose(pooled.values["y"]["m"], [0.75, 0.25, np.nan, np.nan])
+
+
+def test_differences_are_paired_on_what_counts_for_both() -> None:
+    table = rows(
+        study(against={"x": "y"}),
+        "toy",
+        [done("x", {"FHR@20": [1, 1, np.nan, 0]}), done("y", {"FHR@20": [0, np.nan, 1, 0]})],
+    )
+    x, y = table
+    assert x.value.mean == pytest.approx(2 / 3)
+    assert y.difference is None
+    assert x.difference is not None
+    assert (x.difference.mean, x.difference.instances) == (0.5, 2)
+
+
+def test_pairs_that_differ_alike_are_sure_where_means_alone_are_not() -> None:
+    rng = np.random.default_rng(0)
+    own = rng.random(40)
+    (x, _) = rows(study(against={"x": "y"}), "toy", [done("x", {"FHR@20": own + 0.05}), done("y", {"FHR@20": own})])
+    assert x.difference is not None
+    assert x.difference.significant
+    assert x.value.low is not None
+    assert x.value.low < own.mean()
+
+
+def test_the_best_other_is_chosen_metric_by_metric_and_never_the_truth() -> None:
+    cells = [
+        done("conrec", {"HR@20": [1, 1, 0, 0], "FHR@20": [1, 1, 1, 0]}),
+        done("a", {"HR@20": [1, 0, 0, 0], "FHR@20": [1, 1, 0, 0]}),
+        done("b", {"HR@20": [0, 0, 0, 0], "FHR@20": [1, 1, 1, 1]}),
+        done("oracle", {"HR@20": [1, 1, 1, 1], "FHR@20": [1, 1, 1, 1]}),
+    ]
+    one = study(metrics=("HR@20", "FHR@20"), best_other="conrec", aside=("oracle",))
+    found = {row.metric: row for row in rows(one, "toy", cells) if row.system == "conrec"}
+    assert (found["HR@20"].against, found["FHR@20"].against) == ("a", "b")
+    assert found["FHR@20"].difference is not None
+    assert found["FHR@20"].difference.mean == -0.25
+
+
+def test_words_follow_the_numbers() -> None:
+    flat = [0.0] * 20 + [1.0] * 20
+    up = study(against={"x": "y"}, paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
+    better = rows(up, "toy", [done("x", {"FHR@20": [1.0] * 40}), done("y", {"FHR@20": flat})])
+    text = paragraph(up, better)
+    assert "the paper reports x .0500, y .0400 (its table)" in text
+    assert "x 1.000 against y .500, +.500" in text
+    assert "the paper's direction holds, significant" in text
+    worse = rows(up, "toy", [done("x", {"FHR@20": flat}), done("y", {"FHR@20": [1.0] * 40})])
+    assert "the paper's direction does not hold, significant" in paragraph(up, worse)
+    same = rows(up, "toy", [done("x", {"FHR@20": flat}), done("y", {"FHR@20": flat})])
+    assert "no difference" in paragraph(up, same)
+    unknown = rows(study(against={"x": "y"}), "toy", [done("x", {"FHR@20": [1.0] * 40}), done("y", {"FHR@20": flat})])
+    assert "direction" not in paragraph(study(against={"x": "y"}), unknown)
+
+
+def test_what_is_forgotten_is_the_share_that_is_lost() -> None:
+    one = study(metrics=("accuracy",), against={"sft": "before"}, forgetting="before")
+    table = rows(one, "toy", [done("before", {"accuracy": [1, 1, 1, 0]}), done("sft", {"accuracy": [1, 0, 0, 0]})])
+    assert [row.forgotten for row in table] == [None, pytest.approx(2 / 3)]
+    assert "66.7% of what was learned before is forgotten" in paragraph(one, table)
+
+
+def test_the_table_as_csv_reads_back() -> None:
+    table = rows(study(against={"x": "y"}), "toy", [done("x", {"FHR@20": [1, 0]}), done("y", {"FHR@20": [0, 0]})])
+    x, y = csv.DictReader(io.StringIO(as_csv(table)))
+    assert (x["system"], x["against"], float(x["mean"]), float(x["difference"]), x["seeds"]) == (
+        "x",
+        "y",
+        0.5,
+        0.5,
+        "0",
+    )
+    assert (y["against"], y["difference"], y["verdict"]) == ("", "", "")
+
+
+def test_pictures_stand_alone(tmp_path) -> None:
+    cells = [done("x", {"FHR@20": [1, 0, 1]}), done("y", {"FHR@20": [0, 0, 1]})]
+    dots, line = study(against={"x": "y"}), study(steps={"x": 1.0, "y": 7.0}, steps_title="H")
+    for one in (dots, line):
+        svg = picture(one, rows(one, "toy", cells))
+        ET.fromstring(svg)
+        assert "--ink:#" in svg
+    write(dots, rows(dots, "toy", cells), "conrec reproduce toy", tmp_path / "results")
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["toy.csv", "toy.md", "toy.svg"]
+    text = page(dots, rows(dots, "toy", cells), "conrec reproduce toy")
+    assert "conrec reproduce toy" in text
+    assert "toy.svg" in text
+
+
+def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
+    """A misspelt name would silently drop a comparison."""
+    assert [one.name for one in STUDIES] == [
+        "fig2a",
+        "table1",
+        "table2",
+        "horizon",
+        "fig2b",
+        "table3",
+        "table4",
+        "table5",
+    ]
+    assert {m for one in STUDIES for m in one.told} <= {m for one in STUDIES for m in one.metrics}
+    assert table1.STUDY.paper["conrec"]["CandAcc"] / table1.STUDY.paper["instructrec"]["CandAcc"] == pytest.approx(
+        2.013, abs=0.001
+    )
+    assert table2.STUDY.against["conrec"] == table2.FUTURE
+    assert set(table3.STUDY.paper) == {table3.ALIGNMENT, *table3.AFTER.values()}
+    assert set(table4.STUDY.paper) == set(table4.SCHEMES)
+    assert set(fig2b.STUDY.paper) == {"lc_rec", "lc_rec+positives"}
+    assert set(horizon.STUDY.steps or {}) == {horizon.named(days) for days in horizon.DAYS}
+    assert set(fig2a.STUDY.paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
+    assert table5.named("conrec", "") == "conrec"

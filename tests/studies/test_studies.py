@@ -1,0 +1,186 @@
+"""What each study varies, and the ground truths of figure 2a by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from conrec.config import SplitConfig
+from conrec.data.simulate import simulate
+from conrec.errors import ConrecError
+from conrec.stages.prepare import prepare
+from conrec.stages.utilize import CONTEXTS
+from conrec.studies import fig2a, horizon, table2, table3, table4, table5
+from conrec.studies.cells import key
+from conrec.studies.datasets import Dataset, dataset, one_context
+from conrec.studies.models import Models, utilize_inputs, variant, warmup_only, with_training_horizon
+from conrec.studies.reproduce import reproduce
+from conrec.studies.study import Shop
+from conrec.studies.systems import Systems, published, trivial, untrained
+from tests.small_log import small_log, write_prepared
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Dataset:
+    return dataset("simulator", None, quick=True)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    models = Models(tmp_path / "models")
+    return Shop(models, Systems(models, quick=True), quick=True)
+
+
+def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:
+    full = dataset("simulator", None, quick=False).recipe
+    assert full.simulate.users >= 20_000
+    assert full.simulate.items >= 10_000
+    assert [stage.context for stage in full.utilize.stages] == list(CONTEXTS)
+
+
+def test_where_users_are_split_each_seed_has_a_fold(tiny: Dataset) -> None:
+    split = Dataset("users", replace(tiny.recipe, split=SplitConfig(mode="users", cuts="per_user")))
+    assert [split.of_seed(seed).split.fold for seed in (0, 1, 6)] == [0, 1, 1]
+    assert [variant(split, seed).fold for seed in (0, 6)] == [0, 1]
+    assert variant(tiny, 3).fold == 0
+    assert tiny.of_seed(3).seeds == (3,)
+
+
+def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConrecError, match="--data is missing"):
+        dataset("movielens", None, quick=True)
+    with pytest.raises(ConrecError, match="movielens-latest"):
+        dataset("movielens", tmp_path, quick=True)
+    with pytest.raises(ConrecError, match="--seeds 1 1"):
+        reproduce("table1", None, tmp_path, (1, 1), ())
+
+
+def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
+    config = tiny.recipe.utilize
+    other = replace(config, gamma=0.7, reward="codes", hit_bonus=0.0, learning_rate=1.0, neighbours=0)
+    assert warmup_only(config) == warmup_only(other)
+    assert warmup_only(config) != warmup_only(replace(config, warmup_epochs=9.0))
+    assert warmup_only(config).stages == ()
+
+
+def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
+    rungs = table2.rungs(tiny, 0)
+    assert [rung.aligned for rung in rungs.values()] == [False, True, True, True, True]
+    settings = [rung.recipe.utilize for rung in rungs.values()]
+    assert [bool(s.stages) for s in settings] == [False, False, True, True, True]
+    assert [s.reward_truth for s in settings[2:]] == ["next", "future", "future"]
+    assert [bool(s.neighbours) for s in settings[2:]] == [False, True, True]
+    assert [bool(s.gamma) for s in settings[2:]] == [False, False, True]
+    assert settings[-1] == tiny.recipe.utilize
+    assert len({key(utilize_inputs(rung)) for rung in rungs.values()}) == 5
+
+
+def test_schemes_of_table_4(tiny: Dataset) -> None:
+    found = {name: change(tiny.recipe).utilize for name, change in table4.SCHEMES.items()}
+    a, b, c, d, e = found.values()
+    assert (a.gamma, b.gamma, b.reward_from, c, d.reward_from) == (0.0, 0.0, 0.6, tiny.recipe.utilize, 0.6)
+    assert (d.gamma, e.reward) == (c.gamma, "codes")
+
+
+def test_studies_share_their_cells(tiny: Dataset, shop: Shop) -> None:
+    """CoNRec itself, scheme a and the backbone of the recipe's size are each one run."""
+    everywhere = [study.cells(shop, tiny, (0, 1)) for study in (table2, table4, table5, horizon)]
+    folders = [{cell.folder(Path()) for cell in cells if cell.system == "conrec"} for cells in everywhere]
+    assert all(found == folders[0] for found in folders)
+    assert len(folders[0]) == 2
+    a = [{c.folder(Path()) for c in cells if c.system == table2.FUTURE} for cells in everywhere[:2]]
+    assert a[0] == a[1]
+    assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (5 + 3 + 5 + 1)
+
+
+def test_sizes_and_contexts(tiny: Dataset) -> None:
+    lm = {size: table5.sized(size)(tiny.recipe).lm for size in table5.SIZES}
+    assert [lm[size].hidden for size in table5.SIZES] == [8, 16, 24]
+    assert lm[""] == tiny.recipe.lm
+    flat = one_context(tiny.recipe, "dislikes").utilize
+    assert {flat.warmup_context, *(stage.context for stage in flat.stages)} == {"dislikes"}
+    assert [s.prompts for s in flat.stages] == [s.prompts for s in tiny.recipe.utilize.stages]
+    assert table3.longer(tiny.recipe).utilize.warmup_epochs == 2 * tiny.recipe.utilize.warmup_epochs
+
+
+def test_unseeded_systems_run_once_for_all_seeds(tiny: Dataset, shop: Shop) -> None:
+    first = variant(tiny, 0)
+    for other in [*trivial(), *untrained(True), *published(True)]:
+        cells = [shop.systems.cell(other, variant(tiny, seed), first) for seed in (0, 1)]
+        assert len({cell.folder(Path()) for cell in cells}) == (2 if other.seeded else 1), other.name
+    names = [other.name for other in [*trivial(), *untrained(False), *published(False)]]
+    assert len(set(names)) == len(names)
+    assert all(len(other.grid) <= 6 for other in published(False))
+
+
+def test_coverage_of_the_strongest_interests() -> None:
+    """Items 0-4; the user's interests, strongest first, hold item 0, then 1, 2, 3 and at last 4."""
+    own = [np.arange(5) == n for n in range(5)]
+    sets = [np.array([0]), np.array([3]), np.array([4]), np.array([2, 4]), np.array([0])]
+    found = fig2a.coverage(sets, [own, own, own, own, []])
+    np.testing.assert_array_equal(found["top-1"], [1, 0, 0, 0, np.nan])
+    np.testing.assert_array_equal(found["top-4"], [1, 1, 0, 1, np.nan])
+
+
+def test_categories_are_counted_outside_the_window(tmp_path: Path) -> None:
+    items, log = small_log()
+    _, test = write_prepared(tmp_path, items, log)
+    found = fig2a.category_interests(tmp_path, test, 7)
+    for n in (0, len(test) // 2, len(test) - 1):
+        counts: dict[str, int] = {}
+        for user, row, time, kind in zip(log.users, log.items, log.times, log.kinds):
+            inside = test.cuts[n] <= time < test.cuts[n] + np.timedelta64(7, "D")
+            category = items.categories[row]
+            if kind == "dislike" and user == test.users[n] and not inside and category:
+                counts[category] = counts.get(category, 0) + 1
+        wanted = sorted(counts, key=lambda name: (-counts[name], name))[:4]
+        got = [{items.categories[row] for row in np.flatnonzero(matching)} for matching in found[n]]
+        assert got == [{name} for name in wanted]
+
+
+def test_true_interests_match_as_the_simulator_says(tiny: Dataset, tmp_path: Path) -> None:
+    prepare(tiny.recipe, None, None, tmp_path)
+    rules = fig2a.true_interests(tmp_path)
+    catalogue = simulate(tiny.recipe.simulate, None).platform.catalogue
+    ids = pq.read_table(tmp_path / "items.parquet")["item_id"].to_pylist()
+    place = [catalogue.ids.index(item) for item in ids]
+    table = pq.read_table(tmp_path / "truth_interests.parquet").to_pylist()
+    user = table[0]["user_id"]
+    own = [row for row in table if row["user_id"] == user]
+    assert len(rules[user]) == len(own)
+    for row, matching in zip(own, rules[user]):
+        truth = catalogue.matching(row["scope"], row["attribute"], row["value"])
+        np.testing.assert_array_equal(matching, truth[place])
+        assert truth.any()
+
+
+def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "out"
+    prepare(tiny.recipe, None, None, base)
+    before = pq.read_table(base / "instances.parquet")
+    with_training_horizon(base, replace(tiny.recipe.split, horizon_days=2), out)
+    old, new = before, pq.read_table(out / "instances.parquet")
+    assert pq.read_table(base / "instances.parquet").equals(before)
+
+    def part(table: pa.Table, train: bool) -> pa.Table:
+        return table.filter(pc.equal(pc.equal(table["split"], "train"), train)).sort_by("instance_id")
+
+    assert part(new, False).equals(part(old, False).select(new.column_names))
+    assert len(set(new["instance_id"].to_pylist())) == len(new)
+    same = {(row["user_id"], row["cut"]): row for row in part(old, True).to_pylist()}
+    shorter = 0
+    for row in part(new, True).to_pylist():
+        longer = same.get((row["user_id"], row["cut"]))
+        if longer is not None:
+            assert row["next"] == longer["next"]
+            assert set(row["future"]) <= set(longer["future"])
+            shorter += len(row["future"]) < len(longer["future"])
+    assert shorter
+    assert len(part(new, True)) >= len(part(old, True))
+    assert (out / "candidates.parquet").samefile(base / "candidates.parquet")
