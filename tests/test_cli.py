@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 from conrec import __version__
 from conrec.__main__ import VERBS, main
 from conrec.config import Recipe
+from conrec.data.schema import EVENTS, ITEMS
 from conrec.run import start_run
 from conrec.sid.catalog import Catalog
 
@@ -169,6 +171,15 @@ def small_run(folder: Path) -> Path:
     )
     start_run(Recipe(seeds=(3,)), folder, None, None)
     catalog.save(folder / "compress")
+    np.save(folder / "compress" / "embeddings.npy", latents)
+    (folder / "prepare").mkdir()
+    item = {"category": None, "attributes": [], "first_seen": datetime(2026, 1, 1, tzinfo=UTC)}
+    items = [{"item_id": i, "title": t, **item} for i, t in zip(catalog.item_ids, catalog.titles)]
+    pq.write_table(pa.Table.from_pylist(items, schema=ITEMS), folder / "prepare" / "items.parquet")
+    event = {"user_id": "ann", "item_id": "boots", "time": datetime(2026, 1, 2, tzinfo=UTC), "kind": "dislike"}
+    pq.write_table(pa.Table.from_pylist([event], schema=EVENTS), folder / "prepare" / "events.parquet")
+    days = {"validation_start": "2026-01-03", "test_start": "2026-01-04", "log_end": "2026-01-05"}
+    (folder / "prepare" / "split.json").write_text(json.dumps({"mode": "time", **days}))
     (folder / "predict" / "seed3").mkdir(parents=True)
     cut = pa.array([datetime(2026, 1, 5)], pa.timestamp("us", tz="UTC"))
     predictions = pa.table({"user_id": ["ann"], "cut": cut, "items": [["boots"]]})
@@ -203,6 +214,7 @@ def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
     one_line(conrec(*words), "--threshold is missing")
     (run / "filter" / "seed3" / "replay.json").unlink()
     one_line(conrec(*words), "--threshold is missing")
+    one_line(conrec("replay", run), "as far as filter")
     (run / "predict" / "seed3" / "predictions.parquet").unlink()
     one_line(conrec(*words), "predictions.parquet", "as far as predict")
 

@@ -115,8 +115,22 @@ class Filter:
     """Candidates (.parquet, .csv or .tsv) with the columns user_id and item_id."""
     out: Annotated[Path, arg(metavar="FILE")]
     """Where the decisions go (.parquet, .csv or .tsv)."""
-    threshold: Annotated[float | None, arg(metavar="COSINE")] = None
-    """Drop what is more similar than this (a cosine, -1 to 1); without it what the run's replay chose."""
+    threshold: Annotated[float | None, arg(metavar="SCORE")] = None
+    """Drop what scores higher than this; without it what the run's replay chose."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder that came as far as the stage filter."""
+    daily_exposures: Annotated[float | None, arg(metavar="N")] = None
+    """Items that you show a day; with the next two options: what the filter would be worth to you."""
+    cost_of_dislike: Annotated[float, arg(metavar="X")] = 1.0
+    """What a shown item costs you that is disliked, in any unit."""
+    value_of_click: Annotated[float, arg(metavar="Y")] = 1.0
+    """What a shown item is worth to you that is liked, in the same unit."""
+    json: bool = False
+    """Print everything as JSON instead of a summary."""
 
 
 @dataclass(frozen=True)
@@ -294,12 +308,11 @@ def predict(args: OneStage) -> None:
 def filter_(args: Filter) -> None:
     """Apply the filter to a file of candidates, as behind a ranker.
 
-    Reads DIR/compress, DIR/predict (of the first seed), DIR/filter (for the threshold) and CANDIDATES. Writes every
-    candidate to FILE, in the same order: whether it is kept, its similarity to what its user is predicted to dislike,
-    and which predicted dislike that is. (The replay over the log, which measures the filter, is the stage filter of
-    `conrec run`.)
+    Reads DIR/prepare, DIR/compress, DIR/predict and DIR/filter (of the first seed; for the score and its threshold)
+    and CANDIDATES. Writes every candidate to FILE, in the same order: whether it is kept, its score, and the predicted
+    dislike that it comes closest to. (What the filter avoids and costs: conrec replay.)
 
-    Example: conrec filter runs/mt ranked.parquet --out filtered.parquet --threshold 0.9
+    Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
     from conrec.run import open_run
 
@@ -309,9 +322,12 @@ def filter_(args: Filter) -> None:
     if not predictions.is_file():
         raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
     threshold = _own_threshold(args.run / "filter" / seed) if args.threshold is None else args.threshold
-    from conrec.stages.filter_replay import describe, filter_file
+    from conrec.filtering.past import Past
+    from conrec.stages.calibrate import own_score
+    from conrec.stages.filter_file import describe, filter_file
 
-    print(describe(filter_file(args.candidates, predictions, args.run / "compress", threshold, args.out)))
+    past, score = Past.read(args.run / "prepare", args.run / "compress"), own_score(args.run / "filter" / seed)
+    print(describe(filter_file(args.candidates, predictions, past, score, recipe.split, threshold, args.out)))
     print(args.out)
 
 
@@ -324,6 +340,34 @@ def _own_threshold(replay: Path) -> float:
     if threshold is None:
         raise ConrecError(f"--threshold is missing, and the replay in {replay} could choose none; give one")
     return float(threshold)
+
+
+def replay(args: Replay) -> None:
+    """Show what the filter would have avoided, what it costs, and whom.
+
+    Reads DIR/filter: on what was really shown after the cuts of test, the dislikes avoided at 1, 2 and 5 % of likes
+    lost, of CoNRec (mean over seeds), its parts and every other filter, with intervals over users and paired
+    differences; likes lost, share dropped, and the users whose lists lose most; and a day in your own numbers.
+
+    Example: conrec replay runs/mt
+
+    Example, a day of yours: conrec replay runs/mt --daily-exposures 1e6 --cost-of-dislike 0.05 --value-of-click 0.02
+    """
+    from conrec.run import open_run
+
+    recipe, _, _ = open_run(args.run)
+    from conrec.stages.replay import Operator, describe, estimate, read_replays
+
+    operator = args.daily_exposures is not None and Operator(
+        args.daily_exposures, args.cost_of_dislike, args.value_of_click
+    )
+    found = read_replays(args.run, recipe)
+    guess = estimate(found, operator) if operator else None
+    if args.json:
+        found |= {"estimate": guess} if operator else {}
+        print(json.dumps(found, indent=1))
+    else:
+        print(describe(found, guess))
 
 
 def calibrate(args: Calibrate) -> None:
@@ -511,7 +555,7 @@ def reproduce(args: Reproduce) -> None:
 
     Every run that a study needs is kept in DIR by what it depends on: a study that was stopped goes on, a further seed
     runs alone, and what studies share is run once. Writes a table (CSV), a picture (SVG) and a paragraph (Markdown)
-    for each study to DIR/results.
+    for each study to DIR/results. Started twice, the same command works on two cells at a time.
 
     Example: conrec reproduce table1 --data ../shared/data --out runs/studies
 
@@ -551,6 +595,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "utilize": utilize,
     "predict": predict,
     "filter": filter_,
+    "replay": replay,
     "calibrate": calibrate,
     "refresh": refresh,
     "evaluate": evaluate,

@@ -270,11 +270,14 @@ class PredictConfig:
     prior_smoothing: float = 0.05
     """Added to every item on offer, so that nothing is impossible."""
     prior_weights: tuple[float, ...] = (0.75, 1.0, 1.5)
-    """Exponents of the prior in decoding; all are tried with all `pulls` on validation, and the best FHR@20 wins.
-    (0.0,) switches the prior off."""
+    """Exponents of the prior in decoding; all are tried with all `pulls` and `follows` on validation, and the best
+    FHR@20 wins. (0.0,) switches the prior off."""
     pulls: tuple[float, ...] = (0.0, 2.0, 4.0)
     """How strongly items close to a user's own past dislikes are preferred in decoding: the largest cosine of their
     contents times this is added to an item's log-prior. (0.0,) switches it off."""
+    follows: tuple[float, ...] = (0.0, 2.0)
+    """The same for items that were disliked by the people who disliked what the user disliked; an exponent. (0.0,)
+    switches it off."""
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,7 @@ class FilterConfig:
     `paper`: the largest cosine to a predicted dislike."""
     contrast_histories: int = 6000
     """Histories that the model is fine-tuned on to tell dislikes from likes; 0 leaves that part out."""
-    contrast_learning_rate: float = 5e-4
+    contrast_learning_rate: float = 2e-3
     threshold: float | None = None
     """Drop a candidate whose score exceeds this; empty: chosen on validation."""
     likes_lost: float = 0.02

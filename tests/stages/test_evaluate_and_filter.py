@@ -15,10 +15,13 @@ import pytest
 from conrec.config import EvaluateConfig, FilterConfig, Recipe
 from conrec.data.instances import Instances, Items
 from conrec.errors import ConrecError
+from conrec.filtering.past import Past
 from conrec.filtering.replay import LIKED, read_replay, without_prediction
+from conrec.filtering.score import FilterScore
 from conrec.sid.catalog import Catalog
 from conrec.stages.evaluate import evaluate
-from conrec.stages.filter_replay import describe, filter_file, filter_replay
+from conrec.stages.filter_file import describe, filter_file
+from conrec.stages.filter_replay import filter_replay
 from tests.small_log import CUTS, small_known, small_log, write_prepared
 
 K = 5
@@ -217,7 +220,8 @@ def predictions(run: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictions: Path, suffix: str) -> None:
     out = tmp_path / f"kept{suffix}"
-    account = filter_file(candidates, predictions, run / "compress", 0.999, out)
+    past = Past.read(run / "prepare", run / "compress")
+    account = filter_file(candidates, predictions, past, FilterScore.paper(), RECIPE.split, 0.999, out)
     if suffix == ".parquet":
         rows = pq.read_table(out).to_pylist()
     else:
@@ -236,9 +240,11 @@ def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictio
 
 
 def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path, predictions: Path) -> None:
+    past = Past.read(run / "prepare", run / "compress")
+
     def fails(what: str, path: Path = candidates, threshold: float = 0.5, out: str = "out.csv") -> None:
         with pytest.raises(ConrecError, match=what) as error:
-            filter_file(path, predictions, run / "compress", threshold, tmp_path / out)
+            filter_file(path, predictions, past, FilterScore.paper(), RECIPE.split, threshold, tmp_path / out)
         assert "\n" not in str(error.value)
 
     fails("gone.csv: there is no such file", tmp_path / "gone.csv")

@@ -175,7 +175,7 @@ def _filtering(replay: Any) -> dict[str, Any] | None:
         }
         for name in order
     ]
-    shown = [n for n in order if n != OURS and systems[n].get("curve")][: CURVES_SHOWN - 1]
+    shown = [n for n in order if not n.startswith(OURS) and systems[n].get("curve")][: CURVES_SHOWN - 1]
     shown = ([OURS] if systems.get(OURS, {}).get("curve") else []) + shown
     chosen = _chosen(replay)
     lost = {n: systems[n]["curve"]["likes_lost"] for n in shown}
@@ -187,7 +187,8 @@ def _filtering(replay: Any) -> dict[str, Any] | None:
         "rows": rows,
         "budgets": BUDGETS,
         "legend": [(_label(n), k) for k, n in enumerate(shown)],
-        "svgs": [_trade_off(lost, avoided, chosen, limit) for limit in (1.0, 0.1)] if shown else [],
+        "svgs": [_trade_off(lost, avoided, chosen, limit, replay.get("band")) for limit in (1.0, 0.1)] if shown else [],
+        "suppression": replay.get("suppression"),
     }
 
 
@@ -203,7 +204,8 @@ def _rival(systems: Mapping[str, Any], budget: str = "0.02") -> dict[str, Any] |
     for name, system in systems.items():
         if _is_number(value := (system.get("at") or {}).get(budget)):
             at[name] = value
-    others = [n for n in at if n not in (OURS, ORACLE)]
+    # `conrec_paper` and the like are parts of our own score.
+    others = [n for n in at if n != ORACLE and not n.startswith(OURS)]
     if OURS not in at or not others:
         return None
     best = max(others, key=at.__getitem__)
@@ -211,12 +213,23 @@ def _rival(systems: Mapping[str, Any], budget: str = "0.02") -> dict[str, Any] |
 
 
 def _trade_off(
-    lost: Mapping[str, Any], avoided: Mapping[str, Any], chosen: Mapping[str, Any] | None, up_to: float
+    lost: Mapping[str, Any],
+    avoided: Mapping[str, Any],
+    chosen: Mapping[str, Any] | None,
+    up_to: float,
+    band: Mapping[str, Any] | None,
 ) -> str:
-    """Dislikes avoided against likes lost, as far as `up_to` of the likes; a dot on the threshold in use."""
+    """Dislikes avoided against likes lost, as far as `up_to` of the likes; a dot on the threshold in use.
+
+    band: CoNRec's 95 % interval over users where it is known (the first tenth of the likes).
+    """
     series = []
     for name in lost:
         points = sorted((x, y) for x, y in zip(lost[name], avoided[name]) if x <= up_to)
+        if name == OURS and band and up_to <= max(band["likes_lost"]):
+            columns = (np.asarray(band[key]) for key in ("likes_lost", "dislikes_avoided", "low", "high"))
+            series.append(Series(_label(name), *columns))
+            continue
         xs, ys = zip(*points) if points else ((), ())
         series.append(Series(_label(name), _thinned(xs), _thinned(ys)))
     part = "the whole range" if up_to == 1 else f"the first {up_to:.0%} of likes lost"

@@ -77,7 +77,7 @@ class Combination:
     @classmethod
     def fit(cls, days: Sequence[Rows]) -> Combination:
         """Learn from some days. ValueError without both signs."""
-        disliked = np.concatenate([day.disliked for day in days])
+        disliked = np.concatenate([np.zeros(0, bool), *(day.disliked for day in days)])
         if disliked.all() or not disliked.any():
             raise ValueError("nothing to learn from: the training periods do not hold both dislikes and likes")
         x = np.concatenate([day.users.numbers[day.owner] for day in days])
@@ -134,7 +134,7 @@ class Combination:
     def restore(cls, state: dict[str, np.ndarray]) -> Combination:
         """From `state`."""
         arrays = {name: state[name] for name in [f.name for f in fields(cls)] if name != "intercept"}
-        return cls(intercept=float(state["intercept"]), **arrays)
+        return cls(intercept=float(state["intercept"].item()), **arrays)
 
 
 def _standard(z: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:

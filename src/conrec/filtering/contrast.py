@@ -11,8 +11,7 @@ codes c_t of the difference of their logits behind the bare questions, however, 
 
 h the hidden state after the question, e the output embeddings of the codes: one pass of a history and two questions
 serves all items, and nothing is left to do online but the dot product. This is what is trained here, with the labels
-of the rehearsals (dislike against like) and on top of the score of the history, so that the model learns what that
-one does not know. The difference is cut to DIMENSIONS directions in which the codes differ most.
+of the rehearsals (dislike against like). The difference is cut to DIMENSIONS directions in which the codes differ most.
 """
 
 from __future__ import annotations
@@ -46,20 +45,36 @@ ITEMS = 48
 
 
 class Polarity(nn.Module):
-    """What is trained and what Accelerate wraps: prompts with both questions in, contrasts of items out."""
+    """What is trained and what Accelerate wraps: histories in, contrasts of items out."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, prompts: HistoryPrompts) -> None:
         super().__init__()
         self.policy = policy
+        self._questions = [prompts.question(question) for question in QUESTIONS]
 
     def difference(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[2B, P] prompts, those with the question for the disliked item first -> [B, H]."""
-        positions = prompt_positions(mask)
-        causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
-        allowed = self.policy.attention_mask(causal & mask[:, None, :], positions, positions)
-        output = self.policy.body(input_ids=ids, attention_mask=allowed, position_ids=positions, use_cache=False)
-        disliked, liked = output.last_hidden_state[:, -1].float().chunk(2)
-        return disliked - liked
+        """Histories [B, P], padded on the left -> h(disliked) - h(liked), float32 [B, H].
+
+        Both questions follow the history in the same pass, and neither sees the other.
+        """
+        lengths = [len(question) for question in self._questions]
+        suffix = torch.tensor([token for question in self._questions for token in question], device=ids.device)
+        branch = torch.repeat_interleave(torch.arange(2), torch.tensor(lengths)).to(ids.device)
+        depth = torch.cat([torch.arange(n) for n in lengths]).to(ids.device)
+        prompt, length = ids.shape[1], len(depth)
+        causal = torch.ones(prompt, prompt, dtype=torch.bool, device=ids.device).tril()
+        inside = ((branch[:, None] == branch) & (depth[:, None] >= depth)).expand(len(ids), length, length)
+        above = torch.cat([causal & mask[:, None, :], causal.new_zeros(len(ids), prompt, length)], dim=-1)
+        below = torch.cat([mask[:, None, :].expand(-1, length, -1), inside], dim=-1)
+        positions = torch.cat([prompt_positions(mask), mask.sum(1, keepdim=True) + depth], dim=1)
+        output = self.policy.body(
+            input_ids=torch.cat([ids, suffix.expand(len(ids), -1)], dim=1),
+            attention_mask=self.policy.attention_mask(torch.cat([above, below], dim=1), positions, positions),
+            position_ids=positions,
+            use_cache=False,
+        )
+        hidden = output.last_hidden_state.float()
+        return hidden[:, prompt + lengths[0] - 1] - hidden[:, -1]
 
     def embeddings(self) -> list[Tensor]:
         """e of every code, [K, H] a level."""
@@ -67,7 +82,7 @@ class Polarity(nn.Module):
         return [weight[start : start + size] for start, size in zip(self.policy.starts, self.policy.sizes)]
 
     def forward(self, ids: Tensor, mask: Tensor, codes: Tensor) -> Tensor:
-        """Prompts [2B, P] and the codes of items [B, C, T] -> contrasts [B, C]."""
+        """Histories [B, P] and the codes of items [B, C, T] -> contrasts [B, C]."""
         items = sum(level[codes[:, :, t]] for t, level in enumerate(self.embeddings()))
         return torch.einsum("bh,bch->bc", self.difference(ids, mask), items)
 
@@ -103,13 +118,14 @@ class Contrast:
             self._policy = build_policy(self.lm, self.vocabulary, codewords, self.seed).eval()
             load_trained_policy(self._policy, self.folder)
             self._policy = self._policy.to("cuda" if torch.cuda.is_available() else "cpu")
-        model, prompts = Polarity(self._policy), _prompts(self.lm, self.vocabulary, codes)
+        prompts = _prompts(self.lm, self.vocabulary, codes)
+        model = Polarity(self._policy, prompts)
         length = instances.dislikes.lengths + instances.positives.lengths
         order = np.argsort(length, kind="stable")
         vectors = np.zeros((len(instances), self.dimensions), np.float32)
         for start in track(range(0, len(order), BATCH), f"contrast for {len(order):,} users"):
             part = order[start : start + BATCH]
-            ids, mask = _both(prompts, instances, part, self.vocabulary.pad, self._policy.device)
+            ids, mask = _histories(prompts, instances, part, self.vocabulary.pad, self._policy.device)
             vectors[part] = model.difference(ids, mask).cpu().numpy() @ self.projection
         return vectors
 
@@ -137,9 +153,7 @@ class Judged:
     instances: Instances
     shown: Ragged
     disliked: Ragged
-    """bool, aligned with `shown`."""
-    known: Ragged
-    """float, aligned: log-odds that are known without the model."""
+    """bool, aligned with `shown`; the others were liked."""
 
 
 def train_contrast(
@@ -157,8 +171,7 @@ def train_contrast(
 ) -> Contrast:
     """Fine-tune `policy` in place on the labels, and write everything into `folder`; continues what died there.
 
-    codes: int [n_items, T]. The loss of a history is the mean over its items of the logistic loss of known log-odds +
-    contrast, so what is known already is not learned again.
+    codes: int [n_items, T]. The loss of a history is the mean over its items of the contrast's logistic loss.
     """
     prompts = _prompts(lm, vocabulary, codes)
     usable = np.flatnonzero(data.shown.lengths)
@@ -173,7 +186,7 @@ def train_contrast(
             steps=steps,
             learning_rate=learning_rate,
             checkpoint_every=checkpoint_every,
-            module=Polarity(policy),
+            module=Polarity(policy, prompts),
         )
         policy.train()
         for step in track(range(trainer.step, steps), "contrast"):
@@ -187,11 +200,9 @@ def train_contrast(
                 return torch.as_tensor(np.stack([np.resize(lists[n][c], width) for n, c in zip(index, chosen)]))
 
             items = torch.as_tensor(codes.astype(np.int64))[padded(data.shown).long()].to(policy.device)
-            ids, mask = _both(prompts, data.instances, index, vocabulary.pad, policy.device)
-            z = trainer.module(ids, mask, items) + padded(data.known).float().to(policy.device)
-            losses = F.binary_cross_entropy_with_logits(
-                z, padded(data.disliked).float().to(policy.device), reduction="none"
-            )
+            ids, mask = _histories(prompts, data.instances, index, vocabulary.pad, policy.device)
+            wanted = padded(data.disliked).float().to(policy.device)
+            losses = F.binary_cross_entropy_with_logits(trainer.module(ids, mask, items), wanted, reduction="none")
             weight = torch.as_tensor((np.arange(width) < lengths[:, None]) / lengths[:, None]).to(losses)
             loss = (losses * weight).sum(1).mean()
             trainer.update(loss)
@@ -200,7 +211,7 @@ def train_contrast(
         trainer.finish()
         save_policy(policy, folder)
     with torch.no_grad():
-        levels = [level.cpu().numpy() for level in Polarity(policy).embeddings()]
+        levels = [level.cpu().numpy() for level in Polarity(policy, prompts).embeddings()]
     items_of = sum(level[codes[:, t]] for t, level in enumerate(levels))
     directions = np.linalg.svd(items_of - items_of.mean(axis=0), full_matrices=False)[2][:DIMENSIONS].T
     directions = directions.astype(np.float32)
@@ -216,10 +227,9 @@ def _prompts(lm: LmConfig, vocabulary: Vocabulary, codes: np.ndarray) -> History
     )
 
 
-def _both(
+def _histories(
     prompts: HistoryPrompts, instances: Instances, index: np.ndarray, pad: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Ids and mask [2B, P]: the histories at `index` with either question."""
-    asked = [prompts.of(instances, int(n), CONTEXT, question=question) for question in QUESTIONS for n in index]
-    ids, mask = pad_prompts(asked, pad)
+    """Ids and mask [B, P] of the histories at `index`, without a question."""
+    ids, mask = pad_prompts([prompts.of(instances, int(n), CONTEXT, question=None) for n in index], pad)
     return ids.to(device), mask.to(device)

@@ -33,10 +33,8 @@ class HistoryScore:
     """The day that was asked for last: a job asks for one day many times, a replay for one after the other."""
 
     @classmethod
-    def fit(
-        cls, past: Past, known_items: np.ndarray, rehearsed: Sequence[Rehearsal], seed: int
-    ) -> tuple[HistoryScore, list[np.ndarray]]:
-        """Learn from rehearsals; also returns the score of everything shown in each, which it has then seen.
+    def fit(cls, past: Past, known_items: np.ndarray, rehearsed: Sequence[Rehearsal], seed: int) -> HistoryScore:
+        """Learn from rehearsals.
 
         known_items: int [k], rows of the items of the training period. ValueError where the rehearsals do not hold
         both signs.
@@ -52,7 +50,7 @@ class HistoryScore:
             rows.append(Rows(users, day.numbers, features, shown.owners, shown.values, disliked))
         combination = Combination.fit(rows)
         plain = Combination.fit([one.without_tastes() for one in rows])
-        return cls(space, rated, combination, plain), [combination.scores(one) for one in rows]
+        return cls(space, rated, combination, plain)
 
     def without_tastes(self) -> HistoryScore:
         """Rates and effects alone."""
@@ -100,4 +98,4 @@ class HistoryScore:
 
         space = TasteSpace.restore(part("space/"))
         combination, plain = (Combination.restore(part(f"{name}/")) for name in ("combination", "plain"))
-        return cls(space, bool(state["rated"]), combination, plain)
+        return cls(space, bool(state["rated"].item()), combination, plain)

@@ -47,16 +47,16 @@ def rehearsals(past: Past, split: Split, config: SplitConfig) -> list[Rehearsal]
     if split.train_users is None:
         cuts = _cuts(past, split, horizon)
         pairs = [(user, cut) for cut in cuts for user in users_to_replay(past.events, cut, horizon)]
-        replay = _signed(replay_pairs(past.events, pairs, "train", horizon, *lengths))
+        replay = signed_only(replay_pairs(past.events, pairs, "train", horizon, *lengths))
         return [Rehearsal(past, cut, _take(replay, replay.instances.cuts == cut)) for cut in cuts]
     known = np.sort(split.train_users)
     fold = np.random.default_rng(config.seed).permutation(len(known)) % FOLDS
     found = []
     for n in range(FOLDS):
         asked = known[fold == n]
-        pairs = _middles(past, asked)
+        pairs = middles(past, asked)
         if pairs:
-            replay = _signed(replay_pairs(past.events, pairs, "train", horizon, *lengths))
+            replay = signed_only(replay_pairs(past.events, pairs, "train", horizon, *lengths))
             others = replace(past, train_users=known[fold != n])
             found.append(Rehearsal(others, max(cut for _, cut in pairs), replay))
     return found
@@ -78,7 +78,7 @@ def _cuts(past: Past, split: Split, horizon: np.timedelta64) -> list[np.datetime
     return cuts[::-1]
 
 
-def _middles(past: Past, users: np.ndarray) -> list[tuple[str, np.datetime64]]:
+def middles(past: Past, users: np.ndarray) -> list[tuple[str, np.datetime64]]:
     """Each user with at least two dislikes, and the moment of the middle one."""
     told, pairs = past.told, []
     for number in np.flatnonzero(np.isin(told.names, users)):
@@ -89,7 +89,7 @@ def _middles(past: Past, users: np.ndarray) -> list[tuple[str, np.datetime64]]:
     return pairs
 
 
-def _signed(replay: Replay) -> Replay:
+def signed_only(replay: Replay) -> Replay:
     """Without what drew no sign."""
     keep = replay.labels.values != 0
     return Replay(replay.instances, replay.shown.where(keep), replay.labels.where(keep))

@@ -81,7 +81,8 @@ class Day:
         if rated:
             have = np.flatnonzero(~np.isnan(told.values[known]))
             who, what, values, when = users[have], items[have], told.values[known][have], times[have]
-            mean, spread = float(values.mean()), float(values.std()) or 1.0
+            if len(values):
+                mean, spread = float(values.mean()), float(values.std()) or 1.0
             worse = (mean - values) / spread
             effects["identity"] = fit_effects("identity", who, what, worse, prior, len(told.names))
             counts = np.bincount(what, minlength=n)

@@ -94,12 +94,12 @@ class HistoryPrompts:
         n: int,
         context: Context,
         keep: np.ndarray | None = None,
-        question: Question = "next",
+        question: Question | None = "next",
     ) -> list[int]:
         """Token ids of instance n's prompt.
 
         `keep`: bool over the instance's dislikes followed by its positives, for augmentation by leaving out.
-        `question`: what is asked for, the next disliked item or the next liked one.
+        `question`: what is asked for, the next disliked item or the next liked one; None: the history alone.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
         if keep is not None:
@@ -113,7 +113,11 @@ class HistoryPrompts:
         tokens = tokens + self._items(dislikes[-self._max_dislikes :])
         if context == "full":
             tokens += self._text["positives"] + self._items(positives[-self._max_positives :])
-        return tokens + self._text[question]
+        return tokens + (self.question(question) if question else [])
+
+    def question(self, question: Question) -> list[int]:
+        """Token ids of a question, which follow the history's."""
+        return self._text[question]
 
     def thinned(
         self, instances: Instances, n: int, context: Context, share: float, rng: np.random.Generator

@@ -1,4 +1,4 @@
-"""Fit the filter's default score: history on the training period, contrast on top of it, weights on validation.
+"""Fit the filter's default score: history and contrast on the training period, their weights on validation.
 
 What is written into the folder is the score as it is served; a training of the contrast that died is continued there.
 """
@@ -47,13 +47,13 @@ def fit_score(
     else:
         known_items = np.flatnonzero(past.items.first_seen < split.validation_start)
     try:
-        history, seen = HistoryScore.fit(past, known_items, rehearsed, seed)
+        history = HistoryScore.fit(past, known_items, rehearsed, seed)
     except ValueError as error:
         say(f"filter: {error}; the score is the paper's")
         return replace(FilterScore.paper(), name="default"), {name: {} for name in replays}
     contrast = None
     if utilized is not None and recipe.filter.contrast_histories:
-        judged = _judged(rehearsed, seen, recipe.filter.contrast_histories, seed)
+        judged = _judged(rehearsed, recipe.filter.contrast_histories, seed)
         contrast = _contrast(recipe, past, judged, utilized, folder / "contrast", seed)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, replay in replays.items():
@@ -102,16 +102,15 @@ def _contrast_scores(contrast: Contrast, past: Past, replay: Replay) -> np.ndarr
     return np.einsum("md,md->m", p[replay.shown.owners], q[replay.shown.values]).astype(np.float64)
 
 
-def _judged(rehearsed: list[Rehearsal], seen: list[np.ndarray], most: int, seed: int) -> Judged:
+def _judged(rehearsed: list[Rehearsal], most: int, seed: int) -> Judged:
     """Histories of all rehearsals with what was shown after them, at most so many, drawn at random."""
     replays = [one.replay for one in rehearsed]
     instances = Instances.joined([replay.instances for replay in replays])
     shown = Ragged.joined([replay.shown for replay in replays])
     labels = Ragged.joined([replay.labels for replay in replays])
-    known = Ragged(np.concatenate(seen), shown.offsets)
     chosen = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(shown.lengths))[:most])
     disliked = Ragged(labels.values > 0, labels.offsets)
-    return Judged(instances.take(chosen), shown.take(chosen), disliked.take(chosen), known.take(chosen))
+    return Judged(instances.take(chosen), shown.take(chosen), disliked.take(chosen))
 
 
 def _contrast(recipe: Recipe, past: Past, judged: Judged, utilized: Path, folder: Path, seed: int) -> Contrast:

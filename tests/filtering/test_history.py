@@ -1,0 +1,165 @@
+"""The score of histories: rehearsals, signals, their combination, and that nothing of the future is in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conrec.filtering.combination import PRODUCTS
+from conrec.filtering.history import HistoryScore
+from conrec.filtering.past import Past
+from conrec.filtering.rehearsal import FIRST_HORIZONS, rehearsals
+from conrec.filtering.replay import DISLIKED, LIKED, NEUTRAL
+from conrec.filtering.signals import ITEM_SMOOTHING, USER_SMOOTHING, Day
+from conrec.filtering.taste import TasteSpace
+from conrec.stages.fit_score import history_scores
+from tests.filtering.past_for_tests import CONFIG, cut_short, replay_of, small_past, split_of, stranger
+from tests.small_log import CUTS, START, WEEK
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["ratings", "signs"])
+def past(request: pytest.FixtureRequest) -> Past:
+    return small_past(rated=request.param)
+
+
+def fitted(past: Past) -> HistoryScore:
+    # The log is short: rehearse from its second week on.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("conrec.filtering.rehearsal.FIRST_HORIZONS", 1)
+        found = rehearsals(past, split_of(past), CONFIG)
+    return HistoryScore.fit(past, np.arange(len(past.items)), found, 0)
+
+
+def test_rehearsals_end_before_validation(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rehearsals(past, split_of(past), CONFIG) == []  # validation begins after four weeks
+    monkeypatch.setattr("conrec.filtering.rehearsal.FIRST_HORIZONS", 1)
+    assert FIRST_HORIZONS > 1
+    found = rehearsals(past, split_of(past), CONFIG)
+    assert [one.cut for one in found] == [CUTS[0] - n * WEEK for n in (2, 1)]
+    assert found[0].cut >= past.events.times[0] + WEEK
+    for one in found:
+        assert set(one.replay.labels.values.tolist()) == {DISLIKED, LIKED}
+        again = replay_of(past, [one.cut])
+        labels = again.labels.values
+        assert one.replay.shown.values.tolist() == again.shown.values[labels != NEUTRAL].tolist()
+
+
+def test_rehearsals_of_users_do_not_know_whom_they_ask(past: Past) -> None:
+    users = np.unique(past.events.users)
+    split = replace(split_of(past), mode="users", validation_start=None, train_users=users[:40])
+    found = rehearsals(replace(past, train_users=users[:40]), split, CONFIG)
+    asked = [user for one in found for user in one.replay.instances.users.tolist()]
+    assert len(found) == 5
+    assert len(asked) == len(set(asked))
+    assert set(asked) <= set(users[:40].tolist())
+    for one in found:
+        assert one.past.train_users is not None
+        assert not set(one.past.train_users) & set(one.replay.instances.users)
+        for n, user in enumerate(one.replay.instances.users):
+            mine = (past.events.users == user) & (past.events.kinds == "dislike")
+            assert one.replay.instances.cuts[n] == past.events.times[mine][mine.sum() // 2]
+
+
+def test_rates_are_counts_before_the_cut(past: Past) -> None:
+    features = TasteSpace.fit(past.fields, past.content, np.arange(len(past.items)), 6).of(past.fields, past.content)
+    day = Day.of(past, CUTS[1], features, bool(past.events.rated.any()))
+    replay = replay_of(past, CUTS[1:2])
+    signals = day.users(replay.instances)
+    log = past.events.take(past.events.times < CUTS[1])
+
+    def counts(column: np.ndarray, value: object) -> tuple[int, int]:
+        mine = column == value
+        liked = mine & (log.kinds == "favorite")
+        pairs = set(zip(log.users[liked], log.items[liked]))
+        return int((mine & (log.kinds == "dislike")).sum()), len(pairs)
+
+    every = log.kinds == "favorite"
+    disliked, liked = int((log.kinds == "dislike").sum()), len(set(zip(log.users[every], log.items[every])))
+    base = (disliked + 1) / (disliked + liked + 2)
+    for row, column, key, smoothing in (
+        *((day.numbers[n], log.items, n, ITEM_SMOOTHING) for n in (0, 7, 39)),
+        *((signals.numbers[n], log.users, replay.instances.users[n], USER_SMOOTHING) for n in (0, 5, 20)),
+    ):
+        bad, good = counts(column, key)
+        rate = (bad + smoothing * base) / (bad + good + smoothing)
+        assert row[0] == pytest.approx(np.log(rate / (1 - rate)))
+        assert row[1] == pytest.approx(np.log1p(bad + good))
+
+
+def test_the_score_is_a_dot_product_of_its_formula(past: Past) -> None:
+    score = fitted(past)
+    replay = replay_of(past, CUTS[1:2])
+    vectors, biases = score.user_sides(past, replay.instances)
+    q, b = score.item_side(past, CUTS[1])
+    day = score._day(past, CUTS[1])
+    signals, c = day.users(replay.instances), score.combination
+    for user, item in ((0, 3), (4, 17), (11, 39)):
+        x = np.clip((signals.numbers[user] - c.user_mean) / c.user_scale, -4, 4)
+        y = np.clip((day.numbers[item] - c.item_mean) / c.item_scale, -4, 4)
+
+        def quadratic(z: np.ndarray, weights: np.ndarray) -> float:
+            pairs = [PRODUCTS * z[m] * z[n] for m in range(len(z)) for n in range(m, len(z))]
+            return float(weights @ [*z, *pairs])
+
+        expected = c.intercept + quadratic(x, c.user) + quadratic(y, c.item) + x @ c.product @ y
+        for k, taste in enumerate(signals.tastes):
+            expected += (c.taste[0, k] + c.taste[1, k] * x[1]) * float(taste[user] @ day.features[item])
+        assert biases[user] + b[item] + vectors[user] @ q[item] == pytest.approx(expected, abs=1e-4)
+
+
+def test_it_learns_what_rates_cannot_say(past: Past) -> None:
+    """In the small log every user has an aversion to one shape; a rate per user and per item does not see it."""
+    score, replay = fitted(past), replay_of(past, CUTS[1:])
+    signed = np.flatnonzero(replay.labels.values != NEUTRAL)
+    disliked = replay.labels.values[signed] > 0
+
+    def auc(scores: np.ndarray) -> float:
+        bad, good = scores[signed][disliked], scores[signed][~disliked]
+        return float((bad[:, None] > good).mean())
+
+    plain, whole = (auc(history_scores(one, past, replay)) for one in (score.without_tastes(), score))
+    assert plain > 0.65
+    assert whole > plain + 0.03
+
+
+def test_nothing_from_the_cut_on_changes_a_score(past: Past) -> None:
+    score = fitted(past)
+    instances = replay_of(past, CUTS[1:2]).instances
+    short = cut_short(past, CUTS[1])
+    for whole, cut in zip(
+        (*score.user_sides(past, instances), *score.item_side(past, CUTS[1])),
+        (*score.user_sides(short, instances), *score.item_side(short, CUTS[1])),
+    ):
+        np.testing.assert_allclose(whole, cut, atol=1e-9)
+    # Nor does validation or test change what was learned.
+    again = fitted(cut_short(past, CUTS[0]))
+    for name, value in score.state().items():
+        if not name.startswith("space/"):
+            np.testing.assert_allclose(again.state()[name], value, atol=1e-9, err_msg=name)
+
+
+def test_strangers_and_new_items_get_what_is_usual(past: Past) -> None:
+    score, replay = fitted(past), replay_of(past, CUTS[1:2])
+    vectors, biases = score.user_sides(past, stranger(replay.instances))
+    q, b = score.item_side(past, CUTS[1])
+    scores = biases[0] + b + q @ vectors[0]
+    assert np.isfinite(scores).all()
+    assert not vectors[0, -score.space.dimensions :].any()  # no taste
+    # At a moment before the log everybody is a stranger and every item is new.
+    early = replace(replay.instances.take(np.array([0])), cuts=np.array([START - WEEK]))
+    vectors, biases = score.user_sides(past, early)
+    q, b = score.item_side(past, START - WEEK)
+    assert np.isfinite(biases[0] + b + q @ vectors[0]).all()
+
+
+def test_it_is_the_same_after_saving(past: Past) -> None:
+    score, replay = fitted(past), replay_of(past, CUTS[1:])
+    restored = HistoryScore.restore(score.state())
+    np.testing.assert_array_equal(history_scores(restored, past, replay), history_scores(score, past, replay))
+
+
+def test_one_sign_alone_teaches_nothing() -> None:
+    with pytest.raises(ValueError, match="both dislikes and likes"):
+        HistoryScore.fit(small_past(), np.arange(40), [], 0)

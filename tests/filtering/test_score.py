@@ -1,0 +1,119 @@
+"""The served form is the score, parts that do not help are left out, and what is saved is the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conrec.errors import ConrecError
+from conrec.filtering.history import HistoryScore
+from conrec.filtering.online import ItemSide, UserSide, score
+from conrec.filtering.past import Past
+from conrec.filtering.replay import Replay
+from conrec.filtering.score import FilterScore
+from conrec.filtering.similarity import max_cosine_batch
+from conrec.stages.filter_replay import combined, padded_rows
+from conrec.stages.fit_score import history_scores
+from tests.filtering.past_for_tests import cut_short, replay_of, small_past
+from tests.filtering.test_history import fitted
+from tests.small_log import CUTS
+
+
+@pytest.fixture(scope="module")
+def past() -> Past:
+    return small_past()
+
+
+@pytest.fixture(scope="module")
+def history(past: Past) -> HistoryScore:
+    return fitted(past)
+
+
+def predictions(replay: Replay, seed: int = 0) -> np.ndarray:
+    """int32 [B, 4]: some are shorter, some empty."""
+    rng = np.random.default_rng(seed)
+    lists = np.stack([rng.permutation(40)[:4] for _ in range(len(replay))]).astype(np.int32)
+    lists[np.arange(4) >= rng.integers(0, 5, len(lists))[:, None]] = -1
+    return lists
+
+
+def served(score_: FilterScore, past: Past, replay: Replay, lists: np.ndarray) -> np.ndarray:
+    """Everything shown, scored as the service does it, user by user."""
+    vectors, biases = score_.user_sides(past, replay.instances, lists)
+    sides: dict[np.datetime64, ItemSide] = {}
+    result = []
+    for n, cut in enumerate(replay.instances.cuts):
+        side = sides.setdefault(cut, score_.item_side(past, cut))
+        user = UserSide(lists[n][lists[n] >= 0], vectors[n], float(biases[n]))
+        result.append(score(side, user, replay.shown[n], score_.cosine_weight).scores)
+    return np.concatenate(result)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.8])
+def test_the_served_form_is_the_score(past: Past, history: HistoryScore, weight: float) -> None:
+    replay = replay_of(past, CUTS[1:])
+    lists, rows = predictions(replay), padded_rows(replay.shown)
+    cosine = max_cosine_batch(past.catalog.unit, rows, lists)[rows != -1]
+    fitted_score = FilterScore(
+        "default", weight, history, history_weight=1.3, constant=-0.2, usual_cosine=float(cosine.mean())
+    )
+    offline = combined(fitted_score, {"history": history_scores(history, past, replay)}, cosine)
+    np.testing.assert_allclose(served(fitted_score, past, replay, lists), offline, atol=1e-5)
+    assert fitted_score.item_side(past, CUTS[1]).vectors.shape == (40, fitted_score.dimensions)
+
+
+def test_the_papers_score_is_the_cosine(past: Past) -> None:
+    replay = replay_of(past, CUTS[1:2])
+    lists, rows = predictions(replay), padded_rows(replay.shown)
+    cosine = max_cosine_batch(past.catalog.unit, rows, lists)[rows != -1]
+    paper = FilterScore.paper()
+    assert paper.dimensions == 0
+    np.testing.assert_allclose(served(paper, past, replay, lists), cosine, atol=1e-6)
+
+
+def test_the_future_is_not_in_it(past: Past, history: HistoryScore) -> None:
+    replay = replay_of(past, CUTS[1:2])
+    lists = predictions(replay)
+    fitted_score = FilterScore("default", 0.5, history, usual_cosine=0.3)
+    short = cut_short(past, CUTS[1])
+    whole = served(fitted_score, past, replay, lists)
+    np.testing.assert_allclose(served(fitted_score, short, replay, lists), whole, atol=1e-6)
+
+
+def test_only_parts_that_help_weigh_anything() -> None:
+    rng = np.random.default_rng(0)
+    history, cosine, useless = rng.normal(size=(3, 4000))
+    disliked = rng.random(4000) < 1 / (1 + np.exp(-(2 * history + cosine)))
+    users = rng.integers(0, 300, 4000)
+    found = FilterScore("default").weighed(history, useless, cosine, disliked, users)
+    assert found.history_weight == pytest.approx(2, abs=0.3)
+    assert found.cosine_weight == pytest.approx(1, abs=0.2)
+    assert found.contrast_weight == 0
+    against = FilterScore("default").weighed(history, None, -cosine, disliked, users)
+    assert against.cosine_weight == 0
+    few = FilterScore("default").weighed(history[:150], None, cosine[:150], disliked[:150], users[:150])
+    assert (few.history_weight, few.cosine_weight) == (1, 0)
+
+
+def test_it_is_the_same_after_saving(past: Past, history: HistoryScore, tmp_path: Path) -> None:
+    replay = replay_of(past, CUTS[1:2])
+    lists = predictions(replay)
+    whole = FilterScore("default", 0.4, history, history_weight=1.1, constant=0.3, usual_cosine=0.2)
+    whole.save(tmp_path / "score")
+    again = FilterScore.load(tmp_path / "score")
+    assert replace(again, history=None) == replace(whole, history=None)
+    np.testing.assert_array_equal(served(again, past, replay, lists), served(whole, past, replay, lists))
+    FilterScore.paper().save(tmp_path / "paper")
+    assert FilterScore.load(tmp_path / "paper") == FilterScore.paper()
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    for text in (None, "{", '{"name": "default"}'):
+        if text is not None:
+            (tmp_path / "score.json").write_text(text)
+        with pytest.raises(ConrecError, match=r"no readable score .* run the filter stage again") as error:
+            FilterScore.load(tmp_path)
+        assert "\n" not in str(error.value)
