@@ -134,6 +134,9 @@ def _report(job: Job) -> None:
     report(job.run)
 
 
+OF_DECODING = ("k", "beams", "batch", "normalisation", "prior_days", "prior_smoothing", "prior_weights")
+"""What training shares with prediction; the rest of `[predict]` can be changed without training anew."""
+
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", _prepare, ("data", "simulate", "split", "evaluate.k")),
     Stage("compress", _compress, ("items", "sid"), after=("prepare",)),
@@ -148,7 +151,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "utilize",
         _utilize,
-        ("utilize", "predict"),
+        ("utilize", *(f"predict.{name}" for name in OF_DECODING)),
         after=("prepare", "compress", "understand"),
         per_seed=True,
         together=True,

@@ -1,8 +1,9 @@
-"""What is on offer on a day, its prior, and the pull of a user's own dislikes."""
+"""What is on offer on a day, its prior, and how a user's own dislikes and their neighbours count."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.knowledge import Knowledge
@@ -18,6 +19,7 @@ CODES = tiny.codes(8)
 WORDS = tiny.vocabulary()
 CONTENT = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 CONTENT /= np.linalg.norm(CONTENT, axis=1, keepdims=True)
+NEIGHBOURS = csr_matrix(np.random.default_rng(1).uniform(size=(8, 8)) * (np.random.default_rng(2).random((8, 8)) < 0.5))
 
 
 def items() -> Items:
@@ -104,7 +106,7 @@ def test_everything_lets_unknown_candidates_be_scored():
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.0])
-def test_with_equal_logits_pull_and_prior_are_the_whole_policy(weight):
+def test_with_equal_logits_prior_and_neighbours_are_the_whole_policy(weight):
     known = Knowledge(items(), events())
     some = instances([START + 6 * DAY, START + 6 * DAY], [[1, 4], []])
     offer, rows = offer_of_days(some, known, Trie.of(CODES, tiny.SIZES), days=3.0, smoothing=0.1, weight=weight)
@@ -114,13 +116,14 @@ def test_with_equal_logits_pull_and_prior_are_the_whole_policy(weight):
     for parameter in policy.parameters():
         parameter.data.zero_()
     ((found, scores),) = predict_items(
-        policy, [Decoding(data, CONTENT, pull=3.0)], k=8, beams=64, batch=2, normalisation="trie"
+        policy, [Decoding(data, CONTENT, 3.0, NEIGHBOURS, 2.0)], k=8, beams=64, batch=2, normalisation="trie"
     )
     base = prior_by_hand(6, 3.0, 0.1)
     base = np.where(base > 0, base**weight, 0)
     for n, disliked in enumerate([[1, 4], []]):
         closeness = (CONTENT @ CONTENT[disliked].T).max(1) if disliked else np.zeros(8)
-        wanted = base * np.exp(3.0 * closeness)
+        shared = NEIGHBOURS.toarray()[disliked].sum(0)
+        wanted = base * np.exp(3.0 * closeness) * (1 + 10 * shared) ** 2
         wanted /= wanted.sum()
         valid = found[n] >= 0
         assert sorted(found[n][valid].tolist()) == np.flatnonzero(base > 0).tolist()

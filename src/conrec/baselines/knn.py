@@ -1,13 +1,10 @@
 """Neighbours of what a user disliked: items that the same people disliked.
 
-`ItemKNN` (Deshpande and Karypis, ACM TOIS 2004): cosine between the columns of the users-by-items matrix, shrunk,
-
-    s(j, i) = common users / (sqrt(n_j n_i) + shrinkage)
-
-and of each item j only its `neighbours` nearest items; an item's score is the sum of s(j, i) over the dislikes j of
-the history. With positives, s is also taken between "liked j" and "disliked i", and likes count `positive_weight`.
-`SwingNeighbours` does the same with the neighbours and scores of `items.swing`, dislikes only.
-Items that nobody disliked in training are no one's neighbours and score 0.
+`ItemKNN` (Deshpande and Karypis, ACM TOIS 2004): shrunk cosine s(j, i) of the users who disliked both
+(`items.codislikes`), and of each item j only its `neighbours` nearest items; an item's score is the sum of s(j, i)
+over the dislikes j of the history. With positives, s is also taken between "liked j" and "disliked i", and likes
+count `positive_weight`. `SwingNeighbours` does the same with the neighbours and scores of `items.swing`, dislikes
+only. Items that nobody disliked in training are no one's neighbours and score 0.
 """
 
 from __future__ import annotations
@@ -23,6 +20,7 @@ from conrec.baselines.ease import columns, indicators
 from conrec.baselines.sequences import Reads, Tokens, UserEvents
 from conrec.config import ItemsConfig
 from conrec.data.instances import Instances
+from conrec.items.codislikes import cosine_neighbours
 from conrec.items.swing import swing
 
 GRID: tuple[dict[str, object], ...] = tuple(
@@ -77,16 +75,7 @@ class ItemKNN(Neighbours):
         """Row by row the nearest, an item itself left out."""
         x = indicators(events, self.columns, users)
         targets = self.tokens.targets
-        counts = np.asarray(x.sum(axis=0)).ravel()
-        common = (x.T @ x[:, :targets]).tocoo()
-        other = common.row != common.col
-        row, column = common.row[other], common.col[other]
-        cosine = common.data[other] / (np.sqrt(counts[row] * counts[column]) + self.shrinkage)
-        order = np.lexsort((column, -cosine, row))
-        row, column, cosine = row[order], column[order], cosine[order]
-        place = np.arange(len(row)) - np.searchsorted(row, row)
-        kept = place < self.neighbours
-        matrix = csr_matrix((cosine[kept], (row[kept], column[kept])), (x.shape[1], targets))
+        matrix = cosine_neighbours(x, targets, self.neighbours, self.shrinkage)
         weight = np.where(np.arange(x.shape[1]) < targets, 1.0, self.positive_weight)
         return (diags(weight) @ matrix).tocsr()
 

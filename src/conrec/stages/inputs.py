@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 
 from conrec import processes
 from conrec.config import Recipe
@@ -15,6 +17,7 @@ from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
 from conrec.decode.trie import Trie
+from conrec.items.codislikes import co_dislikes
 from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
@@ -99,11 +102,17 @@ class Inputs:
         *,
         weight: float = 1.0,
         pull: float = 0.0,
+        follow: float = 0.0,
         everything: bool = False,
     ) -> Decoding:
         """How to predict for these instances."""
         data = self.prompted(instances, context, vocabulary, weight=weight, everything=everything)
-        return Decoding(data, self.content, pull)
+        return Decoding(data, self.content, pull, self.co_dislikes if follow else None, follow)
+
+    @cached_property
+    def co_dislikes(self) -> csr_matrix:
+        """float [items, items]: who disliked the one disliked the other, in what may be learned from."""
+        return co_dislikes(self.events.take(self.split.may_learn(self.events)), len(self.items))
 
 
 def device() -> torch.device:

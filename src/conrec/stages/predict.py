@@ -6,6 +6,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +34,8 @@ def predict(
     """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
     `stages/*.parquet` into `out`.
 
-    The weight of the prior and the pull of own dislikes are chosen on validation, for the candidates apart. The
-    comparison of the stages is of the policies alone: the prior as it is, no pull. `lists_only` leaves out that
+    What decoding leans on beside the policy is chosen on validation, for the candidates apart. The
+    comparison of the stages is of the policies alone: the prior as it is, nothing else. `lists_only` leaves out that
     comparison and the replay.
     """
     inputs = Inputs.read(recipe, prepared, compressed)
@@ -57,8 +58,8 @@ def predict(
 
     tuned = _tune(inputs, vocabulary, policy, held_out, context)
     best = max(tuned.tried.values())
-    say(f"prior {tuned.weight:g}, pull {tuned.pull:g}: validation FHR@{recipe.predict.k} {best:.4f}")
-    decoding = inputs.decoding(held_out, context, vocabulary, weight=tuned.weight, pull=tuned.pull)
+    say(f"{tuned.setting}: validation FHR@{recipe.predict.k} {best:.4f}")
+    decoding = inputs.decoding(held_out, context, vocabulary, **tuned.setting._asdict())
     ((items, scores),) = _predict(inputs, policy, [decoding], "predict")
     likelihood, by_filter, choice = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
     columns = _columns(held_out, inputs.items, items, scores)
@@ -66,30 +67,41 @@ def predict(
     pq.write_table(pa.table(columns), out / "predictions.parquet")
     if not lists_only:
         _write_replay(inputs, vocabulary, policy, held_out, context, tuned, prepared, out)
-    tuning = {"prior_weight": tuned.weight, "pull": tuned.pull, "validation_FHR": tuned.tried, **choice}
+    weight, pull, follow = tuned.setting
+    tuning = {"prior_weight": weight, "pull": pull, "follow": follow, "validation_FHR": tuned.tried, **choice}
     (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
+
+
+class Setting(NamedTuple):
+    """What decoding leans on beside the policy (see `decode.prompted.Decoding`)."""
+
+    weight: float
+    """Exponent of the day's prior."""
+    pull: float
+    follow: float
+
+    def __str__(self) -> str:
+        return f"prior {self.weight:g}, pull {self.pull:g}, follow {self.follow:g}"
 
 
 @dataclass(frozen=True)
 class Tuned:
     """What was chosen on validation, and the FHR of everything that was tried."""
 
-    weight: float
-    pull: float
+    setting: Setting
     tried: dict[str, float]
 
 
 def _tune(inputs: Inputs, vocabulary: Vocabulary, policy: Policy, held_out: Instances, context: Context) -> Tuned:
-    """The prior's weight and the pull of own dislikes with the best FHR on validation (first of equals)."""
+    """The setting with the best FHR on validation (first of equals)."""
     config = inputs.recipe.predict
     validation = held_out.take((held_out.split == "validation") & (held_out.n_dislikes > 0))
     future = [validation.future[n] for n in range(len(validation))]
-    settings = list(itertools.product(config.prior_weights, config.pulls))
-    decodings = [inputs.decoding(validation, context, vocabulary, weight=w, pull=p) for w, p in settings]
+    settings = [Setting(*s) for s in itertools.product(config.prior_weights, config.pulls, config.follows)]
+    decodings = [inputs.decoding(validation, context, vocabulary, **s._asdict()) for s in settings]
     found = _predict(inputs, policy, decodings, "tune on validation")
     tried = {s: float(future_hits(items, future).mean()) for s, (items, _) in zip(settings, found)}
-    weight, pull = max(settings, key=lambda s: tried[s])
-    return Tuned(weight, pull, {f"prior {w:g}, pull {p:g}": fhr for (w, p), fhr in tried.items()})
+    return Tuned(max(settings, key=lambda s: tried[s]), {str(setting): fhr for setting, fhr in tried.items()})
 
 
 def _predict(
@@ -124,7 +136,7 @@ def _write_replay(
         replay = read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split)
         left = without_prediction(replay, held_out)
         if len(left):
-            decoding = inputs.decoding(left, context, vocabulary, weight=tuned.weight, pull=tuned.pull)
+            decoding = inputs.decoding(left, context, vocabulary, **tuned.setting._asdict())
             ((items, scores),) = _predict(inputs, policy, [decoding], f"predict ({split}, replay)")
             tables.append(pa.table(_columns(left, inputs.items, items, scores)))
     if tables:
@@ -153,10 +165,10 @@ def _candidates(
         rows[n, : len(names)] = [row[name] for name in names]
     instances = held_out.take(at)
 
-    def score(index: np.ndarray, settings: list[tuple[float, float]]) -> list[np.ndarray]:
+    def score(index: np.ndarray, settings: list[Setting]) -> list[np.ndarray]:
         """Log-likelihoods of the candidates of some instances under each setting, -inf beyond a list's end."""
         some = instances.take(index)
-        decodings = [inputs.decoding(some, context, vocabulary, weight=w, pull=p, everything=True) for w, p in settings]
+        decodings = [inputs.decoding(some, context, vocabulary, **s._asdict(), everything=True) for s in settings]
         padded = np.where(rows < 0, rows[:, :1], rows)[index]
         scored = score_items(
             policy,
@@ -168,7 +180,8 @@ def _candidates(
         )
         return [np.where(rows[index] < 0, -np.inf, scores) for scores in scored]
 
-    settings = list(itertools.product(dict.fromkeys((0.0, *config.prior_weights)), config.pulls))
+    weights = dict.fromkeys((0.0, *config.prior_weights))
+    settings = [Setting(*s) for s in itertools.product(weights, config.pulls, config.follows)]
     on_validation = score(np.flatnonzero(instances.split == "validation"), settings)
     tried = {s: float((scores.argmax(1) == 0).mean()) for s, scores in zip(settings, on_validation)}
     best = max(settings, key=lambda s: tried[s])
@@ -182,9 +195,10 @@ def _candidates(
         _lists(likelihood, lengths, at, len(held_out)),
         _lists(by_filter, lengths, at, len(held_out)),
         {
-            "candidate_prior_weight": best[0],
-            "candidate_pull": best[1],
-            "validation_CandAcc": {f"prior {w:g}, pull {p:g}": accuracy for (w, p), accuracy in tried.items()},
+            "candidate_prior_weight": best.weight,
+            "candidate_pull": best.pull,
+            "candidate_follow": best.follow,
+            "validation_CandAcc": {str(setting): accuracy for setting, accuracy in tried.items()},
         },
     )
 

@@ -315,9 +315,8 @@ class _Predictor:
         config = self._job.recipe.predict
         policy, vocabulary, tuning = self._loaded()
         context = self._job.recipe.utilize.stages[-1].context
-        decoding = self._inputs.decoding(
-            instances, context, vocabulary, weight=tuning["prior_weight"], pull=tuning["pull"]
-        )
+        setting = {"weight": tuning["prior_weight"], "pull": tuning["pull"], "follow": tuning["follow"]}
+        decoding = self._inputs.decoding(instances, context, vocabulary, **setting)
         ((rows, _),) = predict_items(
             policy,
             [decoding],
