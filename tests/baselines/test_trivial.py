@@ -15,7 +15,7 @@ from conrec.baselines.rates import Bias, ItemRate, UserRate
 from conrec.baselines.trivial import filter_systems, trivial_systems
 from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances, Ragged
-from conrec.evaluate.metrics import hit_any
+from conrec.evaluate.metrics import candidate_accuracy, hit_any
 from tests.small_log import all_instances, small_known, small_log
 
 DAY = np.timedelta64(1, "D")
@@ -121,6 +121,27 @@ def test_with_no_weight_it_is_the_system_and_with_a_large_one_the_prior(world: t
     mixed.fit(known)
     for mixed.weight, other in ((0.0, inner), (1e4, prior)):
         assert (mixed.recommend(instances, 8) == other.recommend(instances, 8)).all()
+
+
+def test_candidates_have_a_prior_weight_of_their_own(world: tuple[Known, Instances]) -> None:
+    known, instances = world
+    system = WithPrior(ContentNeighbours(), 14, 0.05, (0.0, 0.1, 1.0))
+    system.fit(known)
+    rng = np.random.default_rng(0)
+    others = np.stack([rng.choice(np.setdiff1d(np.arange(40), row), 4, replace=False) for row in instances.next])
+    candidates = np.concatenate([instances.next[:, None], others], axis=1).astype(np.int32)
+    candidates[::5, 3:] = -1
+    system.weight = 0.1
+    before = system.recommend(instances, 5)
+    tried = system.tune_candidates(instances, candidates)
+    assert (system.recommend(instances, 5) == before).all()
+    for weight, accuracy in tried.items():
+        system.candidate_weight = weight
+        counted, right = candidate_accuracy(system.score_candidates(instances, candidates), instances)
+        assert accuracy == pytest.approx(float(right[counted].mean()))
+    system.tune_candidates(instances, candidates)
+    assert tried[system.candidate_weight] == max(tried.values())
+    assert system.tune_candidates(instances, np.full_like(candidates, -1)) == {}
 
 
 def test_rates(world: tuple[Known, Instances]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 
 from conrec.config import UtilizeConfig
-from conrec.studies.cells import Cell, Measured, key, link, made, run_cells
+from conrec.studies.cells import Cell, Measured, alone, key, link, made, run_cells
 
 
 class Runs:
@@ -76,7 +76,30 @@ def test_what_an_interrupted_make_left_is_continued(tmp_path: Path) -> None:
     seen = []
     made(tmp_path / "model", lambda out: seen.append((out / "checkpoint").read_text()))
     assert seen == ["half"]
-    made(tmp_path / "model", lambda out: _die())  # there already
+    made(tmp_path / "model", half)  # there already
+
+
+def test_a_cell_that_another_process_is_at_comes_last(tmp_path: Path) -> None:
+    runs = Runs()
+    taken, free = runs.cell("x", 0), runs.cell("y", 0)
+    held, let_go = Event(), Event()
+
+    def other_process() -> None:
+        with alone(taken.folder(tmp_path)):
+            held.set()
+            let_go.wait(20)
+
+    other = Thread(target=other_process)
+    other.start()
+    held.wait(20)
+
+    def last_one_lets_go() -> Measured:
+        let_go.set()
+        return free.run()
+
+    run_cells([taken, replace(free, run=last_one_lets_go)], tmp_path)
+    other.join()
+    assert runs.names == ["y0", "x0"]
 
 
 def test_two_at_once_make_a_folder_once(tmp_path: Path) -> None:

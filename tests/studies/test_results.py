@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +18,14 @@ from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, page, paragraph, picture, pool, rows, write
 from conrec.studies.study import Study
 
+Values = Sequence[float] | np.ndarray
 USERS = np.array([f"u{n}" for n in range(40)])
 
 
-def done(
-    system: str, values: dict[str, Sequence[float]], seed: int = 0, fold: int = 0, ids: Sequence[int] | None = None
-) -> Done:
+def done(system: str, values: Mapping[str, Values], seed: int = 0, fold: int = 0, ids: Sequence[int] = ()) -> Done:
     """A cell's result, one user an instance."""
     length = len(next(iter(values.values())))
-    numbers = np.arange(length) if ids is None else np.asarray(ids)
+    numbers = np.asarray(ids) if ids else np.arange(length)
     arrays = {metric: np.asarray(own, np.float32) for metric, own in values.items()}
     users = np.array([f"{fold}{USERS[n]}" for n in numbers])
     return Done("toy", system, seed, fold, Measured(numbers, users, arrays), 1.0)
@@ -128,7 +128,7 @@ def test_the_table_as_csv_reads_back() -> None:
     assert (y["against"], y["difference"], y["verdict"]) == ("", "", "")
 
 
-def test_pictures_stand_alone(tmp_path) -> None:
+def test_pictures_stand_alone(tmp_path: Path) -> None:
     cells = [done("x", {"FHR@20": [1, 0, 1]}), done("y", {"FHR@20": [0, 0, 1]})]
     dots, line = study(against={"x": "y"}), study(steps={"x": 1.0, "y": 7.0}, steps_title="H")
     for one in (dots, line):

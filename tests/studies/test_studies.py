@@ -12,18 +12,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.config import SplitConfig
+from conrec.data.instances import Instances
 from conrec.data.simulate import simulate
 from conrec.errors import ConrecError
+from conrec.stages import utilize as stages
 from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies import fig2a, horizon, table2, table3, table4, table5
-from conrec.studies.cells import key
+from conrec.studies.cells import key, link
 from conrec.studies.datasets import Dataset, dataset, one_context
 from conrec.studies.models import Models, utilize_inputs, variant, warmup_only, with_training_horizon
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import Shop
 from conrec.studies.systems import Systems, published, trivial, untrained
 from tests.small_log import small_log, write_prepared
+from tests.stages.live_run import LiveRun
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +187,19 @@ def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path
     assert shorter
     assert len(part(new, True)) >= len(part(old, True))
     assert (out / "candidates.parquet").samefile(base / "candidates.parquet")
+
+
+@pytest.mark.parametrize("truth", ["next", "future"])
+def test_grpo_is_shown_the_next_dislike_alone_where_the_recipe_says_so(
+    live: LiveRun, truth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Instances] = []
+    monkeypatch.setattr(stages, "train_stage", lambda policy, data, *rest, **options: shown.append(data.instances))
+    config = replace(live.recipe.utilize, reward_truth=truth)  # type: ignore[arg-type]
+    folders = (live.run / name for name in ("prepare", "compress", "understand/seed0"))
+    link(live.run / "utilize" / "seed0" / "warmup", tmp_path / "warmup")
+    stages.utilize(replace(live.recipe, utilize=config), *folders, tmp_path, 0)
+    (instances,) = shown
+    first = [own[0] for own in (instances.future[n] for n in range(len(instances)))]
+    assert (instances.next == first).all()
+    assert (instances.future.lengths.max() == 1) == (truth == "next")

@@ -5,18 +5,19 @@ study that was stopped continues, a further seed runs alone, and what two studie
 them) is run once. The code is not part of the name: after a change of the code begin with a new folder.
 
 What cells need on the way (a prepared log, a trained model) is kept in the same manner; see `studies.models`. Several
-processes may work in one folder: what one of them is making, the others wait for.
+processes may work in one folder, each at another cell: the same command started twice uses two cores.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,15 @@ def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> 
     left = [f for f in dict.fromkeys([*folders, *(cell.folder(root) for cell in later)]) if not f.exists()]
     if left:
         say(f"{len(left)} cells to run: {_left(left, root)}")
-    for folder, cell in folders.items():
-        if folder.exists():
-            continue
-        name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
-        say(f"{name}: running")
-        made(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
-        left.remove(folder)
-        seconds = read_seconds(folder)
-        say(f"{name}: done in {seconds:.0f} s; {len(left)} cells left: {_left(left, root)}")
+    for waiting in (False, True):  # first what no other process is at, then what one was
+        for folder, cell in folders.items():
+            if folder.exists() or (not waiting and _being_made(folder)):
+                continue
+            name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
+            say(f"{name}: running")
+            made(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
+            left = [other for other in left if not other.exists()]
+            say(f"{name}: done in {read_seconds(folder):.0f} s; {len(left)} cells left: {_left(left, root)}")
     return [_read(folder, cell) for folder, cell in folders.items()]
 
 
@@ -102,9 +103,7 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
     """
     if folder.exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(folder.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making it
+    with alone(folder):  # another process may be making it
         if not folder.exists():
             partial = folder.with_name(folder.name + ".partial")
             partial.mkdir(exist_ok=True)
@@ -113,6 +112,31 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
             write_whole(partial / "seconds.json", json.dumps(round(time.monotonic() - start, 2)))
             partial.rename(folder)
     return folder
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the right to make `folder`, after waiting for whoever holds it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(folder).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _being_made(folder: Path) -> bool:
+    """Another process, or thread, is at it."""
+    if not _lock(folder).exists():
+        return False
+    with _lock(folder).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
 
 
 def read_seconds(folder: Path) -> float:

@@ -62,7 +62,7 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         recipe = load_recipe(find_recipe(Path("demo")))
         if quick:
             return Dataset(name, _tiny(recipe))
-        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=4.0)
+        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5)
         return Dataset(name, replace(recipe, name=name, simulate=platform))
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:

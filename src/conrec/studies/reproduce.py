@@ -10,7 +10,7 @@ from conrec.errors import ConrecError
 from conrec.files import write_whole
 from conrec.progress import say
 from conrec.studies import fig2a, fig2b, horizon, results, table1, table2, table3, table4, table5
-from conrec.studies.cells import Cell, run_cells
+from conrec.studies.cells import Cell, alone, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
 from conrec.studies.models import Models
 from conrec.studies.study import Shop, Study
@@ -54,8 +54,9 @@ def reproduce(
         table = [
             row for one in datasets for row in results.rows(study, one.name, [d for d in done if d.dataset == one.name])
         ]
-        results.write(study, table, _command(study, seeds, names, quick), out / "results")
-    _index(out / "results")
+        with alone(out / "results"):
+            results.write(study, table, _command(study, seeds, names, quick), out / "results")
+            _index(out / "results")
     say(f"{time.monotonic() - start:.0f} s in all")
     return out / "results"
 
