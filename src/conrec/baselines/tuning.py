@@ -1,7 +1,7 @@
 """The same budget for every system: a small grid, stated in its file, chosen on validation.
 
 A system is judged as it will be used, with the item prior: for each setting it is trained once, the prior's weight is
-tuned (`WithPrior`), and the setting with the best FHR@k on validation is kept, the earlier of equals.
+tuned (`BestForm`, `WithPrior`), and the setting with the best FHR@k on validation is kept, the earlier of equals.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from conrec.baselines.base import Known, System
+from conrec.baselines.best_form import under_prior
 from conrec.baselines.with_prior import WithPrior
 from conrec.progress import say
 
@@ -29,8 +30,8 @@ def tune(
 ) -> tuple[WithPrior, dict[str, Any]]:
     """The best of `make(**settings)` over the grid, fitted, with its prior weighed; and what was tried, for JSON:
 
-    {"system", "settings": the chosen ones, "weight": of the prior, "tried": [{"settings", "validation": FHR@k by
-    weight, "epoch": the one kept (null where there are none), "seconds"}]}.
+    {"system", "settings": the chosen ones, "weight": of the prior, "tried": [{"settings", "form": what the prior
+    was added to, "validation": FHR@k by weight, "epoch": the one kept (null where there are none), "seconds"}]}.
 
     `known.validation` must be there. ValueError for an empty grid, one beyond the budget, or no validation.
     """
@@ -43,12 +44,13 @@ def tune(
     tried: list[dict[str, Any]] = []
     for number, settings in enumerate(grid):
         start = time.monotonic()
-        system = WithPrior(make(**settings), prior_days, prior_smoothing)
+        system = under_prior(make(**settings), prior_days, prior_smoothing)
         system.fit(known)
         by_weight = system.tune(validation, k)
         tried.append(
             {
                 "settings": dict(settings),
+                "form": system.inner.name,
                 "validation": {str(weight): value for weight, value in by_weight.items()},
                 "epoch": getattr(system.inner, "epoch", None),
                 "seconds": round(time.monotonic() - start, 1),

@@ -9,7 +9,7 @@ from conrec.baselines.popularity import ItemPrior
 from conrec.data.instances import Instances
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
 
-WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 class WithPrior(System):

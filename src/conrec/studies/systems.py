@@ -18,6 +18,7 @@ import numpy as np
 from conrec.baselines.base import Known, System, read_known
 from conrec.baselines.bert4rec import GRID as BERT4REC_GRID
 from conrec.baselines.bert4rec import BERT4Rec
+from conrec.baselines.best_form import under_prior
 from conrec.baselines.caser import GRID as CASER_GRID
 from conrec.baselines.caser import Caser
 from conrec.baselines.ease import EASE
@@ -252,7 +253,7 @@ def with_prior(system: System, variant: Variant) -> System:
     if isinstance(system, Generative | TitleRanker):
         return system
     config = variant.recipe.predict
-    return WithPrior(system, config.prior_days, config.prior_smoothing)
+    return under_prior(system, config.prior_days, config.prior_smoothing)
 
 
 def measure(
@@ -272,6 +273,7 @@ def measure(
             system.tune(known.validation, k),
             system.tune_candidates(known.validation, candidates["validation"]),
         )
+        facts["form"] = system.inner.name if isinstance(system, WithPrior) else system.name
         facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
         facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
     scores = system.score_candidates(test, candidates["test"]).astype(np.float64)
