@@ -24,7 +24,7 @@ from conrec.studies.datasets import Dataset, dataset, one_context
 from conrec.studies.models import Models, utilize_inputs, variant, warmup_only, with_training_horizon
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import Shop
-from conrec.studies.systems import Systems, published, trivial, untrained
+from conrec.studies.systems import Systems, further, published, trivial
 from tests.small_log import small_log, write_prepared
 from tests.stages.live_run import LiveRun
 
@@ -114,10 +114,10 @@ def test_sizes_and_contexts(tiny: Dataset) -> None:
 
 def test_unseeded_systems_run_once_for_all_seeds(tiny: Dataset, shop: Shop) -> None:
     first = variant(tiny, 0)
-    for other in [*trivial(), *untrained(True), *published(True)]:
+    for other in [*trivial(), *further(True), *published(True)]:
         cells = [shop.systems.cell(other, variant(tiny, seed), first) for seed in (0, 1)]
         assert len({cell.folder(Path()) for cell in cells}) == (2 if other.seeded else 1), other.name
-    names = [other.name for other in [*trivial(), *untrained(False), *published(False)]]
+    names = [other.name for other in [*trivial(), *further(False), *published(False)]]
     assert len(set(names)) == len(names)
     assert all(len(other.grid) <= 6 for other in published(False))
 

@@ -138,7 +138,7 @@ def trivial() -> list[Other]:
     return [Other(system.name, maker(n), seeded=False, weighed=False) for n, system in names]
 
 
-def untrained(quick: bool) -> list[Other]:
+def further(quick: bool) -> list[Other]:
     """Neighbours, EASE, and a model of likes reversed."""
     found = [
         Other("item_knn", lambda place, s: ItemKNN("dislikes", **s), KNN_GRID, seeded=False),
