@@ -55,7 +55,7 @@ def main(run: Path) -> None:
             likes_of(past.items, past.events, train),
         )
         rows = padded_rows(replay.shown)
-        found["history"].append(history_scores(history, past, replay))
+        found["history"].append(history_scores(history, past, replay)[0])
         systems: list[System] = [Boosted(past, of_fold, config), Bias()]
         for system in systems:
             system.fit(known)

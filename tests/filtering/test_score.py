@@ -60,7 +60,7 @@ def test_the_served_form_is_the_score(past: Past, history: HistoryScore, weight:
     fitted_score = FilterScore(
         "default", weight, history, history_weight=1.3, constant=-0.2, usual_cosine=float(cosine.mean())
     )
-    offline = combined(fitted_score, {"history": history_scores(history, past, replay)}, cosine)
+    offline = combined(fitted_score, {"history": history_scores(history, past, replay)[0]}, cosine)
     np.testing.assert_allclose(served(fitted_score, past, replay, lists), offline, atol=1e-5)
     assert fitted_score.item_side(past, CUTS[1]).vectors.shape == (40, fitted_score.dimensions)
 

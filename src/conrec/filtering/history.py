@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -52,10 +52,6 @@ class HistoryScore:
         plain = Combination.fit([one.without_tastes() for one in rows])
         return cls(space, rated, combination, plain)
 
-    def without_tastes(self) -> HistoryScore:
-        """Rates and effects alone."""
-        return replace(self, combination=self.plain)
-
     @property
     def dimensions(self) -> int:
         """Length of the vectors."""
@@ -63,20 +59,25 @@ class HistoryScore:
 
     def item_side(self, past: Past, cut: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
         """Vectors [n, d] and biases [n] of all items on the day of the cut."""
-        day = self._day(past, cut)
+        day = self.day(past, cut)
         return self.combination.item_side(day.numbers, day.features)
 
     def user_sides(self, past: Past, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Vectors [B, d] and biases [B] of the instances' users."""
         vectors, biases = np.zeros((len(instances), self.dimensions)), np.zeros(len(instances))
-        for cut in np.unique(instances.cuts):
-            some = np.arange(len(instances)) if past.train_users is not None else np.flatnonzero(instances.cuts == cut)
-            vectors[some], biases[some] = self.combination.user_sides(self._day(past, cut).users(instances.take(some)))
-            if past.train_users is not None:  # the day is the same whatever the cut
-                break
+        for part in self.by_day(past, instances.cuts):
+            signals = self.day(past, instances.cuts[part[0]]).users(instances.take(part))
+            vectors[part], biases[part] = self.combination.user_sides(signals)
         return vectors, biases
 
-    def _day(self, past: Past, cut: np.datetime64) -> Day:
+    def by_day(self, past: Past, cuts: np.ndarray) -> list[np.ndarray]:
+        """Places of the instances that share a day, by their cuts; in `users` mode the day is always the same."""
+        if past.train_users is not None:
+            return [np.arange(len(cuts))] if len(cuts) else []
+        return [np.flatnonzero(cuts == cut) for cut in np.unique(cuts)]
+
+    def day(self, past: Past, cut: np.datetime64) -> Day:
+        """All that concerns items on that day."""
         key = None if past.train_users is not None else cut
         if self._last is None or self._last[0] is not past or self._last[1] != key:
             self._last = past, key, Day.of(past, cut, self.space.of(past.fields, past.content), self.rated)

@@ -46,13 +46,20 @@ class Replay:
         return len(self.instances)
 
 
-def read_replay(prepared: Path, items: Items, instances: Instances, split: str, config: SplitConfig) -> Replay:
+def read_replay(
+    prepared: Path,
+    items: Items,
+    instances: Instances,
+    split: str,
+    config: SplitConfig,
+    events: Events | None = None,
+) -> Replay:
     """The replay of one held-out split of a `prepare` folder.
 
     Split by time: every user with a dislike before a weekly cut and something shown after it. Split by users: the
-    (user, cut-off) pairs of the held-out instances, which is all there is.
+    (user, cut-off) pairs of the held-out instances, which is all there is. `events` saves reading the log again.
     """
-    events = read_events(prepared, items)
+    events = read_events(prepared, items) if events is None else events
     horizon = np.timedelta64(config.horizon_days, "D")
     if config.mode == "time" and config.cuts == "rolling":
         cuts = Split.read(prepared).cuts(split, horizon)

@@ -54,7 +54,7 @@ def filter_replay(
     systems = [*filter_systems(), Boosted(past, split, recipe.split, seed)]
     for system in systems:
         system.fit(known)
-    replays = {name: read_replay(prepared, items, instances, name, recipe.split) for name in SPLITS}
+    replays = {name: read_replay(prepared, items, instances, name, recipe.split, past.events) for name in SPLITS}
     lists = {n: predicted_lists(predicted, r.instances, items, recipe.predict.k) for n, r in replays.items()}
     rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
     cosines = {n: max_cosine_batch(past.catalog.unit, rows[n], lists[n])[rows[n] != -1] for n in SPLITS}
@@ -101,8 +101,8 @@ def filter_replay(
         for part, replay in replays.items():
             report[part]["systems"][name] = measure(scores[part][name], replay.labels.values, chosen)
     for name, replay in replays.items():
-        report[name] |= compared(replay, {system: [values] for system, values in scores[name].items()})
         report[name]["suppression"] = suppression(scores[name][OURS], replay, report["threshold"])
+    report["test"] |= compared(replays["test"], {system: [values] for system, values in scores["test"].items()})
     out.mkdir(parents=True, exist_ok=True)
     tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")

@@ -14,6 +14,7 @@ import numpy as np
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Ragged
 from conrec.data.split import Split
+from conrec.filtering.combination import Rows
 from conrec.filtering.contrast import Contrast, Judged, train_contrast
 from conrec.filtering.history import HistoryScore
 from conrec.filtering.past import Past
@@ -57,10 +58,7 @@ def fit_score(
         contrast = _contrast(recipe, past, judged, utilized, folder / "contrast", seed)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, replay in replays.items():
-        parts[name] = {
-            "rates": history_scores(history.without_tastes(), past, replay),
-            "history": history_scores(history, past, replay),
-        }
+        parts[name] = dict(zip(("history", "rates"), history_scores(history, past, replay)))
         if contrast is not None:
             parts[name]["contrast"] = _contrast_scores(contrast, past, replay)
     score = FilterScore("default", history=history, contrast=contrast)
@@ -81,19 +79,23 @@ def fit_score(
     return score, parts
 
 
-def history_scores(history: HistoryScore, past: Past, replay: Replay) -> np.ndarray:
-    """float64: of everything shown, each at its own cut."""
+def history_scores(history: HistoryScore, past: Past, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
+    """float64 twice: of everything shown, each at its own cut, the score and what it would be without tastes."""
     owners, shown = replay.shown.owners, replay.shown.values
-    vectors, biases = history.user_sides(past, replay.instances)
-    result = np.empty(len(shown))
-    cuts = np.unique(replay.instances.cuts)
-    for cut in cuts if past.train_users is None else cuts[:1]:
-        of_day = replay.instances.cuts[owners] == cut if past.train_users is None else np.ones(len(shown), bool)
-        some = np.flatnonzero(of_day)
-        q, b = history.item_side(past, cut)
-        crossed = np.einsum("md,md->m", vectors[owners[some]], q[shown[some]])
-        result[some] = biases[owners[some]] + b[shown[some]] + crossed
-    return result
+    whole, plain = np.empty(len(shown)), np.empty(len(shown))
+    for part in history.by_day(past, replay.instances.cuts):
+        day = history.day(past, replay.instances.cuts[part[0]])
+        some = np.flatnonzero(np.isin(owners, part))
+        rows = Rows(
+            day.users(replay.instances.take(part)),
+            day.numbers,
+            day.features,
+            np.searchsorted(part, owners[some]),
+            shown[some],
+            replay.labels.values[some] > 0,
+        )
+        whole[some], plain[some] = history.combination.scores(rows), history.plain.scores(rows)
+    return whole, plain
 
 
 def _contrast_scores(contrast: Contrast, past: Past, replay: Replay) -> np.ndarray:
