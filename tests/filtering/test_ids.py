@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from conrec.errors import ConrecError
 from conrec.filtering.ids import MAX_BYTES, IdIndex, IdIndexWriter
 
-text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+text = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\0"), min_size=1, max_size=20)
 
 
 def index(folder: Path, *portions: list[str]) -> IdIndex:
@@ -34,6 +34,7 @@ def test_it_is_a_dict(tmp_path_factory: pytest.TempPathFactory, ids: list[str], 
     assert [found.row(id) for id in everything] == [rows.get(id, -1) for id in everything]
     assert list(found) == ids
     assert len(found) == len(ids)
+    assert found.rows([]).tolist() == []
 
 
 def test_many_ids_that_look_alike(tmp_path: Path) -> None:
@@ -50,6 +51,24 @@ def test_what_cannot_be_there_is_not_found(tmp_path: Path, id: str) -> None:
     found = index(tmp_path, ["a", "b", "\u00e1"])
     assert found.row(id) == -1
     assert found.rows([id, "b"]).tolist() == [-1, 1]
+    assert found.rows([id]).tolist() == [-1]
+
+
+def test_ids_of_every_length(tmp_path: Path) -> None:
+    """Bytes are looked at eight at a time; ids that differ in one byte only, wherever it is, are not the same."""
+    ids = ["abcdefghij"[:n] + "x" * (n - 10) for n in range(1, 34)]
+    found = index(tmp_path, ids)
+    assert found.rows(ids).tolist() == list(range(33))
+    for id in ids:
+        others = [id[:at] + "Z" + id[at + 1 :] for at in range(len(id))]
+        assert found.rows(others).tolist() == [-1] * len(id)
+
+
+def test_a_copy_in_memory_finds_the_same(tmp_path: Path) -> None:
+    ids = [f"user-{n}" for n in range(3000)]
+    index(tmp_path, ids)
+    asked = [*ids[::-1], "user-3000"]
+    np.testing.assert_array_equal(IdIndex(tmp_path, in_memory=True).rows(asked), IdIndex(tmp_path).rows(asked))
 
 
 @pytest.mark.parametrize("wrong", [1, None, ["a"]])

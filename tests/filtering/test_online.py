@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conrec.filtering.online import ItemSide, UserSide, score
+from conrec.filtering.online import ItemSide, UserSide, score, scores_alone
 
 
 def sides(seed: int, d: int, predicted: int) -> tuple[ItemSide, UserSide]:
@@ -35,3 +35,32 @@ def test_the_papers_score_is_the_cosine_alone() -> None:
     items = ItemSide(items.unit, items.vectors, np.zeros(30, np.float32))
     found = score(items, UserSide(user.predicted, user.vector, 0.0), np.arange(30), 1.0)
     np.testing.assert_array_equal(found.scores, found.cosines)
+
+
+@pytest.mark.parametrize(
+    ("d", "predicted", "weight"), [(0, 5, 1.0), (4, 5, 0.7), (4, 0, 0.7), (4, 5, 0.0), (0, 3, 0.0)]
+)
+def test_the_scores_alone_are_those_of_score(d: int, predicted: int, weight: float) -> None:
+    items, user = sides(3, d, predicted)
+    rows = np.array([3, 3, 17, 0])
+    np.testing.assert_array_equal(scores_alone(items, user, rows, weight), score(items, user, rows, weight).scores)
+
+
+@pytest.mark.parametrize("d", [0, 4])
+def test_a_table_is_its_three_parts(d: int) -> None:
+    items, user = sides(4, d, 5)
+    again = ItemSide.of_table(items.table, d)
+    for name in ("unit", "vectors", "biases"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(items, name))
+    assert items.vectors.shape == (30, d)
+    rows = np.arange(30)
+    np.testing.assert_array_equal(again.unit_of(rows[5:9]), items.unit[5:9])
+    np.testing.assert_array_equal(scores_alone(again, user, rows, 0.7), scores_alone(items, user, rows, 0.7))
+
+
+def test_parts_that_do_not_fit() -> None:
+    items, _ = sides(5, 4, 1)
+    with pytest.raises(ValueError, match="size"):
+        ItemSide(items.unit, items.vectors[:-1], items.biases)
+    with pytest.raises(ValueError, match="table of 11 columns"):
+        ItemSide.of_table(items.table, 10)

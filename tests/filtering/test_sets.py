@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conrec.errors import ConrecError
@@ -92,7 +93,7 @@ def test_every_damage_is_one_clear_line(tmp_path: Path, kind: str) -> None:
     CoNRecFilter.load(tmp_path)
     folder = tmp_path / version
     files = [p for p in folder.rglob("*") if p.is_file() and "users" not in p.parts]
-    assert {p.name for p in files} >= {"manifest.json", "items.parquet", "item_unit.npy", "calibration.json"}
+    assert {p.name for p in files} >= {"manifest.json", "items.parquet", "item_side.npy", "calibration.json"}
     for path in [*files, *(folder / "users").glob("*.npy")]:
         whole = path.read_bytes()
         flipped = whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]
@@ -106,6 +107,21 @@ def test_every_damage_is_one_clear_line(tmp_path: Path, kind: str) -> None:
             assert "\n" not in str(caught.value)
             path.write_bytes(whole)
     CoNRecFilter.load(tmp_path)
+
+
+def test_an_item_table_that_does_not_fit(tmp_path: Path) -> None:
+    """Even one that the manifest knows."""
+    folder = tmp_path / publish(tmp_path)
+    path = folder / "item_side.npy"
+    table = np.load(path)
+    for wrong, said in ((table[:, :3], "item_side"), (table[:-1], "fit together"), (table[0], "not the array")):
+        np.save(path, wrong)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["files"] = published.describe_files(folder)
+        del manifest["files"]["manifest.json"]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(ConrecError, match=said):
+            CoNRecFilter.load(tmp_path)
 
 
 def test_damaged_users_are_found_when_asked_for(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from conrec.errors import ConrecError
 from conrec.filtering import sets as published
 from conrec.filtering.ids import IdIndex
 from conrec.filtering.manners import Manners, worst
-from conrec.filtering.npy import map_npy
+from conrec.filtering.npy import map_npy, resident
 from conrec.filtering.online import ItemSide, UserSide, scores_alone
 from conrec.filtering.retractions import Retractions, take_back
 from conrec.filtering.segments import Thresholds
@@ -125,19 +125,21 @@ class OpenSet:
         try:
             published.check(folder, self.manifest)
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
-            self.index = IdIndex(folder / "items")
-            table = pq.read_table(folder / "items.parquet")
-            self.titles, self.categories = (table[name].combine_chunks() for name in ("title", "category"))
-            self.codes = table["codes"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+            self.index = IdIndex(folder / "items", in_memory=True)
+            columns = pq.read_table(folder / "items.parquet")
+            self.titles, self.categories = (columns[name].combine_chunks() for name in ("title", "category"))
+            self.codes = columns["codes"].combine_chunks().flatten().to_numpy().reshape(len(columns), -1)
             self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
             self.users = open_users(folder, self.manifest, redis)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
-        unit, vectors = (map_npy(folder / f"item_{name}.npy", np.float32, 2) for name in ("unit", "vectors"))
-        self.side = ItemSide(unit, vectors, map_npy(folder / "item_biases.npy", np.float32, 1))
-        lengths = {len(x) for x in (self.index, table, self.side.unit, self.side.vectors, self.side.biases)}
-        if lengths != {self.manifest.items} or self.side.vectors.shape[1] != self.users.layout.dimensions:
+        table = map_npy(folder / "item_side.npy", np.float32, 2)
+        if {len(self.index), len(columns), len(table)} != {self.manifest.items}:
             raise ConrecError(f"{folder}: its parts do not fit together; write the set again")
+        try:
+            self.side = ItemSide.of_table(resident(table), self.users.layout.dimensions)
+        except ValueError as error:
+            raise ConrecError(f"{folder}: item_side.npy does not fit its users ({error}); write it again") from None
         # So that the first request finds the look-up compiled.
         self.index.rows([""])
         self.index.row("")
@@ -280,7 +282,7 @@ class CoNRecFilter:
         decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
         # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
         excess = scores.astype(np.float64) - limits
-        over = np.flatnonzero(excess > 0)
+        over = (excess > 0).nonzero()[0]
         if len(over):
             self._drop(decision, over, excess[over])
             decision.explain = lambda: _explain(now, standing, rows, over)
@@ -360,7 +362,7 @@ def _explain(now: OpenSet, standing: _Standing, rows: np.ndarray, over: np.ndarr
     predicted, because, dislikes = standing.side.predicted, standing.because, standing.stored.dislikes
     if not len(predicted):
         return
-    cosines, which = max_cosine(now.side.unit.take(rows[over], axis=0), now.side.unit.take(predicted, axis=0))
+    cosines, which = max_cosine(now.side.unit_of(rows[over]), now.side.unit_of(predicted))
     common = np.cumprod(now.codes[rows[over]] == now.codes[predicted[which]], axis=1).sum(axis=1)
     named: dict[int, tuple[str, str, str | None, str | None]] = {}
     for position, nearest, cosine, length in zip(over.tolist(), which.tolist(), cosines.tolist(), common.tolist()):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,3 +62,56 @@ def map_npy(path: Path, dtype: Any, dimensions: int) -> np.ndarray:
         raise ConrecError(f"{path}: not the array that belongs here; write the set again")
     # A plain array over the mapping: numpy's memmap class makes every slice dearer.
     return array.view(np.ndarray)
+
+
+RESIDENT_BYTES = 256 << 20
+"""Up to this size `resident` copies."""
+_HUGE = 2 << 20
+
+
+def resident(array: np.ndarray) -> np.ndarray:
+    """A read-only copy in memory of our own, in huge pages where the system has them; a large array as it is.
+
+    Scattered reads of mapped files look up a page of 4 KB each time, and the system may take such pages away from a
+    process that is idle for a moment. Arrays over `RESIDENT_BYTES` stay mapped, so that processes share them.
+    """
+    if array.nbytes > RESIDENT_BYTES:
+        return array
+    # Huge pages begin at multiples of their size.
+    memory = mmap.mmap(-1, array.nbytes + _HUGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel built without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    raw = np.frombuffer(memory, np.uint8)
+    start = -raw.ctypes.data % _HUGE
+    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    copy.flags.writeable = False
+    return copy
+
+
+class RowFile:
+    """Rows of a one-dimensional `.npy` file, each read when it is asked for.
+
+    A first look at a page of a mapped file costs several times as much as reading the row, and a file that is cut
+    short while it is open is an error here, not the end of the process.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
+        """Of a file that `map_npy` has found to be such an array."""
+        self._path, self._dtype = path, dtype
+        self._file = path.open("rb", buffering=0)  # closed with the last reference to it
+        np.lib.format.read_magic(self._file)
+        np.lib.format.read_array_header_1_0(self._file)
+        self._start = self._file.tell()
+        if hasattr(os, "posix_fadvise"):  # nobody asks for the row next to this one
+            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+
+    def row(self, n: int) -> np.void:
+        """Row n; ConrecError where the file ends before it."""
+        size = self._dtype.itemsize
+        read = os.pread(self._file.fileno(), size, self._start + n * size)
+        if len(read) != size:
+            raise ConrecError(f"{self._path}: has become shorter; write the set again")
+        row: np.void = np.frombuffer(read, self._dtype)[0]
+        return row

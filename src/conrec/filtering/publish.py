@@ -38,10 +38,10 @@ class SetItems:
     def __post_init__(self) -> None:
         side, n = self.side, len(self.ids)
         lengths = [len(self.titles), len(self.categories)]
-        lengths += [len(array) for array in (self.codes, side.unit, side.vectors, side.biases)]
+        lengths += [len(array) for array in (self.codes, side.table)]
         if set(lengths) != {n} or self.codes.ndim != 2:
             raise ValueError(f"an item's parts differ in length: {n} ids, {lengths}")
-        if not (np.isfinite(side.vectors).all() and np.isfinite(side.biases).all() and np.isfinite(side.unit).all()):
+        if not np.isfinite(side.table).all():
             raise ValueError("an item's vector or bias is not finite")
 
 
@@ -142,12 +142,7 @@ class SetWriter:
             "codes": pa.array(list(items.codes.astype(np.int32)), pa.list_(pa.int32())),
         }
         pq.write_table(pa.table(columns), folder / "items.parquet")
-        for name, array in (
-            ("item_unit", items.side.unit),
-            ("item_vectors", items.side.vectors),
-            ("item_biases", items.side.biases),
-        ):
-            np.save(folder / f"{name}.npy", np.ascontiguousarray(array, np.float32))
+        np.save(folder / "item_side.npy", np.ascontiguousarray(items.side.table))
         if self._calibration is not None:
             (folder / "calibration.json").write_text(json.dumps(self._calibration, indent=1, allow_nan=False))
 

@@ -7,7 +7,7 @@
         calibration.json          thresholds (`conrec calibrate`)
         items.parquet             item_id, title, category, codes; row n is item n of the set
         items/                    the index of the item ids
-        item_unit.npy, item_vectors.npy, item_biases.npy
+        item_side.npy                 the items' side of the score (`online.ItemSide.table`)
         users/                    the users, memory-mapped or in LMDB; in Redis they are elsewhere
 
 A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one

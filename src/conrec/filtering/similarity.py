@@ -11,6 +11,7 @@ import numpy as np
 
 NOTHING_NEAR = -1.0
 """The smallest possible cosine; no threshold in [-1, 1] drops it."""
+_ONE = np.float32(1)
 
 
 def max_cosine(candidates: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +32,10 @@ def largest_cosine(candidates: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     if not len(predicted):
         return np.full(len(candidates), NOTHING_NEAR, np.float32)
     # One row a prediction: the maximum then runs over whole rows, which processors do four times as fast.
-    return np.clip((predicted @ candidates.T).max(axis=0), -1, 1)
+    largest = (predicted @ candidates.T).max(axis=0)
+    # np.clip takes twice as long for so few.
+    np.minimum(largest, _ONE, out=largest)
+    return np.maximum(largest, -_ONE, out=largest)
 
 
 def max_cosine_batch(

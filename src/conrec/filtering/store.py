@@ -16,7 +16,7 @@ import numpy as np
 
 from conrec.errors import ConrecError
 from conrec.filtering.ids import IdIndex, IdIndexWriter
-from conrec.filtering.npy import NpyWriter, map_npy
+from conrec.filtering.npy import NpyWriter, RowFile, map_npy
 from conrec.filtering.online import UserSide
 
 
@@ -190,13 +190,14 @@ class MappedUsers:
         self.layout = layout
         self._index = IdIndex(folder)
         self._records = map_npy(folder / "records.npy", layout.record, 1)
+        self._single = RowFile(folder / "records.npy", layout.record)
         if len(self._index) != len(self._records):
             raise ConrecError(f"{folder}: {len(self._index)} ids but {len(self._records)} records; write the set again")
 
     def get(self, user_id: str) -> StoredUser | None:
         """The user's record, or None for one that is not there."""
         row = self._index.row(user_id)
-        return StoredUser(self._records[row]) if row >= 0 else None
+        return StoredUser(self._single.row(row)) if row >= 0 else None
 
     def __len__(self) -> int:
         return len(self._records)
@@ -208,7 +209,7 @@ class MappedUsers:
             yield Users.of_records([self._index.id(row) for row in rows], self._records[rows.start : rows.stop])
 
     def close(self) -> None:
-        """Nothing to do: the mapping goes with the last array that shows it."""
+        """Nothing to do: mapping and file go with the last that looks into them."""
 
 
 class MappedUsersWriter:
