@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from conrec.filtering.guarantee import promise, promises, units_needed, within
+from conrec.filtering.guarantee import divided, promise, promises, units_needed, within
 from conrec.filtering.threshold import choose_threshold
 
 CALIBRATIONS = 400
@@ -97,6 +97,21 @@ def test_likes_as_units_break_it_where_likes_depend() -> None:
         scores, _ = world.draw(rng, 150)
         broken += risk(promise(scores, np.arange(len(scores)), 0.1, 0.95).threshold or 0.0) > 0.1
     assert broken > MOST_BROKEN
+
+
+def test_a_score_chosen_on_the_likes_that_calibrate_breaks_it_unless_it_is_promised_for_all() -> None:
+    """Of 60 scores, all noise, the one is taken that promises the lowest threshold on the same likes, to drop most."""
+    rng = np.random.default_rng(6)
+    calibrations = 200
+    broken = dict.fromkeys((0.95, divided(0.95, 60)), 0)
+    for _ in range(calibrations):
+        likes = rng.random((60, 200))
+        for confidence in broken:
+            thresholds = [promise(one, np.arange(200), 0.1, confidence).threshold or 0.0 for one in likes]
+            broken[confidence] += 1 - min(thresholds) > 0.1  # uniform scores: it costs what lies above it
+    naive, for_all = broken.values()
+    assert naive > 0.2 * calibrations
+    assert for_all <= binom.ppf(0.999, calibrations, 0.05)
 
 
 @pytest.mark.parametrize("name", WORLDS)

@@ -12,11 +12,11 @@ from conrec.errors import ConrecError
 from conrec.filtering.history import HistoryScore
 from conrec.filtering.online import ItemSide, UserSide, score
 from conrec.filtering.past import Past
-from conrec.filtering.replay import Replay
-from conrec.filtering.score import FilterScore
+from conrec.filtering.replay import DISLIKED, LIKED, Replay
+from conrec.filtering.score import FilterScore, fitting_users
 from conrec.filtering.similarity import max_cosine_batch
 from conrec.stages.filter_replay import combined, padded_rows
-from conrec.stages.fit_score import history_scores
+from conrec.stages.fit_score import history_scores, weigh
 from tests.filtering.past_for_tests import cut_short, replay_of, small_past
 from tests.filtering.test_history import fitted
 from tests.small_log import CUTS
@@ -94,8 +94,45 @@ def test_only_parts_that_help_weigh_anything() -> None:
     assert found.contrast_weight == 0
     against = FilterScore("default").weighed(history, None, -cosine, disliked, users)
     assert against.cosine_weight == 0
+    assert replace(against, usual_cosine=0) == replace(
+        FilterScore("default").weighed(history, None, -2 * cosine - useless, disliked, users), usual_cosine=0
+    )  # left out, it leaves no trace
     few = FilterScore("default").weighed(history[:150], None, cosine[:150], disliked[:150], users[:150])
     assert (few.history_weight, few.cosine_weight) == (1, 0)
+
+
+def test_a_third_of_the_users_may_be_fitted_to_and_always_the_same() -> None:
+    users = np.array([f"u{n}" for n in range(6000)])
+    chosen = fitting_users(users)
+    assert 0.31 < chosen.mean() < 0.36
+    # Everywhere and for ever, or a calibration would be made on users that an older score was fitted to.
+    assert np.flatnonzero(chosen[:20]).tolist() == [1, 3, 4, 11, 12, 13, 14, 15, 16]
+    some = np.random.default_rng(0).permutation(6000)[:500].repeat(2)
+    np.testing.assert_array_equal(fitting_users(users[some]), chosen[some])
+    assert fitting_users(users[:0]).shape == (0,)
+
+
+def test_the_labels_of_the_others_are_not_looked_at() -> None:
+    rng = np.random.default_rng(1)
+    parts = {"history": rng.normal(size=3000), "contrast": rng.normal(size=3000)}
+    cosine, users = rng.normal(size=3000), rng.integers(0, 300, 3000).astype(str)
+    labels = np.where(rng.random(3000) < 1 / (1 + np.exp(-parts["history"] - cosine)), DISLIKED, LIKED)
+    score_, fitted_on = weigh(FilterScore("default"), parts, cosine, labels, users)
+    assert score_.cosine_weight > 0
+    np.testing.assert_array_equal(fitted_on, fitting_users(users))
+    others = np.where(fitted_on, labels, -labels)
+    assert weigh(FilterScore("default"), parts, cosine, others, users)[0] == score_
+    mine = np.where(fitted_on, -labels, labels)
+    assert weigh(FilterScore("default"), parts, cosine, mine, users)[0] != score_
+
+
+def test_with_few_labels_nothing_is_fitted_to_anybody() -> None:
+    rng = np.random.default_rng(2)
+    parts, cosine = {"history": rng.normal(size=500)}, rng.normal(size=500)
+    labels = np.where(rng.random(500) < 0.5, DISLIKED, LIKED)  # a third of the 250 of each sign is too few
+    score_, fitted_on = weigh(FilterScore("default"), parts, cosine, labels, np.arange(500).astype(str))
+    assert not fitted_on.any()
+    assert (score_.history_weight, score_.cosine_weight, score_.contrast) == (1, 0, None)
 
 
 def test_it_is_the_same_after_saving(past: Past, history: HistoryScore, tmp_path: Path) -> None:

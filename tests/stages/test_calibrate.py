@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,10 @@ import pytest
 from conrec.__main__ import main
 from conrec.config import Recipe
 from conrec.data.instances import Events
+from conrec.filtering.history import HistoryScore
 from conrec.filtering.score import FilterScore
 from conrec.run import start_run
-from conrec.stages.calibrate import activity, calibrate, describe
+from conrec.stages.calibrate import activity, calibrate, describe, shares_of_error
 
 UTC = pa.timestamp("us", tz="UTC")
 CUTS = {"validation": np.datetime64("2026-02-01", "us"), "test": np.datetime64("2026-03-01", "us")}
@@ -28,8 +30,11 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", users=600)
 
 
-def make_run(folder: Path, users: int, shift: float = 0.0) -> Path:
-    """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test."""
+def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0, decodings: int = 1) -> Path:
+    """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test.
+
+    The weights were fitted to the first so many users of validation, whose likes score lower for it.
+    """
     start_run(Recipe(), folder, None, None)
     rng = np.random.default_rng(0)
     tables = []
@@ -37,6 +42,8 @@ def make_run(folder: Path, users: int, shift: float = 0.0) -> Path:
         owner = np.repeat(np.arange(count), 10)
         labels = np.tile([-1, -1, -1, -1, -1, 0, 0, 0, 1, 1], count)
         scores = rng.random(len(owner)) + np.where(labels == 1, 0.3, np.where(labels == -1, drift, 0))
+        fitted_on = (owner < fitted) & (split == "validation")
+        scores -= 0.5 * fitted_on
         tables.append(
             pa.table(
                 {
@@ -44,13 +51,17 @@ def make_run(folder: Path, users: int, shift: float = 0.0) -> Path:
                     "user_id": [f"u{n}" for n in owner],
                     "cut": pa.array(np.full(len(owner), CUTS[split])).cast(UTC),
                     "item_id": [f"i{n % 3}" for n in range(len(owner))],
+                    "fitted_on": pa.array(fitted_on),
                     "label": pa.array(labels, pa.int8()),
                     "conrec": pa.array(scores, pa.float32()),
                     "conrec_paper": pa.array(rng.random(len(owner)), pa.float32()),
                 }
             )
         )
-    (folder / "filter" / "seed0").mkdir(parents=True)
+    for stage in ("filter", "predict"):
+        (folder / stage / "seed0").mkdir(parents=True)
+    tuning = {"validation_FHR": {f"setting {n}": 0.1 for n in range(decodings)}}
+    (folder / "predict" / "seed0" / "tuning.json").write_text(json.dumps(tuning))
     replace(FilterScore.paper(), name="default").save(folder / "filter" / "seed0" / "score")
     (folder / "prepare").mkdir()
     pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
@@ -101,6 +112,37 @@ def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
 
 def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
     assert calibrate(run, Recipe(), by="category") == calibrate(run, Recipe(), by="category")
+
+
+def test_users_whose_likes_made_the_score_do_not_calibrate_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 900, fitted=300)
+    result = calibrate(run, Recipe(), likes_lost=0.05)
+    assert 0.95 < result["threshold"] < 0.97
+    assert result["evidence"]["validation"]["users"] == 600
+    assert result["evidence"]["fitted_to"] == {"users": 300, "likes": 1500}
+    assert "300 other users are left out" in describe(result)
+    assert calibrate(run, Recipe(), likes_lost=0.05, score="paper")["evidence"]["validation"]["users"] == 900
+    refused = calibrate(run, Recipe(), likes_lost=0.005)["refused"]
+    assert "hold 600 users with 3,000 likes beside those that the score's weights were fitted to" in refused
+
+
+def test_a_predicted_set_chosen_on_validation_costs_confidence(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 600, decodings=8)
+    result = calibrate(run, Recipe(), likes_lost=0.05)
+    assert result["confidence"] == 0.95
+    alone = make_run(tmp_path / "alone", 600)
+    assert result["threshold"] == calibrate(alone, Recipe(), likes_lost=0.05, confidence=1 - 0.05 / 8)["threshold"]
+    assert "the best of 8 on validation" in describe(result)
+    on_average = calibrate(run, Recipe(), likes_lost=0.05, confidence=None)
+    assert "on average does not allow for that" in describe(on_average)
+
+
+def test_a_score_that_might_have_looked_at_the_predicted_set_shares_the_chance_of_an_error() -> None:
+    history = cast(HistoryScore, object())
+    assert shares_of_error(FilterScore.paper(), 8) == 8
+    assert shares_of_error(FilterScore("default", 0.5, history), 8) == 16
+    assert shares_of_error(FilterScore("default", 0.0, history), 8) == 2
+    assert shares_of_error(FilterScore("default", 0.5, history), 1) == 1
 
 
 def test_a_drift_is_said_plainly(tmp_path: Path) -> None:
@@ -188,6 +230,13 @@ def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], wo
     error = capsys.readouterr().err
     assert part in error
     assert error.count("\n") == 1
+
+
+def test_scores_of_before_the_users_were_kept_apart_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "filter" / "seed0" / "scores.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("fitted_on"), path)
+    assert main(["calibrate", str(run)]) == 2
+    assert "no column fitted_on; make the stage filter anew" in capsys.readouterr().err
 
 
 def test_scores_that_cannot_be_read_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from conrec.__main__ import main
 from conrec.config import FilterConfig, Recipe
 from conrec.data.instances import read_instances
 from conrec.errors import ConrecError
+from conrec.filtering.score import FilterScore, fitting_users
 from conrec.run import start_run
 from conrec.stages.compare import pooled
 from conrec.stages.filter_replay import filter_replay
@@ -35,6 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "compress" / "embeddings.npy", known.embeddings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.filtering.rehearsal.FIRST_HORIZONS", 1)
+        patch.setattr("conrec.filtering.score.ENOUGH", 10)
         for seed in RECIPE.seeds:
             out = folder / "filter" / f"seed{seed}"
             filter_replay(RECIPE, folder / "prepare", folder / "compress", folder / "predict", out, seed)
@@ -66,6 +69,15 @@ def test_the_table_shows_the_cost_beside_the_gain(run: Path) -> None:
     assert f"{found['chosen']['likes_lost']:.2%}" in text
     assert found["suppression"]["lists_touched"] >= found["suppression"]["lists_halved"]
     assert f"user {found['suppression']['users'][0]['user']}:" in text
+
+
+def test_whose_labels_made_the_score_is_on_record(run: Path) -> None:
+    score = FilterScore.load(run / "filter" / "seed0" / "score")
+    table = pq.read_table(run / "filter" / "seed0" / "scores.parquet")
+    users, fitted_on = table["user_id"].to_numpy().astype(str), table["fitted_on"].to_numpy()
+    validation = table["split"].to_numpy() == "validation"
+    assert score.constant  # weights were fitted
+    np.testing.assert_array_equal(fitted_on, fitting_users(users) & validation)
 
 
 def test_seeds_are_pooled(run: Path) -> None:

@@ -27,9 +27,11 @@ Two promises, for losses l_u in [0, 1] of n units, sum L:
 - *On average* over calibrations: conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster 2024):
   (L + 1) / (n + 1) <= budget, the largest loss being 1. Bolder, and broken in nearly half of the calibrations.
 
-Both hold for any score and any distribution, as long as users to come are like those of the sample. Neither survives
-a drift of the log. MAPIE's risk control takes rows as the independent units and looks for thresholds on a grid; with
-likes as units it serves the tests as a cross-check.
+Both hold for any score that was made without the labels of the units, and any distribution, as long as users to come
+are like those of the sample. Where those labels chose the score, out of m that were made without them, the promise
+with confidence is kept by asking for 1 - (1 - confidence) / m (`divided`): it then holds for all m at once. Neither
+survives a drift of the log. MAPIE's risk control takes rows as the independent units and looks for thresholds on a
+grid; with likes as units it serves the tests as a cross-check.
 """
 
 from __future__ import annotations
@@ -111,11 +113,11 @@ def promises(
     # As many segments as can share, the largest first. Only sizes are looked at, and those spoil no promise.
     sizes = [len(np.unique(units[owner == n])) for n in range(len(names))]
     largest_first = sorted(range(len(names)), key=lambda n: (-sizes[n], n))
-    needed = [units_needed(budget, _divided(confidence, count)) for count in range(1, len(names) + 2)]
+    needed = [units_needed(budget, divided(confidence, count)) for count in range(1, len(names) + 2)]
     shared = max((count for count, n in enumerate(largest_first, 1) if sizes[n] >= needed[count - 1]), default=0)
     for place, n in enumerate(largest_first):
         if place < shared:
-            part = _divided(confidence, shared)
+            part = divided(confidence, shared)
             found[str(names[n])] = promise(scores[owner == n], units[owner == n], budget, part)
         else:
             found[str(names[n])] = Promise(None, sizes[n], needed[shared], None)
@@ -147,7 +149,8 @@ def _bet(n: int, budget: float, confidence: float) -> float:
     return min(best, BOLDEST / (1 - budget))
 
 
-def _divided(confidence: float, parts: int) -> float:
+def divided(confidence: float, parts: int) -> float:
+    """The confidence that each of so many promises needs, so that all hold together with this one (Bonferroni)."""
     return 1 - (1 - confidence) / parts
 
 

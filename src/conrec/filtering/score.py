@@ -7,13 +7,15 @@ The default is a logistic regression of three parts, which are each of that form
     s * history(u, i) + v * contrast(u, i) + w * cosine(u, i) + constant
 
 what the log says (`filtering.history`, itself learned on the training period), what the model says when it is asked
-for both polarities (`filtering.contrast`), and the paper's own score. The few weights are fitted on validation, none
-is negative, and a part that does not help there, on users it was not fitted to, is left out. A user without
-predictions counts as one of average cosine. `paper` is the paper's score: w = 1 and nothing else.
+for both polarities (`filtering.contrast`), and the paper's own score. The few weights are fitted to a third of the
+users of validation (`fitting_users`), so that the others can still calibrate a threshold (`filtering.guarantee`). None
+is negative, and a part that does not help, on users it was not fitted to, is left out. A user without predictions
+counts as one of average cosine. `paper` is the paper's score: w = 1 and nothing else.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -23,6 +25,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
@@ -36,6 +39,23 @@ FOLDS = 5
 """Of users, to see whether a part helps."""
 ENOUGH = 100
 """Dislikes and likes each, from which on the parts are weighed; with less the history stands alone."""
+FITTING_PART = 3
+"""The weights are fitted to one user of so many; the others are left for a threshold to be calibrated on."""
+
+
+def fitting_users(users: np.ndarray) -> np.ndarray:
+    """bool [n]: whose dislikes and likes the weights may be fitted to, a third of the users (str [n]).
+
+    Drawn by a hash of the user's id: the same users on every machine and in every log, whatever else is in it.
+    """
+    names, which = np.unique(users, return_inverse=True)
+    hashes = [hashlib.sha256(b"weights of the score:" + name.encode()).digest() for name in names.tolist()]
+    return np.array([int.from_bytes(value[:8], "big") % FITTING_PART == 0 for value in hashes], bool)[which]
+
+
+def enough_to_weigh(disliked: np.ndarray) -> bool:
+    """Whether these showings (bool [m], the others are likes) suffice to fit weights to."""
+    return int(min(disliked.sum(), (~disliked).sum())) >= ENOUGH
 
 
 @dataclass
@@ -75,19 +95,23 @@ class FilterScore:
         disliked: np.ndarray,
         users: np.ndarray,
     ) -> FilterScore:
-        """The score with its weights fitted to showings on validation.
+        """The score with its weights fitted to these showings; the history alone where they are too few.
 
         history, contrast (None: there is none), cosine: float [m], of dislikes and likes; disliked: bool [m]; users
         [m]. A part stays where it lowers the logistic loss on users that its weight was not fitted to.
         """
-        if min(disliked.sum(), (~disliked).sum()) < ENOUGH:
+        if not enough_to_weigh(disliked):
             return replace(self, contrast=None, contrast_weight=0.0, cosine_weight=0.0, history_weight=1.0)
         parts = {"history": history, "cosine": cosine} | ({} if contrast is None else {"contrast": contrast})
         added = [name for name in parts if name != "history"]
         choices = [("history", *some) for n in range(len(added) + 1) for some in combinations(added, n)]
         fold = np.random.default_rng(0).integers(FOLDS, size=len(users))[np.unique(users, return_inverse=True)[1]]
-        chosen = min(choices, key=lambda names: _held_out_loss(np.stack([parts[n] for n in names], 1), disliked, fold))
-        weights, constant = _logistic(np.stack([parts[name] for name in chosen], 1), disliked)
+        columns = {names: np.stack([parts[name] for name in names], 1) for names in choices}
+        fits = {names: _logistic(columns[names], disliked) for names in choices}
+        # Without parts of weight 0, a score without the cosine is the same whatever cosine was there to choose.
+        choices = [names for names in choices if (fits[names][0][1:] > 0).all()]
+        chosen = min(choices, key=lambda names: _held_out_loss(columns[names], disliked, fold))
+        weights, constant = fits[chosen]
         of = dict(zip(chosen, weights.tolist()))
         return replace(
             self,
@@ -178,7 +202,7 @@ def _logistic(columns: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, floa
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         margin = sign * (x @ weights)
-        slope = -sign / (1 + np.exp(margin))
+        slope = -sign * expit(-margin)
         return float(np.logaddexp(0, -margin).mean()), x.T @ slope / len(x)
 
     bounds = [(0.0, None)] * columns.shape[1] + [(None, None)]

@@ -1,8 +1,14 @@
 """The verb `calibrate`: from an operator's budget of lost likes to the threshold that the filter is deployed with.
 
 Reads every showing of the replay with its score (`RUN/filter/seedN/scores.parquet`), chooses thresholds on validation
-by `filtering.guarantee` and looks at what they would have done on test, which they have never seen. Writes
-`RUN/calibration.json`:
+by `filtering.guarantee` and looks at what they would have done on test, which they have never seen.
+
+The labels that choose a threshold must not have made the score. The default score's weights were fitted to a third of
+the validation users (`filtering.score.fitting_users`): they are left out, and the others calibrate. The predicted set
+comes from the best of some ways of decoding, chosen by the dislikes of all validation users: the promise is made for
+all scores at once that could have come of it, at a higher confidence each (`shares_of_error`).
+
+Writes `RUN/calibration.json`:
 
     score, likes_lost, confidence   what was asked for (confidence null: on average)
     units                           whose shares are averaged: users, or likes (every like the same)
@@ -34,7 +40,7 @@ from conrec.data.schema import POSITIVE_KINDS
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.files import write_whole
-from conrec.filtering.guarantee import Promise, promise, promises
+from conrec.filtering.guarantee import Promise, divided, promise, promises
 from conrec.filtering.replay import DISLIKED, LIKED
 from conrec.filtering.score import FilterScore
 from conrec.filtering.segments import NO_CATEGORY, activity_segments
@@ -58,6 +64,8 @@ class Showings:
     """float [n], higher = rather disliked."""
     segments: np.ndarray | None
     """str [n], or None where there are none."""
+    fitted_on: np.ndarray
+    """bool [n]: the score's weights were fitted to this user's labels."""
 
     @property
     def liked(self) -> np.ndarray:
@@ -68,7 +76,7 @@ class Showings:
     def take(self, mask: np.ndarray) -> Showings:
         """Those under the mask."""
         segments = None if self.segments is None else self.segments[mask]
-        return Showings(self.users[mask], self.labels[mask], self.scores[mask], segments)
+        return Showings(self.users[mask], self.labels[mask], self.scores[mask], segments, self.fitted_on[mask])
 
     def likes(self, units: Units) -> tuple[np.ndarray, np.ndarray]:
         """Scores of the likes, and the unit of each."""
@@ -99,42 +107,50 @@ def calibrate(
     folder = run / "filter" / f"seed{seed}"
     path = folder / "scores.parquet"
     table, column = _read(path, score)
+    used = FilterScore.paper() if score == "paper" else own_score(folder)
     segments, edges = _segments(table, run / "prepare", by)
     everything = Showings(
         table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(),
         table["label"].to_numpy(),
         table[column].to_numpy().astype(np.float64),
         segments,
+        np.zeros(len(table), bool) if score == "paper" else table["fitted_on"].to_numpy(),
     )
     splits = table["split"].to_numpy().astype(str)
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
+    fitted_to, validation = validation.take(validation.fitted_on), validation.take(~validation.fitted_on)
+    # A score without a predicted set and without fitted weights owes nothing to validation.
+    decodings = _decodings_tried(run, seed) if used.cosine_weight or len(fitted_to.users) else 1
+    shares = shares_of_error(used, decodings)
+    each = None if confidence is None else divided(confidence, shares)
 
-    chosen = promise(*validation.likes(units), likes_lost, confidence)
+    chosen = promise(*validation.likes(units), likes_lost, each)
     result: dict[str, Any] = {
-        "score": "paper" if score == "paper" else own_score(folder).name,
+        "score": used.name,
         "likes_lost": likes_lost,
         "confidence": confidence,
         "units": units,
         "threshold": chosen.threshold,
         "segments": None,
-        "refused": _refusal(chosen, validation, units, likes_lost, confidence),
+        "refused": _refusal(chosen, validation, fitted_to, units, likes_lost, confidence),
     }
     evidence: dict[str, Any] = {
         "seed": seed,
         "column": column,
         "scores": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "fitted_to": {"users": len(np.unique(fitted_to.users)), "likes": int(fitted_to.liked.sum())},
+        "decodings": decodings,
+        "shares": shares,
         "units_needed": chosen.needed,
         "validation": _happened(validation, chosen.threshold),
         "test": _happened(test, chosen.threshold),
         "verdict": _verdict(test, chosen.threshold, units, likes_lost),
-        "budgets": [
-            _at(budget, confidence, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})
-        ],
+        "budgets": [_at(budget, each, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
     }
     if segments is not None:
         scores, owners = validation.likes(units)
         assert validation.segments is not None
-        found = promises(scores, owners, validation.segments[validation.liked], likes_lost, confidence)
+        found = promises(scores, owners, validation.segments[validation.liked], likes_lost, each)
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
         result["segments"] = {"by": by, "edges": edges, "thresholds": thresholds}
         evidence["segments"] = {
@@ -159,6 +175,7 @@ def describe(result: dict[str, Any]) -> str:
     lines = [f"promised: at most {budget:.2%} of {what}, {_how(confidence)}"]
     if result["units"] == "likes":
         lines.append("(as if the likes of one user had nothing to do with each other; the promise over users does not)")
+    lines += _made_without(evidence, confidence)
     if result["refused"]:
         lines.append(result["refused"])
     else:
@@ -197,7 +214,32 @@ def _read(path: Path, score: Score) -> tuple[pa.Table, str]:
     column = "conrec_paper" if score == "paper" and "conrec_paper" in names else "conrec"
     if column not in names:
         raise ConrecError(f"{path}: no column {column}; make the stage filter anew with --force")
-    return pq.read_table(path, columns=["split", "user_id", "cut", "item_id", "label", column]), column
+    columns = ["split", "user_id", "cut", "item_id", "label", column]
+    if score == "default":
+        columns.append("fitted_on")
+        if "fitted_on" not in names:
+            raise ConrecError(f"{path}: no column fitted_on; make the stage filter anew with --force")
+    return pq.read_table(path, columns=columns), column
+
+
+def _decodings_tried(run: Path, seed: int) -> int:
+    """Of how many ways of decoding the predicted set was chosen on validation."""
+    path = run / "predict" / f"seed{seed}" / "tuning.json"
+    try:
+        return len(json.loads(path.read_text(encoding="utf-8"))["validation_FHR"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConrecError(f"{path}: not readable ({error}); make the stage predict anew with --force") from error
+
+
+def shares_of_error(score: FilterScore, decodings: int) -> int:
+    """Into how many the chance of an error is divided, for the score could have been another one.
+
+    The predicted set is one of so many. The paper's score is one of as many. Whether the default score looks at the
+    set was decided with it: half of the chance is for the score that does not, half for those that do.
+    """
+    if decodings == 1 or score.history is None:
+        return decodings
+    return 2 * decodings if score.cosine_weight else 2
 
 
 def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray | None, list[float] | None]:
@@ -328,7 +370,23 @@ def _segment(test: Showings, name: str, one: Promise, units: Units, budget: floa
     }
 
 
-def _refusal(one: Promise, validation: Showings, units: Units, budget: float, confidence: float | None) -> str | None:
+def _made_without(evidence: dict[str, Any], confidence: float | None) -> list[str]:
+    """Whose labels made the score, and what follows for the promise."""
+    users, fitted_to, shares = evidence["validation"]["users"], evidence["fitted_to"], evidence["shares"]
+    lines = [f"calibrated on {users:,} users of validation with a like"]
+    if fitted_to["users"]:
+        lines[0] += f"; {fitted_to['users']:,} other users are left out, for the score's weights were fitted to them"
+    if shares > 1:
+        how = f"all scores that could have come of it share the chance of an error, {_how(confidence, shares)} each"
+        if confidence is None:
+            how = "a promise on average does not allow for that"
+        lines.append(f"the predicted set is the best of {evidence['decodings']} on validation; {how}")
+    return lines
+
+
+def _refusal(
+    one: Promise, validation: Showings, fitted_to: Showings, units: Units, budget: float, confidence: float | None
+) -> str | None:
     """Why there is no threshold, and how much data there would have to be."""
     if one.threshold is not None:
         return None
@@ -337,15 +395,16 @@ def _refusal(one: Promise, validation: Showings, units: Units, budget: float, co
     need = f"{one.needed:,} likes"
     if units == "users":
         need = f"{one.needed:,} users with a like" + (f" (some {one.needed * likes // users:,} likes)" if users else "")
+    beside = " beside those that the score's weights were fitted to" if len(fitted_to.users) else ""
     return (
         f"refused: too little data to promise that at most {budget:.2%} of the likes are lost {_how(confidence)}: even "
-        f"if none were lost it takes {need}, and the validation windows hold {users:,} users with {likes:,} likes; "
-        "take a longer log or a larger budget"
+        f"if none were lost it takes {need}, and the validation windows hold {users:,} users with {likes:,} likes"
+        f"{beside}; take a longer log or a larger budget"
     )
 
 
-def _how(confidence: float | None) -> str:
-    return "on average" if confidence is None else f"with a confidence of {confidence:g}"
+def _how(confidence: float | None, shares: int = 1) -> str:
+    return "on average" if confidence is None else f"with a confidence of {divided(confidence, shares):.4g}"
 
 
 def _table(validation: dict[str, Any], test: dict[str, Any]) -> list[str]:

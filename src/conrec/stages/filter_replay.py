@@ -41,7 +41,8 @@ def filter_replay(
     """Fit the score, and write `score/`, `scores.parquet` and `replay.json` into `out`.
 
     `scores.parquet` has every shown item with its label, the score in use (`conrec`), its parts (`conrec_paper`, and
-    of the default score `conrec_rates`, `conrec_history`, `conrec_contrast`) and every other filter's score.
+    of the default score `conrec_rates`, `conrec_history`, `conrec_contrast`) and every other filter's score; and in
+    `fitted_on` whether the weights of the score in use were fitted to the labels of this user in this split.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
     CoNRec's) and judged on test. Predictions come from `predicted/predictions.parquet` and, for users who disliked
     nothing in a window, `predicted/replay.parquet`; `covered` says what share of the showings had a prediction.
@@ -59,8 +60,11 @@ def filter_replay(
     rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
     cosines = {n: max_cosine_batch(past.catalog.unit, rows[n], lists[n])[rows[n] != -1] for n in SPLITS}
     score, parts = FilterScore.paper(), {name: dict[str, np.ndarray]() for name in SPLITS}
+    fitted_on = {name: np.zeros(len(replays[name].labels.values), bool) for name in SPLITS}
     if recipe.filter.score == "default":
-        score, parts = fit_score(recipe, past, split, replays, cosines, utilized, out / "score", seed)
+        score, parts, fitted_on["validation"] = fit_score(
+            recipe, past, split, replays, cosines, utilized, out / "score", seed
+        )
     score.save(out / "score")
 
     report: dict[str, Any] = {
@@ -104,7 +108,7 @@ def filter_replay(
         report[name]["suppression"] = suppression(scores[name][OURS], replay, report["threshold"])
     report["test"] |= compared(replays["test"], {system: [values] for system, values in scores["test"].items()})
     out.mkdir(parents=True, exist_ok=True)
-    tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
+    tables = [_score_table(name, replays[name], scores[name], fitted_on[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
     (out / "replay.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
 
@@ -140,7 +144,9 @@ def padded_rows(lists: Ragged) -> np.ndarray:
     return result
 
 
-def _score_table(split: str, replay: Replay, scores: dict[str, np.ndarray], items: Items) -> pa.Table:
+def _score_table(
+    split: str, replay: Replay, scores: dict[str, np.ndarray], fitted_on: np.ndarray, items: Items
+) -> pa.Table:
     """One row per showing."""
     owners, ids = replay.shown.owners, np.array(items.ids, object)
     return pa.table(
@@ -149,6 +155,7 @@ def _score_table(split: str, replay: Replay, scores: dict[str, np.ndarray], item
             "user_id": pa.array(replay.instances.users[owners].tolist(), pa.string()),
             "cut": pa.array(replay.instances.cuts[owners]).cast(pa.timestamp("us", tz="UTC")),
             "item_id": pa.array(ids[replay.shown.values].tolist(), pa.string()),
+            "fitted_on": pa.array(fitted_on),
             "label": pa.array(replay.labels.values, pa.int8()),
             **{name: pa.array(values, pa.float32()) for name, values in scores.items()},
         }

@@ -1,4 +1,5 @@
-"""Fit the filter's default score: history and contrast on the training period, their weights on validation.
+"""Fit the filter's default score: history and contrast on the training period, their weights on validation, to the
+dislikes and likes of a third of its users.
 
 What is written into the folder is the score as it is served; a training of the contrast that died is continued there.
 """
@@ -19,8 +20,8 @@ from conrec.filtering.contrast import Contrast, Judged, train_contrast
 from conrec.filtering.history import HistoryScore
 from conrec.filtering.past import Past
 from conrec.filtering.rehearsal import Rehearsal, rehearsals
-from conrec.filtering.replay import NEUTRAL, Replay
-from conrec.filtering.score import FilterScore
+from conrec.filtering.replay import DISLIKED, NEUTRAL, Replay
+from conrec.filtering.score import FilterScore, enough_to_weigh, fitting_users
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
@@ -36,11 +37,12 @@ def fit_score(
     utilized: Path | None,
     folder: Path,
     seed: int,
-) -> tuple[FilterScore, dict[str, dict[str, np.ndarray]]]:
-    """The default score, and for each split the scores of its parts, float64 over everything shown.
+) -> tuple[FilterScore, dict[str, dict[str, np.ndarray]], np.ndarray]:
+    """The default score; for each split the scores of its parts, float64 over everything shown; and what `weigh` says.
 
     replays and cosines (the paper's score of everything shown) are of validation and test; only validation's labels
-    are looked at. utilized: a `utilize/seedN` folder, None for a score without the contrast.
+    are looked at, and only those of some users. utilized: a `utilize/seedN` folder, None for a score without the
+    contrast.
     """
     rehearsed = rehearsals(past, split, recipe.split)
     if split.validation_start is None:
@@ -51,7 +53,8 @@ def fit_score(
         history = HistoryScore.fit(past, known_items, rehearsed, seed)
     except ValueError as error:
         say(f"filter: {error}; the score is the paper's")
-        return replace(FilterScore.paper(), name="default"), {name: {} for name in replays}
+        nobody = np.zeros(len(replays["validation"].labels.values), bool)
+        return replace(FilterScore.paper(), name="default"), {name: {} for name in replays}, nobody
     contrast = None
     if utilized is not None and recipe.filter.contrast_histories:
         judged = _judged(rehearsed, recipe.filter.contrast_histories, seed)
@@ -62,21 +65,33 @@ def fit_score(
         if contrast is not None:
             parts[name]["contrast"] = _contrast_scores(contrast, past, replay)
     score = FilterScore("default", history=history, contrast=contrast)
-    replay, of_parts = replays["validation"], parts["validation"]
-    signed = np.flatnonzero(replay.labels.values != NEUTRAL)
-    score = score.weighed(
-        of_parts["history"][signed],
-        of_parts["contrast"][signed] if contrast is not None else None,
-        cosines["validation"][signed],
-        replay.labels.values[signed] > 0,
-        replay.instances.users[replay.shown.owners[signed]],
-    )
+    replay = replays["validation"]
+    users = replay.instances.users[replay.shown.owners]
+    score, fitted_on = weigh(score, parts["validation"], cosines["validation"], replay.labels.values, users)
     say(
         f"filter: weights of history {score.history_weight:.3g}, contrast {score.contrast_weight:.3g}, "
-        f"largest cosine {score.cosine_weight:.3g}"
+        f"largest cosine {score.cosine_weight:.3g}, fitted to {len(np.unique(users[fitted_on])):,} users of validation"
     )
     score.save(folder)
-    return score, parts
+    return score, parts, fitted_on
+
+
+def weigh(
+    score: FilterScore, parts: Mapping[str, np.ndarray], cosine: np.ndarray, labels: np.ndarray, users: np.ndarray
+) -> tuple[FilterScore, np.ndarray]:
+    """The score with its weights, and bool [m]: what was shown to those whose labels they were fitted to.
+
+    parts (`history`, and `contrast` if there is one), cosine, labels and users are of everything shown, [m] each.
+    Nobody's labels were used where `fitting_users` gave too few, and the history stands alone.
+    """
+    fitting = fitting_users(users)
+    mine = np.flatnonzero(fitting & (labels != NEUTRAL))
+    contrast = parts.get("contrast")
+    disliked = labels[mine] == DISLIKED
+    score = score.weighed(
+        parts["history"][mine], None if contrast is None else contrast[mine], cosine[mine], disliked, users[mine]
+    )
+    return score, fitting & enough_to_weigh(disliked)
 
 
 def history_scores(history: HistoryScore, past: Past, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
