@@ -269,15 +269,19 @@ class PredictConfig:
     """Time constant of the item prior, in days."""
     prior_smoothing: float = 0.05
     """Added to every item on offer, so that nothing is impossible."""
-    prior_weights: tuple[float, ...] = (0.75, 1.0, 1.5)
-    """Exponents of the prior in decoding; all are tried with all `pulls` and `follows` on validation, and the best
-    FHR@20 wins. (0.0,) switches the prior off."""
-    pulls: tuple[float, ...] = (0.0, 2.0, 4.0)
-    """How strongly items close to a user's own past dislikes are preferred in decoding: the largest cosine of their
-    contents times this is added to an item's log-prior. (0.0,) switches it off."""
+    prior_weights: tuple[float, ...] = (0.0, 1.0, 1.5)
+    """Exponents of the prior in decoding. They and those below are chosen on validation by FHR@20, one after the
+    other until no change of one is better (`stages.tune`). (0.0,) switches the prior off."""
+    pulls: tuple[float, ...] = (0.0, 2.0)
+    """Of how close an item is to the user's own past dislikes (`decode.leanings`). (0.0,) switches it off."""
     follows: tuple[float, ...] = (0.0, 2.0)
-    """The same for items that were disliked by the people who disliked what the user disliked; an exponent. (0.0,)
-    switches it off."""
+    """Of what was disliked by the people who disliked what the user disliked."""
+    exposures: tuple[float, ...] = (0.0, 0.5, 1.0)
+    """Of how likely the user is to be shown the item (`decode.exposures`)."""
+    aversions: tuple[float, ...] = (0.0, 0.25, 0.5)
+    """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
+    tuning_instances: int = 2000
+    """At most so many instances of validation, evenly spread, are looked at to choose."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.knowledge import Knowledge
+from conrec.decode.leanings import pull
 from conrec.decode.predict import predict_items
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
 from conrec.decode.trie import Trie
@@ -66,9 +67,7 @@ def test_what_was_seen_takes_no_beam():
     for seen, left in (([0, 1, 2], [3, 4, 5]), (list(range(8)), [])):
         one = Instances(**{**some.__dict__, "seen": Ragged.of([seen])})
         data = Prompted(one, prompts.all(one, "dislikes"), rows, offer, WORDS.pad, torch.device("cpu"))
-        ((found, _),) = predict_items(
-            tiny.policy(WORDS), [Decoding(data, CONTENT)], k=3, beams=3, batch=1, normalisation="trie"
-        )
+        ((found, _),) = predict_items(tiny.policy(WORDS), [Decoding(data)], k=3, beams=3, batch=1, normalisation="trie")
         assert sorted(found[found >= 0].tolist()) == left
 
 
@@ -115,16 +114,31 @@ def test_with_equal_logits_prior_and_neighbours_are_the_whole_policy(weight):
     policy = tiny.policy(WORDS)
     for parameter in policy.parameters():
         parameter.data.zero_()
-    ((found, scores),) = predict_items(
-        policy, [Decoding(data, CONTENT, 3.0, NEIGHBOURS, 2.0)], k=8, beams=64, batch=2, normalisation="trie"
-    )
+    shared = NEIGHBOURS.toarray()
+
+    def by_neighbours(index: np.ndarray) -> np.ndarray:
+        return np.stack([np.log1p(10 * shared[some.dislikes[n]].sum(axis=0)) for n in index])
+
+    leaning = Decoding(data, [(3.0, pull(some, CONTENT)), (2.0, by_neighbours)])
+    ((found, scores),) = predict_items(policy, [leaning], k=8, beams=64, batch=2, normalisation="trie")
     base = prior_by_hand(6, 3.0, 0.1)
     base = np.where(base > 0, base**weight, 0)
     for n, disliked in enumerate([[1, 4], []]):
         closeness = (CONTENT @ CONTENT[disliked].T).max(1) if disliked else np.zeros(8)
-        shared = NEIGHBOURS.toarray()[disliked].sum(0)
-        wanted = base * np.exp(3.0 * closeness) * (1 + 10 * shared) ** 2
+        wanted = base * np.exp(3.0 * closeness) * (1 + 10 * shared[disliked].sum(0)) ** 2
         wanted /= wanted.sum()
         valid = found[n] >= 0
         assert sorted(found[n][valid].tolist()) == np.flatnonzero(base > 0).tolist()
         np.testing.assert_allclose(np.exp(scores[n][valid]), wanted[found[n][valid]], rtol=1e-4)
+
+
+def test_what_is_far_below_the_likeliest_stays_on_offer():
+    some = instances([START + 6 * DAY], [[1]])
+    trie = Trie.of(CODES, tiny.SIZES)
+    offer, rows = offer_of_days(some, Knowledge(items(), events()), trie, days=3.0, smoothing=0.1, weight=1.0)
+    prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
+    data = Prompted(some, prompts.all(some, "dislikes"), rows, offer, WORDS.pad, torch.device("cpu"))
+    steep = Decoding(data, [(1e4, lambda index: np.arange(8)[None] * np.ones((len(index), 1)))])
+    leaned, _ = steep.offer(data.batch(np.array([0])))
+    assert (leaned.item_weight > 0).tolist() == (offer.item_weight > 0).tolist()
+    assert int(leaned.item_weight.argmax()) == 5  # the last one on offer

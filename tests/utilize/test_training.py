@@ -72,7 +72,7 @@ def policy():
 
 
 def hits(model, data, k=3) -> float:
-    ((items, _),) = predict_items(model, [Decoding(data, UNIT)], k=k, beams=40, batch=16, normalisation="trie")
+    ((items, _),) = predict_items(model, [Decoding(data)], k=k, beams=40, batch=16, normalisation="trie")
     return float(future_hits(items, [data.instances.future[n] for n in range(len(data))]).mean())
 
 
@@ -219,9 +219,9 @@ def test_candidates_are_scored_as_the_sum_of_their_tokens():
     _, data, _ = world(5)
     model = policy()
     candidates = np.arange(40)[None].repeat(5, 0)
-    (scores,) = score_items(model, [Decoding(data, UNIT)], candidates, CODES, batch=2, normalisation="trie")
+    (scores,) = score_items(model, [Decoding(data)], candidates, CODES, batch=2, normalisation="trie")
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
-    ((items, best),) = predict_items(model, [Decoding(data, UNIT)], k=40, beams=64, batch=2, normalisation="trie")
+    ((items, best),) = predict_items(model, [Decoding(data)], k=40, beams=64, batch=2, normalisation="trie")
     np.testing.assert_allclose(np.take_along_axis(scores, items.astype(int), 1), best, atol=1e-4)
 
 
@@ -241,8 +241,8 @@ def test_batches_by_length_change_nothing_but_the_order_of_work(beams):
     found, scored = [], []
     for batch in (1, 5, 24):
         options = {"batch": batch, "normalisation": "trie"}
-        found += predict_items(model, [Decoding(data, UNIT)], k=5, beams=beams, **options)
-        scored += score_items(model, [Decoding(data, UNIT)], candidates, CODES, **options)
+        found += predict_items(model, [Decoding(data)], k=5, beams=beams, **options)
+        scored += score_items(model, [Decoding(data)], candidates, CODES, **options)
     for items, scores in found[1:]:
         assert np.array_equal(items, found[0][0])
         np.testing.assert_allclose(scores, found[0][1], atol=1e-5)
@@ -256,7 +256,7 @@ def test_a_candidate_that_is_not_on_offer_has_no_likelihood():
     instances = Instances(**{**instances.__dict__, "seen": Ragged.of([[0, 1], [], list(range(12))])})
     data = Prompted(instances, data.prompts, data.rows, data.offer, data.pad, data.device)
     candidates = np.arange(40)[None].repeat(3, 0)
-    (scores,) = score_items(policy(), [Decoding(data, UNIT)], candidates, CODES, batch=3, normalisation="trie")
+    (scores,) = score_items(policy(), [Decoding(data)], candidates, CODES, batch=3, normalisation="trie")
     for row, seen in zip(scores, ([0, 1], [], list(range(12)))):
         assert np.flatnonzero(np.isneginf(row)).tolist() == seen
         assert np.isfinite(np.delete(row, seen)).all()

@@ -194,8 +194,7 @@ class Generative(System):
         return result
 
     def _decodings(self, instances: Instances, weights: Sequence[float], everything: bool) -> list[Decoding]:
-        nothing = np.zeros((len(self.codes), 1), np.float32)  # contents matter for the pull only, which is CoNRec's
-        return [Decoding(self.prompted(instances, weight, everything=everything), nothing) for weight in weights]
+        return [Decoding(self.prompted(instances, weight, everything=everything)) for weight in weights]
 
     def _lists(self, instances: Instances, k: int, weights: Sequence[float]) -> list[np.ndarray]:
         if not len(instances):

@@ -5,20 +5,21 @@ Every instance has a row of the offer: the items known on the day of its cut and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from conrec.data.instances import Instances, Ragged
 from conrec.data.knowledge import Knowledge
+from conrec.decode.leanings import Leaning
 from conrec.decode.trie import Offer, Trie
 from conrec.lm.policy import pad_prompts
 
-REACH = 10.0
-"""Brings the sum of similarities to the order of 1 (see `Decoding`)."""
+FARTHEST = -60.0
+"""Below the likeliest item, in logs: an item on offer is never less likely than that."""
 
 
 @dataclass(frozen=True)
@@ -61,44 +62,34 @@ class Prompted:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to decode: the prior of the day, and how strongly a user's own past dislikes count (not in the paper).
+    """How to decode: under the prior of the day, and what else counts for a user (`decode.leanings`).
 
     What a user has seen is not on offer to that user, so it takes no beam and the k places are filled.
-
-    An item's weight is its weight of the day times exp(pull * c) and (1 + 10 s)^follow: c the largest cosine of its
-    content to that of the user's dislikes in the history, s the sum of its similarities to them by who disliked
-    them. What a user disliked, and who else did, is known on the day of prediction like what is on offer; the model
-    then only has to know better than neighbours, not to learn them.
     """
 
     data: Prompted
-    content: np.ndarray
-    """float32 [items, d]: embeddings of length 1."""
-    pull: float = 0.0
-    neighbours: csr_matrix | None = None
-    """float [items, items]: how alike the people who disliked two items are (`items.codislikes`)."""
-    follow: float = 0.0
+    leanings: Sequence[tuple[float, Leaning]] = ()
+    """Exponents, and what they are of."""
 
     def offer(self, batch: Batch) -> tuple[Offer, Tensor]:
         """The offer for a batch of `data`, and the row of each of its prompts."""
         instances, day = self.data.instances.take(batch.index), self.data.offer
-        if not self.pull and not self.follow and not len(instances.seen.values):
+        if not self.leanings and not len(instances.seen.values):
             return day, batch.rows
-        content = torch.as_tensor(self.content, device=self.data.device)
         weight = day.item_weight[batch.rows].double()
         for row in range(len(weight)):
             rest = weight[row].clone()
             rest[torch.as_tensor(instances.seen[row], dtype=torch.int64)] = 0
             # Who has seen everything keeps the offer: the search needs one, and its result is left out afterwards.
             weight[row] = rest if rest.any() else weight[row]
-            disliked = torch.as_tensor(instances.dislikes[row], dtype=torch.int64)
-            if self.pull and len(disliked):
-                weight[row] *= (self.pull * (content @ content[disliked].T).amax(1).double()).exp()
-            if self.follow and self.neighbours is not None and len(disliked):
-                shared = np.asarray(self.neighbours[instances.dislikes[row]].sum(axis=0)).ravel()
-                weight[row] *= torch.as_tensor((1 + REACH * shared) ** self.follow, device=weight.device)
-        leaning = day.with_prior or self.pull != 0 or self.follow != 0
-        return day.trie.weigh(weight, prior=leaning), torch.arange(len(weight), device=weight.device)
+        if self.leanings:
+            rise = sum(exponent * leaning(batch.index) for exponent, leaning in self.leanings)
+            log = weight.log() + torch.as_tensor(rise, device=weight.device)
+            # Unlikely is not impossible: what is on offer stays within the reach of floating point.
+            weight = (log - log.amax(1, keepdim=True)).clamp_min(FARTHEST).exp() * (weight > 0)
+        return day.trie.weigh(weight, prior=day.with_prior or bool(self.leanings)), torch.arange(
+            len(weight), device=weight.device
+        )
 
 
 def offer_of_days(

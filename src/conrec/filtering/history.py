@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from conrec.data.instances import Instances
+from conrec.errors import ConrecError
 from conrec.filtering.combination import Combination, Rows
 from conrec.filtering.past import Past
 from conrec.filtering.rehearsal import Rehearsal
@@ -89,6 +93,18 @@ class HistoryScore:
         for part in ("combination", "plain"):
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
         return arrays | {"rated": np.array(self.rated)}
+
+    def save(self, path: Path) -> None:
+        """As one safetensors file."""
+        save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> HistoryScore:
+        """What `save` wrote; ConrecError where it is not there or not readable."""
+        try:
+            return cls.restore(load_file(path))
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            raise ConrecError(f"{path}: not readable ({error}); run the stage that wrote it again") from error
 
     @classmethod
     def restore(cls, state: dict[str, np.ndarray]) -> HistoryScore:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 
 from conrec import processes
 from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_events, read_instances, read_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
+from conrec.decode.exposures import Exposures
+from conrec.decode.leanings import CoDislikes, Leaning, Setting, follow, leaned, pull, remembered
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
 from conrec.decode.trie import Trie
-from conrec.items.codislikes import co_dislikes
 from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
 from conrec.sid.catalog import Catalog, unit_rows
+
+PLAIN = Setting()
+"""The prior of the day as it is, and nothing else: what training is under."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +103,31 @@ class Inputs:
         instances: Instances,
         context: Context,
         vocabulary: Vocabulary,
+        setting: Setting = PLAIN,
+        leanings: Mapping[str, Leaning] | None = None,
         *,
-        weight: float = 1.0,
-        pull: float = 0.0,
-        follow: float = 0.0,
         everything: bool = False,
     ) -> Decoding:
-        """How to predict for these instances."""
-        data = self.prompted(instances, context, vocabulary, weight=weight, everything=everything)
-        return Decoding(data, self.content, pull, self.co_dislikes if follow else None, follow)
+        """How to predict for these instances; `leanings` of them, where the setting counts any."""
+        data = self.prompted(instances, context, vocabulary, weight=setting.prior, everything=everything)
+        return Decoding(data, leaned(setting, leanings or {}))
+
+    def leanings(self, instances: Instances) -> dict[str, Leaning]:
+        """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions."""
+        config, found = self.recipe.predict, {"pull": pull(instances, self.content)}
+        if any(config.follows):
+            found["follow"] = follow(instances, self._co_dislikes)
+        if any(config.exposures):
+            found["exposure"] = self._exposures.of(instances)
+        return {name: remembered(leaning) for name, leaning in found.items()}
 
     @cached_property
-    def co_dislikes(self) -> csr_matrix:
-        """float [items, items]: who disliked the one disliked the other, in what may be learned from."""
-        return co_dislikes(self.events.take(self.split.may_learn(self.events)), len(self.items))
+    def _co_dislikes(self) -> CoDislikes:
+        return CoDislikes(self.events, len(self.items), self.split.train_users)
+
+    @cached_property
+    def _exposures(self) -> Exposures:
+        return Exposures(self.items, self.events, self.split.train_users)
 
 
 def device() -> torch.device:

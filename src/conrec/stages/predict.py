@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +13,13 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items
+from conrec.data.split import Split
+from conrec.decode.leanings import Leaning, Setting, of_some, remembered
 from conrec.decode.predict import future_hits, predict_items, score_items
 from conrec.decode.prompted import Decoding
+from conrec.filtering.aversion import aversion
+from conrec.filtering.past import Past
+from conrec.filtering.rehearsal import rehearsals
 from conrec.filtering.replay import read_replay, without_prediction
 from conrec.filtering.similarity import max_cosine
 from conrec.lm.model import build_policy, load_trained_policy
@@ -24,15 +27,19 @@ from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
+from conrec.stages.fit_history import fit_history
 from conrec.stages.inputs import Inputs, device
-from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
+from conrec.stages.tune import best_setting
+from conrec.stages.utilize import CONTEXTS, evenly, future_reward, sampled_reward
+
+HISTORY = "history.safetensors"
 
 
 def predict(
     recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int, *, lists_only: bool = False
 ) -> None:
-    """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
-    `stages/*.parquet` into `out`.
+    """Write `predictions.parquet`, `replay.parquet`, `tuning.json`, `history.safetensors` and, for what each training
+    stage gave, `stages/*.parquet` into `out`.
 
     What decoding leans on beside the policy is chosen on validation, for the candidates apart. The
     comparison of the stages is of the policies alone: the prior as it is, nothing else. `lists_only` leaves out that
@@ -56,52 +63,95 @@ def predict(
         columns = _columns(held_out, inputs.items, items, scores)
         pq.write_table(pa.table({**columns, "reward": reward}), out / "stages" / f"{name}.parquet")
 
-    tuned = _tune(inputs, vocabulary, policy, held_out, context)
-    best = max(tuned.tried.values())
-    say(f"{tuned.setting}: validation FHR@{recipe.predict.k} {best:.4f}")
-    decoding = inputs.decoding(held_out, context, vocabulary, **tuned.setting._asdict())
-    ((items, scores),) = _predict(inputs, policy, [decoding], "predict")
-    likelihood, by_filter, choice = _candidates(inputs, vocabulary, policy, held_out, context, items, prepared)
-    columns = _columns(held_out, inputs.items, items, scores)
+    left = {} if lists_only else _without_instance(inputs, held_out, prepared)
+    everybody = Instances.joined([held_out, *left.values()])
+    leanings = {**inputs.leanings(everybody), **_aversion(recipe, prepared, compressed, everybody, out, seed)}
+    decoder = _Decoder(inputs, vocabulary, policy, context, everybody, leanings)
+    setting, tried = _tune(decoder, len(held_out))
+    say(f"{setting}: validation FHR@{recipe.predict.k} {tried[setting]:.4f}")
+    items, scores = decoder.predict(np.arange(len(everybody)), [setting], "predict")[0]
+    likelihood, by_filter, choice = _candidates(decoder, held_out, items, prepared)
+    columns = _columns(held_out, inputs.items, items[: len(held_out)], scores[: len(held_out)])
     columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
     pq.write_table(pa.table(columns), out / "predictions.parquet")
-    if not lists_only:
-        _write_replay(inputs, vocabulary, policy, held_out, context, tuned, prepared, out)
-    weight, pull, follow = tuned.setting
-    tuning = {"prior_weight": weight, "pull": pull, "follow": follow, "validation_FHR": tuned.tried, **choice}
-    (out / "tuning.json").write_text(json.dumps(tuning, indent=2))
+    if any(len(part) for part in left.values()):
+        # The replay's users who disliked nothing in a window are no instances, but are filtered.
+        rest = slice(len(held_out), None)
+        replay = _columns(Instances.joined(list(left.values())), inputs.items, items[rest], scores[rest])
+        pq.write_table(pa.table(replay), out / "replay.parquet")
+    table = {**setting._asdict(), "validation_FHR": {str(one): fhr for one, fhr in tried.items()}, **choice}
+    (out / "tuning.json").write_text(json.dumps(table, indent=2))
 
 
-class Setting(NamedTuple):
-    """What decoding leans on beside the policy (see `decode.prompted.Decoding`)."""
-
-    weight: float
-    """Exponent of the day's prior."""
-    pull: float
-    follow: float
-
-    def __str__(self) -> str:
-        return f"prior {self.weight:g}, pull {self.pull:g}, follow {self.follow:g}"
+def read_setting(folder: Path) -> Setting:
+    """What decoding leans on, as chosen when this folder was written."""
+    table = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
+    return Setting(**{name: float(table[name]) for name in Setting._fields})
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What was chosen on validation, and the FHR of everything that was tried."""
+class _Decoder:
+    """A policy and what decoding can lean on, for some instances."""
 
-    setting: Setting
-    tried: dict[str, float]
+    inputs: Inputs
+    vocabulary: Vocabulary
+    policy: Policy
+    context: Context
+    instances: Instances
+    leanings: dict[str, Leaning]
+
+    def decodings(self, index: np.ndarray, settings: list[Setting], *, everything: bool = False) -> list[Decoding]:
+        """Of the instances at `index`, one a setting."""
+        some, leanings = self.instances.take(index), of_some(self.leanings, index)
+        return [
+            self.inputs.decoding(some, self.context, self.vocabulary, setting, leanings, everything=everything)
+            for setting in settings
+        ]
+
+    def predict(self, index: np.ndarray, settings: list[Setting], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows and scores of the predicted items of the instances at `index`, one pair a setting."""
+        return _predict(self.inputs, self.policy, self.decodings(index, settings), title)
 
 
-def _tune(inputs: Inputs, vocabulary: Vocabulary, policy: Policy, held_out: Instances, context: Context) -> Tuned:
-    """The setting with the best FHR on validation (first of equals)."""
-    config = inputs.recipe.predict
-    validation = held_out.take((held_out.split == "validation") & (held_out.n_dislikes > 0))
-    future = [validation.future[n] for n in range(len(validation))]
-    settings = [Setting(*s) for s in itertools.product(config.prior_weights, config.pulls, config.follows)]
-    decodings = [inputs.decoding(validation, context, vocabulary, **s._asdict()) for s in settings]
-    found = _predict(inputs, policy, decodings, "tune on validation")
-    tried = {s: float(future_hits(items, future).mean()) for s, (items, _) in zip(settings, found)}
-    return Tuned(max(settings, key=lambda s: tried[s]), {str(setting): fhr for setting, fhr in tried.items()})
+def _choices(recipe: Recipe, leanings: dict[str, Leaning]) -> dict[str, tuple[float, ...]]:
+    """What may be tried of each exponent; 1 for the prior and 0 for the others come first where they are among it."""
+    config = recipe.predict
+    found = {"prior": tuple(sorted(config.prior_weights, key=lambda value: value != 1.0))}
+    named = {"follow": config.follows, "exposure": config.exposures, "aversion": config.aversions, "pull": config.pulls}
+    return found | {name: tuple(sorted(values)) for name, values in named.items() if name in leanings}
+
+
+def _tune(decoder: _Decoder, held_out: int) -> tuple[Setting, dict[Setting, float]]:
+    """The setting with the best FHR on validation, and all that were tried."""
+    instances = decoder.instances.take(np.arange(held_out))
+    index = evenly(
+        np.flatnonzero((instances.split == "validation") & (instances.n_dislikes > 0)),
+        decoder.inputs.recipe.predict.tuning_instances,
+    )
+    future = [instances.future[int(n)] for n in index]
+
+    def measure(settings: list[Setting]) -> list[float]:
+        found = decoder.predict(index, settings, "tune on validation")
+        return [float(future_hits(items, future).mean()) for items, _ in found]
+
+    return best_setting(_choices(decoder.inputs.recipe, decoder.leanings), measure)
+
+
+def _aversion(
+    recipe: Recipe, prepared: Path, compressed: Path, instances: Instances, out: Path, seed: int
+) -> dict[str, Leaning]:
+    """The leaning of that name, and the history score behind it in `out`; nothing where it is not wanted or the log
+    holds too little to learn it from."""
+    if not any(recipe.predict.aversions):
+        return {}
+    past, split = Past.read(prepared, compressed), Split.read(prepared)
+    try:
+        history = fit_history(past, split, rehearsals(past, split, recipe.split), seed)
+    except ValueError as error:
+        say(f"predict: {error}; decoding goes without aversions")
+        return {}
+    history.save(out / HISTORY)
+    return {"aversion": remembered(aversion(history, past, instances))}
 
 
 def _predict(
@@ -120,39 +170,20 @@ def _predict(
     )
 
 
-def _write_replay(
-    inputs: Inputs,
-    vocabulary: Vocabulary,
-    policy: Policy,
-    held_out: Instances,
-    context: Context,
-    tuned: Tuned,
-    prepared: Path,
-    out: Path,
-) -> None:
-    """Predictions for the replay's users who disliked nothing in a window: they are no instances, but are filtered."""
-    tables = []
+def _without_instance(inputs: Inputs, held_out: Instances, prepared: Path) -> dict[str, Instances]:
+    """By split: the replay's users who disliked nothing in a window."""
+    found = {}
     for split in ("validation", "test"):
         replay = read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split)
-        left = without_prediction(replay, held_out)
-        if len(left):
-            decoding = inputs.decoding(left, context, vocabulary, **tuned.setting._asdict())
-            ((items, scores),) = _predict(inputs, policy, [decoding], f"predict ({split}, replay)")
-            tables.append(pa.table(_columns(left, inputs.items, items, scores)))
-    if tables:
-        pq.write_table(pa.concat_tables(tables), out / "replay.parquet")
+        found[split] = without_prediction(replay, held_out)
+    return found
 
 
 def _candidates(
-    inputs: Inputs,
-    vocabulary: Vocabulary,
-    policy: Policy,
-    held_out: Instances,
-    context: Context,
-    predicted: np.ndarray,
-    prepared: Path,
+    decoder: _Decoder, held_out: Instances, predicted: np.ndarray, prepared: Path
 ) -> tuple[pa.Array, pa.Array, dict]:
     """Scores of the candidate sets, by likelihood and by the filter, aligned with the held-out instances."""
+    inputs = decoder.inputs
     config = inputs.recipe.predict
     table = pq.read_table(prepared / "candidates.parquet")
     place = {int(i): n for n, i in enumerate(held_out.ids)}
@@ -163,16 +194,13 @@ def _candidates(
     rows = np.full((len(at), width), -1, dtype=np.int64)
     for n, names in enumerate(lists.to_pylist()):
         rows[n, : len(names)] = [row[name] for name in names]
-    instances = held_out.take(at)
 
     def score(index: np.ndarray, settings: list[Setting]) -> list[np.ndarray]:
         """Log-likelihoods of the candidates of some instances under each setting, -inf beyond a list's end."""
-        some = instances.take(index)
-        decodings = [inputs.decoding(some, context, vocabulary, **s._asdict(), everything=True) for s in settings]
         padded = np.where(rows < 0, rows[:, :1], rows)[index]
         scored = score_items(
-            policy,
-            decodings,
+            decoder.policy,
+            decoder.decodings(at[index], settings, everything=True),
             padded,
             inputs.catalog.codes,
             batch=config.batch,
@@ -180,12 +208,15 @@ def _candidates(
         )
         return [np.where(rows[index] < 0, -np.inf, scores) for scores in scored]
 
-    weights = dict.fromkeys((0.0, *config.prior_weights))
-    settings = [Setting(*s) for s in itertools.product(weights, config.pulls, config.follows)]
-    on_validation = score(np.flatnonzero(instances.split == "validation"), settings)
-    tried = {s: float((scores.argmax(1) == 0).mean()) for s, scores in zip(settings, on_validation)}
-    best = max(settings, key=lambda s: tried[s])
-    (likelihood,) = score(np.arange(len(instances)), [best])
+    validation = evenly(np.flatnonzero(held_out.split[at] == "validation"), config.tuning_instances)
+
+    def measure(settings: list[Setting]) -> list[float]:
+        return [float((scores.argmax(1) == 0).mean()) for scores in score(validation, settings)]
+
+    choices = _choices(inputs.recipe, decoder.leanings)
+    choices["prior"] = tuple(dict.fromkeys((*choices["prior"], 0.0)))
+    best, tried = best_setting(choices, measure)
+    (likelihood,) = score(np.arange(len(at)), [best])
     unit = inputs.catalog.unit
     by_filter = np.stack(
         [max_cosine(unit[np.maximum(rows[n], 0)], unit[_valid(predicted[at[n]])])[0] for n in range(len(at))]
@@ -195,9 +226,7 @@ def _candidates(
         _lists(likelihood, lengths, at, len(held_out)),
         _lists(by_filter, lengths, at, len(held_out)),
         {
-            "candidate_prior_weight": best.weight,
-            "candidate_pull": best.pull,
-            "candidate_follow": best.follow,
+            **{f"candidate_{name}": value for name, value in best._asdict().items()},
             "validation_CandAcc": {str(setting): accuracy for setting, accuracy in tried.items()},
         },
     )

@@ -30,10 +30,13 @@ from conrec.data.histories import Histories
 from conrec.data.instances import Instances, Ragged, as_events, as_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
+from conrec.decode.leanings import Setting
 from conrec.decode.predict import predict_items
 from conrec.decode.trie import Trie
 from conrec.errors import ConrecError
 from conrec.filtering import sets as published
+from conrec.filtering.aversion import aversion
+from conrec.filtering.history import HistoryScore
 from conrec.filtering.past import Past
 from conrec.filtering.publish import SetItems, SetWriter
 from conrec.filtering.score import FilterScore
@@ -57,6 +60,7 @@ from conrec.stages.live import (
     read_retractions,
     take_in,
 )
+from conrec.stages.predict import HISTORY, read_setting
 from conrec.toml import recipe_toml
 
 PAST_DISLIKES, PAST_LIKES = 20, 20
@@ -292,7 +296,7 @@ class _Predictor:
         self._inputs = Inputs(
             job.recipe, past.items, past.events, none, split, knowledge, past.catalog, trie, past.content, nobody
         )
-        self._model: tuple[Policy, Vocabulary, dict[str, Any]] | None = None
+        self._model: tuple[Policy, Vocabulary, Setting, HistoryScore | None] | None = None
 
     def users(self, instances: Instances) -> Users:
         """Predictions and everything else that the filter keeps of these users."""
@@ -313,10 +317,12 @@ class _Predictor:
     def _predict(self, instances: Instances) -> np.ndarray:
         """int32 [B, k]: rows of the predicted dislikes, best first, -1 where there are no more."""
         config = self._job.recipe.predict
-        policy, vocabulary, tuning = self._loaded()
+        policy, vocabulary, setting, history = self._loaded()
         context = self._job.recipe.utilize.stages[-1].context
-        setting = {"weight": tuning["prior_weight"], "pull": tuning["pull"], "follow": tuning["follow"]}
-        decoding = self._inputs.decoding(instances, context, vocabulary, **setting)
+        leanings = self._inputs.leanings(instances)
+        if history is not None:
+            leanings["aversion"] = aversion(history, self._past, instances)
+        decoding = self._inputs.decoding(instances, context, vocabulary, setting, leanings)
         ((rows, _),) = predict_items(
             policy,
             [decoding],
@@ -328,15 +334,16 @@ class _Predictor:
         )
         return rows
 
-    def _loaded(self) -> tuple[Policy, Vocabulary, dict[str, Any]]:
+    def _loaded(self) -> tuple[Policy, Vocabulary, Setting, HistoryScore | None]:
         if self._model is None:
             job, seed = self._job, f"seed{self._job.seed}"
             utilized = job.run / "utilize" / seed
             vocabulary = Vocabulary.load(utilized / "tokenizer")
             policy = build_policy(job.recipe.lm, vocabulary, self._past.catalog.codewords, job.seed).to(device())
             load_trained_policy(policy, utilized / f"stage{len(job.recipe.utilize.stages)}")
-            tuning = json.loads((job.run / "predict" / seed / "tuning.json").read_text(encoding="utf-8"))
-            self._model = policy, vocabulary, tuning
+            setting = read_setting(job.run / "predict" / seed)
+            history = HistoryScore.load(job.run / "predict" / seed / HISTORY) if setting.aversion else None
+            self._model = policy, vocabulary, setting, history
         return self._model
 
 

@@ -196,5 +196,9 @@ def _warm_up(
 
 def _some(instances: Instances, n: int) -> Instances:
     """At most n instances with an earlier dislike, evenly spread over the period."""
-    usable = np.flatnonzero(instances.n_dislikes > 0)
-    return instances.take(usable[np.unique(np.linspace(0, len(usable) - 1, min(n, len(usable))).astype(int))])
+    return instances.take(evenly(np.flatnonzero(instances.n_dislikes > 0), n))
+
+
+def evenly(index: np.ndarray, n: int) -> np.ndarray:
+    """At most n of these, evenly spread, in order."""
+    return index[np.unique(np.linspace(0, len(index) - 1, min(n, len(index))).astype(int))]

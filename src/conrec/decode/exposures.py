@@ -1,0 +1,82 @@
+"""What a user is likely to be shown: a dislike needs somebody who was shown the item.
+
+    log p(shown) = log share of the item's category in what the user met + log share of the item within its category
+
+Whatever is in the log counts as met: exposures where a platform logs them, else what the user judged. Recent events
+count more. It says nothing of liking; the odds of a dislike, once shown, are another leaning (`filtering.aversion`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conrec.data.instances import Events, Instances, Items
+from conrec.data.knowledge import DAY
+from conrec.decode.leanings import Leaning
+
+OWN_DAYS, ITEM_DAYS = 21.0, 7.0
+"""Time constants, in days, of what a user met and of what an item was met."""
+OWN_SMOOTHING, ITEM_SMOOTHING = 0.05, 0.1
+"""Events that every category of a user, and every item, has at least."""
+
+
+class Exposures:
+    """Counts over the log before a cut."""
+
+    def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
+        """`known_users`, str [n], in `users` mode: items are counted in their whole log, as for the prior.
+
+        An item without a category is of a category of its own kind, "none".
+        """
+        self._categories = np.unique([category or "" for category in items.categories], return_inverse=True)[1]
+        self._width = int(self._categories.max(initial=-1)) + 1
+        order = np.argsort(events.users, kind="stable")
+        self._names, starts = np.unique(events.users[order], return_index=True)
+        self._bounds = np.append(starts, len(order))
+        self._own_items, self._own_times = events.items[order], events.times[order]
+        self._items, self._times = events.items, events.times
+        self._always: np.ndarray | None = None
+        if known_users is not None:
+            known = np.isin(events.users, known_users)
+            self._always = self._within(np.bincount(events.items[known], minlength=len(items)))
+        self._days: dict[np.datetime64, np.ndarray] = {}
+
+    def of(self, instances: Instances) -> Leaning:
+        """float32 [b, items] of instances at some numbers: log p(shown)."""
+        places = np.searchsorted(self._names, instances.users)
+
+        def leaning(index: np.ndarray) -> np.ndarray:
+            out = np.empty((len(index), len(self._categories)), np.float32)
+            for row, n in enumerate(index):
+                cut = instances.cuts[n]
+                out[row] = self._of_user(int(places[n]), instances.users[n], cut)[self._categories] + self._of_day(cut)
+            return out
+
+        return leaning
+
+    def _of_user(self, place: int, name: str, cut: np.datetime64) -> np.ndarray:
+        """float [categories]: log shares."""
+        weight = np.full(self._width, OWN_SMOOTHING)
+        if place < len(self._names) and self._names[place] == name:
+            start, stop = self._bounds[place], self._bounds[place + 1]
+            stop = start + np.searchsorted(self._own_times[start:stop], cut)
+            age = -(self._own_times[start:stop] - cut) / DAY
+            met = self._categories[self._own_items[start:stop]]
+            weight = weight + np.bincount(met, np.exp(-age / OWN_DAYS), self._width)
+        return np.log(weight / weight.sum())
+
+    def _of_day(self, cut: np.datetime64) -> np.ndarray:
+        """float [items]: log shares within the category, of events before the midnight before the cut."""
+        if self._always is not None:
+            return self._always
+        day = cut.astype("datetime64[D]").astype("datetime64[us]")
+        if day not in self._days:
+            stop = np.searchsorted(self._times, day)
+            age = -(self._times[:stop] - day) / DAY
+            counts = np.bincount(self._items[:stop], np.exp(-age / ITEM_DAYS), len(self._categories))
+            self._days[day] = self._within(counts)
+        return self._days[day]
+
+    def _within(self, counts: np.ndarray) -> np.ndarray:
+        weight = counts + ITEM_SMOOTHING
+        return np.log(weight / np.bincount(self._categories, weight, self._width)[self._categories])

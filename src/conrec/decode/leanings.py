@@ -1,0 +1,118 @@
+"""What decoding leans on beside the policy: knowledge of the day that a trained model cannot have (not in the paper).
+
+A leaning says of some instances by how much the log-weight of every item rises; how much of it counts is an exponent
+that is chosen on validation. The model then only has to know better than neighbours and counts, not to learn them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from conrec.data.instances import Events, Instances
+from conrec.items.codislikes import co_dislikes
+
+Leaning = Callable[[np.ndarray], np.ndarray]
+"""Numbers of instances, int64 [b], to what is added to the log-weights of all items, float [b, items]."""
+
+REACH = 10.0
+"""Brings the sum of similarities to the order of 1 (see `follow`)."""
+
+
+class Setting(NamedTuple):
+    """How much counts beside the policy: exponents, 0 for not at all."""
+
+    prior: float = 1.0
+    """Of the day's prior (`data.knowledge`)."""
+    pull: float = 0.0
+    """Of the closeness to the user's own past dislikes."""
+    follow: float = 0.0
+    """Of what was disliked by those who disliked the same."""
+    exposure: float = 0.0
+    """Of how likely the user is to be shown the item (`decode.exposures`)."""
+    aversion: float = 0.0
+    """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in self._asdict().items())
+
+
+def leaned(setting: Setting, leanings: Mapping[str, Leaning]) -> list[tuple[float, Leaning]]:
+    """The leanings that count under a setting, each with its exponent."""
+    wanted = {name: value for name, value in setting._asdict().items() if name != "prior" and value}
+    return [(value, leanings[name]) for name, value in wanted.items()]
+
+
+def pull(instances: Instances, content: np.ndarray) -> Leaning:
+    """The largest cosine of an item's content (float32 [items, d], length 1) to that of the user's past dislikes."""
+
+    def of(index: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(index), len(content)), np.float32)
+        for row, n in enumerate(index):
+            if len(instances.dislikes[n]):
+                out[row] = (content @ content[instances.dislikes[n]].T).max(axis=1)
+        return out
+
+    return of
+
+
+def follow(instances: Instances, neighbours: CoDislikes) -> Leaning:
+    """log(1 + 10 s), s the sum of an item's similarities to the user's past dislikes by who disliked them."""
+
+    def of(index: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(index), neighbours.items), np.float32)
+        for row, n in enumerate(index):
+            if len(instances.dislikes[n]):
+                similar = neighbours.of_day(instances.cuts[n])[instances.dislikes[n]]
+                out[row] = np.log1p(REACH * np.asarray(similar.sum(axis=0)).ravel())
+        return out
+
+    return of
+
+
+class CoDislikes:
+    """`items.codislikes` of what is known on a day, kept for every day that was asked for."""
+
+    def __init__(self, events: Events, items: int, known_users: np.ndarray | None = None) -> None:
+        """`known_users`, str [n], in `users` mode: their whole log is known, and of nobody else anything."""
+        disliked = events.kinds == "dislike"
+        if known_users is not None:
+            disliked &= np.isin(events.users, known_users)
+        self.items = items
+        self._dislikes = events.take(disliked)
+        self._always = known_users is not None
+        self._days: dict[np.datetime64, csr_matrix] = {}
+
+    def of_day(self, cut: np.datetime64) -> csr_matrix:
+        """float [items, items]: the neighbours of each item by the dislikes before the midnight before the cut."""
+        day = np.datetime64(0, "us") if self._always else cut.astype("datetime64[D]").astype("datetime64[us]")
+        if day not in self._days:
+            known = self._dislikes
+            if not self._always:
+                known = known.take(np.arange(np.searchsorted(known.times, day)))
+            self._days[day] = co_dislikes(known, self.items)
+        return self._days[day]
+
+
+def of_some(leanings: Mapping[str, Leaning], index: np.ndarray) -> dict[str, Leaning]:
+    """The leanings of instances that were taken at `index` from those that they were made for."""
+
+    def one(leaning: Leaning) -> Leaning:
+        return lambda some: leaning(index[some])
+
+    return {name: one(leaning) for name, leaning in leanings.items()}
+
+
+def remembered(leaning: Leaning) -> Leaning:
+    """The same, but for a repeated question: several settings are tried batch by batch."""
+    last: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def of(index: np.ndarray) -> np.ndarray:
+        if not last or not np.array_equal(last[0][0], index):
+            last[:] = [(index, leaning(index))]
+        return last[0][1]
+
+    return of

@@ -1,0 +1,43 @@
+"""Coordinate ascent over exponents: ends where no single change is better, and asks for nothing twice."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conrec.decode.leanings import Setting
+from conrec.stages.tune import best_setting
+
+CHOICES = {"prior": (1.0, 0.0), "follow": (0.0, 2.0), "exposure": (0.0, 0.5, 1.0)}
+ALL = [Setting(prior=p, follow=f, exposure=e) for p, f, e in itertools.product(*CHOICES.values())]
+
+
+@given(st.lists(st.integers(0, 5), min_size=len(ALL), max_size=len(ALL)))
+def test_no_single_change_is_better_and_nothing_is_measured_twice(figures):
+    table = dict(zip(ALL, figures))
+    asked = []
+
+    def measure(settings):
+        asked.extend(settings)
+        return [table[setting] for setting in settings]
+
+    best, tried = best_setting(CHOICES, measure)
+    assert len(asked) == len(set(asked))
+    assert tried == {setting: table[setting] for setting in asked}
+    assert asked[0] == Setting(prior=1.0)
+    for name, values in CHOICES.items():
+        assert all(table[best._replace(**{name: value})] <= table[best] for value in values)
+
+
+def test_of_equals_the_first_stays():
+    best, tried = best_setting(CHOICES, lambda settings: [0.0] * len(settings))
+    assert best == Setting(prior=1.0)
+    assert len(tried) == 1 + 1 + 1 + 2
+
+
+def test_two_that_help_only_together_with_a_third_are_found():
+    def measure(settings):
+        return [s.follow + (2 * s.exposure if s.follow else -s.exposure) + (s.exposure - s.prior) for s in settings]
+
+    best, _ = best_setting(CHOICES, measure)
+    assert best == Setting(prior=0.0, follow=2.0, exposure=1.0)
