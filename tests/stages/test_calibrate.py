@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,15 +13,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.__main__ import main
-from conrec.config import Recipe
+from conrec.config import PredictConfig, Recipe
 from conrec.data.instances import Events
 from conrec.filtering.history import HistoryScore
 from conrec.filtering.score import FilterScore
 from conrec.run import start_run
-from conrec.stages.calibrate import activity, calibrate, describe, shares_of_error
+from conrec.stages.calibrate import activity, calibrate, decodings_to_choose_from, describe, shares_of_error
 
 UTC = pa.timestamp("us", tz="UTC")
 CUTS = {"validation": np.datetime64("2026-02-01", "us"), "test": np.datetime64("2026-03-01", "us")}
+
+
+def decoding_of(**grids: tuple[float, ...]) -> Recipe:
+    """A recipe with nothing to choose in decoding but this."""
+    config = PredictConfig()
+    fixed = {name: value[:1] for name, value in asdict(config).items() if isinstance(value, tuple)}
+    return Recipe(predict=replace(config, **fixed | grids))
+
+
+RECIPE = decoding_of()
 
 
 @pytest.fixture
@@ -30,12 +40,12 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", users=600)
 
 
-def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0, decodings: int = 1) -> Path:
+def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0) -> Path:
     """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test.
 
     The weights were fitted to the first so many users of validation, whose likes score lower for it.
     """
-    start_run(Recipe(), folder, None, None)
+    start_run(RECIPE, folder, None, None)
     rng = np.random.default_rng(0)
     tables = []
     for split, count, drift in (("validation", users, 0.0), ("test", users - 100, shift)):
@@ -58,10 +68,7 @@ def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0, deco
                 }
             )
         )
-    for stage in ("filter", "predict"):
-        (folder / stage / "seed0").mkdir(parents=True)
-    tuning = {"validation_FHR": {f"setting {n}": 0.1 for n in range(decodings)}}
-    (folder / "predict" / "seed0" / "tuning.json").write_text(json.dumps(tuning))
+    (folder / "filter" / "seed0").mkdir(parents=True)
     replace(FilterScore.paper(), name="default").save(folder / "filter" / "seed0" / "score")
     (folder / "prepare").mkdir()
     pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
@@ -86,7 +93,7 @@ def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0, deco
 
 
 def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
-    result = calibrate(run, Recipe(), likes_lost=0.05)
+    result = calibrate(run, RECIPE, likes_lost=0.05)
     assert json.loads((run / "calibration.json").read_text()) == result
     assert not list(run.glob("*.new"))
     # The score of a like is uniform: the threshold stands somewhat above the true 95 % quantile.
@@ -111,30 +118,29 @@ def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
 
 
 def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
-    assert calibrate(run, Recipe(), by="category") == calibrate(run, Recipe(), by="category")
+    assert calibrate(run, RECIPE, by="category") == calibrate(run, RECIPE, by="category")
 
 
 def test_users_whose_likes_made_the_score_do_not_calibrate_it(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 900, fitted=300)
-    result = calibrate(run, Recipe(), likes_lost=0.05)
+    result = calibrate(run, RECIPE, likes_lost=0.05)
     assert 0.95 < result["threshold"] < 0.97
     assert result["evidence"]["validation"]["users"] == 600
     assert result["evidence"]["fitted_to"] == {"users": 300, "likes": 1500}
     assert "300 other users are left out" in describe(result)
-    assert calibrate(run, Recipe(), likes_lost=0.05, score="paper")["evidence"]["validation"]["users"] == 900
-    refused = calibrate(run, Recipe(), likes_lost=0.005)["refused"]
+    assert calibrate(run, RECIPE, likes_lost=0.05, score="paper")["evidence"]["validation"]["users"] == 900
+    refused = calibrate(run, RECIPE, likes_lost=0.005)["refused"]
     assert "hold 600 users with 3,000 likes beside those that the score's weights were fitted to" in refused
 
 
-def test_a_predicted_set_chosen_on_validation_costs_confidence(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", 600, decodings=8)
-    result = calibrate(run, Recipe(), likes_lost=0.05)
+def test_a_predicted_set_chosen_on_validation_costs_confidence(run: Path) -> None:
+    recipe = decoding_of(pulls=(0.0, 1.0), follows=(0.0, 1.0, 2.0, 2.0))
+    assert decodings_to_choose_from(recipe) == 6
+    result = calibrate(run, recipe, likes_lost=0.05)
     assert result["confidence"] == 0.95
-    alone = make_run(tmp_path / "alone", 600)
-    assert result["threshold"] == calibrate(alone, Recipe(), likes_lost=0.05, confidence=1 - 0.05 / 8)["threshold"]
-    assert "the best of 8 on validation" in describe(result)
-    on_average = calibrate(run, Recipe(), likes_lost=0.05, confidence=None)
-    assert "on average does not allow for that" in describe(on_average)
+    assert result["threshold"] == calibrate(run, RECIPE, likes_lost=0.05, confidence=1 - 0.05 / 6)["threshold"]
+    assert "one of 6, chosen on validation" in describe(result)
+    assert "on average does not allow for that" in describe(calibrate(run, recipe, confidence=None))
 
 
 def test_a_score_that_might_have_looked_at_the_predicted_set_shares_the_chance_of_an_error() -> None:
@@ -146,39 +152,39 @@ def test_a_score_that_might_have_looked_at_the_predicted_set_shares_the_chance_o
 
 
 def test_a_drift_is_said_plainly(tmp_path: Path) -> None:
-    result = calibrate(make_run(tmp_path / "run", 600, shift=0.1), Recipe(), likes_lost=0.05)
+    result = calibrate(make_run(tmp_path / "run", 600, shift=0.1), RECIPE, likes_lost=0.05)
     assert result["evidence"]["verdict"].startswith("NOT KEPT on test")
     assert result["evidence"]["test"]["likes_lost_by_users"]["mean"] > 0.1
 
 
 def test_too_little_data_is_refused_in_one_sentence(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 150)
-    result = calibrate(run, Recipe(), likes_lost=0.01)
+    result = calibrate(run, RECIPE, likes_lost=0.01)
     assert result["threshold"] is None
     assert result["evidence"]["verdict"] is None
     assert "302 users with a like (some 1,510 likes)" in result["refused"]
     assert "hold 150 users with 750 likes" in result["refused"]
     assert result["evidence"]["test"]["dropped"] == 0
     assert result["refused"] in describe(result)
-    bold = calibrate(run, Recipe(), likes_lost=0.01, confidence=None)
+    bold = calibrate(run, RECIPE, likes_lost=0.01, confidence=None)
     assert bold["threshold"] is not None
     assert bold["confidence"] is None
 
 
 def test_categories_have_thresholds_of_their_own_and_those_without_data_have_none(run: Path) -> None:
-    result = calibrate(run, Recipe(), likes_lost=0.05, by="category")
+    result = calibrate(run, RECIPE, likes_lost=0.05, by="category")
     thresholds = result["segments"]["thresholds"]
     assert thresholds.keys() == {"x", "y", ""}
     assert all(0.95 < value < 1 for value in thresholds.values())
     assert len(set(thresholds.values())) == 3
-    small = calibrate(run, Recipe(), likes_lost=0.005, by="category")
+    small = calibrate(run, RECIPE, likes_lost=0.005, by="category")
     assert set(small["segments"]["thresholds"].values()) == {None}
     assert small["evidence"]["segments"]["test"]["dropped"] == 0
     assert "nothing dropped for want of data" in describe(small)
 
 
 def test_users_of_different_activity_have_thresholds_of_their_own(run: Path) -> None:
-    result = calibrate(run, Recipe(), likes_lost=0.1, by="activity")
+    result = calibrate(run, RECIPE, likes_lost=0.1, by="activity")
     assert result["segments"]["thresholds"].keys() == {"low", "middle", "high"}
     assert result["segments"]["edges"] == [2.0, 5.0]
     each = result["evidence"]["segments"]["each"]
@@ -197,15 +203,15 @@ def test_activity_counts_the_items_disliked_and_liked_before_the_cut() -> None:
 
 
 def test_the_paper_s_score_is_another_column(run: Path) -> None:
-    paper = calibrate(run, Recipe(), likes_lost=0.05, score="paper")
+    paper = calibrate(run, RECIPE, likes_lost=0.05, score="paper")
     assert paper["evidence"]["column"] == "conrec_paper"
     assert paper["score"] == "paper"
-    assert paper["threshold"] != calibrate(run, Recipe(), likes_lost=0.05)["threshold"]
+    assert paper["threshold"] != calibrate(run, RECIPE, likes_lost=0.05)["threshold"]
 
 
 def test_likes_as_units_need_less_data_and_say_what_they_assume(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 150)
-    result = calibrate(run, Recipe(), likes_lost=0.01, units="likes")
+    result = calibrate(run, RECIPE, likes_lost=0.01, units="likes")
     assert result["threshold"] is not None
     assert "as if" in describe(result)
 

@@ -25,7 +25,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,7 @@ def calibrate(
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
     fitted_to, validation = validation.take(validation.fitted_on), validation.take(~validation.fitted_on)
     # A score without a predicted set and without fitted weights owes nothing to validation.
-    decodings = _decodings_tried(run, seed) if used.cosine_weight or len(fitted_to.users) else 1
+    decodings = decodings_to_choose_from(recipe) if used.cosine_weight or len(fitted_to.users) else 1
     shares = shares_of_error(used, decodings)
     each = None if confidence is None else divided(confidence, shares)
 
@@ -222,13 +223,12 @@ def _read(path: Path, score: Score) -> tuple[pa.Table, str]:
     return pq.read_table(path, columns=columns), column
 
 
-def _decodings_tried(run: Path, seed: int) -> int:
-    """Of how many ways of decoding the predicted set was chosen on validation."""
-    path = run / "predict" / f"seed{seed}" / "tuning.json"
-    try:
-        return len(json.loads(path.read_text(encoding="utf-8"))["validation_FHR"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConrecError(f"{path}: not readable ({error}); make the stage predict anew with --force") from error
+def decodings_to_choose_from(recipe: Recipe) -> int:
+    """Of how many ways of decoding the predicted set was chosen on validation: all combinations of the exponents.
+
+    The search does not try them all, but which it tries depends on what it finds: any of them could have won.
+    """
+    return prod(len(set(values)) for values in asdict(recipe.predict).values() if isinstance(values, tuple))
 
 
 def shares_of_error(score: FilterScore, decodings: int) -> int:
@@ -380,7 +380,7 @@ def _made_without(evidence: dict[str, Any], confidence: float | None) -> list[st
         how = f"all scores that could have come of it share the chance of an error, {_how(confidence, shares)} each"
         if confidence is None:
             how = "a promise on average does not allow for that"
-        lines.append(f"the predicted set is the best of {evidence['decodings']} on validation; {how}")
+        lines.append(f"the predicted set is one of {evidence['decodings']}, chosen on validation; {how}")
     return lines
 
 
