@@ -9,6 +9,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,6 +158,21 @@ def test_not_significant_is_marked_where_the_interval_holds_zero(page: Page):
     expected = sum(c["ci95"][0] <= 0 <= c["ci95"][1] for c in comparisons)
     assert 0 < expected < len(comparisons)
     assert len(page.all("abbr")) == expected
+
+
+def test_the_filters_that_are_not_significantly_beaten_are_named(tmp_path: Path):
+    def compared(*verdicts: str) -> dict[str, Any]:
+        return {budget: {"verdict": verdict} for budget, verdict in zip(("0.01", "0.02", "0.05"), verdicts)}
+
+    better = compared("better", "better", "better")
+    undecided = compared("not significant", "not significant", "better")
+    comparisons = {"bias": better, "conrec_paper": undecided}
+    replay = metrics()["filter"]
+    words = with_metrics(tmp_path, filter=replay | {"comparisons": comparisons}).words
+    assert "significantly more than every other filter at 1, 2 and 5 % of the likes lost." in words
+    comparisons |= {"boosted": undecided, "item_rate": compared("better", "better", "worse")}
+    words = with_metrics(tmp_path, filter=replay | {"comparisons": comparisons}).words
+    assert "but not than boosted at 1 %, 2 % (not told apart); item rate at 5 % (significantly fewer)." in words
 
 
 def test_a_better_filter_is_named(tmp_path: Path):

@@ -24,6 +24,8 @@ from conrec.evaluate.curves import Panel
 from conrec.evaluate.users import some_users
 
 OURS, ORACLE = "conrec", "oracle"
+VERDICTS = ("not significant", "worse")
+"""Of a paired comparison, other than better."""
 METRICS = ("FHR@20", "HR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc", "CandAcc_filter")
 TRIVIAL = ("popularity", "item_prior", "category_rule", "content_neighbours")
 """Beginnings of the names of the systems that an engineer writes in an afternoon."""
@@ -184,6 +186,7 @@ def _filtering(replay: Any) -> dict[str, Any] | None:
         "replay": replay,
         "chosen": chosen,
         "rival": _rival(systems),
+        "unbeaten": _unbeaten(replay.get("comparisons")),
         "rows": rows,
         "budgets": BUDGETS,
         "legend": [(_label(n), k) for k, n in enumerate(shown)],
@@ -210,6 +213,19 @@ def _rival(systems: Mapping[str, Any], budget: str = "0.02") -> dict[str, Any] |
         return None
     best = max(others, key=at.__getitem__)
     return {"budget": float(budget), "name": _label(best), "other": at[best], "ours": at[OURS]}
+
+
+def _unbeaten(comparisons: Any) -> list[dict[str, Any]] | None:
+    """Other filters and the budgets at which CoNRec does not avoid significantly more; None where none was compared."""
+    if not isinstance(comparisons, dict) or not comparisons:
+        return None
+    found = []
+    for name, table in comparisons.items():
+        budgets = {verdict: [float(b) for b, one in table.items() if one["verdict"] == verdict] for verdict in VERDICTS}
+        # `conrec_paper` and the like are parts of our own score.
+        if any(budgets.values()) and not name.startswith(OURS):
+            found.append({"name": _label(name), "undecided": budgets[VERDICTS[0]], "worse": budgets[VERDICTS[1]]})
+    return found
 
 
 def _trade_off(
