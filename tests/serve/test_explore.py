@@ -16,13 +16,20 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conrec.filtering.filter import OpenSet
-from conrec.filtering.ids import IdIndexWriter
+from conrec.filtering.ids import IdIndex, IdIndexWriter
 from conrec.serve.explore import Explorer
 from conrec.serve.pictures import SIDE, Pictures
 from conrec.serve.showings import Showings, sample, trade_off
 from conrec.serve.tree import Tree, words_of
 from conrec.serve.user_ids import starting_with
 from tests.serve.small import IDS, THRESHOLD, Client, publish, serving, wait_for_page, write_run
+
+
+def index(folder: Path, ids: list[str]) -> IdIndex:
+    writer = IdIndexWriter(folder)
+    writer.add(ids)
+    writer.finish()
+    return IdIndex(folder)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,7 @@ def client(run: Path) -> Iterator[Client]:
         yield client
 
 
-def test_pictures_from_files_and_from_bytes_are_re_encoded(run: Path) -> None:
+def test_pictures_from_files_and_from_bytes_are_re_encoded(run: Path, tmp_path: Path) -> None:
     pictures = Pictures([run / "prepare" / "items.parquet"])
     for item, size in (("i0", (SIDE * 4 // 5, SIDE)), ("i6", (30, 60))):
         jpeg = pictures.jpeg(item)
@@ -49,7 +56,9 @@ def test_pictures_from_files_and_from_bytes_are_re_encoded(run: Path) -> None:
     assert pictures.jpeg("i4") is None  # named, but not there
     assert pictures.jpeg("i9") is None  # none
     assert pictures.jpeg("../../run/recipe.toml") is None
-    assert np.flatnonzero(pictures.named(IDS)).tolist() == [0, 1, 2, 3, 4, 6]
+    assert np.flatnonzero(pictures.named(index(tmp_path / "all", IDS))).tolist() == [0, 1, 2, 3, 4, 6]
+    some = index(tmp_path / "some", ["new", "i9", "i6", "i0"])
+    assert pictures.named(some).tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -91,10 +100,11 @@ def test_what_is_popular_stands_in(client: Client) -> None:
 
 
 def test_without_a_run_a_sample_that_stays(tmp_path: Path) -> None:
-    assert sample(IDS, "bob") == sample(IDS, "bob")
-    assert sample(IDS, "bob").items != sample(IDS, "cleo").items
-    publish(tmp_path)
-    with serving(tmp_path) as client:
+    items = index(tmp_path / "index", IDS)
+    assert sample(items, "bob") == sample(items, "bob")
+    assert sample(items, "bob").items != sample(items, "cleo").items
+    publish(tmp_path / "sets")
+    with serving(tmp_path / "sets") as client:
         wait_for_page(client)
         about = client.get("/ui/about")
         assert (about["pictures"], about["report"], about["trade_off"]) == (False, False, None)

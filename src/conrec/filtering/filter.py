@@ -30,12 +30,13 @@ from conrec.filtering.segments import Thresholds
 from conrec.filtering.similarity import max_cosine
 from conrec.filtering.store import StoredUser
 from conrec.filtering.stores import open_users
+from conrec.filtering.texts import Texts
 from conrec.progress import say
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Why:
-    """Why a candidate is over the threshold."""
+    """Why a candidate is over the threshold. (Not frozen: that would take five times as long to make.)"""
 
     predicted_item: str
     """The predicted dislike that it is closest to."""
@@ -127,9 +128,10 @@ class OpenSet:
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
             self.index = IdIndex(folder / "items", in_memory=True)
             columns = pq.read_table(folder / "items.parquet")
-            self.titles, self.categories = (columns[name].combine_chunks() for name in ("title", "category"))
+            categories = columns["category"].combine_chunks()
+            self.titles, self.categories = Texts(columns["title"].combine_chunks()), Texts(categories)
             self.codes = columns["codes"].combine_chunks().flatten().to_numpy().reshape(len(columns), -1)
-            self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
+            self.thresholds = Thresholds(_json(folder / "calibration.json"), categories)
             self.users = open_users(folder, self.manifest, redis)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
@@ -150,9 +152,11 @@ class OpenSet:
 
     def view(self, row: int) -> ItemView:
         """An item as a person reads it."""
-        return ItemView(
-            self.index.id(row), self.titles[row].as_py(), self.categories[row].as_py(), tuple(self.codes[row].tolist())
-        )
+        return ItemView(self.index.id(row), self.title(row), self.categories[row], tuple(self.codes[row].tolist()))
+
+    def title(self, row: int) -> str:
+        """An item's title; empty where it has none."""
+        return self.titles[row] or ""
 
 
 @dataclass(frozen=True)
@@ -364,15 +368,16 @@ def _explain(now: OpenSet, standing: _Standing, rows: np.ndarray, over: np.ndarr
         return
     cosines, which = max_cosine(now.side.unit_of(rows[over]), now.side.unit_of(predicted))
     common = np.cumprod(now.codes[rows[over]] == now.codes[predicted[which]], axis=1).sum(axis=1)
+    codes = [tuple(of_item) for of_item in now.codes[predicted].tolist()]
     named: dict[int, tuple[str, str, str | None, str | None]] = {}
     for position, nearest, cosine, length in zip(over.tolist(), which.tolist(), cosines.tolist(), common.tolist()):
-        row = int(predicted[nearest])
         if nearest not in named:
+            row = int(predicted[nearest])
             past = int(because[nearest])
             at = int(dislikes[past]) if past >= 0 else -1
-            of_past = (now.index.id(at), now.titles[at].as_py()) if at >= 0 else (None, None)
-            named[nearest] = (now.index.id(row), now.titles[row].as_py(), *of_past)
-        yield position, Why(*named[nearest], tuple(now.codes[row, :length].tolist()), cosine)
+            of_past = (now.index.id(at), now.title(at)) if at >= 0 else (None, None)
+            named[nearest] = (now.index.id(row), now.title(row), *of_past)
+        yield position, Why(*named[nearest], codes[nearest][:length], cosine)
 
 
 def _json(path: Path) -> Any:

@@ -28,7 +28,6 @@ class Explorer:
         self.manifest = opened.manifest
         calibration = folder / "calibration.json"
         self.calibration: dict[str, Any] | None = json.loads(calibration.read_text()) if calibration.exists() else None
-        self._ids = list(opened.index)
         self.pictures: Pictures | None = None
         self.trade_off: dict[str, Any] | None = None
         self._showings: Showings | None = None
@@ -38,8 +37,8 @@ class Explorer:
             self.pictures = Pictures([run / "prepare" / "items.parquet", *later])
             self.trade_off = trade_off(run, seed, self.manifest.score["name"])
             self._showings = Showings(run, seed)
-        pictured = self.pictures.named(self._ids) if self.pictures is not None else None
-        self.tree = Tree(opened.codes, opened.titles.to_pylist(), opened.categories.to_pylist(), pictured)
+        pictured = self.pictures.named(opened.index) if self.pictures is not None else None
+        self.tree = Tree(opened.codes, opened.titles, opened.categories, pictured)
 
     def users(self, text: str) -> list[str]:
         """Users to suggest: whose id begins with the text; without a text those with something to show."""
@@ -52,7 +51,7 @@ class Explorer:
 
     def candidates(self, user: str) -> ShownList:
         """What to try the filter on for a user."""
-        found = self._showings.of(user) if self._showings is not None else sample(self._ids, user)
+        found = self._showings.of(user) if self._showings is not None else sample(self._set.index, user)
         rows = self._set.index.rows(found.items).tolist()
         items = [
             Shown(v.item_id, v.title, v.category, v.codes, outcome)
@@ -72,8 +71,9 @@ class Explorer:
         """What is under a prefix."""
         if len(prefix) >= self.tree.levels - 1:
             return Branch([], self._views(self.tree.rows(prefix).tolist()))
+        name = self._set.index.id
         nodes = [
-            Prefix(node.prefix, node.items, node.words, node.categories, [self._ids[row] for row in node.examples])
+            Prefix(node.prefix, node.items, node.words, node.categories, [name(row) for row in node.examples])
             for node in self.tree.children(prefix)
         ]
         return Branch(nodes, [])

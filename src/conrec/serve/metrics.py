@@ -49,6 +49,16 @@ class Metrics:
         self.age = gauge("set_age_seconds", "Seconds since the set in use was published")
         self.ready = gauge("ready", "1 where a set is in use")
 
+        self._of_answer: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request; `route` is a pattern of ours, never a path that somebody sent."""
+        if (route, status) not in self._of_answer:  # finding them by label takes longer than counting
+            self._of_answer[route, status] = self.requests.labels(route, str(status)), self.seconds.labels(route)
+        requests, histogram = self._of_answer[route, status]
+        requests.inc()
+        histogram.observe(seconds)
+
     def set_in_use(self, version: str, published: float) -> None:
         """Note the set in use; `published` in seconds since 1970."""
         self.set.clear()

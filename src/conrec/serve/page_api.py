@@ -94,7 +94,7 @@ async def candidates(request: Request, user: str) -> Response:
 async def decide(request: Request) -> Response:
     """As /v1/filter, but uncounted, without a budget, and never as a dry run: for somebody who moves a slider."""
     service = service_of(request)
-    asked = decode(_filter, await read_body(request, service.settings.max_body))
+    asked = decode(_filter, await read_body(request.scope, request.receive, service.settings.max_body))
     now = service.filter
     if now is None:
         raise Refused(503, service.problem or "no set is in use yet")

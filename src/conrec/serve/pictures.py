@@ -6,6 +6,7 @@ those bytes are, what leaves is a JPEG of ours (`conrec.evaluate.pictures`).
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.schema import ITEMS
 from conrec.evaluate.pictures import thumbnail
+from conrec.filtering.ids import IdIndex
 
 SIDE = 320
 """Pixels on the longer side: twice what the page shows, for dense screens."""
@@ -39,17 +42,23 @@ class Pictures:
                         writer.write_table(pa.Table.from_batches([batch]).cast(_COLUMNS))
                         self._folders += [table.parent] * len(batch)
             self._table = pa.ipc.open_file(pa.memory_map(path)).read_all()
-        self._row = {item: row for row, item in enumerate(self._table["item_id"].to_pylist())}
+        rows = itertools.count()
+        self._row: dict[str, int] = {}
+        for ids in self._table["item_id"].chunks:  # not all at once: other threads would wait for so long
+            self._row.update(zip(ids.to_pylist(), rows))
         self._cached = lru_cache(maxsize=2048)(self._jpeg)
 
     def jpeg(self, item: str) -> bytes | None:
         """The picture of an item, at most `SIDE` pixels high or wide; None where it has none or none readable."""
         return self._cached(item)
 
-    def named(self, items: Sequence[str]) -> np.ndarray:
+    def named(self, items: IdIndex) -> np.ndarray:
         """bool [n]: which of the items have a picture, readable or not."""
-        there = np.logical_or(*(self._table[name].is_valid().to_numpy() for name in ("image", "image_bytes")))
-        return np.array([item in self._row and there[self._row[item]] for item in items], bool)
+        named = np.zeros(len(items) + 1, bool)  # the last is for pictures of what is none of the items
+        for batch in self._table.to_batches():
+            there = pc.or_(batch["image"].is_valid(), batch["image_bytes"].is_valid())
+            named[items.rows(batch["item_id"].to_pylist())] = there.to_numpy(zero_copy_only=False)
+        return named[:-1]
 
     def _jpeg(self, item: str) -> bytes | None:
         row = self._row.get(item)

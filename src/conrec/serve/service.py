@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +22,7 @@ from conrec.filtering.manners import Manners
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
 from conrec.serve.settings import Settings
+from conrec.serve.workers import Workers
 
 THREADS = 4
 TRY_AGAIN = 30.0
@@ -38,32 +38,24 @@ class Service:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
+        self._budget = settings.budget_ms / 1000
         self.filter: CoNRecFilter | None = None
         self.problem: str | None = "no set was looked for yet"
         """Why the version that is named last is not in use; None where it is."""
         self._manners = Manners(settings.min_keep, settings.max_drop_share, _exempt(settings.exempt), settings.dry_run)
         self._refused: tuple[str | None, float] | None = None
-        self._threads = ThreadPoolExecutor(THREADS, "conrec-filter")
+        self._workers = Workers(THREADS, "conrec-filter")
 
     # --- deciding ----------------------------------------------------------------------------------------------
 
     async def decide(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
         """One answer a request, at the latest `budget_ms` after `arrived` (a `time.perf_counter()`); never raises."""
-        answers = await self._within_budget(requests, arrived)
+        answers = await self._workers.until(arrived + self._budget, lambda: self._all(requests))
+        if answers is None:
+            answers = [_pass(request, "budget") for request in requests]
         for request, answer in zip(requests, answers):
             self._count(request, answer)
         return answers
-
-    async def _within_budget(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
-        left = arrived + self.settings.budget_ms / 1000 - time.perf_counter()
-        if left <= 0:
-            return [_pass(request, "budget") for request in requests]
-        work = asyncio.get_running_loop().run_in_executor(self._threads, self._all, requests)
-        done, _ = await asyncio.wait((work,), timeout=left)
-        if done:
-            return work.result()
-        work.cancel()  # if it has not begun, it need not
-        return [_pass(request, "budget") for request in requests]
 
     def _all(self, requests: list[FilterRequest]) -> list[FilterAnswer]:
         """One after the other, on a worker thread."""
@@ -145,12 +137,13 @@ class Service:
 
     def close(self) -> None:
         """Let the worker threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
 
 
 def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
     """A decision as it goes over the wire."""
-    why = {item: reason for item, reason in zip(request.candidates, decision.why) if reason is not None}
+    # Pair by pair: a list with a place for every candidate is more than the reasons themselves.
+    why = {request.candidates[position]: reason for position, reason in decision.explain()} if decision.explain else {}
     return FilterAnswer(
         kept=decision.kept,
         dropped=decision.dropped,

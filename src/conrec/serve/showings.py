@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS
+from conrec.filtering.ids import IdIndex
 from conrec.filtering.replay import DISLIKED, LIKED
 from conrec.stages.calibrate import own_score
 
@@ -100,11 +101,11 @@ class Showings:
         )
 
 
-def sample(items: list[str], user: str) -> Candidates:
+def sample(items: IdIndex, user: str) -> Candidates:
     """A random sample of the items, the same for a user every time."""
     rng = np.random.default_rng(list(user.encode()))
     chosen = rng.permutation(len(items))[: SHOWN // 2]
-    return Candidates("sample", [items[row] for row in chosen], [None] * len(chosen))
+    return Candidates("sample", [items.id(row) for row in chosen.tolist()], [None] * len(chosen))
 
 
 def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:

@@ -10,16 +10,22 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from conrec.filtering.texts import Texts
 
 WORDS, CATEGORIES, EXAMPLES = 4, 3, 5
 READ = 5000
 """Titles that are read at most to describe one prefix: evenly spread ones."""
 TIMES = 2.0
 """How much more frequent than in the catalogue a word must be under a prefix to be told."""
+
+
+Column = Texts | Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Tree:
     """Prefixes of the semantic IDs of a catalogue."""
 
     def __init__(
-        self, codes: np.ndarray, titles: list[str], categories: list[str | None], pictured: np.ndarray | None = None
+        self, codes: np.ndarray, titles: Column, categories: Column, pictured: np.ndarray | None = None
     ) -> None:
         """codes: int [n, levels]; titles and categories: one an item; pictured: bool [n], where examples come from."""
         self._codes, self._titles, self._categories = codes, titles, categories
@@ -82,7 +88,7 @@ class Tree:
 
     @cached_property
     def _folded(self) -> list[str]:
-        return [title.casefold() for title in self._titles]
+        return [(title or "").casefold() for title in self._titles]
 
     @cached_property
     def _commonness(self) -> tuple[Counter[str], int]:
@@ -91,7 +97,7 @@ class Tree:
         return self._count(rows), len(rows)
 
     def _count(self, rows: np.ndarray) -> Counter[str]:
-        return Counter(word for row in rows.tolist() for word in words_of(self._titles[row]))
+        return Counter(word for row in rows.tolist() for word in words_of(self._titles[row] or ""))
 
     def _node(self, prefix: list[int], rows: np.ndarray) -> Node:
         read = _spread(rows, READ)

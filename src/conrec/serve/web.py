@@ -7,7 +7,7 @@ import time
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -79,22 +79,25 @@ class Observed:
         finally:
             # Only patterns that we declared become labels: a stranger's path must not.
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - arrived)
+            self._metrics.answered(route, status, time.perf_counter() - arrived)
 
 
-async def read_body(request: Request, most: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     """The body; Refused for one that is longer than `most` bytes, told or not."""
-    told = request.headers.get("content-length", "")
-    if told.isdecimal() and int(told) > most:
+    told = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if told.isdigit() and int(told) > most:
         raise Refused(413, f"the request has {int(told):,} bytes, at most {most:,} are read; send fewer candidates")
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect()
+        part = message.get("body", b"")
+        if len(body) + len(part) > most:
             raise Refused(413, f"the request has more than {most:,} bytes; send fewer candidates")
-        parts.append(part)
-    return b"".join(parts)
+        body = body + part if body else part
+        if not message.get("more_body", False):
+            return body
 
 
 def decode(decoder: msgspec.json.Decoder[T], text: bytes) -> T:

@@ -1,0 +1,77 @@
+"""Work on threads that is waited for only until a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from conrec.serve.workers import Workers
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    workers = Workers(1, "test")
+    yield workers
+    workers.close()
+
+
+def soon() -> float:
+    return time.perf_counter() + 20
+
+
+def test_what_is_done_in_time_is_given(workers: Workers) -> None:
+    async def many() -> list[int | None]:
+        return await asyncio.gather(*(workers.until(soon(), lambda n=n: n * n) for n in range(50)))
+
+    assert asyncio.run(many()) == [n * n for n in range(50)]
+
+
+def test_an_error_is_raised_and_the_thread_goes_on(workers: Workers) -> None:
+    def fail() -> None:
+        raise KeyError("broken")
+
+    async def both() -> int | None:
+        with pytest.raises(KeyError, match="broken"):
+            await workers.until(soon(), fail)
+        return await workers.until(soon(), lambda: 3)
+
+    assert asyncio.run(both()) == 3
+
+
+def test_what_takes_too_long_is_not_waited_for_and_what_has_not_begun_never_does(workers: Workers) -> None:
+    go_on, begun = threading.Event(), []
+
+    async def ask() -> tuple[int | None, int | None, int | None, float]:
+        begin = time.perf_counter()
+        slow = asyncio.create_task(workers.until(begin + 0.05, lambda: begun.append("slow") or int(go_on.wait(20))))
+        await asyncio.sleep(0.01)
+        behind = await workers.until(begin + 0.05, lambda: begun.append("behind") or 1)
+        took = time.perf_counter() - begin
+        late = await slow
+        go_on.set()
+        return late, behind, await workers.until(soon(), lambda: 2), took
+
+    late, behind, after, took = asyncio.run(ask())
+    assert (late, behind, after) == (None, None, 2)
+    assert begun == ["slow"]
+    assert 0.04 < took < 10
+
+
+def test_a_moment_that_is_over(workers: Workers) -> None:
+    assert asyncio.run(workers.until(time.perf_counter() - 1, lambda: 1)) is None
+
+
+def test_a_loop_that_is_gone_hurts_nobody(workers: Workers) -> None:
+    go_on = threading.Event()
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(workers.until(soon(), lambda: go_on.wait(20)), 0.05)
+
+    asyncio.run(give_up())
+    go_on.set()
+    assert asyncio.run(workers.until(soon(), lambda: 4)) == 4
