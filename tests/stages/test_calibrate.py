@@ -146,8 +146,8 @@ def test_a_predicted_set_chosen_on_validation_costs_confidence(run: Path) -> Non
 def test_a_score_that_might_have_looked_at_the_predicted_set_shares_the_chance_of_an_error() -> None:
     history = cast(HistoryScore, object())
     assert shares_of_error(FilterScore.paper(), 8) == 8
-    assert shares_of_error(FilterScore("default", 0.5, history), 8) == 16
-    assert shares_of_error(FilterScore("default", 0.0, history), 8) == 2
+    assert shares_of_error(FilterScore("default", 0.5, history), 8) == 32
+    assert shares_of_error(FilterScore("default", 0.0, history), 8) == pytest.approx(4 / 3)
     assert shares_of_error(FilterScore("default", 0.5, history), 1) == 1
 
 

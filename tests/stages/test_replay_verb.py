@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_seeds_are_pooled(run: Path) -> None:
     assert read_replays(run, replace(RECIPE, seeds=(0,)))["systems"]["conrec"]["avoided_at"]["0.01"] == pytest.approx(
         one["avoided_at"]["conrec"]["0.01"]["mean"]
     )
+
+
+def test_the_tables_of_the_docs_are_one_command(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("conrec.filtering.rehearsal.FIRST_HORIZONS", 1)
+    monkeypatch.setattr("conrec.filtering.score.ENOUGH", 10)
+    before = sorted(run.rglob("*"))
+    runpy.run_path(str(Path(__file__).parents[2] / "bench" / "filter_tables.py"))["main"](run, [0])
+    lines = capsys.readouterr().out.splitlines()
+    found = read_replays(run, replace(RECIPE, seeds=(0,)))["systems"]["conrec"]["avoided_at"]["0.05"]
+    (ours,) = [line for line in lines if line.startswith("| **default**")]
+    assert f"| {found:.3f}".replace("0.", ".") in ours
+    assert [line.split(" | ")[0] for line in lines if "lead over" in line] == [
+        "| lead over bias",
+        "| lead over boosted",
+    ]
+    assert sorted(run.rglob("*")) == before
 
 
 def test_a_day_is_simple_arithmetic(run: Path) -> None:

@@ -149,8 +149,11 @@ def _bet(n: int, budget: float, confidence: float) -> float:
     return min(best, BOLDEST / (1 - budget))
 
 
-def divided(confidence: float, parts: int) -> float:
-    """The confidence that each of so many promises needs, so that all hold together with this one (Bonferroni)."""
+def divided(confidence: float, parts: float) -> float:
+    """The confidence of a promise that gets one of so many parts of the chance of an error, 1 - confidence.
+
+    If the parts of several promises are a whole, all hold together with `confidence` (Bonferroni).
+    """
     return 1 - (1 - confidence) / parts
 
 

@@ -231,15 +231,16 @@ def decodings_to_choose_from(recipe: Recipe) -> int:
     return prod(len(set(values)) for values in asdict(recipe.predict).values() if isinstance(values, tuple))
 
 
-def shares_of_error(score: FilterScore, decodings: int) -> int:
-    """Into how many the chance of an error is divided, for the score could have been another one.
+def shares_of_error(score: FilterScore, decodings: int) -> float:
+    """By how much the chance of an error is divided, because the score could have been another one.
 
-    The predicted set is one of so many. The paper's score is one of as many. Whether the default score looks at the
-    set was decided with it: half of the chance is for the score that does not, half for those that do.
+    The predicted set is one of so many, and so is the paper's score. Whether the default score looks at the set was
+    decided together with it: a quarter of the chance is for the scores that do, all the rest for the one that does
+    not. Being many they would gain little from more (a part counts by its logarithm), and that one would lose much.
     """
     if decodings == 1 or score.history is None:
         return decodings
-    return 2 * decodings if score.cosine_weight else 2
+    return 4 * decodings if score.cosine_weight else 4 / 3
 
 
 def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray | None, list[float] | None]:
@@ -377,7 +378,7 @@ def _made_without(evidence: dict[str, Any], confidence: float | None) -> list[st
     if fitted_to["users"]:
         lines[0] += f"; {fitted_to['users']:,} other users are left out, for the score's weights were fitted to them"
     if shares > 1:
-        how = f"all scores that could have come of it share the chance of an error, {_how(confidence, shares)} each"
+        how = f"the scores that could have come of it share the chance of an error: this one {_how(confidence, shares)}"
         if confidence is None:
             how = "a promise on average does not allow for that"
         lines.append(f"the predicted set is one of {evidence['decodings']}, chosen on validation; {how}")
@@ -403,7 +404,7 @@ def _refusal(
     )
 
 
-def _how(confidence: float | None, shares: int = 1) -> str:
+def _how(confidence: float | None, shares: float = 1) -> str:
     return "on average" if confidence is None else f"with a confidence of {divided(confidence, shares):.4g}"
 
 
