@@ -25,6 +25,7 @@ from conrec.filtering.score import FilterScore, enough_to_weigh, fitting_users
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
+from conrec.stages.fit_history import fit_history
 from conrec.stages.inputs import device
 
 
@@ -45,12 +46,8 @@ def fit_score(
     contrast.
     """
     rehearsed = rehearsals(past, split, recipe.split)
-    if split.validation_start is None:
-        known_items = np.arange(len(past.items))
-    else:
-        known_items = np.flatnonzero(past.items.first_seen < split.validation_start)
     try:
-        history = HistoryScore.fit(past, known_items, rehearsed, seed)
+        history = fit_history(past, split, rehearsed, seed)
     except ValueError as error:
         say(f"filter: {error}; the score is the paper's")
         nobody = np.zeros(len(replays["validation"].labels.values), bool)
