@@ -165,8 +165,9 @@ def test_beta_keeps_the_policy_near_its_reference(tmp_path):
     for beta in (0.0, 3.0):
         stage(policy(), tmp_path / str(beta), beta)
         table = pq.read_table(tmp_path / str(beta) / "curves.parquet").to_pylist()
-        divergence.append(np.mean([row["value"] for row in table if row["name"] == "kl"]))
-    assert divergence[1] < divergence[0] / 2
+        # The first rollout's update comes before the penalty has anything to hold on to.
+        divergence.append(np.mean([row["value"] for row in table if row["name"] == "kl"][1:]))
+    assert divergence[1] < divergence[0] / 5
 
 
 def test_a_stage_that_died_ends_in_the_same_bits(tmp_path, monkeypatch):
@@ -212,7 +213,8 @@ def test_prompts_without_spread_are_replaced_and_those_close_to_likes_are_double
     )
     chosen = choose_prompts(policy(), data_of_likes, biased, **options)
     assert chosen.counts["too_close_to_likes"] > 0
-    assert chosen.augmented.sum() > 0
+    assert 0 < chosen.augmented.sum() <= chosen.counts["too_close_to_likes"]
+    assert len(set(chosen.index.tolist())) == len(chosen.index)  # thinned in place, not used twice
 
 
 def test_candidates_are_scored_as_the_sum_of_their_tokens():

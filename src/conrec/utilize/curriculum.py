@@ -3,7 +3,8 @@
 Each stage starts from the policy of the one before, which is also its reference, and has a beta of its own. The
 earlier policy prepares the stage's prompts: those on which its answers show no spread in reward are replaced
 (nothing can be learned from them yet), and those on which its answers come closer to what the user is about to
-*like* than to what they are about to dislike are used twice, the second time with some of the history left out.
+*like* than to what they are about to dislike are used with some of the history left out. (Used twice, as they are and
+thinned, they cost hits: they then make up half of a stage; bench/LOG.md.)
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from conrec.utilize.rollout import rollout
 from conrec.utilize.warmup import reachable
 
 LEFT_OUT = 0.2
-"""Share of the history that an augmented copy loses."""
+"""Share of the history that an augmented prompt loses."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Chosen:
     index: np.ndarray
     """int64 [n] into the stage's instances."""
     augmented: np.ndarray
-    """bool [n]: a copy whose history is thinned out."""
+    """bool [n]: its history is thinned out."""
     counts: dict[str, int]
     """looked_at, without_spread, too_close_to_likes."""
     spare: int = 0
@@ -68,7 +69,7 @@ def choose_prompts(
         return Chosen(order[:prompts], np.zeros(prompts, dtype=bool), {"looked_at": prompts})
     generator = torch.Generator().manual_seed(seed)
     index: list[int] = []
-    copies: list[bool] = []
+    augmented: list[bool] = []
     looked = without = close = 0
     starts = range(0, len(order), batch)
     for begin in track(starts, "look at the prompts with the earlier policy"):
@@ -85,17 +86,14 @@ def choose_prompts(
         for n, instance in enumerate(part.index):
             if spread[n]:
                 index.append(int(instance))
-                copies.append(False)
-                if too_close[n]:
-                    index.append(int(instance))
-                    copies.append(True)
+                augmented.append(bool(too_close[n]))
     if len(index) < prompts:
         fill = order[: prompts - len(index)]
         index += fill.tolist()
-        copies += [False] * len(fill)
+        augmented += [False] * len(fill)
     shuffled = rng.permutation(len(index))[:prompts]
     counts = {"looked_at": looked, "without_spread": without, "too_close_to_likes": close}
-    return Chosen(np.asarray(index)[shuffled], np.asarray(copies)[shuffled], counts)
+    return Chosen(np.asarray(index)[shuffled], np.asarray(augmented)[shuffled], counts)
 
 
 def with_spare(chosen: Chosen, instances: int, limit: int, seed: int) -> Chosen:
@@ -108,7 +106,7 @@ def with_spare(chosen: Chosen, instances: int, limit: int, seed: int) -> Chosen:
 
 
 def chosen_data(data: Prompted, chosen: Chosen, prompts: HistoryPrompts, stage: GrpoStage, seed: int) -> Prompted:
-    """The chosen instances with their prompts; augmented copies lose a share of their history."""
+    """The chosen instances with their prompts; augmented ones lose a share of their history."""
     rng = np.random.default_rng([seed, 1])
     instances = data.instances.take(chosen.index)
     texts = []
