@@ -2,7 +2,8 @@
 
 The settings are chosen under the first seed that is asked for on a data set (fold 0 where users are split): a grid of
 at most six, by FHR@20 on validation (by CandAcc on held-out questions where a system ranks candidates only). The
-weights of the item prior, for lists and for candidates, are chosen under every seed, as they are for CoNRec.
+weights of the item prior, for lists and for candidates, are chosen under every seed, as they are for CoNRec. A row
+with positives takes the settings of its row without.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ class Other:
     """What of the recipe it reads beyond log, IDs and prior: `lm`, `understand`."""
     weighed: bool = True
     """The item prior is added with a weight chosen on validation; False: it is taken as it is."""
+    settings_of: Other | None = None
+    """The system whose settings it takes, instead of trying the grid itself: the same one without positives."""
 
 
 def published(quick: bool) -> list[Other]:
@@ -107,24 +110,23 @@ def published(quick: bool) -> list[Other]:
         (S3Rec, S3REC_GRID),
     ]
     for cls, grid in sequence:
-        for reads, suffix in (("dislikes", ""), ("both", "+positives")):
-            found.append(Other(cls.__name__.lower() + suffix, _sequence(cls, reads), grid))
+        first = Other(cls.__name__.lower(), _sequence(cls, "dislikes"), grid)
+        found += _with_positives(first, _sequence(cls, "both"))
     generative: list[tuple[str, Any, Any, tuple[str, ...]]] = [
         ("p5_cid", P5Cid, P5CID_GRID, ()),
         ("tiger", Tiger, TIGER_GRID, ()),
         ("lc_rec", LcRec, LCREC_GRID, ("lm",)),
     ]
     for name, cls, grid, needs in generative:
-        for positives in (False, True):
-            found.append(Other(_named(name, positives), _generative(cls, positives), grid, needs=needs))
+        first = Other(name, _generative(cls, positives=False), grid, needs=needs)
+        found += _with_positives(first, _generative(cls, positives=True))
     titles: list[tuple[str, Any, Any]] = [
         ("tallrec", TallRec, TALLREC_GRID),
         ("instructrec", InstructRec, INSTRUCTREC_GRID),
     ]
     for name, cls, grid in titles:
-        for positives in (False, True):
-            needs = ("lm", "understand")
-            found.append(Other(_named(name, positives), _titles(cls, positives), grid, needs=needs))
+        first = Other(name, _titles(cls, positives=False), grid, needs=("lm", "understand"))
+        found += _with_positives(first, _titles(cls, positives=True))
     return [replace(other, grid=other.grid[:1]) if quick else other for other in found]
 
 
@@ -179,6 +181,7 @@ class Systems:
 
     def settings(self, other: Other, variant: Variant) -> Settings:
         """The best of the grid on validation; a grid of one has nothing to choose."""
+        other = other.settings_of or other
         if len(other.grid) == 1:
             return dict(other.grid[0])
 
@@ -333,8 +336,9 @@ def _no_system(place: Place, settings: Settings) -> System:
     raise NotImplementedError("the oracle is read, not made")
 
 
-def _named(name: str, positives: bool) -> str:
-    return f"{name}+positives" if positives else name
+def _with_positives(first: Other, make: Callable[[Place, Settings], System]) -> list[Other]:
+    """A system, and as a second row the same one reading positives, under the same settings."""
+    return [first, replace(first, name=f"{first.name}+positives", make=make, settings_of=first)]
 
 
 def _inputs(other: Other, variant: Variant) -> dict[str, Any]:
