@@ -22,8 +22,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -158,8 +156,7 @@ class FilterScore:
         """Write the score into `folder`; a contrast's own files are in its subfolder already."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.history is not None:
-            arrays = {name: np.ascontiguousarray(value) for name, value in self.history.state().items()}
-            save_file(arrays, folder / "history.safetensors")
+            self.history.save(folder / "history.safetensors")
         table = {name: getattr(self, name) for name in NUMBERS}
         table |= {"name": self.name, "dimensions": self.dimensions, "contrast": self.contrast is not None}
         (folder / "score.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -173,10 +170,10 @@ class FilterScore:
             return cls(
                 str(table["name"]),
                 **{name: float(table[name]) for name in NUMBERS},
-                history=HistoryScore.restore(load_file(path)) if path.exists() else None,
+                history=HistoryScore.load(path) if path.exists() else None,
                 contrast=Contrast.load(folder / "contrast") if table["contrast"] else None,
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConrecError(f"{folder}: no readable score ({error}); run the filter stage again") from error
 
 

@@ -66,7 +66,7 @@ def predict(
     left = {} if lists_only else _without_instance(inputs, held_out, prepared)
     everybody = Instances.joined([held_out, *left.values()])
     leanings = {**inputs.leanings(everybody), **_aversion(recipe, prepared, compressed, everybody, out, seed)}
-    decoder = _Decoder(inputs, vocabulary, policy, context, everybody, leanings)
+    decoder = Decoder(inputs, vocabulary, policy, context, everybody, leanings)
     setting, tried = _tune(decoder, len(held_out))
     say(f"{setting}: validation FHR@{recipe.predict.k} {tried[setting]:.4f}")
     items, scores = decoder.predict(np.arange(len(everybody)), [setting], "predict")[0]
@@ -90,7 +90,7 @@ def read_setting(folder: Path) -> Setting:
 
 
 @dataclass(frozen=True)
-class _Decoder:
+class Decoder:
     """A policy and what decoding can lean on, for some instances."""
 
     inputs: Inputs
@@ -121,7 +121,7 @@ def _choices(recipe: Recipe, leanings: dict[str, Leaning]) -> dict[str, tuple[fl
     return found | {name: tuple(sorted(values)) for name, values in named.items() if name in leanings}
 
 
-def _tune(decoder: _Decoder, held_out: int) -> tuple[Setting, dict[Setting, float]]:
+def _tune(decoder: Decoder, held_out: int) -> tuple[Setting, dict[Setting, float]]:
     """The setting with the best FHR on validation, and all that were tried."""
     instances = decoder.instances.take(np.arange(held_out))
     index = evenly(
@@ -180,7 +180,7 @@ def _without_instance(inputs: Inputs, held_out: Instances, prepared: Path) -> di
 
 
 def _candidates(
-    decoder: _Decoder, held_out: Instances, predicted: np.ndarray, prepared: Path
+    decoder: Decoder, held_out: Instances, predicted: np.ndarray, prepared: Path
 ) -> tuple[pa.Array, pa.Array, dict]:
     """Scores of the candidate sets, by likelihood and by the filter, aligned with the held-out instances."""
     inputs = decoder.inputs
