@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from conrec.baselines.base import Known, likes_of
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
+from conrec.decode.leanings import CoDislikes
 from conrec.filtering.replay import replay_pairs, users_to_replay
 from conrec.sid.catalog import Catalog
 
@@ -60,6 +61,7 @@ def small_known(items: Items, log: Events, seed: int = 0) -> Known:
         all_instances(log).take(np.zeros(0, int)),
         Knowledge(items, log),
         likes_of(items, log),
+        CoDislikes(log, n),
         catalog,
         rng.normal(size=(n, 9)).astype(np.float32),
     )

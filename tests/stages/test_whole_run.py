@@ -1,8 +1,8 @@
 """The whole pipeline through the real command line, at the smallest size: it ends, it is killed, it goes on."""
 
 import json
-import runpy
 import os
+import runpy
 import signal
 import subprocess
 import sys

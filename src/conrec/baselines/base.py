@@ -17,6 +17,7 @@ from conrec.data.instances import Events, Instances, Items, read_events
 from conrec.data.knowledge import Knowledge
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
+from conrec.decode.leanings import CoDislikes
 from conrec.sid.catalog import Catalog
 
 CELLS_AT_ONCE = 2**23
@@ -35,6 +36,8 @@ class Known:
     """Dislikes of the day of a prediction: asked with a cut, answers with what came before it."""
     likes: Knowledge
     """The same counts over positives (see `likes_of`)."""
+    co_dislikes: CoDislikes | None = None
+    """Who disliked the one disliked the other, as of the day of a prediction."""
     catalog: Catalog | None = None
     embeddings: np.ndarray | None = None
     """float32 [n_items, d]: what the quantiser was given."""
@@ -123,6 +126,7 @@ def read_known(prepared: Path, compressed: Path | None, items: Items, instances:
         train=instances.of_split("train"),
         knowledge=split.knowledge(items, log),
         likes=likes_of(items, log, split.train_users),
+        co_dislikes=CoDislikes(log, len(items), split.train_users),
         catalog=Catalog.load(compressed) if compressed else None,
         embeddings=np.load(compressed / "embeddings.npy", allow_pickle=False) if compressed else None,
         validation=instances.of_split("validation"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conrec.baselines.base import System
 from conrec.baselines.category_rule import CategoryRule
+from conrec.baselines.co_dislikes import CoDislikes
 from conrec.baselines.content_neighbours import ContentNeighbours
 from conrec.baselines.popularity import ItemPrior, Popularity
 from conrec.baselines.rates import Bias, ItemRate, UserRate
@@ -19,6 +20,7 @@ def trivial_systems(prior_days: float, prior_smoothing: float) -> list[System]:
         CategoryRule(DECAY_DAYS),
         ContentNeighbours("catalog"),
         ContentNeighbours("input"),
+        CoDislikes(),
     ]
     return [
         *(Popularity(days) for days in (7, 14, 30, None)),

@@ -1,0 +1,24 @@
+"""Neighbours of the day: what was disliked, up to the day of the prediction, by those who disliked the same.
+
+The same similarities as `baselines.knn`, but counted anew every day like popularity, as CoNRec's decoding counts them
+(`decode.leanings`): no training, and so at home among the trivial systems.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conrec.baselines.base import System
+from conrec.data.instances import Instances
+from conrec.decode.leanings import follow
+
+
+class CoDislikes(System):
+    """log(1 + 10 s), s the sum of an item's similarities to the user's past dislikes."""
+
+    name = "co_dislikes"
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, n_items]."""
+        assert self.known.co_dislikes is not None
+        return follow(instances, self.known.co_dislikes)(np.arange(len(instances)))
