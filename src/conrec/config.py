@@ -278,7 +278,7 @@ class PredictConfig:
     """Of what was disliked by the people who disliked what the user disliked."""
     exposures: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Of how likely the user is to be shown the item (`decode.exposures`)."""
-    aversions: tuple[float, ...] = (0.0, 0.25, 0.5)
+    aversions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
     """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
     tuning_instances: int = 2000
     """At most so many instances of validation, evenly spread, are looked at to choose."""

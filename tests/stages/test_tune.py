@@ -32,12 +32,13 @@ def test_no_single_change_is_better_and_nothing_is_measured_twice(figures):
 def test_of_equals_the_first_stays():
     best, tried = best_setting(CHOICES, lambda settings: [0.0] * len(settings))
     assert best == Setting(prior=1.0)
-    assert len(tried) == 1 + 1 + 1 + 2
+    from_the_first, from_everything = 1 + 1 + 1 + 2, 1 + 1 + 1 + 2
+    assert len(tried) == from_the_first + from_everything
 
 
-def test_two_that_help_only_together_with_a_third_are_found():
+def test_what_helps_only_together_is_found():
     def measure(settings):
-        return [s.follow + (2 * s.exposure if s.follow else -s.exposure) + (s.exposure - s.prior) for s in settings]
+        return [10.0 * (s.exposure == 1.0 and s.follow > 0 and s.prior == 0) - s.exposure - s.follow for s in settings]
 
     best, _ = best_setting(CHOICES, measure)
     assert best == Setting(prior=0.0, follow=2.0, exposure=1.0)
