@@ -17,6 +17,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from conrec.decode.leanings import Setting
 from conrec.errors import ConrecError
 from conrec.evaluate import curves
 from conrec.evaluate.charts import DASHES, SERIES, Interval, Series, intervals, lines
@@ -63,6 +64,7 @@ def render(run: Path) -> str:
         table=_table(metrics),
         stages=_stages(metrics.get("stages")),
         training=_training(run),
+        decoding=_decoding(run),
         quality=_quality(_json(run / "compress" / "quality.json")),
         accounting=_accounting(run),
         users=some_users(run),
@@ -322,6 +324,20 @@ def _stage_cell(stage: Any, metric: str) -> dict[str, Any]:
     """One figure after one stage and its difference to the warm-up, either None where it was not measured."""
     stage = stage or {}
     return {"estimate": _estimate(stage, metric), "difference": _paired((stage.get("difference") or {}).get(metric))}
+
+
+def _decoding(run: Path) -> dict[str, Any] | None:
+    """What decoding leans on (`decode.leanings`), seed by seed, and what that gives on validation."""
+    parts = (("lists", "", "validation_FHR"), ("candidates", "candidate_", "validation_CandAcc"))
+    rows = []
+    for file in sorted(run.glob("predict/seed*/tuning.json")):
+        table, seed = _json(file), file.parent.name.removeprefix("seed")
+        for title, prefix, tried in parts:
+            exponents = [table.get(prefix + name) for name in Setting._fields]
+            if all(_is_number(value) for value in exponents) and isinstance(table.get(tried), dict):
+                alone, found = (table[tried].get(str(one)) for one in (Setting(), Setting._make(exponents)))
+                rows.append((seed, title, exponents, alone, found))
+    return {"names": Setting._fields, "rows": rows} if rows else None
 
 
 # --- data, IDs, the run ----------------------------------------------------------------------------------------
