@@ -113,7 +113,8 @@ def test_every_system_and_metric_is_in_the_table(metrics: dict) -> None:
     assert metrics["protocol"]["seeds"] == [0, 1]
     names = {"conrec", "popularity_7d", "popularity_14d", "popularity_30d", "popularity_all", "popularity_decayed"}
     names |= {"category_rule", "category_rule_decay", "content_neighbours", "content_neighbours_input"}
-    names |= {f"{name}+prior" for name in names if name.startswith(("category", "content"))}
+    names |= {"co_dislikes"}
+    names |= {f"{name}+prior" for name in names if name.startswith(("category", "content", "co_"))}
     assert set(metrics["systems"]) == names
     assert set(metrics["comparisons"]) == names - {"conrec"}
     for system, figures in metrics["systems"].items():
