@@ -20,7 +20,7 @@ from tyro.conf import Positional, arg
 
 from conrec import __version__
 from conrec.errors import ConrecError
-from conrec.processes import is_main
+from conrec.processes import is_main, leave
 
 StageName = Literal["prepare", "compress", "understand", "utilize", "predict", "filter", "evaluate", "report"]
 StudyName = Literal["fig2a", "fig2b", "table1", "table2", "table3", "table4", "table5", "horizon", "all"]
@@ -641,6 +641,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("conrec: stopped; run the same command again to continue", file=sys.stderr)
         return 130
+    leave()
     return 0
 
 

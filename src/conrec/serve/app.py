@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from conrec import __version__
 from conrec.serve import api, page_api, schema
-from conrec.serve.explore import Explorer
+from conrec.serve.explore import Explorers
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import Problem
 from conrec.serve.service import Service
@@ -64,7 +64,8 @@ def make_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(service.look_for_set)
         with ThreadPoolExecutor(1, "conrec-sets", _step_back) as aside:
-            watch = asyncio.create_task(_watch(app, aside))
+            app.state.explorers = Explorers(settings.sets, settings.run, aside)
+            watch = asyncio.create_task(_watch(service, aside))
             yield
             watch.cancel()
             service.close()
@@ -77,7 +78,7 @@ def make_app(settings: Settings) -> FastAPI:
         docs_url=None,  # they load their scripts from elsewhere
         redoc_url=None,
     )
-    app.state.service, app.state.explorer = service, None
+    app.state.service = service
     app.router.routes.insert(0, (filtering := api.FilterCandidates(service)).route())
     app.include_router(api.router)
     if settings.page:
@@ -123,21 +124,10 @@ def _step_back() -> None:
         os.setpriority(os.PRIO_PROCESS, own, min(19, os.getpriority(os.PRIO_PROCESS, own) + ASIDE))
 
 
-async def _watch(app: FastAPI, aside: Executor) -> None:
-    """Take over new sets, for as long as the service runs. The page's side may fail without hurting the filter."""
-    service: Service = app.state.service
+async def _watch(service: Service, aside: Executor) -> None:
+    """Take over new sets, for as long as the service runs."""
     loop = asyncio.get_running_loop()
-    shown: str | None = None
     while True:
-        opened = service.filter.set if service.filter is not None else None
-        if service.settings.page and opened is not None and opened.manifest.version != shown:
-            shown = opened.manifest.version
-            try:
-                app.state.explorer = await loop.run_in_executor(
-                    aside, Explorer, opened, service.settings.sets, service.settings.run
-                )
-            except Exception:
-                log.exception("the page cannot show set %s", shown)
         await asyncio.sleep(service.settings.poll_seconds)
         await loop.run_in_executor(aside, service.look_for_set)
 

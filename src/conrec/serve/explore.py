@@ -1,9 +1,12 @@
-"""What the page shows of a set and of the run behind it; opened anew with every set."""
+"""What the page shows of a set and of the run behind it; opened when somebody looks, and anew for every set."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,35 @@ from conrec.serve.tree import Tree
 from conrec.serve.user_ids import starting_with
 
 SUGGESTED = 12
+
+log = logging.getLogger("conrec.serve")
+
+
+class Explorers:
+    """The Explorer of the set in use.
+
+    Opening one takes the interpreter from the ranker's requests for milliseconds at a time, so a change of sets does
+    not do it: the next person who looks at the page waits for it.
+    """
+
+    def __init__(self, sets: Path, run: Path | None, aside: Executor) -> None:
+        """`aside`: where it is opened."""
+        self._sets, self._run, self._aside = sets, run, aside
+        self._opening = asyncio.Lock()
+        self._tried: str | None = None
+        self._explorer: Explorer | None = None
+
+    async def of(self, opened: OpenSet) -> Explorer | None:
+        """Of this set; the last one where this set or its run cannot be shown (the log says why), None without any."""
+        async with self._opening:
+            if self._tried != opened.manifest.version:
+                self._tried = opened.manifest.version
+                loop = asyncio.get_running_loop()
+                try:
+                    self._explorer = await loop.run_in_executor(self._aside, Explorer, opened, self._sets, self._run)
+                except Exception:
+                    log.exception("the page cannot show set %s", self._tried)
+            return self._explorer
 
 
 class Explorer:

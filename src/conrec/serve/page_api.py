@@ -22,11 +22,14 @@ router = APIRouter(tags=["page"])
 _filter = msgspec.json.Decoder(FilterRequest)
 
 
-def explorer_of(request: Request) -> Explorer:
-    """What the page looks into; Refused while there is no set."""
-    explorer: Explorer | None = request.app.state.explorer
+async def explorer_of(request: Request) -> Explorer:
+    """What the page looks into; Refused while there is no set, or none that it could show."""
+    service = service_of(request)
+    if service.filter is None:
+        raise Refused(503, service.problem or "no set is in use yet")
+    explorer: Explorer | None = await request.app.state.explorers.of(service.filter.set)
     if explorer is None:
-        raise Refused(503, service_of(request).problem or "the page is still reading the set")
+        raise Refused(503, "the page cannot show the set in use; the service's log says why")
     return explorer
 
 
@@ -47,9 +50,11 @@ async def file(name: str) -> Response:
 @router.get("/ui/about", **documented("About"))
 async def about(request: Request) -> Response:
     """The set in use, its threshold and calibration, and the trade-off that the run measured."""
-    service, explorer = service_of(request), request.app.state.explorer
-    if service.filter is None or explorer is None:
-        return reply(About(None, service.problem))
+    service = service_of(request)
+    try:
+        explorer = await explorer_of(request)
+    except Refused as why:
+        return reply(About(None, why.error))
     settings, calibration = service.settings, explorer.calibration or {}
     return reply(
         About(
@@ -75,7 +80,7 @@ async def about(request: Request) -> Response:
 @router.get("/ui/users", **documented("UserIds", None, 503))
 async def users(request: Request, q: str = "") -> Response:
     """Users whose id begins with `q`; without it some to begin with."""
-    return reply(UserIds(await run_in_threadpool(explorer_of(request).users, q.strip())))
+    return reply(UserIds(await run_in_threadpool((await explorer_of(request)).users, q.strip())))
 
 
 @router.get("/ui/user", **documented("Known"))
@@ -87,7 +92,7 @@ async def user(request: Request, user: str) -> Response:
 @router.get("/ui/candidates", **documented("ShownList", None, 503))
 async def candidates(request: Request, user: str) -> Response:
     """What to try the filter on: what the user was really shown, else what is popular, else a random sample."""
-    return reply(await run_in_threadpool(explorer_of(request).candidates, user))
+    return reply(await run_in_threadpool((await explorer_of(request)).candidates, user))
 
 
 @router.post("/ui/decide", **documented("FilterAnswer", "FilterRequest", 400, 413, 422, 503))
@@ -105,7 +110,7 @@ async def decide(request: Request) -> Response:
 @router.get("/ui/items", **documented("Items", None, 503))
 async def items(request: Request, q: str) -> Response:
     """Items whose title holds all words of `q`."""
-    return reply(Items(await run_in_threadpool(explorer_of(request).search, q)))
+    return reply(Items(await run_in_threadpool((await explorer_of(request)).search, q)))
 
 
 @router.get("/ui/catalogue", **documented("Branch", None, 422, 503))
@@ -114,13 +119,13 @@ async def catalogue(request: Request, prefix: str = "") -> Response:
     codes = prefix.split(".") if prefix else []
     if not all(code.isdecimal() and len(code) < 10 for code in codes):
         raise Refused(422, "a prefix is codes with dots between them, such as 10.6")
-    return reply(await run_in_threadpool(explorer_of(request).branch, [int(code) for code in codes]))
+    return reply(await run_in_threadpool((await explorer_of(request)).branch, [int(code) for code in codes]))
 
 
 @router.get("/ui/picture", response_class=Response, responses={200: {"content": {"image/*": {}}}})
 async def picture(request: Request, item: str) -> Response:
     """The picture of an item, or a drawing that says that there is none."""
-    pictures = explorer_of(request).pictures
+    pictures = (await explorer_of(request)).pictures
     jpeg = None if pictures is None else await run_in_threadpool(pictures.jpeg, item)
     headers = {"cache-control": "private, max-age=3600"}
     if jpeg is None:
