@@ -8,7 +8,7 @@ import json
 import pytest
 
 from conrec.bench.results import replace_section
-from conrec.bench.serve import bars, failures, markdown, serve
+from conrec.bench.serve import bars, failures, markdown, serve, unfiltered
 
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
@@ -33,10 +33,10 @@ def test_a_bad_outcome_is_told(result: dict) -> None:
         bad = copy.deepcopy(result)
         bad[load][name] = 3
         assert failures(bad) == 3
-    unfiltered, stuck = copy.deepcopy(result), copy.deepcopy(result)
-    unfiltered["open_loop"]["unfiltered"] += 2
-    assert failures(unfiltered) == 0
-    assert failures(unfiltered, unfiltered=True) == failures(result, unfiltered=True) + 2
+    passed, stuck = copy.deepcopy(result), copy.deepcopy(result)
+    passed["open_loop"]["unfiltered"] += 2
+    assert failures(passed) == 0
+    assert unfiltered(passed) == unfiltered(result) + 2
     stuck["hot_swap"]["versions"] = {"20261122T021500Z-0001": 400}
     assert failures(stuck) == 1
 
@@ -46,10 +46,12 @@ def test_the_bars(result: dict) -> None:
     good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 4.9, 149.0
     for load in (*good["closed_loop_by_connections"].values(), good["open_loop"], good["hot_swap"]):
         load["unfiltered"] = 0
-    assert list(bars(good).values()) == [True, True, True]
+    assert list(bars(good).values()) == [True, True, True, True]
     good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 5.1, 151.0
     good["hot_swap"]["unfiltered"] = 1
-    assert list(bars(good).values()) == [False, False, False]
+    assert list(bars(good).values()) == [False, True, False, False]
+    good["hot_swap"]["failed"] = 1
+    assert list(bars(good).values()) == [False, False, False, False]
     good["open_loop"]["p99_ms"] = None
     assert json.loads(json.dumps(bars(good))) == bars(good)
 

@@ -41,6 +41,8 @@ UNIT = 64
 WEIGHT = 0.7
 PORTION = 250_000
 LIMIT_MS, IN_PROCESS_US = 5.0, 150.0
+TRIES = 3
+"""Fresh processes in which the filter is timed; the median counts."""
 
 
 def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
@@ -56,8 +58,12 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
         built = (time.perf_counter() - begin) / 2
         size = sum(path.stat().st_size for path in (sets / names[1]).rglob("*") if path.is_file())
         say("in process")
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
-            inside = own.submit(in_process, sets, users, items, 200 if quick else 5000).result()
+        tries = []
+        for _ in range(TRIES):
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
+                tries.append(own.submit(in_process, sets, users, items, 200 if quick else 5000).result())
+        inside: dict[str, Any] = {key: float(np.median([one[key] for one in tries])) for key in tries[0]}
+        inside["p50_us_of_each"] = sorted(one["p50_us"] for one in tries)
         requests = [
             json.dumps({"user": user, "candidates": candidates})
             for user, candidates in _asked(users, items, 200 if quick else 3000)
@@ -96,16 +102,25 @@ def bars(result: dict[str, Any]) -> dict[str, bool]:
     slowest = result["open_loop"]["p99_ms"]
     return {
         f"p99 under {LIMIT_MS:g} ms at {RATE} requests/s": slowest is not None and slowest < LIMIT_MS,
-        "no request failed or passed unfiltered, over four hot swaps": not failures(result, unfiltered=True),
+        "no request failed, over four hot swaps": not failures(result),
+        "and none passed unfiltered": not unfiltered(result),
         f"in process under {IN_PROCESS_US:g} us": result["in_process"]["p50_us"] < IN_PROCESS_US,
     }
 
 
-def failures(result: dict[str, Any], unfiltered: bool = False) -> int:
-    """Requests without an answer, and `unfiltered` those whose time budget ran out; one more if no swap took place."""
-    loads = [*result["closed_loop_by_connections"].values(), result["open_loop"], result["hot_swap"]]
+def failures(result: dict[str, Any]) -> int:
+    """Requests without an answer; one more if no swap took place."""
     answered = set(result["hot_swap"]["versions"]) - {""}
-    return sum(one["failed"] + one["unfiltered"] * unfiltered for one in loads) + (len(answered) < 2)
+    return sum(one["failed"] for one in _loads(result)) + (len(answered) < 2)
+
+
+def unfiltered(result: dict[str, Any]) -> int:
+    """Requests that were answered with all their candidates, because their time budget ran out."""
+    return sum(one["unfiltered"] for one in _loads(result))
+
+
+def _loads(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*result["closed_loop_by_connections"].values(), result["open_loop"], result["hot_swap"]]
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -125,7 +140,10 @@ def markdown(result: dict[str, Any]) -> str:
     memory, inside = result["service_memory_mb"], result["in_process"]
     lines += [
         "",
-        f"- in process: {inside['p50_us']:.0f} us (p99 {inside['p99_us']:.0f}); "
+        "Unfiltered: answered in time, but with all candidates, since the time budget (25 ms) ran out.",
+        "",
+        f"- in process: {inside['p50_us']:.0f} us ({inside['p50_us_of_each'][0]:.0f} to "
+        f"{inside['p50_us_of_each'][-1]:.0f} in {TRIES} processes; p99 {inside['p99_us']:.0f}); "
         f"the set is opened in {inside['load_seconds']:.2f} s",
         f"- the service's own work: {result['service_cpu_ms']:.2f} ms of CPU time a request",
         f"- the service starts in {result['startup_seconds']:.1f} s and takes {memory['own']:.0f} MB of its own, "
