@@ -20,7 +20,6 @@ from conrec.decode.predict import future_hits
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.filtering.aversion import aversion
 from conrec.filtering.history import HistoryScore
-from conrec.filtering.past import Past
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.run import open_run
@@ -33,7 +32,8 @@ AT_ONCE = 256
 def main(run: Path, split: str) -> None:
     recipe, _, _ = open_run(run)
     prepared, compressed = run / "prepare", run / "compress"
-    inputs, past = Inputs.read(recipe, prepared, compressed), Past.read(prepared, compressed)
+    inputs = Inputs.read(recipe, prepared, compressed)
+    past = inputs.past(prepared)
     instances = inputs.instances.of_split(split)
     instances = instances.take(instances.n_dislikes > 0)
     every, future = np.arange(len(instances)), [instances.future[n] for n in range(len(instances))]

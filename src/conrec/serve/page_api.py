@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
+from conrec.filtering.filter import CoNRecFilter
 from conrec.serve.api import documented, service_of
 from conrec.serve.explore import Explorer
 from conrec.serve.schema import About, FilterRequest, Items, Known, UserIds
@@ -22,12 +23,17 @@ router = APIRouter(tags=["page"])
 _filter = msgspec.json.Decoder(FilterRequest)
 
 
-async def explorer_of(request: Request) -> Explorer:
-    """What the page looks into; Refused while there is no set, or none that it could show."""
+def filter_of(request: Request) -> CoNRecFilter:
+    """The filter in use; Refused while there is no set."""
     service = service_of(request)
     if service.filter is None:
         raise Refused(503, service.problem or "no set is in use yet")
-    explorer: Explorer | None = await request.app.state.explorers.of(service.filter.set)
+    return service.filter
+
+
+async def explorer_of(request: Request) -> Explorer:
+    """What the page looks into; Refused while there is no set, or none that it could show."""
+    explorer: Explorer | None = await request.app.state.explorers.of(filter_of(request).set)
     if explorer is None:
         raise Refused(503, "the page cannot show the set in use; the service's log says why")
     return explorer
@@ -100,10 +106,7 @@ async def decide(request: Request) -> Response:
     """As /v1/filter, but uncounted, without a budget, and never as a dry run: for somebody who moves a slider."""
     service = service_of(request)
     asked = decode(_filter, await read_body(request.scope, request.receive, service.settings.max_body))
-    now = service.filter
-    if now is None:
-        raise Refused(503, service.problem or "no set is in use yet")
-    decision = await run_in_threadpool(now.filter, asked.user, asked.candidates, asked.threshold, False)
+    decision = await run_in_threadpool(filter_of(request).filter, asked.user, asked.candidates, asked.threshold, False)
     return reply(await run_in_threadpool(answer, decision, asked))
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 
 from conrec import processes
@@ -19,6 +20,8 @@ from conrec.decode.exposures import Exposures
 from conrec.decode.leanings import CoDislikes, Leaning, Setting, follow, leaned, pull, remembered
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
 from conrec.decode.trie import Trie
+from conrec.filtering.past import Past
+from conrec.items.fields import fields_of
 from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
@@ -120,6 +123,12 @@ class Inputs:
         if any(config.exposures):
             found["exposure"] = self._exposures.of(instances)
         return {name: remembered(leaning) for name, leaning in found.items()}
+
+    def past(self, prepared: Path) -> Past:
+        """The same log and catalogue as the history score looks at them, without reading them once more."""
+        table = pq.read_table(prepared / "items.parquet", columns=["category", "attributes"])
+        train_users = self.split.train_users
+        return Past(self.items, self.events, self.catalog, self.content, fields_of(table), train_users)
 
     @cached_property
     def _co_dislikes(self) -> CoDislikes:

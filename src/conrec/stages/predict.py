@@ -13,12 +13,10 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items
-from conrec.data.split import Split
-from conrec.decode.leanings import Leaning, Setting, of_some, remembered
+from conrec.decode.leanings import Leaning, Setting, leaned, of_some, remembered
 from conrec.decode.predict import future_hits, predict_items, score_items
 from conrec.decode.prompted import Decoding
 from conrec.filtering.aversion import aversion
-from conrec.filtering.past import Past
 from conrec.filtering.rehearsal import rehearsals
 from conrec.filtering.replay import read_replay, without_prediction
 from conrec.filtering.similarity import max_cosine
@@ -63,9 +61,9 @@ def predict(
         columns = _columns(held_out, inputs.items, items, scores)
         pq.write_table(pa.table({**columns, "reward": reward}), out / "stages" / f"{name}.parquet")
 
-    left = {} if lists_only else _without_instance(inputs, held_out, prepared)
-    everybody = Instances.joined([held_out, *left.values()])
-    leanings = {**inputs.leanings(everybody), **_aversion(recipe, prepared, compressed, everybody, out, seed)}
+    left = [] if lists_only else _without_instance(inputs, held_out, prepared)
+    everybody = Instances.joined([held_out, *left])
+    leanings = {**inputs.leanings(everybody), **_aversion(inputs, prepared, everybody, out, seed)}
     decoder = Decoder(inputs, vocabulary, policy, context, everybody, leanings)
     setting, tried = _tune(decoder, len(held_out))
     say(f"{setting}: validation FHR@{recipe.predict.k} {tried[setting]:.4f}")
@@ -74,10 +72,10 @@ def predict(
     columns = _columns(held_out, inputs.items, items[: len(held_out)], scores[: len(held_out)])
     columns |= {"candidate_scores": likelihood, "candidate_filter_scores": by_filter}
     pq.write_table(pa.table(columns), out / "predictions.parquet")
-    if any(len(part) for part in left.values()):
+    if len(everybody) > len(held_out):
         # The replay's users who disliked nothing in a window are no instances, but are filtered.
         rest = slice(len(held_out), None)
-        replay = _columns(Instances.joined(list(left.values())), inputs.items, items[rest], scores[rest])
+        replay = _columns(Instances.joined(left), inputs.items, items[rest], scores[rest])
         pq.write_table(pa.table(replay), out / "replay.parquet")
     table = {**setting._asdict(), "validation_FHR": {str(one): fhr for one, fhr in tried.items()}, **choice}
     (out / "tuning.json").write_text(json.dumps(table, indent=2))
@@ -103,10 +101,12 @@ class Decoder:
     def decodings(self, index: np.ndarray, settings: list[Setting], *, everything: bool = False) -> list[Decoding]:
         """Of the instances at `index`, one a setting."""
         some, leanings = self.instances.take(index), of_some(self.leanings, index)
-        return [
-            self.inputs.decoding(some, self.context, self.vocabulary, setting, leanings, everything=everything)
-            for setting in settings
-        ]
+        # Prompts and the day's offer differ by the prior at most, not by what else a setting leans on.
+        data = {
+            prior: self.inputs.prompted(some, self.context, self.vocabulary, weight=prior, everything=everything)
+            for prior in dict.fromkeys(setting.prior for setting in settings)
+        }
+        return [Decoding(data[setting.prior], leaned(setting, leanings)) for setting in settings]
 
     def predict(self, index: np.ndarray, settings: list[Setting], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows and scores of the predicted items of the instances at `index`, one pair a setting."""
@@ -137,16 +137,14 @@ def _tune(decoder: Decoder, held_out: int) -> tuple[Setting, dict[Setting, float
     return best_setting(_choices(decoder.inputs.recipe, decoder.leanings), measure)
 
 
-def _aversion(
-    recipe: Recipe, prepared: Path, compressed: Path, instances: Instances, out: Path, seed: int
-) -> dict[str, Leaning]:
+def _aversion(inputs: Inputs, prepared: Path, instances: Instances, out: Path, seed: int) -> dict[str, Leaning]:
     """The leaning of that name, and the history score behind it in `out`; nothing where it is not wanted or the log
     holds too little to learn it from."""
-    if not any(recipe.predict.aversions):
+    if not any(inputs.recipe.predict.aversions):
         return {}
-    past, split = Past.read(prepared, compressed), Split.read(prepared)
+    past = inputs.past(prepared)
     try:
-        history = fit_history(past, split, rehearsals(past, split, recipe.split), seed)
+        history = fit_history(past, inputs.split, rehearsals(past, inputs.split, inputs.recipe.split), seed)
     except ValueError as error:
         say(f"predict: {error}; decoding goes without aversions")
         return {}
@@ -170,13 +168,13 @@ def _predict(
     )
 
 
-def _without_instance(inputs: Inputs, held_out: Instances, prepared: Path) -> dict[str, Instances]:
-    """By split: the replay's users who disliked nothing in a window."""
-    found = {}
-    for split in ("validation", "test"):
-        replay = read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split)
-        found[split] = without_prediction(replay, held_out)
-    return found
+def _without_instance(inputs: Inputs, held_out: Instances, prepared: Path) -> list[Instances]:
+    """The replay's users who disliked nothing in a window, of validation and of test."""
+    replays = [
+        read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split, inputs.events)
+        for split in ("validation", "test")
+    ]
+    return [without_prediction(replay, held_out) for replay in replays]
 
 
 def _candidates(
