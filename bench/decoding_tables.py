@@ -33,7 +33,7 @@ def main(run: Path, split: str) -> None:
     recipe, _, _ = open_run(run)
     prepared, compressed = run / "prepare", run / "compress"
     inputs = Inputs.read(recipe, prepared, compressed)
-    past = inputs.past(prepared)
+    past = inputs.past
     instances = inputs.instances.of_split(split)
     instances = instances.take(instances.n_dislikes > 0)
     every, future = np.arange(len(instances)), [instances.future[n] for n in range(len(instances))]

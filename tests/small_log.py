@@ -106,6 +106,7 @@ def write_prepared(folder: Path, items: Items, log: Events) -> tuple[Instances, 
                 "time": moments(log.times),
                 "kind": log.kinds.tolist(),
                 "value": pa.array(log.values, from_pandas=True),
+                "reason": pa.nulls(len(log), pa.string()),
             }
         ),
         folder / "events.parquet",

@@ -274,12 +274,16 @@ class PredictConfig:
     other until no change of one is better (`stages.tune`). (0.0,) switches the prior off."""
     pulls: tuple[float, ...] = (0.0, 2.0)
     """Of how close an item is to the user's own past dislikes (`decode.leanings`). (0.0,) switches it off."""
-    follows: tuple[float, ...] = (0.0, 2.0)
+    follows: tuple[float, ...] = (0.0, 0.5, 2.0)
     """Of what was disliked by the people who disliked what the user disliked."""
-    exposures: tuple[float, ...] = (0.0, 0.5, 1.0)
+    exposures: tuple[float, ...] = (0.0, 1.0)
     """Of how likely the user is to be shown the item (`decode.exposures`)."""
+    attributes: tuple[float, ...] = (0.0, 1.0)
+    """Of how often the user, shown such items, disliked them for what they are like (`decode.attributes`)."""
     aversions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
     """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
+    temperatures: tuple[float, ...] = (1.0, 4.0)
+    """Of the policy: the higher, the less it counts beside all of these."""
     tuning_instances: int = 2000
     """At most so many instances of validation, evenly spread, are looked at to choose."""
 

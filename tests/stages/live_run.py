@@ -42,7 +42,9 @@ RECIPE = Recipe(
     utilize=UtilizeConfig(
         warmup_epochs=0.2, group=4, validation_users=16, stages=(GrpoStage("full", prompts=16, beta=0.5),)
     ),
-    predict=PredictConfig(beams=20, prior_weights=(1.0,), pulls=(2.0,), exposures=(0.5,), aversions=(0.5,)),
+    predict=PredictConfig(
+        beams=20, prior_weights=(1.0,), pulls=(2.0,), exposures=(0.5,), attributes=(0.5,), aversions=(0.5,)
+    ),
     evaluate=EvaluateConfig(bootstrap=50),
 )
 

@@ -87,6 +87,7 @@ def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0) -> P
         "time": pa.array([np.datetime64("2026-01-01", "us")] * len(past)).cast(UTC),
         "kind": ["dislike"] * len(past),
         "value": pa.array([None] * len(past), pa.float64()),
+        "reason": pa.nulls(len(past), pa.string()),
     }
     pq.write_table(pa.table(events), folder / "prepare" / "events.parquet")
     return folder

@@ -21,7 +21,7 @@ from conrec.stages.utilize import CONTEXTS
 from conrec.studies import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.cells import key, link
 from conrec.studies.datasets import Dataset, dataset, one_context
-from conrec.studies.models import Models, utilize_inputs, variant, warmup_only, with_training_horizon
+from conrec.studies.models import POLICY, Models, utilize_inputs, variant, warmup_only, with_training_horizon
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import Shop
 from conrec.studies.systems import Systems, further, published, trivial
@@ -74,13 +74,16 @@ def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
 
 def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     rungs = table2.rungs(tiny, 0)
-    assert [rung.aligned for rung in rungs.values()] == [False, True, True, True, True]
+    assert [rung.aligned for rung in rungs.values()] == [False, True, True, True, True, True]
     settings = [rung.recipe.utilize for rung in rungs.values()]
-    assert [bool(s.stages) for s in settings] == [False, False, True, True, True]
-    assert [s.reward_truth for s in settings[2:]] == ["next", "future", "future"]
-    assert [bool(s.neighbours) for s in settings[2:]] == [False, True, True]
-    assert [bool(s.gamma) for s in settings[2:]] == [False, False, True]
+    assert [bool(s.stages) for s in settings] == [False, False, True, True, True, True]
+    assert [s.reward_truth for s in settings[2:]] == ["next", "future", "future", "future"]
+    assert [bool(s.neighbours) for s in settings[2:]] == [False, True, True, True]
+    assert [bool(s.gamma) for s in settings[2:]] == [False, False, True, True]
     assert settings[-1] == tiny.recipe.utilize
+    decoding = [rung.recipe.predict for rung in rungs.values()]
+    assert decoding[-1] == tiny.recipe.predict
+    assert {(d.prior_weights, d.attributes, d.exposures) for d in decoding[:-1]} == {((1.0,), (0.0,), (0.0,))}
     assert len({key(utilize_inputs(rung)) for rung in rungs.values()}) == 5
 
 
@@ -92,14 +95,14 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
 
 
 def test_studies_share_their_cells(tiny: Dataset, shop: Shop) -> None:
-    """CoNRec itself, scheme a and the backbone of the recipe's size are each one run."""
+    """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
     everywhere = [study.cells(shop, tiny, (0, 1)) for study in (table2, table4, table5, horizon)]
-    folders = [{cell.folder(Path()) for cell in cells if cell.system == "conrec"} for cells in everywhere]
+    folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2
     a = [{c.folder(Path()) for c in cells if c.system == table2.FUTURE} for cells in everywhere[:2]]
     assert a[0] == a[1]
-    assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (5 + 3 + 5 + 1)
+    assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (6 + 3 + 5 + 1)
 
 
 def test_sizes_and_contexts(tiny: Dataset) -> None:

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from conrec.data.schema import REASONS
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -153,6 +155,12 @@ class Events:
     """str [n]: dislike, exposure, click, favorite, cart or purchase."""
     values: np.ndarray
     """float64 [n]: the rating, nan for an event that is none."""
+    reasons: np.ndarray = None  # type: ignore[assignment]
+    """int8 [n]: why it was disliked, a place in `data.schema.REASONS`, -1 where nothing was said (the default)."""
+
+    def __post_init__(self) -> None:
+        if self.reasons is None:
+            object.__setattr__(self, "reasons", np.full(len(self.items), -1, np.int8))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -189,7 +197,7 @@ def as_items(table: pa.Table) -> Items:
 
 def read_events(folder: Path, items: Items) -> Events:
     """The cleaned events of a `prepare` folder."""
-    columns = ["user_id", "item_id", "time", "kind", "value"]
+    columns = ["user_id", "item_id", "time", "kind", "value", "reason"]
     return as_events(pq.read_table(folder / "events.parquet", columns=columns), items)
 
 
@@ -202,6 +210,7 @@ def as_events(table: pa.Table, items: Items) -> Events:
         _times(table["time"].combine_chunks()),
         table["kind"].cast(pa.string()).to_numpy().astype(str),
         table["value"].cast(pa.float64()).to_numpy(),
+        pc.fill_null(pc.index_in(table["reason"], pa.array(REASONS)), -1).to_numpy().astype(np.int8),
     )
 
 

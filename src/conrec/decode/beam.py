@@ -39,6 +39,7 @@ def search(
     *,
     beams: int,
     normalisation: Normalisation = "trie",
+    temperature: float = 1.0,
     gumbel: torch.Generator | None = None,
     share: Share | None = None,
 ) -> Beams:
@@ -68,6 +69,7 @@ def search(
             rows.repeat_interleave(width),
             offer,
             normalisation,
+            temperature,
         ).view(batch, width, -1)
         total = (scores[:, :, None] + step).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         ranking = total if gumbel is None else _gumbel_below(total, keys, gumbel, share)

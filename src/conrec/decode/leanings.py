@@ -18,6 +18,8 @@ from conrec.items.codislikes import co_dislikes
 Leaning = Callable[[np.ndarray], np.ndarray]
 """Numbers of instances, int64 [b], to what is added to the log-weights of all items, float [b, items]."""
 
+NO_LEANINGS = ("prior", "temperature")
+"""Parts of a setting that are dealt with elsewhere: in the day's offer, and in the policy."""
 REACH = 10.0
 """Brings the sum of similarities to the order of 1 (see `follow`)."""
 
@@ -33,8 +35,12 @@ class Setting(NamedTuple):
     """Of what was disliked by those who disliked the same."""
     exposure: float = 0.0
     """Of how likely the user is to be shown the item (`decode.exposures`)."""
+    attribute: float = 0.0
+    """Of how often the user, shown such items, disliked them for what they are like (`decode.attributes`)."""
     aversion: float = 0.0
     """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
+    temperature: float = 1.0
+    """Of the policy, no exponent: above 1 it counts less beside all of these."""
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in self._asdict().items())
@@ -42,7 +48,7 @@ class Setting(NamedTuple):
 
 def leaned(setting: Setting, leanings: Mapping[str, Leaning]) -> list[tuple[float, Leaning]]:
     """The leanings that count under a setting, each with its exponent."""
-    wanted = {name: value for name, value in setting._asdict().items() if name != "prior" and value}
+    wanted = {name: value for name, value in setting._asdict().items() if name not in NO_LEANINGS and value}
     return [(value, leanings[name]) for name, value in wanted.items()]
 
 

@@ -38,7 +38,15 @@ def predict_items(
         exclude = [data.instances.seen[n] for n in part.index]
         for (items, scores), decoding in zip(out, decodings):
             offer, rows = decoding.offer(part)
-            found = search(policy, state, rows, offer, beams=beams, normalisation=normalisation)
+            found = search(
+                policy,
+                state,
+                rows,
+                offer,
+                beams=beams,
+                normalisation=normalisation,
+                temperature=decoding.temperature,
+            )
             items[part.index], scores[part.index] = best_items(found, offer, rows, exclude, k)
     return out
 
@@ -66,7 +74,9 @@ def score_items(
         answers = torch.as_tensor(codes[candidates[part.index]], dtype=torch.int64, device=data.device)
         for scores, decoding in zip(out, decodings):
             offer, rows = decoding.offer(part)
-            logprobs = policy(part.prompt_ids, part.prompt_mask, answers, rows, offer, normalisation)
+            logprobs = policy(
+                part.prompt_ids, part.prompt_mask, answers, rows, offer, normalisation, decoding.temperature
+            )
             likelihood = logprobs.sum(-1)
             # Below a node without items nothing is allowed, and the log-probabilities there are not a number.
             scores[part.index] = likelihood.masked_fill(likelihood.isnan(), -torch.inf).cpu().numpy()

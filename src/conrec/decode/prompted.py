@@ -70,6 +70,8 @@ class Decoding:
     data: Prompted
     leanings: Sequence[tuple[float, Leaning]] = ()
     """Exponents, and what they are of."""
+    temperature: float = 1.0
+    """Of the policy: above 1 its own part counts less beside the prior and the leanings."""
 
     def offer(self, batch: Batch) -> tuple[Offer, Tensor]:
         """The offer for a batch of `data`, and the row of each of its prompts."""

@@ -59,7 +59,7 @@ class FieldsEncoder:
             points = np.unique(np.quantile(values, np.linspace(0, 1, STEPS)))
             if len(values) >= 0.9 * filled[name] and len(points) > 2:
                 self._scales[name] = points.tolist()
-        used = Counter(token for item in fields for token in self._tokens(item))
+        used = Counter(token for item in fields for token in self.tokens(item))
         least = 2 if len(fields) >= 100 else 1
         self._columns = {t: n for n, t in enumerate(sorted(t for t, uses in used.items() if uses >= least))}
         counts = np.array([used[token] for token in self._columns], np.float32)
@@ -87,7 +87,7 @@ class FieldsEncoder:
         self._columns = {token: n for n, token in enumerate(names["columns"])}
         self._idf, self._components = state["idf"], state["components"]
 
-    def _tokens(self, item: dict[str, str]) -> dict[str, float]:
+    def tokens(self, item: dict[str, str]) -> dict[str, float]:
         """Values of an item with their strength."""
         tokens: dict[str, float] = {}
         for name, value in item.items():
@@ -106,7 +106,7 @@ class FieldsEncoder:
         """Rows of length 1, float32 [n, tokens]."""
         values, columns, starts = [], [], [0]
         for item in fields:
-            known = [(self._columns[t], s) for t, s in self._tokens(item).items() if t in self._columns]
+            known = [(self._columns[t], s) for t, s in self.tokens(item).items() if t in self._columns]
             weights = np.array([strength * self._idf[column] for column, strength in known], np.float32)
             values.append(weights / (np.linalg.norm(weights) or 1))
             columns += [column for column, _ in known]

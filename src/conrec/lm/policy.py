@@ -133,13 +133,15 @@ class Policy(nn.Module):
         rows: Tensor,
         constraint: Constraint,
         normalisation: Normalisation,
+        temperature: float = 1.0,
     ) -> Tensor:
         """[N, H] -> [N, K]: log-probability of each code, -inf where the constraint forbids it.
 
         `trie` normalises over the allowed codes with the prior inside, so the policy is a proper distribution
-        over items. `level` and `vocab` normalise before the constraint; the prior then only shifts the score.
+        over items. `level` and `vocab` normalise before the constraint; the prior then only shifts the score. A
+        `temperature` above 1 makes the model's own part count less, the prior as much as before.
         """
-        logits = self.level_logits(hidden, level, normalisation)
+        logits = self.level_logits(hidden, level, normalisation) / temperature
         prior = constraint.log_prior_of(level, nodes, rows)
         if normalisation == "trie":
             return (logits + prior).log_softmax(-1)
@@ -153,6 +155,7 @@ class Policy(nn.Module):
         rows: Tensor,
         constraint: Constraint,
         normalisation: Normalisation = "trie",
+        temperature: float = 1.0,
     ) -> Tensor:
         """Log-probability of every token of every answer.
 
@@ -162,14 +165,14 @@ class Policy(nn.Module):
         batch, group, levels = codes.shape
         first, rest = self._hidden_of_answers(prompt_ids, prompt_mask, codes)
         nodes = torch.zeros(batch, dtype=torch.int64, device=codes.device)
-        scores = self.level_logprobs(first, 0, nodes, rows, constraint, normalisation)
+        scores = self.level_logprobs(first, 0, nodes, rows, constraint, normalisation, temperature)
         out = [scores.gather(1, codes[:, :, 0])]
         flat_rows = rows.repeat_interleave(group)
         flat_nodes = nodes.repeat_interleave(group)
         for t in range(1, levels):
             flat_nodes = constraint.child(t - 1, flat_nodes, codes[:, :, t - 1].reshape(-1))
             hidden = rest[:, :, t - 1].reshape(batch * group, -1)
-            scores = self.level_logprobs(hidden, t, flat_nodes, flat_rows, constraint, normalisation)
+            scores = self.level_logprobs(hidden, t, flat_nodes, flat_rows, constraint, normalisation, temperature)
             out.append(scores.gather(1, codes[:, :, t].reshape(-1, 1)).view(batch, group))
         return torch.stack(out, dim=-1)
 

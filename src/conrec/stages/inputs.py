@@ -16,6 +16,7 @@ from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_events, read_instances, read_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
+from conrec.decode.attributes import AttributeRates
 from conrec.decode.exposures import Exposures
 from conrec.decode.leanings import CoDislikes, Leaning, Setting, follow, leaned, pull, remembered
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
@@ -37,6 +38,8 @@ class Inputs:
 
     recipe: Recipe
     items: Items
+    fields: list[dict[str, str]]
+    """Category and attributes of every item (`items.fields.fields_of`)."""
     events: Events
     instances: Instances
     split: Split
@@ -58,6 +61,7 @@ class Inputs:
         return cls(
             recipe,
             items,
+            fields_of(pq.read_table(prepared / "items.parquet", columns=["category", "attributes"])),
             events,
             read_instances(prepared, items),
             split,
@@ -113,7 +117,7 @@ class Inputs:
     ) -> Decoding:
         """How to predict for these instances; `leanings` of them, where the setting counts any."""
         data = self.prompted(instances, context, vocabulary, weight=setting.prior, everything=everything)
-        return Decoding(data, leaned(setting, leanings or {}))
+        return Decoding(data, leaned(setting, leanings or {}), setting.temperature)
 
     def leanings(self, instances: Instances) -> dict[str, Leaning]:
         """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions."""
@@ -122,17 +126,22 @@ class Inputs:
             found["follow"] = follow(instances, self._co_dislikes)
         if any(config.exposures):
             found["exposure"] = self._exposures.of(instances)
+        if any(config.attributes):
+            found["attribute"] = self._attribute_rates.of(instances)
         return {name: remembered(leaning) for name, leaning in found.items()}
 
-    def past(self, prepared: Path) -> Past:
+    @cached_property
+    def past(self) -> Past:
         """The same log and catalogue as the history score looks at them, without reading them once more."""
-        table = pq.read_table(prepared / "items.parquet", columns=["category", "attributes"])
-        train_users = self.split.train_users
-        return Past(self.items, self.events, self.catalog, self.content, fields_of(table), train_users)
+        return Past(self.items, self.events, self.catalog, self.content, self.fields, self.split.train_users)
 
     @cached_property
     def _co_dislikes(self) -> CoDislikes:
         return CoDislikes(self.events, len(self.items), self.split.train_users)
+
+    @cached_property
+    def _attribute_rates(self) -> AttributeRates:
+        return AttributeRates(self.fields, self.events, self.split.train_users)
 
     @cached_property
     def _exposures(self) -> Exposures:

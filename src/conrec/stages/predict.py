@@ -63,7 +63,7 @@ def predict(
 
     left = [] if lists_only else _without_instance(inputs, held_out, prepared)
     everybody = Instances.joined([held_out, *left])
-    leanings = {**inputs.leanings(everybody), **_aversion(inputs, prepared, everybody, out, seed)}
+    leanings = {**inputs.leanings(everybody), **_aversion(inputs, everybody, out, seed)}
     decoder = Decoder(inputs, vocabulary, policy, context, everybody, leanings)
     setting, tried = _tune(decoder, len(held_out))
     say(f"{setting}: validation FHR@{recipe.predict.k} {tried[setting]:.4f}")
@@ -84,7 +84,7 @@ def predict(
 def read_setting(folder: Path) -> Setting:
     """What decoding leans on, as chosen when this folder was written."""
     table = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
-    return Setting(**{name: float(table[name]) for name in Setting._fields})
+    return Setting(**{name: float(table[name]) for name in Setting._fields if name in table})
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Decoder:
             prior: self.inputs.prompted(some, self.context, self.vocabulary, weight=prior, everything=everything)
             for prior in dict.fromkeys(setting.prior for setting in settings)
         }
-        return [Decoding(data[setting.prior], leaned(setting, leanings)) for setting in settings]
+        return [Decoding(data[setting.prior], leaned(setting, leanings), setting.temperature) for setting in settings]
 
     def predict(self, index: np.ndarray, settings: list[Setting], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows and scores of the predicted items of the instances at `index`, one pair a setting."""
@@ -116,8 +116,17 @@ class Decoder:
 def _choices(recipe: Recipe, leanings: dict[str, Leaning]) -> dict[str, tuple[float, ...]]:
     """What may be tried of each exponent; 1 for the prior and 0 for the others come first where they are among it."""
     config = recipe.predict
-    found = {"prior": tuple(sorted(config.prior_weights, key=lambda value: value != 1.0))}
-    named = {"follow": config.follows, "exposure": config.exposures, "aversion": config.aversions, "pull": config.pulls}
+    found = {
+        "prior": tuple(sorted(config.prior_weights, key=lambda value: value != 1.0)),
+        "temperature": tuple(sorted(config.temperatures)),
+    }
+    named = {
+        "follow": config.follows,
+        "exposure": config.exposures,
+        "attribute": config.attributes,
+        "aversion": config.aversions,
+        "pull": config.pulls,
+    }
     return found | {name: tuple(sorted(values)) for name, values in named.items() if name in leanings}
 
 
@@ -137,12 +146,12 @@ def _tune(decoder: Decoder, held_out: int) -> tuple[Setting, dict[Setting, float
     return best_setting(_choices(decoder.inputs.recipe, decoder.leanings), measure)
 
 
-def _aversion(inputs: Inputs, prepared: Path, instances: Instances, out: Path, seed: int) -> dict[str, Leaning]:
+def _aversion(inputs: Inputs, instances: Instances, out: Path, seed: int) -> dict[str, Leaning]:
     """The leaning of that name, and the history score behind it in `out`; nothing where it is not wanted or the log
     holds too little to learn it from."""
     if not any(inputs.recipe.predict.aversions):
         return {}
-    past = inputs.past(prepared)
+    past = inputs.past
     try:
         history = fit_history(past, inputs.split, rehearsals(past, inputs.split, inputs.recipe.split), seed)
     except ValueError as error:

@@ -294,7 +294,17 @@ class _Predictor:
         trie = Trie.of(past.catalog.codes, past.catalog.sizes, device())
         none = Histories(past.items, past.events, job.live.cut).of(np.zeros(0, str), 0, 0)
         self._inputs = Inputs(
-            job.recipe, past.items, past.events, none, split, knowledge, past.catalog, trie, past.content, nobody
+            job.recipe,
+            past.items,
+            past.fields,
+            past.events,
+            none,
+            split,
+            knowledge,
+            past.catalog,
+            trie,
+            past.content,
+            nobody,
         )
         self._model: tuple[Policy, Vocabulary, Setting, HistoryScore | None] | None = None
 

@@ -110,9 +110,27 @@ def _short(recipe: Recipe) -> Recipe:
             validation_users=16,
             stages=tuple(replace(stage, prompts=16, beta=0.5) for stage in UtilizeConfig().stages),
         ),
-        predict=PredictConfig(beams=20, prior_weights=(1.0,), pulls=(0.0,)),
+        predict=PredictConfig(
+            beams=20,
+            prior_weights=(1.0,),
+            pulls=(0.0,),
+            follows=(0.0,),
+            exposures=(0.0, 1.0),
+            attributes=(0.0, 1.0),
+            aversions=(0.0,),
+            temperatures=(1.0,),
+        ),
         evaluate=EvaluateConfig(bootstrap=50),
     )
+
+
+def policy_alone(recipe: Recipe) -> Recipe:
+    """Decoding under the item prior, weighed as it is for every other system, without all else it can lean on."""
+    off = (0.0,)
+    alone = replace(
+        recipe.predict, pulls=off, follows=off, exposures=off, attributes=off, aversions=off, temperatures=(1.0,)
+    )
+    return replace(recipe, predict=alone)
 
 
 def one_context(recipe: Recipe, context: str) -> Recipe:

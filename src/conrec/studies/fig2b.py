@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset, one_context
-from conrec.studies.models import variant
+from conrec.studies.models import policy, variant
 from conrec.studies.study import Shop, Study
 from conrec.studies.systems import published
 
@@ -23,7 +23,7 @@ def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
         here = variant(dataset, seed)
         found += [shop.systems.cell(other, here, first) for other in others]
         for name, context in ((NEGATIVES, "dislikes"), (AT_ONCE, "full")):
-            own = variant(dataset, seed, lambda recipe, context=context: one_context(recipe, context))  # type: ignore[misc]
+            own = policy(dataset, seed, lambda recipe, context=context: one_context(recipe, context))  # type: ignore[misc]
             found.append(shop.models.cell(name, own))
     return found
 
@@ -32,7 +32,7 @@ STUDY = Study(
     name="fig2b",
     title="Positives added without a schedule (figure 2b)",
     measures="Histories of dislikes only against histories with positives from the first step on: LC-Rec as in the "
-    "paper, and CoNRec with warm-up and all three stages of GRPO in one context.",
+    "paper, and CoNRec's policy with warm-up and all three stages of GRPO in one context.",
     cells=cells,
     metrics=("HR@20", "FHR@20", "CandAcc"),
     headlines=("HR@20", "CandAcc"),

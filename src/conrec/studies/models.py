@@ -23,9 +23,12 @@ from conrec.data.windows import cut_instances, plan_split
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, key, link, made
-from conrec.studies.datasets import Dataset
+from conrec.studies.datasets import Dataset, policy_alone
 
-CONREC = "conrec"
+CONREC, POLICY = "conrec", "conrec's policy"
+"""The whole system, and its policy without what decoding leans on: what the studies of training compare."""
+TRAINED_UNDER = ("k", "beams", "normalisation", "prior_days", "prior_smoothing")
+"""Settings of `predict` that training looks at; beside them, whether there is a prior at all."""
 WARMUP_TOO = ("validation_users", "checkpoint_every")
 """Settings of `utilize`, beside those that begin with `warmup_`, that the warm-up reads."""
 
@@ -51,6 +54,11 @@ class Variant:
 def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
     """The data set's recipe with a change."""
     return Variant(dataset, seed, change(dataset.of_seed(seed)))
+
+
+def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
+    """The same, decoded without what is not the policy's own."""
+    return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
 
 
 class Models:
@@ -214,15 +222,18 @@ def _understand_inputs(variant: Variant) -> dict[str, Any]:
 
 
 def utilize_inputs(variant: Variant) -> dict[str, Any]:
-    """What a trained model depends on, and what it predicts."""
+    """What a trained model depends on."""
     recipe = variant.recipe
     horizon = variant.horizon or recipe.split.horizon_days
-    own = {"utilize": recipe.utilize, "predict": recipe.predict, "horizon": horizon, "aligned": variant.aligned}
+    under = {name: getattr(recipe.predict, name) for name in TRAINED_UNDER}
+    under["prior"] = recipe.predict.prior_weights != (0.0,)
+    own = {"utilize": recipe.utilize, "under": under, "horizon": horizon, "aligned": variant.aligned}
     return _understand_inputs(variant) | own
 
 
-predict_inputs = utilize_inputs
-"""`utilize` reads the settings of `predict` already."""
+def predict_inputs(variant: Variant) -> dict[str, Any]:
+    """What its predictions depend on."""
+    return utilize_inputs(variant) | {"predict": variant.recipe.predict}
 
 
 def _size(path: Path | None) -> list[Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, variant
+from conrec.studies.models import POLICY, policy
 from conrec.studies.study import Shop, Study
 from conrec.studies.table2 import FUTURE
 
@@ -25,24 +25,22 @@ B, D, E = "b: only high similarity", "d: c, both truncated", "e: codes hit"
 SCHEMES: dict[str, Callable[[Recipe], Recipe]] = {
     FUTURE: _scheme(gamma=0.0),
     B: _scheme(gamma=0.0, reward_from=HIGH),
-    CONREC: _scheme(),
+    POLICY: _scheme(),
     D: _scheme(reward_from=HIGH),
     E: _scheme(reward="codes"),
 }
-"""Scheme a is a row of table 2, scheme c is CoNRec: they keep those names, so that they are run once."""
+"""Scheme a is a row of table 2, scheme c is the policy as it is: they keep those names, so that they are run once."""
 
 
 def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """Five schemes behind the same warm-up."""
-    return [
-        shop.models.cell(name, variant(dataset, seed, change)) for seed in seeds for name, change in SCHEMES.items()
-    ]
+    return [shop.models.cell(name, policy(dataset, seed, change)) for seed in seeds for name, change in SCHEMES.items()]
 
 
 PAPER = {
     FUTURE: (0.0434, 0.0268, 0.0452),
     B: (0.0421, 0.0268, 0.0450),
-    CONREC: (0.0441, 0.0297, 0.0496),
+    POLICY: (0.0441, 0.0297, 0.0496),
     D: (0.0438, 0.0297, 0.0496),
     E: (0.0397, 0.0264, 0.0432),
 }
@@ -50,13 +48,14 @@ PAPER = {
 STUDY = Study(
     name="table4",
     title="Reward schemes (table 4)",
-    measures=f"The reward of GRPO, everything else equal, each compared with scheme c, which is CoNRec: a (`{FUTURE}`) "
-    f"similarity to future dislikes; b only where it is at least {HIGH}; c less the similarity to future positives; d "
-    "both only where high; e 1 for a whole semantic ID hit, 0.1 and 0.01 for its first two codes and its first.",
+    measures=f"The reward of GRPO, everything else equal, each compared with scheme c, which is CoNRec's: a "
+    f"(`{FUTURE}`) similarity to future dislikes; b only where it is at least {HIGH}; c less the similarity to future "
+    "positives; d both only where high; e 1 for a whole semantic ID hit, 0.1 and 0.01 for its first two codes and its "
+    "first.",
     cells=cells,
     metrics=("FHR@20", "LUF@20", "LIF@20"),
     headlines=("FHR@20", "LUF@20"),
-    against={name: CONREC for name in SCHEMES if name != CONREC},
+    against={name: POLICY for name in SCHEMES if name != POLICY},
     paper={name: dict(zip(("FHR@20", "LUF@20", "LIF@20"), values)) for name, values in PAPER.items()},
     source="its table 4",
     notes="Schemes a to d keep the recipe's bonus for exact hits and its guided answers; e has neither.",

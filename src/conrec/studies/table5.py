@@ -8,7 +8,7 @@ from dataclasses import replace
 from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, variant
+from conrec.studies.models import POLICY, policy, variant
 from conrec.studies.study import Shop, Study
 from conrec.studies.systems import published
 
@@ -18,7 +18,7 @@ SIZES: dict[str, tuple[float, int]] = {"small": (0.5, 0), "": (1.0, 0), "large":
 
 
 def named(system: str, size: str) -> str:
-    """`conrec`, `conrec small`."""
+    """`lc_rec`, `lc_rec small`."""
     return f"{system} {size}".strip()
 
 
@@ -41,8 +41,8 @@ def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     found = []
     for seed in seeds:
         for size in SIZES:
-            own = variant(dataset, seed, sized(size))
-            found.append(shop.models.cell(named(CONREC, size), own))
+            own = policy(dataset, seed, sized(size))
+            found.append(shop.models.cell(named(POLICY, size), own))
             cell = shop.systems.cell(lcrec, own, first)
             found.append(replace(cell, system=named(LCREC, size)))
     return found
@@ -51,16 +51,16 @@ def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
 STUDY = Study(
     name="table5",
     title="Backbones (table 5)",
-    measures="CoNRec and LC-Rec (negatives only) on backbones of half the recipe's width, of its own, and of one and a "
-    "half times with a layer more; CoNRec is compared with LC-Rec on the same backbone.",
+    measures="CoNRec's policy and LC-Rec (negatives only) on backbones of half the recipe's width, of its own, and "
+    "of one and a half times with a layer more; the policy is compared with LC-Rec on the same backbone.",
     cells=cells,
     metrics=("FHR@20", "HR@20", "CandAcc"),
-    against={named(CONREC, size): named(LCREC, size) for size in SIZES},
+    against={named(POLICY, size): named(LCREC, size) for size in SIZES},
     paper={
         named(LCREC, "small"): {"FHR@20": 0.0362},
-        named(CONREC, "small"): {"FHR@20": 0.0410},
+        named(POLICY, "small"): {"FHR@20": 0.0410},
         LCREC: {"FHR@20": 0.0385},
-        CONREC: {"FHR@20": 0.0441},
+        POLICY: {"FHR@20": 0.0441},
     },
     source="its table 5, Qwen3-8B as the smaller backbone, and table 1, Qwen3-14B; a third one of 13 billion "
     "parameters, .0439 against .0381, has no counterpart here",

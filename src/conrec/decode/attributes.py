@@ -1,0 +1,237 @@
+"""Which attributes a user dislikes: every showing that was not disliked counts against them, too.
+
+Who cannot stand leather shoes dislikes neither leather nor shoes, and who was shown a hundred striped things and
+disliked none has nothing against stripes. So the rate at which a showing of an item is disliked is a sum over what the
+item is like,
+
+    rate(u, i) = sum over f in F(i) of r_uf,    r_uf ~ Gamma(shape_f, SHOWINGS)
+
+F(i) holds the item's categories and other attributes, the pairs of a category with another one of them, and what all
+items share. It is Poisson factorisation (Gopalan, Hofman and Blei 2015) with one side known. A rule that few hold but
+strongly is a gamma of small shape, so each dislike is explained by few attributes: by those that explain others of the
+user's dislikes and were not shown in vain. What is expected of somebody unknown, shape_f / SHOWINGS, is the rate of
+all users together. A reason given with a dislike ("not this store") weighs the explanations by how often it is given
+for each field; which reason goes with which field is learned, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.special import digamma
+
+from conrec.data.instances import Events, Instances
+from conrec.data.schema import REASONS
+from conrec.decode.leanings import Leaning
+from conrec.items.fields import FieldsEncoder
+
+SHOWINGS = 15.0
+"""How many showings what is known of everybody is worth."""
+LEAST_SHAPE = 0.03
+"""Anybody may turn out to dislike anything."""
+BEGINNING = 0.3
+"""Dislikes that every attribute of a disliked item explains before anything was looked at."""
+EVERYBODYS_SHOWINGS = 20.0
+"""So many showings without a dislike are added to each attribute's of all users."""
+FEWEST_ITEMS = 3
+"""Attributes, and pairs, of fewer items say nothing that the items do not say."""
+ROUNDS, EVERYBODYS_ROUNDS, REASONS_ROUNDS = 20, 100, 30
+"""Of expectation-maximisation; the first few do most of it."""
+CATEGORY = "category"
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What every item is like."""
+
+    matrix: csr_matrix
+    """float32 [items, attributes]: how far each item has each attribute; the first one is shared by all."""
+    field: np.ndarray
+    """int [attributes]: number of the field that each is of; a pair's is that of its part that is no category."""
+
+    @classmethod
+    def of(cls, items: Sequence[dict[str, str]]) -> Attributes:
+        """items: category and attributes of each (`items.fields.fields_of`).
+
+        A number lies between two points of its scale and has a part of both.
+        """
+        encoder = FieldsEncoder(1)
+        encoder.fit(list(items))
+        columns: dict[tuple[str, ...], int] = {(): 0}
+        rows, places, values = [], [], []
+        for row, item in enumerate(items):
+            parts = {token: min(strength, 1.0) for token, strength in encoder.tokens(item).items()}
+            own: dict[tuple[str, ...], float] = {(): 1.0} | {(token,): part for token, part in parts.items()}
+            for first in parts:
+                for second in parts:
+                    # Two categories are met in both orders; it is one pair.
+                    if _is_category(first) and (first < second or not _is_category(second)):
+                        own[first, second] = parts[first] * parts[second]
+            for name, part in own.items():
+                rows.append(row)
+                places.append(columns.setdefault(name, len(columns)))
+                values.append(part)
+        matrix = csr_matrix((values, (rows, places)), shape=(len(items), len(columns)), dtype=np.float32)
+        kept = np.bincount(matrix.indices, minlength=len(columns)) >= FEWEST_ITEMS
+        kept[0] = True
+        fields = [name[-1].split("=", 1)[0] if name else "" for name in columns]
+        return cls(matrix[:, kept].tocsr(), np.unique(fields, return_inverse=True)[1][kept])
+
+
+def _is_category(token: str) -> bool:
+    return token.startswith(f"{CATEGORY}=")
+
+
+@dataclass(frozen=True)
+class Everybody:
+    """What all users' dislikes are explained by."""
+
+    rates: np.ndarray
+    """float64 [attributes]: dislikes a showing."""
+    reasons: np.ndarray
+    """float64 [attributes, reasons + 1]: how likely a dislike for each is given each reason; the last one is none."""
+
+
+class AttributeRates:
+    """Rates over the log before a cut."""
+
+    def __init__(self, items: Sequence[dict[str, str]], events: Events, known_users: np.ndarray | None = None) -> None:
+        """items: their fields. events: sorted by time. Shown is what the platform logged as shown; where it logs
+        nothing, what was judged.
+
+        `known_users`, str [n], in `users` mode: what is known of everybody is their whole log.
+        """
+        self._attributes = Attributes.of(items)
+        shown = (events.kinds == "exposure") & ~events.rated if events.has_exposures else np.ones(len(events), bool)
+        disliked = events.kinds == "dislike"
+        self._shown, self._disliked = _Sorted(events.take(shown)), _Sorted(events.take(disliked))
+        self._days: dict[np.datetime64, Everybody] = {}
+        self._always: Everybody | None = None
+        if known_users is not None:
+            known = np.isin(events.users, known_users)
+            self._always = self._of_all(events.take(shown & known), events.take(disliked & known))
+
+    def of(self, instances: Instances) -> Leaning:
+        """float32 [b, items] of instances at some numbers: the log of the rate."""
+
+        def leaning(index: np.ndarray) -> np.ndarray:
+            matrix, cuts = self._attributes.matrix, instances.cuts[index]
+            out = np.empty((len(index), matrix.shape[0]), np.float32)
+            days = cuts.astype("datetime64[D]")
+            for day in np.unique(days):
+                here = np.flatnonzero(days == day)
+                rates = self._of_users(instances.users[index[here]], cuts[here], self._of_day(day))
+                out[here] = np.log((matrix @ rates.T).T)
+            return out
+
+        return leaning
+
+    def _of_users(self, users: np.ndarray, cuts: np.ndarray, everybody: Everybody) -> np.ndarray:
+        """float64 [b, attributes]: expected rates of users, each at its own cut."""
+        matrix = self._attributes.matrix
+        owners, places = self._shown.before(users, cuts)
+        ones = np.ones(len(places), np.float32)
+        counts = csr_matrix((ones, (owners, self._shown.events.items[places])), shape=(len(users), matrix.shape[0]))
+        shown = (counts @ matrix).toarray().astype(np.float64)
+        shape = np.maximum(SHOWINGS * everybody.rates, LEAST_SHAPE)
+        owners, places = self._disliked.before(users, cuts)
+        disliked = self._disliked.events.take(places)
+        return personal_rates(matrix, shape, shown, owners, disliked.items, everybody.reasons[:, disliked.reasons])
+
+    def _of_day(self, day: np.datetime64) -> Everybody:
+        if self._always is not None:
+            return self._always
+        if day not in self._days:
+            midnight = day.astype("datetime64[us]")
+            self._days[day] = self._of_all(self._shown.until(midnight), self._disliked.until(midnight))
+        return self._days[day]
+
+    def _of_all(self, shown: Events, disliked: Events) -> Everybody:
+        """From everybody's events."""
+        matrix, items = self._attributes.matrix.astype(np.float64), self._attributes.matrix.shape[0]
+        met, rejected = (np.bincount(part.items, minlength=items) for part in (shown, disliked))
+        base = (rejected.sum() + 1.0) / (met.sum() + EVERYBODYS_SHOWINGS)
+        rates = np.full(matrix.shape[1], base * items / matrix.sum())
+        against = matrix.T @ met + EVERYBODYS_SHOWINGS
+        for _ in range(EVERYBODYS_ROUNDS):
+            rates = rates * (matrix.T @ (rejected / np.maximum(matrix @ rates, 1e-12))) / against
+        return Everybody(rates, self._reasons(disliked, rates))
+
+    def _reasons(self, disliked: Events, rates: np.ndarray) -> np.ndarray:
+        """`Everybody.reasons`: the same for all attributes of a field, and all alike where nobody gave a reason."""
+        field, width = self._attributes.field, len(REASONS) + 1
+        given = np.full((field.max() + 1, width), 1 / width)
+        if (disliked.reasons >= 0).any():
+            pairs, uses = np.unique(disliked.items * np.int64(width) + disliked.reasons % width, return_counts=True)
+            items, reasons = np.divmod(pairs, width)
+            own = self._attributes.matrix[items]
+            pair = np.repeat(np.arange(len(pairs)), np.diff(own.indptr))
+            place = field[own.indices] * width + reasons[pair]
+            for _ in range(REASONS_ROUNDS):
+                share = own.data * rates[own.indices] * given.ravel()[place] + 1e-300
+                share = share * (uses / np.bincount(pair, share, len(pairs)))[pair]
+                given = 1 + np.bincount(place, share, given.size).reshape(given.shape)
+                given = given / given.sum(axis=1, keepdims=True)
+        return np.asarray(given[field])
+
+
+def personal_rates(
+    matrix: csr_matrix,
+    shape: np.ndarray,
+    shown: np.ndarray,
+    owners: np.ndarray,
+    items: np.ndarray,
+    reasons: np.ndarray,
+) -> np.ndarray:
+    """float64 [b, attributes]: the posterior means of users' rates, by variational inference.
+
+    matrix: [items, attributes]. shape: float [attributes], of the prior. shown: float [b, attributes], how often each
+    was shown to each user. owners, items: int [d], whose dislike of what. reasons: float [attributes, d], how likely
+    the reason given with it is, were it for the attribute.
+    """
+    rates = shape / (SHOWINGS + shown)
+    if not len(items):
+        return rates
+    own = matrix[items]
+    dislike = np.repeat(np.arange(len(items)), np.diff(own.indptr))
+    fits = own.data * reasons[own.indices, dislike]
+    # Only attributes of disliked items have anything to explain.
+    pairs, place = np.unique(owners[dislike] * np.int64(matrix.shape[1]) + own.indices, return_inverse=True)
+    user, attribute = np.divmod(pairs, matrix.shape[1])
+    against = SHOWINGS + shown[user, attribute]
+    explained: np.ndarray = np.full(len(pairs), BEGINNING)
+    for _ in range(ROUNDS):
+        # exp(E log r) of the gamma that the rate is believed to have.
+        share = fits * (np.exp(digamma(shape[attribute] + explained)) / against)[place] + 1e-300
+        share = share / np.bincount(dislike, share, len(items))[dislike]
+        explained = np.bincount(place, share, len(pairs))
+    rates[user, attribute] = (shape[attribute] + explained) / against
+    return rates
+
+
+class _Sorted:
+    """Events by time, and by user and then by time."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        self._order = np.argsort(events.users, kind="stable")
+        self._names, starts = np.unique(events.users[self._order], return_index=True)
+        self._bounds = np.append(starts, len(events))
+
+    def until(self, midnight: np.datetime64) -> Events:
+        """Everybody's events before."""
+        return self.events.take(np.arange(np.searchsorted(self.events.times, midnight)))
+
+    def before(self, users: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whose event (number in `users`), and which, of some users before their cuts; int64 [e] both."""
+        owners, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for number, (place, name, cut) in enumerate(zip(np.searchsorted(self._names, users), users, cuts)):
+            if place < len(self._names) and self._names[place] == name:
+                own = self._order[self._bounds[place] : self._bounds[place + 1]]
+                own = own[: np.searchsorted(self.events.times[own], cut)]
+                owners.append(np.full(len(own), number))
+                places.append(own)
+        return np.concatenate(owners), np.concatenate(places)
