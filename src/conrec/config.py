@@ -272,7 +272,7 @@ class PredictConfig:
     prior_weights: tuple[float, ...] = (0.0, 1.0, 1.5)
     """Exponents of the prior in decoding. They and those below are chosen on validation by FHR@20, one after the
     other until no change of one is better (`stages.tune`). (0.0,) switches the prior off."""
-    pulls: tuple[float, ...] = (0.0, 2.0)
+    pulls: tuple[float, ...] = (0.0, 1.0)
     """Of how close an item is to the user's own past dislikes (`decode.leanings`). (0.0,) switches it off."""
     follows: tuple[float, ...] = (0.0, 0.5, 2.0)
     """Of what was disliked by the people who disliked what the user disliked."""

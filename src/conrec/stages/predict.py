@@ -49,17 +49,11 @@ def predict(
     held_out = inputs.instances.take(inputs.instances.split != "train")
     warmup: Context = CONTEXTS[-1] if recipe.utilize.warmup_context == "mixed" else recipe.utilize.warmup_context
     contexts = {"warmup": warmup} | {f"stage{n}": s.context for n, s in enumerate(recipe.utilize.stages, start=1)}
-    (out / "stages").mkdir(parents=True, exist_ok=True)
-    for name, context in contexts.items():
-        load_trained_policy(policy, utilized / name)
-        if lists_only:
-            continue
-        # What a stage taught is seen under the prior that it was trained with, not under what decoding is tuned to.
-        plain = inputs.decoding(held_out, context, vocabulary)
-        ((items, scores),) = _predict(inputs, policy, [plain], f"predict ({name})")
-        reward = sampled_reward(policy, plain.data, future_reward(inputs, held_out), recipe)
-        columns = _columns(held_out, inputs.items, items, scores)
-        pq.write_table(pa.table({**columns, "reward": reward}), out / "stages" / f"{name}.parquet")
+    out.mkdir(parents=True, exist_ok=True)
+    if not lists_only:
+        _compare_stages(inputs, vocabulary, policy, held_out, contexts, utilized, out / "stages")
+    last, context = list(contexts.items())[-1]
+    load_trained_policy(policy, utilized / last)
 
     left = [] if lists_only else _without_instance(inputs, held_out, prepared)
     everybody = Instances.joined([held_out, *left])
@@ -79,6 +73,29 @@ def predict(
         pq.write_table(pa.table(replay), out / "replay.parquet")
     table = {**setting._asdict(), "validation_FHR": {str(one): fhr for one, fhr in tried.items()}, **choice}
     (out / "tuning.json").write_text(json.dumps(table, indent=2))
+
+
+def _compare_stages(
+    inputs: Inputs,
+    vocabulary: Vocabulary,
+    policy: Policy,
+    held_out: Instances,
+    contexts: dict[str, Context],
+    utilized: Path,
+    out: Path,
+) -> None:
+    """`out/STAGE.parquet`: what the weights of each training stage predict, and their reward.
+
+    What a stage taught is seen under the prior that it was trained with, not under what decoding is tuned to.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name, context in contexts.items():
+        load_trained_policy(policy, utilized / name)
+        plain = inputs.decoding(held_out, context, vocabulary)
+        ((items, scores),) = _predict(inputs, policy, [plain], f"predict ({name})")
+        reward = sampled_reward(policy, plain.data, future_reward(inputs, held_out), inputs.recipe)
+        columns = _columns(held_out, inputs.items, items, scores)
+        pq.write_table(pa.table({**columns, "reward": reward}), out / f"{name}.parquet")
 
 
 def read_setting(folder: Path) -> Setting:

@@ -133,6 +133,11 @@ def policy_alone(recipe: Recipe) -> Recipe:
     return replace(recipe, predict=alone)
 
 
+def without_policy(recipe: Recipe) -> Recipe:
+    """The other way round: at such a temperature the policy has nothing to say."""
+    return replace(recipe, predict=replace(recipe.predict, temperatures=(1e6,)))
+
+
 def one_context(recipe: Recipe, context: str) -> Recipe:
     """Without the progressive schedule: warm-up and all stages in the same context."""
     stages = tuple(GrpoStage(context, stage.prompts, stage.beta) for stage in recipe.utilize.stages)  # type: ignore[arg-type]

@@ -23,10 +23,11 @@ from conrec.data.windows import cut_instances, plan_split
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, key, link, made
-from conrec.studies.datasets import Dataset, policy_alone
+from conrec.studies.datasets import Dataset, policy_alone, without_policy
 
-CONREC, POLICY = "conrec", "conrec's policy"
-"""The whole system, and its policy without what decoding leans on: what the studies of training compare."""
+CONREC, POLICY, LEANINGS = "conrec", "conrec's policy", "conrec's leanings"
+"""The whole system; its policy without what decoding leans on, which the studies of training compare; and what
+decoding leans on without the policy."""
 TRAINED_UNDER = ("k", "beams", "normalisation", "prior_days", "prior_smoothing")
 """Settings of `predict` that training looks at; beside them, whether there is a prior at all."""
 WARMUP_TOO = ("validation_users", "checkpoint_every")
@@ -59,6 +60,11 @@ def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = la
 def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
     """The same, decoded without what is not the policy's own."""
     return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
+
+
+def leanings(dataset: Dataset, seed: int) -> Variant:
+    """The data set's recipe, decoded as if the policy found all items alike."""
+    return variant(dataset, seed, without_policy)
 
 
 class Models:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, POLICY, policy, variant
+from conrec.studies.models import CONREC, LEANINGS, POLICY, leanings, policy, variant
 from conrec.studies.study import METRICS, Shop, Study
 from conrec.studies.systems import ORACLE, further, published, trivial
 
@@ -17,7 +17,9 @@ def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     found = []
     for seed in seeds:
         here = variant(dataset, seed)
-        found += [shop.models.cell(CONREC, here), shop.models.cell(POLICY, policy(dataset, seed))]
+        found.append(shop.models.cell(CONREC, here))
+        found.append(shop.models.cell(POLICY, policy(dataset, seed)))
+        found.append(shop.models.cell(LEANINGS, leanings(dataset, seed)))
         for other in [*trivial(), *further(shop.quick), *published(shop.quick)]:
             found.append(shop.systems.cell(other, here, first))
         oracle = shop.systems.oracle(here)
@@ -34,12 +36,13 @@ STUDY = Study(
     title="All systems (table 1)",
     measures="CoNRec beside ten published systems and simpler ones: the same instances, items on offer, item "
     "prior and tuning budget for all; each of the ten trained on dislikes, and again with positives. "
-    f"`{POLICY}` is CoNRec's model under the item prior alone, as the others are.",
+    f"`{POLICY}` is CoNRec's model under the item prior alone, as the others are; `{LEANINGS}` is what decoding leans "
+    "on beside it (docs/decoding.md), without the model.",
     cells=cells,
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc", "ZUF@20"),
     headlines=METRICS,
     best_other=CONREC,
-    aside=(ORACLE, POLICY),
+    aside=(ORACLE, POLICY, LEANINGS),
     paper={
         "caser": _paper(0.0098, 0.0128, 0.0085, 0.0135),
         "sasrec": _paper(0.0180, 0.0262, 0.0169, 0.0280),
