@@ -15,6 +15,7 @@ import pytest
 from conrec.studies import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.cells import Done, Measured
 from conrec.studies.reproduce import STUDIES
+from conrec.studies.models import CONREC, POLICY
 from conrec.studies.results import as_csv, page, paragraph, picture, pool, rows, write
 from conrec.studies.study import Study
 
@@ -92,6 +93,14 @@ def test_the_best_other_is_chosen_metric_by_metric_and_never_the_truth() -> None
     assert found["FHR@20"].difference.mean == -0.25
 
 
+def test_a_lead_over_the_best_other_is_a_share_too() -> None:
+    one = study(best_other="x", paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}, "z": {"FHR@20": 0.01}})
+    cells = [done(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 15), ("w", 10))]
+    text = paragraph(one, rows(one, "toy", cells))
+    assert "x .375 against w .250" in text
+    assert ", +50.0% where the paper has +25.0%: the paper's direction holds" in text
+
+
 def test_words_follow_the_numbers() -> None:
     flat = [0.0] * 20 + [1.0] * 20
     up = study(against={"x": "y"}, paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
@@ -158,10 +167,11 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     assert table1.STUDY.paper["conrec"]["CandAcc"] / table1.STUDY.paper["instructrec"]["CandAcc"] == pytest.approx(
         2.013, abs=0.001
     )
-    assert table2.STUDY.against["conrec"] == table2.FUTURE
+    assert table2.STUDY.against == dict(zip(table2.ROWS[1:], table2.ROWS))
+    assert set(table2.STUDY.paper) == set(table2.ROWS) - {CONREC}
     assert set(table3.STUDY.paper) == {table3.ALIGNMENT, *table3.AFTER.values()}
     assert set(table4.STUDY.paper) == set(table4.SCHEMES)
     assert set(fig2b.STUDY.paper) == {"lc_rec", "lc_rec+positives"}
     assert set(horizon.STUDY.steps or {}) == {horizon.named(days) for days in horizon.DAYS}
     assert set(fig2a.STUDY.paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
-    assert table5.named("conrec", "") == "conrec"
+    assert table5.named(POLICY, "") == POLICY

@@ -232,7 +232,9 @@ def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
     if row.forgotten is not None:
         text += f", {row.forgotten:.1%} of what was learned before is forgotten"
     significant = "significant" if difference.significant else "not significant"
-    wanted = _papers_difference(study, row)
+    wanted, lead = _papers_difference(study, row)
+    if row.system == study.best_other and other.value.mean:
+        text += f", {difference.mean / other.value.mean:+.1%}" + (f" where the paper has {lead:+.1%}" if lead else "")
     if not wanted:
         return f"{text}: {significant}"
     if not difference.mean:
@@ -241,15 +243,15 @@ def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
     return f"{text}: {holds}, {significant}"
 
 
-def _papers_difference(study: Study, row: Row) -> float | None:
-    """The same comparison in the paper; against its own best other where there is no fixed one."""
+def _papers_difference(study: Study, row: Row) -> tuple[float | None, float | None]:
+    """The same comparison in the paper, and as a share; against its own best other where there is no fixed one."""
     mine = study.paper.get(row.system, {}).get(row.metric)
     if row.system == study.best_other:
         others = [own[row.metric] for name, own in study.paper.items() if name != row.system and row.metric in own]
         theirs = max(others, default=None)
     else:
         theirs = study.paper.get(str(row.against), {}).get(row.metric)
-    return None if mine is None or theirs is None else mine - theirs
+    return (None, None) if mine is None or theirs is None else (mine - theirs, mine / theirs - 1)
 
 
 def _tables(study: Study, table: Sequence[Row]) -> list[str]:
