@@ -14,8 +14,8 @@ import pytest
 
 from conrec.studies import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.cells import Done, Measured
-from conrec.studies.reproduce import STUDIES
 from conrec.studies.models import CONREC, POLICY
+from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, page, paragraph, picture, pool, rows, write
 from conrec.studies.study import Study
 
