@@ -64,7 +64,7 @@ def test_rehearsals_of_users_do_not_know_whom_they_ask(past: Past) -> None:
 
 def test_rates_are_counts_before_the_cut(past: Past) -> None:
     features = TasteSpace.fit(past.fields, past.content, np.arange(len(past.items)), 6).of(past.fields, past.content)
-    day = Day.of(past, CUTS[1], features, bool(past.events.rated.any()))
+    day = Day.of(past, CUTS[1], features, bool(past.events.rated.any()), past.events.has_exposures)
     replay = replay_of(past, CUTS[1:2])
     signals = day.users(replay.instances)
     log = past.events.take(past.events.times < CUTS[1])

@@ -94,6 +94,11 @@ class Everybody:
     reasons: np.ndarray
     """float64 [attributes, reasons + 1]: how likely a dislike for each is given each reason; the last one is none."""
 
+    @property
+    def shape(self) -> np.ndarray:
+        """float64 [attributes]: what it says of somebody unknown, of the gammas' shape."""
+        return np.maximum(SHOWINGS * self.rates, LEAST_SHAPE)
+
 
 class AttributeRates:
     """Rates over the log before a cut."""
@@ -114,12 +119,13 @@ class AttributeRates:
             known = np.isin(events.users, known_users)
             self._always = self._of_all(events.take(shown & known), events.take(disliked & known))
 
-    def of(self, instances: Instances) -> Leaning:
-        """float32 [b, items] of instances at some numbers: the log of the rate."""
+    def of(self, instances: Instances, some: np.ndarray | None = None) -> Leaning:
+        """float32 [b, items] of instances at some numbers: the log of the rate of all items, or of `some`, int [k]."""
+        matrix = self._attributes.matrix if some is None else self._attributes.matrix[some]
 
         def leaning(index: np.ndarray) -> np.ndarray:
-            matrix, cuts = self._attributes.matrix, instances.cuts[index]
             out = np.empty((len(index), matrix.shape[0]), np.float32)
+            cuts = instances.cuts[index]
             days = cuts.astype("datetime64[D]")
             for day in np.unique(days):
                 here = np.flatnonzero(days == day)
@@ -129,6 +135,11 @@ class AttributeRates:
 
         return leaning
 
+    def usual(self, cut: np.datetime64, some: np.ndarray) -> np.ndarray:
+        """float32 [k]: the same for `some` items and somebody who was shown nothing yet."""
+        shape = self._of_day(cut.astype("datetime64[D]")).shape
+        return np.log(self._attributes.matrix[some] @ (shape / SHOWINGS)).astype(np.float32)
+
     def _of_users(self, users: np.ndarray, cuts: np.ndarray, everybody: Everybody) -> np.ndarray:
         """float64 [b, attributes]: expected rates of users, each at its own cut."""
         matrix = self._attributes.matrix
@@ -136,10 +147,11 @@ class AttributeRates:
         ones = np.ones(len(places), np.float32)
         counts = csr_matrix((ones, (owners, self._shown.events.items[places])), shape=(len(users), matrix.shape[0]))
         shown = (counts @ matrix).toarray().astype(np.float64)
-        shape = np.maximum(SHOWINGS * everybody.rates, LEAST_SHAPE)
         owners, places = self._disliked.before(users, cuts)
         disliked = self._disliked.events.take(places)
-        return personal_rates(matrix, shape, shown, owners, disliked.items, everybody.reasons[:, disliked.reasons])
+        return personal_rates(
+            matrix, everybody.shape, shown, owners, disliked.items, everybody.reasons[:, disliked.reasons]
+        )
 
     def _of_day(self, day: np.datetime64) -> Everybody:
         if self._always is not None:

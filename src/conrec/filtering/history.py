@@ -15,12 +15,12 @@ from conrec.errors import ConrecError
 from conrec.filtering.combination import Combination, Rows
 from conrec.filtering.past import Past
 from conrec.filtering.rehearsal import Rehearsal
-from conrec.filtering.signals import Day
+from conrec.filtering.signals import Day, RateTastes
 from conrec.filtering.taste import TasteSpace
 from conrec.progress import track
 
-DIMENSIONS = 96
-"""Of the taste space."""
+DIMENSIONS, WIDE = 96, 384
+"""Of the taste space, and before it is narrowed where rates by attribute say how."""
 
 
 @dataclass
@@ -30,6 +30,8 @@ class HistoryScore:
     space: TasteSpace
     rated: bool
     """Whether the log has ratings."""
+    exposed: bool
+    """Whether it has what was shown."""
     combination: Combination
     plain: Combination
     """The same without tastes, for the ablation."""
@@ -43,18 +45,26 @@ class HistoryScore:
         known_items: int [k], rows of the items of the training period. ValueError where the rehearsals do not hold
         both signs.
         """
-        space = TasteSpace.fit(past.fields, past.content, known_items, DIMENSIONS, seed)
-        features, rated = space.of(past.fields, past.content), bool(past.events.rated.any())
+        rated, exposed = bool(past.events.rated.any()), past.events.has_exposures
+        space = TasteSpace.fit(past.fields, past.content, known_items, WIDE if exposed else DIMENSIONS, seed)
+        features = space.of(past.fields, past.content)
+        if exposed and rehearsed:
+            tastes = [
+                RateTastes.of(one.past.attribute_rates, one.cut, features).users(one.replay.instances)
+                for one in rehearsed
+            ]
+            space = space.narrowed(features[known_items], np.concatenate(tastes), DIMENSIONS)
+            features = space.of(past.fields, past.content)
         rows = []
         for one in track(rehearsed, "rehearsals"):
-            day = Day.of(one.past, one.cut, features, rated)
+            day = Day.of(one.past, one.cut, features, rated, exposed)
             shown = one.replay.shown
             users = day.users(one.replay.instances)
             disliked = one.replay.labels.values > 0
             rows.append(Rows(users, day.numbers, features, shown.owners, shown.values, disliked))
         combination = Combination.fit(rows)
         plain = Combination.fit([one.without_tastes() for one in rows])
-        return cls(space, rated, combination, plain)
+        return cls(space, rated, exposed, combination, plain)
 
     @property
     def dimensions(self) -> int:
@@ -84,7 +94,8 @@ class HistoryScore:
         """All that concerns items on that day."""
         key = None if past.train_users is not None else cut
         if self._last is None or self._last[0] is not past or self._last[1] != key:
-            self._last = past, key, Day.of(past, cut, self.space.of(past.fields, past.content), self.rated)
+            features = self.space.of(past.fields, past.content)
+            self._last = past, key, Day.of(past, cut, features, self.rated, self.exposed)
         return self._last[2]
 
     def state(self) -> dict[str, np.ndarray]:
@@ -92,7 +103,7 @@ class HistoryScore:
         arrays = {f"space/{name}": value for name, value in self.space.state().items()}
         for part in ("combination", "plain"):
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
-        return arrays | {"rated": np.array(self.rated)}
+        return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed)}
 
     def save(self, path: Path) -> None:
         """As one safetensors file."""
@@ -115,4 +126,4 @@ class HistoryScore:
 
         space = TasteSpace.restore(part("space/"))
         combination, plain = (Combination.restore(part(f"{name}/")) for name in ("combination", "plain"))
-        return cls(space, bool(state["rated"].item()), combination, plain)
+        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), combination, plain)

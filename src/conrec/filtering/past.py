@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from conrec.data.instances import Events, Instances, Items, as_items, read_events
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
+from conrec.decode.attributes import AttributeRates
 from conrec.items.fields import fields_of
 from conrec.sid.catalog import Catalog, unit_rows
 
@@ -48,6 +49,11 @@ class Past:
             fields_of(table),
             Split.read(prepared).train_users,
         )
+
+    @cached_property
+    def attribute_rates(self) -> AttributeRates:
+        """Which attributes each user dislikes."""
+        return AttributeRates(self.fields, self.events, self.train_users)
 
     @cached_property
     def told(self) -> Told:

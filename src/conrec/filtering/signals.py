@@ -13,6 +13,7 @@ import numpy as np
 
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
+from conrec.decode.attributes import AttributeRates
 from conrec.filtering.effects import Effects, Link, fit_effects, user_effects, user_tastes
 from conrec.filtering.past import Past, Told
 
@@ -26,6 +27,9 @@ TASTES: tuple[tuple[Link, float], ...] = (("logit", 0.1), ("logit", 0.3), ("iden
 """How tastes are fitted: to what, and how far they may reach (`effects.user_tastes`). The combination weighs them."""
 HISTORY = 300
 """A user's newest events that a taste is fitted to."""
+LANDMARKS = 2000
+"""Items, evenly taken, that rates by attribute are carried over into the taste space on."""
+USERS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,41 @@ class Signals:
     numbers: np.ndarray
     """float64 [B, ku]."""
     tastes: list[np.ndarray]
-    """float32 [B, d] each, one an entry of TASTES that applies."""
+    """float32 [B, d] each: one an entry of TASTES that applies, and where the log has exposures one of the rates at
+    which the user dislikes attributes."""
+
+
+@dataclass(frozen=True)
+class RateTastes:
+    """How often a user disliked what was shown, by attribute (`decode.attributes`), as a taste.
+
+    Nothing else here looks at what was shown and left alone. The log of the rate, less what it usually is, is carried
+    over into the taste space by least squares on landmark items.
+    """
+
+    rates: AttributeRates
+    landmarks: np.ndarray
+    """int [l], rows of items."""
+    usual: np.ndarray
+    """float32 [l]."""
+    projection: np.ndarray
+    """float64 [l, d]: from the landmarks to a taste, a constant left out."""
+
+    @classmethod
+    def of(cls, rates: AttributeRates, cut: np.datetime64, features: np.ndarray) -> RateTastes:
+        """features: float32 [n, d], the items in the taste space."""
+        landmarks = np.unique(np.linspace(0, len(features) - 1, LANDMARKS).round().astype(np.int64))
+        x = np.hstack([features[landmarks].astype(np.float64), np.ones((len(landmarks), 1))])
+        projection = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T)[:-1].T
+        return cls(rates, landmarks, rates.usual(cut, landmarks), projection)
+
+    def users(self, instances: Instances) -> np.ndarray:
+        """float32 [B, d]."""
+        leaning, tastes = self.rates.of(instances, self.landmarks), np.zeros((len(instances), self.projection.shape[1]))
+        for start in range(0, len(instances), USERS_AT_ONCE):
+            index = np.arange(start, min(start + USERS_AT_ONCE, len(instances)))
+            tastes[index] = (leaning(index) - self.usual) @ self.projection
+        return tastes.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -57,10 +95,15 @@ class Day:
     item_ratings: np.ndarray
     """float64 [n]: smoothed mean rating, turned around and scaled (higher = worse)."""
     effects: dict[Link, Effects]
+    rates: RateTastes | None
+    """None without exposures."""
 
     @classmethod
-    def of(cls, past: Past, cut: np.datetime64, features: np.ndarray, rated: bool) -> Day:
-        """Of what is known at the cut. In `users` mode that is the same on every day, and nothing is asked of time."""
+    def of(cls, past: Past, cut: np.datetime64, features: np.ndarray, rated: bool, exposed: bool) -> Day:
+        """Of what is known at the cut. In `users` mode that is the same on every day, and nothing is asked of time.
+
+        rated, exposed: whether the log has ratings, and what was shown.
+        """
         told, n = past.told, len(past.items)
         in_time = past.train_users is None
         known = told.before(cut) if past.train_users is None else told.by_users(past.train_users)
@@ -111,7 +154,9 @@ class Day:
                 "events lately": np.log1p(np.bincount(items[late], minlength=n)),
                 "dislikes lately": np.log1p(np.bincount(items[late & (signs > 0)], minlength=n)),
             }
-        return cls(told, rated, features, np.stack(list(numbers.values()), 1), base, mean, spread, ratings, effects)
+        rates = RateTastes.of(past.attribute_rates, cut, features) if exposed else None
+        signals = np.stack(list(numbers.values()), 1)
+        return cls(told, rated, features, signals, base, mean, spread, ratings, effects, rates)
 
     def users(self, instances: Instances) -> Signals:
         """Of the instances' users, each at its own cut; who has no history gets what is usual."""
@@ -161,6 +206,8 @@ class Day:
                 new = np.cumsum(np.bincount(who, minlength=n))[who] - np.arange(len(who)) <= HISTORY
                 features = self.features[what[new]]
                 tastes.append(user_tastes(link, who[new], offsets[new], wanted[new], features, n, reach))
+        if self.rates is not None:
+            tastes.append(self.rates.users(instances))
         return Signals(np.stack(list(numbers.values()), 1), tastes)
 
 

@@ -7,12 +7,13 @@ attribute cannot say "and". So items are compared by a quadratic kernel of their
 
 which counts what two items share and every pair of it. Its leading principal components, by the Nyström method on
 some landmark items (Williams and Seeger 2001), are the space: a linear function of them is a quadratic one of the
-contents. It is fitted on the items of the training period; later items are put into it as it is.
+contents. It is fitted on the items of the training period; later items are put into it as it is. Where users' tastes
+are known well enough to say so, it is narrowed to the directions in which they differ.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,6 +75,21 @@ class TasteSpace:
             )
             - self.mean
         )
+
+    def narrowed(self, features: np.ndarray, tastes: np.ndarray, dimensions: int) -> TasteSpace:
+        """The directions in which users differ most, as far as items differ in them; the widest has the most weight.
+
+        features: float32 [n, d], `of` the items it was fitted on; tastes: float32 [u, d] of many users.
+        """
+        d = features.shape[1]
+        covariance = features.T.astype(np.float64) @ features / len(features)
+        spread = np.linalg.cholesky(covariance + 1e-6 * np.eye(d))
+        _, sizes, directions = np.linalg.svd(tastes @ spread, full_matrices=False)
+        leading = slice(0, min(dimensions, int((sizes > 1e-6 * sizes[0]).sum())))
+        turn = np.linalg.solve(spread.T, directions[leading].T) * sizes[leading]
+        turn /= np.sqrt(np.mean(sizes[leading] ** 2))
+        turn = turn.astype(np.float32)
+        return replace(self, projection=self.projection @ turn, mean=self.mean @ turn)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything as arrays."""

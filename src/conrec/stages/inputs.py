@@ -16,7 +16,6 @@ from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_events, read_instances, read_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
-from conrec.decode.attributes import AttributeRates
 from conrec.decode.exposures import Exposures
 from conrec.decode.leanings import CoDislikes, Leaning, Setting, follow, leaned, pull, remembered
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
@@ -127,7 +126,7 @@ class Inputs:
         if any(config.exposures):
             found["exposure"] = self._exposures.of(instances)
         if any(config.attributes):
-            found["attribute"] = self._attribute_rates.of(instances)
+            found["attribute"] = self.past.attribute_rates.of(instances)
         return {name: remembered(leaning) for name, leaning in found.items()}
 
     @cached_property
@@ -138,10 +137,6 @@ class Inputs:
     @cached_property
     def _co_dislikes(self) -> CoDislikes:
         return CoDislikes(self.events, len(self.items), self.split.train_users)
-
-    @cached_property
-    def _attribute_rates(self) -> AttributeRates:
-        return AttributeRates(self.fields, self.events, self.split.train_users)
 
     @cached_property
     def _exposures(self) -> Exposures:
