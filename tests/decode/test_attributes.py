@@ -73,6 +73,12 @@ def test_a_number_is_between_two_points_of_its_scale() -> None:
     np.testing.assert_allclose(np.asarray(found.matrix.sum(axis=1)).ravel(), 2, rtol=1e-5)
 
 
+def test_of_too_many_the_commonest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conrec.decode.attributes.MOST_ATTRIBUTES", 3)
+    found = Attributes.of([SHOE | LEATHER] * 3 + [SHOE | CLOTH] * 4)
+    assert np.asarray(found.matrix.sum(axis=0)).ravel().tolist() == [7, 7, 4]
+
+
 def test_two_categories_are_one_pair() -> None:
     found = Attributes.of([{"category": "a|b"}] * 3 + [{"category": "b|a"}] * 3)
     assert found.matrix.shape == (6, 4)  # all, a, b, a and b

@@ -88,6 +88,24 @@ def test_rates_are_counts_before_the_cut(past: Past) -> None:
         assert row[1] == pytest.approx(np.log1p(bad + good))
 
 
+def test_what_was_shown_and_left_alone_is_a_taste_where_the_log_has_it(past: Past) -> None:
+    score, instances = fitted(past), replay_of(past, CUTS[1:2]).instances
+    day = score.day(past, CUTS[1])
+    assert score.exposed == past.events.has_exposures
+    assert (day.rates is None) == past.events.rated.any()
+    if day.rates is None:
+        return
+    own = past.attribute_rates.of(instances)(np.arange(len(instances)))
+    nobody = past.attribute_rates.of(stranger(instances))(np.array([0]))[0]
+    x = np.column_stack([day.features, np.ones(len(day.features))]).astype(float)
+    ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (own - nobody).T.astype(float))[:-1].T
+    taste = day.users(instances).tastes[-1]
+    np.testing.assert_allclose(taste, ridge, atol=1e-4)
+    # Least squares: it says of the items what the rates say, up to a constant, as far as the space can.
+    said, wanted = taste @ day.features.T, own - nobody
+    assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(said, wanted) if b.std()]) > 0.5
+
+
 def test_the_score_is_a_dot_product_of_its_formula(past: Past) -> None:
     score = fitted(past)
     replay = replay_of(past, CUTS[1:2])

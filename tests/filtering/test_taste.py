@@ -58,3 +58,23 @@ def test_later_items_change_nothing_and_a_saved_space_is_the_same() -> None:
     restored = TasteSpace.restore(space.state())
     np.testing.assert_array_equal(restored.of(fields, content), space.of(fields, content))
     assert space.of([], np.zeros((0, 6), np.float32)).shape == (0, 8)
+
+
+def test_narrowed_to_where_users_differ_their_tastes_stay_what_they_were() -> None:
+    fields, content = items(200)
+    wide = TasteSpace.fit(fields, content, np.arange(200), 40)
+    features = wide.of(fields, content).astype(float)
+    rng = np.random.default_rng(1)
+    tastes = rng.normal(size=(500, 3)) @ rng.normal(size=(3, wide.dimensions))
+    narrow = wide.narrowed(features, tastes, 10)
+    assert narrow.dimensions == 3  # there is no fourth direction
+    points = narrow.of(fields, content).astype(float)
+    wanted = features @ tastes.T
+    left = wanted - points @ np.linalg.lstsq(points, wanted, rcond=None)[0]
+    assert np.abs(left).max() < 1e-2 * np.abs(wanted).max()
+    sizes = points.std(axis=0)
+    assert (np.diff(sizes) < 0).all()
+    assert np.sqrt((sizes**2).mean()) == pytest.approx(1, abs=0.05)
+    first = wide.narrowed(features, tastes, 1).of(fields, content)
+    # Alone the widest direction is the same one, only on a scale of its own.
+    assert abs(np.corrcoef(first[:, 0], points[:, 0])[0, 1]) == pytest.approx(1, abs=1e-4)

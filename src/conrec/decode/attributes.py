@@ -38,6 +38,8 @@ EVERYBODYS_SHOWINGS = 20.0
 """So many showings without a dislike are added to each attribute's of all users."""
 FEWEST_ITEMS = 3
 """Attributes, and pairs, of fewer items say nothing that the items do not say."""
+MOST_ATTRIBUTES = 20_000
+"""Of a larger catalogue the commonest ones: a user's rates are a row of so many numbers."""
 ROUNDS, EVERYBODYS_ROUNDS, REASONS_ROUNDS = 20, 100, 30
 """Of expectation-maximisation; the first few do most of it."""
 CATEGORY = "category"
@@ -75,7 +77,10 @@ class Attributes:
                 places.append(columns.setdefault(name, len(columns)))
                 values.append(part)
         matrix = csr_matrix((values, (rows, places)), shape=(len(items), len(columns)), dtype=np.float32)
-        kept = np.bincount(matrix.indices, minlength=len(columns)) >= FEWEST_ITEMS
+        uses = np.bincount(matrix.indices, minlength=len(columns))
+        kept = np.zeros(len(columns), bool)
+        kept[np.argsort(-uses, kind="stable")[:MOST_ATTRIBUTES]] = True
+        kept &= uses >= FEWEST_ITEMS
         kept[0] = True
         fields = [name[-1].split("=", 1)[0] if name else "" for name in columns]
         return cls(matrix[:, kept].tocsr(), np.unique(fields, return_inverse=True)[1][kept])
