@@ -206,20 +206,21 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
 
 def paragraph(study: Study, table: Sequence[Row]) -> str:
     """What the paper reports, what we find, whether the direction holds, whether it is significant."""
-    sentences = []
+    lines = []
     for metric in study.told:
         reported = ", ".join(f"{name} {_short(own[metric])}" for name, own in study.paper.items() if metric in own)
         if reported:
-            sentences.append(f"{metric}: the paper reports {reported} ({study.source}).")
+            lines.append(f"**{metric}**: the paper reports {reported} ({study.source}).\n")
         else:
-            sentences.append(f"{metric}: the paper reports nothing here.")
+            lines.append(f"**{metric}**: the paper reports nothing here.\n")
         for dataset in dict.fromkeys(row.dataset for row in table):
             own = {row.system: row for row in table if row.dataset == dataset and row.metric == metric}
             told = [_finding(study, own, row) for row in own.values() if row.difference is not None]
             if told:
                 count = max(row.value.instances for row in own.values())
-                sentences.append(f"On {dataset} ({count:,} instances): " + "; ".join(told) + ".")
-    return " ".join(sentences)
+                lines.append(f"- On {dataset} ({count:,} instances): " + "; ".join(told) + ".")
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
 def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
