@@ -23,8 +23,9 @@ from conrec.filtering.history import HistoryScore
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.run import open_run
+from conrec.stages.fit_history import HISTORY
 from conrec.stages.inputs import PLAIN, Inputs, device
-from conrec.stages.predict import HISTORY, Decoder, read_setting
+from conrec.stages.predict import Decoder, read_setting
 
 AT_ONCE = 256
 

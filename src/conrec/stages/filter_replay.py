@@ -63,7 +63,7 @@ def filter_replay(
     fitted_on = {name: np.zeros(len(replays[name].labels.values), bool) for name in SPLITS}
     if recipe.filter.score == "default":
         score, parts, fitted_on["validation"] = fit_score(
-            recipe, past, split, replays, cosines, utilized, out / "score", seed
+            recipe, past, split, replays, cosines, predicted, utilized, out / "score", seed
         )
     score.save(out / "score")
 

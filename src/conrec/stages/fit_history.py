@@ -11,6 +11,9 @@ from conrec.filtering.history import HistoryScore
 from conrec.filtering.past import Past
 from conrec.filtering.rehearsal import Rehearsal
 
+HISTORY = "history.safetensors"
+"""As which predict leaves it in its folder, where decoding leans on it."""
+
 
 def fit_history(past: Past, split: Split, rehearsed: Sequence[Rehearsal], seed: int) -> HistoryScore:
     """ValueError where the rehearsals do not hold both signs."""

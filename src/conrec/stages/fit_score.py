@@ -25,7 +25,7 @@ from conrec.filtering.score import FilterScore, enough_to_weigh, fitting_users
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
-from conrec.stages.fit_history import fit_history
+from conrec.stages.fit_history import HISTORY, fit_history
 from conrec.stages.inputs import device
 
 
@@ -35,6 +35,7 @@ def fit_score(
     split: Split,
     replays: Mapping[str, Replay],
     cosines: Mapping[str, np.ndarray],
+    predicted: Path,
     utilized: Path | None,
     folder: Path,
     seed: int,
@@ -42,12 +43,14 @@ def fit_score(
     """The default score; for each split the scores of its parts, float64 over everything shown; and what `weigh` says.
 
     replays and cosines (the paper's score of everything shown) are of validation and test; only validation's labels
-    are looked at, and only those of some users. utilized: a `utilize/seedN` folder, None for a score without the
+    are looked at, and only those of some users. predicted: a `predict/seedN` folder; the history score that is there is
+    the same one. utilized: a `utilize/seedN` folder, None for a score without the
     contrast.
     """
     rehearsed = rehearsals(past, split, recipe.split)
     try:
-        history = fit_history(past, split, rehearsed, seed)
+        kept = predicted / HISTORY
+        history = HistoryScore.load(kept) if kept.exists() else fit_history(past, split, rehearsed, seed)
     except ValueError as error:
         say(f"filter: {error}; the score is the paper's")
         nobody = np.zeros(len(replays["validation"].labels.values), bool)

@@ -25,12 +25,10 @@ from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
-from conrec.stages.fit_history import fit_history
+from conrec.stages.fit_history import HISTORY, fit_history
 from conrec.stages.inputs import Inputs, device
 from conrec.stages.tune import best_setting
 from conrec.stages.utilize import CONTEXTS, evenly, future_reward, sampled_reward
-
-HISTORY = "history.safetensors"
 
 
 def predict(

@@ -49,6 +49,7 @@ from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.sid.catalog import unit_rows
 from conrec.stages.calibrate import own_score
+from conrec.stages.fit_history import HISTORY
 from conrec.stages.inputs import Inputs, device
 from conrec.stages.live import (
     Live,
@@ -60,7 +61,7 @@ from conrec.stages.live import (
     read_retractions,
     take_in,
 )
-from conrec.stages.predict import HISTORY, read_setting
+from conrec.stages.predict import read_setting
 from conrec.toml import recipe_toml
 
 PAST_DISLIKES, PAST_LIKES = 20, 20
