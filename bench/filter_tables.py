@@ -2,8 +2,8 @@
 
     python bench/filter_tables.py RUN [--seeds 0 1 2]
 
-RUN came as far as predict. Score and contrast are fitted anew with each seed, into a folder that is thrown away, on the
-predictions of the seeds that the run has (the first one's for seeds beyond).
+RUN came as far as predict. Contrast and weights are fitted anew with each seed, into a folder that is thrown away, on
+the predictions, and with the history score, of the seeds that the run has (the first one's for seeds beyond).
 """
 
 from __future__ import annotations

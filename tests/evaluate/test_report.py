@@ -195,14 +195,16 @@ def test_data_that_does_not_add_up_is_said(run: Path, page: Page, tmp_path: Path
 def test_what_decoding_leans_on(run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    tuning = {"prior": 0.0, "pull": 0.0, "follow": 2.0, "exposure": 1.0, "aversion": 0.5}
+    chosen = Setting(0.0, 0.0, 2.0, 1.0, 0.5, 0.25, 4.0)
+    tuning = chosen._asdict()
     tuning |= {f"candidate_{name}": value for name, value in (tuning | {"exposure": 0.0}).items()}
-    tried = {str(Setting()): 0.2119, str(Setting(0.0, 0.0, 2.0, 1.0, 0.5)): 0.3529}
+    tried = {str(Setting()): 0.2119, str(chosen): 0.3529}
     tuning |= {"validation_FHR": tried, "validation_CandAcc": {}}
     (folder / "predict" / "seed3").mkdir()
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
-    assert "exposure aversion prior alone chosen 3 lists 0 0 2 1 0.5 0.212 0.353 3 candidates 0 0 2 0 0.5 – –" in words
+    assert "exposure attribute aversion temperature prior alone chosen 3 lists 0 0 2 1 0.5 0.25 4 0.212 0.353" in words
+    assert "3 candidates 0 0 2 0 0.5 0.25 4 – –" in words
     (folder / "predict" / "seed3" / "tuning.json").unlink()
     assert "leans on" not in Page(render(folder)).words
 

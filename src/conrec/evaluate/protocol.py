@@ -24,6 +24,11 @@ from conrec.evaluate.metrics import all_metrics, rare_future
 OURS = "conrec"
 
 
+def is_ours(system: str) -> bool:
+    """CoNRec itself, one of its training stages (`conrec/stage1`), or a part of its score (`conrec_history`)."""
+    return system.startswith(OURS)
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What one system (with one seed) said about some instances."""

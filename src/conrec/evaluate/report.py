@@ -22,9 +22,10 @@ from conrec.errors import ConrecError
 from conrec.evaluate import curves
 from conrec.evaluate.charts import DASHES, SERIES, Interval, Series, intervals, lines
 from conrec.evaluate.curves import Panel
+from conrec.evaluate.protocol import OURS, is_ours
 from conrec.evaluate.users import some_users
 
-OURS, ORACLE = "conrec", "oracle"
+ORACLE = "oracle"
 VERDICTS = ("not significant", "worse")
 """Of a paired comparison, other than better."""
 METRICS = ("FHR@20", "HR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc", "CandAcc_filter")
@@ -179,7 +180,7 @@ def _filtering(replay: Any) -> dict[str, Any] | None:
         }
         for name in order
     ]
-    shown = [n for n in order if not n.startswith(OURS) and systems[n].get("curve")][: CURVES_SHOWN - 1]
+    shown = [n for n in order if not is_ours(n) and systems[n].get("curve")][: CURVES_SHOWN - 1]
     shown = ([OURS] if systems.get(OURS, {}).get("curve") else []) + shown
     chosen = _chosen(replay)
     lost = {n: systems[n]["curve"]["likes_lost"] for n in shown}
@@ -210,7 +211,7 @@ def _rival(systems: Mapping[str, Any], budget: str = "0.02") -> dict[str, Any] |
         if _is_number(value := (system.get("at") or {}).get(budget)):
             at[name] = value
     # `conrec_paper` and the like are parts of our own score.
-    others = [n for n in at if n != ORACLE and not n.startswith(OURS)]
+    others = [n for n in at if n != ORACLE and not is_ours(n)]
     if OURS not in at or not others:
         return None
     best = max(others, key=at.__getitem__)
@@ -225,7 +226,7 @@ def _unbeaten(comparisons: Any) -> list[dict[str, Any]] | None:
     for name, table in comparisons.items():
         budgets = {verdict: [float(b) for b, one in table.items() if one["verdict"] == verdict] for verdict in VERDICTS}
         # `conrec_paper` and the like are parts of our own score.
-        if any(budgets.values()) and not name.startswith(OURS):
+        if any(budgets.values()) and not is_ours(name):
             found.append({"name": _label(name), "undecided": budgets[VERDICTS[0]], "worse": budgets[VERDICTS[1]]})
     return found
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.evaluate.avoided import dislikes_avoided
-from conrec.evaluate.protocol import OURS
+from conrec.evaluate.protocol import OURS, is_ours
 from conrec.filtering.replay import DISLIKED, NEUTRAL, Replay
 
 BAND = tuple(n / 200 for n in range(1, 21))
@@ -39,9 +39,7 @@ def pooled(filtered: Sequence[Path], split: str) -> dict[str, Any]:
     systems = first.column_names[first.column_names.index("label") + 1 :]
     scores = {
         name: [
-            table[name].to_numpy()
-            for table in (tables if name.startswith(OURS) else tables[:1])
-            if name in table.column_names
+            table[name].to_numpy() for table in (tables if is_ours(name) else tables[:1]) if name in table.column_names
         ]
         for name in systems
     }

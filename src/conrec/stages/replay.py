@@ -11,7 +11,7 @@ import numpy as np
 
 from conrec.config import Recipe
 from conrec.errors import ConrecError
-from conrec.evaluate.protocol import OURS
+from conrec.evaluate.protocol import OURS, is_ours
 from conrec.stages.compare import pooled
 
 SHOWN_AT = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -58,7 +58,7 @@ def read_replays(run: Path, recipe: Recipe) -> dict[str, Any]:
             aucs = [one["auc"] for one in same if one["auc"] is not None]
             at = compared["avoided_at"].get(name, {})
             systems[name] = {
-                "auc": float(np.mean(aucs if name.startswith(OURS) else aucs[:1])) if aucs else None,
+                "auc": float(np.mean(aucs if is_ours(name) else aucs[:1])) if aucs else None,
                 "avoided_at": {_key(budget): one["mean"] for budget, one in at.items()},
                 "ci95": {_key(budget): one["ci95"] for budget, one in at.items()},
             }
@@ -133,7 +133,7 @@ def describe(found: dict[str, Any], guess: dict[str, Any] | None = None) -> str:
             continue
         cells = [f"{_share(v)} ({_share(lo)}-{_share(hi)})" for v, (lo, hi) in _cells(system)]
         verdicts = [one["verdict"] for one in found["differences"].get(name, {}).values()]
-        note = "" if name.startswith(OURS) else "  " + _verdict(verdicts)
+        note = "" if is_ours(name) else "  " + _verdict(verdicts)
         lines.append(f"{name:26} {_share(system['auc'])}" + "".join(f"  {cell:>16}" for cell in cells) + note)
     lines += ["", *_cost(found)]
     if found["curve"] is not None:
