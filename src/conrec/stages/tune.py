@@ -13,8 +13,9 @@ def best_setting(
     """The best setting that coordinate ascent finds, and everything that was tried with its figure.
 
     choices: of every exponent its values; `measure` of some settings, which it may take together. The search begins
-    twice, since some exponents help only with others: with the first value of each, and with no prior and the largest
-    of all others. Of equals the one that was there first stays.
+    twice, since some exponents help only with others: with the first value of each, and with no prior and the middle
+    value of all others (the larger of two; parts that say much the same are too much together at their largest). Of
+    equals the one that was there first stays.
     """
     tried: dict[Setting, float] = {}
 
@@ -35,7 +36,9 @@ def best_setting(
                     break
         return best
 
-    everything = {name: min(values) if name == "prior" else max(values) for name, values in choices.items()}
-    starts = [Setting(**{name: values[0] for name, values in choices.items()}), Setting(**everything)]
+    together = {
+        name: min(values) if name == "prior" else sorted(values)[len(values) // 2] for name, values in choices.items()
+    }
+    starts = [Setting(**{name: values[0] for name, values in choices.items()}), Setting(**together)]
     look(starts)
     return max([ascend(start) for start in starts], key=lambda setting: tried[setting]), tried
