@@ -32,8 +32,20 @@ def test_no_single_change_is_better_and_nothing_is_measured_twice(figures):
 def test_of_equals_the_first_stays():
     best, tried = best_setting(CHOICES, lambda settings: [0.0] * len(settings))
     assert best == Setting(prior=1.0)
-    from_the_first, from_everything = 1 + 1 + 1 + 2, 1 + 1 + 1 + 2
-    assert len(tried) == from_the_first + from_everything
+    from_the_first, from_the_middle = 1 + 1 + 1 + 2, 1 + 1 + 1 + 2
+    from_the_largest = 2  # and three that the middle has been at
+    assert len(tried) == from_the_first + from_the_middle + from_the_largest
+
+
+def test_parts_that_are_too_much_together_are_found_at_their_middle():
+    """Each alone at its largest is good; both at their middle are better, both at their largest are not."""
+    table = {(0.0, 1.0): 3.0, (2.0, 0.0): 3.0, (2.0, 0.5): 4.0}
+
+    def measure(settings):
+        return [table.get((s.follow, s.exposure), 0.0) - s.prior for s in settings]
+
+    best, _ = best_setting(CHOICES, measure)
+    assert (best.follow, best.exposure) == (2.0, 0.5)
 
 
 def test_what_helps_only_together_is_found():

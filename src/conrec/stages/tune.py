@@ -13,9 +13,9 @@ def best_setting(
     """The best setting that coordinate ascent finds, and everything that was tried with its figure.
 
     choices: of every exponent its values; `measure` of some settings, which it may take together. The search begins
-    twice, since some exponents help only with others: with the first value of each, and with no prior and the middle
-    value of all others (the larger of two; parts that say much the same are too much together at their largest). Of
-    equals the one that was there first stays.
+    three times, since some exponents help only with others, and parts that say much the same are too much together:
+    with the first value of each, and with no prior and of all others the middle value (the larger of two), or the
+    largest. Of equals the one that was there first stays.
     """
     tried: dict[Setting, float] = {}
 
@@ -36,9 +36,10 @@ def best_setting(
                     break
         return best
 
-    together = {
-        name: min(values) if name == "prior" else sorted(values)[len(values) // 2] for name, values in choices.items()
-    }
-    starts = [Setting(**{name: values[0] for name, values in choices.items()}), Setting(**together)]
-    look(starts)
-    return max([ascend(start) for start in starts], key=lambda setting: tried[setting]), tried
+    ordered = {name: sorted(values) for name, values in choices.items()}
+    starts = [{name: values[0] for name, values in choices.items()}]
+    starts.append({name: values[0 if name == "prior" else len(values) // 2] for name, values in ordered.items()})
+    starts.append({name: values[0 if name == "prior" else -1] for name, values in ordered.items()})
+    beginnings = list(dict.fromkeys(Setting(**start) for start in starts))
+    look(beginnings)
+    return max([ascend(start) for start in beginnings], key=lambda setting: tried[setting]), tried
