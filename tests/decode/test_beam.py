@@ -28,15 +28,17 @@ def setting():
     return codes, weights, offer, ids, mask, torch.tensor([0, 1, 1])
 
 
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
-def test_enough_beams_equal_scoring_every_item(setting, normalisation):
+def test_enough_beams_equal_scoring_every_item(setting, normalisation, temperature):
     codes, weights, offer, ids, mask, rows = setting
     policy = tiny.policy(WORDS)
-    found = find(policy, ids, mask, rows, offer, beams=250, normalisation=normalisation)
+    found = find(policy, ids, mask, rows, offer, beams=250, normalisation=normalisation, temperature=temperature)
     items, scores = best_items(found, offer, rows, [np.zeros(0, int)] * 3, 20)
     everything = torch.as_tensor(codes, dtype=torch.int64).expand(3, -1, -1)
     with torch.no_grad():
-        plain = policy(ids, mask, everything, rows, offer, normalisation).sum(-1).nan_to_num(-torch.inf).numpy()
+        plain = policy(ids, mask, everything, rows, offer, normalisation, temperature).sum(-1)
+        plain = plain.nan_to_num(-torch.inf).numpy()
     for n in range(3):
         plain[n, weights[rows[n]] == 0] = -np.inf
         order = np.argsort(-plain[n], kind="stable")[:20]
@@ -70,6 +72,19 @@ def test_trie_scores_are_a_distribution_and_equal_logits_give_the_prior(setting)
         prior = weights[rows[n]] / weights[rows[n]].sum()
         valid = items[n] >= 0
         np.testing.assert_allclose(np.exp(scores[n][valid]), prior[items[n][valid]], atol=1e-5)
+
+
+def test_a_high_temperature_leaves_the_prior_and_a_low_one_the_policy(setting):
+    _, weights, offer, ids, mask, rows = setting
+    policy = tiny.policy(WORDS)
+    found = find(policy, ids, mask, rows, offer, beams=250, temperature=1e6)
+    items, scores = best_items(found, offer, rows, [np.zeros(0, int)] * 3, 60)
+    for n in range(3):
+        valid = items[n] >= 0
+        prior = weights[rows[n]] / weights[rows[n]].sum()
+        np.testing.assert_allclose(np.exp(scores[n][valid]), prior[items[n][valid]], atol=1e-4)
+    cold = find(policy, ids, mask, rows, offer, beams=250, temperature=0.01)
+    assert (cold.scores[:, 0].exp() > found.scores[:, 0].exp()).all()
 
 
 def test_the_same_items_as_hugging_face_generate(setting):
