@@ -23,6 +23,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import digamma
 
+from conrec.data.by_user import ByUser
 from conrec.data.instances import Events, Instances
 from conrec.data.schema import REASONS
 from conrec.decode.leanings import Leaning
@@ -117,12 +118,14 @@ class AttributeRates:
         self._attributes = Attributes.of(items)
         shown = (events.kinds == "exposure") & ~events.rated if events.has_exposures else np.ones(len(events), bool)
         disliked = events.kinds == "dislike"
-        self._shown, self._disliked = _Sorted(events.take(shown)), _Sorted(events.take(disliked))
+        self._shown, self._disliked = ByUser(events.take(shown)), ByUser(events.take(disliked))
         self._days: dict[np.datetime64, Everybody] = {}
         self._always: Everybody | None = None
         if known_users is not None:
             known = np.isin(events.users, known_users)
-            self._always = self._of_all(events.take(shown & known), events.take(disliked & known))
+            self._always = self._of_all(
+                events.items[shown & known], events.items[disliked & known], events.reasons[disliked & known]
+            )
 
     def of(self, instances: Instances, some: np.ndarray | None = None) -> Leaning:
         """float32 [b, items] of instances at some numbers: the log of the rate of all items, or of `some`, int [k]."""
@@ -148,11 +151,11 @@ class AttributeRates:
     def _of_users(self, users: np.ndarray, cuts: np.ndarray, everybody: Everybody) -> np.ndarray:
         """float64 [b, attributes]: expected rates of users, each at its own cut."""
         matrix = self._attributes.matrix
-        owners, places = self._shown.before(users, cuts)
+        owners, places = _histories(self._shown, users, cuts)
         ones = np.ones(len(places), np.float32)
         counts = csr_matrix((ones, (owners, self._shown.events.items[places])), shape=(len(users), matrix.shape[0]))
         shown = (counts @ matrix).toarray().astype(np.float64)
-        owners, places = self._disliked.before(users, cuts)
+        owners, places = _histories(self._disliked, users, cuts)
         disliked = self._disliked.events.take(places)
         return personal_rates(
             matrix, everybody.shape, shown, owners, disliked.items, everybody.reasons[:, disliked.reasons]
@@ -163,30 +166,32 @@ class AttributeRates:
             return self._always
         if day not in self._days:
             midnight = day.astype("datetime64[us]")
-            self._days[day] = self._of_all(self._shown.until(midnight), self._disliked.until(midnight))
+            shown, disliked = self._shown.until(midnight), self._disliked.until(midnight)
+            own = self._disliked.events
+            self._days[day] = self._of_all(self._shown.events.items[shown], own.items[disliked], own.reasons[disliked])
         return self._days[day]
 
-    def _of_all(self, shown: Events, disliked: Events) -> Everybody:
-        """From everybody's events."""
+    def _of_all(self, shown: np.ndarray, disliked: np.ndarray, given: np.ndarray) -> Everybody:
+        """From everybody's items, int [e]: those shown, those disliked and the reasons given with these."""
         matrix, items = self._attributes.matrix.astype(np.float64), self._attributes.matrix.shape[0]
-        met, rejected = (np.bincount(part.items, minlength=items) for part in (shown, disliked))
+        met, rejected = (np.bincount(part, minlength=items) for part in (shown, disliked))
         base = (rejected.sum() + 1.0) / (met.sum() + EVERYBODYS_SHOWINGS)
         rates = np.full(matrix.shape[1], base * items / matrix.sum())
         against = matrix.T @ met + EVERYBODYS_SHOWINGS
         for _ in range(EVERYBODYS_ROUNDS):
             rates = rates * (matrix.T @ (rejected / np.maximum(matrix @ rates, 1e-12))) / against
-        return Everybody(rates, self._reasons(disliked, rates))
+        return Everybody(rates, self._reasons(disliked, given, rates))
 
-    def _reasons(self, disliked: Events, rates: np.ndarray) -> np.ndarray:
+    def _reasons(self, disliked: np.ndarray, reasons: np.ndarray, rates: np.ndarray) -> np.ndarray:
         """`Everybody.reasons`: the same for all attributes of a field, and all alike where nobody gave a reason."""
         field, width = self._attributes.field, len(REASONS) + 1
         given = np.full((field.max() + 1, width), 1 / width)
-        if (disliked.reasons >= 0).any():
-            pairs, uses = np.unique(disliked.items * np.int64(width) + disliked.reasons % width, return_counts=True)
-            items, reasons = np.divmod(pairs, width)
+        if (reasons >= 0).any():
+            pairs, uses = np.unique(disliked * np.int64(width) + reasons % width, return_counts=True)
+            items, of_pair = np.divmod(pairs, width)
             own = self._attributes.matrix[items]
             pair = np.repeat(np.arange(len(pairs)), np.diff(own.indptr))
-            place = field[own.indices] * width + reasons[pair]
+            place = field[own.indices] * width + of_pair[pair]
             for _ in range(REASONS_ROUNDS):
                 share = own.data * rates[own.indices] * given.ravel()[place] + 1e-300
                 share = share * (uses / np.bincount(pair, share, len(pairs)))[pair]
@@ -229,26 +234,7 @@ def personal_rates(
     return rates
 
 
-class _Sorted:
-    """Events by time, and by user and then by time."""
-
-    def __init__(self, events: Events) -> None:
-        self.events = events
-        self._order = np.argsort(events.users, kind="stable")
-        self._names, starts = np.unique(events.users[self._order], return_index=True)
-        self._bounds = np.append(starts, len(events))
-
-    def until(self, midnight: np.datetime64) -> Events:
-        """Everybody's events before."""
-        return self.events.take(np.arange(np.searchsorted(self.events.times, midnight)))
-
-    def before(self, users: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whose event (number in `users`), and which, of some users before their cuts; int64 [e] both."""
-        owners, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for number, (place, name, cut) in enumerate(zip(np.searchsorted(self._names, users), users, cuts)):
-            if place < len(self._names) and self._names[place] == name:
-                own = self._order[self._bounds[place] : self._bounds[place + 1]]
-                own = own[: np.searchsorted(self.events.times[own], cut)]
-                owners.append(np.full(len(own), number))
-                places.append(own)
-        return np.concatenate(owners), np.concatenate(places)
+def _histories(log: ByUser, users: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whose event (number in `users`), and its place in the log, of some users before their cuts; int64 [e] both."""
+    places = [log.before(user, cut) for user, cut in zip(users.tolist(), cuts)]
+    return np.repeat(np.arange(len(users)), [len(own) for own in places]), np.concatenate(places)

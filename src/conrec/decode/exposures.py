@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from conrec.data.by_user import ByUser
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import DAY
 from conrec.decode.leanings import Leaning
@@ -30,11 +31,7 @@ class Exposures:
         """
         self._categories = np.unique([category or "" for category in items.categories], return_inverse=True)[1]
         self._width = int(self._categories.max(initial=-1)) + 1
-        order = np.argsort(events.users, kind="stable")
-        self._names, starts = np.unique(events.users[order], return_index=True)
-        self._bounds = np.append(starts, len(order))
-        self._own_items, self._own_times = events.items[order], events.times[order]
-        self._items, self._times = events.items, events.times
+        self._log = ByUser(events)
         self._always: np.ndarray | None = None
         if known_users is not None:
             known = np.isin(events.users, known_users)
@@ -43,26 +40,22 @@ class Exposures:
 
     def of(self, instances: Instances) -> Leaning:
         """float32 [b, items] of instances at some numbers: log p(shown)."""
-        places = np.searchsorted(self._names, instances.users)
 
         def leaning(index: np.ndarray) -> np.ndarray:
             out = np.empty((len(index), len(self._categories)), np.float32)
             for row, n in enumerate(index):
                 cut = instances.cuts[n]
-                out[row] = self._of_user(int(places[n]), instances.users[n], cut)[self._categories] + self._of_day(cut)
+                out[row] = self._of_user(instances.users[n], cut)[self._categories] + self._of_day(cut)
             return out
 
         return leaning
 
-    def _of_user(self, place: int, name: str, cut: np.datetime64) -> np.ndarray:
+    def _of_user(self, user: str, cut: np.datetime64) -> np.ndarray:
         """float [categories]: log shares."""
-        weight = np.full(self._width, OWN_SMOOTHING)
-        if place < len(self._names) and self._names[place] == name:
-            start, stop = self._bounds[place], self._bounds[place + 1]
-            stop = start + np.searchsorted(self._own_times[start:stop], cut)
-            age = -(self._own_times[start:stop] - cut) / DAY
-            met = self._categories[self._own_items[start:stop]]
-            weight = weight + np.bincount(met, np.exp(-age / OWN_DAYS), self._width)
+        own = self._log.before(user, cut)
+        age = -(self._log.events.times[own] - cut) / DAY
+        met = self._categories[self._log.events.items[own]]
+        weight = OWN_SMOOTHING + np.bincount(met, np.exp(-age / OWN_DAYS), self._width)
         return np.log(weight / weight.sum())
 
     def _of_day(self, cut: np.datetime64) -> np.ndarray:
@@ -71,9 +64,9 @@ class Exposures:
             return self._always
         day = cut.astype("datetime64[D]").astype("datetime64[us]")
         if day not in self._days:
-            stop = np.searchsorted(self._times, day)
-            age = -(self._times[:stop] - day) / DAY
-            counts = np.bincount(self._items[:stop], np.exp(-age / ITEM_DAYS), len(self._categories))
+            known, log = self._log.until(day), self._log.events
+            age = -(log.times[known] - day) / DAY
+            counts = np.bincount(log.items[known], np.exp(-age / ITEM_DAYS), len(self._categories))
             self._days[day] = self._within(counts)
         return self._days[day]
 

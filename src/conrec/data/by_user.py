@@ -1,0 +1,30 @@
+"""A log by user: what one of them did before a moment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conrec.data.instances import Events
+
+
+class ByUser:
+    """Events, and where those of each user are."""
+
+    def __init__(self, events: Events) -> None:
+        """events: sorted by time."""
+        self.events = events
+        self._order = np.argsort(events.users, kind="stable")
+        self._names, starts = np.unique(events.users[self._order], return_index=True)
+        self._bounds = np.append(starts, len(events))
+
+    def before(self, user: str, cut: np.datetime64) -> np.ndarray:
+        """int64 [e]: places in `events` of a user's events before the cut, oldest first; none of a stranger."""
+        number = int(np.searchsorted(self._names, user))
+        if number == len(self._names) or self._names[number] != user:
+            return np.zeros(0, np.int64)
+        own = self._order[self._bounds[number] : self._bounds[number + 1]]
+        return own[: np.searchsorted(self.events.times[own], cut)]
+
+    def until(self, moment: np.datetime64) -> slice:
+        """Where everybody's events before it are."""
+        return slice(0, int(np.searchsorted(self.events.times, moment)))
