@@ -21,6 +21,8 @@ SERIES = tuple(f"var(--series-{n})" for n in range(8))
 INK, FAINT, LINE = "var(--ink)", "var(--faint)", "var(--line)"
 DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4], [1, 3], [6, 2, 2, 2])
 WIDTH, HEIGHT = 275, 160
+WIDEST = 6.5
+"""Pixels of a letter on average, in a font that is wider than that which a chart is laid out in."""
 STYLE = {
     "aria": False,
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
@@ -112,9 +114,15 @@ def lines(
 
 
 def intervals(
-    rows: Sequence[Interval], title: str, description: str, x_format: str = ".0%", label_width: int = 130
+    rows: Sequence[Interval],
+    title: str,
+    description: str,
+    x_format: str = ".0%",
+    label_width: int = 130,
+    width: int = 210,
 ) -> str:
-    """Estimates with their intervals, one under the other, as SVG; longer names are cut to `label_width` pixels."""
+    """Estimates with their intervals, one under the other, as SVG; longer names are cut to `label_width` pixels, the
+    intervals have `width` pixels."""
     values = [
         {
             "name": r.name,
@@ -125,7 +133,9 @@ def intervals(
         }
         for r in rows
     ]
-    axis = {"labelLimit": label_width, "ticks": False, "domain": False, "grid": False}
+    longest = max((len(r.name) for r in rows), default=0)
+    room = min(label_width, round(WIDEST * longest))
+    axis = {"labelLimit": label_width, "minExtent": room, "ticks": False, "domain": False, "grid": False}
     y = {"field": "name", "type": "nominal", "sort": [r.name for r in rows], "title": None, "axis": axis}
     low, mean = (_number(field, x_format) | {"scale": {"zero": False, "nice": True}} for field in ("low", "mean"))
     colour = {"condition": {"test": "datum.strong", "value": SERIES[0]}, "value": FAINT}
@@ -133,7 +143,7 @@ def intervals(
         _layer(values, {"type": "rule", "strokeWidth": 2}, x=low, x2={"field": "high"}, y=y, color=colour),
         _layer(values, {"type": "circle", "size": 60, "opacity": 1}, x=mean, y=y, color=colour),
     ]
-    return _svg({"layer": layers, "width": 210, "height": {"step": 24}}, title, description)
+    return _svg({"layer": layers, "width": width, "height": {"step": 24}}, title, description)
 
 
 def binned(name: str, steps: np.ndarray, values: np.ndarray, bins: int = 30) -> Series:

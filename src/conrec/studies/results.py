@@ -190,7 +190,7 @@ def picture(study: Study, table: Sequence[Row]) -> str:
         )
         for row in shown
     ]
-    return _alone(intervals(dots, title, about, ".3f", 320))
+    return _alone(intervals(dots, title, about, ".2f", 320, 420))
 
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:
