@@ -50,7 +50,10 @@ def main(run: Path, split: str) -> None:
         print(f"seed {seed}: {chosen}")
         decoder = Decoder(inputs, vocabulary, policy, recipe.utilize.stages[-1].context, instances, leanings)
         settings = {"**as chosen**": chosen, "prior alone": PLAIN}
-        settings |= {f"without {n}": chosen._replace(**{n: 0.0}) for n, v in chosen._asdict().items() if v}
+        used = [name for name, exponent in chosen._asdict().items() if exponent and name != "temperature"]
+        settings |= {f"without {name}": chosen._replace(**{name: 0.0}) for name in used}
+        if chosen.temperature != 1:
+            settings["at temperature 1"] = chosen._replace(temperature=1.0)
         for (name, setting), (items, _) in zip(
             settings.items(), decoder.predict(every, list(settings.values()), "decode")
         ):
