@@ -78,3 +78,12 @@ def test_narrowed_to_where_users_differ_their_tastes_stay_what_they_were() -> No
     first = wide.narrowed(features, tastes, 1).of(fields, content)
     # Alone the widest direction is the same one, only on a scale of its own.
     assert abs(np.corrcoef(first[:, 0], points[:, 0])[0, 1]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("users", [0, 5])
+def test_without_tastes_the_leading_directions_of_the_items_are_left(users: int) -> None:
+    fields, content = items(60)
+    wide = TasteSpace.fit(fields, content, np.arange(60), 20)
+    features = wide.of(fields, content)
+    narrow = wide.narrowed(features, np.zeros((users, wide.dimensions), np.float32), 4)
+    np.testing.assert_allclose(narrow.of(fields, content), features[:, :4], atol=1e-5)

@@ -79,8 +79,11 @@ class TasteSpace:
     def narrowed(self, features: np.ndarray, tastes: np.ndarray, dimensions: int) -> TasteSpace:
         """The directions in which users differ most, as far as items differ in them; the widest has the most weight.
 
-        features: float32 [n, d], `of` the items it was fitted on; tastes: float32 [u, d] of many users.
+        features: float32 [n, d], `of` the items it was fitted on; tastes: float32 [u, d] of many users. Where they do
+        not differ, it is the leading directions of the items.
         """
+        if not tastes.any():
+            return replace(self, projection=self.projection[:, :dimensions], mean=self.mean[:dimensions])
         d = features.shape[1]
         covariance = features.T.astype(np.float64) @ features / len(features)
         spread = np.linalg.cholesky(covariance + 1e-6 * np.eye(d))
