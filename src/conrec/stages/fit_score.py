@@ -44,8 +44,7 @@ def fit_score(
 
     replays and cosines (the paper's score of everything shown) are of validation and test; only validation's labels
     are looked at, and only those of some users. predicted: a `predict/seedN` folder; the history score that is there is
-    the same one. utilized: a `utilize/seedN` folder, None for a score without the
-    contrast.
+    the same one. utilized: a `utilize/seedN` folder, None for a score without the contrast.
     """
     rehearsed = rehearsals(past, split, recipe.split)
     try:

@@ -87,11 +87,12 @@ def _compare_stages(
     What a stage taught is seen under the prior that it was trained with, not under what decoding is tuned to.
     """
     out.mkdir(parents=True, exist_ok=True)
+    future = future_reward(inputs, held_out)
     for name, context in contexts.items():
         load_trained_policy(policy, utilized / name)
         plain = inputs.decoding(held_out, context, vocabulary)
         ((items, scores),) = _predict(inputs, policy, [plain], f"predict ({name})")
-        reward = sampled_reward(policy, plain.data, future_reward(inputs, held_out), inputs.recipe)
+        reward = sampled_reward(policy, plain.data, future, inputs.recipe)
         columns = _columns(held_out, inputs.items, items, scores)
         pq.write_table(pa.table({**columns, "reward": reward}), out / f"{name}.parquet")
 
