@@ -136,8 +136,23 @@ def test_predictions_are_matched_by_instance_and_gaps_are_named(
     few.ids[1] = 3
     with pytest.raises(ConrecError, match=r"predictions\.parquet: no prediction for instance 3 and 0 more; run"):
         read_outputs(path, few, items, 2)
+    part = read_outputs(path, few, items, 2, some=True)
+    assert part.asked.tolist() == [True, False, True]
+    assert part.lists.tolist() == [[-2, 8], [-1, -1], [1, 2]]
+    assert np.isnan(part.measured["reward"]).tolist() == [False, True, False]
     with pytest.raises(ConrecError, match=r"gone\.parquet: no readable predictions"):
         read_outputs(tmp_path / "gone.parquet", few, items, 2)
+
+
+def test_what_a_system_was_not_asked_about_does_not_count(world: tuple[Items, Knowledge, Instances]) -> None:
+    _, knowledge, instances = world
+    some = lists(instances, 1)
+    asked = np.arange(len(instances)) % 2 == 0
+    both = {"all": {0: Outputs(some)}, "half": {0: Outputs(some, asked=asked)}}
+    hits = count_hits(both, instances, knowledge)
+    for metric, values in hits["all"][0].items():
+        np.testing.assert_array_equal(hits["half"][0][metric], np.where(asked, values, np.nan))
+    assert not np.isnan(hits["half"][0]["HR@6"][asked]).any()
 
 
 def test_hits_can_be_averaged_back_to_the_table(world: tuple[Items, Knowledge, Instances], tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class Outputs:
     """Name of a candidate accuracy -> float [B, c], the true next first; NaN rows have no candidates."""
     measured: dict[str, np.ndarray] = field(default_factory=dict)
     """What the system measured itself, by name: float [B], NaN where it did not (the reward after each stage)."""
+    asked: np.ndarray | None = None
+    """bool [B]: the instances that it was asked about, which alone count; None: all."""
 
 
 Hits = dict[str, dict[int, dict[str, np.ndarray]]]
@@ -48,17 +50,17 @@ Hits = dict[str, dict[int, dict[str, np.ndarray]]]
 def count_hits(outputs: dict[str, dict[int, Outputs]], instances: Instances, knowledge: Knowledge) -> Hits:
     """Every metric of every system and seed, per instance."""
     rare = rare_future(instances, knowledge)
-    return {
-        system: {
-            seed: {
-                name: np.where(mask, value, np.nan).astype(np.float32)
-                for name, (mask, value) in all_metrics(output.lists, instances, rare, output.candidates).items()
+    hits: Hits = {}
+    for system, seeds in outputs.items():
+        for seed, output in seeds.items():
+            asked = True if output.asked is None else output.asked
+            metrics = all_metrics(output.lists, instances, rare, output.candidates)
+            counted = {
+                name: np.where(mask & asked, value, np.nan).astype(np.float32)
+                for name, (mask, value) in metrics.items()
             }
-            | output.measured
-            for seed, output in seeds.items()
-        }
-        for system, seeds in outputs.items()
-    }
+            hits.setdefault(system, {})[seed] = counted | output.measured
+    return hits
 
 
 def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
@@ -158,18 +160,20 @@ def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> d
     }
 
 
-def read_outputs(path: Path, instances: Instances, items: Items, k: int) -> Outputs:
+def read_outputs(path: Path, instances: Instances, items: Items, k: int, *, some: bool = False) -> Outputs:
     """Predictions (`predict/seedN/predictions.parquet` or one of its stages) for exactly these instances.
 
-    Ids that are no items become -2. ConrecError where an instance has no prediction.
+    Ids that are no items become -2. ConrecError where an instance has no prediction, unless `some` says that not all
+    were asked about.
     """
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise ConrecError(f"{path}: no readable predictions ({error}); run the predict stage again") from error
     where = pc.index_in(pa.array(instances.ids), value_set=table["instance_id"].combine_chunks())
-    if where.null_count:
-        missing = instances.ids[np.flatnonzero(where.is_null().to_numpy(zero_copy_only=False))[0]]
+    absent = where.is_null().to_numpy(zero_copy_only=False)
+    if absent.any() and not some:
+        missing = instances.ids[np.flatnonzero(absent)[0]]
         raise ConrecError(
             f"{path}: no prediction for instance {missing} and {where.null_count - 1} more; run the predict stage again"
         )
@@ -181,7 +185,7 @@ def read_outputs(path: Path, instances: Instances, items: Items, k: int) -> Outp
     measured = {}
     if "reward" in table.column_names:
         measured["reward"] = table["reward"].to_numpy().astype(np.float32)
-    return Outputs(rows_of(table["items"], items, k), candidates, measured)
+    return Outputs(rows_of(table["items"], items, k), candidates, measured, ~absent)
 
 
 def rows_of(lists: pa.ChunkedArray, items: Items, k: int) -> np.ndarray:

@@ -30,6 +30,10 @@ from conrec.stages.inputs import Inputs, device
 from conrec.stages.tune import best_setting
 from conrec.stages.utilize import CONTEXTS, evenly, future_reward, sampled_reward
 
+COMPARED = 2000
+"""Instances of each held-out split that the stages of training are compared on, at most: enough to see an effect, and
+on a large log each stage would otherwise take as long as the prediction itself."""
+
 
 def predict(
     recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int, *, lists_only: bool = False
@@ -82,18 +86,20 @@ def _compare_stages(
     utilized: Path,
     out: Path,
 ) -> None:
-    """`out/STAGE.parquet`: what the weights of each training stage predict, and their reward.
+    """`out/STAGE.parquet`: what the weights of each training stage predict for `COMPARED` instances, and their reward.
 
     What a stage taught is seen under the prior that it was trained with, not under what decoding is tuned to.
     """
     out.mkdir(parents=True, exist_ok=True)
-    future = future_reward(inputs, held_out)
+    splits = [np.flatnonzero(held_out.split == split) for split in ("validation", "test")]
+    compared = held_out.take(np.concatenate([evenly(index, COMPARED) for index in splits]))
+    future = future_reward(inputs, compared)
     for name, context in contexts.items():
         load_trained_policy(policy, utilized / name)
-        plain = inputs.decoding(held_out, context, vocabulary)
+        plain = inputs.decoding(compared, context, vocabulary)
         ((items, scores),) = _predict(inputs, policy, [plain], f"predict ({name})")
         reward = sampled_reward(policy, plain.data, future, inputs.recipe)
-        columns = _columns(held_out, inputs.items, items, scores)
+        columns = _columns(compared, inputs.items, items, scores)
         pq.write_table(pa.table({**columns, "reward": reward}), out / f"{name}.parquet")
 
 
