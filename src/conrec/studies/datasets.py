@@ -63,7 +63,9 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         if quick:
             return Dataset(name, _tiny(recipe))
         platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5)
-        return Dataset(name, replace(recipe, name=name, simulate=platform))
+        # The demo saves time where it chooses what decoding leans on; hits are rarer here, and 500 instances too few.
+        predict = replace(recipe.predict, tuning_instances=PredictConfig().tuning_instances)
+        return Dataset(name, replace(recipe, name=name, simulate=platform, predict=predict))
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
