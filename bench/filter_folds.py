@@ -46,7 +46,8 @@ def main(run: Path) -> None:
         replay = signed_only(
             replay_pairs(past.events, pairs, "test", horizon, config.max_dislikes, config.max_positives)
         )
-        history = HistoryScore.fit(past, np.arange(len(past.items)), rehearsals(past, of_fold, config), 0)
+        rehearsed = rehearsals(past, of_fold, config)
+        history = HistoryScore.fit(past, np.arange(len(past.items)), rehearsed, 0)
         known = Known(
             past.items,
             past.events.take(of_fold.may_learn(past.events)),
@@ -56,7 +57,7 @@ def main(run: Path) -> None:
         )
         rows = padded_rows(replay.shown)
         found["history"].append(history_scores(history, past, replay)[0])
-        systems: list[System] = [Boosted(past, of_fold, config), Bias()]
+        systems: list[System] = [Boosted(past, of_fold, rehearsed), Bias()]
         for system in systems:
             system.fit(known)
             found[system.name].append(system.score_candidates(replay.instances, rows)[rows != -1])

@@ -19,7 +19,7 @@ from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.data.windows import plan_split
 from conrec.filtering.past import Past
-from conrec.filtering.rehearsal import signed_only
+from conrec.filtering.rehearsal import rehearsals, signed_only
 from conrec.filtering.replay import measure, replay_pairs, users_to_replay
 from conrec.items.fields import fields_of
 from conrec.stages.filter_replay import padded_rows
@@ -33,10 +33,11 @@ def known_of(past: Past) -> Known:
 
 
 def fitted(past: Past) -> Boosted:
-    system = Boosted(past, split_of(past), CONFIG)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.filtering.rehearsal.FIRST_HORIZONS", 1)
-        system.fit(known_of(past))
+        rehearsed = rehearsals(past, split_of(past), CONFIG)
+    system = Boosted(past, split_of(past), rehearsed)
+    system.fit(known_of(past))
     return system
 
 
@@ -58,7 +59,7 @@ def test_it_learns_and_knows_nothing_from_the_cut_on(rated: bool) -> None:
 
 def test_with_nothing_to_learn_from_it_says_nothing() -> None:
     past = small_past()
-    system = Boosted(past, split_of(past), CONFIG)  # the log is too short before validation
+    system = Boosted(past, split_of(past), [])
     system.fit(known_of(past))
     replay = signed_only(replay_of(past, CUTS[1:2]))
     rows = padded_rows(replay.shown)
@@ -86,7 +87,7 @@ def test_the_boosted_row_of_the_protocols_table(shared_data: Path) -> None:
     pairs = [(user, cut) for cut in split.cuts("test", horizon) for user in users_to_replay(events, cut, horizon)]
     replay = replay_pairs(events, pairs, "test", horizon, 50, 100)
     rows = padded_rows(replay.shown)
-    system = Boosted(past, split, config)
+    system = Boosted(past, split, rehearsals(past, split, config))
     system.fit(known_of(past))
     report = measure(system.score_candidates(replay.instances, rows)[rows >= 0], replay.labels.values)
     assert report["auc"] == pytest.approx(0.882, abs=0.004)

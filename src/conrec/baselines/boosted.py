@@ -8,6 +8,7 @@ training with what was known before each (`filtering.rehearsal`). A filter that 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -15,12 +16,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from conrec.baselines.base import Known, System
 from conrec.baselines.rates import ITEM_SMOOTHING, USER_SMOOTHING
-from conrec.config import SplitConfig
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
 from conrec.data.split import Split
 from conrec.filtering.past import Past
-from conrec.filtering.rehearsal import rehearsals
+from conrec.filtering.rehearsal import Rehearsal
 from conrec.filtering.signals import log_odds
 from conrec.items.fields import NUMBER, SEPARATOR
 
@@ -34,15 +34,16 @@ class Boosted(System):
 
     name = "boosted"
 
-    def __init__(self, past: Past, split: Split, config: SplitConfig, seed: int = 0) -> None:
-        self._past, self._split, self._config, self._seed = past, split, config, seed
+    def __init__(self, past: Past, split: Split, rehearsed: Sequence[Rehearsal], seed: int = 0) -> None:
+        """`rehearsed`: what it learns from."""
+        self._past, self._split, self._rehearsed, self._seed = past, split, rehearsed, seed
         self._values, self._numeric = _fields(past)
 
     def fit(self, known: Known) -> None:
         """Learn from the training period."""
         super().fit(known)
         rows, labels = [], []
-        for one in rehearsals(self._past, self._split, self._config):
+        for one in self._rehearsed:
             shown, owner = one.replay.shown, one.replay.shown.owners
             rows.append(
                 _Day(one.past, one.cut, self._values, self._numeric).rows(one.replay.instances, owner, shown.values)

@@ -18,6 +18,7 @@ from conrec.data.instances import Instances, Items, Ragged, read_instances
 from conrec.data.split import Split
 from conrec.evaluate.protocol import OURS, rows_of
 from conrec.filtering.past import Past
+from conrec.filtering.rehearsal import rehearsals
 from conrec.filtering.replay import LIKED, Replay, measure, read_replay, suppression
 from conrec.filtering.score import FilterScore
 from conrec.filtering.similarity import NOTHING_NEAR, max_cosine_batch
@@ -52,7 +53,8 @@ def filter_replay(
     items = past.items
     instances = read_instances(prepared, items)
     known = read_known(prepared, compressed, items, instances)
-    systems = [*filter_systems(), Boosted(past, split, recipe.split, seed)]
+    rehearsed = rehearsals(past, split, recipe.split)
+    systems = [*filter_systems(), Boosted(past, split, rehearsed, seed)]
     for system in systems:
         system.fit(known)
     replays = {name: read_replay(prepared, items, instances, name, recipe.split, past.events) for name in SPLITS}
@@ -63,7 +65,7 @@ def filter_replay(
     fitted_on = {name: np.zeros(len(replays[name].labels.values), bool) for name in SPLITS}
     if recipe.filter.score == "default":
         score, parts, fitted_on["validation"] = fit_score(
-            recipe, past, split, replays, cosines, predicted, utilized, out / "score", seed
+            recipe, past, split, rehearsed, replays, cosines, predicted, utilized, out / "score", seed
         )
     score.save(out / "score")
 

@@ -6,7 +6,7 @@ What is written into the folder is the score as it is served; a training of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from conrec.filtering.combination import Rows
 from conrec.filtering.contrast import Contrast, Judged, train_contrast
 from conrec.filtering.history import HistoryScore
 from conrec.filtering.past import Past
-from conrec.filtering.rehearsal import Rehearsal, rehearsals
+from conrec.filtering.rehearsal import Rehearsal
 from conrec.filtering.replay import DISLIKED, NEUTRAL, Replay
 from conrec.filtering.score import FilterScore, enough_to_weigh, fitting_users
 from conrec.lm.model import build_policy, load_trained_policy
@@ -33,6 +33,7 @@ def fit_score(
     recipe: Recipe,
     past: Past,
     split: Split,
+    rehearsed: Sequence[Rehearsal],
     replays: Mapping[str, Replay],
     cosines: Mapping[str, np.ndarray],
     predicted: Path,
@@ -46,7 +47,6 @@ def fit_score(
     are looked at, and only those of some users. predicted: a `predict/seedN` folder; the history score that is there is
     the same one. utilized: a `utilize/seedN` folder, None for a score without the contrast.
     """
-    rehearsed = rehearsals(past, split, recipe.split)
     try:
         kept = predicted / HISTORY
         history = HistoryScore.load(kept) if kept.exists() else fit_history(past, split, rehearsed, seed)
@@ -118,7 +118,7 @@ def _contrast_scores(contrast: Contrast, past: Past, replay: Replay) -> np.ndarr
     return np.einsum("md,md->m", p[replay.shown.owners], q[replay.shown.values]).astype(np.float64)
 
 
-def _judged(rehearsed: list[Rehearsal], most: int, seed: int) -> Judged:
+def _judged(rehearsed: Sequence[Rehearsal], most: int, seed: int) -> Judged:
     """Histories of all rehearsals with what was shown after them, at most so many, drawn at random."""
     replays = [one.replay for one in rehearsed]
     instances = Instances.joined([replay.instances for replay in replays])
