@@ -271,14 +271,15 @@ class PredictConfig:
     """Added to every item on offer, so that nothing is impossible."""
     prior_weights: tuple[float, ...] = (0.0, 1.0, 1.5)
     """Exponents of the prior in decoding. They and those below are chosen on validation by FHR@20, one after the
-    other until no change of one is better (`stages.tune`). (0.0,) switches the prior off."""
+    other until no change of one is better (`stages.tune`). (0.0,) switches the prior off. Where given candidates are
+    ranked, what is not switched off gets a fitted weight instead (`decode.candidates`)."""
     pulls: tuple[float, ...] = (0.0, 1.0)
     """Of how close an item is to the user's own past dislikes (`decode.leanings`). (0.0,) switches it off."""
     follows: tuple[float, ...] = (0.0, 0.5, 2.0)
     """Of what was disliked by the people who disliked what the user disliked."""
     exposures: tuple[float, ...] = (0.0, 1.0)
     """Of how likely the user is to be shown the item (`decode.exposures`)."""
-    attributes: tuple[float, ...] = (0.0, 1.0)
+    attributes: tuple[float, ...] = (0.0, 1.0, 2.0)
     """Of how often the user, shown such items, disliked them for what they are like (`decode.attributes`)."""
     aversions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
     """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""

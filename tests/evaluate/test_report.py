@@ -197,14 +197,14 @@ def test_what_decoding_leans_on(run: Path, tmp_path: Path):
     shutil.copytree(run, folder)
     chosen = Setting(0.0, 0.0, 2.0, 1.0, 0.5, 0.25, 4.0)
     tuning = chosen._asdict()
-    tuning |= {f"candidate_{name}": value for name, value in (tuning | {"exposure": 0.0}).items()}
-    tried = {str(Setting()): 0.2119, str(chosen): 0.3529}
-    tuning |= {"validation_FHR": tried, "validation_CandAcc": {}}
+    tuning["validation_FHR"] = {str(Setting()): 0.2119, str(chosen): 0.3529}
+    tuning |= {"candidates": {"policy": 0.1234, "prior": -0.5, "attribute": 1.5}, "validation_CandAcc": 0.4321}
     (folder / "predict" / "seed3").mkdir()
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
-    assert "exposure attribute aversion temperature prior alone chosen 3 lists 0 0 2 1 0.5 0.25 4 0.212 0.353" in words
-    assert "3 candidates 0 0 2 0 0.5 0.25 4 – –" in words
+    heads = "policy prior pull follow exposure attribute aversion prior alone chosen"
+    assert f"{heads} 3 lists 0.25 0 0 2 1 0.5 0.25 0.212 0.353" in words
+    assert "3 candidates 0.123 -0.5 0 0 0 1.5 0 – 0.432" in words
     (folder / "predict" / "seed3" / "tuning.json").unlink()
     assert "leans on" not in Page(render(folder)).words
 

@@ -329,16 +329,21 @@ def _stage_cell(stage: Any, metric: str) -> dict[str, Any]:
 
 def _decoding(run: Path) -> dict[str, Any] | None:
     """What decoding leans on (`decode.leanings`), seed by seed, and what that gives on validation."""
-    parts = (("lists", "", "validation_FHR"), ("candidates", "candidate_", "validation_CandAcc"))
+    leanings = [name for name in Setting._fields if name != "temperature"]
     rows = []
     for file in sorted(run.glob("predict/seed*/tuning.json")):
         table, seed = _json(file), file.parent.name.removeprefix("seed")
-        for title, prefix, tried in parts:
-            exponents = [table.get(prefix + name) for name in Setting._fields]
-            if all(_is_number(value) for value in exponents) and isinstance(table.get(tried), dict):
-                alone, found = (table[tried].get(str(one)) for one in (Setting(), Setting._make(exponents)))
-                rows.append((seed, title, exponents, alone, found))
-    return {"names": Setting._fields, "rows": rows} if rows else None
+        setting = [table.get(name) for name in Setting._fields]
+        tried, weights = table.get("validation_FHR"), table.get("candidates")
+        if all(_is_number(value) for value in setting) and isinstance(tried, dict):
+            chosen = Setting._make(setting)
+            alone, found = (tried.get(str(one)) for one in (Setting(), chosen))
+            exponents = [1 / chosen.temperature, *(getattr(chosen, name) for name in leanings)]
+            rows.append((seed, "lists", exponents, alone, found))
+        if isinstance(weights, dict):
+            fitted = [weights.get(name, 0.0) for name in ("policy", *leanings)]
+            rows.append((seed, "candidates", fitted, None, table.get("validation_CandAcc")))
+    return {"names": ("policy", *leanings), "rows": rows} if rows else None
 
 
 # --- data, IDs, the run ----------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items
+from conrec.decode.candidates import fit_weights
 from conrec.decode.leanings import Leaning, Setting, leaned, of_some, remembered
 from conrec.decode.predict import future_hits, predict_items, score_items
 from conrec.decode.prompted import Decoding
+from conrec.evaluate.metrics import candidate_accuracy
 from conrec.filtering.aversion import aversion
 from conrec.filtering.rehearsal import rehearsals
 from conrec.filtering.replay import read_replay, without_prediction
@@ -26,7 +28,7 @@ from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.stages.fit_history import HISTORY, fit_history
-from conrec.stages.inputs import Inputs, device
+from conrec.stages.inputs import PLAIN, Inputs, device
 from conrec.stages.tune import best_setting
 from conrec.stages.utilize import CONTEXTS, evenly, future_reward, sampled_reward
 
@@ -41,9 +43,9 @@ def predict(
     """Write `predictions.parquet`, `replay.parquet`, `tuning.json`, `history.safetensors` and, for what each training
     stage gave, `stages/*.parquet` into `out`.
 
-    What decoding leans on beside the policy is chosen on validation, for the candidates apart. The
-    comparison of the stages is of the policies alone: the prior as it is, nothing else. `lists_only` leaves out that
-    comparison and the replay.
+    What decoding leans on beside the policy is chosen on validation; how much each part counts where given candidates
+    are ranked is fitted there. The comparison of the stages is of the policies alone: the prior as it is, nothing else.
+    `lists_only` leaves out that comparison and the replay.
     """
     inputs = Inputs.read(recipe, prepared, compressed)
     vocabulary = Vocabulary.load(utilized / "tokenizer")
@@ -211,9 +213,9 @@ def _without_instance(inputs: Inputs, held_out: Instances, prepared: Path) -> li
 def _candidates(
     decoder: Decoder, held_out: Instances, predicted: np.ndarray, prepared: Path
 ) -> tuple[pa.Array, pa.Array, dict]:
-    """Scores of the candidate sets, by likelihood and by the filter, aligned with the held-out instances."""
+    """Scores of the candidate sets, by likelihood and by the filter, aligned with the held-out instances; and how the
+    former are put together."""
     inputs = decoder.inputs
-    config = inputs.recipe.predict
     table = pq.read_table(prepared / "candidates.parquet")
     place = {int(i): n for n, i in enumerate(held_out.ids)}
     at = np.array([place[i] for i in table["instance_id"].to_pylist()], dtype=np.int64)
@@ -224,28 +226,15 @@ def _candidates(
     for n, names in enumerate(lists.to_pylist()):
         rows[n, : len(names)] = [row[name] for name in names]
 
-    def score(index: np.ndarray, settings: list[Setting]) -> list[np.ndarray]:
-        """Log-likelihoods of the candidates of some instances under each setting, -inf beyond a list's end."""
-        padded = np.where(rows < 0, rows[:, :1], rows)[index]
-        scored = score_items(
-            decoder.policy,
-            decoder.decodings(at[index], settings, everything=True),
-            padded,
-            inputs.catalog.codes,
-            batch=config.batch,
-            normalisation=config.normalisation,
-        )
-        return [np.where(rows[index] < 0, -np.inf, scores) for scores in scored]
-
-    validation = evenly(np.flatnonzero(held_out.split[at] == "validation"), config.tuning_instances)
-
-    def measure(settings: list[Setting]) -> list[float]:
-        return [float((scores.argmax(1) == 0).mean()) for scores in score(validation, settings)]
-
-    choices = _choices(inputs.recipe, decoder.leanings)
-    choices["prior"] = tuple(dict.fromkeys((*choices["prior"], 0.0)))
-    best, tried = best_setting(choices, measure)
-    (likelihood,) = score(np.arange(len(at)), [best])
+    parts = _parts(decoder, at, np.where(rows < 0, rows[:, :1], rows))
+    there = (rows >= 0) & np.isfinite(parts["policy"])
+    together = np.stack(list(parts.values()), -1)
+    validation = held_out.split[at] == "validation"
+    weights = fit_weights(together[validation], there[validation])
+    if not weights.any():  # nothing to learn from
+        weights[0] = 1.0
+    likelihood = np.where(there, np.where(there[..., None], together, 0.0) @ weights, -np.inf)
+    counted, right = candidate_accuracy(likelihood[validation], held_out.take(at[validation]))
     unit = inputs.catalog.unit
     by_filter = np.stack(
         [max_cosine(unit[np.maximum(rows[n], 0)], unit[_valid(predicted[at[n]])])[0] for n in range(len(at))]
@@ -255,10 +244,35 @@ def _candidates(
         _lists(likelihood, lengths, at, len(held_out)),
         _lists(by_filter, lengths, at, len(held_out)),
         {
-            **{f"candidate_{name}": value for name, value in best._asdict().items()},
-            "validation_CandAcc": {str(setting): accuracy for setting, accuracy in tried.items()},
+            "candidates": dict(zip(parts, weights.tolist())),
+            "validation_CandAcc": float(right[counted].mean()) if counted.any() else None,
         },
     )
+
+
+def _parts(decoder: Decoder, at: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """What may tell candidates apart, float [n, c] each: the policy's log-likelihood of their semantic IDs, -inf for
+    what the user has judged before; the log of the day's prior; the leanings, as far as the recipe lets decoding have
+    them. `at`: whose candidates; `rows`: int [n, c], the items.
+    """
+    inputs, config = decoder.inputs, decoder.inputs.recipe.predict
+    own = Setting(prior=0.0, temperature=min(config.temperatures))
+    (decoding,) = decoder.decodings(at, [own], everything=True)
+    (policy,) = score_items(
+        decoder.policy, [decoding], rows, inputs.catalog.codes, batch=config.batch, normalisation=config.normalisation
+    )
+    parts = {"policy": policy}
+    if any(config.prior_weights):
+        data = decoder.decodings(at, [PLAIN], everything=True)[0].data
+        prior = data.offer.item_weight.log().cpu().numpy()
+        parts["prior"] = prior[data.rows[:, None], rows]
+    choices = _choices(inputs.recipe, decoder.leanings)
+    batches = np.array_split(np.arange(len(at)), -(-len(at) // config.batch)) if len(at) else []
+    for name, leaning in decoder.leanings.items():
+        if any(choices[name]):
+            some = [np.take_along_axis(leaning(at[index]), rows[index], 1) for index in batches]
+            parts[name] = np.concatenate(some) if some else np.zeros(rows.shape)
+    return parts
 
 
 def _valid(rows: np.ndarray) -> np.ndarray:
