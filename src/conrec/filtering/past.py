@@ -39,7 +39,8 @@ class Past:
     @classmethod
     def read(cls, prepared: Path, compressed: Path) -> Past:
         """From the folders of `prepare` and `compress`."""
-        table = pq.read_table(prepared / "items.parquet")
+        columns = ["item_id", "title", "category", "first_seen", "attributes"]
+        table = pq.read_table(prepared / "items.parquet", columns=columns)
         items = as_items(table)
         return cls(
             items,

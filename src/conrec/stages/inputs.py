@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from conrec import processes
 from conrec.config import Recipe
-from conrec.data.instances import Events, Instances, Items, read_events, read_instances, read_items
+from conrec.data.instances import Events, Instances, Items, read_instances
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.exposures import Exposures
@@ -21,11 +20,10 @@ from conrec.decode.leanings import CoDislikes, Leaning, Setting, follow, leaned,
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
 from conrec.decode.trie import Trie
 from conrec.filtering.past import Past
-from conrec.items.fields import fields_of
 from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
-from conrec.sid.catalog import Catalog, unit_rows
+from conrec.sid.catalog import Catalog
 
 PLAIN = Setting()
 """The prior of the day as it is, and nothing else: what training is under."""
@@ -36,40 +34,43 @@ class Inputs:
     """The log, what may be learned from it, and the semantic IDs."""
 
     recipe: Recipe
-    items: Items
-    fields: list[dict[str, str]]
-    """Category and attributes of every item (`items.fields.fields_of`)."""
-    events: Events
+    past: Past
+    """The log and the catalogue."""
     instances: Instances
     split: Split
     knowledge: Knowledge
-    catalog: Catalog
     trie: Trie
-    content: np.ndarray
-    """float32 [items, d]: content embeddings before quantisation, of length 1."""
     neighbours: np.ndarray
     """int32 [items, n]: Swing neighbours, best first, -1 for none."""
 
     @classmethod
     def read(cls, recipe: Recipe, prepared: Path, compressed: Path) -> Inputs:
         """From the folders of `prepare` and `compress`."""
-        items = read_items(prepared)
-        events = read_events(prepared, items)
-        split = Split.read(prepared)
-        catalog = Catalog.load(compressed)
+        past, split = Past.read(prepared, compressed), Split.read(prepared)
         return cls(
             recipe,
-            items,
-            fields_of(pq.read_table(prepared / "items.parquet", columns=["category", "attributes"])),
-            events,
-            read_instances(prepared, items),
+            past,
+            read_instances(prepared, past.items),
             split,
-            split.knowledge(items, events),
-            catalog,
-            Trie.of(catalog.codes, catalog.sizes, device()),
-            unit_rows(np.load(compressed / "embeddings.npy")),
-            read_swing(compressed, items.ids),
+            split.knowledge(past.items, past.events),
+            Trie.of(past.catalog.codes, past.catalog.sizes, device()),
+            read_swing(compressed, past.items.ids),
         )
+
+    @property
+    def items(self) -> Items:
+        """Rows are items everywhere."""
+        return self.past.items
+
+    @property
+    def events(self) -> Events:
+        """The whole log, sorted by time."""
+        return self.past.events
+
+    @property
+    def catalog(self) -> Catalog:
+        """The semantic IDs."""
+        return self.past.catalog
 
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
         """The recipe's prompts."""
@@ -120,7 +121,7 @@ class Inputs:
 
     def leanings(self, instances: Instances) -> dict[str, Leaning]:
         """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions."""
-        config, found = self.recipe.predict, {"pull": pull(instances, self.content)}
+        config, found = self.recipe.predict, {"pull": pull(instances, self.past.content)}
         if any(config.follows):
             found["follow"] = follow(instances, self._co_dislikes)
         if any(config.exposures):
@@ -130,17 +131,12 @@ class Inputs:
         return {name: remembered(leaning) for name, leaning in found.items()}
 
     @cached_property
-    def past(self) -> Past:
-        """The same log and catalogue as the history score looks at them, without reading them once more."""
-        return Past(self.items, self.events, self.catalog, self.content, self.fields, self.split.train_users)
-
-    @cached_property
     def _co_dislikes(self) -> CoDislikes:
-        return CoDislikes(self.events, len(self.items), self.split.train_users)
+        return CoDislikes(self.events, len(self.items), self.past.train_users)
 
     @cached_property
     def _exposures(self) -> Exposures:
-        return Exposures(self.items, self.events, self.split.train_users)
+        return Exposures(self.items, self.events, self.past.train_users)
 
 
 def device() -> torch.device:

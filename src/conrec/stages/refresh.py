@@ -290,23 +290,10 @@ class _Predictor:
 
     def __init__(self, job: _Job, past: Past, knowledge: Knowledge, split: Split) -> None:
         self._job, self._past = job, past
-        n = len(past.items)
-        nobody = np.zeros((n, 0), np.int32)
+        no_neighbours = np.zeros((len(past.items), 0), np.int32)
         trie = Trie.of(past.catalog.codes, past.catalog.sizes, device())
         none = Histories(past.items, past.events, job.live.cut).of(np.zeros(0, str), 0, 0)
-        self._inputs = Inputs(
-            job.recipe,
-            past.items,
-            past.fields,
-            past.events,
-            none,
-            split,
-            knowledge,
-            past.catalog,
-            trie,
-            past.content,
-            nobody,
-        )
+        self._inputs = Inputs(job.recipe, past, none, split, knowledge, trie, no_neighbours)
         self._model: tuple[Policy, Vocabulary, Setting, HistoryScore | None] | None = None
 
     def users(self, instances: Instances) -> Users:
