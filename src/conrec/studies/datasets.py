@@ -64,7 +64,12 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
             return Dataset(name, _tiny(recipe))
         platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5)
         # The demo saves time where it chooses what decoding leans on; hits are rarer here, and 500 instances too few.
-        predict = replace(recipe.predict, tuning_instances=PredictConfig().tuning_instances)
+        predict = replace(
+            recipe.predict,
+            attributes=PredictConfig().attributes,
+            aversions=(0.0, 0.25, 0.5),
+            tuning_instances=PredictConfig().tuning_instances,
+        )
         return Dataset(name, replace(recipe, name=name, simulate=platform, predict=predict))
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
