@@ -3,7 +3,9 @@
     log p(shown) = log share of the item's category in what the user met + log share of the item within its category
 
 Whatever is in the log counts as met: exposures where a platform logs them, else what the user judged. Recent events
-count more. It says nothing of liking; the odds of a dislike, once shown, are another leaning (`filtering.aversion`).
+count more; an item that came a day ago has had a day to be met, not weeks, and its count is raised to what it would be
+had it always been there. It says nothing of liking; the odds of a dislike, once shown, are another leaning
+(`filtering.aversion`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ OWN_DAYS, ITEM_DAYS = 21.0, 7.0
 """Time constants, in days, of what a user met and of what an item was met."""
 OWN_SMOOTHING, ITEM_SMOOTHING = 0.05, 0.1
 """Events that every category of a user, and every item, has at least."""
+LEAST_DAYS = 1.0
+"""An item is never taken to be newer."""
 
 
 class Exposures:
@@ -31,6 +35,7 @@ class Exposures:
         """
         self._categories = np.unique([category or "" for category in items.categories], return_inverse=True)[1]
         self._width = int(self._categories.max(initial=-1)) + 1
+        self._first_seen = items.first_seen
         self._log = ByUser(events)
         self._always: np.ndarray | None = None
         if known_users is not None:
@@ -67,9 +72,11 @@ class Exposures:
             known, log = self._log.until(day), self._log.events
             age = -(log.times[known] - day) / DAY
             counts = np.bincount(log.items[known], np.exp(-age / ITEM_DAYS), len(self._categories))
-            self._days[day] = self._within(counts)
+            there = np.where(self._first_seen < day, (day - self._first_seen) / DAY, np.inf)
+            self._days[day] = self._within(counts, 1 - np.exp(-np.maximum(there, LEAST_DAYS) / ITEM_DAYS))
         return self._days[day]
 
-    def _within(self, counts: np.ndarray) -> np.ndarray:
-        weight = counts + ITEM_SMOOTHING
+    def _within(self, counts: np.ndarray, of_all: np.ndarray | float = 1.0) -> np.ndarray:
+        """`of_all`: the share of the counted time that each item has been there."""
+        weight = (counts + ITEM_SMOOTHING) / of_all
         return np.log(weight / np.bincount(self._categories, weight, self._width)[self._categories])
