@@ -46,15 +46,21 @@ def evaluate(
     held_out = {split: instances.of_split(split) for split in SPLITS}
     outputs = {split: ours(predicted, held_out[split], items, k) for split in SPLITS}
     systems = trivial_systems(recipe.predict.prior_days, recipe.predict.prior_smoothing)
+    candidates = {split: read_candidates(prepared, held_out[split], items) for split in SPLITS}
     weights = {}
     for system in track(systems, "baselines"):
         system.fit(known)
         if isinstance(system, WithPrior):
             tried = system.tune(held_out["validation"], k)
-            weights[system.name] = {"weight": system.weight, f"validation FHR@{k}": tried}
+            ranked = system.tune_candidates(held_out["validation"], candidates["validation"])
+            weights[system.name] = {
+                "weight": system.weight,
+                f"validation FHR@{k}": tried,
+                "candidate_weight": system.candidate_weight,
+                "validation CandAcc": ranked,
+            }
         for split in SPLITS:
-            candidates = read_candidates(prepared, held_out[split], items)
-            outputs[split][system.name] = {0: theirs(system, held_out[split], candidates, k)}
+            outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:
         oracle = read_oracle(prepared, held_out[split], items, k)
         if oracle is not None:
