@@ -9,12 +9,13 @@ import dataclasses
 import difflib
 import inspect
 import json
+import os
 import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from tyro.conf import Positional, arg
 
@@ -645,6 +646,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def program() -> NoReturn:
+    """The command `conrec`: `main`, and then the end, without what the interpreter would still clean up.
+
+    Daft's threads and the connections between processes outlive the interpreter, and now and then abort a process
+    whose files are all written (one run in fourteen; of two processes one in five), which looks like a failure.
+    """
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _call(name: str, rest: list[str]) -> None:
     if name not in VERBS:
         near = difflib.get_close_matches(name, VERBS, 1)
@@ -661,4 +674,4 @@ def _call(name: str, rest: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    program()

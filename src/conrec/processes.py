@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -70,16 +69,8 @@ def agree(value: bool) -> bool:
 
 
 def leave() -> None:
-    """End this process, if it worked with others and its work is done; alone it goes on.
+    """Let go of the other processes, if there are any: the work is done."""
+    if _connected:
+        import torch
 
-    Destructors of the connections run after the interpreter is gone and now and then abort a process whose files are
-    all written (one run in five of two processes), which the launcher takes for a failure of all.
-    """
-    if not _connected:
-        return
-    import torch
-
-    torch.distributed.destroy_process_group()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        torch.distributed.destroy_process_group()
