@@ -112,16 +112,16 @@ class Inputs:
         vocabulary: Vocabulary,
         setting: Setting = PLAIN,
         leanings: Mapping[str, Leaning] | None = None,
-        *,
-        everything: bool = False,
     ) -> Decoding:
         """How to predict for these instances; `leanings` of them, where the setting counts any."""
-        data = self.prompted(instances, context, vocabulary, weight=setting.prior, everything=everything)
+        data = self.prompted(instances, context, vocabulary, weight=setting.prior)
         return Decoding(data, leaned(setting, leanings or {}), setting.temperature)
 
     def leanings(self, instances: Instances) -> dict[str, Leaning]:
         """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions."""
-        config, found = self.recipe.predict, {"pull": pull(instances, self.past.content)}
+        config, found = self.recipe.predict, dict[str, Leaning]()
+        if any(config.pulls):
+            found["pull"] = pull(instances, self.past.content)
         if any(config.follows):
             found["follow"] = follow(instances, self._co_dislikes)
         if any(config.exposures):

@@ -252,8 +252,8 @@ def _candidates(
 
 def _parts(decoder: Decoder, at: np.ndarray, rows: np.ndarray) -> dict[str, np.ndarray]:
     """What may tell candidates apart, float [n, c] each: the policy's log-likelihood of their semantic IDs, -inf for
-    what the user has judged before; the log of the day's prior; the leanings, as far as the recipe lets decoding have
-    them. `at`: whose candidates; `rows`: int [n, c], the items.
+    what the user has judged before; the log of the day's prior; the leanings. `at`: whose candidates; `rows`:
+    int [n, c], the items.
     """
     inputs, config = decoder.inputs, decoder.inputs.recipe.predict
     own = Setting(prior=0.0, temperature=min(config.temperatures))
@@ -266,12 +266,9 @@ def _parts(decoder: Decoder, at: np.ndarray, rows: np.ndarray) -> dict[str, np.n
         data = decoder.decodings(at, [PLAIN], everything=True)[0].data
         prior = data.offer.item_weight.log().cpu().numpy()
         parts["prior"] = prior[data.rows[:, None], rows]
-    choices = _choices(inputs.recipe, decoder.leanings)
-    batches = np.array_split(np.arange(len(at)), -(-len(at) // config.batch)) if len(at) else []
+    batches = np.array_split(np.arange(len(at)), -(-len(at) // config.batch))
     for name, leaning in decoder.leanings.items():
-        if any(choices[name]):
-            some = [np.take_along_axis(leaning(at[index]), rows[index], 1) for index in batches]
-            parts[name] = np.concatenate(some) if some else np.zeros(rows.shape)
+        parts[name] = np.concatenate([np.take_along_axis(leaning(at[some]), rows[some], 1) for some in batches])
     return parts
 
 
