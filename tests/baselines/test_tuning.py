@@ -1,20 +1,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from conrec.baselines import bert4rec, caser, ease, fdsa, knn, s3rec, sasrec
 from conrec.baselines.base import System
+from conrec.baselines.best_form import under_prior
 from conrec.baselines.ease import EASE
 from conrec.baselines.tuning import BUDGET, tune
+from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances
 from conrec.evaluate.metrics import hit_any
 from tests.baselines.planted import chain
-
-PRIOR = {"k": 5, "prior_days": 14.0, "prior_smoothing": 0.05}
 
 
 class Guess(System):
@@ -32,29 +32,62 @@ class Guess(System):
         return scores
 
 
+GRID = [{"good": good} for good in (0.1, 0.9, 0.5, 0.9)]
+
+
+def guess(good: float) -> System:
+    return under_prior(Guess(good), 14.0, 0.05)
+
+
+def judge(system: System) -> dict[float, float]:
+    assert isinstance(system, WithPrior)
+    assert system.known.validation is not None
+    return system.tune(system.known.validation, 5)
+
+
 def test_the_best_on_validation_is_kept_and_everything_is_recorded() -> None:
     known, test = chain()
-    grid = [{"good": good} for good in (0.1, 0.9, 0.5, 0.9)]
-    best, record = tune(Guess, grid, known, **PRIOR)
+    best, record = tune(guess, GRID, known, judge)
+    assert isinstance(best, WithPrior)
     assert best.inner.good == 0.9  # type: ignore[attr-defined]
     assert record["settings"] == {"good": 0.9}
-    assert record["system"] == "guess+prior"
-    assert [one["settings"] for one in record["tried"]] == grid
+    assert [one["settings"] for one in record["tried"]] == GRID
     assert known.validation is not None
     found = float(hit_any(best.recommend(known.validation, 5), known.validation.future).mean())
     assert max(record["tried"][1]["validation"].values()) == pytest.approx(found)
-    assert record["tried"][1]["validation"][str(record["weight"])] == pytest.approx(found)
+    assert record["tried"][1]["validation"][str(best.weight)] == pytest.approx(found)
     assert json.loads(json.dumps(record)) == record
     assert len(best.recommend(test, 5)) == len(test)
+
+
+@pytest.mark.parametrize(("stopped_at", "lost"), [(1, False), (3, True)])
+def test_a_choice_goes_on_where_it_was_interrupted(tmp_path: Path, stopped_at: int, lost: bool) -> None:
+    known, _ = chain()
+    trained: list[float] = []
+
+    def counted(good: float) -> System:
+        if len(trained) == stopped_at:
+            raise KeyboardInterrupt
+        trained.append(good)
+        return guess(good)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(counted, GRID, known, judge, tmp_path)
+    stopped_at = -1
+    best, record = tune(counted, GRID, known, judge, tmp_path)
+    assert trained == [one["good"] for one in GRID]
+    _, whole = tune(guess, GRID, known, judge)
+    assert record["settings"] == whole["settings"]
+    assert [one["validation"] for one in record["tried"]] == [one["validation"] for one in whole["tried"]]
+    # The second setting is the best, of the last three the first: trained after a stop at 1, before one at 3.
+    assert (best is None) == lost
 
 
 def test_what_cannot_be_tuned() -> None:
     known, _ = chain(users=20)
     for grid in ([], [{"l2": 1.0}] * (BUDGET + 1)):
         with pytest.raises(ValueError, match="grid"):
-            tune(EASE, grid, known, **PRIOR)
-    with pytest.raises(ValueError, match="validation"):
-        tune(EASE, ease.GRID, replace(known, validation=None), **PRIOR)
+            tune(EASE, grid, known, judge)
 
 
 def test_every_grid_is_the_budget() -> None:

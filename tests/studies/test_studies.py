@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from conrec.baselines.base import Known, System
 from conrec.config import SplitConfig
 from conrec.data.instances import Instances
 from conrec.data.simulate import simulate
@@ -24,7 +26,7 @@ from conrec.studies.datasets import Dataset, dataset, one_context
 from conrec.studies.models import POLICY, Models, utilize_inputs, variant, warmup_only, with_training_horizon
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import Shop
-from conrec.studies.systems import Systems, further, published, trivial
+from conrec.studies.systems import Other, Systems, further, published, trivial
 from tests.small_log import small_log, write_prepared
 from tests.stages.live_run import LiveRun
 
@@ -123,6 +125,38 @@ def test_unseeded_systems_run_once_for_all_seeds(tiny: Dataset, shop: Shop) -> N
     names = [other.name for other in [*trivial(), *further(False), *published(False)]]
     assert len(set(names)) == len(names)
     assert all(len(other.grid) <= 6 for other in published(False))
+
+
+class Counted(System):
+    """Likes one item; remembers who was trained."""
+
+    name = "counted"
+    trained: ClassVar[list[tuple[int, int]]] = []
+
+    def __init__(self, item: int, seed: int) -> None:
+        self.item, self.seed = item, seed
+
+    def fit(self, known: Known) -> None:
+        super().fit(known)
+        self.trained.append((self.item, self.seed))
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        scores = np.zeros((len(instances), len(self.known.items)), np.float32)
+        scores[:, self.item] = 1
+        return scores
+
+
+def test_what_was_chosen_is_not_trained_again_under_the_same_seed(tiny: Dataset, shop: Shop) -> None:
+    other = Other("counted", lambda place, s: Counted(s["item"], place.seed), [{"item": 3}, {"item": 5}])
+    positives = replace(other, name="counted+positives", settings_of=other)
+    Counted.trained.clear()
+    first = variant(tiny, 0)
+    found = [shop.systems.cell(one, variant(tiny, seed), first).run() for seed in (0, 1) for one in (other, positives)]
+    best = found[0].facts["settings"]["item"]
+    assert {one.facts["settings"]["item"] for one in found} == {best}
+    assert Counted.trained == [(3, 0), (5, 0), (best, 0), (best, 1), (best, 1)]
+    for values in zip(*(one.values["FHR@20"] for one in found)):
+        np.testing.assert_array_equal(values, values[0])
 
 
 def test_coverage_of_the_strongest_interests() -> None:

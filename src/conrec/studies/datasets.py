@@ -62,7 +62,7 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         recipe = load_recipe(find_recipe(Path("demo")))
         if quick:
             return Dataset(name, _tiny(recipe))
-        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5)
+        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=1.0)
         # The demo saves time where it chooses what decoding leans on; hits are rarer here, and 500 instances too few.
         predict = replace(
             recipe.predict,

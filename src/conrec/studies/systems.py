@@ -159,6 +159,8 @@ class Systems:
 
     def __init__(self, models: Models, quick: bool) -> None:
         self.models, self.quick = models, quick
+        self._tuned: dict[str, System] = {}
+        """The system that was just chosen, trained: by what it depends on."""
         self._kept: tuple[tuple[Path, Path], tuple[Known, Instances, dict[str, np.ndarray]]] | None = None
 
     def cell(self, other: Other, variant: Variant, tuned_on: Variant | None = None) -> Cell:
@@ -170,11 +172,13 @@ class Systems:
         def run() -> Measured:
             settings = self.settings(other, tuned_on)
             say(f"{other.name}: {settings or 'nothing to set'}")
-            system = other.make(self._place(variant), settings)
-            if other.weighed:
-                system = with_prior(system, variant)
+            known, test, candidates = self._read(variant)
+            system = self._tuned.pop(key(_inputs(other, variant)), None)
+            if system is None:
+                system = self._make(other, variant, settings)
+                system.fit(known)
             return measure(
-                system, *self._read(variant), variant.recipe.evaluate.k, self.models.prepared(variant), settings
+                system, known, test, candidates, variant.recipe.evaluate.k, self.models.prepared(variant), settings
             )
 
         seed = variant.seed if other.seeded else variant.fold
@@ -186,13 +190,21 @@ class Systems:
         if len(other.grid) == 1:
             return dict(other.grid[0])
 
+        name = key(_inputs(other, variant))
+
         def make(out: Path) -> None:
             known, _, _ = self._read(variant)
-            record = choose(other, self._place(variant), known, variant.recipe.evaluate.k)
+            best, record = tune(
+                lambda **settings: self._make(other, variant, settings),
+                other.grid,
+                known,
+                lambda system: _judge(system, known, variant.recipe.evaluate.k),
+                out,
+            )
+            self._tuned = {} if best is None else {name: best}
             (out / "tuning.json").write_text(json.dumps(record, indent=1))
 
-        inputs = _inputs(other, variant)
-        folder = made(self.models.root / f"{variant.dataset.name}-tuning" / f"{other.name}-{key(inputs)}", make)
+        folder = made(self.models.root / f"{variant.dataset.name}-tuning" / f"{other.name}-{name}", make)
         record = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
         return dict(record["settings"])
 
@@ -211,6 +223,14 @@ class Systems:
         inputs = _inputs(Other(ORACLE, _no_system, seeded=False), variant)
         return Cell(variant.dataset.name, ORACLE, variant.fold, inputs, run, variant.fold)
 
+    def _make(self, other: Other, variant: Variant, settings: Settings) -> System:
+        """As it is used: under the item prior, unless it is that itself, has it within, or ranks candidates only."""
+        system = other.make(self._place(variant), dict(settings))
+        if not other.weighed or isinstance(system, Generative | TitleRanker):
+            return system
+        config = variant.recipe.predict
+        return under_prior(system, config.prior_days, config.prior_smoothing)
+
     def _place(self, variant: Variant) -> Place:
         return Place(variant, lambda: self.models.understood(variant), variant.seed, self.quick)
 
@@ -228,36 +248,13 @@ class Systems:
         return self._kept[1]
 
 
-def choose(other: Other, place: Place, known: Known, k: int) -> dict[str, Any]:
-    """{"settings", "tried"}: the setting of the grid that is best on validation, and what was tried."""
-    if isinstance(other.make(place, dict(other.grid[0])), Generative | TitleRanker):
-        tried: list[dict[str, Any]] = []
-        for settings in other.grid:
-            system = other.make(place, dict(settings))
-            system.fit(known)
-            tried.append({"settings": dict(settings), "validation": _figure(system, known, k)})
-            say(f"{other.name} {settings}: validation {tried[-1]['validation']:.4f}")
-        best = max(tried, key=lambda one: float(one["validation"]))  # the first of equals
-        return {"settings": best["settings"], "tried": tried}
-    _, record = tune(lambda **s: other.make(place, s), other.grid, known, k=k, **place.prior)
-    return record
-
-
-def _figure(system: System, known: Known, k: int) -> float:
-    """FHR@k on validation under the best weight of the prior; CandAcc on held-out questions of a ranker."""
+def _judge(system: System, known: Known, k: int) -> dict[Any, float]:
+    """FHR@k on validation by weight of the prior; CandAcc on held-out questions of a ranker."""
     if isinstance(system, TitleRanker):
-        return system.accuracy
-    assert isinstance(system, Generative)
+        return {"CandAcc": system.accuracy}
+    assert isinstance(system, Generative | WithPrior)
     assert known.validation is not None
-    return max(system.tune(known.validation, k).values(), default=0.0)
-
-
-def with_prior(system: System, variant: Variant) -> System:
-    """The system under the item prior, unless it has the prior within or ranks candidates only."""
-    if isinstance(system, Generative | TitleRanker):
-        return system
-    config = variant.recipe.predict
-    return under_prior(system, config.prior_days, config.prior_smoothing)
+    return dict(system.tune(known.validation, k))
 
 
 def measure(
@@ -269,8 +266,7 @@ def measure(
     prepared: Path,
     settings: Settings,
 ) -> Measured:
-    """Train, weigh the prior on validation, and measure on test. A ranker of candidates has no lists."""
-    system.fit(known)
+    """Weigh the prior of a trained system on validation, and measure on test. A ranker of candidates has no lists."""
     facts: dict[str, Any] = {"settings": settings}
     if isinstance(system, Generative | WithPrior) and known.validation is not None:
         lists, ranks = (
