@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from conrec.baselines import generative
 from conrec.baselines.base import Known
 from conrec.baselines.generative import Generative
 from conrec.baselines.lcrec import LcRec
@@ -18,6 +19,7 @@ from conrec.baselines.popularity import Popularity
 from conrec.baselines.tiger import Tiger
 from conrec.config import LmConfig
 from conrec.data.instances import Instances, Ragged
+from conrec.decode.prompted import Prompted
 from tests.baselines.learning import camps, provoked_camps, with_training
 from tests.baselines.planted import hit_share
 
@@ -134,6 +136,26 @@ def test_neither_the_truth_nor_places_are_looked_at(
     assert (system.score_candidates(lied, candidates) == scores).all()
 
 
+@pytest.mark.parametrize(
+    ("epochs", "of_all", "passes"),
+    [(8.0, 2.0, 8.0), (8.0, 0.5, 4.0), (8.0, 0.01, 1.0), (0.5, 0.01, 0.5)],
+)
+def test_a_large_log_is_passed_over_fewer_times(
+    epochs: float, of_all: float, passes: float, world: tuple[Known, Instances], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`of_all`: the instances of an epoch, of those there are."""
+    asked: list[float] = []
+
+    def stub(policy: object, data: Prompted, *rest: object, epochs: float, **options: object) -> None:
+        asked.append(epochs)
+        monkeypatch.setattr(generative, "EPOCH", len(data.instances) * of_all)
+
+    monkeypatch.setattr(generative, "warm_up", stub)
+    tiger(positives=False).fit(world[0])  # says how many there are
+    tiger(positives=False, epochs=epochs).fit(world[0])
+    assert asked[1] == pytest.approx(passes)
+
+
 def test_the_prior_is_weighed_on_validation(world: tuple[Known, Instances], fitted: dict[str, Generative]) -> None:
     known, test = world
     assert known.validation is not None
@@ -147,6 +169,10 @@ def test_the_prior_is_weighed_on_validation(world: tuple[Known, Instances], fitt
     tried = system.tune_candidates(known.validation, candidates.astype(np.int32))
     assert set(tried) == {0.0, *system.weights}
     assert system.candidate_weight == max(tried, key=lambda w: tried[w])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generative, "TUNING_INSTANCES", 2)
+        ends = known.validation.take(np.array([0, len(known.validation) - 1]))
+        assert system.tune(known.validation, 3) == system.tune(ends, 3)
     nobody = test.take(np.zeros(0, np.int64))
     assert system.tune(nobody, 3) == {}
     assert system.tune_candidates(nobody, np.zeros((0, 4), np.int32)) == {}

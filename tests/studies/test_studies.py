@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.baselines.base import Known, System
-from conrec.config import SplitConfig
+from conrec.config import DataConfig, SplitConfig
 from conrec.data.instances import Instances
 from conrec.data.simulate import simulate
 from conrec.errors import ConrecError
@@ -49,12 +49,18 @@ def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:
     assert [stage.context for stage in full.utilize.stages] == list(CONTEXTS)
 
 
-def test_where_users_are_split_each_seed_has_a_fold(tiny: Dataset) -> None:
-    split = Dataset("users", replace(tiny.recipe, split=SplitConfig(mode="users", cuts="per_user")))
+def test_each_seed_has_a_platform_or_a_fold_where_there_are_any(tiny: Dataset) -> None:
+    platforms = [tiny.of_seed(seed) for seed in (0, 3)]
+    assert [recipe.seeds for recipe in platforms] == [(0,), (3,)]
+    assert [recipe.simulate.seed - tiny.recipe.simulate.seed for recipe in platforms] == [0, 3]
+    assert [variant(tiny, seed).fold for seed in (0, 3, 6)] == [0, 3, 6]
+    ratings = replace(tiny.recipe, data=DataConfig("movielens"))
+    split = Dataset("users", replace(ratings, split=SplitConfig(mode="users", cuts="per_user")))
     assert [split.of_seed(seed).split.fold for seed in (0, 1, 6)] == [0, 1, 1]
-    assert [variant(split, seed).fold for seed in (0, 6)] == [0, 1]
-    assert variant(tiny, 3).fold == 0
-    assert tiny.of_seed(3).seeds == (3,)
+    assert [variant(split, seed).fold for seed in (0, 1, 6)] == [0, 1, 1]
+    assert {split.of_seed(seed).simulate for seed in (0, 1)} == {tiny.recipe.simulate}
+    by_time = Dataset("ratings", ratings)
+    assert [variant(by_time, seed).fold for seed in (0, 3)] == [0, 0]
 
 
 def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -117,11 +123,13 @@ def test_sizes_and_contexts(tiny: Dataset) -> None:
     assert table3.longer(tiny.recipe).utilize.warmup_epochs == 2 * tiny.recipe.utilize.warmup_epochs
 
 
-def test_unseeded_systems_run_once_for_all_seeds(tiny: Dataset, shop: Shop) -> None:
-    first = variant(tiny, 0)
-    for other in [*trivial(), *further(True), *published(True)]:
-        cells = [shop.systems.cell(other, variant(tiny, seed), first) for seed in (0, 1)]
-        assert len({cell.folder(Path()) for cell in cells}) == (2 if other.seeded else 1), other.name
+def test_unseeded_systems_run_once_for_all_seeds_that_share_a_log(tiny: Dataset, shop: Shop) -> None:
+    ratings = Dataset("ratings", replace(tiny.recipe, data=DataConfig("movielens")))
+    for data, once in ((ratings, 1), (tiny, 2)):
+        first = variant(data, 0)
+        for other in [*trivial(), *further(True), *published(True)]:
+            cells = [shop.systems.cell(other, variant(data, seed), first) for seed in (0, 1)]
+            assert len({cell.folder(Path()) for cell in cells}) == (2 if other.seeded else once), other.name
     names = [other.name for other in [*trivial(), *further(False), *published(False)]]
     assert len(set(names)) == len(names)
     assert all(len(other.grid) <= 6 for other in published(False))
@@ -155,8 +163,8 @@ def test_what_was_chosen_is_not_trained_again_under_the_same_seed(tiny: Dataset,
     best = found[0].facts["settings"]["item"]
     assert {one.facts["settings"]["item"] for one in found} == {best}
     assert Counted.trained == [(3, 0), (5, 0), (best, 0), (best, 1), (best, 1)]
-    for values in zip(*(one.values["FHR@20"] for one in found)):
-        np.testing.assert_array_equal(values, values[0])
+    for one, same in zip(found[::2], found[1::2]):  # the one measured as it was chosen, the other trained for it
+        np.testing.assert_array_equal(one.values["FHR@20"], same.values["FHR@20"])
 
 
 def test_coverage_of_the_strongest_interests() -> None:

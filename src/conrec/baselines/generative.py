@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from conrec.baselines.base import Known, System
-from conrec.data.instances import Instances, Ragged
+from conrec.data.instances import Instances, Ragged, evenly
 from conrec.decode.beam import search
 from conrec.decode.predict import predict_items, score_items
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
@@ -30,8 +30,12 @@ from conrec.utilize.warmup import reachable, warm_up
 WEIGHTS = (0.5, 1.0, 1.5, 2.0)
 K = 20
 """Length of the lists on which the best epoch is chosen."""
+EPOCH = 10_000
+"""Training instances of an epoch at most: on a large log `epochs` counts parts of a pass, but each instance is seen."""
 VALIDATION_USERS = 1000
 """At most so many instances of validation are looked at after an epoch."""
+TUNING_INSTANCES = 2000
+"""At most so many of them choose the prior's exponents, as for CoNRec (`PredictConfig.tuning_instances`)."""
 
 
 class Generative(System):
@@ -102,7 +106,7 @@ class Generative(System):
                 targets,
                 self.codes,
                 folder / self.name,
-                epochs=self.epochs,
+                epochs=min(self.epochs, max(1.0, self.epochs * EPOCH / len(train))),
                 batch=self.batch,
                 learning_rate=self.learning_rate,
                 checkpoint_every=1000,
@@ -120,9 +124,7 @@ class Generative(System):
         validation = self.known.validation
         if validation is None or not (validation.n_dislikes > 0).any():
             return {}
-        usable = np.flatnonzero(validation.n_dislikes > 0)
-        spread = np.unique(np.linspace(0, len(usable) - 1, min(VALIDATION_USERS, len(usable))).astype(int))
-        part = validation.take(usable[spread])
+        part = validation.take(evenly(np.flatnonzero(validation.n_dislikes > 0), VALIDATION_USERS))
         (lists,) = self._lists(part, K, (1.0,))
         measured = {f"HR@{K}": hit_rate(lists, part), f"FHR@{K}": future_hit_rate(lists, part)}
         values = {name: float(hits[counted].mean()) for name, (counted, hits) in measured.items()}
@@ -149,7 +151,7 @@ class Generative(System):
 
         Without an instance that has a dislike before its cut it stays as it is and nothing is returned.
         """
-        part = validation.take(validation.n_dislikes > 0)
+        part = validation.take(evenly(np.flatnonzero(validation.n_dislikes > 0), TUNING_INSTANCES))
         if not len(part):
             return {}
         lists = self._lists(part, k, self.weights)
@@ -159,7 +161,7 @@ class Generative(System):
 
     def tune_candidates(self, validation: Instances, candidates: np.ndarray) -> dict[float, float]:
         """The same for candidates int32 [B, c] (the true next first, rows of -1 where there are none), by CandAcc."""
-        asked = np.flatnonzero((candidates >= 0).any(axis=1))
+        asked = evenly(np.flatnonzero((candidates >= 0).any(axis=1)), TUNING_INSTANCES)
         if not len(asked):
             return {}
         part, weights = validation.take(asked), tuple(dict.fromkeys((0.0, *self.weights)))

@@ -243,6 +243,11 @@ def read_instances(folder: Path, items: Items) -> Instances:
     )
 
 
+def evenly(index: np.ndarray, n: int) -> np.ndarray:
+    """At most n of these, evenly spread, in order."""
+    return index[np.unique(np.linspace(0, len(index) - 1, min(n, len(index))).astype(int))]
+
+
 def _times(column: pa.Array) -> np.ndarray:
     """datetime64[us] without a zone (everything is UTC)."""
     return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)

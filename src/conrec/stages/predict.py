@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.config import Recipe
-from conrec.data.instances import Instances, Items
+from conrec.data.instances import Instances, Items, evenly
 from conrec.decode.candidates import fit_weights
 from conrec.decode.leanings import Leaning, Setting, leaned, of_some, remembered
 from conrec.decode.predict import future_hits, predict_items, score_items
@@ -30,7 +30,7 @@ from conrec.progress import say
 from conrec.stages.fit_history import HISTORY, fit_history
 from conrec.stages.inputs import PLAIN, Inputs, device
 from conrec.stages.tune import best_setting
-from conrec.stages.utilize import CONTEXTS, evenly, future_reward, sampled_reward
+from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 
 COMPARED = 2000
 """Instances of each held-out split that the stages of training are compared on, at most: enough to see an effect, and

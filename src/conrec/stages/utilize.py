@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from conrec.config import Recipe
-from conrec.data.instances import Instances, Ragged
+from conrec.data.instances import Instances, Ragged, evenly
 from conrec.decode.predict import future_hits, predict_items
 from conrec.decode.prompted import Prompted
 from conrec.errors import ConrecError
@@ -197,8 +197,3 @@ def _warm_up(
 def _some(instances: Instances, n: int) -> Instances:
     """At most n instances with an earlier dislike, evenly spread over the period."""
     return instances.take(evenly(np.flatnonzero(instances.n_dislikes > 0), n))
-
-
-def evenly(index: np.ndarray, n: int) -> np.ndarray:
-    """At most n of these, evenly spread, in order."""
-    return index[np.unique(np.linspace(0, len(index) - 1, min(n, len(index))).astype(int))]

@@ -55,7 +55,7 @@ class Cell:
     """Everything its result depends on, but for the code."""
     run: Callable[[], Measured]
     fold: int = 0
-    """Instances of different folds are different ones."""
+    """Users and instances of different folds are different ones."""
 
     def folder(self, root: Path) -> Path:
         """Where its result is kept."""

@@ -1,7 +1,7 @@
 """What the studies run on: the recipes that come along, at the studies' sizes.
 
-The simulator is larger than the demo's, and sparser: a user gives fewer dislikes, as on a real platform. MovieLens is
-split by users, so a further seed there is a further fold of users, too.
+The simulator is larger than the demo's, and sparser: a user gives fewer dislikes, as on a real platform. A further
+seed there is a further platform, too, and on MovieLens, which is split by users, a further fold of them.
 """
 
 from __future__ import annotations
@@ -41,16 +41,21 @@ class Dataset:
     images: Path | None = None
 
     def of_seed(self, seed: int) -> Recipe:
-        """The recipe for one seed; where users are split, each seed has its own fold (five of them)."""
-        split = self.recipe.split
-        if split.mode == "users":
-            split = replace(split, fold=seed % FOLDS)
-        return replace(self.recipe, seeds=(seed,), split=split)
+        """The recipe for one seed: a platform of its own, or its fold of five where users are split."""
+        recipe = replace(self.recipe, seeds=(seed,))
+        if self._simulated:
+            return replace(recipe, simulate=replace(recipe.simulate, seed=recipe.simulate.seed + seed))
+        return replace(recipe, split=replace(recipe.split, fold=self.fold(seed)))
+
+    def fold(self, seed: int) -> int:
+        """Which test users a seed sees: those of two seeds with one number are the same."""
+        if self._simulated:
+            return seed
+        return seed % FOLDS if self.recipe.split.mode == "users" else 0
 
     @property
-    def rotates(self) -> bool:
-        """Whether seeds see different test instances."""
-        return self.recipe.split.mode == "users"
+    def _simulated(self) -> bool:
+        return self.recipe.data.adapter == "simulated"
 
 
 def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
@@ -62,7 +67,7 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         recipe = load_recipe(find_recipe(Path("demo")))
         if quick:
             return Dataset(name, _tiny(recipe))
-        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=1.0)
+        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5)
         # The demo saves time where it chooses what decoding leans on; hits are rarer here, and 500 instances too few.
         predict = replace(
             recipe.predict,

@@ -48,8 +48,8 @@ class Variant:
 
     @property
     def fold(self) -> int:
-        """Of the users, where they are split; else 0."""
-        return self.recipe.split.fold if self.dataset.rotates else 0
+        """As `Dataset.fold`."""
+        return self.dataset.fold(self.seed)
 
 
 def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:

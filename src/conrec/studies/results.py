@@ -1,6 +1,6 @@
 """From cells to a table (CSV), a picture (SVG) and a paragraph (Markdown); all of it from the numbers.
 
-Seeds of one system are averaged instance by instance, folds of users are put one behind the other; users are
+Seeds of one system are averaged instance by instance, folds (other users) are put one behind the other; users are
 resampled after that, all columns of a data set together, so that every difference is paired.
 """
 
@@ -86,7 +86,7 @@ def pool(done: Sequence[Done]) -> Pool:
         for number, user in zip(one.measured.ids.tolist(), one.measured.users.tolist()):
             if (one.fold, number) not in places:
                 places[one.fold, number] = len(users)
-                users.append(user)
+                users.append(f"{one.fold}/{user}")
     sums: dict[str, dict[str, np.ndarray]] = {}
     counts: dict[str, dict[str, np.ndarray]] = {}
     seeds: dict[str, list[int]] = {}
