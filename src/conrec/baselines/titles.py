@@ -31,7 +31,7 @@ from conrec.evaluate.metrics import candidate_accuracy
 from conrec.lm.model import build_policy, load_trained_policy, load_trained_state, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING
-from conrec.lm.training import Trainer
+from conrec.lm.training import Trainer, batches_of_epoch
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import track
 
@@ -74,6 +74,11 @@ class Question:
     prompt: list[int]
     options: list[list[int]]
 
+    @property
+    def length(self) -> int:
+        """In tokens, all options together."""
+        return len(self.prompt) + sum(map(len, self.options))
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -91,8 +96,7 @@ class Answers:
 
 def ask(policy: Policy, questions: Sequence[Question], pad: int) -> Answers:
     """One pass over prompts and options; N options of all questions in their order, W the longest one's length."""
-    sizes = [len(q.prompt) + sum(map(len, q.options)) for q in questions]
-    shape = (len(questions), max(sizes))
+    shape = (len(questions), max(question.length for question in questions))
     ids, positions, owner = np.full(shape, pad), np.zeros(shape, np.int64), np.full(shape, -1)
     width = max(len(option) for q in questions for option in q.options)
     before, tokens, last = [], [], []
@@ -222,7 +226,9 @@ class TitleRanker(System):
         late = np.argsort(np.argsort(instances.cuts, kind="stable")) >= (1 - HELD_OUT) * len(instances)
         held_out, held_candidates = instances.take(late), candidates[late]
         instances, candidates = instances.take(~late), candidates[~late]
-        per_epoch = -(-len(instances) // self.batch)
+        questions = [self._about(instances, candidates, n) for n in range(len(instances))]
+        lengths = np.array([question.length for question in questions])
+        per_epoch = max(1, len(questions) // self.batch)
         trainer = Trainer(
             self.policy,
             folder,
@@ -232,13 +238,13 @@ class TitleRanker(System):
             module=Asking(self.policy, self),
         )
         self.accuracy, chosen = -1.0, None
+        drawn, batches = -1, []
         for step in track(range(trainer.step, trainer.steps), self.name):
             epoch, at = divmod(step, per_epoch)
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(instances))
-            index = order[at * self.batch : (at + 1) * self.batch]
-            questions = [self.question(instances, int(n), candidates[n][candidates[n] >= 0].tolist()) for n in index]
+            if epoch != drawn:
+                drawn, batches = epoch, batches_of_epoch(lengths, self.batch, self.seed, epoch)
             self.policy.train()
-            loss = trainer.module(questions)
+            loss = trainer.module([questions[n] for n in batches[at]])
             trainer.update(loss)
             trainer.log({"loss": float(loss.detach())})
             if at == per_epoch - 1 and len(held_out):
@@ -251,6 +257,10 @@ class TitleRanker(System):
         trainer.finish()
         if chosen is not None:
             load_trained_state(self.policy, chosen)
+
+    def _about(self, instances: Instances, candidates: np.ndarray, n: int) -> Question:
+        """The question of instance n and its own candidates."""
+        return self.question(instances, int(n), candidates[n][candidates[n] >= 0].tolist())
 
     def scores(self, instances: Instances) -> np.ndarray:
         """Not for whole catalogues: see `score_candidates`."""
@@ -270,7 +280,7 @@ class TitleRanker(System):
         asked = asked[np.argsort(lengths, kind="stable")]
         for begin in track(range(0, len(asked), 32), f"{self.name}: candidates"):
             part = asked[begin : begin + 32]
-            questions = [self.question(instances, int(n), candidates[n][candidates[n] >= 0].tolist()) for n in part]
+            questions = [self._about(instances, candidates, n) for n in part]
             scores = self.option_scores(self.policy, ask(self.policy, questions, self.vocabulary.pad))
             there = candidates[part] >= 0
             rows = np.full(there.shape, -np.inf, np.float32)

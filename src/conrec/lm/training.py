@@ -189,3 +189,15 @@ def schedule(step: int, steps: int) -> float:
         return (step + 1) / warm
     progress = (step - warm) / max(1, steps - warm)
     return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def batches_of_epoch(lengths: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Samples of similar length in each batch, in a new order each epoch: shuffled, sorted by length within chunks of
+    32 batches, batches shuffled again. int64 [batch] each; what is left over at the end waits for another epoch."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    chunk = 32 * batch
+    parts = [order[b : b + chunk] for b in range(0, len(order), chunk)]
+    ordered = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in parts])
+    batches = [ordered[b : b + batch] for b in range(0, max(1, len(ordered) - batch + 1), batch)]
+    return [batches[n] for n in rng.permutation(len(batches))]

@@ -15,7 +15,7 @@ import torch
 from conrec.data.instances import Ragged
 from conrec.decode.prompted import Prompted
 from conrec.lm.policy import Normalisation, Policy
-from conrec.lm.training import Trainer
+from conrec.lm.training import Trainer, batches_of_epoch
 from conrec.progress import track
 
 
@@ -59,7 +59,7 @@ def warm_up(
     for step in track(range(trainer.step, steps), "warm-up"):
         epoch, at = divmod(step, per_epoch)
         if epoch != drawn:
-            drawn, batches = epoch, _epoch_batches(data.prompts.lengths[usable], batch, seed, epoch)
+            drawn, batches = epoch, batches_of_epoch(data.prompts.lengths[usable], batch, seed, epoch)
         whole = usable[batches[at]]
         own = trainer.share(len(whole)).own
         rng = np.random.default_rng([seed, step])
@@ -80,14 +80,3 @@ def warm_up(
             trainer.log(validate(policy), "validation")
         trainer.advance()
     trainer.finish()
-
-
-def _epoch_batches(lengths: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """A new order each epoch: shuffled, sorted by length within chunks of 32 batches, batches shuffled again."""
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))
-    chunk = 32 * batch
-    parts = [order[b : b + chunk] for b in range(0, len(order), chunk)]
-    ordered = np.concatenate([p[np.argsort(lengths[p], kind="stable")] for p in parts])
-    batches = [ordered[b : b + batch] for b in range(0, max(1, len(ordered) - batch + 1), batch)]
-    return [batches[n] for n in rng.permutation(len(batches))]
