@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conrec.evaluate.charts import SERIES, Interval, Series, binned, intervals, lines
+from conrec.evaluate.charts import SERIES, Interval, Series, binned, intervals, lines, panels
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -45,6 +45,22 @@ def test_interval_rows_keep_their_order():
     rows = [Interval("zebra", 0.3, 0.2, 0.4), Interval("<ape>", 0.2, 0.1, 0.3, True), Interval("mole", 0.1)]
     texts = [t.text for t in ET.fromstring(intervals(rows, "t", "d")).iter(f"{SVG}text")]
     assert [t for t in texts if t in ("zebra", "<ape>", "mole")] == ["zebra", "<ape>", "mole"]
+
+
+def test_panels_share_their_lines_and_each_has_its_own_scale():
+    groups = {
+        "cats & dogs": [Interval("zebra", 0.3, 0.2, 0.4), Interval("ape", 0.2, 0.1, 0.3, True)],
+        "mice": [Interval("mole", 0.011), Interval("ape", 0.012, 0.01, 0.013)],
+    }
+    drawing = ET.fromstring(panels(groups, "t", "d", ".3f"))
+    texts = [t.text for t in drawing.iter(f"{SVG}text")]
+    assert [t for t in texts if t in ("zebra", "ape", "mole")] == ["zebra", "ape", "mole"]
+    assert [t for t in texts if t in groups] == list(groups)
+    assert {"0.400", "0.013"} <= set(texts)
+    dots = [g for g in drawing.iter(f"{SVG}g") if "mark-symbol" in g.get("class", "")]
+    rows = [[path.get("transform").split(",")[1] for path in one] for one in dots]
+    assert rows[0][1] == rows[1][1]  # ape
+    assert len({*rows[0], *rows[1]}) == 3
 
 
 def test_same_input_same_chart():

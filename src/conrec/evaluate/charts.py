@@ -123,6 +123,39 @@ def intervals(
 ) -> str:
     """Estimates with their intervals, one under the other, as SVG; longer names are cut to `label_width` pixels, the
     intervals have `width` pixels."""
+    names = [row.name for row in rows]
+    return _svg(_dots(rows, names, _named(names, label_width), x_format, width), title, description)
+
+
+def panels(
+    groups: Mapping[str, Sequence[Interval]],
+    title: str,
+    description: str,
+    x_format: str = ".0%",
+    label_width: int = 130,
+    width: int = 210,
+) -> str:
+    """`intervals` of several groups side by side, each under its name and on a scale of its own; what has the same
+    name stands in the same line."""
+    names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
+    parts: list[dict[str, Any]] = []
+    for name, rows in groups.items():
+        axis = None if parts else _named(names, label_width)
+        heading = {"text": name, "fontSize": 12, "color": INK}
+        parts.append(_dots(rows, names, axis, x_format, width) | {"title": heading})
+    return _svg({"hconcat": parts, "spacing": 24}, title, description)
+
+
+def _named(names: Sequence[str], label_width: int) -> dict[str, Any]:
+    """An axis with names of at most so many pixels."""
+    room = min(label_width, round(WIDEST * max(map(len, names), default=0)))
+    return {"labelLimit": label_width, "minExtent": room, "ticks": False, "domain": False, "grid": False}
+
+
+def _dots(
+    rows: Sequence[Interval], names: Sequence[str], axis: dict[str, Any] | None, x_format: str, width: int
+) -> dict[str, Any]:
+    """The layers of a dot plot with a line for each of `names`."""
     values = [
         {
             "name": r.name,
@@ -133,17 +166,15 @@ def intervals(
         }
         for r in rows
     ]
-    longest = max((len(r.name) for r in rows), default=0)
-    room = min(label_width, round(WIDEST * longest))
-    axis = {"labelLimit": label_width, "minExtent": room, "ticks": False, "domain": False, "grid": False}
-    y = {"field": "name", "type": "nominal", "sort": [r.name for r in rows], "title": None, "axis": axis}
-    low, mean = (_number(field, x_format) | {"scale": {"zero": False, "nice": True}} for field in ("low", "mean"))
+    y = {"field": "name", "type": "nominal", "scale": {"domain": list(names)}, "title": None, "axis": axis}
+    scale = {"scale": {"zero": False, "nice": True}}
+    low, mean = (_number(field, x_format, ticks=width // 42) | scale for field in ("low", "mean"))
     colour = {"condition": {"test": "datum.strong", "value": SERIES[0]}, "value": FAINT}
     layers = [
         _layer(values, {"type": "rule", "strokeWidth": 2}, x=low, x2={"field": "high"}, y=y, color=colour),
         _layer(values, {"type": "circle", "size": 60, "opacity": 1}, x=mean, y=y, color=colour),
     ]
-    return _svg({"layer": layers, "width": width, "height": {"step": 24}}, title, description)
+    return {"layer": layers, "width": width, "height": {"step": 24}}
 
 
 def binned(name: str, steps: np.ndarray, values: np.ndarray, bins: int = 30) -> Series:
@@ -184,9 +215,9 @@ def _points(series: Series) -> list[dict[str, Any]]:
     ]
 
 
-def _number(field: str, form: str, title: str = "") -> dict[str, Any]:
+def _number(field: str, form: str, title: str = "", ticks: int = 5) -> dict[str, Any]:
     """A numeric axis."""
-    axis = {"format": form, "tickCount": 5}
+    axis = {"format": form, "tickCount": ticks}
     return {"field": field, "type": "quantitative", "title": title or None, "axis": axis}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from conrec.evaluate.bootstrap import Estimate, bootstrap
-from conrec.evaluate.charts import Interval, Series, intervals, lines
+from conrec.evaluate.charts import Interval, Series, lines, panels
 from conrec.files import write_whole
 from conrec.studies.cells import Done
 from conrec.studies.study import Study
@@ -178,19 +178,13 @@ def picture(study: Study, table: Sequence[Row]) -> str:
             y, low, high = (np.array([getattr(row.value, part) for row in own]) for part in ("mean", "low", "high"))
             series.append(Series(name, x, y.astype(float), low.astype(float), high.astype(float)))
         return _alone(lines(series, title, about, study.steps_title, y_format=".3f", from_zero=False))
-    named = len({row.dataset for row in shown}) > 1
     marked = study.best_other or max(study.against, default="", key=list(study.against).index)
-    dots = [
-        Interval(
-            f"{row.dataset}: {row.system}" if named else row.system,
-            float(row.value.mean or 0.0),
-            row.value.low,
-            row.value.high,
-            row.system == marked,
-        )
-        for row in shown
-    ]
-    return _alone(intervals(dots, title, about, ".2f", 320, 420))
+    dots: dict[str, list[Interval]] = {}
+    for row in shown:
+        value, strong = row.value, row.system == marked
+        one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
+        dots.setdefault(row.dataset, []).append(one)
+    return _alone(panels(dots, title, about, ".2f", 320, 190))
 
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:

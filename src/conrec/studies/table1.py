@@ -40,7 +40,7 @@ STUDY = Study(
     "on beside it (docs/decoding.md), without the model.",
     cells=cells,
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc", "ZUF@20"),
-    headlines=METRICS,
+    headlines=(*METRICS, "ZUF@20"),
     best_other=CONREC,
     aside=(ORACLE, POLICY, LEANINGS),
     paper={
