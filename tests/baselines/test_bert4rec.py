@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from conrec.baselines import sequence_model
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.sequences import OTHER, PREDICTED, Batch
 from tests.baselines.planted import chain
@@ -39,6 +41,26 @@ def test_only_dislikes_are_masked_and_half_of_the_windows_end_with_the_mask(syst
     assert float(cut.float().mean()) == pytest.approx(0.5 + 0.5 * 0.6**3, abs=0.06)
     assert (shown[~cut] == windows.tokens[~cut]).all()
     assert float(hidden[~cut][:, [0, 2, 3]].float().mean()) == pytest.approx(0.4 / (1 - 0.6**3), abs=0.06)
+
+
+@pytest.mark.parametrize(("of_all", "rounds"), [(9.0, 5), (2.5, 2), (0.1, 1)])
+def test_an_epoch_repeats_few_windows_only(of_all: float, rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`of_all`: the windows of an epoch, of those there are."""
+    known, _ = chain()
+    counted: list[int] = []
+    shuffled = sequence_model.shuffled
+
+    def counting(windows: Batch, *rest: Any) -> Any:
+        counted.append(len(windows))
+        return shuffled(windows, *rest)
+
+    monkeypatch.setattr(sequence_model, "shuffled", counting)
+    windows = len(set(known.events.users.tolist()))  # histories are short: one window a user
+    monkeypatch.setattr(sequence_model, "EPOCH", int(of_all * windows))
+    system = BERT4Rec(width=16)
+    system.epochs = 1
+    system.fit(replace(known, validation=None))
+    assert counted == [windows] * rounds
 
 
 def test_what_is_masked_is_not_seen(system: BERT4Rec) -> None:

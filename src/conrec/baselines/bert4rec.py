@@ -9,7 +9,7 @@ FFN(x) = GELU(x W1 + b1) W2 + b2 of four times the width and item embeddings sha
 training each dislike is masked with probability `masked`; half of the windows end at a dislike drawn by chance, which
 is masked alone: what is asked later. The loss is the cross-entropy at the masks. A positive is never masked, only read.
 
-An epoch shows each window `repeats` times, with other masks. Departures: the paper mixes in samples that mask the last
+An epoch shows each window up to five times, with other masks. Departures: the paper mixes in samples that mask the last
 item of a user's sequence, without saying how many; ours are half, and of any prefix, since our users have few events.
 """
 

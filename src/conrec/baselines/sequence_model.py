@@ -38,6 +38,8 @@ from conrec.progress import say
 Loss = Literal["binary", "softmax"]
 K = 20
 """Length of the lists on which early stopping looks."""
+EPOCH = 20_000
+"""Windows that an epoch shows at most, if it shows any twice: early stopping would look too seldom."""
 
 
 class SequenceSystem(System):
@@ -54,7 +56,7 @@ class SequenceSystem(System):
     cells = 1024
     """Places of a training batch (see `shuffled`)."""
     repeats = 1
-    """How often an epoch shows each window."""
+    """How often an epoch shows each window; less often where that would be more than `EPOCH` windows."""
     weight_decay = 0.0
     betas = (0.9, 0.98)
     network: Any
@@ -114,11 +116,12 @@ class SequenceSystem(System):
             validation = validation.take(
                 validation.future_positives.lengths > 0 if likes else validation.n_dislikes > 0
             )
+        rounds = max(1, min(self.repeats, EPOCH // len(windows)))
         best, chosen, self.epoch = -1.0, None, 0
         for epoch in range(1, self.epochs + 1):
             self.network.train()
             losses = []
-            for batch in chain.from_iterable(shuffled(windows, self.cells, generator) for _ in range(self.repeats)):
+            for batch in chain.from_iterable(shuffled(windows, self.cells, generator) for _ in range(rounds)):
                 optimizer.zero_grad(set_to_none=True)
                 loss = self.loss(batch.to(self.device), generator)
                 loss.backward()
