@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from conrec.baselines.base import Known, System
-from conrec.data.instances import Instances, Ragged, evenly
+from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
 from conrec.decode.beam import search
 from conrec.decode.predict import predict_items, score_items
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
@@ -121,10 +121,11 @@ class Generative(System):
 
     def _keep_best(self, policy: Policy) -> dict[str, float]:
         """After each epoch: remember the weights with the best mean of HR@20 and FHR@20 on validation."""
-        validation = self.known.validation
-        if validation is None or not (validation.n_dislikes > 0).any():
+        if self.known.validation is None:
             return {}
-        part = validation.take(evenly(np.flatnonzero(validation.n_dislikes > 0), VALIDATION_USERS))
+        part = with_dislikes(self.known.validation, VALIDATION_USERS)
+        if not len(part):
+            return {}
         (lists,) = self._lists(part, K, (1.0,))
         measured = {f"HR@{K}": hit_rate(lists, part), f"FHR@{K}": future_hit_rate(lists, part)}
         values = {name: float(hits[counted].mean()) for name, (counted, hits) in measured.items()}
@@ -151,7 +152,7 @@ class Generative(System):
 
         Without an instance that has a dislike before its cut it stays as it is and nothing is returned.
         """
-        part = validation.take(evenly(np.flatnonzero(validation.n_dislikes > 0), TUNING_INSTANCES))
+        part = with_dislikes(validation, TUNING_INSTANCES)
         if not len(part):
             return {}
         lists = self._lists(part, k, self.weights)

@@ -243,6 +243,11 @@ def read_instances(folder: Path, items: Items) -> Instances:
     )
 
 
+def with_dislikes(instances: Instances, most: int) -> Instances:
+    """At most so many instances with an earlier dislike, evenly spread over the period."""
+    return instances.take(evenly(np.flatnonzero(instances.n_dislikes > 0), most))
+
+
 def evenly(index: np.ndarray, n: int) -> np.ndarray:
     """At most n of these, evenly spread, in order."""
     return index[np.unique(np.linspace(0, len(index) - 1, min(n, len(index))).astype(int))]

@@ -118,31 +118,21 @@ def intervals(
     title: str,
     description: str,
     x_format: str = ".0%",
-    label_width: int = 130,
-    width: int = 210,
 ) -> str:
-    """Estimates with their intervals, one under the other, as SVG; longer names are cut to `label_width` pixels, the
-    intervals have `width` pixels."""
+    """Estimates with their intervals, one under the other, as SVG that fits a phone; longer names are cut."""
     names = [row.name for row in rows]
-    return _svg(_dots(rows, names, _named(names, label_width), x_format, width), title, description)
+    return _svg(_dots(rows, names, _named(names, 130), x_format, 210), title, description)
 
 
-def panels(
-    groups: Mapping[str, Sequence[Interval]],
-    title: str,
-    description: str,
-    x_format: str = ".0%",
-    label_width: int = 130,
-    width: int = 210,
-) -> str:
+def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: str, x_format: str) -> str:
     """`intervals` of several groups side by side, each under its name and on a scale of its own; what has the same
     name stands in the same line."""
     names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
     parts: list[dict[str, Any]] = []
     for name, rows in groups.items():
-        axis = None if parts else _named(names, label_width)
+        axis = None if parts else _named(names, 320)
         heading = {"text": name, "fontSize": 12, "color": INK}
-        parts.append(_dots(rows, names, axis, x_format, width) | {"title": heading})
+        parts.append(_dots(rows, names, axis, x_format, 190) | {"title": heading})
     return _svg({"hconcat": parts, "spacing": 24}, title, description)
 
 

@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from conrec.data.instances import evenly
 from conrec.filtering.texts import Texts
 
 WORDS, CATEGORIES, EXAMPLES = 4, 3, 5
@@ -93,14 +94,14 @@ class Tree:
     @cached_property
     def _commonness(self) -> tuple[Counter[str], int]:
         """In how many of the catalogue's titles each word stands, and how many were read."""
-        rows = _spread(np.arange(len(self._titles)), 10 * READ)
+        rows = evenly(np.arange(len(self._titles)), 10 * READ)
         return self._count(rows), len(rows)
 
     def _count(self, rows: np.ndarray) -> Counter[str]:
         return Counter(word for row in rows.tolist() for word in words_of(self._titles[row] or ""))
 
     def _node(self, prefix: list[int], rows: np.ndarray) -> Node:
-        read = _spread(rows, READ)
+        read = evenly(rows, READ)
         everywhere, total = self._commonness
         here = self._count(read)
         floor = 2 if len(read) > 3 else 1
@@ -112,15 +113,10 @@ class Tree:
         words = sorted((w for w in here if here[w] >= floor and weight(w) > 0), key=lambda w: (-weight(w), w))
         categories = Counter(c for row in read.tolist() if (c := self._categories[row]))
         shares = [(name, count / len(read)) for name, count in categories.most_common(CATEGORIES)]
-        examples = _spread(rows[self._pictured[rows]], EXAMPLES)
+        examples = evenly(rows[self._pictured[rows]], EXAMPLES)
         return Node(prefix, len(rows), words[:WORDS], shares, examples.tolist())
 
 
 def words_of(title: str) -> set[str]:
     """The words of a title that may mean something: two letters at least, no bare numbers."""
     return {word for word in re.findall(r"[^\W_]{2,}", title.lower()) if not word.isdigit()}
-
-
-def _spread(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the rows, evenly spread."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from conrec.config import Recipe
-from conrec.data.instances import Instances, Ragged, evenly
+from conrec.data.instances import Instances, Ragged, with_dislikes
 from conrec.decode.predict import future_hits, predict_items
 from conrec.decode.prompted import Prompted
 from conrec.errors import ConrecError
@@ -42,7 +42,7 @@ def utilize(recipe: Recipe, prepared: Path, compressed: Path, understood: Path, 
     # On the log's first day nothing is on offer yet at midnight, so nothing could be decoded.
     started = train.cuts.astype("datetime64[D]") > inputs.items.first_seen[~np.isnat(inputs.items.first_seen)].min()
     train = train.take((train.n_dislikes > 0) & started)
-    validation = _some(inputs.instances.of_split("validation"), recipe.utilize.validation_users)
+    validation = with_dislikes(inputs.instances.of_split("validation"), recipe.utilize.validation_users)
     if len(train) < MIN_TRAINING or len(validation) == 0:
         raise ConrecError(
             f"{len(train)} training and {len(validation)} validation instances with an earlier dislike: "
@@ -192,8 +192,3 @@ def _warm_up(
         thinned=thinned if config.warmup_leave_out else None,
     )
     save_policy(policy, folder)
-
-
-def _some(instances: Instances, n: int) -> Instances:
-    """At most n instances with an earlier dislike, evenly spread over the period."""
-    return instances.take(evenly(np.flatnonzero(instances.n_dislikes > 0), n))

@@ -184,7 +184,7 @@ def picture(study: Study, table: Sequence[Row]) -> str:
         value, strong = row.value, row.system == marked
         one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
         dots.setdefault(row.dataset, []).append(one)
-    return _alone(panels(dots, title, about, ".2f", 320, 190))
+    return _alone(panels(dots, title, about, ".2f"))
 
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:
