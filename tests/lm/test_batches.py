@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conrec.lm.training import batches_of_epoch
+from conrec.lm.training import batches_from, batches_of_epoch
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 3))
@@ -32,3 +34,11 @@ def test_little_is_padding_and_epochs_differ() -> None:
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
     again = batches_of_epoch(lengths, 16, 0, 0)
     np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
+
+
+@given(st.integers(0, 40))
+def test_a_run_goes_on_at_any_step(step: int) -> None:
+    lengths = np.random.default_rng(1).integers(1, 90, 50)
+    whole = [one for epoch in range(8) for one in batches_of_epoch(lengths, 7, 3, epoch)]
+    for got, wanted in zip(islice(batches_from(step, lengths, 7, 3), 10), whole[step:]):
+        np.testing.assert_array_equal(got, wanted)

@@ -31,7 +31,7 @@ from conrec.evaluate.metrics import candidate_accuracy
 from conrec.lm.model import build_policy, load_trained_policy, load_trained_state, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING
-from conrec.lm.training import Trainer, batches_of_epoch
+from conrec.lm.training import Trainer, batches_from
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import track
 
@@ -238,16 +238,13 @@ class TitleRanker(System):
             module=Asking(self.policy, self),
         )
         self.accuracy, chosen = -1.0, None
-        drawn, batches = -1, []
-        for step in track(range(trainer.step, trainer.steps), self.name):
-            epoch, at = divmod(step, per_epoch)
-            if epoch != drawn:
-                drawn, batches = epoch, batches_of_epoch(lengths, self.batch, self.seed, epoch)
+        batches = batches_from(trainer.step, lengths, self.batch, self.seed)
+        for step, index in zip(track(range(trainer.step, trainer.steps), self.name), batches):
             self.policy.train()
-            loss = trainer.module([questions[n] for n in batches[at]])
+            loss = trainer.module([questions[n] for n in index])
             trainer.update(loss)
             trainer.log({"loss": float(loss.detach())})
-            if at == per_epoch - 1 and len(held_out):
+            if (step + 1) % per_epoch == 0 and len(held_out):
                 scores = self.score_candidates(held_out, held_candidates)
                 accuracy = float(candidate_accuracy(scores, held_out)[1].mean())
                 trainer.log({"CandAcc": accuracy}, "validation")

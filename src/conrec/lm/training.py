@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,14 @@ def schedule(step: int, steps: int) -> float:
         return (step + 1) / warm
     progress = (step - warm) / max(1, steps - warm)
     return 0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def batches_from(step: int, lengths: np.ndarray, batch: int, seed: int) -> Iterator[np.ndarray]:
+    """The batches of this step and of all after it, epoch after epoch (`batches_of_epoch`)."""
+    epoch, at = divmod(step, max(1, len(lengths) // batch))
+    while True:
+        yield from batches_of_epoch(lengths, batch, seed, epoch)[at:]
+        epoch, at = epoch + 1, 0
 
 
 def batches_of_epoch(lengths: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ import torch
 from conrec.data.instances import Ragged
 from conrec.decode.prompted import Prompted
 from conrec.lm.policy import Normalisation, Policy
-from conrec.lm.training import Trainer, batches_of_epoch
+from conrec.lm.training import Trainer, batches_from
 from conrec.progress import track
 
 
@@ -55,12 +55,9 @@ def warm_up(
     steps = max(1, round(epochs * per_epoch))
     trainer = Trainer(policy, folder, steps=steps, learning_rate=learning_rate, checkpoint_every=checkpoint_every)
     every = max(1, steps // validations)
-    drawn, batches = -1, []
-    for step in track(range(trainer.step, steps), "warm-up"):
-        epoch, at = divmod(step, per_epoch)
-        if epoch != drawn:
-            drawn, batches = epoch, batches_of_epoch(data.prompts.lengths[usable], batch, seed, epoch)
-        whole = usable[batches[at]]
+    batches = batches_from(trainer.step, data.prompts.lengths[usable], batch, seed)
+    for step, chosen in zip(track(range(trainer.step, steps), "warm-up"), batches):
+        whole = usable[chosen]
         own = trainer.share(len(whole)).own
         rng = np.random.default_rng([seed, step])
         prompts = [thinned(int(n), rng) for n in whole] if thinned else None
