@@ -214,6 +214,29 @@ def test_stages_versions_and_recipe(page: Page):
         assert words in page.words.replace("\u202f", " ")
 
 
+def test_any_number_of_training_stages(run: Path, tmp_path: Path):
+    """A recipe may have a fourth stage, or none."""
+    shutil.copytree(run, tmp_path / "run")
+    page = tmp_path / "run"
+    shutil.copytree(page / "utilize" / "seed0" / "stage3", page / "utilize" / "seed0" / "stage10")
+    metrics = json.loads((page / "metrics.json").read_text())
+    metrics["stages"]["stage10"] = {"FHR@20": estimate(0.377)}
+    write_json(page / "metrics.json", metrics)
+    words = Page(render(page)).words
+    assert "stage 10 0.377 0.357–0.397" in words
+    assert "stage 10, train: from" in words
+    for n in (1, 2, 3):
+        metrics["stages"].pop(f"stage{n}")
+        metrics["stages"]["test"].pop(f"stage{n}")
+    metrics["stages"].pop("stage10")
+    write_json(page / "metrics.json", metrics)
+    for folder in (page / "utilize" / "seed0").glob("stage*"):
+        shutil.rmtree(folder)
+    words = Page(render(page)).words
+    assert "warm-up" in words
+    assert "stage 1" not in words
+
+
 @pytest.mark.parametrize(
     ("gone", "said"),
     [

@@ -31,7 +31,6 @@ VERDICTS = ("not significant", "worse")
 METRICS = ("FHR@20", "HR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc", "CandAcc_filter")
 TRIVIAL = ("popularity", "item_prior", "category_rule", "content_neighbours")
 """Beginnings of the names of the systems that an engineer writes in an afternoon."""
-STAGES = {"warmup": "warm-up", "stage1": "stage 1", "stage2": "stage 2", "stage3": "stage 3"}
 BUDGETS = ("0.01", "0.02", "0.05")
 CURVES_SHOWN = 7
 
@@ -276,11 +275,11 @@ def _training(run: Path) -> list[dict[str, Any]]:
     def of(pattern: str) -> curves.Curves:
         return curves.read_curves(sorted(run.glob(pattern + "/curves.parquet")))
 
-    stages = {label: of(f"utilize/seed*/{name}") for name, label in STAGES.items()}
-    warmup = {"warm-up": stages.pop("warm-up")}
+    names = sorted({folder.name for folder in run.glob("utilize/seed*/stage*")}, key=lambda name: (len(name), name))
+    stages = {_stage_label(name): of(f"utilize/seed*/{name}") for name in names}
     groups: list[tuple[str, list[Panel]]] = [
         ("Reinforcement learning, stage by stage", curves.panels(stages, curves.GRPO)),
-        ("Warm-up", curves.panels(warmup, curves.WARMUP)),
+        ("Warm-up", curves.panels({"warm-up": of("utilize/seed*/warmup")}, curves.WARMUP)),
         (
             "Understanding the IDs",
             curves.panels({"understanding": of("understand/seed*")}, curves.UNDERSTAND),
@@ -297,28 +296,33 @@ def _stages(stages: Any) -> dict[str, Any] | None:
     if not isinstance(stages, dict):
         return None
     parts = {"validation": stages, "test": stages.get("test") or {}}
+    names = [name for name in stages if name != "test"]  # in the order of training
     columns = [
         {"split": split, "metric": metric}
         for split, part in parts.items()
         for metric in ("FHR@20", "reward", "HR@20")
-        if any(_estimate(part.get(n), metric) for n in STAGES)
+        if any(_estimate(part.get(n), metric) for n in names)
     ]
     if not columns:
         return None
     svgs = []
     for column in [c for c in columns if c["metric"] != "HR@20"]:
         part, metric, split = parts[column["split"]], column["metric"], column["split"]
-        found = [(STAGES[n], e) for n in STAGES if (e := _estimate(part.get(n), metric))]
+        found = [(_stage_label(n), e) for n in names if (e := _estimate(part.get(n), metric))]
         rows = [Interval(label, e["mean"], e["low"], e["high"], label != "warm-up") for label, e in found]
         told = "; ".join(f"{label} {_number(e['mean'])} {_between(e, _number)}" for label, e in found)
         form = "~%" if metric == "FHR@20" else "~g"
         svgs.append((column, intervals(rows, f"{metric} on {split} after each stage", f"{told}.", form)))
     table = [
-        {"name": label, "cells": [_stage_cell(parts[c["split"]].get(name), c["metric"]) for c in columns]}
-        for name, label in STAGES.items()
-        if any(part.get(name) for part in parts.values())
+        {"name": _stage_label(name), "cells": [_stage_cell(parts[c["split"]].get(name), c["metric"]) for c in columns]}
+        for name in names
     ]
     return {"columns": columns, "rows": table, "svgs": svgs}
+
+
+def _stage_label(name: str) -> str:
+    """ "stage 2" for the folder `stage2`."""
+    return "warm-up" if name == "warmup" else name.replace("stage", "stage ", 1)
 
 
 def _stage_cell(stage: Any, metric: str) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def ours(predicted: list[Path], instances: Instances, items: Items, k: int) -> d
         seed = _seed(folder)
         result.setdefault(OURS, {})[seed] = read_outputs(folder / "predictions.parquet", instances, items, k)
         # warmup, stage1, stage2, ...: in the order of training.
-        for path in sorted((folder / "stages").glob("*.parquet"), key=lambda p: (p.stem != "warmup", p.stem)):
+        for path in sorted(
+            (folder / "stages").glob("*.parquet"), key=lambda p: (p.stem != "warmup", len(p.stem), p.stem)
+        ):
             result.setdefault(f"{OURS}/{path.stem}", {})[seed] = read_outputs(path, instances, items, k, some=True)
     return result
 
