@@ -299,6 +299,20 @@ def test_the_oracle_is_the_top_of_the_truth(simulation: Simulation, rows: Rows) 
         np.testing.assert_allclose(chance[n, numbers], np.sort(chance[n])[::-1][:k])
 
 
+def test_true_chances_are_the_shares_disliked_of_what_was_shown(simulation: Simulation, rows: Rows) -> None:
+    ids, names = simulation.platform.people.ids, simulation.platform.catalogue.ids
+    shown, disliked = rows.of("exposure"), rows.dislikes_that_count()
+    asked = [[names[item]] for item in shown.items]
+    chances = np.concatenate(simulation.dislike_chances([ids[user] for user in shown.users], asked))
+    likely = chances > 0.1
+    pairs = set(zip(shown.users[likely].tolist(), shown.items[likely].tolist()))
+    hits = np.array([pair in pairs for pair in zip(disliked.users.tolist(), disliked.items.tolist())])
+    for expected, observed in ((chances[likely].sum(), hits.sum()), (chances[~likely].sum(), (~hits).sum())):
+        assert abs(observed - expected) < 4 * np.sqrt(expected)
+    with pytest.raises(ValueError, match="nobody"):
+        simulation.dislike_chances(["nobody"], [[]])
+
+
 def test_the_oracle_answers_each_cut_for_itself(simulation: Simulation) -> None:
     ids = simulation.platform.people.ids[:6]
     days = np.array([10, 20, 10, 30, 20, 39])

@@ -176,11 +176,14 @@ def test_the_oracle_is_a_row_where_the_truth_is_known(run: Path, tmp_path: Path)
     for file in (run / "prepare").iterdir():
         (prepared / file.name).symlink_to(file)
     instances = pq.read_table(prepared / "instances.parquet")
-    truth = {"user_id": instances["user_id"], "cut": instances["cut"], "oracle": instances["future"]}
+    right = dict.fromkeys(pq.read_table(prepared / "candidates.parquet")["instance_id"].to_pylist(), [1.0] + 19 * [0.0])
+    scores = pa.array([right.get(n) for n in instances["instance_id"].to_pylist()], pa.list_(pa.float64()))
+    truth = {"instance_id": instances["instance_id"], "items": instances["future"], "candidate_scores": scores}
     pq.write_table(pa.table(truth), prepared / "truth.parquet")
     evaluate(RECIPE, prepared, run / "compress", [run / "predict" / "seed0"], [], tmp_path / "out")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["systems"]["oracle"]["HR@5"]["mean"] == 1
+    assert metrics["systems"]["oracle"]["CandAcc"]["mean"] == 1
     share = metrics["oracle_share"]["conrec"]["HR@5"]
     assert share == pytest.approx(metrics["systems"]["conrec"]["HR@5"]["mean"])
 

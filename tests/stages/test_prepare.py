@@ -12,6 +12,7 @@ from conrec.config import DataConfig, Recipe, SimulateConfig, SplitConfig
 from conrec.data.instances import read_events, read_instances, read_items
 from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
+from conrec.evaluate.protocol import read_outputs
 from conrec.stages.prepare import prepare
 
 TWEETS = Recipe("tweets", data=DataConfig("movietweetings", dislike_at_most=5, like_at_least=8))
@@ -93,10 +94,23 @@ def test_a_simulated_run_folder_is_whole(simulated: Path) -> None:
         assert paths is None or (simulated / paths).is_file()
     truth = pq.read_table(simulated / "truth.parquet")
     assert len(truth) == (instances.split != "train").sum()
-    assert max(len(row) for row in truth["oracle"].to_pylist()) == 20
+    assert max(len(row) for row in truth["items"].to_pylist()) == 20
     held_out = {int(i): item for i, item in zip(instances.ids, instances.next)}
     for row in pq.read_table(simulated / "candidates.parquet").to_pylist():
         assert row["candidates"][0] == items.ids[held_out[row["instance_id"]]]
+
+
+def test_the_truth_knows_candidates_best(simulated: Path) -> None:
+    items = read_items(simulated)
+    instances = read_instances(simulated, items)
+    held_out = instances.take(instances.split != "train")
+    scores = read_outputs(simulated / "truth.parquet", held_out, items, 20).candidates["CandAcc"]
+    lists = pq.read_table(simulated / "candidates.parquet")
+    asked = np.isin(held_out.ids, lists["instance_id"].to_numpy())
+    np.testing.assert_array_equal(asked, ~np.isnan(scores).any(axis=1))
+    right = (scores[asked][:, :1] == scores[asked].max(axis=1, keepdims=True)).mean()
+    assert scores[asked][:, 0].mean() > 2 * scores[asked][:, 1:].mean()
+    assert 4 / 20 < right < 0.9
 
 
 def test_the_same_recipe_gives_the_same_bits(simulated: Path, tmp_path: Path) -> None:

@@ -207,17 +207,10 @@ def read_candidates(prepared: Path, instances: Instances, items: Items) -> np.nd
     return rows_of(chosen, items, width)
 
 
-def read_oracle(prepared: Path, instances: Instances, items: Items, k: int) -> np.ndarray | None:
-    """int32 [B, k]: the simulator's truth for each instance; None where the data is real."""
+def read_oracle(prepared: Path, instances: Instances, items: Items, k: int) -> Outputs | None:
+    """The simulator's truth: the best lists, and candidates by their true chances; None where the data is real."""
     path = prepared / "truth.parquet"
-    if not path.exists():
-        return None
-    table = pq.read_table(path)
-    cuts = table["cut"].cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()
-    truth = dict(zip(zip(table["user_id"].to_pylist(), cuts.tolist()), table["oracle"].to_pylist()))
-    pairs = zip(instances.users.tolist(), instances.cuts.astype("datetime64[us]").tolist())
-    lists = pa.array([truth.get(pair, []) for pair in pairs], pa.list_(pa.string()))
-    return rows_of(pa.chunked_array([lists]), items, k)
+    return read_outputs(path, instances, items, k) if path.exists() else None
 
 
 def write_hits(path: Path, hits: dict[str, Hits], instances: dict[str, Instances]) -> None:

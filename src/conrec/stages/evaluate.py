@@ -64,7 +64,7 @@ def evaluate(
     for split in SPLITS:
         oracle = read_oracle(prepared, held_out[split], items, k)
         if oracle is not None:
-            outputs[split]["oracle"] = {0: Outputs(oracle)}
+            outputs[split]["oracle"] = {0: oracle}
 
     hits = {split: count_hits(outputs[split], held_out[split], known.knowledge) for split in SPLITS}
     tables = {

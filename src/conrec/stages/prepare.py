@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,9 @@ from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
 from conrec.data.windows import cut_instances, describe_split, plan_split
 from conrec.errors import ConrecError
 from conrec.progress import say
+
+if TYPE_CHECKING:
+    from conrec.data.simulate import Simulation
 
 
 def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -> None:
@@ -57,12 +60,7 @@ def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -
     if simulation is not None:
         pq.write_table(simulation.interests, out / "truth_interests.parquet")
         if recipe.split.mode == "time":
-            asked = _held_out_pairs(instances)
-            cuts = asked["cut"].cast(pa.timestamp("us")).to_numpy()
-            users = asked["user_id"].to_pylist()
-            oracle = simulation.oracle(users, cuts, recipe.split.horizon_days, recipe.evaluate.k)
-            truth = asked.append_column("oracle", pa.array(oracle, pa.list_(pa.string())))
-            pq.write_table(truth, out / "truth.parquet")
+            pq.write_table(_truth(simulation, instances, candidates, recipe), out / "truth.parquet")
     counts = ", ".join(f"{n:,} {name}" for name, n in description["counts"].items())
     say(f"prepare: {len(items):,} items, {len(log.events):,} events; instances: {counts}")
 
@@ -104,9 +102,20 @@ def _first_seen(items: pa.Table, events: pa.Table) -> pa.Table:
     return items.set_column(column, items.schema.field(column), earlier)
 
 
-def _held_out_pairs(instances: pa.Table) -> pa.Table:
-    """user_id and cut of the validation and test instances."""
-    return instances.filter(pc.not_equal(instances["split"], "train")).select(["user_id", "cut"])
+def _truth(simulation: Simulation, instances: pa.Table, candidates: pa.Table, recipe: Recipe) -> pa.Table:
+    """What nobody could predict better, of the validation and test instances, in the columns of predictions.parquet:
+    the best lists, and the candidates' true chances of being disliked."""
+    asked = instances.filter(pc.not_equal(instances["split"], "train"))
+    users, cuts = asked["user_id"].to_pylist(), asked["cut"].cast(pa.timestamp("us")).to_numpy()
+    lists = simulation.oracle(users, cuts, recipe.split.horizon_days, recipe.evaluate.k)
+    shown = dict(zip(candidates["instance_id"].to_pylist(), candidates["candidates"].to_pylist()))
+    chances = simulation.dislike_chances(users, [shown.get(n, []) for n in asked["instance_id"].to_pylist()])
+    columns = {
+        "instance_id": asked["instance_id"],
+        "items": pa.array(lists, pa.list_(pa.string())),
+        "candidate_scores": pa.array([one or None for one in chances], pa.list_(pa.float64())),
+    }
+    return pa.table(columns)
 
 
 def _account(log: Log, items: pa.Table) -> Accounting:

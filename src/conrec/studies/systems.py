@@ -216,9 +216,9 @@ class Systems:
         def run() -> Measured:
             known, test, _ = self._read(variant)
             prepared = self.models.prepared(variant)
-            lists = read_oracle(prepared, test, known.items, variant.recipe.evaluate.k)
-            assert lists is not None
-            return measured(prepared, known.items, test, Outputs(lists), {})
+            truth = read_oracle(prepared, test, known.items, variant.recipe.evaluate.k)
+            assert truth is not None
+            return measured(prepared, known.items, test, truth, {})
 
         inputs = _inputs(Other(ORACLE, _no_system, seeded=False), variant)
         return Cell(variant.dataset.name, ORACLE, variant.fold, inputs, run, variant.fold)

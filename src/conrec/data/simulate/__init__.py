@@ -62,6 +62,17 @@ class Simulation:
                     answer[n] = [self.platform.catalogue.ids[item] for item in order[values > 0]]
         return answer
 
+    def dislike_chances(self, user_ids: list[str], items: list[list[str]]) -> list[list[float]]:
+        """The true P(disliked for interest | shown) of some items of each user, in their order.
+
+        Raises ValueError for an unknown user and KeyError for an unknown item.
+        """
+        column = {item: n for n, item in enumerate(self.platform.catalogue.ids)}
+        return [
+            self.platform.dislike_chance(row, np.array([column[item] for item in asked], dtype=np.int64)).tolist()
+            for row, asked in zip(self._users(user_ids), items, strict=True)
+        ]
+
     def _users(self, user_ids: list[str]) -> np.ndarray:
         row = {user: n for n, user in enumerate(self.platform.people.ids)}
         unknown = [user for user in user_ids if user not in row]
