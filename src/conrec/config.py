@@ -279,7 +279,7 @@ class PredictConfig:
     """Of what was disliked by the people who disliked what the user disliked."""
     exposures: tuple[float, ...] = (0.0, 1.0)
     """Of how likely the user is to be shown the item (`decode.exposures`)."""
-    attributes: tuple[float, ...] = (0.0, 1.0, 2.0)
+    attributes: tuple[float, ...] = (0.0, 1.0, 1.5)
     """Of how often the user, shown such items, disliked them for what they are like (`decode.attributes`)."""
     aversions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
     """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""

@@ -1,19 +1,20 @@
 """Rates of dislike by attribute: the posterior worked out user by user, what is learned, and what is not looked at."""
 
+from itertools import pairwise, product
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
-from scipy.special import digamma
+from scipy.special import gammaln
 
 from conrec.data.instances import Events, Instances
 from conrec.data.schema import REASONS
 from conrec.decode.attributes import (
-    BEGINNING,
     LEAST_SHAPE,
-    ROUNDS,
     SHOWINGS,
     AttributeRates,
     Attributes,
+    explanations,
     personal_rates,
 )
 from tests.small_log import CUTS, all_instances, small_log
@@ -84,7 +85,23 @@ def test_two_categories_are_one_pair() -> None:
     assert found.matrix.shape == (6, 4)  # all, a, b, a and b
 
 
-def test_rates_are_the_posterior_user_by_user() -> None:
+def test_explanations_are_averaged_over_the_posterior() -> None:
+    """Against all ways to give four dislikes to their attributes, the rates integrated out."""
+    rng = np.random.default_rng(3)
+    starts = np.array([0, 3, 5, 8, 10])
+    attributes = np.array([0, 1, 2, 0, 1, 1, 2, 3, 0, 3])
+    fits, shape = rng.uniform(0.2, 1.0, 10), np.array([0.3, 0.1, 0.05, 0.2])
+    against = SHOWINGS + np.array([30.0, 5.0, 2.0, 8.0])
+    expected, total = np.zeros(4), 0.0
+    for places in product(*(range(a, b) for a, b in pairwise(starts))):
+        counts = np.bincount(attributes[list(places)], minlength=4)
+        weight = np.exp(np.log(fits[list(places)]).sum() + (gammaln(shape + counts) - counts * np.log(against)).sum())
+        expected, total = expected + weight * counts, total + weight
+    found = explanations(starts, attributes, fits, shape, against, 200_000, 1000, np.random.default_rng(0))
+    np.testing.assert_allclose(found, expected / total, atol=0.02)
+
+
+def test_rates_explain_all_dislikes_and_no_user_looks_at_another() -> None:
     rng = np.random.default_rng(0)
     dense = (rng.random((12, 7)) < 0.4).astype(np.float64)
     dense[:, 0] = 1
@@ -93,15 +110,13 @@ def test_rates_are_the_posterior_user_by_user() -> None:
     fits = rng.random((7, 5))
     found = personal_rates(csr_matrix(dense), shape, shown, owners, items, fits)
     for user in range(3):
-        own = np.flatnonzero(owners == user)
-        touched = dense[items[own]].any(axis=0) if len(own) else np.zeros(7, bool)
-        explained = np.where(touched, BEGINNING, 0.0)
-        for _ in range(ROUNDS):
-            weight = np.exp(digamma(shape + explained)) / (SHOWINGS + shown[user])
-            share = dense[items[own]] * fits[:, own].T * weight
-            explained = (share / share.sum(axis=1, keepdims=True)).sum(axis=0) if len(own) else 0 * weight
-        np.testing.assert_allclose(found[user], (shape + explained) / (SHOWINGS + shown[user]), rtol=1e-9)
-        assert np.sum(found[user] * (SHOWINGS + shown[user]) - shape) == pytest.approx(len(own))
+        own = owners == user
+        explained = found[user] * (SHOWINGS + shown[user]) - shape
+        assert explained.sum() == pytest.approx(own.sum())
+        assert explained.min() > -1e-9
+        np.testing.assert_allclose(explained[~dense[items[own]].any(axis=0)], 0, atol=1e-9)
+        alone = personal_rates(csr_matrix(dense), shape, shown[[user]], owners[own] * 0, items[own], fits[:, own])
+        np.testing.assert_array_equal(alone[0], found[user])
 
 
 def test_showings_without_a_dislike_rule_attributes_out(instances: Instances) -> None:

@@ -12,6 +12,10 @@ strongly is a gamma of small shape, so each dislike is explained by few attribut
 user's dislikes and were not shown in vain. What is expected of somebody unknown, shape_f / SHOWINGS, is the rate of
 all users together. A reason given with a dislike ("not this store") weighs the explanations by how often it is given
 for each field; which reason goes with which field is learned, too.
+
+Two explanations that fit alike exclude each other, so a user's rates are far from independent, and taking them to be
+(mean-field inference) settles on one explanation where the average over all of them ranks candidates much better. They
+are averaged over by Gibbs sampling, the rates integrated out (Griffiths and Steyvers 2004).
 """
 
 from __future__ import annotations
@@ -20,8 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy.sparse import csr_matrix
-from scipy.special import digamma
 
 from conrec.data.by_user import ByUser
 from conrec.data.instances import Events, Instances
@@ -29,19 +33,19 @@ from conrec.data.schema import REASONS
 from conrec.decode.leanings import Leaning
 from conrec.items.fields import FieldsEncoder
 
-SHOWINGS = 15.0
+SHOWINGS = 4.0
 """How many showings what is known of everybody is worth."""
-LEAST_SHAPE = 0.03
+LEAST_SHAPE = 0.003
 """Anybody may turn out to dislike anything."""
-BEGINNING = 0.3
-"""Dislikes that every attribute of a disliked item explains before anything was looked at."""
+SWEEPS, BURN_IN = 200, 20
+"""Of Gibbs sampling, and how many of them are not looked at; more are no better."""
 EVERYBODYS_SHOWINGS = 20.0
 """So many showings without a dislike are added to each attribute's of all users."""
 FEWEST_ITEMS = 3
 """Attributes, and pairs, of fewer items say nothing that the items do not say."""
 MOST_ATTRIBUTES = 20_000
 """Of a larger catalogue the commonest ones: a user's rates are a row of so many numbers."""
-ROUNDS, EVERYBODYS_ROUNDS, REASONS_ROUNDS = 20, 100, 30
+EVERYBODYS_ROUNDS, REASONS_ROUNDS = 100, 30
 """Of expectation-maximisation; the first few do most of it."""
 CATEGORY = "category"
 
@@ -208,30 +212,69 @@ def personal_rates(
     items: np.ndarray,
     reasons: np.ndarray,
 ) -> np.ndarray:
-    """float64 [b, attributes]: the posterior means of users' rates, by variational inference.
+    """float64 [b, attributes]: the posterior means of users' rates, by Gibbs sampling with a fixed seed for each user.
 
     matrix: [items, attributes]. shape: float [attributes], of the prior. shown: float [b, attributes], how often each
-    was shown to each user. owners, items: int [d], whose dislike of what. reasons: float [attributes, d], how likely
-    the reason given with it is, were it for the attribute.
+    was shown to each user. owners, items: int [d], whose dislike of what, owners in ascending order. reasons: float
+    [attributes, d], how likely the reason given with it is, were it for the attribute.
     """
-    rates = shape / (SHOWINGS + shown)
-    if not len(items):
-        return rates
+    against = SHOWINGS + shown
+    rates = shape / against
     own = matrix[items]
-    dislike = np.repeat(np.arange(len(items)), np.diff(own.indptr))
-    fits = own.data * reasons[own.indices, dislike]
-    # Only attributes of disliked items have anything to explain.
-    pairs, place = np.unique(owners[dislike] * np.int64(matrix.shape[1]) + own.indices, return_inverse=True)
-    user, attribute = np.divmod(pairs, matrix.shape[1])
-    against = SHOWINGS + shown[user, attribute]
-    explained: np.ndarray = np.full(len(pairs), BEGINNING)
-    for _ in range(ROUNDS):
-        # exp(E log r) of the gamma that the rate is believed to have.
-        share = fits * (np.exp(digamma(shape[attribute] + explained)) / against)[place] + 1e-300
-        share = share / np.bincount(dislike, share, len(items))[dislike]
-        explained = np.bincount(place, share, len(pairs))
-    rates[user, attribute] = (shape[attribute] + explained) / against
+    fits = own.data * reasons[own.indices, np.repeat(np.arange(len(items)), np.diff(own.indptr))]
+    firsts = np.searchsorted(owners, np.arange(len(shown) + 1))
+    for user in np.unique(owners):
+        dislikes = own.indptr[firsts[user] : firsts[user + 1] + 1]
+        here = slice(dislikes[0], dislikes[-1])
+        # Only attributes of disliked items have anything to explain.
+        some, place = np.unique(own.indices[here], return_inverse=True)
+        prior = shape[some], against[user, some]
+        own_fits = fits[here].astype(np.float64)
+        random = np.random.default_rng(0)  # a user's rates must not depend on who else is asked for
+        explained = explanations(dislikes - dislikes[0], place, own_fits, *prior, SWEEPS, BURN_IN, random)
+        rates[user, some] = (shape[some] + explained) / against[user, some]
     return rates
+
+
+@njit(nogil=True, cache=True)
+def explanations(
+    starts: np.ndarray,
+    attributes: np.ndarray,
+    fits: np.ndarray,
+    shape: np.ndarray,
+    against: np.ndarray,
+    sweeps: int,
+    burn_in: int,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """float64 [k]: how many of a user's dislikes each of k attributes explains, on average over the posterior.
+
+    starts: int [d + 1], where those of each dislike begin in `attributes`, int, and `fits`, float (how well each
+    explains it). shape, against: float [k], of the gammas. In each sweep every dislike in turn is given to one of its
+    attributes, by what the others leave likely.
+    """
+    counts, total = np.zeros(len(shape)), np.zeros(len(shape))
+    chosen = np.full(len(starts) - 1, -1)
+    for sweep in range(sweeps):
+        for dislike in range(len(chosen)):
+            if chosen[dislike] >= 0:
+                counts[chosen[dislike]] -= 1.0
+            begin, end = starts[dislike], starts[dislike + 1]
+            weight = 0.0
+            for n in range(begin, end):
+                a = attributes[n]
+                weight += fits[n] * (shape[a] + counts[a]) / against[a]
+            drawn = random.random() * weight
+            n = begin - 1
+            while drawn >= 0.0 and n < end - 1:
+                n += 1
+                a = attributes[n]
+                drawn -= fits[n] * (shape[a] + counts[a]) / against[a]
+            chosen[dislike] = attributes[n]
+            counts[attributes[n]] += 1.0
+        if sweep >= burn_in:
+            total += counts
+    return total / (sweeps - burn_in)
 
 
 def _histories(log: ByUser, users: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
