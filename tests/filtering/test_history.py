@@ -95,14 +95,15 @@ def test_what_was_shown_and_left_alone_is_a_taste_where_the_log_has_it(past: Pas
     assert (day.rates is None) == past.events.rated.any()
     if day.rates is None:
         return
-    own = past.attribute_rates.of(instances)(np.arange(len(instances)))
-    nobody = past.attribute_rates.of(stranger(instances))(np.array([0]))[0]
+    own = np.exp(past.attribute_rates.of(instances)(np.arange(len(instances))))
+    nobody = np.exp(past.attribute_rates.of(stranger(instances))(np.array([0]))[0])
+    wanted = np.log((own + nobody.mean()) / (nobody + nobody.mean()))
     x = np.column_stack([day.features, np.ones(len(day.features))]).astype(float)
-    ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (own - nobody).T.astype(float))[:-1].T
+    ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ wanted.T.astype(float))[:-1].T
     taste = day.users(instances).tastes[-1]
     np.testing.assert_allclose(taste, ridge, atol=1e-4)
     # Least squares: it says of the items what the rates say, up to a constant, as far as the space can.
-    said, wanted = taste @ day.features.T, own - nobody
+    said = taste @ day.features.T
     assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(said, wanted) if b.std()]) > 0.5
 
 

@@ -148,9 +148,9 @@ class AttributeRates:
         return leaning
 
     def usual(self, cut: np.datetime64, some: np.ndarray) -> np.ndarray:
-        """float32 [k]: the same for `some` items and somebody who was shown nothing yet."""
+        """float32 [k]: the rates of `some` items, no logarithms, for somebody who was shown nothing yet."""
         shape = self._of_day(cut.astype("datetime64[D]")).shape
-        return np.log(self._attributes.matrix[some] @ (shape / SHOWINGS)).astype(np.float32)
+        return np.asarray(self._attributes.matrix[some] @ (shape / SHOWINGS), np.float32)
 
     def _of_users(self, users: np.ndarray, cuts: np.ndarray, everybody: Everybody) -> np.ndarray:
         """float64 [b, attributes]: expected rates of users, each at its own cut."""

@@ -48,14 +48,15 @@ class RateTastes:
     """How often a user disliked what was shown, by attribute (`decode.attributes`), as a taste.
 
     Nothing else here looks at what was shown and left alone. The log of the rate, less what it usually is, is carried
-    over into the taste space by least squares on landmark items.
+    over into the taste space by least squares on landmark items. How far below the average a rate is, a linear function
+    of so few dimensions cannot follow without losing sight of the high ones; so the average is added to every rate.
     """
 
     rates: AttributeRates
     landmarks: np.ndarray
     """int [l], rows of items."""
     usual: np.ndarray
-    """float32 [l]."""
+    """float32 [l]: their rates for somebody unknown."""
     projection: np.ndarray
     """float64 [l, d]: from the landmarks to a taste, a constant left out."""
 
@@ -69,10 +70,12 @@ class RateTastes:
 
     def users(self, instances: Instances) -> np.ndarray:
         """float32 [B, d]."""
-        leaning, tastes = self.rates.of(instances, self.landmarks), np.zeros((len(instances), self.projection.shape[1]))
+        leaning, average = self.rates.of(instances, self.landmarks), self.usual.mean()
+        tastes = np.zeros((len(instances), self.projection.shape[1]))
         for start in range(0, len(instances), USERS_AT_ONCE):
             index = np.arange(start, min(start + USERS_AT_ONCE, len(instances)))
-            tastes[index] = (leaning(index) - self.usual) @ self.projection
+            rates = np.exp(leaning(index))
+            tastes[index] = np.log((rates + average) / (self.usual + average)) @ self.projection
         return tastes.astype(np.float32)
 
 
