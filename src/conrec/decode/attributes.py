@@ -228,11 +228,12 @@ def personal_rates(
         here = slice(dislikes[0], dislikes[-1])
         # Only attributes of disliked items have anything to explain.
         some, place = np.unique(own.indices[here], return_inverse=True)
-        prior = shape[some], against[user, some]
-        own_fits = fits[here].astype(np.float64)
+        own_shape, own_against = shape[some], against[user, some]
         random = np.random.default_rng(0)  # a user's rates must not depend on who else is asked for
-        explained = explanations(dislikes - dislikes[0], place, own_fits, *prior, SWEEPS, BURN_IN, random)
-        rates[user, some] = (shape[some] + explained) / against[user, some]
+        explained = explanations(
+            dislikes - dislikes[0], place, fits[here], own_shape, own_against, SWEEPS, BURN_IN, random
+        )
+        rates[user, some] = (own_shape + explained) / own_against
     return rates
 
 
@@ -254,22 +255,22 @@ def explanations(
     attributes, by what the others leave likely.
     """
     counts, total = np.zeros(len(shape)), np.zeros(len(shape))
-    chosen = np.full(len(starts) - 1, -1)
+    chosen, weights = np.full(len(starts) - 1, -1), np.zeros(len(fits))
     for sweep in range(sweeps):
         for dislike in range(len(chosen)):
             if chosen[dislike] >= 0:
                 counts[chosen[dislike]] -= 1.0
             begin, end = starts[dislike], starts[dislike + 1]
-            weight = 0.0
+            drawn = 0.0
             for n in range(begin, end):
                 a = attributes[n]
-                weight += fits[n] * (shape[a] + counts[a]) / against[a]
-            drawn = random.random() * weight
+                weights[n] = fits[n] * (shape[a] + counts[a]) / against[a]
+                drawn += weights[n]
+            drawn *= random.random()
             n = begin - 1
             while drawn >= 0.0 and n < end - 1:
                 n += 1
-                a = attributes[n]
-                drawn -= fits[n] * (shape[a] + counts[a]) / against[a]
+                drawn -= weights[n]
             chosen[dislike] = attributes[n]
             counts[attributes[n]] += 1.0
         if sweep >= burn_in:
