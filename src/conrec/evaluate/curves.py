@@ -65,6 +65,11 @@ class Panel:
     rows: list[tuple[str, str, float, float]]
 
 
+def training_order(stage: str) -> tuple[bool, int, str]:
+    """Sorts the names of stages as they are trained: warmup, stage1, stage2, ..., stage10."""
+    return stage != "warmup", len(stage), stage
+
+
 def read_curves(files: Sequence[Path]) -> Curves:
     """The pooled curves of several seeds; files that are not there are left out."""
     tables = []

@@ -275,7 +275,7 @@ def _training(run: Path) -> list[dict[str, Any]]:
     def of(pattern: str) -> curves.Curves:
         return curves.read_curves(sorted(run.glob(pattern + "/curves.parquet")))
 
-    names = sorted({folder.name for folder in run.glob("utilize/seed*/stage*")}, key=lambda name: (len(name), name))
+    names = sorted({folder.name for folder in run.glob("utilize/seed*/stage*")}, key=curves.training_order)
     stages = {_stage_label(name): of(f"utilize/seed*/{name}") for name in names}
     groups: list[tuple[str, list[Panel]]] = [
         ("Reinforcement learning, stage by stage", curves.panels(stages, curves.GRPO)),

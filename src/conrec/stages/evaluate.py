@@ -13,6 +13,7 @@ from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items, read_instances, read_items
+from conrec.evaluate.curves import training_order
 from conrec.evaluate.protocol import (
     OURS,
     Hits,
@@ -106,10 +107,7 @@ def ours(predicted: list[Path], instances: Instances, items: Items, k: int) -> d
     for folder in predicted:
         seed = _seed(folder)
         result.setdefault(OURS, {})[seed] = read_outputs(folder / "predictions.parquet", instances, items, k)
-        # warmup, stage1, stage2, ...: in the order of training.
-        for path in sorted(
-            (folder / "stages").glob("*.parquet"), key=lambda p: (p.stem != "warmup", len(p.stem), p.stem)
-        ):
+        for path in sorted((folder / "stages").glob("*.parquet"), key=lambda path: training_order(path.stem)):
             result.setdefault(f"{OURS}/{path.stem}", {})[seed] = read_outputs(path, instances, items, k, some=True)
     return result
 
