@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conrec.baselines.trivial import trivial_systems
 from conrec.studies import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.cells import Done, Measured
 from conrec.studies.models import CONREC, POLICY
 from conrec.studies.reproduce import STUDIES
-from conrec.studies.results import as_csv, page, paragraph, picture, pool, rows, write
+from conrec.studies.results import as_csv, margins, page, paragraph, picture, pool, rows, write
 from conrec.studies.study import Study
 
 Values = Sequence[float] | np.ndarray
@@ -101,6 +102,31 @@ def test_a_lead_over_the_best_other_is_a_share_too() -> None:
     assert ", +50.0% where the paper has +25.0%: the paper's direction holds" in text
 
 
+def test_margins_name_the_best_other_and_say_where_they_are_significant() -> None:
+    one = study(best_other="x", paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
+    cells = [done(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 30), ("w", 10))]
+    assert margins(one, rows(one, "toy", cells)).splitlines() == [
+        "| | FHR@20 |",
+        "|---|---|",
+        "| the paper | +25.0% |",
+        "| toy | **+200.0%** (w) |",
+    ]
+    unsure = rows(one, "toy", [done("x", {"FHR@20": [1, 0, 1, 0]}), done("w", {"FHR@20": [1, 1, 0, 0]})])
+    assert "| toy | +0.0% (w) |" in margins(one, unsure)
+
+
+def test_a_second_opponent_is_told_and_kept_but_no_row_of_its_own() -> None:
+    one = study(metrics=("ZUF@20",), best_other="x", second={"ZUF@20": ("p7", "p14")})
+    hits = {"x": 20, "w": 30, "p7": 5, "p14": 10}
+    table = rows(one, "toy", [done(name, {"ZUF@20": [float(n < h) for n in range(40)]}) for name, h in hits.items()])
+    text = page(one, table, "conrec reproduce toy")
+    assert "x .500 against w .750" in text
+    assert "x .500 against p14 .250, +.250" in text
+    assert text.count("| x |") == 1
+    of_x = [line for line in csv.DictReader(io.StringIO(as_csv(table))) if line["system"] == "x"]
+    assert [(line["against"], line["verdict"]) for line in of_x] == [("w", "worse"), ("p14", "better")]
+
+
 def test_words_follow_the_numbers() -> None:
     flat = [0.0] * 20 + [1.0] * 20
     up = study(against={"x": "y"}, paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
@@ -167,6 +193,7 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     assert table1.STUDY.paper["conrec"]["CandAcc"] / table1.STUDY.paper["instructrec"]["CandAcc"] == pytest.approx(
         2.013, abs=0.001
     )
+    assert set(table1.POPULARITY) <= {system.name for system in trivial_systems(1.0, 1.0)}
     assert table2.STUDY.against == dict(zip(table2.ROWS[1:], table2.ROWS))
     assert set(table2.STUDY.paper) == set(table2.ROWS) - {CONREC}
     assert set(table3.STUDY.paper) == {table3.ALIGNMENT, *table3.AFTER.values()}

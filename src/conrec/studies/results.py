@@ -38,6 +38,7 @@ COLUMNS = (
     "forgotten",
 )
 DRAWS = 1000
+MARGINS = "CoNRec's lead over the best other system, named in brackets; bold: significant."
 MARKS = "In brackets 95 % intervals; + and - mark a significant difference to what a row is compared with."
 INKS = {
     "--ink": "#1c2024",
@@ -76,6 +77,8 @@ class Row:
     difference: Estimate | None = None
     forgotten: float | None = None
     """Share of the reference's figure that is lost."""
+    second: bool = False
+    """The figure once more, beside a second opponent's."""
 
 
 def pool(done: Sequence[Done]) -> Pool:
@@ -114,17 +117,19 @@ def pool(done: Sequence[Done]) -> Pool:
 def rows(study: Study, dataset: str, done: Sequence[Done], draws: int = DRAWS) -> list[Row]:
     """The study's table for one data set."""
     pooled = pool(done)
-    columns: list[tuple[str, str, str | None]] = []
+    columns: list[tuple[str, str, str | None, bool]] = []
     for metric in study.metrics:
         for system in pooled.values:
             if metric in pooled.values[system]:
-                columns.append((system, metric, _other(study, pooled, system, metric)))
-    table = [_column(pooled, system, metric, None) for system, metric, _ in columns]
-    table += [_column(pooled, system, metric, other) for system, metric, other in columns if other]
+                columns.append((system, metric, _other(study, pooled, system, metric), False))
+            if system == study.best_other and metric in study.second:
+                columns.append((system, metric, _best_other(study, pooled, metric, study.second[metric]), True))
+    table = [_column(pooled, system, metric, None) for system, metric, _, _ in columns]
+    table += [_column(pooled, system, metric, other) for system, metric, other, _ in columns if other]
     estimates = bootstrap(pooled.users, np.column_stack(table), draws) if table else []
     differences = iter(estimates[len(columns) :])
     found = []
-    for (system, metric, other), value in zip(columns, estimates):
+    for (system, metric, other, second), value in zip(columns, estimates):
         found.append(
             Row(
                 dataset,
@@ -136,6 +141,7 @@ def rows(study: Study, dataset: str, done: Sequence[Done], draws: int = DRAWS) -
                 other,
                 next(differences) if other else None,
                 _forgotten(study, pooled, system, metric),
+                second,
             )
         )
     return found
@@ -166,7 +172,7 @@ def as_csv(table: Sequence[Row]) -> str:
 def picture(study: Study, table: Sequence[Row]) -> str:
     """The first metric as SVG that stands alone."""
     metric = study.metrics[0]
-    shown = [row for row in table if row.metric == metric and row.value.mean is not None]
+    shown = [row for row in table if row.metric == metric and not row.second and row.value.mean is not None]
     title = f"{study.title}: {metric}"
     about = "Means with 95 % intervals over users; the same figures are in the table."
     if study.steps is not None:
@@ -189,7 +195,10 @@ def picture(study: Study, table: Sequence[Row]) -> str:
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:
     """Heading, paragraph, picture, table."""
-    parts = [f"# {study.title}", study.measures, paragraph(study, table)]
+    parts = [f"# {study.title}", study.measures]
+    if study.best_other:
+        parts += [margins(study, table), MARGINS]
+    parts.append(paragraph(study, table))
     if study.notes:
         parts.append(study.notes)
     parts += [f"![{study.title}]({study.name}.svg)", *_tables(study, table)]
@@ -208,13 +217,41 @@ def paragraph(study: Study, table: Sequence[Row]) -> str:
         else:
             lines.append(f"**{metric}**: the paper reports nothing here.\n")
         for dataset in dict.fromkeys(row.dataset for row in table):
-            own = {row.system: row for row in table if row.dataset == dataset and row.metric == metric}
-            told = [_finding(study, own, row) for row in own.values() if row.difference is not None]
+            here = [row for row in table if row.dataset == dataset and row.metric == metric]
+            own = {row.system: row for row in here}
+            told = [_finding(study, own, row) for row in here if row.difference is not None]
             if told:
                 count = max(row.value.instances for row in own.values())
                 lines.append(f"- On {dataset} ({count:,} instances): " + "; ".join(told) + ".")
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def margins(study: Study, table: Sequence[Row]) -> str:
+    """By how much `study.best_other` leads the best of all others: a row a data set, the paper's first."""
+    metrics = study.told
+    best = str(study.best_other)
+    reported = [_papers_difference(study, best, metric, None)[1] for metric in metrics]
+    out = [
+        "| | " + " | ".join(metrics) + " |",
+        "|---" * (1 + len(metrics)) + "|",
+        "| the paper | " + " | ".join(f"{lead:+.1%}" if lead else "" for lead in reported) + " |",
+    ]
+    for dataset in dict.fromkeys(row.dataset for row in table):
+        here = [row for row in table if row.dataset == dataset and not row.second]
+        figures = {(row.system, row.metric): row for row in here}
+        cells = [_margin(figures, figures.get((best, metric))) for metric in metrics]
+        out.append(f"| {dataset} | " + " | ".join(cells) + " |")
+    return "\n".join(out)
+
+
+def _margin(figures: dict[tuple[str, str], Row], row: Row | None) -> str:
+    """`**+29.7%** (ease+positives)`, bold where it is significant."""
+    if row is None or row.difference is None or row.difference.mean is None:
+        return ""
+    other = figures[str(row.against), row.metric].value.mean
+    text = f"{row.difference.mean / other:+.1%}" if other else _signed(row.difference.mean)
+    return (f"**{text}**" if row.difference.significant else text) + f" ({row.against})"
 
 
 def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
@@ -227,10 +264,11 @@ def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
     if row.forgotten is not None:
         text += f", {row.forgotten:.1%} of what was learned before is forgotten"
     significant = "significant" if difference.significant else "not significant"
-    wanted, lead = _papers_difference(study, row)
+    wanted, lead = _papers_difference(study, row.system, row.metric, row.against)
     if row.system == study.best_other and other.value.mean:
-        text += f", {difference.mean / other.value.mean:+.1%}" + (f" where the paper has {lead:+.1%}" if lead else "")
-    if not wanted:
+        of_paper = f" where the paper has {lead:+.1%}" if lead and not row.second else ""
+        text += f", {difference.mean / other.value.mean:+.1%}{of_paper}"
+    if not wanted or row.second:
         return f"{text}: {significant}"
     if not difference.mean:
         return f"{text}: no difference"
@@ -238,14 +276,16 @@ def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
     return f"{text}: {holds}, {significant}"
 
 
-def _papers_difference(study: Study, row: Row) -> tuple[float | None, float | None]:
+def _papers_difference(
+    study: Study, system: str, metric: str, against: str | None
+) -> tuple[float | None, float | None]:
     """The same comparison in the paper, and as a share; against its own best other where there is no fixed one."""
-    mine = study.paper.get(row.system, {}).get(row.metric)
-    if row.system == study.best_other:
-        others = [own[row.metric] for name, own in study.paper.items() if name != row.system and row.metric in own]
+    mine = study.paper.get(system, {}).get(metric)
+    if system == study.best_other:
+        others = [own[metric] for name, own in study.paper.items() if name != system and metric in own]
         theirs = max(others, default=None)
     else:
-        theirs = study.paper.get(str(row.against), {}).get(row.metric)
+        theirs = study.paper.get(str(against), {}).get(metric)
     return (None, None) if mine is None or theirs is None else (mine - theirs, mine / theirs - 1)
 
 
@@ -253,7 +293,7 @@ def _tables(study: Study, table: Sequence[Row]) -> list[str]:
     """One Markdown table a data set."""
     found = []
     for dataset in dict.fromkeys(row.dataset for row in table):
-        here = {(row.system, row.metric): row for row in table if row.dataset == dataset}
+        here = {(row.system, row.metric): row for row in table if row.dataset == dataset and not row.second}
         metrics = [metric for metric in study.metrics if any(m == metric for _, m in here)]
         out = [f"| {dataset} | " + " | ".join(metrics) + " |", "|---" * (1 + len(metrics)) + "|"]
         for system in dict.fromkeys(system for system, _ in here):
@@ -283,12 +323,14 @@ def _other(study: Study, pooled: Pool, system: str, metric: str) -> str | None:
     return other if other in pooled.values and metric in pooled.values[str(other)] else None
 
 
-def _best_other(study: Study, pooled: Pool, metric: str) -> str | None:
-    """The best of all others by its mean on test: the hardest choice, made with hindsight."""
+def _best_other(study: Study, pooled: Pool, metric: str, among: Sequence[str] | None = None) -> str | None:
+    """The best of all others, or of those `among` them, by its mean on test: the hardest choice, with hindsight."""
     own = pooled.values[str(study.best_other)][metric]
     rivals = {}
     for name, metrics in pooled.values.items():
         if name == study.best_other or name in study.aside or metric not in metrics:
+            continue
+        if among is not None and name not in among:
             continue
         both = ~np.isnan(own) & ~np.isnan(metrics[metric])
         if both.any():

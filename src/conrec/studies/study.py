@@ -40,6 +40,8 @@ class Study:
     """System -> the one it is compared with, pair by pair."""
     best_other: str | None = None
     """A system that is compared with the best of all others, metric by metric."""
+    second: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Metric -> systems: there `best_other` is also compared with the best of these."""
     aside: Sequence[str] = ()
     """Systems that are no rivals (the oracle): in the table, never the best other."""
     paper: Figures = field(default_factory=dict)

@@ -10,6 +10,9 @@ from conrec.studies.models import CONREC, LEANINGS, POLICY, leanings, policy, va
 from conrec.studies.study import METRICS, Shop, Study
 from conrec.studies.systems import ORACLE, further, published, trivial
 
+POPULARITY = tuple(f"popularity_{days}" for days in ("7d", "14d", "30d", "all", "decayed"))
+"""All that may be known of users without a dislike, to most systems."""
+
 
 def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """CoNRec, the ten published systems, simpler ones, and the simulator's truth."""
@@ -42,6 +45,7 @@ STUDY = Study(
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc", "ZUF@20"),
     headlines=(*METRICS, "ZUF@20"),
     best_other=CONREC,
+    second={"ZUF@20": POPULARITY},
     aside=(ORACLE, POLICY, LEANINGS),
     paper={
         "caser": _paper(0.0098, 0.0128, 0.0085, 0.0135),
