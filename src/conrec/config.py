@@ -284,7 +284,7 @@ class PredictConfig:
     aversions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
     """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
     temperatures: tuple[float, ...] = (1.0, 4.0)
-    """Of the policy: the higher, the less it counts beside all of these."""
+    """Of the policy: the higher, the less it counts beside all of these; `inf` leaves it out."""
     tuning_instances: int = 2000
     """At most so many instances of validation, evenly spread, are looked at to choose."""
 

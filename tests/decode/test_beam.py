@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.decode.beam import best_items, search
+from conrec.decode.beam import best_items, heaviest_items, search
 from conrec.decode.trie import Trie
 from conrec.lm.policy import pad_prompts
 from tests import tiny
@@ -85,6 +85,23 @@ def test_a_high_temperature_leaves_the_prior_and_a_low_one_the_policy(setting):
         np.testing.assert_allclose(np.exp(scores[n][valid]), prior[items[n][valid]], atol=1e-4)
     cold = find(policy, ids, mask, rows, offer, beams=250, temperature=0.01)
     assert (cold.scores[:, 0].exp() > found.scores[:, 0].exp()).all()
+
+
+def test_without_a_policy_items_come_by_weight(setting):
+    """As a search that is wide enough finds them under equal logits; what is banned or has no weight never comes."""
+    _, weights, offer, ids, mask, rows = setting
+    policy = tiny.policy(WORDS)
+    for parameter in policy.parameters():
+        parameter.data.zero_()
+    banned = [np.array([3, 7]), np.zeros(0, int), np.flatnonzero(weights[1] > 0)[3:]]
+    found = find(policy, ids, mask, rows, offer, beams=250)
+    wanted, _ = best_items(found, offer, rows, banned, 20)
+    items, scores = heaviest_items(offer, rows, banned, 20)
+    np.testing.assert_array_equal(items, wanted)
+    assert (items[2] >= 0).sum() == 3
+    share = weights[rows[0]] / weights[rows[0]].sum()
+    np.testing.assert_allclose(np.exp(scores[0]), share[items[0]], rtol=1e-5)
+    assert np.isneginf(scores[2][3:]).all()
 
 
 def test_the_same_items_as_hugging_face_generate(setting):

@@ -1,5 +1,7 @@
 """What is on offer on a day, its prior, and how a user's own dislikes and their neighbours count."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -130,6 +132,25 @@ def test_with_equal_logits_prior_and_neighbours_are_the_whole_policy(weight):
         valid = found[n] >= 0
         assert sorted(found[n][valid].tolist()) == np.flatnonzero(base > 0).tolist()
         np.testing.assert_allclose(np.exp(scores[n][valid]), wanted[found[n][valid]], rtol=1e-4)
+
+
+def test_at_an_infinite_temperature_the_policy_is_not_asked(monkeypatch):
+    """And what comes is what it would have left at a very high one."""
+    some = instances([START + 6 * DAY, START + 6 * DAY], [[1, 4], [2]])
+    offer, rows = offer_of_days(
+        some, Knowledge(items(), events()), Trie.of(CODES, tiny.SIZES), days=3.0, smoothing=0.1, weight=1.0
+    )
+    prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
+    data = Prompted(some, prompts.all(some, "dislikes"), rows, offer, WORDS.pad, torch.device("cpu"))
+    leanings, options = [(3.0, pull(some, CONTENT))], {"k": 8, "beams": 64, "batch": 2, "normalisation": "trie"}
+    policy = tiny.policy(WORDS)
+    ((hot, _),) = predict_items(policy, [Decoding(data, leanings, 1e9)], **options)
+    both = predict_items(policy, [Decoding(data, leanings, 1.0), Decoding(data, leanings, math.inf)], **options)
+    monkeypatch.setattr(policy, "prefill", None)
+    ((alone, scores),) = predict_items(policy, [Decoding(data, leanings, math.inf)], **options)
+    np.testing.assert_array_equal(alone, hot)
+    np.testing.assert_array_equal(alone, both[1][0])
+    assert np.isfinite(scores[alone >= 0]).all()
 
 
 def test_what_is_far_below_the_likeliest_stays_on_offer():

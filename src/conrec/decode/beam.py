@@ -119,6 +119,25 @@ def best_items(
     return items, scores
 
 
+def heaviest_items(offer: Offer, rows: Tensor, exclude: list[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is left where the policy has nothing to say: the items on offer by weight.
+
+    As `best_items`, without a search: row n of the offer for prompt n is `rows[n]`; scores are logs of an item's share.
+    """
+    weight = offer.item_weight[rows].double()
+    weight = weight / weight.sum(1, keepdim=True)
+    for n, banned in enumerate(exclude):
+        weight[n, torch.as_tensor(banned, dtype=torch.int64)] = 0
+    ordered = weight.sort(dim=1, descending=True, stable=True)
+    items = np.full((len(exclude), k), -1, dtype=np.int32)
+    scores = np.full((len(exclude), k), -np.inf, dtype=np.float32)
+    found = min(k, weight.shape[1])
+    there = (ordered.values[:, :found] > 0).cpu().numpy()
+    items[:, :found] = np.where(there, ordered.indices[:, :found].cpu().numpy(), -1)
+    scores[:, :found] = ordered.values[:, :found].log().cpu().numpy()
+    return items, scores
+
+
 def _gumbel_below(total: Tensor, parents: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
     """Perturbed log-probabilities whose maximum below each parent equals the parent's own perturbed value.
 

@@ -40,7 +40,7 @@ class Setting(NamedTuple):
     aversion: float = 0.0
     """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
     temperature: float = 1.0
-    """Of the policy, no exponent: above 1 it counts less beside all of these."""
+    """Of the policy, no exponent: above 1 it counts less beside all of these, at infinity not at all."""
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in self._asdict().items())

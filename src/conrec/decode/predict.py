@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from conrec.decode.beam import best_items, search
+from conrec.decode.beam import best_items, heaviest_items, search
 from conrec.decode.prompted import Decoding
 from conrec.lm.policy import Normalisation, Policy
 from conrec.progress import track
@@ -27,27 +28,32 @@ def predict_items(
     """For each decoding the k items of every instance: rows int32 [n, k] (-1: none) and scores float32 [n, k].
 
     All decodings are of the same instances with the same prompts (under another prior, say) and share one prompt
-    pass a user. Items that the user has seen are left out.
+    pass a user. Items that the user has seen are left out. At an infinite temperature the policy is not asked.
     """
     policy.eval()
     data = decodings[0].data
     size = (len(data), k)
     out = [(np.full(size, -1, np.int32), np.full(size, -np.inf, np.float32)) for _ in decodings]
     for part in track(data.by_length(batch), title):
-        state = policy.prefill(part.prompt_ids, part.prompt_mask)
+        asked = any(math.isfinite(decoding.temperature) for decoding in decodings)
+        state = policy.prefill(part.prompt_ids, part.prompt_mask) if asked else None
         exclude = [data.instances.seen[n] for n in part.index]
         for (items, scores), decoding in zip(out, decodings):
             offer, rows = decoding.offer(part)
-            found = search(
-                policy,
-                state,
-                rows,
-                offer,
-                beams=beams,
-                normalisation=normalisation,
-                temperature=decoding.temperature,
-            )
-            items[part.index], scores[part.index] = best_items(found, offer, rows, exclude, k)
+            if state is None or math.isinf(decoding.temperature):
+                best = heaviest_items(offer, rows, exclude, k)
+            else:
+                found = search(
+                    policy,
+                    state,
+                    rows,
+                    offer,
+                    beams=beams,
+                    normalisation=normalisation,
+                    temperature=decoding.temperature,
+                )
+                best = best_items(found, offer, rows, exclude, k)
+            items[part.index], scores[part.index] = best
     return out
 
 

@@ -6,6 +6,7 @@ seed there is a further platform, too, and on MovieLens, which is split by users
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,7 +76,11 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
             aversions=(0.0, 0.25, 0.5),
             tuning_instances=PredictConfig().tuning_instances,
         )
-        return Dataset(name, replace(recipe, name=name, simulate=platform, predict=predict))
+        # As many prompts of reinforcement learning as on the other logs, a third of the demo's: fourteen policies are
+        # trained here under every seed.
+        *first, last = recipe.utilize.stages
+        utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)))
+        return Dataset(name, replace(recipe, name=name, simulate=platform, utilize=utilize, predict=predict))
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
@@ -146,8 +151,8 @@ def policy_alone(recipe: Recipe) -> Recipe:
 
 
 def without_policy(recipe: Recipe) -> Recipe:
-    """The other way round: at such a temperature the policy has nothing to say."""
-    return replace(recipe, predict=replace(recipe.predict, temperatures=(1e6,)))
+    """The other way round: at such a temperature the policy is not asked."""
+    return replace(recipe, predict=replace(recipe.predict, temperatures=(math.inf,)))
 
 
 def one_context(recipe: Recipe, context: str) -> Recipe:

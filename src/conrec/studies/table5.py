@@ -13,8 +13,8 @@ from conrec.studies.study import Shop, Study
 from conrec.studies.systems import published
 
 LCREC = "lc_rec"
-SIZES: dict[str, tuple[float, int]] = {"small": (0.5, 0), "": (1.0, 0), "large": (1.5, 1)}
-"""Name -> times the recipe's width, layers more than it has; the recipe's own keeps the systems' plain names."""
+SIZES = {"small": 0.5, "": 1.0, "large": 1.5}
+"""Name -> times the recipe's width; the recipe's own keeps the systems' plain names."""
 
 
 def named(system: str, size: str) -> str:
@@ -24,12 +24,11 @@ def named(system: str, size: str) -> str:
 
 def sized(size: str) -> Callable[[Recipe], Recipe]:
     """The recipe with another backbone."""
-    factor, more = SIZES[size]
+    factor = SIZES[size]
 
     def change(recipe: Recipe) -> Recipe:
         lm = recipe.lm
-        width, ffn = round(lm.hidden * factor), round(lm.ffn * factor)
-        return replace(recipe, lm=replace(lm, hidden=width, ffn=ffn, layers=lm.layers + more))
+        return replace(recipe, lm=replace(lm, hidden=round(lm.hidden * factor), ffn=round(lm.ffn * factor)))
 
     return change
 
@@ -52,7 +51,7 @@ STUDY = Study(
     name="table5",
     title="Backbones (table 5)",
     measures="CoNRec's policy and LC-Rec (negatives only) on backbones of half the recipe's width, of its own, and "
-    "of one and a half times with a layer more; the policy is compared with LC-Rec on the same backbone.",
+    "of one and a half times that; the policy is compared with LC-Rec on the same backbone.",
     cells=cells,
     metrics=("FHR@20", "HR@20", "CandAcc"),
     against={named(POLICY, size): named(LCREC, size) for size in SIZES},
