@@ -59,6 +59,21 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
         ("seeds = [0, 'x']", r"seeds\[1\] must be int, not 'x'"),
         ("[data]\ncolumns = 'user'", "data.columns must be a table"),
         ("[split\nhorizon_days = 7", "not valid TOML"),
+        ("[split]\ncandidates = 1", "split.candidates = 1; it must be at least 2"),
+        ("[items]\nswing_neighbours = 0", "items.swing_neighbours = 0; it must be at least 1"),
+        ("[sid]\nhidden = [64, 0]", "sid.hidden = 0; it must be at least 1"),
+        ("[sid]\nema_decay = 1.0", "sid.ema_decay = 1.0; it must be at least 0 and below 1"),
+        ("[lm]\nheads = 3", "lm.hidden = 128, heads = 3, .* multiple of twice the heads"),
+        ("[understand]\nlearning_rate = 0", "understand.learning_rate = 0.0; it must be above 0"),
+        ("[understand]\nlearning_rate = nan", "understand.learning_rate = nan; it must be above 0"),
+        ("[utilize]\ngroup = 1", "utilize.group = 1; it must be at least 2"),
+        ("[utilize]\ngroup = 4\nguided = 4", "utilize.guided = 4; some of the group's 4 answers must be drawn"),
+        ("[[utilize.stages]]\nprompts = 0", r"utilize.stages\[0\].prompts = 0; it must be at least 1"),
+        ("[predict]\ntemperatures = [1.0, 0.0]", "predict.temperatures = 0.0; it must be above 0"),
+        ("[predict]\nfollows = []", r"predict.follows = \[\]; it must hold at least one value"),
+        ("[predict]\npulls = [inf]", "predict.pulls = inf; it must be at least 0 and below inf"),
+        ("[filter]\nlikes_lost = 2", "filter.likes_lost = 2.0; it must be above 0 and below 1"),
+        ("[evaluate]\nk = 0", "evaluate.k = 0; it must be at least 1"),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(recipe, text: str, message: str) -> None:
@@ -98,7 +113,7 @@ def test_every_setting_goes_to_toml_and_back(tmp_path: Path) -> None:
     name=st.text(st.characters(exclude_categories=["Cs"])),
     columns=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text("ab\"'\\\n=#🦆", max_size=5)),
     threshold=st.none() | st.floats(allow_nan=False),
-    weights=st.lists(st.floats(allow_nan=False, allow_infinity=False)),
+    weights=st.lists(st.floats(0, allow_infinity=False), min_size=1),
     betas=st.lists(st.floats(0, 1)),
 )
 def test_odd_values_go_to_toml_and_back(tmp_path_factory, name, columns, threshold, weights, betas) -> None:

@@ -7,6 +7,7 @@ so a recipe holds only what is particular about its data.
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -15,6 +16,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 from conrec.errors import ConrecError
+
+
+def _check(
+    config: object,
+    names: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    empty: bool = False,
+) -> None:
+    """ValueError for a field that is not within bounds, or holds a value that is not; `empty`: a list may be."""
+    bounds = {"above": above, "at least": at_least, "below": below}
+    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    for name in names.split():
+        value = getattr(config, name)
+        if value == () and not empty:
+            raise ValueError(f"{name} = []; it must hold at least one value")
+        for one in value if isinstance(value, tuple) else (value,):
+            # A comparison with nan is false, so nan is never within bounds.
+            inside = (above is None or one > above) and (at_least is None or one >= at_least)
+            if not (inside and (below is None or one < below) and one == one):
+                raise ValueError(f"{name} = {one}; it must be {wanted}")
 
 
 @dataclass(frozen=True)
@@ -98,6 +122,11 @@ class SplitConfig:
     """Size of the candidate set of CandAcc: the true next dislike and the rest distractors."""
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        _check(self, "recent_days max_dislikes", at_least=1)
+        _check(self, "max_positives", at_least=0)
+        _check(self, "candidates", at_least=2)
+
 
 @dataclass(frozen=True)
 class ItemsConfig:
@@ -125,6 +154,11 @@ class ItemsConfig:
     swing_max_items: int = 500
     """Users with more dislikes than this contribute only their newest ones."""
 
+    def __post_init__(self) -> None:
+        _check(self, "text_dimensions image_dimensions fields_dimensions", at_least=1)
+        _check(self, "fields_weight image_weight swing_alpha1 swing_alpha2 swing_theta", at_least=0)
+        _check(self, "swing_min_overlap swing_neighbours swing_max_users swing_max_items", at_least=1)
+
 
 @dataclass(frozen=True)
 class SidConfig:
@@ -145,6 +179,13 @@ class SidConfig:
     """Lambda of equation 1."""
     ema_decay: float = 0.99
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self, "levels dimensions epochs batch", at_least=1)
+        _check(self, "hidden", at_least=1, empty=True)
+        _check(self, "codes commitment", at_least=0)
+        _check(self, "learning_rate", above=0)
+        _check(self, "ema_decay", at_least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -172,6 +213,16 @@ class LmConfig:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
 
+    def __post_init__(self) -> None:
+        _check(self, "hidden layers heads kv_heads ffn vocabulary max_dislikes", at_least=1)
+        _check(self, "lora_rank max_positives", at_least=0)
+        _check(self, "lora_alpha", above=0)
+        if not self.checkpoint and (self.hidden % (2 * self.heads) or self.heads % self.kv_heads):
+            raise ValueError(
+                f"hidden = {self.hidden}, heads = {self.heads}, kv_heads = {self.kv_heads}; "
+                "hidden must be a multiple of twice the heads, and heads of kv_heads"
+            )
+
 
 @dataclass(frozen=True)
 class UnderstandConfig:
@@ -191,6 +242,13 @@ class UnderstandConfig:
     learning_rate: float = 1e-3
     checkpoint_every: int = 100
 
+    def __post_init__(self) -> None:
+        _check(self, "translation_epochs alignment_epochs", at_least=0)
+        _check(self, "alignment_samples alignment_min_repeats alignment_prefix", at_least=1)
+        _check(self, "alignment_held_out", at_least=0, below=1)
+        _check(self, "row_tokens rows_per_step checkpoint_every", at_least=1)
+        _check(self, "learning_rate", above=0)
+
 
 @dataclass(frozen=True)
 class GrpoStage:
@@ -201,6 +259,10 @@ class GrpoStage:
     prompts: int = 2000
     beta: float = 0.02
     """Weight of the KL to the reference."""
+
+    def __post_init__(self) -> None:
+        _check(self, "prompts", at_least=1)
+        _check(self, "beta", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -255,6 +317,18 @@ class UtilizeConfig:
     validation_users: int = 256
     """Instances of validation that the training curves look at."""
 
+    def __post_init__(self) -> None:
+        _check(self, "warmup_max_targets warmup_batch", at_least=1)
+        _check(self, "warmup_leave_out", at_least=0, below=1)
+        _check(self, "warmup_epochs", at_least=0)
+        _check(self, "warmup_learning_rate learning_rate clip", above=0)
+        _check(self, "group", at_least=2)
+        _check(self, "prompts_per_step updates_per_rollout checkpoint_every validation_users", at_least=1)
+        _check(self, "resample gamma hit_bonus guided neighbours", at_least=0)
+        _check(self, "reward_from", at_least=-1, below=1)
+        if self.guided >= self.group:
+            raise ValueError(f"guided = {self.guided}; some of the group's {self.group} answers must be drawn")
+
 
 @dataclass(frozen=True)
 class PredictConfig:
@@ -288,6 +362,11 @@ class PredictConfig:
     tuning_instances: int = 2000
     """At most so many instances of validation, evenly spread, are looked at to choose."""
 
+    def __post_init__(self) -> None:
+        _check(self, "k beams batch tuning_instances", at_least=1)
+        _check(self, "prior_days prior_smoothing temperatures", above=0)
+        _check(self, "prior_weights pulls follows exposures attributes aversions", at_least=0, below=math.inf)
+
 
 @dataclass(frozen=True)
 class FilterConfig:
@@ -304,6 +383,11 @@ class FilterConfig:
     likes_lost: float = 0.02
     """The budget that chooses the threshold on validation where none is given."""
 
+    def __post_init__(self) -> None:
+        _check(self, "contrast_histories", at_least=0)
+        _check(self, "contrast_learning_rate", above=0)
+        _check(self, "likes_lost", above=0, below=1)
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -312,6 +396,9 @@ class EvaluateConfig:
     k: int = 20
     bootstrap: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self, "k bootstrap", at_least=1)
 
 
 @dataclass(frozen=True)
