@@ -150,6 +150,20 @@ def test_some_of_the_instances_and_a_remembered_answer() -> None:
         return index[:, None] * 1.0
 
     found = of_some({"pull": remembered(leaning)}, np.array([7, 3, 5]))["pull"]
-    for index in ([2, 0], [2, 0], [1]):
+    for index in ([2, 0], [2, 0], [1], [2, 0]):
         assert found(np.array(index)).ravel().tolist() == [[7.0, 3.0, 5.0][n] for n in index]
     assert asked == [[5, 7], [3]]
+
+
+def test_what_is_remembered_has_a_limit_but_for_the_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conrec.decode.leanings.KEPT", 16)  # two answers of one number
+    asked: list[int] = []
+
+    def leaning(index: np.ndarray) -> np.ndarray:
+        asked.append(int(index[0]))
+        return index[:, None] * 1.0
+
+    one = remembered(leaning)
+    for n in (0, 1, 2, 2, 0, 1, 3, 2):
+        assert one(np.array([n])).tolist() == [[n]]
+    assert asked == [0, 1, 2, 3, 2]

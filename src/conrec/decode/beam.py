@@ -128,13 +128,12 @@ def heaviest_items(offer: Offer, rows: Tensor, exclude: list[np.ndarray], k: int
     weight = weight / weight.sum(1, keepdim=True)
     for n, banned in enumerate(exclude):
         weight[n, torch.as_tensor(banned, dtype=torch.int64)] = 0
-    ordered = weight.sort(dim=1, descending=True, stable=True)
+    best = weight.topk(min(k, weight.shape[1]), dim=1)
     items = np.full((len(exclude), k), -1, dtype=np.int32)
     scores = np.full((len(exclude), k), -np.inf, dtype=np.float32)
-    found = min(k, weight.shape[1])
-    there = (ordered.values[:, :found] > 0).cpu().numpy()
-    items[:, :found] = np.where(there, ordered.indices[:, :found].cpu().numpy(), -1)
-    scores[:, :found] = ordered.values[:, :found].log().cpu().numpy()
+    there = (best.values > 0).cpu().numpy()
+    items[:, : there.shape[1]] = np.where(there, best.indices.cpu().numpy(), -1)
+    scores[:, : there.shape[1]] = best.values.log().cpu().numpy()
     return items, scores
 
 

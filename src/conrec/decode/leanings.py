@@ -20,6 +20,8 @@ Leaning = Callable[[np.ndarray], np.ndarray]
 
 NO_LEANINGS = ("prior", "temperature")
 """Parts of a setting that are dealt with elsewhere: in the day's offer, and in the policy."""
+KEPT = 128_000_000
+"""Bytes of answers that a leaning remembers."""
 REACH = 10.0
 """Brings the sum of similarities to the order of 1 (see `follow`)."""
 
@@ -59,7 +61,7 @@ def pull(instances: Instances, content: np.ndarray) -> Leaning:
         out = np.zeros((len(index), len(content)), np.float32)
         for row, n in enumerate(index):
             if len(instances.dislikes[n]):
-                out[row] = (content @ content[instances.dislikes[n]].T).max(axis=1)
+                out[row] = (content[instances.dislikes[n]] @ content.T).max(axis=0)
         return out
 
     return of
@@ -113,12 +115,24 @@ def of_some(leanings: Mapping[str, Leaning], index: np.ndarray) -> dict[str, Lea
 
 
 def remembered(leaning: Leaning) -> Leaning:
-    """The same, but for a repeated question: several settings are tried batch by batch."""
-    last: list[tuple[np.ndarray, np.ndarray]] = []
+    """The same, but for a repeated question: setting after setting is tried on the same batches.
+
+    The last answer is always kept, and of those before it the first `KEPT` bytes: as much as a choice on validation
+    asks for again and again, whatever comes later.
+    """
+    last: dict[bytes, np.ndarray] = {}
+    kept: dict[bytes, np.ndarray] = {}
 
     def of(index: np.ndarray) -> np.ndarray:
-        if not last or not np.array_equal(last[0][0], index):
-            last[:] = [(index, leaning(index))]
-        return last[0][1]
+        question = index.tobytes()
+        for answers in (last, kept):
+            if question in answers:
+                return answers[question]
+        answer = leaning(index)
+        last.clear()
+        last[question] = answer
+        if answer.nbytes * (1 + len(kept)) <= KEPT:
+            kept[question] = answer
+        return answer
 
     return of
