@@ -419,11 +419,6 @@ class Recipe:
     filter: FilterConfig = field(default_factory=FilterConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
-    def __post_init__(self) -> None:
-        _check(self, "seeds", at_least=0)
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds = {list(self.seeds)}; each may be there once")
-
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; an unknown key, a wrong type or a value out of range names the key and the file."""
