@@ -37,7 +37,7 @@ def _check(
         for one in value if isinstance(value, tuple) else (value,):
             # A comparison with nan is false, so nan is never within bounds.
             inside = (above is None or one > above) and (at_least is None or one >= at_least)
-            if not (inside and (below is None or one < below) and one == one):
+            if not (inside and (below is None or one < below)):
                 raise ValueError(f"{name} = {one}; it must be {wanted}")
 
 

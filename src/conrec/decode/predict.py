@@ -35,14 +35,15 @@ def predict_items(
     size = (len(data), k)
     out = [(np.full(size, -1, np.int32), np.full(size, -np.inf, np.float32)) for _ in decodings]
     for part in track(data.by_length(batch), title):
-        asked = any(math.isfinite(decoding.temperature) for decoding in decodings)
-        state = policy.prefill(part.prompt_ids, part.prompt_mask) if asked else None
+        state = None
         exclude = [data.instances.seen[n] for n in part.index]
         for (items, scores), decoding in zip(out, decodings):
             offer, rows = decoding.offer(part)
-            if state is None or math.isinf(decoding.temperature):
+            if math.isinf(decoding.temperature):
                 best = heaviest_items(offer, rows, exclude, k)
             else:
+                if state is None:
+                    state = policy.prefill(part.prompt_ids, part.prompt_mask)
                 found = search(
                     policy,
                     state,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,16 +120,18 @@ def rows(study: Study, dataset: str, done: Sequence[Done], draws: int = DRAWS) -
     columns: list[tuple[str, str, str | None, bool]] = []
     for metric in study.metrics:
         for system in pooled.values:
-            if metric in pooled.values[system]:
-                columns.append((system, metric, _other(study, pooled, system, metric), False))
+            if metric not in pooled.values[system]:
+                continue
+            columns.append((system, metric, _other(study, pooled, system, metric), False))
             if system == study.best_other and metric in study.second:
-                columns.append((system, metric, _best_other(study, pooled, metric, study.second[metric]), True))
+                second = _best_other(study, pooled, metric, study.second[metric])
+                columns += [(system, metric, second, True)] if second else []
     table = [_column(pooled, system, metric, None) for system, metric, _, _ in columns]
     table += [_column(pooled, system, metric, other) for system, metric, other, _ in columns if other]
     estimates = bootstrap(pooled.users, np.column_stack(table), draws) if table else []
     differences = iter(estimates[len(columns) :])
     found = []
-    for (system, metric, other, second), value in zip(columns, estimates):
+    for (system, metric, other, again), value in zip(columns, estimates):
         found.append(
             Row(
                 dataset,
@@ -141,7 +143,7 @@ def rows(study: Study, dataset: str, done: Sequence[Done], draws: int = DRAWS) -
                 other,
                 next(differences) if other else None,
                 _forgotten(study, pooled, system, metric),
-                second,
+                again,
             )
         )
     return found
@@ -232,26 +234,25 @@ def margins(study: Study, table: Sequence[Row]) -> str:
     metrics = study.told
     best = str(study.best_other)
     reported = [_papers_difference(study, best, metric, None)[1] for metric in metrics]
-    out = [
-        "| | " + " | ".join(metrics) + " |",
-        "|---" * (1 + len(metrics)) + "|",
-        "| the paper | " + " | ".join(f"{lead:+.1%}" if lead else "" for lead in reported) + " |",
-    ]
+    lines = {"the paper": [f"{lead:+.1%}" if lead else "" for lead in reported]}
     for dataset in dict.fromkeys(row.dataset for row in table):
         here = [row for row in table if row.dataset == dataset and not row.second]
         figures = {(row.system, row.metric): row for row in here}
-        cells = [_margin(figures, figures.get((best, metric))) for metric in metrics]
-        out.append(f"| {dataset} | " + " | ".join(cells) + " |")
-    return "\n".join(out)
+        lines[dataset] = [_margin(figures, figures.get((best, metric))) for metric in metrics]
+    return _markdown("", metrics, lines)
 
 
 def _margin(figures: dict[tuple[str, str], Row], row: Row | None) -> str:
     """`**+29.7%** (ease+positives)`, bold where it is significant."""
     if row is None or row.difference is None or row.difference.mean is None:
         return ""
-    other = figures[str(row.against), row.metric].value.mean
-    text = f"{row.difference.mean / other:+.1%}" if other else _signed(row.difference.mean)
+    text = _lead(row.difference.mean, figures[str(row.against), row.metric]) or _signed(row.difference.mean)
     return (f"**{text}**" if row.difference.significant else text) + f" ({row.against})"
+
+
+def _lead(difference: float, other: Row) -> str:
+    """A difference as a share of the other's figure; empty where that is 0."""
+    return f"{difference / other.value.mean:+.1%}" if other.value.mean else ""
 
 
 def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
@@ -265,9 +266,9 @@ def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
         text += f", {row.forgotten:.1%} of what was learned before is forgotten"
     significant = "significant" if difference.significant else "not significant"
     wanted, lead = _papers_difference(study, row.system, row.metric, row.against)
-    if row.system == study.best_other and other.value.mean:
-        of_paper = f" where the paper has {lead:+.1%}" if lead and not row.second else ""
-        text += f", {difference.mean / other.value.mean:+.1%}{of_paper}"
+    share = _lead(difference.mean, other)
+    if row.system == study.best_other and share:
+        text += f", {share}" + (f" where the paper has {lead:+.1%}" if lead and not row.second else "")
     if not wanted or row.second:
         return f"{text}: {significant}"
     if not difference.mean:
@@ -295,12 +296,20 @@ def _tables(study: Study, table: Sequence[Row]) -> list[str]:
     for dataset in dict.fromkeys(row.dataset for row in table):
         here = {(row.system, row.metric): row for row in table if row.dataset == dataset and not row.second}
         metrics = [metric for metric in study.metrics if any(m == metric for _, m in here)]
-        out = [f"| {dataset} | " + " | ".join(metrics) + " |", "|---" * (1 + len(metrics)) + "|"]
-        for system in dict.fromkeys(system for system, _ in here):
-            cells = [_cell(here.get((system, metric))) for metric in metrics]
-            out.append(f"| {system} | " + " | ".join(cells) + " |")
-        found.append("\n".join(out))
+        systems = dict.fromkeys(system for system, _ in here)
+        lines = {system: [_cell(here.get((system, metric))) for metric in metrics] for system in systems}
+        found.append(_markdown(dataset, metrics, lines))
     return found
+
+
+def _markdown(corner: str, columns: Sequence[str], lines: Mapping[str, Sequence[str]]) -> str:
+    """A table; `lines`: of each row its name and its cells."""
+
+    def line(name: str, cells: Sequence[str]) -> str:
+        return "|" + "|".join(f" {cell} " if cell else " " for cell in (name, *cells)) + "|"
+
+    rule = "|---" * (1 + len(columns)) + "|"
+    return "\n".join([line(corner, columns), rule, *(line(name, cells) for name, cells in lines.items())])
 
 
 def _cell(row: Row | None) -> str:
