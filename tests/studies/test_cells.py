@@ -79,13 +79,15 @@ def test_what_an_interrupted_make_left_is_continued(tmp_path: Path) -> None:
     made(tmp_path / "model", half)  # there already
 
 
-def test_a_cell_that_another_process_is_at_comes_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["the cell", "what it shares"])
+def test_a_cell_that_another_process_holds_up_comes_last(tmp_path: Path, what: str) -> None:
     runs = Runs()
-    taken, free = runs.cell("x", 0), runs.cell("y", 0)
+    shared = tmp_path / "models" / "settings"
+    taken, free = replace(runs.cell("x", 0), shared=(shared,)), runs.cell("y", 0)
     held, let_go = Event(), Event()
 
     def other_process() -> None:
-        with alone(taken.folder(tmp_path)):
+        with alone(taken.folder(tmp_path) if what == "the cell" else shared):
             held.set()
             let_go.wait(20)
 

@@ -56,10 +56,16 @@ class Cell:
     run: Callable[[], Measured]
     fold: int = 0
     """Users and instances of different folds are different ones."""
+    shared: tuple[Path, ...] = ()
+    """Folders that it needs and other cells, too, and that take long to make: logs, models, what was tried."""
 
     def folder(self, root: Path) -> Path:
         """Where its result is kept."""
         return root / self.dataset / f"{self.system}-seed{self.seed}-{key(self.inputs)}"
+
+    def held_up(self, root: Path) -> bool:
+        """Another process is at it, or at something that it needs."""
+        return any(_being_made(folder) for folder in (self.folder(root), *self.shared))
 
 
 @dataclass(frozen=True)
@@ -84,16 +90,18 @@ def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> 
     left = [f for f in dict.fromkeys([*folders, *(cell.folder(root) for cell in later)]) if not f.exists()]
     if left:
         say(f"{len(left)} cells to run: {_left(left, root)}")
-    for waiting in (False, True):  # first what no other process is at, then what one was
-        for folder, cell in folders.items():
-            if folder.exists() or (not waiting and _being_made(folder)):
-                continue
-            name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
-            say(f"{name}: running")
-            made(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
-            left = [other for other in left if not other.exists()]
-            say(f"{name}: done in {read_seconds(folder):.0f} s; {len(left)} cells left: {_left(left, root)}")
-    return [_read(folder, cell) for folder, cell in folders.items()]
+    missing = [folder for folder in folders if not folder.exists()]
+    while missing:
+        # What another process is at, or waits for, comes when nothing else is left.
+        folder = next((one for one in missing if not folders[one].held_up(root)), missing[0])
+        cell = folders[folder]
+        name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
+        say(f"{name}: running")
+        made(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
+        left = [other for other in left if not other.exists()]
+        say(f"{name}: done in {read_seconds(folder):.0f} s; {len(left)} cells left: {_left(left, root)}")
+        missing = [other for other in missing if not other.exists()]
+    return [read_cell(folder, cell) for folder, cell in folders.items()]
 
 
 def made(folder: Path, make: Callable[[Path], None]) -> Path:
@@ -177,7 +185,8 @@ def _write(measured: Measured, out: Path) -> None:
     write_whole(out / "cell.json", json.dumps(measured.facts, indent=1))
 
 
-def _read(folder: Path, cell: Cell) -> Done:
+def read_cell(folder: Path, cell: Cell) -> Done:
+    """What is kept of a cell in `folder`."""
     table = pq.read_table(folder / "hits.parquet")
     names = [name for name in table.column_names if name.startswith("metric ")]
     measured = Measured(

@@ -78,7 +78,22 @@ class Models:
         """A variant as a cell: its lists and candidate scores for the test instances."""
         recipe, name, fold = variant.recipe, variant.dataset.name, variant.fold
         inputs = predict_inputs(variant) | {"evaluate.k": recipe.evaluate.k}
-        return Cell(name, system, variant.seed, inputs, lambda: self._measure(variant), fold)
+        shared = (*self.log_and_ids(variant), *self._trained(variant))
+        return Cell(name, system, variant.seed, inputs, lambda: self._measure(variant), fold, shared)
+
+    def log_and_ids(self, variant: Variant) -> tuple[Path, Path]:
+        """Where `prepared` (its horizon aside) and `compressed` are kept, there or not."""
+        inputs = _log_inputs(variant)
+        return self._folder("prepare", variant, inputs), self._folder("compress", variant, ids_inputs(variant))
+
+    def _trained(self, variant: Variant) -> tuple[Path, Path, Path]:
+        """Where the steps of training are kept, there or not."""
+        warm = _warmup_of(variant)
+        return (
+            self._folder("understand", variant, _understand_inputs(variant)),
+            self._folder("warmup", warm, utilize_inputs(warm)),
+            self._folder("utilize", variant, utilize_inputs(variant)),
+        )
 
     def prepared(self, variant: Variant) -> Path:
         """Folder of the stage prepare, its training instances with the variant's horizon."""
@@ -123,8 +138,7 @@ class Models:
 
     def warmed_up(self, variant: Variant) -> Path:
         """Folder of the stage utilize with its warm-up only."""
-        only = replace(variant, recipe=replace(variant.recipe, utilize=warmup_only(variant.recipe.utilize)))
-        return self._utilize("warmup", only, None)
+        return self._utilize("warmup", _warmup_of(variant), None)
 
     def utilized(self, variant: Variant) -> Path:
         """Folder of the stage utilize."""
@@ -172,7 +186,10 @@ class Models:
             say(f"{step} for {variant.dataset.name}, seed {variant.seed}")
             make(out)
 
-        return made(self.root / f"{variant.dataset.name}-{step}" / key([step, inputs]), speaking)
+        return made(self._folder(step, variant, inputs), speaking)
+
+    def _folder(self, step: str, variant: Variant, inputs: dict[str, Any]) -> Path:
+        return self.root / f"{variant.dataset.name}-{step}" / key([step, inputs])
 
 
 def measured(prepared: Path, items: Items, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:
@@ -191,6 +208,10 @@ def warmup_only(config: UtilizeConfig) -> UtilizeConfig:
     names = [field.name for field in fields(config)]
     shared = {name: getattr(config, name) for name in names if name.startswith("warmup_") or name in WARMUP_TOO}
     return UtilizeConfig(**shared, stages=())
+
+
+def _warmup_of(variant: Variant) -> Variant:
+    return replace(variant, recipe=replace(variant.recipe, utilize=warmup_only(variant.recipe.utilize)))
 
 
 def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None:

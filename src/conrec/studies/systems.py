@@ -182,14 +182,19 @@ class Systems:
             )
 
         seed = variant.seed if other.seeded else variant.fold
-        return Cell(variant.dataset.name, other.name, seed, inputs, run, variant.fold)
+        shared = (*self.models.log_and_ids(variant), self._tuning(other, tuned_on))
+        return Cell(variant.dataset.name, other.name, seed, inputs, run, variant.fold, shared)
+
+    def _tuning(self, other: Other, variant: Variant) -> Path:
+        """Where it is kept what was tried."""
+        other = other.settings_of or other
+        return self.models.root / f"{variant.dataset.name}-tuning" / f"{other.name}-{key(_inputs(other, variant))}"
 
     def settings(self, other: Other, variant: Variant) -> Settings:
         """The best of the grid on validation; a grid of one has nothing to choose."""
         other = other.settings_of or other
         if len(other.grid) == 1:
             return dict(other.grid[0])
-
         name = key(_inputs(other, variant))
 
         def make(out: Path) -> None:
@@ -204,7 +209,7 @@ class Systems:
             self._tuned = {} if best is None else {name: best}
             (out / "tuning.json").write_text(json.dumps(record, indent=1))
 
-        folder = made(self.models.root / f"{variant.dataset.name}-tuning" / f"{other.name}-{name}", make)
+        folder = made(self._tuning(other, variant), make)
         record = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
         return dict(record["settings"])
 

@@ -1,0 +1,59 @@
+"""What is published: every figure of `docs/results` is that of the cells beside it (docs/studies.md)."""
+
+from __future__ import annotations
+
+import csv
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from conrec.config import load_recipe
+from conrec.run import find_recipe
+from conrec.studies.cells import Cell, Done, Measured, read_cell
+from conrec.studies.datasets import Dataset, dataset
+from conrec.studies.reproduce import STUDIES
+from conrec.studies.results import as_csv, rows
+from conrec.studies.study import Study
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+ARCHIVES = sorted((RESULTS / "cells").glob("*.tar.xz"))
+
+
+def data_set(name: str) -> Dataset:
+    if name == "simulator":
+        return dataset(name, None, quick=True)
+    return Dataset(name, load_recipe(find_recipe(Path(name))))
+
+
+def published(study: Study, name: str) -> list[dict[str, str]]:
+    with (RESULTS / f"{study.name}.csv").open(encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["dataset"] == name]
+
+
+def kept(root: Path, name: str, table: list[dict[str, str]]) -> list[Done]:
+    """The cells of a table, in its order."""
+
+    def run() -> Measured:
+        raise NotImplementedError("it is read, not run")
+
+    of = data_set(name)
+    found = []
+    for system, seed in dict.fromkeys((row["system"], int(seed)) for row in table for seed in row["seeds"].split()):
+        (folder,) = (root / name).glob(f"{system}-seed{seed}-*")
+        found.append(read_cell(folder, Cell(name, system, seed, {}, run, of.fold(seed))))
+    return found
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
+def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_path: Path) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path, filter="data")
+    name = archive.name.removesuffix(".tar.xz")
+    compared = 0
+    for study in STUDIES:
+        if (RESULTS / f"{study.name}.csv").exists() and (table := published(study, name)):
+            again = as_csv(rows(study, name, kept(tmp_path / "cells", name, table)))
+            assert list(csv.DictReader(again.splitlines())) == table, study.name
+            compared += 1
+    assert compared
