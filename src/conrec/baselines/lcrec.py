@@ -31,7 +31,7 @@ from conrec.understand.sft import train_supervised
 from conrec.understand.translation import translation_samples
 
 GRID: tuple[dict[str, object], ...] = tuple(
-    {"learning_rate": a, "language_epochs": b} for a in (2e-3, 4e-3) for b in (2.0, 6.0)
+    {"learning_rate": a, "language_epochs": b} for a in (2e-3, 4e-3) for b in (2.0, 4.0)
 )
 """Settings to choose from on validation."""
 
@@ -46,7 +46,7 @@ class LcRec(Generative):
         self,
         *,
         lm: LmConfig,
-        language_epochs: float = 6,
+        language_epochs: float = 4,
         language_learning_rate: float = 4e-3,
         asymmetric: int = 4000,
         epochs: float = 3,

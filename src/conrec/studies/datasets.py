@@ -68,7 +68,9 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         recipe = load_recipe(find_recipe(Path("demo")))
         if quick:
             return Dataset(name, _tiny(recipe))
-        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5)
+        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5, days=90)
+        # One week of validation and one of test, each some 7,000 instances: beam search for more would take hours.
+        split = replace(recipe.split, validation_from=0.78, test_from=0.89)
         # The demo saves time where it chooses what decoding leans on; hits are rarer here, and 500 instances too few.
         predict = replace(
             recipe.predict,
@@ -80,7 +82,8 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         # trained here under every seed.
         *first, last = recipe.utilize.stages
         utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)))
-        return Dataset(name, replace(recipe, name=name, simulate=platform, utilize=utilize, predict=predict))
+        changed = replace(recipe, name=name, simulate=platform, split=split, utilize=utilize, predict=predict)
+        return Dataset(name, changed)
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
