@@ -25,9 +25,10 @@ CANDIDATES = "\nOne of: "
 
 
 GRID: tuple[dict[str, object], ...] = tuple(
-    {"lora_rank": a, "objective": b} for a in (8, 0) for b in ("choice", "title")
+    {"lora_rank": a, "objective": b, "epochs": c} for a in (8, 0) for b, c in (("choice", 1), ("title", 3))
 )
-"""Settings to choose from on validation."""
+"""Settings to choose from on validation. A choice is learned from the titles of all candidates, so its passes are
+longer."""
 
 
 class InstructRec(TitleRanker):

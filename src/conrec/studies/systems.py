@@ -318,9 +318,9 @@ def _generative(cls: Any, positives: bool) -> Callable[[Place, Settings], System
 
 def _titles(cls: Any, positives: bool) -> Callable[[Place, Settings], System]:
     def make(place: Place, settings: Settings) -> System:
-        options: Settings = {"epochs": 1, "samples": 40} if place.quick else {}
+        options = settings | ({"epochs": 1, "samples": 40} if place.quick else {})
         system: System = cls(
-            lm=place.lm, understood=place.understood(), positives=positives, seed=place.seed, **settings, **options
+            lm=place.lm, understood=place.understood(), positives=positives, seed=place.seed, **options
         )
         return system
 
