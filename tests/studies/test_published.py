@@ -1,4 +1,4 @@
-"""What is published: every figure of `docs/results` is that of the cells beside it (docs/studies.md)."""
+"""Where a data set's cells are published, every figure of it in `docs/results` is theirs (docs/studies.md)."""
 
 from __future__ import annotations
 

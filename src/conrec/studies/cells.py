@@ -63,10 +63,6 @@ class Cell:
         """Where its result is kept."""
         return root / self.dataset / f"{self.system}-seed{self.seed}-{key(self.inputs)}"
 
-    def held_up(self, root: Path) -> bool:
-        """Another process is at it, or at something that it needs."""
-        return any(_being_made(folder) for folder in (self.folder(root), *self.shared))
-
 
 @dataclass(frozen=True)
 class Done:
@@ -92,8 +88,9 @@ def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> 
         say(f"{len(left)} cells to run: {_left(left, root)}")
     missing = [folder for folder in folders if not folder.exists()]
     while missing:
-        # What another process is at, or waits for, comes when nothing else is left.
-        folder = next((one for one in missing if not folders[one].held_up(root)), missing[0])
+        # What another process is at, or at something that it needs, comes when nothing else is left.
+        free = (one for one in missing if not any(map(_being_made, (one, *folders[one].shared))))
+        folder = next(free, missing[0])
         cell = folders[folder]
         name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
         say(f"{name}: running")

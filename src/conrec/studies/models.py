@@ -30,6 +30,8 @@ CONREC, POLICY, LEANINGS = "conrec", "conrec's policy", "conrec's leanings"
 decoding leans on without the policy."""
 TRAINED_UNDER = ("k", "beams", "normalisation", "prior_days", "prior_smoothing")
 """Settings of `predict` that training looks at; beside them, whether there is a prior at all."""
+SHARED = ("prepare", "compress", "understand", "warmup", "utilize")
+"""Steps that cells have in common and that take long."""
 WARMUP_TOO = ("validation_users", "checkpoint_every")
 """Settings of `utilize`, beside those that begin with `warmup_`, that the warm-up reads."""
 
@@ -78,43 +80,30 @@ class Models:
         """A variant as a cell: its lists and candidate scores for the test instances."""
         recipe, name, fold = variant.recipe, variant.dataset.name, variant.fold
         inputs = predict_inputs(variant) | {"evaluate.k": recipe.evaluate.k}
-        shared = (*self.log_and_ids(variant), *self._trained(variant))
+        shared = tuple(self.folder(step, variant) for step in SHARED)
         return Cell(name, system, variant.seed, inputs, lambda: self._measure(variant), fold, shared)
 
-    def log_and_ids(self, variant: Variant) -> tuple[Path, Path]:
-        """Where `prepared` (its horizon aside) and `compressed` are kept, there or not."""
-        inputs = _log_inputs(variant)
-        return self._folder("prepare", variant, inputs), self._folder("compress", variant, ids_inputs(variant))
-
-    def _trained(self, variant: Variant) -> tuple[Path, Path, Path]:
-        """Where the steps of training are kept, there or not."""
-        warm = _warmup_of(variant)
-        return (
-            self._folder("understand", variant, _understand_inputs(variant)),
-            self._folder("warmup", warm, utilize_inputs(warm)),
-            self._folder("utilize", variant, utilize_inputs(variant)),
-        )
+    def folder(self, step: str, variant: Variant) -> Path:
+        """Where a step of a variant is kept, there or not."""
+        return self.root / f"{variant.dataset.name}-{step}" / key([step, INPUTS[step](variant)])
 
     def prepared(self, variant: Variant) -> Path:
         """Folder of the stage prepare, its training instances with the variant's horizon."""
         from conrec.stages.prepare import prepare
 
         recipe, data = variant.recipe, variant.dataset
-        base = self._made(
-            "prepare", variant, _log_inputs(variant), lambda out: prepare(recipe, data.data, data.images, out)
-        )
+        base = self._made("prepare", variant, lambda out: prepare(recipe, data.data, data.images, out))
         if variant.horizon in (None, recipe.split.horizon_days):
             return base
-        inputs = _log_inputs(variant) | {"horizon": variant.horizon}
         split = replace(recipe.split, horizon_days=int(variant.horizon or 0))
-        return self._made("horizon", variant, inputs, lambda out: with_training_horizon(base, split, out))
+        return self._made("horizon", variant, lambda out: with_training_horizon(base, split, out))
 
     def compressed(self, variant: Variant) -> Path:
         """Folder of the stage compress."""
         from conrec.stages.compress import compress
 
         base = self.prepared(replace(variant, horizon=None))
-        return self._made("compress", variant, ids_inputs(variant), lambda out: compress(variant.recipe, base, out))
+        return self._made("compress", variant, lambda out: compress(variant.recipe, base, out))
 
     def understood(self, variant: Variant) -> Path:
         """Folder of the stage understand; without alignment only what the translation left of it."""
@@ -124,7 +113,6 @@ class Models:
         whole = self._made(
             "understand",
             variant,
-            _understand_inputs(variant),
             lambda out: understand(variant.recipe, base, ids, out, variant.seed),
         )
         if variant.aligned:
@@ -132,7 +120,6 @@ class Models:
         return self._made(
             "translate",
             variant,
-            _understand_inputs(variant),
             lambda out: _without_alignment(whole, out),
         )
 
@@ -153,7 +140,6 @@ class Models:
         return self._made(
             "predict",
             variant,
-            predict_inputs(variant),
             lambda out: predict(variant.recipe, prepared, ids, trained, out, variant.seed, lists_only=True),
         )
 
@@ -171,7 +157,7 @@ class Models:
             utilize(variant.recipe, prepared, ids, understood, out, variant.seed)
 
         prepared, ids, understood = self.prepared(variant), self.compressed(variant), self.understood(variant)
-        return self._made(step, variant, utilize_inputs(variant), make)
+        return self._made(step, variant, make)
 
     def _measure(self, variant: Variant) -> Measured:
         folder = self.predicted(variant)
@@ -181,15 +167,12 @@ class Models:
         outputs = read_outputs(folder / "predictions.parquet", test, items, variant.recipe.evaluate.k)
         return measured(prepared, items, test, outputs, {})
 
-    def _made(self, step: str, variant: Variant, inputs: dict[str, Any], make: Callable[[Path], Any]) -> Path:
+    def _made(self, step: str, variant: Variant, make: Callable[[Path], Any]) -> Path:
         def speaking(out: Path) -> None:
             say(f"{step} for {variant.dataset.name}, seed {variant.seed}")
             make(out)
 
-        return made(self._folder(step, variant, inputs), speaking)
-
-    def _folder(self, step: str, variant: Variant, inputs: dict[str, Any]) -> Path:
-        return self.root / f"{variant.dataset.name}-{step}" / key([step, inputs])
+        return made(self.folder(step, variant), speaking)
 
 
 def measured(prepared: Path, items: Items, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:
@@ -261,6 +244,19 @@ def utilize_inputs(variant: Variant) -> dict[str, Any]:
 def predict_inputs(variant: Variant) -> dict[str, Any]:
     """What its predictions depend on."""
     return utilize_inputs(variant) | {"predict": variant.recipe.predict}
+
+
+INPUTS: dict[str, Callable[[Variant], dict[str, Any]]] = {
+    "prepare": _log_inputs,
+    "horizon": lambda variant: _log_inputs(variant) | {"horizon": variant.horizon},
+    "compress": ids_inputs,
+    "understand": _understand_inputs,
+    "translate": _understand_inputs,
+    "warmup": lambda variant: utilize_inputs(_warmup_of(variant)),
+    "utilize": utilize_inputs,
+    "predict": predict_inputs,
+}
+"""What each step of `Models` depends on."""
 
 
 def _size(path: Path | None) -> list[Any] | None:

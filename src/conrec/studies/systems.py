@@ -159,8 +159,8 @@ class Systems:
 
     def __init__(self, models: Models, quick: bool) -> None:
         self.models, self.quick = models, quick
-        self._tuned: dict[str, System] = {}
-        """The system that was just chosen, trained: by what it depends on."""
+        self._tuned: dict[Path, System] = {}
+        """The system that was just chosen, trained: by where it is kept what was tried."""
         self._kept: tuple[tuple[Path, Path], tuple[Known, Instances, dict[str, np.ndarray]]] | None = None
 
     def cell(self, other: Other, variant: Variant, tuned_on: Variant | None = None) -> Cell:
@@ -173,7 +173,7 @@ class Systems:
             settings = self.settings(other, tuned_on)
             say(f"{other.name}: {settings or 'nothing to set'}")
             known, test, candidates = self._read(variant)
-            system = self._tuned.pop(key(_inputs(other, variant)), None)
+            system = self._tuned.pop(self._tuning(other, variant), None)
             if system is None:
                 system = self._make(other, variant, settings)
                 system.fit(known)
@@ -182,12 +182,12 @@ class Systems:
             )
 
         seed = variant.seed if other.seeded else variant.fold
-        shared = (*self.models.log_and_ids(variant), self._tuning(other, tuned_on))
+        log_and_ids = (self.models.folder(step, variant) for step in ("prepare", "compress"))
+        shared = (*log_and_ids, self._tuning(other.settings_of or other, tuned_on))
         return Cell(variant.dataset.name, other.name, seed, inputs, run, variant.fold, shared)
 
     def _tuning(self, other: Other, variant: Variant) -> Path:
         """Where it is kept what was tried."""
-        other = other.settings_of or other
         return self.models.root / f"{variant.dataset.name}-tuning" / f"{other.name}-{key(_inputs(other, variant))}"
 
     def settings(self, other: Other, variant: Variant) -> Settings:
@@ -195,7 +195,7 @@ class Systems:
         other = other.settings_of or other
         if len(other.grid) == 1:
             return dict(other.grid[0])
-        name = key(_inputs(other, variant))
+        folder = self._tuning(other, variant)
 
         def make(out: Path) -> None:
             known, _, _ = self._read(variant)
@@ -206,10 +206,10 @@ class Systems:
                 lambda system: _judge(system, known, variant.recipe.evaluate.k),
                 out,
             )
-            self._tuned = {} if best is None else {name: best}
+            self._tuned = {} if best is None else {folder: best}
             (out / "tuning.json").write_text(json.dumps(record, indent=1))
 
-        folder = made(self._tuning(other, variant), make)
+        made(folder, make)
         record = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
         return dict(record["settings"])
 
