@@ -38,6 +38,10 @@ class TasteSpace:
     mean: np.ndarray
     """float32 [d]."""
 
+    def __post_init__(self) -> None:
+        # In the order in which it is saved: BLAS may round a matrix in another order differently.
+        object.__setattr__(self, "projection", np.ascontiguousarray(self.projection))
+
     @classmethod
     def fit(
         cls, fields: list[dict[str, str]], content: np.ndarray, known: np.ndarray, dimensions: int, seed: int = 0
@@ -55,9 +59,7 @@ class TasteSpace:
         points = _kernel(z, landmarks) @ projection
         mean = points.mean(axis=0)
         scale = float((points - mean).std()) or 1.0
-        # In the order in which it is saved: BLAS may round a matrix in another order differently.
-        projection = np.ascontiguousarray(projection / scale, np.float32)
-        return cls(encoder, landmarks, projection, (mean / scale).astype(np.float32))
+        return cls(encoder, landmarks, (projection / scale).astype(np.float32), (mean / scale).astype(np.float32))
 
     @property
     def dimensions(self) -> int:
@@ -85,8 +87,7 @@ class TasteSpace:
         not differ, it is the leading directions of the items.
         """
         if not tastes.any():
-            projection = np.ascontiguousarray(self.projection[:, :dimensions])
-            return replace(self, projection=projection, mean=self.mean[:dimensions])
+            return replace(self, projection=self.projection[:, :dimensions], mean=self.mean[:dimensions])
         d = features.shape[1]
         covariance = features.T.astype(np.float64) @ features / len(features)
         spread = np.linalg.cholesky(covariance + 1e-6 * np.eye(d))

@@ -110,18 +110,10 @@ class Models:
         from conrec.stages.understand import understand
 
         base, ids = self.prepared(replace(variant, horizon=None)), self.compressed(variant)
-        whole = self._made(
-            "understand",
-            variant,
-            lambda out: understand(variant.recipe, base, ids, out, variant.seed),
-        )
+        whole = self._made("understand", variant, lambda out: understand(variant.recipe, base, ids, out, variant.seed))
         if variant.aligned:
             return whole
-        return self._made(
-            "translate",
-            variant,
-            lambda out: _without_alignment(whole, out),
-        )
+        return self._made("translate", variant, lambda out: _without_alignment(whole, out))
 
     def warmed_up(self, variant: Variant) -> Path:
         """Folder of the stage utilize with its warm-up only."""
