@@ -58,6 +58,21 @@ def test_a_taste_is_the_posterior_mode_whichever_space_is_smaller(link: Link, ev
 
 
 @pytest.mark.parametrize("link", LINKS)
+def test_a_taste_does_not_depend_on_whose_else_is_asked_for(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effects, "CELLS_AT_ONCE", 200)  # several batches
+    rng = np.random.default_rng(5)
+    lengths = np.array([3, 0, 20, 8, 9, 1, 5, 5, 31])
+    owner, events = np.repeat(np.arange(9), lengths), int(lengths.sum())
+    features, offsets = rng.normal(size=(events, 8)), rng.normal(size=events)
+    targets = drawn(link, offsets + features[:, 0], rng)
+    together = user_tastes(link, owner, offsets, targets, features, 9, 0.3)
+    for user in range(9):
+        own = owner == user
+        (alone,) = user_tastes(link, owner[own] * 0, offsets[own], targets[own], features[own], 1, 0.3)
+        np.testing.assert_allclose(together[user], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("link", LINKS)
 def test_strict_users_are_not_held_against_the_item(link: Link) -> None:
     """Two items equally good, one of them rated by strict users only."""
     rng = np.random.default_rng(1)

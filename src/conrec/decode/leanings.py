@@ -115,24 +115,25 @@ def of_some(leanings: Mapping[str, Leaning], index: np.ndarray) -> dict[str, Lea
 
 
 def remembered(leaning: Leaning) -> Leaning:
-    """The same, but for a repeated question: setting after setting is tried on the same batches.
+    """The same, but not worked out again for instances that were asked for before: setting after setting is tried on
+    the same ones, and candidates are ranked for those that lists were made for.
 
     The last answer is always kept, and of those before it the first `KEPT` bytes: as much as a choice on validation
     asks for again and again, whatever comes later.
     """
-    last: dict[bytes, np.ndarray] = {}
-    kept: dict[bytes, np.ndarray] = {}
+    last: dict[int, np.ndarray] = {}
+    kept: dict[int, np.ndarray] = {}
 
     def of(index: np.ndarray) -> np.ndarray:
-        question = index.tobytes()
-        for answers in (last, kept):
-            if question in answers:
-                return answers[question]
-        answer = leaning(index)
-        last.clear()
-        last[question] = answer
-        if answer.nbytes * (1 + len(kept)) <= KEPT:
-            kept[question] = answer
-        return answer
+        numbers = index.tolist()
+        if not numbers or not all(n in last or n in kept for n in numbers):
+            answer = leaning(index)
+            last.clear()
+            last.update(zip(numbers, answer))
+            for n, row in last.items():
+                if n not in kept and row.nbytes * (1 + len(kept)) <= KEPT:
+                    kept[n] = row
+            return answer
+        return np.stack([last[n] if n in last else kept[n] for n in numbers])
 
     return of

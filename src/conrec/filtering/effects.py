@@ -26,6 +26,9 @@ NOISE = 0.6
 SWEEPS = 4
 NEWTON_STEPS = {"logit": 3, "identity": 1}
 """A quadratic is exact after one."""
+EXPECTED_AT_0 = {"logit": 0.5, "identity": 0.0}
+CELLS_AT_ONCE = 2**16
+"""Of users' histories times features; larger batches are slower, for memory has to be cleared first."""
 
 
 @dataclass(frozen=True)
@@ -88,34 +91,52 @@ def user_tastes(
 
     Event e is of user owner[e] (ascending), offsets[e] is its b_u + b_i, features[e] the item's, float [m, d].
     """
-    bounds = np.searchsorted(owner, np.arange(n + 1))
-    tastes = np.zeros((n, features.shape[1]), np.float32)
-    for user in np.flatnonzero(np.diff(bounds)):
-        part = slice(bounds[user], bounds[user + 1])
-        tastes[user] = _taste(link, offsets[part], targets[part], features[part], spread)
+    starts = np.searchsorted(owner, np.arange(n + 1))
+    lengths, d = np.diff(starts), features.shape[1]
+    tastes = np.zeros((n, d), np.float32)
+    # Histories of like length together, and those of more events than features apart: little is added to any.
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    batch = np.cumsum(lengths[order]) // (CELLS_AT_ONCE // d)
+    for users in np.split(order, np.flatnonzero(np.diff(batch) | np.diff(lengths[order] > d)) + 1):
+        events = np.arange(lengths[users].max(initial=0))
+        there = events < lengths[users, None]
+        place = np.where(there, starts[users, None] + events, 0)
+        # Behind its end a history goes on with an item without features and what was expected of it.
+        offset, target = np.where(there, offsets[place], 0.0), np.where(there, targets[place], EXPECTED_AT_0[link])
+        tastes[users] = _tastes(link, offset, target, features[place] * there[..., None], spread)
     return tastes
 
 
-def _taste(link: Link, offsets: np.ndarray, targets: np.ndarray, x: np.ndarray, spread: float) -> np.ndarray:
-    """Newton for one user, in the smaller of the two spaces: events [e, e] or features [d, d]."""
-    if len(x) <= x.shape[1]:
-        kernel, dual = spread**2 * (x @ x.T), np.zeros(len(x))
+def _tastes(link: Link, offsets: np.ndarray, targets: np.ndarray, x: np.ndarray, spread: float) -> np.ndarray:
+    """Newton for b users with e events each, x [b, e, d], in the smaller of the two spaces: events or features."""
+    _, e, d = x.shape
+    if e <= d:
+        kernel, dual = spread**2 * (x @ x.mT), np.zeros(offsets.shape)
         for _ in range(NEWTON_STEPS[link]):
-            z = kernel @ dual
+            z = _times(kernel, dual)
             slope, curvature = _derivatives(link, offsets + z, targets)
-            dual = np.linalg.solve(kernel + np.diag(1 / curvature), z + slope / curvature)
-        return spread**2 * (dual @ x)
-    taste = np.zeros(x.shape[1])
+            dual = _solved(kernel + np.eye(e) / curvature[:, None], z + slope / curvature)
+        return spread**2 * _times(x.mT, dual)
+    tastes = np.zeros((len(x), d))
     for _ in range(NEWTON_STEPS[link]):
-        slope, curvature = _derivatives(link, offsets + x @ taste, targets)
-        hessian = (x * curvature[:, None]).T @ x + np.eye(x.shape[1]) / spread**2
-        taste = taste + np.linalg.solve(hessian, slope @ x - taste / spread**2)
-    return taste
+        slope, curvature = _derivatives(link, offsets + _times(x, tastes), targets)
+        hessian = (x * curvature[..., None]).mT @ x + np.eye(d) / spread**2
+        tastes = tastes + _solved(hessian, _times(x.mT, slope) - tastes / spread**2)
+    return tastes
+
+
+def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    return (matrices @ vectors[..., None])[..., 0]
+
+
+def _solved(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(matrices, vectors[..., None])[..., 0]
 
 
 def _derivatives(link: Link, z: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First derivative and minus the second of the log-likelihood in z."""
     if link == "identity":
-        return (targets - z) / NOISE, np.full(len(z), 1 / NOISE)
+        return (targets - z) / NOISE, np.full(z.shape, 1 / NOISE)
     p = 1 / (1 + np.exp(-z))
     return targets - p, p * (1 - p) + 1e-6
