@@ -21,12 +21,15 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "conrec needs Python 3.11 or newer; call: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
+# --no-compile: of the libraries' thousands of modules only those that are imported need it, and then it is done anyway.
+PIP_INSTALL := -m pip install --disable-pip-version-check --quiet --no-compile --editable
+
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable .
+	$(BIN)/python $(PIP_INSTALL) .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	$(BIN)/python $(PIP_INSTALL) '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 clean:

@@ -92,10 +92,9 @@ class SwingNeighbours(Neighbours):
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
         """As `items.swing` finds them."""
         log = self.known.events  # in the order of time, which Swing's caps want
-        disliked = log.kinds == "dislike"
-        owners = np.unique(log.users[disliked].astype(str), return_inverse=True)[1]
-        token = self.tokens.of_row[log.items[disliked]] - 1
-        found, values = swing(owners, token, self.tokens.targets, self.config)
+        dislikes = log.take(log.kinds == "dislike")
+        token = self.tokens.of_row[dislikes.items] - 1
+        found, values = swing(dislikes.owners()[1], token, self.tokens.targets, self.config)
         row, place = np.nonzero(found >= 0)
         shape = (self.tokens.targets, self.tokens.targets)
         return csr_matrix((values[row, place], (row, found[row, place])), shape)

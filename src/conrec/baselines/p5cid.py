@@ -82,9 +82,9 @@ class P5Cid(Generative):
 
 def dislike_graph(events: Events, items: int) -> csr_array:
     """float [items, items]: how many users disliked both; 0 on the diagonal."""
-    disliked = events.kinds == "dislike"
-    users = np.unique(events.users[disliked], return_inverse=True)[1]
-    pairs = np.unique(np.stack([users, events.items[disliked]], axis=1), axis=0)
+    dislikes = events.take(events.kinds == "dislike")
+    users = dislikes.owners()[1]
+    pairs = np.unique(np.stack([users, dislikes.items], axis=1), axis=0)
     shape = (int(users.max(initial=-1)) + 1, items)
     table = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape)
     graph = csr_array(table.T @ table)

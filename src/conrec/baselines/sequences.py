@@ -72,7 +72,7 @@ class UserEvents:
         for mark, sign in _marked(signs, reads):
             marks[sign] = mark
         used = np.flatnonzero(marks)
-        users, owners = np.unique(events.users[used].astype(str), return_inverse=True)
+        users, owners = events.take(used).owners()
         return cls._sorted(owners, events.items[used], marks[used], events.times[used]), users
 
     @classmethod

@@ -13,9 +13,9 @@ class ByUser:
     def __init__(self, events: Events) -> None:
         """events: sorted by time."""
         self.events = events
-        self._order = np.argsort(events.users, kind="stable")
-        self._names, starts = np.unique(events.users[self._order], return_index=True)
-        self._bounds = np.append(starts, len(events))
+        self._names, owner = events.owners()
+        self._order = np.argsort(owner, kind="stable")
+        self._bounds = np.searchsorted(owner[self._order], np.arange(len(self._names) + 1))
 
     def before(self, user: str, cut: np.datetime64) -> np.ndarray:
         """int64 [e]: places in `events` of a user's events before the cut, oldest first; none of a stranger."""

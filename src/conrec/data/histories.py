@@ -18,7 +18,7 @@ class Histories:
         some = events.take(telling)
         by_id = np.empty(len(items), np.int64)
         by_id[np.argsort(np.array(items.ids, object))] = np.arange(len(items))
-        self.users, owner = np.unique(some.users, return_inverse=True)
+        self.users, owner = some.owners()
         order = np.lexsort((by_id[some.items], some.times, owner))
         self._events, owner = some.take(order), owner[order]
         self._bounds = np.searchsorted(owner, np.arange(len(self.users) + 1))

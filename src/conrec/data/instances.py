@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,31 @@ class Events:
 
     def take(self, index: np.ndarray) -> Events:
         """The events at `index` (positions or a boolean mask), in that order."""
-        return Events(*(getattr(self, field.name)[index] for field in fields(self)))
+        part = Events(*(getattr(self, field.name)[index] for field in fields(self)))
+        if "_coded" in self.__dict__:
+            names, codes = self._coded
+            part.__dict__["_coded"] = names, codes[index]
+        return part
+
+    @cached_property
+    def _coded(self) -> tuple[np.ndarray, np.ndarray]:
+        """`users` as names, str [u] ascending, and the place of each event's among them, int32 [n].
+
+        Comparing millions of names takes seconds, so it is done once; there may be more names than there are users.
+        """
+        names, codes = np.unique(self.users, return_inverse=True)
+        return names, codes.astype(np.int32)
+
+    def owners(self) -> tuple[np.ndarray, np.ndarray]:
+        """Who is in the log, str [u] ascending, and whose each event is, int64 [n]."""
+        names, codes = self._coded
+        there = np.bincount(codes, minlength=len(names)) > 0
+        return names[there], (np.cumsum(there) - 1)[codes]
+
+    def of_users(self, users: np.ndarray) -> np.ndarray:
+        """bool [n]: the event is of one of these users, str [m]."""
+        names, codes = self._coded
+        return np.isin(names, users)[codes]
 
     @property
     def rated(self) -> np.ndarray:
@@ -198,20 +223,38 @@ def as_items(table: pa.Table) -> Items:
 def read_events(folder: Path, items: Items) -> Events:
     """The cleaned events of a `prepare` folder."""
     columns = ["user_id", "item_id", "time", "kind", "value", "reason"]
-    return as_events(pq.read_table(folder / "events.parquet", columns=columns), items)
+    texts = ["user_id", "item_id", "kind"]
+    return as_events(pq.read_table(folder / "events.parquet", columns=columns, read_dictionary=texts), items)
 
 
 def as_events(table: pa.Table, items: Items) -> Events:
-    """A table EVENTS (data.schema), whose items are all among `items`, sorted by time."""
-    table = table.sort_by([("time", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
-    return Events(
-        table["user_id"].to_numpy().astype(str),
-        _rows(table["item_id"], items),
-        _times(table["time"].combine_chunks()),
-        table["kind"].cast(pa.string()).to_numpy().astype(str),
+    """A table EVENTS (data.schema), whose items are all among `items`, sorted by time, user and item."""
+    (names, users), (ids, named), (kinds, kind) = (_coded(table[name]) for name in ("user_id", "item_id", "kind"))
+    times = _times(table["time"].combine_chunks())
+    events = Events(
+        names[users],
+        _rows(pa.array(ids, pa.string()), items)[named],
+        times,
+        kinds[kind],
         table["value"].cast(pa.float64()).to_numpy(),
         pc.fill_null(pc.index_in(table["reason"], pa.array(REASONS)), -1).to_numpy().astype(np.int8),
     )
+    events.__dict__["_coded"] = names, users
+    step = [np.diff(key) for key in (times.view(np.int64), users, named)]
+    sorted_already = (step[0] > 0) | (step[0] == 0) & ((step[1] > 0) | (step[1] == 0) & (step[2] >= 0))
+    return events if sorted_already.all() else events.take(np.lexsort((named, users, times)))
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """A column of texts as those that occur, str [u] ascending, and the place of each row's among them, int32 [n]."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    texts = whole.dictionary.to_numpy(zero_copy_only=False).astype(str)
+    order = np.argsort(texts)
+    rank = np.empty(len(texts), np.int32)
+    rank[order] = np.arange(len(texts))
+    return texts[order], rank[whole.indices.to_numpy()]
 
 
 def read_instances(folder: Path, items: Items) -> Instances:

@@ -23,7 +23,7 @@ class Knowledge:
     def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
         mask = events.kinds == "dislike"
         if known_users is not None:
-            mask &= np.isin(events.users, known_users)
+            mask &= events.of_users(known_users)
         self.items = len(items)
         self._times = events.times[mask]
         self._rows = events.items[mask]

@@ -42,7 +42,7 @@ class Split:
     def may_learn(self, events: Events) -> np.ndarray:
         """bool per event: belongs to training."""
         if self.train_users is not None:
-            return np.isin(events.users, self.train_users)
+            return events.of_users(self.train_users)
         return events.times < self.validation_start
 
     def knowledge(self, items: Items, events: Events) -> Knowledge:

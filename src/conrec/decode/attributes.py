@@ -126,7 +126,7 @@ class AttributeRates:
         self._days: dict[np.datetime64, Everybody] = {}
         self._always: Everybody | None = None
         if known_users is not None:
-            known = np.isin(events.users, known_users)
+            known = events.of_users(known_users)
             self._always = self._of_all(
                 events.items[shown & known], events.items[disliked & known], events.reasons[disliked & known]
             )

@@ -39,7 +39,7 @@ class Exposures:
         self._log = ByUser(events)
         self._always: np.ndarray | None = None
         if known_users is not None:
-            known = np.isin(events.users, known_users)
+            known = events.of_users(known_users)
             self._always = self._within(np.bincount(events.items[known], minlength=len(items)))
         self._days: dict[np.datetime64, np.ndarray] = {}
 

@@ -88,7 +88,7 @@ class CoDislikes:
         """`known_users`, str [n], in `users` mode: their whole log is known, and of nobody else anything."""
         disliked = events.kinds == "dislike"
         if known_users is not None:
-            disliked &= np.isin(events.users, known_users)
+            disliked &= events.of_users(known_users)
         self.items = items
         self._dislikes = events.take(disliked)
         self._always = known_users is not None

@@ -86,7 +86,7 @@ class Told:
         """From a log sorted by time."""
         signs = np.where(events.kinds == "dislike", 1, np.where(np.isin(events.kinds, POSITIVE_KINDS), -1, 0))
         some = np.flatnonzero((signs != 0) | events.rated)
-        names, owner = np.unique(events.users[some], return_inverse=True)
+        names, owner = events.take(some).owners()
         liked = np.flatnonzero(signs[some] < 0)
         pair = owner[liked] * n_items + events.items[some[liked]]
         again = np.ones(len(liked), bool)

@@ -74,8 +74,9 @@ def read_replay(
 def users_to_replay(events: Events, cut: np.datetime64, horizon: np.timedelta64) -> list[str]:
     """Users with a dislike before `cut` and any event from it to the horizon, sorted."""
     start, stop = np.searchsorted(events.times, [cut, cut + horizon])
-    known = np.unique(events.users[:start][events.kinds[:start] == "dislike"])
-    return np.intersect1d(known, events.users[start:stop]).tolist()
+    names, owner = events.owners()
+    disliked = owner[:start][events.kinds[:start] == "dislike"]
+    return names[np.intersect1d(disliked, owner[start:stop])].tolist()
 
 
 def replay_pairs(
@@ -91,7 +92,7 @@ def replay_pairs(
     Shown is what was exposed or reacted to; in a log without exposures only what drew a clear sign (protocol). An
     item that was both liked and disliked within the window counts as disliked.
     """
-    names, codes = np.unique(events.users, return_inverse=True)
+    names, codes = events.owners()
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
     number = {name: n for n, name in enumerate(names.tolist())}

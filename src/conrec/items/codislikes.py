@@ -36,8 +36,8 @@ def cosine_neighbours(x: csr_matrix, targets: int, neighbours: int, shrinkage: f
 
 def co_dislikes(events: Events, items: int) -> csr_matrix:
     """float [items, items]: neighbours of each item by the dislikes among the events."""
-    disliked = events.kinds == "dislike"
-    names, users = np.unique(events.users[disliked].astype(str), return_inverse=True)
-    x = csr_matrix((np.ones(len(users)), (users, events.items[disliked])), (len(names), items))
+    dislikes = events.take(events.kinds == "dislike")
+    names, users = dislikes.owners()
+    x = csr_matrix((np.ones(len(users)), (users, dislikes.items)), (len(names), items))
     x.data[:] = 1  # who dislikes an item twice is still one user
     return cosine_neighbours(x, items, NEIGHBOURS, SHRINKAGE)

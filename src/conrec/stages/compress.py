@@ -83,8 +83,7 @@ def known_dislikes(prepared: Path, items: Items, split: Split) -> tuple[np.ndarr
     """Users (numbered) and item rows of the dislikes that Swing may learn from, oldest first."""
     events = read_events(prepared, items)
     learned = events.take((events.kinds == "dislike") & split.may_learn(events))
-    _, users = np.unique(learned.users, return_inverse=True)
-    return users, learned.items
+    return learned.owners()[1], learned.items
 
 
 def read_content(prepared: Path) -> Content:

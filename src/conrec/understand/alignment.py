@@ -44,7 +44,7 @@ def ask(
     """
     rng = np.random.default_rng(seed)
     prefixes = np.unique(codes[:, :prefix], axis=0, return_inverse=True)[1].reshape(-1)
-    users, user = np.unique(events.users[learn], return_inverse=True)
+    users, user = events.take(learn).owners()
     items, kinds = events.items[learn], events.kinds[learn]
     disliked = kinds == "dislike"
     positive = ~disliked & (kinds != "exposure")
