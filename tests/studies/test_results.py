@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from conrec.baselines.trivial import trivial_systems
+from conrec.evaluate.charts import SERIES
 from conrec.studies import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.cells import Done, Measured
 from conrec.studies.models import CONREC, POLICY
@@ -170,11 +171,22 @@ def test_pictures_stand_alone(tmp_path: Path) -> None:
         svg = picture(one, rows(one, "toy", cells))
         ET.fromstring(svg)
         assert "--ink:#" in svg
+        assert ">FHR@20</text>" in svg
     write(dots, rows(dots, "toy", cells), "conrec reproduce toy", tmp_path / "results")
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["toy.csv", "toy.md", "toy.svg"]
     text = page(dots, rows(dots, "toy", cells), "conrec reproduce toy")
     assert "conrec reproduce toy" in text
     assert "toy.svg" in text
+
+
+def test_the_picture_marks_what_conrec_does_wherever_it_stands() -> None:
+    cells = [done("ours", {"FHR@20": [1, 0, 1]}), done("y", {"FHR@20": [0, 0, 1]})]
+    marked = []
+    for own in ((), ("ours",), ("ours", "y")):
+        one = study(against={"y": "ours"}, own=own)
+        marked.append(picture(one, rows(one, "toy", cells)).count(f'="{SERIES[0]}"'))
+    assert marked == [0, marked[1], 2 * marked[1]]
+    assert marked[1] > 0
 
 
 def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:

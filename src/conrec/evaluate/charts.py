@@ -39,6 +39,7 @@ STYLE = {
         "gridOpacity": 0.6,
         "labelFlush": False,
     },
+    "axisY": {"titlePadding": 12},  # of labels that a device's own font makes wider
 }
 
 
@@ -72,6 +73,7 @@ def lines(
     x_title: str = "",
     y_format: str = "~g",
     x_format: str = "~s",
+    y_title: str = "",
     rules: Mapping[str, float] | None = None,
     from_zero: bool = False,
     marks: Iterable[tuple[str, float, float]] = (),
@@ -86,7 +88,7 @@ def lines(
     dash = of_series | {"scale": {"domain": names, "range": [DASHES[n] for n in numbers]}}
     piece = [{"field": "series", "type": "nominal"}, {"field": "piece", "type": "nominal"}]
     x = _number("x", x_format, x_title) | {"scale": {"nice": False}}
-    y, low = (_number(field, y_format) | {"scale": {"zero": from_zero}} for field in ("y", "low"))
+    y, low = (_number(field, y_format, y_title) | {"scale": {"zero": from_zero}} for field in ("y", "low"))
 
     points = [p for s in series for p in _points(s)]
     bands = [p for p in points if p["high"] > p["low"]]
@@ -124,7 +126,9 @@ def intervals(
     return _svg(_dots(rows, names, _named(names, 130), x_format, 210), title, description)
 
 
-def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: str, x_format: str) -> str:
+def panels(
+    groups: Mapping[str, Sequence[Interval]], title: str, description: str, x_format: str, x_title: str = ""
+) -> str:
     """`intervals` of several groups side by side, each under its name and on a scale of its own; what has the same
     name stands in the same line."""
     names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
@@ -132,7 +136,7 @@ def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: st
     for name, rows in groups.items():
         axis = None if parts else _named(names, 320)
         heading = {"text": name, "fontSize": 12, "color": INK}
-        parts.append(_dots(rows, names, axis, x_format, 190) | {"title": heading})
+        parts.append(_dots(rows, names, axis, x_format, 190, x_title) | {"title": heading})
     return _svg({"hconcat": parts, "spacing": 24}, title, description)
 
 
@@ -143,7 +147,12 @@ def _named(names: Sequence[str], label_width: int) -> dict[str, Any]:
 
 
 def _dots(
-    rows: Sequence[Interval], names: Sequence[str], axis: dict[str, Any] | None, x_format: str, width: int
+    rows: Sequence[Interval],
+    names: Sequence[str],
+    axis: dict[str, Any] | None,
+    x_format: str,
+    width: int,
+    x_title: str = "",
 ) -> dict[str, Any]:
     """The layers of a dot plot with a line for each of `names`."""
     values = [
@@ -158,7 +167,7 @@ def _dots(
     ]
     y = {"field": "name", "type": "nominal", "scale": {"domain": list(names)}, "title": None, "axis": axis}
     scale = {"scale": {"zero": False, "nice": True}}
-    low, mean = (_number(field, x_format, ticks=width // 42) | scale for field in ("low", "mean"))
+    low, mean = (_number(field, x_format, x_title, width // 42) | scale for field in ("low", "mean"))
     colour = {"condition": {"test": "datum.strong", "value": SERIES[0]}, "value": FAINT}
     layers = [
         _layer(values, {"type": "rule", "strokeWidth": 2}, x=low, x2={"field": "high"}, y=y, color=colour),

@@ -132,6 +132,7 @@ STUDY = Study(
     metrics=("top-1", "top-4"),
     headlines=("top-1", "top-4"),
     against={WEEK: NEXT, SWING: WEEK},
+    own=(SWING,),
     paper={
         NEXT: {"top-1": 0.07, "top-4": 0.17},
         WEEK: {"top-1": 0.18, "top-4": 0.48},

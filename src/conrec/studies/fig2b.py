@@ -37,6 +37,7 @@ STUDY = Study(
     metrics=("HR@20", "FHR@20", "CandAcc"),
     headlines=("HR@20", "CandAcc"),
     against={LCREC_BOTH: LCREC, AT_ONCE: NEGATIVES},
+    own=(NEGATIVES, AT_ONCE),
     paper={
         LCREC: {"HR@20": 0.0296, "FHR@20": 0.0385, "CandAcc": 0.2892},
         LCREC_BOTH: {"HR@20": 0.0159, "FHR@20": 0.0381, "CandAcc": 0.1333},

@@ -185,14 +185,13 @@ def picture(study: Study, table: Sequence[Row]) -> str:
             x = np.array([study.steps[row.system] for row in own], dtype=float)
             y, low, high = (np.array([getattr(row.value, part) for row in own]) for part in ("mean", "low", "high"))
             series.append(Series(name, x, y.astype(float), low.astype(float), high.astype(float)))
-        return _alone(lines(series, title, about, study.steps_title, y_format=".3f", from_zero=False))
-    marked = study.best_other or max(study.against, default="", key=list(study.against).index)
+        return _alone(lines(series, title, about, study.steps_title, y_format=".3f", y_title=metric, from_zero=False))
     dots: dict[str, list[Interval]] = {}
     for row in shown:
-        value, strong = row.value, row.system == marked
+        value, strong = row.value, row.system in (study.best_other, *study.own)
         one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
         dots.setdefault(row.dataset, []).append(one)
-    return _alone(panels(dots, title, about, ".2f"))
+    return _alone(panels(dots, title, about, ".2f", metric))
 
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:

@@ -40,6 +40,8 @@ class Study:
     """System -> the one it is compared with, pair by pair."""
     best_other: str | None = None
     """A system that is compared with the best of all others, metric by metric."""
+    own: Sequence[str] = ()
+    """What CoNRec does, where that is no system that is compared with the best: marked in the picture, too."""
     second: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Metric -> systems: there `best_other` is also compared with the best of these."""
     aside: Sequence[str] = ()

@@ -67,6 +67,7 @@ STUDY = Study(
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc"),
     headlines=("FHR@20", "CandAcc"),
     against={later: earlier for earlier, later in pairwise(ROWS)},
+    own=(CONREC,),
     paper={row: dict(zip(METRICS, values)) for row, values in zip(ROWS, PAPER)},
     source="its table 2",
 )

@@ -97,6 +97,7 @@ STUDY = Study(
     cells=cells,
     metrics=(ACCURACY,),
     against={AFTER[SFT]: ALIGNMENT, AFTER[GRPO]: AFTER[SFT], AFTER[CONREC]: AFTER[GRPO]},
+    own=(AFTER[CONREC],),
     forgetting=ALIGNMENT,
     paper={
         ALIGNMENT: {ACCURACY: 0.755},

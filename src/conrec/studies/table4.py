@@ -56,6 +56,7 @@ STUDY = Study(
     metrics=("FHR@20", "LUF@20", "LIF@20"),
     headlines=("FHR@20", "LUF@20"),
     against={name: POLICY for name in SCHEMES if name != POLICY},
+    own=(POLICY,),
     paper={name: dict(zip(("FHR@20", "LUF@20", "LIF@20"), values)) for name, values in PAPER.items()},
     source="its table 4",
     notes="Schemes a to d keep the recipe's bonus for exact hits and its guided answers; e has neither.",

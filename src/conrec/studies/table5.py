@@ -55,6 +55,7 @@ STUDY = Study(
     cells=cells,
     metrics=("FHR@20", "HR@20", "CandAcc"),
     against={named(POLICY, size): named(LCREC, size) for size in SIZES},
+    own=[named(POLICY, size) for size in SIZES],
     paper={
         named(LCREC, "small"): {"FHR@20": 0.0362},
         named(POLICY, "small"): {"FHR@20": 0.0410},
