@@ -1,5 +1,6 @@
 """Curves: seeds pooled, stages one after the other, unreadable files named."""
 
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ def test_panels_say_first_and_last_of_each_stage(tmp_path: Path):
         ("stage 2", "train", 10, 2),
         ("stage 1", "validation", 1, 5),
     ]
-    assert "stage 2" in panel.svg
+    assert "stage 2, train: from 10 to 2" in panel.svg
+    assert {"1", "2"} <= {text.text for text in ET.fromstring(panel.svg).iter("{http://www.w3.org/2000/svg}text")}
     assert "from 10 to 2" in panel.svg  # what a screen reader is told
 
 

@@ -137,6 +137,12 @@ def test_headline(page: Page):
     assert "2.0 % of what would have been liked" in words
 
 
+def test_the_headline_compares_with_the_best_of_all_others_whatever_its_name(tmp_path: Path):
+    systems = metrics()["systems"] | {"co_dislikes+prior": {"FHR@20": estimate(0.33)}}
+    words = with_metrics(tmp_path, systems=systems).words
+    assert "best trivial baseline (co dislikes+prior)" in words
+
+
 @pytest.mark.parametrize(
     ("difference", "said"),
     [

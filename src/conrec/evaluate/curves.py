@@ -104,7 +104,8 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
         if curves:
             starts[label] = at
             at += max(float(c.steps[-1]) for c in curves.values())
-    rules = starts if len(starts) > 1 else None
+    # Numbers, for a stage may be so short that words would overlap.
+    rules = {label.removeprefix("stage "): start for label, start in starts.items()} if len(starts) > 1 else None
     found = []
     for name, (title, caption) in words.items():
         series: list[Series] = []
