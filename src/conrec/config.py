@@ -67,7 +67,7 @@ class DataConfig:
 class SimulateConfig:
     """The simulated platform (only for `data.adapter = "simulated"`)."""
 
-    users: int = 4000
+    users: int = 3000
     """Users at the end; half of them are there from the first day, the others join day by day."""
     items: int = 1500
     """Items at the end; six in ten are listed before the first day, the others day by day."""
