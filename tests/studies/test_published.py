@@ -11,10 +11,12 @@ import pytest
 from conrec.config import load_recipe
 from conrec.run import find_recipe
 from conrec.studies.cells import Cell, Done, Measured, read_cell
-from conrec.studies.datasets import Dataset, dataset
+from conrec.studies.datasets import LOGS, Dataset, dataset
+from conrec.studies.models import Models
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, rows
-from conrec.studies.study import Study
+from conrec.studies.study import Shop, Study
+from conrec.studies.systems import Systems
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 ARCHIVES = sorted((RESULTS / "cells").glob("*.tar.xz"))
@@ -57,3 +59,19 @@ def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_p
             assert list(csv.DictReader(again.splitlines())) == table, study.name
             compared += 1
     assert compared
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
+def test_who_unpacks_an_archive_need_not_run_its_cells_again(
+    archive: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    name = archive.name.removesuffix(".tar.xz")
+    data = request.getfixturevalue("shared_data") if name in LOGS else None
+    models = Models(tmp_path)
+    shop = Shop(models, Systems(models, quick=False), quick=False)
+    of = dataset(name, data, quick=False)
+    asked = {cell.folder(tmp_path).name for study in STUDIES for cell in study.cells(shop, of, [0, 1, 2])}
+    with tarfile.open(archive) as tar:
+        there = {path.split("/")[2] for path in tar.getnames() if path.startswith(f"cells/{name}/")}
+    assert there
+    assert there <= asked

@@ -23,7 +23,15 @@ from conrec.stages.utilize import CONTEXTS
 from conrec.studies import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.cells import key, link
 from conrec.studies.datasets import Dataset, dataset, one_context
-from conrec.studies.models import POLICY, Models, utilize_inputs, variant, warmup_only, with_training_horizon
+from conrec.studies.models import (
+    POLICY,
+    Models,
+    ids_inputs,
+    utilize_inputs,
+    variant,
+    warmup_only,
+    with_training_horizon,
+)
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import Shop
 from conrec.studies.systems import Other, Systems, further, published, trivial
@@ -61,6 +69,16 @@ def test_each_seed_has_a_platform_or_a_fold_where_there_are_any(tiny: Dataset) -
     assert {split.of_seed(seed).simulate for seed in (0, 1)} == {tiny.recipe.simulate}
     by_time = Dataset("ratings", ratings)
     assert [variant(by_time, seed).fold for seed in (0, 3)] == [0, 0]
+
+
+def test_only_a_simulated_log_is_named_by_the_settings_of_the_simulator(tiny: Dataset) -> None:
+    def named(of: Dataset, users: int) -> str:
+        changed = replace(of.recipe, simulate=replace(of.recipe.simulate, users=users))
+        return key(ids_inputs(variant(replace(of, recipe=changed), 0)))
+
+    real = replace(tiny, recipe=replace(tiny.recipe, data=DataConfig(adapter="movielens")))
+    assert named(tiny, 110) != named(tiny, 120)
+    assert named(real, 110) == named(real, 120)
 
 
 def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:

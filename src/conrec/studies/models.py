@@ -209,7 +209,9 @@ def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None
 
 def _log_inputs(variant: Variant) -> dict[str, Any]:
     recipe = variant.recipe
-    sections = {"data": recipe.data, "simulate": recipe.simulate, "split": recipe.split, "k": recipe.evaluate.k}
+    sections: dict[str, Any] = {"data": recipe.data, "split": recipe.split, "k": recipe.evaluate.k}
+    if recipe.data.adapter == "simulated":
+        sections["simulate"] = recipe.simulate
     return sections | {"log": _size(variant.dataset.data), "images": _size(variant.dataset.images)}
 
 
