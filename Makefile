@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# --no-compile: of the libraries' thousands of modules only those that are imported need it, and then it is done anyway.
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable
 
 .PHONY: demo test check clean
 
@@ -21,15 +23,12 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "conrec needs Python 3.11 or newer; call: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-# --no-compile: of the libraries' thousands of modules only those that are imported need it, and then it is done anyway.
-PIP_INSTALL := -m pip install --disable-pip-version-check --quiet --no-compile --editable
-
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python $(PIP_INSTALL) .
+	$(INSTALL) .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python $(PIP_INSTALL) '.[dev]'
+	$(INSTALL) '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 clean:

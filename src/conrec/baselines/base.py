@@ -135,8 +135,6 @@ def read_known(prepared: Path, compressed: Path | None, items: Items, instances:
 
 def likes_of(items: Items, events: Events, known_users: np.ndarray | None = None) -> Knowledge:
     """Knowledge that counts positives where the usual one counts dislikes: a user's first on each item."""
-    liked = np.flatnonzero(np.isin(events.kinds, POSITIVE_KINDS))
-    users = events.take(liked).owners()[1]
-    first = np.sort(np.unique(users * len(items) + events.items[liked], return_index=True)[1])
-    liked = liked[first]
-    return Knowledge(items, replace(events.take(liked), kinds=np.full(len(liked), "dislike")), known_users)
+    liked = events.take(np.isin(events.kinds, POSITIVE_KINDS))
+    first = np.sort(np.unique(liked.owners()[1] * len(items) + liked.items, return_index=True)[1])
+    return Knowledge(items, replace(liked.take(first), kinds=np.full(len(first), "dislike")), known_users)

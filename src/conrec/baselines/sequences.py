@@ -71,9 +71,9 @@ class UserEvents:
         marks = np.zeros(len(events.items), np.int64)
         for mark, sign in _marked(signs, reads):
             marks[sign] = mark
-        used = np.flatnonzero(marks)
-        users, owners = events.take(used).owners()
-        return cls._sorted(owners, events.items[used], marks[used], events.times[used]), users
+        used = events.take(marks != 0)
+        users, owners = used.owners()
+        return cls._sorted(owners, used.items, marks[marks != 0], used.times), users
 
     @classmethod
     def of_instances(cls, instances: Instances, reads: Reads) -> UserEvents:

@@ -229,7 +229,7 @@ def read_events(folder: Path, items: Items) -> Events:
 
 def as_events(table: pa.Table, items: Items) -> Events:
     """A table EVENTS (data.schema), whose items are all among `items`, sorted by time, user and item."""
-    (names, users), (ids, named), (kinds, kind) = (_coded(table[name]) for name in ("user_id", "item_id", "kind"))
+    (names, users), (ids, named), (kinds, kind) = (_texts(table[name]) for name in ("user_id", "item_id", "kind"))
     times = _times(table["time"].combine_chunks())
     events = Events(
         names[users],
@@ -245,16 +245,13 @@ def as_events(table: pa.Table, items: Items) -> Events:
     return events if sorted_already.all() else events.take(np.lexsort((named, users, times)))
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def _texts(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """A column of texts as those that occur, str [u] ascending, and the place of each row's among them, int32 [n]."""
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     whole = column.unify_dictionaries().combine_chunks()
-    texts = whole.dictionary.to_numpy(zero_copy_only=False).astype(str)
-    order = np.argsort(texts)
-    rank = np.empty(len(texts), np.int32)
-    rank[order] = np.arange(len(texts))
-    return texts[order], rank[whole.indices.to_numpy()]
+    texts, place = np.unique(whole.dictionary.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    return texts, place.astype(np.int32)[whole.indices.to_numpy()]
 
 
 def read_instances(folder: Path, items: Items) -> Instances:

@@ -97,7 +97,7 @@ def user_tastes(
     # Histories of like length together, and those of more events than features apart: little is added to any.
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
-    batch = np.cumsum(lengths[order]) // (CELLS_AT_ONCE // d)
+    batch = np.cumsum(lengths[order] * d) // CELLS_AT_ONCE
     for users in np.split(order, np.flatnonzero(np.diff(batch) | np.diff(lengths[order] > d)) + 1):
         events = np.arange(lengths[users].max(initial=0))
         there = events < lengths[users, None]

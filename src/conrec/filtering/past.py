@@ -85,25 +85,24 @@ class Told:
     def of(cls, events: Events, n_items: int) -> Told:
         """From a log sorted by time."""
         signs = np.where(events.kinds == "dislike", 1, np.where(np.isin(events.kinds, POSITIVE_KINDS), -1, 0))
-        some = np.flatnonzero((signs != 0) | events.rated)
-        names, owner = events.take(some).owners()
-        liked = np.flatnonzero(signs[some] < 0)
-        pair = owner[liked] * n_items + events.items[some[liked]]
+        telling = (signs != 0) | events.rated
+        told, signs = events.take(telling), signs[telling]
+        names, owner = told.owners()
+        liked = np.flatnonzero(signs < 0)
+        pair = owner[liked] * n_items + told.items[liked]
         again = np.ones(len(liked), bool)
         again[np.unique(pair, return_index=True)[1]] = False
-        keep = np.ones(len(some), bool)
-        keep[liked[again]] = False
-        some, owner = some[keep], owner[keep]
-        order = np.argsort(owner, kind="stable")
-        some, owner = some[order], owner[order]
+        kept = np.delete(np.arange(len(told)), liked[again])
+        order = kept[np.argsort(owner[kept], kind="stable")]
+        owner = owner[order]
         return cls(
             names,
             np.searchsorted(owner, np.arange(len(names) + 1)),
             owner,
-            events.items[some],
-            events.times[some],
-            signs[some].astype(np.int8),
-            events.values[some],
+            told.items[order],
+            told.times[order],
+            signs[order].astype(np.int8),
+            told.values[order],
         )
 
     def before(self, cut: np.datetime64) -> np.ndarray:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from conrec.config import SplitConfig
+from conrec.data.by_user import ByUser
 from conrec.data.instances import Events, Instances, Items, Ragged, read_events
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
@@ -92,10 +93,7 @@ def replay_pairs(
     Shown is what was exposed or reacted to; in a log without exposures only what drew a clear sign (protocol). An
     item that was both liked and disliked within the window counts as disliked.
     """
-    names, codes = events.owners()
-    order = np.argsort(codes, kind="stable")
-    bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-    number = {name: n for n, name in enumerate(names.tolist())}
+    log = ByUser(events)
     signs = np.where(events.kinds == "dislike", DISLIKED, NEUTRAL)
     signs[np.isin(events.kinds, POSITIVE_KINDS)] = LIKED
     judged = events.rated | (signs == DISLIKED) | (events.kinds == "purchase")
@@ -103,9 +101,8 @@ def replay_pairs(
 
     found: list[dict[str, Any]] = []
     for user, cut in pairs:
-        mine = order[bounds[number[user]] : bounds[number[user] + 1]]
-        here, end = np.searchsorted(events.times[mine], [cut, cut + horizon])
-        past, window = mine[:here], mine[here:end]
+        mine = log.before(user, cut + horizon)
+        past, window = np.split(mine, [np.searchsorted(events.times[mine], cut)])
         shown, labels = _labelled(events.items[window], signs[window], with_exposures)
         if not len(shown):
             continue

@@ -238,7 +238,7 @@ class _Job:
         events = as_events(live.events, items)
         split = Split.read(self.run / "prepare")
         # Split by users, what is known of the items is the whole log of known users; here that is everybody.
-        everybody = np.unique(events.users) if split.mode == "users" else None
+        everybody = events.owners()[0] if split.mode == "users" else None
         past = Past(
             items, events, live.catalog, unit_rows(live.embeddings), fields_of(live.items), train_users=everybody
         )

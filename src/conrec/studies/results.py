@@ -188,7 +188,7 @@ def picture(study: Study, table: Sequence[Row]) -> str:
         return _alone(lines(series, title, about, study.steps_title, y_format=".3f", y_title=metric, from_zero=False))
     dots: dict[str, list[Interval]] = {}
     for row in shown:
-        value, strong = row.value, row.system in (study.best_other, *study.own)
+        value, strong = row.value, row.system in study.own
         one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
         dots.setdefault(row.dataset, []).append(one)
     return _alone(panels(dots, title, about, ".2f", metric))

@@ -41,7 +41,7 @@ class Study:
     best_other: str | None = None
     """A system that is compared with the best of all others, metric by metric."""
     own: Sequence[str] = ()
-    """What CoNRec does, where that is no system that is compared with the best: marked in the picture, too."""
+    """What CoNRec does, marked in the picture."""
     second: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Metric -> systems: there `best_other` is also compared with the best of these."""
     aside: Sequence[str] = ()

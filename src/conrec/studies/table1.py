@@ -45,6 +45,7 @@ STUDY = Study(
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc", "ZUF@20"),
     headlines=(*METRICS, "ZUF@20"),
     best_other=CONREC,
+    own=(CONREC,),
     second={"ZUF@20": POPULARITY},
     aside=(ORACLE, POLICY, LEANINGS),
     paper={

@@ -44,8 +44,8 @@ def ask(
     """
     rng = np.random.default_rng(seed)
     prefixes = np.unique(codes[:, :prefix], axis=0, return_inverse=True)[1].reshape(-1)
-    users, user = events.take(learn).owners()
-    items, kinds = events.items[learn], events.kinds[learn]
+    known = events.take(learn)
+    (users, user), items, kinds = known.owners(), known.items, known.kinds
     disliked = kinds == "dislike"
     positive = ~disliked & (kinds != "exposure")
     pairs = np.unique(np.stack([user[disliked], items[disliked]], 1), axis=0)
