@@ -44,7 +44,8 @@ def main(run: Path, split: str) -> None:
         vocabulary = Vocabulary.load(trained / "tokenizer")
         policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
         load_trained_policy(policy, trained / f"stage{len(recipe.utilize.stages)}")
-        chosen, leanings = read_setting(predicted), inputs.leanings(instances)
+        chosen, exposures = read_setting(predicted)
+        leanings = inputs.leanings(instances, exposures)
         if chosen.aversion:
             leanings["aversion"] = aversion(HistoryScore.load(predicted / HISTORY), past, instances)
         print(f"seed {seed}: {chosen}")

@@ -202,7 +202,17 @@ class Events:
     @property
     def has_exposures(self) -> bool:
         """Whether the platform logged what it showed (a neutral rating is not a showing)."""
-        return bool(((self.kinds == "exposure") & ~self.rated).any())
+        return bool(self._exposed.any())
+
+    @property
+    def shown(self) -> np.ndarray:
+        """bool [n]: what the platform logged as shown; where it logs nothing, what was judged: all."""
+        exposed = self._exposed
+        return exposed if exposed.any() else np.ones(len(self), bool)
+
+    @property
+    def _exposed(self) -> np.ndarray:
+        return (self.kinds == "exposure") & ~self.rated
 
 
 def read_items(folder: Path) -> Items:

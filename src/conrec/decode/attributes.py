@@ -120,8 +120,7 @@ class AttributeRates:
         `known_users`, str [n], in `users` mode: what is known of everybody is their whole log.
         """
         self._attributes = Attributes.of(items)
-        shown = (events.kinds == "exposure") & ~events.rated if events.has_exposures else np.ones(len(events), bool)
-        disliked = events.kinds == "dislike"
+        shown, disliked = events.shown, events.kinds == "dislike"
         self._shown, self._disliked = ByUser(events.take(shown)), ByUser(events.take(disliked))
         self._days: dict[np.datetime64, Everybody] = {}
         self._always: Everybody | None = None

@@ -15,7 +15,7 @@ from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_instances
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
-from conrec.decode.exposures import Exposures
+from conrec.decode.exposures import Exposures, Weights
 from conrec.decode.leanings import CoDislikes, Leaning, Setting, follow, leaned, pull, remembered
 from conrec.decode.prompted import Decoding, Prompted, offer_of_days
 from conrec.decode.trie import Trie
@@ -117,18 +117,30 @@ class Inputs:
         data = self.prompted(instances, context, vocabulary, weight=setting.prior)
         return Decoding(data, leaned(setting, leanings or {}), setting.temperature)
 
-    def leanings(self, instances: Instances) -> dict[str, Leaning]:
-        """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions."""
+    def leanings(self, instances: Instances, exposures: Weights) -> dict[str, Leaning]:
+        """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions.
+
+        `exposures`: from `exposure_weights`, now or when the run was made.
+        """
         config, found = self.recipe.predict, dict[str, Leaning]()
         if any(config.pulls):
             found["pull"] = pull(instances, self.past.content)
         if any(config.follows):
             found["follow"] = follow(instances, self._co_dislikes)
         if any(config.exposures):
-            found["exposure"] = self._exposures.of(instances)
+            found["exposure"] = self._exposures.of(instances, exposures)
         if any(config.attributes):
             found["attribute"] = self.past.attribute_rates.of(instances)
         return {name: remembered(leaning) for name, leaning in found.items()}
+
+    def exposure_weights(self) -> Weights:
+        """Learned from the training instances, where the recipe wants exposures."""
+        if not any(self.recipe.predict.exposures):
+            return Weights()
+        horizon, train = np.timedelta64(self.recipe.split.horizon_days, "D"), self.instances.of_split("train")
+        if self.split.validation_start is not None:  # training may have been shown a shorter future
+            train = train.take(np.flatnonzero(train.cuts + horizon <= self.split.validation_start))
+        return self._exposures.learn(train, horizon)
 
     @cached_property
     def _co_dislikes(self) -> CoDislikes:

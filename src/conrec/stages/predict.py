@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items, evenly
 from conrec.decode.candidates import fit_weights
+from conrec.decode.exposures import Weights
 from conrec.decode.leanings import Leaning, Setting, leaned, of_some, remembered
 from conrec.decode.predict import future_hits, predict_items, score_items
 from conrec.decode.prompted import Decoding
@@ -61,7 +62,8 @@ def predict(
 
     left = [] if lists_only else _without_instance(inputs, held_out, prepared)
     everybody = Instances.joined([held_out, *left])
-    leanings = {**inputs.leanings(everybody), **_aversion(inputs, everybody, out, seed)}
+    exposures = inputs.exposure_weights()
+    leanings = {**inputs.leanings(everybody, exposures), **_aversion(inputs, everybody, out, seed)}
     decoder = Decoder(inputs, vocabulary, policy, context, everybody, leanings)
     setting, tried = _tune(decoder, len(held_out))
     say(f"{setting}: validation FHR@{recipe.predict.k} {tried[setting]:.4f}")
@@ -75,7 +77,8 @@ def predict(
         rest = slice(len(held_out), None)
         replay = _columns(Instances.joined(left), inputs.items, items[rest], scores[rest])
         pq.write_table(pa.table(replay), out / "replay.parquet")
-    table = {**setting._asdict(), "validation_FHR": {str(one): fhr for one, fhr in tried.items()}, **choice}
+    tuned = {**setting._asdict(), "validation_FHR": {str(one): fhr for one, fhr in tried.items()}}
+    table = {**tuned, "exposures": exposures.as_json(), **choice}
     (out / "tuning.json").write_text(json.dumps(table, indent=2))
 
 
@@ -105,10 +108,11 @@ def _compare_stages(
         pq.write_table(pa.table({**columns, "reward": reward}), out / f"{name}.parquet")
 
 
-def read_setting(folder: Path) -> Setting:
-    """What decoding leans on, as chosen when this folder was written."""
+def read_setting(folder: Path) -> tuple[Setting, Weights]:
+    """What decoding leans on, and what it was learned that users are shown, when this folder was written."""
     table = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
-    return Setting(**{name: float(table[name]) for name in Setting._fields if name in table})
+    setting = Setting(**{name: float(table[name]) for name in Setting._fields if name in table})
+    return setting, Weights.of_json(table["exposures"])
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from conrec.data.histories import Histories
 from conrec.data.instances import Instances, Ragged, as_events, as_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
+from conrec.decode.exposures import Weights
 from conrec.decode.leanings import Setting
 from conrec.decode.predict import predict_items
 from conrec.decode.trie import Trie
@@ -285,6 +286,9 @@ class _Job:
         return version, users, recomputed
 
 
+_Model = tuple[Policy, Vocabulary, Setting, Weights, HistoryScore | None]
+
+
 class _Predictor:
     """The run's model on the log so far; loaded when the first user is asked for."""
 
@@ -294,7 +298,7 @@ class _Predictor:
         trie = Trie.of(past.catalog.codes, past.catalog.sizes, device())
         none = Histories(past.items, past.events, job.live.cut).of(np.zeros(0, str), 0, 0)
         self._inputs = Inputs(job.recipe, past, none, split, knowledge, trie, no_neighbours)
-        self._model: tuple[Policy, Vocabulary, Setting, HistoryScore | None] | None = None
+        self._model: _Model | None = None
 
     def users(self, instances: Instances) -> Users:
         """Predictions and everything else that the filter keeps of these users."""
@@ -315,9 +319,9 @@ class _Predictor:
     def _predict(self, instances: Instances) -> np.ndarray:
         """int32 [B, k]: rows of the predicted dislikes, best first, -1 where there are no more."""
         config = self._job.recipe.predict
-        policy, vocabulary, setting, history = self._loaded()
+        policy, vocabulary, setting, exposures, history = self._loaded()
         context = self._job.recipe.utilize.stages[-1].context
-        leanings = self._inputs.leanings(instances)
+        leanings = self._inputs.leanings(instances, exposures)
         if history is not None:
             leanings["aversion"] = aversion(history, self._past, instances)
         decoding = self._inputs.decoding(instances, context, vocabulary, setting, leanings)
@@ -332,16 +336,16 @@ class _Predictor:
         )
         return rows
 
-    def _loaded(self) -> tuple[Policy, Vocabulary, Setting, HistoryScore | None]:
+    def _loaded(self) -> _Model:
         if self._model is None:
             job, seed = self._job, f"seed{self._job.seed}"
             utilized = job.run / "utilize" / seed
             vocabulary = Vocabulary.load(utilized / "tokenizer")
             policy = build_policy(job.recipe.lm, vocabulary, self._past.catalog.codewords, job.seed).to(device())
             load_trained_policy(policy, utilized / f"stage{len(job.recipe.utilize.stages)}")
-            setting = read_setting(job.run / "predict" / seed)
+            setting, exposures = read_setting(job.run / "predict" / seed)
             history = HistoryScore.load(job.run / "predict" / seed / HISTORY) if setting.aversion else None
-            self._model = policy, vocabulary, setting, history
+            self._model = policy, vocabulary, setting, exposures, history
         return self._model
 
 
