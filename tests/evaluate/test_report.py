@@ -205,12 +205,14 @@ def test_what_decoding_leans_on(run: Path, tmp_path: Path):
     tuning = chosen._asdict()
     tuning["validation_FHR"] = {str(Setting()): 0.2119, str(chosen): 0.3529}
     tuning |= {"candidates": {"policy": 0.1234, "prior": -0.5, "attribute": 1.5}, "validation_CandAcc": 0.4321}
+    tuning["exposures"] = {"met, 7 days": 0.02, "met, 28 days": 1e-6, "liked, 7 days": 0.107}
     (folder / "predict" / "seed3").mkdir()
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
     heads = "policy prior pull follow exposure attribute aversion prior alone chosen"
     assert f"{heads} 3 lists 0.25 0 0 2 1 0.5 0.25 0.212 0.353" in words
     assert "3 candidates 0.123 -0.5 0 0 0 1.5 0 – 0.432" in words
+    assert "over so many days, 0.107 (liked, 7 days); 0.020 (met, 7 days)." in words
     (folder / "predict" / "seed3" / "tuning.json").unlink()
     assert "leans on" not in Page(render(folder)).words
 

@@ -332,7 +332,8 @@ def _stage_cell(stage: Any, metric: str) -> dict[str, Any]:
 def _decoding(run: Path) -> dict[str, Any] | None:
     """What decoding leans on (`decode.leanings`), seed by seed, and what that gives on validation."""
     leanings = [name for name in Setting._fields if name != "temperature"]
-    rows = []
+    rows: list[tuple[Any, ...]] = []
+    shown: list[tuple[str, float]] = []
     for file in sorted(run.glob("predict/seed*/tuning.json")):
         table, seed = _json(file), file.parent.name.removeprefix("seed")
         setting = [table.get(name) for name in Setting._fields]
@@ -345,7 +346,11 @@ def _decoding(run: Path) -> dict[str, Any] | None:
         if isinstance(weights, dict):
             fitted = [weights.get(name, 0.0) for name in ("policy", *leanings)]
             rows.append((seed, "candidates", fitted, None, table.get("validation_CandAcc")))
-    return {"names": ("policy", *leanings), "rows": rows} if rows else None
+        # All seeds learn it from one log.
+        if isinstance(learned := table.get("exposures"), dict):
+            counting = [(trace, weight) for trace, weight in learned.items() if _is_number(weight) and weight >= 0.0005]
+            shown = sorted(counting, key=lambda pair: -pair[1])
+    return {"names": ("policy", *leanings), "rows": rows, "exposures": shown} if rows else None
 
 
 # --- data, IDs, the run ----------------------------------------------------------------------------------------
