@@ -62,6 +62,11 @@ class DataConfig:
     min_user_dislikes: int = 0
     """Drop users with fewer dislikes than this in the whole log (0 keeps everybody)."""
 
+    @property
+    def simulated(self) -> bool:
+        """The log is drawn, by `SimulateConfig`, not read."""
+        return self.adapter == "simulated"
+
 
 @dataclass(frozen=True)
 class SimulateConfig:

@@ -440,11 +440,11 @@ def start_run(recipe: Recipe, run: Path, data: Path | None, images: Path | None)
     for flag, path in (("--data", data), ("--images", images)):
         if path is not None and not path.exists():
             raise ConrecError(f"{flag} {path}: there is no such file or folder")
-    if data is None and recipe.data.adapter != "simulated":
+    if data is None and not recipe.data.simulated:
         raise ConrecError(
             f"--data is missing: the recipe reads a log of the kind {recipe.data.adapter}; say where it is"
         )
-    if data is not None and recipe.data.adapter == "simulated":
+    if data is not None and recipe.data.simulated:
         raise ConrecError(f"--data {data}: this recipe simulates its log; leave --data out or set data.adapter in it")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds) or min(recipe.seeds) < 0:
         raise ConrecError(f"seeds {list(recipe.seeds)}: give one or more different numbers, none below 0")

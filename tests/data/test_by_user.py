@@ -18,6 +18,16 @@ def test_a_users_events_before_a_cut_are_those_of_the_log() -> None:
     assert log.before("zz", LOG.times[-1]).tolist() == []
 
 
+def test_a_users_events_around_a_cut_are_those_of_the_log() -> None:
+    log, week = ByUser(LOG), np.timedelta64(7, "D")
+    for user in [*np.unique(LOG.users)[::7].tolist(), "nobody"]:
+        for cut in CUTS:
+            own = [n for n in range(len(LOG)) if LOG.users[n] == user]
+            past, window = log.around(user, cut, week)
+            assert past.tolist() == [n for n in own if LOG.times[n] < cut]
+            assert window.tolist() == [n for n in own if cut <= LOG.times[n] < cut + week]
+
+
 def test_everybodys_events_before_a_moment() -> None:
     np.testing.assert_array_equal(LOG.items[ByUser(LOG).until(CUTS[1])], LOG.items[LOG.times < CUTS[1]])
     assert ByUser(LOG.take(np.zeros(0, int))).until(CUTS[1]) == slice(0, 0)

@@ -33,8 +33,7 @@ KINDS = [SHOE | LEATHER, SHOE | CLOTH, HAT | LEATHER, HAT | CLOTH]
 
 @pytest.fixture(scope="module")
 def instances() -> Instances:
-    found = all_instances(LOG)
-    return found.take(np.flatnonzero(np.isin(found.cuts, CUTS)))
+    return all_instances(LOG)
 
 
 def log(shown: list[tuple[str, int]], disliked: list[tuple[str, int, int]]) -> Events:

@@ -16,8 +16,7 @@ CONTENT /= np.linalg.norm(CONTENT, axis=1, keepdims=True)
 
 @pytest.fixture(scope="module")
 def instances() -> Instances:
-    found = all_instances(LOG)
-    return found.take(np.flatnonzero(np.isin(found.cuts, CUTS)))
+    return all_instances(LOG)
 
 
 def test_pull_is_the_cosine_to_the_nearest_past_dislike(instances: Instances) -> None:

@@ -25,6 +25,12 @@ class ByUser:
         own = self._order[self._bounds[number] : self._bounds[number + 1]]
         return own[: np.searchsorted(self.events.times[own], cut)]
 
+    def around(self, user: str, cut: np.datetime64, horizon: np.timedelta64) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [e] and [f]: as `before`, and the user's events from the cut on, up to the horizon."""
+        own = self.before(user, cut + horizon)
+        here = np.searchsorted(self.events.times[own], cut)
+        return own[:here], own[here:]
+
     def until(self, moment: np.datetime64) -> slice:
         """Where everybody's events before it are."""
         return slice(0, int(np.searchsorted(self.events.times, moment)))

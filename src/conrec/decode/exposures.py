@@ -18,6 +18,7 @@ of liking; the odds of a dislike, once shown, are another leaning (`filtering.av
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +56,8 @@ class Trace(NamedTuple):
 TRACES = tuple(Trace(liked, days) for liked in (False, True) for days in (7.0, 28.0, 112.0))
 
 
-class Weights(NamedTuple):
+@dataclass(frozen=True)
+class Weights:
     """How much an event of each trace counts beside everybody's share, which counts once."""
 
     traces: tuple[float, ...] = (0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
@@ -84,7 +86,6 @@ class Exposures:
         self._first_seen = items.first_seen
         self._log = ByUser(events)
         self._liked = np.isin(events.kinds, POSITIVE_KINDS)
-        self._shown = events.shown
         self._always: tuple[np.ndarray, np.ndarray] | None = None
         if known_users is not None:
             known = events.of_users(known_users)
@@ -96,14 +97,14 @@ class Exposures:
 
         instances: of training, whose horizon ends before what is held out begins.
         """
+        shown = self._log.events.shown
         latest = np.sort(np.argsort(instances.cuts, kind="stable")[-LEARNED_FROM:])
         counts: list[np.ndarray] = []
         totals: list[np.ndarray] = []
         owners: list[np.ndarray] = []
         for user, cut in zip(instances.users[latest], instances.cuts[latest]):
-            before, until = self._log.before(user, cut), self._log.before(user, cut + horizon)
-            next_ones = until[len(before) :]
-            met = self._categories[self._log.events.items[next_ones[self._shown[next_ones]]]]
+            before, after = self._log.around(user, cut, horizon)
+            met = self._categories[self._log.events.items[after[shown[after]]]]
             if len(met):
                 own = self._categories[self._log.events.items[before]]
                 each = np.stack([np.bincount(own, one, self._width) for one in self._traces(before, cut)])

@@ -346,7 +346,7 @@ def _decoding(run: Path) -> dict[str, Any] | None:
         if isinstance(weights, dict):
             fitted = [weights.get(name, 0.0) for name in ("policy", *leanings)]
             rows.append((seed, "candidates", fitted, None, table.get("validation_CandAcc")))
-        # All seeds learn it from one log.
+        # All seeds learn it from one log. Less than 0.0005 is 0 with the three digits that are shown.
         if isinstance(learned := table.get("exposures"), dict):
             counting = [(trace, weight) for trace, weight in learned.items() if _is_number(weight) and weight >= 0.0005]
             shown = sorted(counting, key=lambda pair: -pair[1])

@@ -101,8 +101,7 @@ def replay_pairs(
 
     found: list[dict[str, Any]] = []
     for user, cut in pairs:
-        mine = log.before(user, cut + horizon)
-        past, window = np.split(mine, [np.searchsorted(events.times[mine], cut)])
+        past, window = log.around(user, cut, horizon)
         shown, labels = _labelled(events.items[window], signs[window], with_exposures)
         if not len(shown):
             continue

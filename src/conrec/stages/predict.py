@@ -77,8 +77,12 @@ def predict(
         rest = slice(len(held_out), None)
         replay = _columns(Instances.joined(left), inputs.items, items[rest], scores[rest])
         pq.write_table(pa.table(replay), out / "replay.parquet")
-    tuned = {**setting._asdict(), "validation_FHR": {str(one): fhr for one, fhr in tried.items()}}
-    table = {**tuned, "exposures": exposures.as_json(), **choice}
+    table = {
+        **setting._asdict(),
+        "validation_FHR": {str(one): fhr for one, fhr in tried.items()},
+        "exposures": exposures.as_json(),
+        **choice,
+    }
     (out / "tuning.json").write_text(json.dumps(table, indent=2))
 
 

@@ -32,7 +32,7 @@ def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -
     """
     out.mkdir(parents=True, exist_ok=True)
     simulation = None
-    if recipe.data.adapter == "simulated":
+    if recipe.data.simulated:
         from conrec.data.simulate import simulate
 
         simulation = simulate(recipe.simulate, out / "images")

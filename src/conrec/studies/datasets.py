@@ -44,19 +44,15 @@ class Dataset:
     def of_seed(self, seed: int) -> Recipe:
         """The recipe for one seed: a platform of its own, or its fold of five where users are split."""
         recipe = replace(self.recipe, seeds=(seed,))
-        if self._simulated:
+        if self.recipe.data.simulated:
             return replace(recipe, simulate=replace(recipe.simulate, seed=recipe.simulate.seed + seed))
         return replace(recipe, split=replace(recipe.split, fold=self.fold(seed)))
 
     def fold(self, seed: int) -> int:
         """Which test users a seed sees: those of two seeds with one number are the same."""
-        if self._simulated:
+        if self.recipe.data.simulated:
             return seed
         return seed % FOLDS if self.recipe.split.mode == "users" else 0
-
-    @property
-    def _simulated(self) -> bool:
-        return self.recipe.data.adapter == "simulated"
 
 
 def dataset(name: str, data: Path | None, quick: bool) -> Dataset:

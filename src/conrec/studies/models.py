@@ -210,7 +210,7 @@ def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None
 def _log_inputs(variant: Variant) -> dict[str, Any]:
     recipe = variant.recipe
     sections: dict[str, Any] = {"data": recipe.data, "split": recipe.split, "k": recipe.evaluate.k}
-    if recipe.data.adapter == "simulated":
+    if recipe.data.simulated:
         sections["simulate"] = recipe.simulate
     return sections | {"log": _size(variant.dataset.data), "images": _size(variant.dataset.images)}
 

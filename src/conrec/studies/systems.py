@@ -215,7 +215,7 @@ class Systems:
 
     def oracle(self, variant: Variant) -> Cell | None:
         """The simulator's truth; None where the data is real, or cut at moments for which no truth is kept."""
-        if variant.recipe.data.adapter != "simulated" or variant.recipe.split.mode != "time":
+        if not variant.recipe.data.simulated or variant.recipe.split.mode != "time":
             return None
 
         def run() -> Measured:
