@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -62,13 +63,20 @@ def test_table_1_holds_every_system(everything: tuple[Path, subprocess.Completed
     assert all(int(row["instances"]) > 0 for row in table if row["metric"] == "CandAcc")
 
 
-def test_a_second_call_runs_nothing(everything: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    out, _ = everything
+def test_a_second_call_runs_nothing_and_says_how_long_all_of_it_took(
+    everything: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, process = everything
     before = {path: path.read_bytes() for path in (out / "results").iterdir()}
     again = reproduce(out, "all", "--seeds", "0")
     assert again.returncode == 0
     assert "running" not in again.stderr
     assert {path: path.read_bytes() for path in (out / "results").iterdir()} == before
+    cells = [json.loads(path.read_text()) for path in (out / "cells" / "simulator").glob("*/seconds.json")]
+    work = f"simulator {len(cells)} in {sum(cells) / 3600:.2f} h"
+    for stderr in (process.stderr, again.stderr):
+        (line,) = (line for line in stderr.splitlines() if " s in all" in line)
+        assert work in line
 
 
 def test_an_added_seed_runs_alone(everything: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from conrec.errors import ConrecError
 from conrec.files import write_whole
 from conrec.progress import say
 from conrec.studies import fig2a, fig2b, horizon, results, table1, table2, table3, table4, table5
-from conrec.studies.cells import Cell, alone, run_cells
+from conrec.studies.cells import Cell, alone, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
 from conrec.studies.models import Models
 from conrec.studies.study import Shop, Study
@@ -57,12 +58,22 @@ def reproduce(
         with alone(out / "results"):
             results.write(study, table, _command(study, seeds, names, quick), out / "results")
             _index(out / "results")
-    say(f"{time.monotonic() - start:.0f} s in all")
+    say(f"{time.monotonic() - start:.0f} s in all; {_work(planned, out / 'cells')}")
     return out / "results"
 
 
 def _cells(study: Study, shop: Shop, datasets: Sequence[Dataset], seeds: Sequence[int]) -> list[Cell]:
     return [cell for one in datasets for cell in study.cells(shop, one, seeds)]
+
+
+def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:
+    """How long all cells took together, those of earlier calls too: what the same takes from the beginning."""
+    times: dict[str, dict[Path, float]] = {}
+    for cell in chain.from_iterable(planned):
+        folder = cell.folder(root)
+        times.setdefault(cell.dataset, {})[folder] = read_seconds(folder)
+    parts = [f"{name} {len(own)} in {sum(own.values()) / 3600:.2f} h" for name, own in times.items()]
+    return f"cells, one after the other: {', '.join(parts)}"
 
 
 def _command(study: Study, seeds: Sequence[int], names: Sequence[str], quick: bool) -> str:
