@@ -47,6 +47,10 @@ def kept(root: Path, name: str, table: list[dict[str, str]]) -> list[Done]:
     return found
 
 
+def _values(row: dict[str, str]) -> list[str]:
+    return list(row.values())
+
+
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
 def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_path: Path) -> None:
     with tarfile.open(archive) as tar:
@@ -56,7 +60,8 @@ def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_p
     for study in STUDIES:
         if (RESULTS / f"{study.name}.csv").exists() and (table := published(study, name)):
             again = as_csv(rows(study, name, kept(tmp_path / "cells", name, table)))
-            assert list(csv.DictReader(again.splitlines())) == table, study.name
+            # A table's rows go by metric: which system comes first, of those without every metric, it does not say.
+            assert sorted(csv.DictReader(again.splitlines()), key=_values) == sorted(table, key=_values), study.name
             compared += 1
     assert compared
 
