@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -204,6 +205,17 @@ def test_too_little_data_and_contradictions_are_one_clear_line(
     with pytest.raises(ConrecError, match=complaint) as error:
         cut_instances(events, plan_split(events, config))
     assert "\n" not in str(error.value)
+
+
+def test_training_alone_needs_no_held_out_window() -> None:
+    events = event_table(*steady_log())
+    whole, _ = cut_instances(events, plan_split(events, SplitConfig(horizon_days=2)))
+    train, _ = cut_instances(events, plan_split(events, SplitConfig(horizon_days=2)), names=["train"])
+    assert train.equals(whole.filter(pc.equal(whole["split"], "train")))
+    split = plan_split(events, SplitConfig(horizon_days=7))
+    with pytest.raises(ConrecError, match="no validation instance is left"):
+        cut_instances(events, split)
+    assert len(cut_instances(events, split, names=["train"])[0])
 
 
 def test_a_log_of_newcomers_has_nobody_to_test_on() -> None:

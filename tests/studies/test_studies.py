@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -250,6 +252,19 @@ def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path
     assert shorter
     assert len(part(new, True)) >= len(part(old, True))
     assert (out / "candidates.parquet").samefile(base / "candidates.parquet")
+
+
+def test_a_training_horizon_may_be_longer_than_validation(tiny: Dataset, tmp_path: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "out"
+    prepare(tiny.recipe, None, None, base)
+    split = json.loads((base / "split.json").read_text())
+    start, stop = (datetime.fromisoformat(split[f"{name}_start"]) for name in ("validation", "test"))
+    days = (stop - start).days + 1
+    with_training_horizon(base, replace(tiny.recipe.split, horizon_days=days), out)
+    table = pq.read_table(out / "instances.parquet")
+    cuts = table.filter(pc.equal(table["split"], "train"))["cut"].to_pylist()
+    assert cuts
+    assert max(cuts) + timedelta(days=days) <= start
 
 
 @pytest.mark.parametrize("truth", ["next", "future"])

@@ -19,6 +19,7 @@ held-out user with at least two dislikes has one cut, just before the middle one
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,10 +119,11 @@ def plan_split(events: pa.Table, config: SplitConfig) -> SplitPlan:
     return SplitPlan(config, log_end, validation, test)
 
 
-def cut_instances(events: pa.Table, split: SplitPlan) -> tuple[pa.Table, dict[str, int]]:
+def cut_instances(events: pa.Table, split: SplitPlan, names: Sequence[str] = SPLITS) -> tuple[pa.Table, dict[str, int]]:
     """The table INSTANCES, sorted by split, cut, user; and how many possible instances were dropped, by cause.
 
-    `events` is the cleaned log (no user dislikes an item twice). Raises ConrecError where a split has no instance.
+    `events` is the cleaned log (no user dislikes an item twice); `names`: the splits that are wanted. Raises
+    ConrecError where one of these has no instance.
     """
     config = split.config
     is_dislike = pc.equal(events["kind"], "dislike")
@@ -133,13 +135,14 @@ def cut_instances(events: pa.Table, split: SplitPlan) -> tuple[pa.Table, dict[st
     seen = _UserRows(_first_of_item(events.filter(is_seen)))
 
     moments, dropped = _moments(dislikes, split)
+    moments = moments.take(np.flatnonzero(np.isin(moments.split, names)))
     n_dislikes = dislikes.count_before(moments.users, moments.cuts)
     n_positives = first_positives.count_before(moments.users, moments.cuts)
     has_history = (n_dislikes > 0) | (n_positives > 0)
     dropped["no_history"] = int((~has_history).sum())
     keep = np.flatnonzero(has_history)
     moments, n_dislikes, n_positives = moments.take(keep), n_dislikes[keep], n_positives[keep]
-    for name in SPLITS:
+    for name in names:
         if not (moments.split == name).any():
             raise ConrecError(_why_none(name, split))
 

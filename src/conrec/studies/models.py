@@ -197,9 +197,8 @@ def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None
     link(prepared, out)
     events = pq.read_table(prepared / "events.parquet")
     old = pq.read_table(prepared / "instances.parquet")
-    new, _ = cut_instances(events, plan_split(events, split))
+    train, _ = cut_instances(events, plan_split(events, split), names=["train"])
     held_out = old.filter(pc.not_equal(old["split"], "train"))
-    train = new.filter(pc.equal(new["split"], "train"))
     first = int(np.max(old["instance_id"].to_numpy())) + 1
     ids = pa.array(first + np.arange(len(train)), pa.int64())
     train = train.set_column(train.schema.get_field_index("instance_id"), "instance_id", ids)
