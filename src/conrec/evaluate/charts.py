@@ -83,12 +83,38 @@ def lines(
     `colours`: series -> number of its colour, where charts beside each other must agree."""
     names = [s.name for s in series]
     numbers = [(colours or {}).get(n, k) % len(SERIES) for k, n in enumerate(names)]
+    x, y = _number("x", x_format, x_title), _number("y", y_format, y_title)
+    chart = _lines(series, numbers, x, y | {"scale": {"zero": from_zero}}, rules or {}, marks)
+    return _svg(chart | {"width": WIDTH, "height": HEIGHT}, title, description)
+
+
+def line_panels(series: Sequence[Series], title: str, description: str, x_title: str = "", y_title: str = "") -> str:
+    """One line chart a series, side by side as SVG: each under its name and on a scale of its own, with the digits
+    that this needs."""
+    parts: list[dict[str, Any]] = []
+    for one in series:
+        x, y = _number("x", "", x_title), _number("y", "", "" if parts else y_title)
+        chart = _lines([one], [0], x, y | {"scale": {"zero": False}})
+        parts.append(chart | {"width": 190, "height": HEIGHT, "title": _heading(one.name)})
+    return _svg({"hconcat": parts, "spacing": 24}, title, description)
+
+
+def _lines(
+    series: Sequence[Series],
+    numbers: Sequence[int],
+    x: dict[str, Any],
+    y: dict[str, Any],
+    rules: Mapping[str, float] | None = None,
+    marks: Iterable[tuple[str, float, float]] = (),
+) -> dict[str, Any]:
+    """The layers of a line chart; `numbers`: each series' colour."""
+    names = [s.name for s in series]
     of_series = {"field": "series", "type": "nominal", "legend": None}
     colour = of_series | {"scale": {"domain": names, "range": [SERIES[n] for n in numbers]}}
     dash = of_series | {"scale": {"domain": names, "range": [DASHES[n] for n in numbers]}}
     piece = [{"field": "series", "type": "nominal"}, {"field": "piece", "type": "nominal"}]
-    x = _number("x", x_format, x_title) | {"scale": {"nice": False}}
-    y, low = (_number(field, y_format, y_title) | {"scale": {"zero": from_zero}} for field in ("y", "low"))
+    x = x | {"scale": {"nice": False}}
+    low = y | {"field": "low"}
 
     points = [p for s in series for p in _points(s)]
     bands = [p for p in points if p["high"] > p["low"]]
@@ -112,7 +138,7 @@ def lines(
     ]
     # An empty layer would only spoil the axes; a chart without any point still has its line layer.
     kept = [layer for layer in layers if layer["data"]["values"] or layer["mark"]["type"] == "line"]
-    return _svg({"layer": kept, "width": WIDTH, "height": HEIGHT}, title, description)
+    return {"layer": kept}
 
 
 def intervals(
@@ -126,18 +152,20 @@ def intervals(
     return _svg(_dots(rows, names, _named(names, 130), x_format, 210), title, description)
 
 
-def panels(
-    groups: Mapping[str, Sequence[Interval]], title: str, description: str, x_format: str, x_title: str = ""
-) -> str:
-    """`intervals` of several groups side by side, each under its name and on a scale of its own; what has the same
-    name stands in the same line."""
+def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: str, x_title: str = "") -> str:
+    """`intervals` of several groups side by side, each under its name and on a scale of its own, with the digits that
+    this needs; what has the same name stands in the same line."""
     names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
     parts: list[dict[str, Any]] = []
     for name, rows in groups.items():
         axis = None if parts else _named(names, 320)
-        heading = {"text": name, "fontSize": 12, "color": INK}
-        parts.append(_dots(rows, names, axis, x_format, 190, x_title) | {"title": heading})
+        parts.append(_dots(rows, names, axis, "", 190, x_title) | {"title": _heading(name)})
     return _svg({"hconcat": parts, "spacing": 24}, title, description)
+
+
+def _heading(text: str) -> dict[str, Any]:
+    """A panel's name."""
+    return {"text": text, "fontSize": 12, "color": INK}
 
 
 def _named(names: Sequence[str], label_width: int) -> dict[str, Any]:
@@ -215,8 +243,8 @@ def _points(series: Series) -> list[dict[str, Any]]:
 
 
 def _number(field: str, form: str, title: str = "", ticks: int = 5) -> dict[str, Any]:
-    """A numeric axis."""
-    axis = {"format": form, "tickCount": ticks}
+    """A numeric axis; without a format its numbers get the digits in which they differ."""
+    axis = {"tickCount": ticks} | ({"format": form} if form else {})
     return {"field": field, "type": "quantitative", "title": title or None, "axis": axis}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from conrec.evaluate.bootstrap import Estimate, bootstrap
-from conrec.evaluate.charts import Interval, Series, lines, panels
+from conrec.evaluate.charts import Interval, Series, line_panels, panels
 from conrec.files import write_whole
 from conrec.studies.cells import Done
 from conrec.studies.study import Study
@@ -185,13 +185,13 @@ def picture(study: Study, table: Sequence[Row]) -> str:
             x = np.array([study.steps[row.system] for row in own], dtype=float)
             y, low, high = (np.array([getattr(row.value, part) for row in own]) for part in ("mean", "low", "high"))
             series.append(Series(name, x, y.astype(float), low.astype(float), high.astype(float)))
-        return _alone(lines(series, title, about, study.steps_title, y_format=".3f", y_title=metric, from_zero=False))
+        return _alone(line_panels(series, title, about, study.steps_title, metric))
     dots: dict[str, list[Interval]] = {}
     for row in shown:
         value, strong = row.value, row.system in study.own
         one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
         dots.setdefault(row.dataset, []).append(one)
-    return _alone(panels(dots, title, about, ".2f", metric))
+    return _alone(panels(dots, title, about, metric))
 
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:
