@@ -134,8 +134,7 @@ def cut_instances(events: pa.Table, split: SplitPlan, names: Sequence[str] = SPL
     first_positives = _UserRows(_first_of_item(events.filter(is_positive)))
     seen = _UserRows(_first_of_item(events.filter(is_seen)))
 
-    moments, dropped = _moments(dislikes, split)
-    moments = moments.take(np.flatnonzero(np.isin(moments.split, names)))
+    moments, dropped = _moments(dislikes, split, names)
     n_dislikes = dislikes.count_before(moments.users, moments.cuts)
     n_positives = first_positives.count_before(moments.users, moments.cuts)
     has_history = (n_dislikes > 0) | (n_positives > 0)
@@ -234,14 +233,14 @@ def _fold(events: pa.Table, config: SplitConfig) -> dict[str, list[str]]:
     return {name: users[np.sort(part)].tolist() for name, part in zip(SPLITS, (train, validation, test), strict=True)}
 
 
-def _moments(dislikes: _UserRows, split: SplitPlan) -> tuple[_Moments, dict[str, int]]:
-    """Every possible instance, sorted by split, cut, user, and what the embargo dropped."""
+def _moments(dislikes: _UserRows, split: SplitPlan, names: Sequence[str]) -> tuple[_Moments, dict[str, int]]:
+    """Every possible instance of the splits `names`, sorted by split, cut, user, and what the embargo dropped."""
     train, embargo = _train_moments(dislikes, split)
     if split.config.mode == "time":
         held_out, more = _rolling_moments(dislikes, split)
     else:
         held_out, more = _middle_moments(dislikes, split)
-    parts = [train, *held_out]
+    parts = [part for name, part in zip(SPLITS, [train, *held_out], strict=True) if name in names]
     moments = _Moments(
         np.concatenate([part.split for part in parts]),
         pa.concat_arrays([part.users for part in parts]),

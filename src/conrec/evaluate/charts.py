@@ -21,6 +21,8 @@ SERIES = tuple(f"var(--series-{n})" for n in range(8))
 INK, FAINT, LINE = "var(--ink)", "var(--faint)", "var(--line)"
 DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4], [1, 3], [6, 2, 2, 2])
 WIDTH, HEIGHT = 275, 160
+PANEL = 190
+"""Width of one chart of several side by side, in pixels."""
 WIDEST = 6.5
 """Pixels of a letter on average, in a font that is wider than that which a chart is laid out in."""
 STYLE = {
@@ -84,19 +86,19 @@ def lines(
     names = [s.name for s in series]
     numbers = [(colours or {}).get(n, k) % len(SERIES) for k, n in enumerate(names)]
     x, y = _number("x", x_format, x_title), _number("y", y_format, y_title)
-    chart = _lines(series, numbers, x, y | {"scale": {"zero": from_zero}}, rules or {}, marks)
+    chart = _lines(series, numbers, x, y | {"scale": {"zero": from_zero}}, rules, marks)
     return _svg(chart | {"width": WIDTH, "height": HEIGHT}, title, description)
 
 
 def line_panels(series: Sequence[Series], title: str, description: str, x_title: str = "", y_title: str = "") -> str:
     """One line chart a series, side by side as SVG: each under its name and on a scale of its own, with the digits
     that this needs."""
-    parts: list[dict[str, Any]] = []
+    parts: dict[str, dict[str, Any]] = {}
     for one in series:
         x, y = _number("x", "", x_title), _number("y", "", "" if parts else y_title)
         chart = _lines([one], [0], x, y | {"scale": {"zero": False}})
-        parts.append(chart | {"width": 190, "height": HEIGHT, "title": _heading(one.name)})
-    return _svg({"hconcat": parts, "spacing": 24}, title, description)
+        parts[one.name] = chart | {"width": PANEL, "height": HEIGHT}
+    return _beside(parts, title, description)
 
 
 def _lines(
@@ -156,16 +158,17 @@ def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: st
     """`intervals` of several groups side by side, each under its name and on a scale of its own, with the digits that
     this needs; what has the same name stands in the same line."""
     names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
-    parts: list[dict[str, Any]] = []
+    parts: dict[str, dict[str, Any]] = {}
     for name, rows in groups.items():
         axis = None if parts else _named(names, 320)
-        parts.append(_dots(rows, names, axis, "", 190, x_title) | {"title": _heading(name)})
-    return _svg({"hconcat": parts, "spacing": 24}, title, description)
+        parts[name] = _dots(rows, names, axis, "", PANEL, x_title)
+    return _beside(parts, title, description)
 
 
-def _heading(text: str) -> dict[str, Any]:
-    """A panel's name."""
-    return {"text": text, "fontSize": 12, "color": INK}
+def _beside(parts: Mapping[str, dict[str, Any]], title: str, description: str) -> str:
+    """Charts side by side as SVG, each under its name."""
+    named = [chart | {"title": {"text": name, "fontSize": 12, "color": INK}} for name, chart in parts.items()]
+    return _svg({"hconcat": named, "spacing": 24}, title, description)
 
 
 def _named(names: Sequence[str], label_width: int) -> dict[str, Any]:
