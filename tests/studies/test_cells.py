@@ -79,8 +79,9 @@ def test_what_an_interrupted_make_left_is_continued(tmp_path: Path) -> None:
     made(tmp_path / "model", half)  # there already
 
 
+@pytest.mark.parametrize("order", ["both asked for", "the free one later"])
 @pytest.mark.parametrize("what", ["the cell", "what it shares"])
-def test_a_cell_that_another_process_holds_up_comes_last(tmp_path: Path, what: str) -> None:
+def test_a_cell_that_another_process_holds_up_comes_last(tmp_path: Path, what: str, order: str) -> None:
     runs = Runs()
     shared = tmp_path / "models" / "settings"
     taken, free = replace(runs.cell("x", 0), shared=(shared,)), runs.cell("y", 0)
@@ -97,11 +98,20 @@ def test_a_cell_that_another_process_holds_up_comes_last(tmp_path: Path, what: s
 
     def last_one_lets_go() -> Measured:
         let_go.set()
+        other.join()
         return free.run()
 
-    run_cells([taken, replace(free, run=last_one_lets_go)], tmp_path)
-    other.join()
+    both = [taken, replace(free, run=last_one_lets_go)]
+    asked = both if order == "both asked for" else both[:1]
+    done = run_cells(asked, tmp_path, later=both)
     assert runs.names == ["y0", "x0"]
+    assert [one.system for one in done] == [cell.system for cell in asked]
+
+
+def test_what_comes_later_is_not_run_before_its_time(tmp_path: Path) -> None:
+    runs = Runs()
+    run_cells([runs.cell("x", 0)], tmp_path, later=[runs.cell("y", 0)])
+    assert runs.names == ["x0"]
 
 
 def test_two_at_once_make_a_folder_once(tmp_path: Path) -> None:

@@ -80,25 +80,24 @@ def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> 
     """Run what is missing, read what is there; in the order given, equal cells once.
 
     Says after each run how long it took and, by what the cells so far took, how long the rest will, with those that
-    come `later`.
+    come `later`. Where another process is at all that is missing, some of those are run meanwhile.
     """
-    folders = {cell.folder(root): cell for cell in cells}
-    left = [f for f in dict.fromkeys([*folders, *(cell.folder(root) for cell in later)]) if not f.exists()]
+    asked = {cell.folder(root): cell for cell in cells}
+    known = asked | {cell.folder(root): cell for cell in later}
+    left = [folder for folder in known if not folder.exists()]
     if left:
         say(f"{len(left)} cells to run: {_left(left, root)}")
-    missing = [folder for folder in folders if not folder.exists()]
-    while missing:
+    while missing := [folder for folder in asked if not folder.exists()]:
         # What another process is at, or at something that it needs, comes when nothing else is left.
-        free = (one for one in missing if not any(map(_being_made, (one, *folders[one].shared))))
+        free = (one for one in left if not any(map(_being_made, (one, *known[one].shared))))
         folder = next(free, missing[0])
-        cell = folders[folder]
+        cell = known[folder]
         name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
         say(f"{name}: running")
         made(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
         left = [other for other in left if not other.exists()]
         say(f"{name}: done in {read_seconds(folder):.0f} s; {len(left)} cells left: {_left(left, root)}")
-        missing = [other for other in missing if not other.exists()]
-    return [read_cell(folder, cell) for folder, cell in folders.items()]
+    return [read_cell(folder, cell) for folder, cell in asked.items()]
 
 
 def made(folder: Path, make: Callable[[Path], None]) -> Path:
