@@ -146,7 +146,7 @@ class Models:
         def make(out: Path) -> None:
             if warm is not None and not (out / "warmup").exists():
                 link(warm / "warmup", out / "warmup")
-            utilize(variant.recipe, prepared, ids, understood, out, variant.seed)
+            utilize(variant.recipe, prepared, ids, understood, out, variant.seed, weights_only=True)
 
         prepared, ids, understood = self.prepared(variant), self.compressed(variant), self.understood(variant)
         return self._made(step, variant, make)

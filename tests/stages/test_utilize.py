@@ -1,0 +1,22 @@
+"""Training without looking at validation: the same weights, sooner."""
+
+import pyarrow.parquet as pq
+from safetensors.torch import load_file
+
+from conrec.stages.utilize import utilize
+
+PARTS = ("warmup", "stage1")
+
+
+def test_validation_changes_no_weight(live, tmp_path):
+    prepared, compressed = (live.run / stage for stage in ("prepare", "compress"))
+    understood, watched = (live.run / stage / "seed0" for stage in ("understand", "utilize"))
+    utilize(live.recipe, prepared, compressed, understood, tmp_path, 0, weights_only=True)
+    for part in PARTS:
+        alone, beside = (load_file(folder / part / "weights.safetensors") for folder in (tmp_path, watched))
+        assert alone.keys() == beside.keys()
+        assert all(alone[name].equal(beside[name]) for name in alone)
+        curves, all_curves = (pq.read_table(folder / part / "curves.parquet") for folder in (tmp_path, watched))
+        splits = all_curves["split"].to_pylist()
+        assert "validation" in splits
+        assert curves.equals(all_curves.filter([split == "train" for split in splits]))
