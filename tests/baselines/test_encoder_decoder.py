@@ -60,6 +60,27 @@ def test_search_agrees_with_scoring(model: EncoderDecoder, prompts: tuple[torch.
 
 
 @torch.no_grad()
+def test_an_answer_grown_token_by_token_is_the_answer_read_at_once(prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
+    words = Words((4, 3, 5, 2, 3, 4))
+    model = build_encoder_decoder(words, width=16, layers=3, heads=2, dropout=0.1, seed=1).eval()
+    ids, mask = prompts[0] % len(words), prompts[1]
+    rng = torch.Generator().manual_seed(3)
+    state = model.prefill(ids, mask)
+    codes, places = torch.zeros(3, 1, 0, dtype=torch.int64), torch.zeros(3, 1, 0, dtype=torch.int64)
+    for level, size in enumerate(words.sizes[:-1]):
+        width = 7 - level
+        parent = torch.randint(0, codes.shape[1], (3, width, 1), generator=rng).expand(-1, -1, level)
+        codes, places = codes.gather(1, parent), places.gather(1, parent)
+        new, own = torch.randint(0, size, (3, width), generator=rng), state.suffix + torch.arange(width)
+        grown = model.extend(state, new, level, places)
+        codes, places = (
+            torch.cat([old, add[..., None]], 2) for old, add in ((codes, new), (places, own.expand(3, -1)))
+        )
+        at_once = model._decode(state, codes + torch.tensor(words.starts)[: level + 1])[:, :, -1]
+        torch.testing.assert_close(grown, at_once, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
 def test_a_prompt_is_read_alike_in_any_company(prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
     model = build_encoder_decoder(WORDS, width=16, layers=2, heads=2, dropout=0.1, seed=0, whole_words=6).eval()
     ids, mask = prompts

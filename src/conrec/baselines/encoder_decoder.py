@@ -2,8 +2,8 @@
 
 The history goes through the encoder once; every answer is decoded against that one output, in training, in beam
 search and for candidates alike: self-attention sees one answer at a time, cross-attention all answers of a user in
-one query, so nothing of the history is repeated. Answers are `levels` tokens, so a decoder step simply reads the few
-tokens of its answer again: cheaper than keeping a cache in the order of the beams, and exact.
+one query, so nothing of the history is repeated. A search adds a token to each of its answers at a time; keys and
+values of all tokens stay in the order in which they came, and each answer looks its own ones up.
 
 Its words are few and all special: padding, the codes of each level, user tokens, one token a part of the prompt.
 It reads no text, so no text can become a token.
@@ -11,11 +11,13 @@ It reads no text, so no text can become a token.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -71,12 +73,20 @@ class Words:
 class EncoderState(PromptState):
     """Histories that went through the encoder once; `cache` is what came out of it, float [B, P, H]."""
 
-    codes: Tensor | None = None
-    """int64 [B, answer tokens so far]: tokens, in the order in which `extend` was given them."""
+    history: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """For each block of the decoder keys and values of the history, float [B, heads, P, d]."""
+    answers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """The same of what every answer starts from and of the `suffix` tokens so far, float [B, 1 + suffix, heads, d]."""
+
+    @property
+    def see_history(self) -> Tensor:
+        """float [B, 1, 1, P]: 0, or the smallest number where the history is padding."""
+        return (~self.mask).to(self.hidden.dtype)[:, None, None] * torch.finfo(self.hidden.dtype).min
 
     def rewind(self) -> None:
         """Forget the answers, keep the histories."""
-        self.codes, self.suffix = None, 0
+        self.answers = [(keys[:, :1], values[:, :1]) for keys, values in self.answers]
+        self.suffix = 0
 
 
 class EncoderDecoder(Policy):
@@ -107,13 +117,50 @@ class EncoderDecoder(Policy):
     def extend(self, state: PromptState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
         """As `Policy.extend`: one more token for K answers of each prompt; hidden states [B, K, H]."""
         assert isinstance(state, EncoderState)
-        tokens = codes + self.starts[level]
-        before = tokens[:, :, None][:, :, :0]
-        if level and state.codes is not None:
-            before = state.codes[:, None].expand(-1, codes.shape[1], -1).gather(2, ancestors)
-        state.codes = tokens if state.codes is None else torch.cat([state.codes, tokens], dim=1)
-        state.suffix += codes.shape[1]
-        return self._decode(state, torch.cat([before, tokens[:, :, None]], dim=2))[:, :, -1]
+        batch, width = codes.shape
+        if not state.history:
+            self._begin(state)
+        start = ancestors.new_zeros(batch, width, 1)
+        own = torch.arange(state.suffix, state.suffix + width, device=codes.device)
+        seen = torch.cat([start, 1 + ancestors, 1 + own[None, :, None].expand(batch, -1, -1)], dim=2)
+        state.suffix += width
+        return self._step(state, codes + self.starts[level], seen)
+
+    def _begin(self, state: EncoderState) -> None:
+        """Keys and values of the histories, and of what every answer starts from."""
+        for block in self.lm.decoder.block:
+            attention = block.layer[1].EncDecAttention
+            keys, values = (_by_head(of(state.cache), attention) for of in (attention.k, attention.v))
+            state.history.append((keys.transpose(1, 2), values.transpose(1, 2)))
+            nothing = keys[:, :0]
+            state.answers.append((nothing, nothing))
+        first = torch.zeros(len(state.cache), 1, 1, dtype=torch.int64, device=state.cache.device)
+        self._step(state, first[:, :, 0] + PAD, first)
+
+    def _step(self, state: EncoderState, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Tokens int64 [B, K] of K answers, each of which sees its places `seen` int64 [B, K, s] of `state.answers`,
+        the last one its own -> hidden states [B, K, H]."""
+        stack = self.lm.decoder
+        prompt = torch.arange(len(tokens), device=tokens.device)[:, None, None]
+        hidden, bias = stack.dropout(self.lm.shared(tokens)), None
+        for n, block in enumerate(stack.block):
+            layer, attention = block.layer[0], block.layer[0].SelfAttention
+            if bias is None:
+                bias = attention.compute_bias(seen.shape[2], seen.shape[2])[0, :, -1].T  # [s, heads]
+            normed = layer.layer_norm(hidden)
+            query, key, value = (_by_head(of(normed), attention) for of in (attention.q, attention.k, attention.v))
+            keys, values = state.answers[n]
+            keys, values = torch.cat([keys, key], dim=1), torch.cat([values, value], dim=1)
+            state.answers[n] = keys, values
+            weight = ((query[:, :, None] * keys[prompt, seen]).sum(-1) + bias).softmax(2)
+            found = (weight[..., None] * values[prompt, seen]).sum(2)
+            hidden = hidden + layer.dropout(attention.o(found.flatten(2)))
+            layer, attention = block.layer[1], block.layer[1].EncDecAttention
+            query = _by_head(attention.q(layer.layer_norm(hidden)), attention).transpose(1, 2)
+            found = F.scaled_dot_product_attention(query, *state.history[n], attn_mask=state.see_history, scale=1.0)
+            hidden = hidden + layer.dropout(attention.o(found.transpose(1, 2).flatten(2)))
+            hidden = block.layer[2](hidden)
+        return self._out(hidden)
 
     def _hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states that predict each code: [B, H] for level 0, [B, G, T-1, H] for the others."""
@@ -121,26 +168,35 @@ class EncoderDecoder(Policy):
         tokens = codes + torch.as_tensor(self.starts[: codes.shape[2]], device=codes.device)
         return state.hidden, self._decode(state, tokens[:, :, :-1])[:, :, 1:]
 
-    def _decode(self, state: PromptState, tokens: Tensor) -> Tensor:
+    def _decode(self, state: EncoderState, tokens: Tensor) -> Tensor:
         """Tokens [B, G, t] of answers begun -> hidden states [B, G, t + 1, H], ready for the head."""
-        config, stack = self.lm.config, self.lm.decoder
+        stack = self.lm.decoder
         batch, group, length = tokens.shape[0], tokens.shape[1], tokens.shape[2] + 1
         inputs = torch.cat([tokens.new_full((batch, group, 1), PAD), tokens], dim=2).view(batch * group, length)
         lowest = torch.finfo(state.hidden.dtype).min
         causal = state.hidden.new_full((length, length), lowest).triu(1)[None, None]
-        see_history = (~state.mask).to(state.hidden.dtype)[:, None, None] * lowest
         hidden, bias, no_bias = stack.dropout(self.lm.shared(inputs)), None, None
         for block in stack.block:
             hidden, bias = block.layer[0](hidden, attention_mask=causal, position_bias=bias)[:2]
             hidden, no_bias = block.layer[1](
                 hidden.reshape(batch, group * length, -1),
                 key_value_states=state.cache,
-                attention_mask=see_history,
+                attention_mask=state.see_history,
                 position_bias=no_bias,
             )[:2]
             hidden = block.layer[2](hidden).view(batch * group, length, -1)
-        hidden = stack.dropout(stack.final_layer_norm(hidden)).view(batch, group, length, -1)
+        return self._out(hidden).view(batch, group, length, -1)
+
+    def _out(self, hidden: Tensor) -> Tensor:
+        """What the last block of the decoder says, ready for the head."""
+        config, stack = self.lm.config, self.lm.decoder
+        hidden = stack.dropout(stack.final_layer_norm(hidden))
         return hidden * config.d_model**-0.5 if config.scale_decoder_outputs else hidden
+
+
+def _by_head(projected: Tensor, attention: Any) -> Tensor:
+    """[B, L, heads * d] -> [B, L, heads, d]."""
+    return projected.unflatten(2, (attention.n_heads, -1))
 
 
 def build_encoder_decoder(
