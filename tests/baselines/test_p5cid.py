@@ -56,6 +56,13 @@ def test_deterministic_and_together_where_dislikes_are() -> None:
     assert not np.isin(codes[100:, 0], first).any()
 
 
+def test_groups_without_a_link_get_the_same_ids_each_time() -> None:
+    """Equal eigenvalues leave open which vectors are found: they must not be drawn anew at each call."""
+    graph = csr_array(np.kron(np.eye(60), 1 - np.eye(2)))
+    codes = [collaborative_codes(graph, clusters=6, leaf=20, seed=0) for _ in range(5)]
+    assert all((other == codes[0]).all() for other in codes)
+
+
 def test_the_graph_counts_users_who_disliked_both() -> None:
     _, log = small_log()
     graph = dislike_graph(log, 40).toarray()

@@ -122,11 +122,13 @@ def _split(graph: csr_array, clusters: int, leaf: int, seed: int) -> np.ndarray:
     labels = np.full(size, clusters)
     if len(joined) > clusters + 1:
         scale = diags_array(1 / np.sqrt(degree[joined]))
-        start = np.random.default_rng(seed).normal(size=len(joined))
+        rng = np.random.default_rng(seed)
         normalised = scale @ graph[joined][:, joined] @ scale
         # A space well beyond k, or Lanczos misses some of the equal eigenvalues that unconnected groups give.
         space = min(len(joined), 4 * clusters + 20)
-        vectors = eigsh(normalised, k=clusters, which="LA", v0=start, ncv=space)[1]
+        # Unconnected groups make it begin again with other vectors; without `rng` these are new ones at each call.
+        start = rng.normal(size=len(joined))
+        vectors = eigsh(normalised, k=clusters, which="LA", v0=start, ncv=space, rng=rng)[1]
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         labels[joined] = KMeans(clusters, n_init=3, random_state=seed).fit_predict(vectors)
     return labels if len(np.unique(labels)) > 1 else np.arange(size) // max(leaf, -(-size // clusters))
