@@ -6,7 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conrec.baselines import bert4rec, caser, ease, fdsa, knn, s3rec, sasrec
+from conrec.baselines import (
+    bert4rec,
+    caser,
+    ease,
+    fdsa,
+    instructrec,
+    knn,
+    lcrec,
+    p5cid,
+    s3rec,
+    sasrec,
+    tallrec,
+    tiger,
+)
 from conrec.baselines.base import System
 from conrec.baselines.best_form import under_prior
 from conrec.baselines.ease import EASE
@@ -91,7 +104,8 @@ def test_what_cannot_be_tuned() -> None:
 
 
 def test_every_grid_is_the_budget() -> None:
-    grids = [module.GRID for module in (bert4rec, caser, ease, fdsa, knn, s3rec, sasrec)] + [knn.SWING_GRID]
+    modules = (bert4rec, caser, ease, fdsa, instructrec, knn, lcrec, p5cid, s3rec, sasrec, tallrec, tiger)
+    grids = [module.GRID for module in modules] + [knn.SWING_GRID]
     for grid in grids:
         assert len(grid) == len({str(settings) for settings in grid}) == BUDGET
     for make, grid in (

@@ -18,7 +18,7 @@ from conrec.baselines.base import Known, System
 from conrec.baselines.sequences import OTHER, PREDICTED, Reads, Tokens, UserEvents
 from conrec.data.instances import Instances
 
-GRID: tuple[dict[str, object], ...] = tuple({"l2": l2} for l2 in (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0))
+GRID: tuple[dict[str, object], ...] = tuple({"l2": l2} for l2 in (30.0, 100.0, 300.0, 1000.0))
 
 LIKED_COLUMNS = 4000
 """At most so many liked items are read, the most liked ones."""

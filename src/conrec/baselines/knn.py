@@ -24,10 +24,10 @@ from conrec.items.codislikes import cosine_neighbours
 from conrec.items.swing import swing
 
 GRID: tuple[dict[str, object], ...] = tuple(
-    {"neighbours": neighbours, "shrinkage": shrinkage} for neighbours in (20, 100) for shrinkage in (0.0, 3.0, 10.0)
+    {"neighbours": neighbours, "shrinkage": shrinkage} for neighbours in (20, 100) for shrinkage in (3.0, 10.0)
 )
 SWING_GRID: tuple[dict[str, object], ...] = tuple(
-    {"neighbours": neighbours, "alpha2": alpha2} for neighbours in (20, 100) for alpha2 in (0.0, 1.0, 5.0)
+    {"neighbours": neighbours, "alpha2": alpha2} for neighbours in (20, 100) for alpha2 in (0.0, 1.0)
 )
 
 

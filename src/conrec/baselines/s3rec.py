@@ -35,9 +35,9 @@ from conrec.sid.catalog import unit_rows
 from conrec.sid.kmeans import nearest, residual_kmeans
 
 GRID: tuple[dict[str, object], ...] = tuple(
-    {"loss": loss, "dropout": dropout, "learning_rate": rate}
+    {"loss": loss, "dropout": dropout, "learning_rate": 3e-3}
     for loss in ("binary", "softmax")
-    for dropout, rate in ((0.2, 1e-3), (0.2, 3e-3), (0.5, 3e-3))
+    for dropout in (0.2, 0.5)
 )
 
 CLUSTERS = 64

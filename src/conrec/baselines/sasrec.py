@@ -20,7 +20,7 @@ from conrec.baselines.sequences import Reads, Tokens
 GRID: tuple[dict[str, object], ...] = tuple(
     {"loss": loss, "dropout": dropout, "learning_rate": rate}
     for loss in ("binary", "softmax")
-    for dropout, rate in ((0.2, 1e-3), (0.5, 1e-3), (0.5, 3e-3))
+    for dropout, rate in ((0.2, 1e-3), (0.5, 3e-3))
 )
 
 

@@ -16,8 +16,8 @@ from conrec.baselines.base import Known, System
 from conrec.files import write_whole
 from conrec.progress import say
 
-BUDGET = 6
-"""Settings that a system with anything to learn may try."""
+BUDGET = 4
+"""Settings that every system with anything to learn may try."""
 
 
 def tune(

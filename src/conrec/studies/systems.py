@@ -1,6 +1,6 @@
 """The other systems as cells: each tuned once on validation with one budget, then trained under every seed.
 
-The settings are chosen under the first seed that is asked for on a data set: a grid of at most six, by FHR@20 on
+The settings are chosen under the first seed that is asked for on a data set: a grid of at most four, by FHR@20 on
 validation (by CandAcc on held-out questions where a system ranks candidates only). The weights of the item prior, for
 lists and for candidates, are chosen under every seed, as they are for CoNRec. A row with positives takes the settings
 of its row without.
