@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.stages.live_run import LiveRun
+    from tests.deploy.live_run import LiveRun
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,6 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
     """A small trained run and the days after it; to be read only, sets go elsewhere."""
-    from tests.stages.live_run import make_live_run  # late: it imports everything
+    from tests.deploy.live_run import make_live_run  # late: it imports everything
 
     return make_live_run(tmp_path_factory.mktemp("live"))

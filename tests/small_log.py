@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.baselines.base import Known, likes_of
+from conrec.baselines.base import TrainingData, likes_of
+from conrec.data.exposures import replay_pairs, users_to_replay
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
-from conrec.decode.leanings import CoDislikes
-from conrec.filtering.replay import replay_pairs, users_to_replay
+from conrec.features.item_features import CoDislikes
 from conrec.sid.catalog import Catalog
 
 START = np.datetime64("2026-01-01T00:00:00", "us")
@@ -41,7 +41,7 @@ def small_log(
     return catalogue, Events(names, rows, times, kinds, values)
 
 
-def small_known(items: Items, log: Events, seed: int = 0) -> Known:
+def small_known(items: Items, log: Events, seed: int = 0) -> TrainingData:
     """Everything a baseline may see, with random embeddings."""
     rng = np.random.default_rng(seed)
     n = len(items)
@@ -55,7 +55,7 @@ def small_known(items: Items, log: Events, seed: int = 0) -> Known:
         reconstructed=vectors,
         codewords=[np.zeros((max(1, -(-n // 8)), 6), np.float32), np.zeros((8, 6), np.float32)],
     )
-    return Known(
+    return TrainingData(
         items,
         log,
         all_instances(log).take(np.zeros(0, int)),
@@ -67,10 +67,10 @@ def small_known(items: Items, log: Events, seed: int = 0) -> Known:
     )
 
 
-def all_instances(log: Events, split: str = "test", cuts: list[np.datetime64] | None = None) -> Instances:
+def all_instances(log: Events, split: str = "test", cutoffs: list[np.datetime64] | None = None) -> Instances:
     """Every user with a dislike before one of the cuts and a dislike in its week."""
-    cuts = cuts or CUTS
-    pairs = [(user, cut) for cut in cuts for user in users_to_replay(log, cut, WEEK)]
+    cutoffs = cutoffs or CUTS
+    pairs = [(user, cutoff) for cutoff in cutoffs for user in users_to_replay(log, cutoff, WEEK)]
     instances = replay_pairs(log, pairs, split, WEEK, 50, 100).instances
     return instances.take(instances.next >= 0)
 
@@ -122,7 +122,7 @@ def write_prepared(folder: Path, items: Items, log: Events) -> tuple[Instances, 
                 "instance_id": len(candidates),
                 "split": str(part.split[n]),
                 "user_id": str(part.users[n]),
-                "cut": part.cuts[n].item(),
+                "cutoff": part.cutoffs[n].item(),
                 "n_dislikes": int(part.n_dislikes[n]),
                 "n_positives": int(part.n_positives[n]),
                 "next": items.ids[part.next[n]],
@@ -133,7 +133,7 @@ def write_prepared(folder: Path, items: Items, log: Events) -> tuple[Instances, 
                 columns.setdefault(name, []).append(value)
             others = [item for item in items.ids if item != row["next"]][n % 5 : n % 5 + 4]
             candidates.append({"instance_id": len(candidates), "candidates": [row["next"], *others]})
-    types = {"cut": utc, "dislike_times": pa.list_(utc), "positive_times": pa.list_(utc)}
+    types = {"cutoff": utc, "dislike_times": pa.list_(utc), "positive_times": pa.list_(utc)}
     types |= {name: pa.list_(pa.string()) for name in LISTS}
     pq.write_table(
         pa.table({name: pa.array(values, types.get(name)) for name, values in columns.items()}),

@@ -314,7 +314,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_every_part_of_the_recipe_that_a_stage_reads_is_declared(stage: Stage) -> None:
     """Else a change of that part would not repeat the stage. Seen: `recipe.part` in the stage's file."""
-    module = {"filter": "filter_replay"}.get(stage.name, stage.name)
+    module = stage.name
     path = Path(__file__).parents[1] / "src" / "conrec" / "stages" / f"{module}.py"
     read = {
         node.attr

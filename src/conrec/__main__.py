@@ -323,12 +323,12 @@ def filter_(args: Filter) -> None:
     if not predictions.is_file():
         raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
     threshold = _own_threshold(args.run / "filter" / seed) if args.threshold is None else args.threshold
-    from conrec.filtering.past import Past
-    from conrec.stages.calibrate import own_score
-    from conrec.stages.filter_file import describe, filter_file
+    from conrec.deploy.apply import describe, filter_file
+    from conrec.deploy.calibrate import own_score
+    from conrec.features.log_view import LogView
 
-    past, score = Past.read(args.run / "prepare", args.run / "compress"), own_score(args.run / "filter" / seed)
-    print(describe(filter_file(args.candidates, predictions, past, score, recipe.split, threshold, args.out)))
+    log_view, score = LogView.read(args.run / "prepare", args.run / "compress"), own_score(args.run / "filter" / seed)
+    print(describe(filter_file(args.candidates, predictions, log_view, score, recipe.split, threshold, args.out)))
     print(args.out)
 
 
@@ -357,7 +357,7 @@ def replay(args: Replay) -> None:
     from conrec.run import open_run
 
     recipe, _, _ = open_run(args.run)
-    from conrec.stages.replay import Operator, describe, estimate, read_replays
+    from conrec.deploy.replay import Operator, describe, estimate, read_replays
 
     operator = args.daily_exposures is not None and Operator(
         args.daily_exposures, args.cost_of_dislike, args.value_of_click
@@ -385,7 +385,7 @@ def calibrate(args: Calibrate) -> None:
     from conrec.run import open_run
 
     recipe, _, _ = open_run(args.run)
-    from conrec.stages.calibrate import calibrate, describe
+    from conrec.deploy.calibrate import calibrate, describe
 
     result = calibrate(
         args.run,
@@ -427,7 +427,7 @@ def refresh(args: Refresh) -> None:
     alone = args.rollback + (args.merged is not None)
     if alone and (alone > 1 or args.events or args.items):
         raise ConrecError("--rollback and --merged each stand alone; leave out --events, --items and the other one")
-    from conrec.stages.refresh import refresh, roll_back, write_merged
+    from conrec.deploy.refresh import refresh, roll_back, write_merged
 
     if args.rollback:
         print(f"{roll_back(sets)} in use")
@@ -527,13 +527,13 @@ def bench(args: Bench) -> None:
         return
     import importlib
 
-    from conrec.bench.results import show
+    from benchmarks.results import show
 
     every = [name for name in typing.get_args(BenchName) if name not in ("all", "serve")]
     names = every if args.what == "all" else [args.what]
     results = {}
     for name in names:
-        results[name] = importlib.import_module(f"conrec.bench.{name}").bench(args.quick).json()
+        results[name] = importlib.import_module(f"benchmarks.{name}").bench(args.quick).json()
         if not args.json:
             show(results[name])
     if args.json:
@@ -543,7 +543,7 @@ def bench(args: Bench) -> None:
 
 
 def _bench_serve(args: Bench) -> None:
-    from conrec.bench.serve import failures, markdown, serve
+    from benchmarks.serve import failures, markdown, serve
 
     found = serve(args.quick)
     print(json.dumps(found, indent=2) if args.json else markdown(found))
@@ -574,7 +574,7 @@ def doctor() -> None:
 
     Example: conrec doctor
     """
-    from conrec.doctor import doctor
+    from conrec.cli.doctor import doctor
 
     if not doctor():
         raise SystemExit(1)

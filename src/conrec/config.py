@@ -110,8 +110,8 @@ class SplitConfig:
 
     mode: Literal["time", "users"] = "time"
     """`time`: global split by time. `users`: strong generalisation over folds of users."""
-    cuts: Literal["rolling", "per_user"] = "rolling"
-    """`rolling`: a cut-off every horizon. `per_user`: one cut just before the user's middle dislike."""
+    cutoffs: Literal["rolling", "per_user"] = "rolling"
+    """`rolling`: a cutoff every horizon. `per_user`: one cutoff just before the user's middle dislike."""
     horizon_days: int = 7
     recent_days: int = 3
     """Stage one of the curriculum sees the dislikes of this many days."""
@@ -289,7 +289,7 @@ class UtilizeConfig:
     sampling: Literal["independent", "without_replacement"] = "independent"
     """How a group is drawn. `without_replacement` makes its answers distinct, but the rare ones come too often for what
     the policy gives them: no gain where groups hold 15 different items of 16 anyway, and a loss of reward where the
-    policy is peaked, 28 of 32 (bench/sampling.py, bench/LOG.md)."""
+    policy is peaked, 28 of 32 (benchmarks/sampling.py, benchmarks/LOG.md)."""
     prompts_per_step: int = 16
     resample: int = 0
     """A group whose answers all earn the same teaches nothing. At most so many times a step, prompts that the stage has
@@ -351,17 +351,17 @@ class PredictConfig:
     prior_weights: tuple[float, ...] = (0.0, 1.0, 1.5)
     """Exponents of the prior in decoding. They and those below are chosen on validation by FHR@20, one after the
     other until no change of one is better (`stages.tune`). (0.0,) switches the prior off. Where given candidates are
-    ranked, what is not switched off gets a fitted weight instead (`decode.candidates`)."""
-    pulls: tuple[float, ...] = (0.0, 1.0)
-    """Of how close an item is to the user's own past dislikes (`decode.leanings`). (0.0,) switches it off."""
-    follows: tuple[float, ...] = (0.0, 0.5, 2.0)
+    ranked, what is not switched off gets a fitted weight instead (`features.candidate_weights`)."""
+    content_weights: tuple[float, ...] = (0.0, 1.0)
+    """Of how close an item is to the user's own past dislikes (`decode.item_features`). (0.0,) switches it off."""
+    co_dislike_weights: tuple[float, ...] = (0.0, 0.5, 2.0)
     """Of what was disliked by the people who disliked what the user disliked."""
     exposures: tuple[float, ...] = (0.0, 1.0)
-    """Of how likely the user is to be shown the item (`decode.exposures`)."""
+    """Of how likely the user is to be shown the item (`features.exposures`)."""
     attributes: tuple[float, ...] = (0.0, 1.0, 1.5)
-    """Of how often the user, shown such items, disliked them for what they are like (`decode.attributes`)."""
-    aversions: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
-    """Of the odds that the user, shown the item, dislikes it (`filtering.aversion`)."""
+    """Of how often the user, shown such items, disliked them for what they are like (`features.attribute_rates`)."""
+    propensity_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
+    """Of the odds that the user, shown the item, dislikes it (`filtering.propensity`)."""
     temperatures: tuple[float, ...] = (1.0, 4.0)
     """Of the policy: the higher, the less it counts beside all of these; `inf` leaves it out."""
     tuning_instances: int = 2000
@@ -370,7 +370,7 @@ class PredictConfig:
     def __post_init__(self) -> None:
         _check(self, "k beams batch tuning_instances", at_least=1)
         _check(self, "prior_days prior_smoothing temperatures", above=0)
-        _check(self, "prior_weights pulls follows exposures attributes aversions", at_least=0, below=math.inf)
+        _check(self, "prior_weights content_weights co_dislike_weights exposures attributes propensity_weights", at_least=0, below=math.inf)
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def _predict(job: Job) -> None:
 
 
 def _filter(job: Job) -> None:
-    from conrec.stages.filter_replay import filter_replay
+    from conrec.stages.filter import filter_replay
 
     folders = job.of("prepare"), job.of("compress"), job.of_seed("predict")
     filter_replay(job.recipe, *folders, job.out, job.seed, job.of_seed("utilize"))

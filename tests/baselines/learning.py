@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.data.instances import Events, Instances, Ragged
 from conrec.sid.catalog import Catalog
 from tests.baselines.planted import world
 
 
-def with_training(known: Known, seed: int = 0) -> Known:
+def with_training(known: TrainingData, seed: int = 0) -> TrainingData:
     """`known` with `train` from its events, and with codewords that differ."""
     assert known.catalog is not None
     rng = np.random.default_rng(seed)
@@ -35,7 +35,7 @@ def training_instances(events: Events) -> Instances:
         ids=np.arange(len(cells)),
         split=np.full(len(cells), "train"),
         users=np.array([c[0] for c in cells]),
-        cuts=np.array([c[1] for c in cells]),
+        cutoffs=np.array([c[1] for c in cells]),
         n_dislikes=lists[0][0].lengths,
         n_positives=lists[1][0].lengths,
         dislikes=lists[0][0],
@@ -49,14 +49,14 @@ def training_instances(events: Events) -> Instances:
     )
 
 
-def recatalogued(known: Known, titles: list[str]) -> Known:
+def recatalogued(known: TrainingData, titles: list[str]) -> TrainingData:
     """`known` with other titles."""
     assert known.catalog is not None
     catalog: Catalog = replace(known.catalog, titles=titles)
     return replace(known, items=replace(known.items, titles=titles), catalog=catalog)
 
 
-def camps(users: int = 150, n_items: int = 40, seed: int = 0) -> tuple[Known, Instances]:
+def camps(users: int = 150, n_items: int = 40, seed: int = 0) -> tuple[TrainingData, Instances]:
     """Whoever dislikes one of the eight items of a camp (a semantic ID's first code) dislikes others of it next."""
     rng = np.random.default_rng(seed)
     histories, nexts = [], []
@@ -67,7 +67,7 @@ def camps(users: int = 150, n_items: int = 40, seed: int = 0) -> tuple[Known, In
     return world(histories, nexts, n_items, [f"camp {n // 8}" for n in range(n_items)])
 
 
-def provoked_camps(users: int = 300, n_items: int = 40, seed: int = 0) -> tuple[Known, Instances]:
+def provoked_camps(users: int = 300, n_items: int = 40, seed: int = 0) -> tuple[TrainingData, Instances]:
     """After a like in one camp the next camp is disliked; what was disliked before says nothing."""
     rng = np.random.default_rng(seed)
     histories, nexts = [], []

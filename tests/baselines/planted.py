@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.data.instances import Events, Instances, Items, Ragged
 from tests.small_log import START, small_known
 
@@ -16,11 +16,11 @@ CUT = START + 1000 * HOUR
 
 def world(
     histories: list[list[tuple[str, int]]], nexts: list[int], n_items: int, categories: list[str]
-) -> tuple[Known, Instances]:
-    """One user a history of (kind, item), oldest first; its next dislike comes after the cut.
+) -> tuple[TrainingData, Instances]:
+    """One user a history of (kind, item), oldest first; its next dislike comes after the cutoff.
 
-    Every second user is for validation (`Known.validation`), the others are returned to test on. Embeddings tell the
-    category, with some noise.
+    Every second user is for validation (`TrainingData.validation`), the others are returned to test on. Embeddings
+    tell the category, with some noise.
     """
     users = np.array([f"u{n:04d}" for n in range(len(histories))])
     flat = sorted(
@@ -48,7 +48,7 @@ def world(
         ids=np.arange(len(users)),
         split=np.full(len(users), "test"),
         users=users,
-        cuts=np.full(len(users), CUT),
+        cutoffs=np.full(len(users), CUT),
         n_dislikes=dislikes.lengths,
         n_positives=positives.lengths,
         dislikes=dislikes,
@@ -68,7 +68,7 @@ def world(
     return replace(known, validation=instances.take(odd)), instances.take(~odd)
 
 
-def chain(users: int = 300, n_items: int = 40, length: int = 8, seed: int = 0) -> tuple[Known, Instances]:
+def chain(users: int = 300, n_items: int = 40, length: int = 8, seed: int = 0) -> tuple[TrainingData, Instances]:
     """After each item mostly the next one of a fixed round is disliked."""
     rng = np.random.default_rng(seed)
     following = np.empty(n_items, np.int64)
@@ -86,7 +86,7 @@ def chain(users: int = 300, n_items: int = 40, length: int = 8, seed: int = 0) -
     return world(histories, nexts, n_items, [f"c{n % 5}" for n in range(n_items)])
 
 
-def provoked(users: int = 300, n_items: int = 40, seed: int = 0) -> tuple[Known, Instances]:
+def provoked(users: int = 300, n_items: int = 40, seed: int = 0) -> tuple[TrainingData, Instances]:
     """A like of item n of the first half leads to a dislike of its partner in the second; dislikes alone do not."""
     rng = np.random.default_rng(seed)
     half = n_items // 2
@@ -99,7 +99,7 @@ def provoked(users: int = 300, n_items: int = 40, seed: int = 0) -> tuple[Known,
     return world(histories, nexts, n_items, [f"c{n % 5}" for n in range(n_items)])
 
 
-def families(users: int = 400, n_items: int = 160, seed: int = 0) -> tuple[Known, Instances]:
+def families(users: int = 400, n_items: int = 160, seed: int = 0) -> tuple[TrainingData, Instances]:
     """A user dislikes rare items of one family of eight and, after each, that family's head (item 0 to 7 = its number).
 
     Rare items occur too seldom to be learned by their ID; their category tells the family.

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conrec.baselines import base
-from conrec.baselines.base import System, best, likes_of
+from conrec.baselines.base import Recommender, best, likes_of
 from conrec.baselines.popularity import Popularity
 from conrec.data.instances import Instances
 from tests.small_log import CUTS, all_instances, small_known, small_log
 
 
-class Constant(System):
+class Constant(Recommender):
     """Everything alike: what comes out is the tie rule."""
 
     name = "constant"
@@ -42,7 +42,7 @@ def test_only_items_on_offer_and_not_seen(monkeypatch: pytest.MonkeyPatch) -> No
         allowed = [
             row
             for row in range(len(items))
-            if items.first_seen[row] < instances.cuts[n] and row not in instances.seen[n]
+            if items.first_seen[row] < instances.cutoffs[n] and row not in instances.seen[n]
         ]
         assert named.tolist() == [*allowed, *[-1] * 10][:10]
     monkeypatch.setattr(base, "CELLS_AT_ONCE", 3 * len(items))

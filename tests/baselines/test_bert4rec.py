@@ -34,13 +34,13 @@ def test_only_dislikes_are_masked_and_half_of_the_windows_end_with_the_mask(syst
     assert hidden.any(1).all()
     assert not hidden[windows.marks != PREDICTED].any()
     last = (shown != 0).sum(1) - 1
-    cut = hidden[torch.arange(len(last)), last]
-    assert (hidden[cut].sum(1) == 1).all()
-    assert sorted(set(last[cut].tolist())) == [0, 2, 3]
+    cutoff = hidden[torch.arange(len(last)), last]
+    assert (hidden[cutoff].sum(1) == 1).all()
+    assert sorted(set(last[cutoff].tolist())) == [0, 2, 3]
     # Besides the half that is cut, those in which none of three was drawn at 0.4.
-    assert float(cut.float().mean()) == pytest.approx(0.5 + 0.5 * 0.6**3, abs=0.06)
-    assert (shown[~cut] == windows.tokens[~cut]).all()
-    assert float(hidden[~cut][:, [0, 2, 3]].float().mean()) == pytest.approx(0.4 / (1 - 0.6**3), abs=0.06)
+    assert float(cutoff.float().mean()) == pytest.approx(0.5 + 0.5 * 0.6**3, abs=0.06)
+    assert (shown[~cutoff] == windows.tokens[~cutoff]).all()
+    assert float(hidden[~cutoff][:, [0, 2, 3]].float().mean()) == pytest.approx(0.4 / (1 - 0.6**3), abs=0.06)
 
 
 @pytest.mark.parametrize(("of_all", "rounds"), [(9.0, 5), (2.5, 2), (0.1, 1)])

@@ -9,59 +9,60 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from conrec.baselines.base import Known, likes_of
+from conrec.baselines.base import TrainingData, likes_of
 from conrec.baselines.boosted import Boosted
 from conrec.config import DataConfig, SplitConfig
 from conrec.data.adapters import movietweetings
 from conrec.data.clean import clean
+from conrec.data.exposures import replay_pairs, users_to_replay
 from conrec.data.instances import as_events, as_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.data.windows import plan_split
-from conrec.filtering.past import Past
-from conrec.filtering.rehearsal import rehearsals, signed_only
-from conrec.filtering.replay import measure, replay_pairs, users_to_replay
+from conrec.evaluate.replay import measure
+from conrec.features.log_view import LogView
 from conrec.items.fields import fields_of
-from conrec.stages.filter_replay import padded_rows
-from tests.filtering.past_for_tests import CONFIG, cut_short, replay_of, small_past, split_of
+from conrec.score.backtest import backtests, signed_only
+from conrec.stages.filter import padded_rows
+from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of
 from tests.small_log import CUTS, small_known
 
 
-def known_of(past: Past) -> Known:
-    knowledge, likes = Knowledge(past.items, past.events), likes_of(past.items, past.events)
-    return replace(small_known(past.items, past.events), knowledge=knowledge, likes=likes)
+def known_of(log_view: LogView) -> TrainingData:
+    knowledge, likes = Knowledge(log_view.items, log_view.events), likes_of(log_view.items, log_view.events)
+    return replace(small_known(log_view.items, log_view.events), knowledge=knowledge, likes=likes)
 
 
-def fitted(past: Past) -> Boosted:
+def fitted(log_view: LogView) -> Boosted:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("conrec.filtering.rehearsal.FIRST_HORIZONS", 1)
-        rehearsed = rehearsals(past, split_of(past), CONFIG)
-    system = Boosted(past, split_of(past), rehearsed)
-    system.fit(known_of(past))
+        patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+        backtested = backtests(log_view, split_of(log_view), CONFIG)
+    system = Boosted(log_view, split_of(log_view), backtested)
+    system.fit(known_of(log_view))
     return system
 
 
 @pytest.mark.parametrize("rated", [True, False])
 def test_it_learns_and_knows_nothing_from_the_cut_on(rated: bool) -> None:
-    past = small_past(rated=rated)
-    replay = signed_only(replay_of(past, CUTS[1:2]))
+    log_view = small_log_view(rated=rated)
+    replay = signed_only(replay_of(log_view, CUTS[1:2]))
     rows = padded_rows(replay.shown)
-    scores = fitted(past).score_candidates(replay.instances, rows)
+    scores = fitted(log_view).score_candidates(replay.instances, rows)
     assert (scores[rows < 0] == -np.inf).all()
     assert roc_auc_score(replay.labels.values > 0, scores[rows >= 0]) > 0.7
-    short = fitted(cut_short(past, CUTS[1])).score_candidates(replay.instances, rows)
+    short = fitted(cut_short(log_view, CUTS[1])).score_candidates(replay.instances, rows)
     np.testing.assert_array_equal(scores, short)
-    whole = fitted(past).scores(replay.instances.take(np.arange(3)))
+    whole = fitted(log_view).scores(replay.instances.take(np.arange(3)))
     np.testing.assert_array_equal(
         np.take_along_axis(whole, np.maximum(rows[:3], 0), 1)[rows[:3] >= 0], scores[:3][rows[:3] >= 0]
     )
 
 
 def test_with_nothing_to_learn_from_it_says_nothing() -> None:
-    past = small_past()
-    system = Boosted(past, split_of(past), [])
-    system.fit(known_of(past))
-    replay = signed_only(replay_of(past, CUTS[1:2]))
+    log_view = small_log_view()
+    system = Boosted(log_view, split_of(log_view), [])
+    system.fit(known_of(log_view))
+    replay = signed_only(replay_of(log_view, CUTS[1:2]))
     rows = padded_rows(replay.shown)
     assert not system.score_candidates(replay.instances, rows)[rows >= 0].any()
 
@@ -82,13 +83,15 @@ def test_the_boosted_row_of_the_protocols_table(shared_data: Path) -> None:
     split = Split("time", *moments, None)
     catalog = small_known(items, events).catalog
     assert catalog is not None
-    past = Past(items, events, catalog, np.zeros((len(items), 1), np.float32), fields_of(log.items))
+    log_view = LogView(items, events, catalog, np.zeros((len(items), 1), np.float32), fields_of(log.items))
     horizon = np.timedelta64(7, "D")
-    pairs = [(user, cut) for cut in split.cuts("test", horizon) for user in users_to_replay(events, cut, horizon)]
+    pairs = [
+        (user, cutoff) for cutoff in split.cutoffs("test", horizon) for user in users_to_replay(events, cutoff, horizon)
+    ]
     replay = replay_pairs(events, pairs, "test", horizon, 50, 100)
     rows = padded_rows(replay.shown)
-    system = Boosted(past, split, rehearsals(past, split, config))
-    system.fit(known_of(past))
+    system = Boosted(log_view, split, backtests(log_view, split, config))
+    system.fit(known_of(log_view))
     report = measure(system.score_candidates(replay.instances, rows)[rows >= 0], replay.labels.values)
     assert report["auc"] == pytest.approx(0.882, abs=0.004)
     assert list(report["at"].values()) == pytest.approx([0.265, 0.366, 0.525, 0.669], abs=0.015)

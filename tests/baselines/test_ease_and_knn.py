@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.ease import EASE
 from conrec.baselines.knn import ItemKNN, SwingNeighbours
 from conrec.baselines.popularity import Popularity
@@ -18,13 +18,13 @@ from tests.small_log import all_instances, small_known, small_log
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Known, Instances]:
+def world() -> tuple[TrainingData, Instances]:
     items, log = small_log()
     early = log.take(log.items < 35)  # the last five are cold
     return replace(small_known(items, log), events=early), all_instances(log)
 
 
-def matrix(known: Known, kind: str) -> np.ndarray:
+def matrix(known: TrainingData, kind: str) -> np.ndarray:
     """0/1 [users, items] by brute force."""
     users = sorted(set(known.events.users.tolist()))
     x = np.zeros((len(users), len(known.items)))
@@ -41,7 +41,7 @@ def history(instances: Instances, n: int, liked: bool) -> np.ndarray:
 
 
 @pytest.mark.parametrize("reads", ["dislikes", "both"])
-def test_ease_solves_its_problem(world: tuple[Known, Instances], reads: Reads) -> None:
+def test_ease_solves_its_problem(world: tuple[TrainingData, Instances], reads: Reads) -> None:
     """Column by column: ridge regression on all other columns."""
     known, instances = world
     x = matrix(known, "dislike")
@@ -64,7 +64,7 @@ def test_ease_solves_its_problem(world: tuple[Known, Instances], reads: Reads) -
     assert (scores[:, 35:] == 0).all()
 
 
-def test_ease_reads_only_the_most_liked(world: tuple[Known, Instances], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ease_reads_only_the_most_liked(world: tuple[TrainingData, Instances], monkeypatch: pytest.MonkeyPatch) -> None:
     known, _ = world
     monkeypatch.setattr("conrec.baselines.ease.LIKED_COLUMNS", 6)
     system = EASE("both")
@@ -74,7 +74,7 @@ def test_ease_reads_only_the_most_liked(world: tuple[Known, Instances], monkeypa
 
 
 @pytest.mark.parametrize(("neighbours", "shrinkage", "weight"), [(3, 0.0, 0.0), (100, 5.0, 0.5)])
-def test_knn_by_hand(world: tuple[Known, Instances], neighbours: int, shrinkage: float, weight: float) -> None:
+def test_knn_by_hand(world: tuple[TrainingData, Instances], neighbours: int, shrinkage: float, weight: float) -> None:
     known, instances = world
     x = np.hstack([matrix(known, "dislike"), matrix(known, "favorite")])
     targets = np.flatnonzero(x[:, :40].sum(0))
@@ -99,7 +99,7 @@ def test_knn_by_hand(world: tuple[Known, Instances], neighbours: int, shrinkage:
         assert (scores[:, 35:] == 0).all()
 
 
-def test_swing_neighbours_sum_the_scores_of_swing(world: tuple[Known, Instances]) -> None:
+def test_swing_neighbours_sum_the_scores_of_swing(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     system = SwingNeighbours(neighbours=4, alpha2=1.0)
     system.fit(known)
@@ -122,7 +122,7 @@ def test_swing_neighbours_sum_the_scores_of_swing(world: tuple[Known, Instances]
 
 
 @pytest.mark.parametrize("system", [EASE(), ItemKNN(), SwingNeighbours()])
-def test_they_beat_popularity_where_items_go_together(system: System) -> None:
+def test_they_beat_popularity_where_items_go_together(system: Recommender) -> None:
     known, test = chain()
     popularity = Popularity(None)
     popularity.fit(known)

@@ -51,10 +51,10 @@ def test_search_agrees_with_scoring(model: EncoderDecoder, prompts: tuple[torch.
     ids, mask = prompts
     every = np.stack(np.meshgrid(*(np.arange(s) for s in WORDS.sizes), indexing="ij"), -1).reshape(-1, 3)
     codes = every[np.random.default_rng(0).permutation(len(every))[:40]]
-    offer = Trie.of(codes, WORDS.sizes).weigh(np.random.default_rng(1).random((1, 40)) + 0.1)
+    pool = Trie.of(codes, WORDS.sizes).weigh(np.random.default_rng(1).random((1, 40)) + 0.1)
     rows = torch.zeros(3, dtype=torch.int64)
-    found = search(model, model.prefill(ids, mask), rows, offer, beams=60)
-    scores = model(ids, mask, found.codes[:, :40], rows, offer).sum(-1)
+    found = search(model, model.prefill(ids, mask), rows, pool, beams=60)
+    scores = model(ids, mask, found.codes[:, :40], rows, pool).sum(-1)
     torch.testing.assert_close(scores, found.scores[:, :40], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.scores[:, :40].exp().sum(1), torch.ones(3), atol=1e-4, rtol=1e-4)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.baselines.fdsa import FDSA, Features, category_numbers
 from conrec.baselines.s3rec import S3Rec, attributes
 from conrec.baselines.sequences import Tokens, UserEvents, training_windows
@@ -17,13 +17,13 @@ from tests.baselines.planted import families, hit_share
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Known, Instances]:
+def world() -> tuple[TrainingData, Instances]:
     known, test = families()
     heads = test.next < 8
     return replace(known, validation=None), test.take(heads)
 
 
-def shuffled(known: Known) -> Known:
+def shuffled(known: TrainingData) -> TrainingData:
     """The same log, but every item has the features of another."""
     assert known.embeddings is not None
     order = np.random.default_rng(1).permutation(len(known.items))
@@ -31,7 +31,7 @@ def shuffled(known: Known) -> Known:
     return replace(known, items=replace(known.items, categories=categories), embeddings=known.embeddings[order])
 
 
-def test_fdsa_needs_the_right_features(world: tuple[Known, Instances]) -> None:
+def test_fdsa_needs_the_right_features(world: tuple[TrainingData, Instances]) -> None:
     known, test = world
     shares = []
     for one in (known, shuffled(known)):
@@ -43,7 +43,7 @@ def test_fdsa_needs_the_right_features(world: tuple[Known, Instances]) -> None:
     assert shares[1] < 0.75
 
 
-def test_vanilla_attention_over_features(world: tuple[Known, Instances]) -> None:
+def test_vanilla_attention_over_features(world: tuple[TrainingData, Instances]) -> None:
     known, _ = world
     assert known.embeddings is not None
     log, _ = UserEvents.of_log(known.events, "dislikes")
@@ -62,7 +62,7 @@ def test_vanilla_attention_over_features(world: tuple[Known, Instances]) -> None
         assert torch.allclose(found, strength[0] * values[0] + strength[1] * values[1], atol=1e-6)
 
 
-def test_s3rec_pretraining_learns_whose_attributes_are_whose(world: tuple[Known, Instances]) -> None:
+def test_s3rec_pretraining_learns_whose_attributes_are_whose(world: tuple[TrainingData, Instances]) -> None:
     known, _ = world
     losses = []
     for epochs in (0, 20):
@@ -81,7 +81,7 @@ def test_s3rec_pretraining_learns_whose_attributes_are_whose(world: tuple[Known,
     assert (table[:, :8].argmax(1).numpy() == categories).mean() > 0.8
 
 
-def test_s3rec_needs_the_right_features(world: tuple[Known, Instances]) -> None:
+def test_s3rec_needs_the_right_features(world: tuple[TrainingData, Instances]) -> None:
     """Rare items are alike by their attributes before the first next item is learned."""
     known, test = world
     right, wrong = (
@@ -91,14 +91,14 @@ def test_s3rec_needs_the_right_features(world: tuple[Known, Instances]) -> None:
     assert wrong < 0.6
 
 
-def pretrained(known: Known, pretraining: int, epochs: int) -> S3Rec:
+def pretrained(known: TrainingData, pretraining: int, epochs: int) -> S3Rec:
     system = S3Rec(loss="softmax", width=32, learning_rate=5e-3, pretraining_epochs=pretraining)
     system.epochs, system.cells = epochs, 256
     system.fit(known)
     return system
 
 
-def test_attributes_are_the_category_and_one_cluster(world: tuple[Known, Instances]) -> None:
+def test_attributes_are_the_category_and_one_cluster(world: tuple[TrainingData, Instances]) -> None:
     known, _ = world
     table = attributes(known, 0)
     assert (table[:, :8].argmax(1) + 1 == category_numbers(known)).all()
@@ -107,7 +107,7 @@ def test_attributes_are_the_category_and_one_cluster(world: tuple[Known, Instanc
     assert attributes(nameless, 0)[0, :8].sum() == 0
 
 
-def test_without_embeddings_it_says_so(world: tuple[Known, Instances]) -> None:
+def test_without_embeddings_it_says_so(world: tuple[TrainingData, Instances]) -> None:
     for system in (FDSA(), S3Rec()):
         with pytest.raises(ValueError, match="embeddings"):
             system.fit(replace(world[0], embeddings=None))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from conrec.baselines import generative
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.baselines.generative import Generative
 from conrec.baselines.lcrec import LcRec
 from conrec.baselines.p5cid import P5Cid
@@ -19,7 +19,7 @@ from conrec.baselines.popularity import Popularity
 from conrec.baselines.tiger import Tiger
 from conrec.config import LmConfig
 from conrec.data.instances import Instances, Ragged
-from conrec.decode.prompted import Prompted
+from conrec.decode.prompt_dataset import PromptDataset
 from tests.baselines.learning import camps, provoked_camps, with_training
 from tests.baselines.planted import hit_share
 
@@ -46,13 +46,13 @@ Maker = Callable[..., Generative]
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Known, Instances]:
+def world() -> tuple[TrainingData, Instances]:
     known, test = camps()
     return with_training(known), test
 
 
 @pytest.fixture(scope="module")
-def fitted(world: tuple[Known, Instances]) -> dict[str, Generative]:
+def fitted(world: tuple[TrainingData, Instances]) -> dict[str, Generative]:
     """Each system after half an epoch: its weights say something, whatever it is."""
     systems = {}
     for make in MAKERS:
@@ -63,7 +63,7 @@ def fitted(world: tuple[Known, Instances]) -> dict[str, Generative]:
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_learns_what_follows_what(make: Maker, world: tuple[Known, Instances]) -> None:
+def test_learns_what_follows_what(make: Maker, world: tuple[TrainingData, Instances]) -> None:
     known, test = world
     system = make(positives=False)
     system.fit(known)
@@ -89,7 +89,7 @@ def test_positives_help_where_they_say_something(make: Maker) -> None:
 
 @pytest.mark.parametrize("name", ["tiger", "p5cid", "lcrec"])
 def test_beams_for_every_item_are_exact(
-    name: str, world: tuple[Known, Instances], fitted: dict[str, Generative]
+    name: str, world: tuple[TrainingData, Instances], fitted: dict[str, Generative]
 ) -> None:
     system, test = fitted[name], world[1].take(np.arange(6))
     every = np.tile(np.arange(len(system.codes), dtype=np.int32), (len(test), 1))
@@ -106,7 +106,7 @@ def test_beams_for_every_item_are_exact(
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_a_seed_gives_the_same_weights(make: Maker, world: tuple[Known, Instances]) -> None:
+def test_a_seed_gives_the_same_weights(make: Maker, world: tuple[TrainingData, Instances]) -> None:
     first, again, other = (make(positives=False, epochs=0.3, seed=seed) for seed in (1, 1, 2))
     for system in (first, again, other):
         torch.manual_seed(int(np.random.default_rng().integers(1000)))  # what the caller drew before says nothing
@@ -119,7 +119,7 @@ def test_a_seed_gives_the_same_weights(make: Maker, world: tuple[Known, Instance
 
 @pytest.mark.parametrize("name", ["tiger", "p5cid", "lcrec"])
 def test_neither_the_truth_nor_places_are_looked_at(
-    name: str, world: tuple[Known, Instances], fitted: dict[str, Generative]
+    name: str, world: tuple[TrainingData, Instances], fitted: dict[str, Generative]
 ) -> None:
     system, test = fitted[name], world[1].take(np.arange(30))
     rng = np.random.default_rng(0)
@@ -141,12 +141,12 @@ def test_neither_the_truth_nor_places_are_looked_at(
     [(8.0, 2.0, 8.0), (8.0, 0.5, 4.0), (8.0, 0.01, 1.0), (0.5, 0.01, 0.5)],
 )
 def test_a_large_log_is_passed_over_fewer_times(
-    epochs: float, of_all: float, passes: float, world: tuple[Known, Instances], monkeypatch: pytest.MonkeyPatch
+    epochs: float, of_all: float, passes: float, world: tuple[TrainingData, Instances], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`of_all`: the instances of an epoch, of those there are."""
     asked: list[float] = []
 
-    def stub(policy: object, data: Prompted, *rest: object, epochs: float, **options: object) -> None:
+    def stub(policy: object, data: PromptDataset, *rest: object, epochs: float, **options: object) -> None:
         asked.append(epochs)
         monkeypatch.setattr(generative, "EPOCH", len(data.instances) * of_all)
 
@@ -156,7 +156,9 @@ def test_a_large_log_is_passed_over_fewer_times(
     assert asked[1] == pytest.approx(passes)
 
 
-def test_the_prior_is_weighed_on_validation(world: tuple[Known, Instances], fitted: dict[str, Generative]) -> None:
+def test_the_prior_is_weighed_on_validation(
+    world: tuple[TrainingData, Instances], fitted: dict[str, Generative]
+) -> None:
     known, test = world
     assert known.validation is not None
     system = fitted["tiger"]
@@ -179,7 +181,7 @@ def test_the_prior_is_weighed_on_validation(world: tuple[Known, Instances], fitt
     assert system.recommend(nobody, 3).shape == (0, 3)
 
 
-def test_without_a_catalogue_the_systems_that_need_one_say_so(world: tuple[Known, Instances]) -> None:
+def test_without_a_catalogue_the_systems_that_need_one_say_so(world: tuple[TrainingData, Instances]) -> None:
     bare = replace(world[0], catalog=None)
     for make in (tiger, lcrec):
         with pytest.raises(ValueError, match="catalogue"):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.baselines.popularity import Popularity
 from conrec.baselines.reversed import Reversed
 from conrec.baselines.sasrec import SASRec
@@ -20,7 +20,7 @@ def likes_only(relative: bool = True) -> Reversed:
     return Reversed(likes, relative=relative)
 
 
-def tastes(obscure: int) -> tuple[Known, Instances]:
+def tastes(obscure: int) -> tuple[TrainingData, Instances]:
     """A user likes items of one half of the well-known ones, rather than the other half's, of which are the dislikes;
     `obscure` items are liked once in a while by anyone and disliked by nobody."""
     rng = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.caser import Caser
 from conrec.baselines.fdsa import FDSA
@@ -48,14 +48,14 @@ def model(name: str, reads: str = "dislikes", epochs: int | None = None) -> Sequ
 
 
 @pytest.fixture(scope="module")
-def worlds() -> dict[str, tuple[Known, Instances]]:
+def worlds() -> dict[str, tuple[TrainingData, Instances]]:
     made = {"chain": chain(), "provoked": provoked()}
     # No early stopping: 20 of 40 items are hit by anything.
     return {name: (replace(known, validation=None), test) for name, (known, test) in made.items()}
 
 
 @pytest.fixture(scope="module")
-def trained(worlds: dict[str, tuple[Known, Instances]]) -> dict[str, SequenceSystem]:
+def trained(worlds: dict[str, tuple[TrainingData, Instances]]) -> dict[str, SequenceSystem]:
     systems = {name: model(name) for name in MODELS}
     for system in systems.values():
         system.fit(worlds["chain"][0])
@@ -111,7 +111,7 @@ def test_histories_end_with_the_newest_known_item() -> None:
     assert batch.owners.tolist() == [5, 6, 7, 8]
 
 
-def test_both_signs_stand_in_the_order_of_time(worlds: dict[str, tuple[Known, Instances]]) -> None:
+def test_both_signs_stand_in_the_order_of_time(worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, test = worlds["provoked"]
     by_log, users = UserEvents.of_log(known.events, "both")
     by_instance = UserEvents.of_instances(test, "both")
@@ -173,7 +173,7 @@ def test_an_epoch_shows_every_window_once_and_pads_little() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_learns_what_popularity_cannot_know(
-    name: str, worlds: dict[str, tuple[Known, Instances]], trained: dict[str, SequenceSystem]
+    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
 ) -> None:
     known, test = worlds["chain"]
     popularity = Popularity(None)
@@ -183,7 +183,7 @@ def test_it_learns_what_popularity_cannot_know(
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_positives_tell_what_dislikes_do_not(name: str, worlds: dict[str, tuple[Known, Instances]]) -> None:
+def test_positives_tell_what_dislikes_do_not(name: str, worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, test = worlds["provoked"]
     shares = {}
     for reads in ("dislikes", "both"):
@@ -194,7 +194,7 @@ def test_positives_tell_what_dislikes_do_not(name: str, worlds: dict[str, tuple[
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_same_seed_is_the_same_model(name: str, worlds: dict[str, tuple[Known, Instances]]) -> None:
+def test_the_same_seed_is_the_same_model(name: str, worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, test = worlds["chain"]
     scores = []
     torch.manual_seed(123)
@@ -211,7 +211,7 @@ def test_the_same_seed_is_the_same_model(name: str, worlds: dict[str, tuple[Know
 
 @pytest.mark.parametrize("name", MODELS)
 def test_padding_changes_nothing(
-    name: str, worlds: dict[str, tuple[Known, Instances]], trained: dict[str, SequenceSystem]
+    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
 ) -> None:
     _, test = worlds["chain"]
     system = trained[name]
@@ -229,7 +229,7 @@ def test_padding_changes_nothing(
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_history_of_unknown_items_or_none_is_scored(
-    name: str, worlds: dict[str, tuple[Known, Instances]], trained: dict[str, SequenceSystem]
+    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
 ) -> None:
     _, test = worlds["chain"]
     none = Ragged(np.zeros(0, np.int32), np.zeros(len(test) + 1, np.int64))
@@ -240,7 +240,7 @@ def test_a_history_of_unknown_items_or_none_is_scored(
         assert np.allclose(scores, scores[0], atol=1e-5)
 
 
-def test_cold_items_get_the_mean(worlds: dict[str, tuple[Known, Instances]]) -> None:
+def test_cold_items_get_the_mean(worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, test = worlds["chain"]
     warm = known.events.items < 30
     system = model("sasrec", epochs=1)
@@ -250,7 +250,7 @@ def test_cold_items_get_the_mean(worlds: dict[str, tuple[Known, Instances]]) -> 
 
 
 def test_lift_takes_popularity_out(
-    worlds: dict[str, tuple[Known, Instances]], trained: dict[str, SequenceSystem]
+    worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
 ) -> None:
     known, test = worlds["chain"]
     lift = Lift(trained["sasrec"])
@@ -261,7 +261,7 @@ def test_lift_takes_popularity_out(
     assert np.allclose(lift.scores(test), np.log(p / (counts / counts.sum())), atol=1e-4)
 
 
-def test_early_stopping_keeps_the_best_epoch(worlds: dict[str, tuple[Known, Instances]]) -> None:
+def test_early_stopping_keeps_the_best_epoch(worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, test = worlds["chain"]
     values = iter([0.1, 0.3, 0.3, 0.2, 0.1])
     weights = []
@@ -305,7 +305,7 @@ def test_the_gradient_of_a_state_reaches_only_what_came_before(name: str, traine
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_weight_learns(name: str, worlds: dict[str, tuple[Known, Instances]]) -> None:
+def test_every_weight_learns(name: str, worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, _ = worlds["provoked"]
     system = model(name, "both", epochs=1)
     system.fit(known)
@@ -324,8 +324,8 @@ def test_the_planted_chain_is_one() -> None:
     known, _ = chain()
     log, _ = UserEvents.of_log(known.events, "dislikes")
     steps = [(a, b) for a, b in pairwise(zip(log.owners, log.rows)) if a[0] == b[0]]
-    follows: dict[int, list[int]] = {}
+    co_dislike_weights: dict[int, list[int]] = {}
     for (_, a), (_, b) in steps:
-        follows.setdefault(int(a), []).append(int(b))
-    shares = [max(map(after.count, set(after))) / len(after) for after in follows.values()]
+        co_dislike_weights.setdefault(int(a), []).append(int(b))
+    shares = [max(map(after.count, set(after))) / len(after) for after in co_dislike_weights.values()]
     assert np.mean(shares) == pytest.approx(0.85, abs=0.05)

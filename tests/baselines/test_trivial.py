@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.category_rule import CategoryRule
 from conrec.baselines.content_neighbours import ContentNeighbours
 from conrec.baselines.popularity import ItemPrior, Popularity
@@ -22,12 +22,12 @@ DAY = np.timedelta64(1, "D")
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Known, Instances]:
+def world() -> tuple[TrainingData, Instances]:
     items, log = small_log()
     return small_known(items, log), all_instances(log)
 
 
-def fitted(system: System, known: Known) -> System:
+def fitted(system: Recommender, known: TrainingData) -> Recommender:
     system.fit(known)
     return system
 
@@ -40,25 +40,25 @@ def without_dislikes(instances: Instances) -> Instances:
 
 
 @pytest.mark.parametrize("days", [7, 14, 30, None])
-def test_popularity_counts_dislikes_before_the_cut(world: tuple[Known, Instances], days: int | None) -> None:
+def test_popularity_counts_dislikes_before_the_cut(world: tuple[TrainingData, Instances], days: int | None) -> None:
     known, instances = world
     scores = fitted(Popularity(days), known).scores(instances)
     events = known.events
     for n in range(0, len(instances), 9):
-        cut = instances.cuts[n]
-        counted = (events.kinds == "dislike") & (events.times < cut)
+        cutoff = instances.cutoffs[n]
+        counted = (events.kinds == "dislike") & (events.times < cutoff)
         if days is not None:
-            counted &= events.times >= cut - days * DAY
+            counted &= events.times >= cutoff - days * DAY
         assert scores[n].tolist() == np.bincount(events.items[counted], minlength=40).tolist()
 
 
-def test_the_rule_names_disliked_categories_first(world: tuple[Known, Instances]) -> None:
+def test_the_rule_names_disliked_categories_first(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     plain, popularity = fitted(CategoryRule(), known).scores(instances), fitted(Popularity(14), known).scores(instances)
     decayed = fitted(CategoryRule(30), known).scores(instances)
     categories = known.items.categories
     for n in range(len(instances)):
-        ages = (instances.cuts[n] - instances.dislike_times[n]) / DAY
+        ages = (instances.cutoffs[n] - instances.dislike_times[n]) / DAY
         for item, category in enumerate(categories):
             mine = [categories[d] == category and category is not None for d in instances.dislikes[n]]
             assert (plain[n, item] >= 1) == any(mine)
@@ -70,7 +70,7 @@ def test_the_rule_names_disliked_categories_first(world: tuple[Known, Instances]
 
 @pytest.mark.parametrize("space", ["catalog", "input"])
 def test_content_is_the_nearest_past_dislike(
-    world: tuple[Known, Instances], space: str, monkeypatch: pytest.MonkeyPatch
+    world: tuple[TrainingData, Instances], space: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known, instances = world
     assert known.catalog is not None
@@ -86,7 +86,7 @@ def test_content_is_the_nearest_past_dislike(
     assert np.allclose(system.scores(instances), scores, atol=1e-6)
 
 
-def test_content_needs_its_vectors(world: tuple[Known, Instances]) -> None:
+def test_content_needs_its_vectors(world: tuple[TrainingData, Instances]) -> None:
     known, _ = world
     for system, part in ((ContentNeighbours(), "catalog"), (ContentNeighbours("input"), "embeddings")):
         with pytest.raises(ValueError, match=part[:7]):
@@ -94,14 +94,14 @@ def test_content_needs_its_vectors(world: tuple[Known, Instances]) -> None:
 
 
 @pytest.mark.parametrize("system", [CategoryRule(), CategoryRule(30), ContentNeighbours(), ContentNeighbours("input")])
-def test_without_dislikes_it_is_popularity(world: tuple[Known, Instances], system: System) -> None:
+def test_without_dislikes_it_is_popularity(world: tuple[TrainingData, Instances], system: Recommender) -> None:
     known, instances = world
     empty = without_dislikes(instances)
     expected = fitted(Popularity(14), known).recommend(empty, 8)
     assert (fitted(system, known).recommend(empty, 8) == expected).all()
 
 
-def test_the_prior_weight_is_the_best_on_validation(world: tuple[Known, Instances]) -> None:
+def test_the_prior_weight_is_the_best_on_validation(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     system = WithPrior(ContentNeighbours(), 14, 0.05, (0.0, 0.1, 1.0))
     system.fit(known)
@@ -114,7 +114,7 @@ def test_the_prior_weight_is_the_best_on_validation(world: tuple[Known, Instance
     assert system.tune(without_dislikes(instances), 5) == {}
 
 
-def test_with_no_weight_it_is_the_system_and_with_a_large_one_the_prior(world: tuple[Known, Instances]) -> None:
+def test_with_no_weight_it_is_the_system_and_with_a_large_one_the_prior(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     inner, prior = fitted(ContentNeighbours(), known), fitted(ItemPrior(14, 0.05), known)
     mixed = WithPrior(ContentNeighbours(), 14, 0.05)
@@ -123,7 +123,7 @@ def test_with_no_weight_it_is_the_system_and_with_a_large_one_the_prior(world: t
         assert (mixed.recommend(instances, 8) == other.recommend(instances, 8)).all()
 
 
-def test_candidates_have_a_prior_weight_of_their_own(world: tuple[Known, Instances]) -> None:
+def test_candidates_have_a_prior_weight_of_their_own(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     system = WithPrior(ContentNeighbours(), 14, 0.05, (0.0, 0.1, 1.0))
     system.fit(known)
@@ -144,12 +144,12 @@ def test_candidates_have_a_prior_weight_of_their_own(world: tuple[Known, Instanc
     assert system.tune_candidates(instances, np.full_like(candidates, -1)) == {}
 
 
-def test_rates(world: tuple[Known, Instances]) -> None:
+def test_rates(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     user, item, bias = (fitted(s, known).scores(instances) for s in (UserRate(), ItemRate(), Bias()))
     for n in range(0, len(instances), 11):
-        cut = instances.cuts[n]
-        disliked, liked = known.knowledge.dislike_counts(cut), known.likes.dislike_counts(cut)
+        cutoff = instances.cutoffs[n]
+        disliked, liked = known.knowledge.dislike_counts(cutoff), known.likes.dislike_counts(cutoff)
         base = (disliked.sum() + 1) / (disliked.sum() + liked.sum() + 2)
         d, p = instances.n_dislikes[n], instances.n_positives[n]
         assert user[n] == pytest.approx((d + 3 * base) / (d + p + 3))
@@ -158,7 +158,7 @@ def test_rates(world: tuple[Known, Instances]) -> None:
         assert np.exp(bias[n]) == pytest.approx(odds, rel=1e-4)
 
 
-def test_every_system_has_its_own_name(world: tuple[Known, Instances]) -> None:
+def test_every_system_has_its_own_name(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     for systems in (trivial_systems(14, 0.05), filter_systems()):
         names = [system.name for system in systems]
@@ -172,11 +172,11 @@ def test_every_system_has_its_own_name(world: tuple[Known, Instances]) -> None:
 
 
 def test_nothing_after_the_cut_changes_a_score() -> None:
-    """A system fitted on the log up to the cut says the same as one that could have looked further."""
+    """A system fitted on the log up to the cutoff says the same as one that could have looked further."""
     items, log = small_log()
     instances = all_instances(log)
-    first = instances.take(instances.cuts == instances.cuts.min())
-    cut_short = log.take(log.times < first.cuts[0])
+    first = instances.take(instances.cutoffs == instances.cutoffs.min())
+    cut_short = log.take(log.times < first.cutoffs[0])
     whole = small_known(items, log)
     short = small_known(items, cut_short)
     for a, b in zip([*trivial_systems(14, 0.05), *filter_systems()], [*trivial_systems(14, 0.05), *filter_systems()]):

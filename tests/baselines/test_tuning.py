@@ -20,7 +20,7 @@ from conrec.baselines import (
     tallrec,
     tiger,
 )
-from conrec.baselines.base import System
+from conrec.baselines.base import Recommender
 from conrec.baselines.best_form import under_prior
 from conrec.baselines.ease import EASE
 from conrec.baselines.tuning import BUDGET, tune
@@ -30,7 +30,7 @@ from conrec.evaluate.metrics import hit_any
 from tests.baselines.planted import chain
 
 
-class Guess(System):
+class Guess(Recommender):
     """Knows the answer for the share `good` of the instances."""
 
     name = "guess"
@@ -48,11 +48,11 @@ class Guess(System):
 GRID = [{"good": good} for good in (0.1, 0.9, 0.5, 0.9)]
 
 
-def guess(good: float) -> System:
+def guess(good: float) -> Recommender:
     return under_prior(Guess(good), 14.0, 0.05)
 
 
-def judge(system: System) -> dict[float, float]:
+def judge(system: Recommender) -> dict[float, float]:
     assert isinstance(system, WithPrior)
     assert system.known.validation is not None
     return system.tune(system.known.validation, 5)
@@ -78,7 +78,7 @@ def test_a_choice_goes_on_where_it_was_interrupted(tmp_path: Path, stopped_at: i
     known, _ = chain()
     trained: list[float] = []
 
-    def counted(good: float) -> System:
+    def counted(good: float) -> Recommender:
         if len(trained) == stopped_at:
             raise KeyboardInterrupt
         trained.append(good)

@@ -11,9 +11,9 @@ _, LOG = small_log()
 def test_a_users_events_before_a_cut_are_those_of_the_log() -> None:
     log = ByUser(LOG)
     for user in np.unique(LOG.users)[::7].tolist():
-        for cut in (LOG.times[0], *CUTS, LOG.times[-1] + np.timedelta64(1, "D")):
-            expected = [n for n in range(len(LOG)) if LOG.users[n] == user and LOG.times[n] < cut]
-            assert log.before(user, cut).tolist() == expected
+        for cutoff in (LOG.times[0], *CUTS, LOG.times[-1] + np.timedelta64(1, "D")):
+            expected = [n for n in range(len(LOG)) if LOG.users[n] == user and LOG.times[n] < cutoff]
+            assert log.before(user, cutoff).tolist() == expected
     assert log.before("nobody", LOG.times[-1]).tolist() == []
     assert log.before("zz", LOG.times[-1]).tolist() == []
 
@@ -21,11 +21,11 @@ def test_a_users_events_before_a_cut_are_those_of_the_log() -> None:
 def test_a_users_events_around_a_cut_are_those_of_the_log() -> None:
     log, week = ByUser(LOG), np.timedelta64(7, "D")
     for user in [*np.unique(LOG.users)[::7].tolist(), "nobody"]:
-        for cut in CUTS:
+        for cutoff in CUTS:
             own = [n for n in range(len(LOG)) if LOG.users[n] == user]
-            past, window = log.around(user, cut, week)
-            assert past.tolist() == [n for n in own if LOG.times[n] < cut]
-            assert window.tolist() == [n for n in own if cut <= LOG.times[n] < cut + week]
+            past, window = log.around(user, cutoff, week)
+            assert past.tolist() == [n for n in own if LOG.times[n] < cutoff]
+            assert window.tolist() == [n for n in own if cutoff <= LOG.times[n] < cutoff + week]
 
 
 def test_everybodys_events_before_a_moment() -> None:

@@ -11,7 +11,7 @@ from conrec.config import SplitConfig
 from conrec.data.histories import Histories
 from conrec.data.instances import as_events, as_items, read_instances
 from conrec.data.schema import EVENTS, ITEMS
-from conrec.data.windows import cut_instances, plan_split
+from conrec.data.windows import make_instances, plan_split
 from tests.data.events import event_table, item_table
 
 
@@ -32,17 +32,17 @@ def test_the_same_lists_as_the_windows(tmp_path: Path) -> None:
             kept.append((user, item, day, kind))
     table = event_table(*((user, item, 24 * day, kind) for user, item, day, kind in kept))
     catalogue = as_items(item_table(*items))
-    instances, _ = cut_instances(table, plan_split(table, SplitConfig(max_dislikes=5, max_positives=7)))
+    instances, _ = make_instances(table, plan_split(table, SplitConfig(max_dislikes=5, max_positives=7)))
     pq.write_table(instances, tmp_path / "instances.parquet")
     expected = read_instances(tmp_path, catalogue)
     expected = expected.take(expected.split != "train")
     events = as_events(table, catalogue)
-    assert len(np.unique(expected.cuts)) > 2
-    for cut in np.unique(expected.cuts):
-        asked = expected.take(expected.cuts == cut)
+    assert len(np.unique(expected.cutoffs)) > 2
+    for cutoff in np.unique(expected.cutoffs):
+        asked = expected.take(expected.cutoffs == cutoff)
         # In another order, and with somebody who did nothing.
         users = np.concatenate([asked.users[::-1], ["nobody"]])
-        found = Histories(catalogue, events, cut).of(users, 5, 7)
+        found = Histories(catalogue, events, cutoff).of(users, 5, 7)
         assert found.users.tolist() == users.tolist()
         for n, user in enumerate(asked.users.tolist()):
             row = users.tolist().index(user)

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from conrec.config import SplitConfig
 from conrec.data.clean import clean
 from conrec.data.schema import POSITIVE_KINDS
-from conrec.data.windows import cut_instances, describe_split, plan_split
+from conrec.data.windows import describe_split, make_instances, plan_split
 from conrec.errors import ConrecError
 from tests.data.events import START, event_table, make_log
 
 DAY = timedelta(days=1)
 HALF = SplitConfig(validation_from=0.4, test_from=0.7, horizon_days=2, max_dislikes=2, max_positives=2)
-FOLD = SplitConfig(mode="users", cuts="per_user", horizon_days=2, max_dislikes=3, max_positives=3)
+FOLD = SplitConfig(mode="users", cutoffs="per_user", horizon_days=2, max_dislikes=3, max_positives=3)
 
 Row = dict[str, Any]
 
@@ -49,14 +49,14 @@ def naive(events: list[Row], config: SplitConfig, users: dict[str, list[str]] | 
             if e["time"] + horizon <= validation:
                 moments.append(("train", e["user_id"], e["time"], e["item_id"]))
         everybody = sorted({e["user_id"] for e in events})
-        cut = validation
-        while cut + horizon <= test:
-            moments += [("validation", user, cut, None) for user in everybody]
-            cut += horizon
-        cut = test
-        while cut <= events[-1]["time"]:
-            moments += [("test", user, cut, None) for user in everybody]
-            cut += horizon
+        cutoff = validation
+        while cutoff + horizon <= test:
+            moments += [("validation", user, cutoff, None) for user in everybody]
+            cutoff += horizon
+        cutoff = test
+        while cutoff <= events[-1]["time"]:
+            moments += [("test", user, cutoff, None) for user in everybody]
+            cutoff += horizon
     else:
         for e in dislikes:
             if e["user_id"] in users["train"]:
@@ -67,11 +67,11 @@ def naive(events: list[Row], config: SplitConfig, users: dict[str, list[str]] | 
                 if len(own) >= 2:
                     moments.append((split, user, own[len(own) // 2]["time"], None))
     instances = []
-    for split, user, cut, true in moments:
+    for split, user, cutoff, true in moments:
         own = [e for e in events if e["user_id"] == user]
-        future = [e["item_id"] for e in own if e["kind"] == "dislike" and cut <= e["time"] < cut + horizon]
-        liked = [e["item_id"] for e in own if e["kind"] in POSITIVE_KINDS and cut <= e["time"] < cut + horizon]
-        past = [e for e in own if e["time"] < cut]
+        future = [e["item_id"] for e in own if e["kind"] == "dislike" and cutoff <= e["time"] < cutoff + horizon]
+        liked = [e["item_id"] for e in own if e["kind"] in POSITIVE_KINDS and cutoff <= e["time"] < cutoff + horizon]
+        past = [e for e in own if e["time"] < cutoff]
         old = [(e["item_id"], e["time"]) for e in past if e["kind"] == "dislike"]
         good: dict[str, datetime] = {}
         seen: dict[str, datetime] = {}
@@ -87,7 +87,7 @@ def naive(events: list[Row], config: SplitConfig, users: dict[str, list[str]] | 
             {
                 "split": split,
                 "user_id": user,
-                "cut": cut,
+                "cutoff": cutoff,
                 "n_dislikes": len(old),
                 "n_positives": len(good),
                 "dislikes": [i for i, _ in old][-config.max_dislikes :],
@@ -101,7 +101,7 @@ def naive(events: list[Row], config: SplitConfig, users: dict[str, list[str]] | 
             }
         )
     order = ("train", "validation", "test")
-    return sorted(instances, key=lambda r: (order.index(r["split"]), r["cut"], r["user_id"], r["next"]))
+    return sorted(instances, key=lambda r: (order.index(r["split"]), r["cutoff"], r["user_id"], r["next"]))
 
 
 def logs(users: str) -> st.SearchStrategy[list[tuple]]:
@@ -124,9 +124,9 @@ def compare(rows: list[tuple], config: SplitConfig) -> None:
     expected = naive(events.to_pylist(), config, split.users)
     if len({row["split"] for row in expected}) < 3:
         with pytest.raises(ConrecError, match="too little data"):
-            cut_instances(events, split)
+            make_instances(events, split)
         return
-    got = cut_instances(events, split)[0].to_pylist()
+    got = make_instances(events, split)[0].to_pylist()
     assert [row.pop("instance_id") for row in got] == list(range(len(got)))
     assert got == expected
 
@@ -156,17 +156,17 @@ def steady_log(users: int = 8, days: int = 40) -> list[tuple]:
 def test_nothing_that_trains_or_tunes_sees_the_next_period() -> None:
     events = event_table(*steady_log())
     split = plan_split(events, SplitConfig(horizon_days=3))
-    table, dropped = cut_instances(events, split)
+    table, dropped = make_instances(events, split)
     rows = table.to_pylist()
     assert split.validation_start is not None
     assert split.test_start is not None
     for row in rows:
-        end = int((row["cut"] + 3 * DAY).timestamp() * 1e6)
+        end = int((row["cutoff"] + 3 * DAY).timestamp() * 1e6)
         if row["split"] == "train":
             assert end <= split.validation_start
         if row["split"] == "validation":
             assert end <= split.test_start
-        assert all(time < row["cut"] for time in row["dislike_times"] + row["positive_times"])
+        assert all(time < row["cutoff"] for time in row["dislike_times"] + row["positive_times"])
     assert dropped["train_embargo"] > 0
     description = describe_split(split, table, dropped)
     assert description["validation_start"].endswith("T00:00:00.000000Z")
@@ -188,7 +188,7 @@ def test_over_the_five_folds_everybody_is_held_out_once() -> None:
     ("rows", "config", "complaint"),
     [
         ([("u", "a", 0, "click")], SplitConfig(), "no dislikes after cleaning"),
-        (steady_log(), SplitConfig(cuts="per_user"), "needs split.mode"),
+        (steady_log(), SplitConfig(cutoffs="per_user"), "needs split.mode"),
         (steady_log(), SplitConfig(mode="users"), "needs split.cuts"),
         (steady_log(), replace(FOLD, fold=5), "split.fold = 5"),
         (steady_log(), SplitConfig(horizon_days=0), "horizon_days = 0"),
@@ -203,19 +203,19 @@ def test_too_little_data_and_contradictions_are_one_clear_line(
 ) -> None:
     events = event_table(*rows)
     with pytest.raises(ConrecError, match=complaint) as error:
-        cut_instances(events, plan_split(events, config))
+        make_instances(events, plan_split(events, config))
     assert "\n" not in str(error.value)
 
 
 def test_training_alone_needs_no_held_out_window() -> None:
     events = event_table(*steady_log())
-    whole, _ = cut_instances(events, plan_split(events, SplitConfig(horizon_days=2)))
-    train, _ = cut_instances(events, plan_split(events, SplitConfig(horizon_days=2)), names=["train"])
+    whole, _ = make_instances(events, plan_split(events, SplitConfig(horizon_days=2)))
+    train, _ = make_instances(events, plan_split(events, SplitConfig(horizon_days=2)), names=["train"])
     assert train.equals(whole.filter(pc.equal(whole["split"], "train")))
     split = plan_split(events, SplitConfig(horizon_days=7))
     with pytest.raises(ConrecError, match="no validation instance is left"):
-        cut_instances(events, split)
-    assert len(cut_instances(events, split, names=["train"])[0])
+        make_instances(events, split)
+    assert len(make_instances(events, split, names=["train"])[0])
 
 
 def test_a_log_of_newcomers_has_nobody_to_test_on() -> None:
@@ -224,7 +224,7 @@ def test_a_log_of_newcomers_has_nobody_to_test_on() -> None:
     events = event_table(*rows)
     config = SplitConfig(horizon_days=2, validation_from=0.2, test_from=0.7)
     with pytest.raises(ConrecError, match="no test instance is left: nobody with a history has a dislike after 2026"):
-        cut_instances(events, plan_split(events, config))
+        make_instances(events, plan_split(events, config))
 
 
 def test_start_is_midnight() -> None:

@@ -25,13 +25,13 @@ def catalogues(draw):
 @given(catalogues())
 def test_the_prior_of_a_code_is_its_share_of_the_items_below(catalogue):
     codes, weights = catalogue
-    offer = Trie.of(codes, SIZES).weigh(weights[None])
+    pool = Trie.of(codes, SIZES).weigh(weights[None])
     prefixes = {(): 0}
     above = {(): weights.sum()}
     for level in range(3):
         below = {}
         for prefix, node in prefixes.items():
-            mass = offer.log_prior_of(level, torch.tensor([node]), torch.tensor([0]))[0]
+            mass = pool.log_prior_of(level, torch.tensor([node]), torch.tensor([0]))[0]
             for code in range(SIZES[level]):
                 match = (codes[:, : level + 1] == [*prefix, code]).all(1)
                 total = weights[match].sum()
@@ -40,17 +40,17 @@ def test_the_prior_of_a_code_is_its_share_of_the_items_below(catalogue):
                 else:
                     assert mass[code].item() == pytest.approx(np.log(total / above[prefix]), abs=1e-5)
                     above[(*prefix, code)] = total
-                    below[(*prefix, code)] = int(offer.child(level, torch.tensor([node]), torch.tensor([code])))
+                    below[(*prefix, code)] = int(pool.child(level, torch.tensor([node]), torch.tensor([code])))
         prefixes = below
     for prefix, leaf in prefixes.items():
-        assert sorted(offer.trie.items_of(leaf)) == np.flatnonzero((codes == prefix).all(1)).tolist()
-        assert all(offer.trie.leaf_of_item[item] == leaf for item in offer.trie.items_of(leaf))
+        assert sorted(pool.trie.items_of(leaf)) == np.flatnonzero((codes == prefix).all(1)).tolist()
+        assert all(pool.trie.leaf_of_item[item] == leaf for item in pool.trie.items_of(leaf))
 
 
 def test_each_day_has_its_own_offer():
     codes = np.array([[0, 0, 0], [0, 1, 0], [2, 0, 1]])
-    offer = Trie.of(codes, SIZES).weigh(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 4.0]]))
-    mass = offer.log_prior_of(0, torch.tensor([0, 0]), torch.tensor([0, 1]))
+    pool = Trie.of(codes, SIZES).weigh(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 4.0]]))
+    mass = pool.log_prior_of(0, torch.tensor([0, 0]), torch.tensor([0, 1]))
     assert torch.isfinite(mass).tolist() == [[True, False, False], [False, False, True]]
 
 

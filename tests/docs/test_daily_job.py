@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.__main__ import VERBS, main
-from conrec.filtering import sets as published
-from tests.stages.live_run import LiveRun
+from conrec.filter import snapshot as published
+from tests.deploy.live_run import LiveRun
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "daily_job.md").read_text()
 FILES = ("day.csv", "new_items.csv")

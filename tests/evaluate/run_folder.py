@@ -197,7 +197,7 @@ def _instances(run: Path, items: list[str], rng: np.random.Generator, count: int
                 "instance_id": n,
                 "split": "test",
                 "user_id": EVIL_USER if n < 20 else f"u{n}",
-                "cut": START + timedelta(days=7 * (n % 3)),
+                "cutoff": START + timedelta(days=7 * (n % 3)),
                 "n_dislikes": len(dislikes),
                 "n_positives": 30,
                 "dislikes": dislikes,
@@ -212,7 +212,7 @@ def _instances(run: Path, items: list[str], rng: np.random.Generator, count: int
                 "instance_id": n,
                 "split": "test",
                 "user_id": rows[-1]["user_id"],
-                "cut": rows[-1]["cut"],
+                "cutoff": rows[-1]["cutoff"],
                 "items": guesses,
                 "scores": np.linspace(-3, -9, 20).tolist(),
             }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conrec.evaluate.avoided import dislikes_avoided
-from conrec.filtering.threshold import choose_threshold
+from conrec.evaluate.threshold import choose_threshold
 
 
 def events(n: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

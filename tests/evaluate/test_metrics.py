@@ -32,7 +32,7 @@ def test_every_metric_is_the_brute_force(world: tuple[Instances, Knowledge, np.n
     for n in range(len(instances)):
         named = {item for item in lists[n].tolist() if item >= 0}
         future = instances.future[n].tolist()
-        counts = knowledge.dislike_counts(instances.cuts[n])
+        counts = knowledge.dislike_counts(instances.cutoffs[n])
         rare = [item for item in future if counts[item] < 5]
         hit = float(any(item in named for item in future))
         expected["HR@10"].append(float(future[0] in named))
@@ -66,7 +66,7 @@ def test_rare_counts_stop_at_the_cut(world: tuple[Instances, Knowledge, np.ndarr
     instances, knowledge, _ = world
     rare = rare_future(instances, knowledge)
     for n in range(len(instances)):
-        counts = knowledge.dislike_counts(instances.cuts[n])
+        counts = knowledge.dislike_counts(instances.cutoffs[n])
         assert rare[n].tolist() == [item for item in instances.future[n].tolist() if counts[item] < 5]
 
 

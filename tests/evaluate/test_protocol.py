@@ -88,7 +88,7 @@ def test_validity_finds_what_must_not_be(world: tuple[Items, Knowledge, Instance
     # Every item of this log is soon on offer and most are soon judged: take users who still have some to name.
     some, good = [], []
     for n in range(len(instances)):
-        offered = np.flatnonzero(knowledge.on_offer(instances.cuts[n]))
+        offered = np.flatnonzero(knowledge.on_offer(instances.cutoffs[n]))
         free = np.setdiff1d(offered, instances.seen[n])
         if len(free) >= 4 and len(instances.seen[n]):
             some.append(n)

@@ -28,7 +28,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     from sentence_transformers.models import CLIPModel
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
-    from transformers import CLIPModel as Weights
+    from transformers import CLIPModel as ExposureWeights
 
     folder = tmp_path_factory.mktemp("clip")
     words = [
@@ -48,7 +48,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        Weights(config).save_pretrained(folder / "weights")
+        ExposureWeights(config).save_pretrained(folder / "weights")
     size = {"height": 32, "width": 32}
     images = CLIPImageProcessor(size=size, crop_size=size, do_resize=True)
     CLIPProcessor(image_processor=images, tokenizer=tokens).save_pretrained(folder / "weights")

@@ -36,9 +36,9 @@ def test_a_checkpoint_learns_the_new_tokens(checkpoint, rank, tmp_path):
     from conrec.decode.trie import Trie
 
     codes = tiny.codes(20)
-    offer = Trie.of(codes, tiny.SIZES).weigh(np.ones((1, 20)))
+    pool = Trie.of(codes, tiny.SIZES).weigh(np.ones((1, 20)))
     ids, mask = pad_prompts([words.text("Disliked: ") + words.sid(codes[:2])], words.pad)
-    inputs = (ids, mask, torch.as_tensor(codes[None, :4], dtype=torch.int64), torch.tensor([0]), offer)
+    inputs = (ids, mask, torch.as_tensor(codes[None, :4], dtype=torch.int64), torch.tensor([0]), pool)
     optimizer = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=1e-2)
     before = float(policy(*inputs).sum())
     for _ in range(10):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from conrec.lm.packing import collate, pack
 from conrec.lm.prompts import Sample
-from conrec.understand.sft import answer_logits
+from conrec.train.sft import answer_logits
 from tests import tiny
 
 WORDS = tiny.vocabulary()

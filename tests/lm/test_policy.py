@@ -10,7 +10,7 @@ from conrec.config import LmConfig
 from conrec.decode.trie import Trie
 from conrec.lm.model import build_policy, load_trained_policy, save_policy
 from conrec.lm.policy import Policy, pad_prompts
-from conrec.utilize.grpo import advantages, grpo_loss
+from conrec.train.grpo import advantages, grpo_loss
 from tests import tiny
 
 WORDS = tiny.vocabulary()
@@ -18,7 +18,7 @@ CODES = tiny.codes(40)
 PROMPTS = [WORDS.text("Disliked: ") + WORDS.sid(CODES[:4]), WORDS.sid(CODES[7:9]), WORDS.text("hm")]
 
 
-def offer():
+def pool():
     return Trie.of(CODES, tiny.SIZES).weigh(np.random.default_rng(0).random((2, 40)) + 0.1)
 
 
@@ -61,7 +61,7 @@ def test_shared_prompt_equals_repeated_prompt(kind, attention, path, normalisati
     policy.path = path
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     rows = torch.tensor([0, 1, 1])
-    constraint = offer()
+    constraint = pool()
     shared = policy(ids, mask, answers(), rows, constraint, normalisation)
     alone = naive(policy, PROMPTS, answers(), rows, constraint, normalisation)
     torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
@@ -107,7 +107,7 @@ def test_gradients_equal_the_naive_loop(path, kind, attention):
     policy.path = path
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     rows = torch.tensor([0, 1, 1])
-    constraint = offer()
+    constraint = pool()
     shared = grpo_gradients(policy, lambda: policy(ids, mask, answers(), rows, constraint, "trie"))
     alone = grpo_gradients(policy, lambda: naive(policy, PROMPTS, answers(), rows, constraint, "trie"))
     assert shared.keys() == alone.keys()
@@ -119,7 +119,7 @@ def test_gradients_equal_the_naive_loop(path, kind, attention):
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_gradient_checkpointing_changes_nothing(attention):
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
-    rows, constraint = torch.tensor([0, 1, 1]), offer()
+    rows, constraint = torch.tensor([0, 1, 1]), pool()
     gradients = []
     for checkpointing in (False, True):
         policy = lora_policy("auto", checkpointing, attention)
@@ -138,7 +138,7 @@ def test_gradient_checkpointing_changes_nothing(attention):
 
 def test_padding_on_the_left_changes_nothing():
     policy = tiny.policy(WORDS)
-    rows, constraint = torch.tensor([1]), offer()
+    rows, constraint = torch.tensor([1]), pool()
     ids, mask = pad_prompts(PROMPTS[:1], WORDS.pad)
     wide_ids = torch.cat([torch.full((1, 9), WORDS.pad), ids], 1)
     wide_mask = torch.cat([torch.zeros(1, 9, dtype=torch.bool), mask], 1)
@@ -161,7 +161,7 @@ def test_saved_and_loaded_weights_give_equal_logits(tmp_path, rank):
     again = build_policy(config, WORDS, words, seed=3)
     load_trained_policy(again, tmp_path)
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
-    inputs = (ids, mask, answers(), torch.tensor([0, 1, 1]), offer())
+    inputs = (ids, mask, answers(), torch.tensor([0, 1, 1]), pool())
     with torch.no_grad():
         torch.testing.assert_close(again.eval()(*inputs), policy.eval()(*inputs))
         assert not torch.allclose(untouched.eval()(*inputs), policy(*inputs))
@@ -170,7 +170,7 @@ def test_saved_and_loaded_weights_give_equal_logits(tmp_path, rank):
 def test_lora_trains_the_new_token_rows_and_merging_keeps_the_logits():
     policy = lora_policy("tree")
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
-    inputs = (ids, mask, answers(), torch.tensor([0, 1, 1]), offer())
+    inputs = (ids, mask, answers(), torch.tensor([0, 1, 1]), pool())
     before = {n: p.detach().clone() for n, p in policy.named_parameters() if p.requires_grad}
     assert any("token" in n for n in before)
     optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], lr=0.5)

@@ -15,9 +15,9 @@ from conrec.lm.model import build_policy, load_trained_policy, save_policy
 from conrec.lm.packing import collate
 from conrec.lm.policy import Policy, pad_prompts, prompt_positions
 from conrec.lm.prompts import Sample
-from conrec.understand.sft import answer_logits
+from conrec.train.sft import answer_logits
 from tests import tiny
-from tests.lm.test_policy import CODES, PROMPTS, WORDS, answers, grpo_gradients, lora_policy, naive, offer
+from tests.lm.test_policy import CODES, PROMPTS, WORDS, answers, grpo_gradients, lora_policy, naive, pool
 
 ROWS = torch.tensor([0, 1, 1])
 SLIDING = ("qwen3_sliding", "gemma3", "mistral")
@@ -26,11 +26,11 @@ CODEWORDS = [np.random.default_rng(t).normal(size=(s, 8)).astype(np.float32) for
 
 def shared(policy: Policy) -> torch.Tensor:
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
-    return policy(ids, mask, answers(), ROWS, offer(), "trie")
+    return policy(ids, mask, answers(), ROWS, pool(), "trie")
 
 
 def alone(policy: Policy) -> torch.Tensor:
-    return naive(policy, PROMPTS, answers(), ROWS, offer(), "trie")
+    return naive(policy, PROMPTS, answers(), ROWS, pool(), "trie")
 
 
 def tree_inputs(codes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int]]:
@@ -159,8 +159,8 @@ def test_trap_sliding_window_layers_take_a_mask_as_it_is(kind, attention, path):
 def test_trap_sliding_window_layers_in_decoding_and_packing(kind):
     policy = tiny.policy(WORDS, kind=kind)
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
-    found = search(policy, policy.prefill(ids, mask), ROWS, offer(), beams=40)
-    right = naive(policy, PROMPTS, found.codes, ROWS, offer(), "trie").sum(-1)
+    found = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=40)
+    right = naive(policy, PROMPTS, found.codes, ROWS, pool(), "trie").sum(-1)
     alive = torch.isfinite(found.scores)
     torch.testing.assert_close(found.scores[alive], right[alive], atol=1e-5, rtol=1e-5)
     samples = [Sample(WORDS.sid(CODES[n : n + 3]), WORDS.sid(CODES[n + 3])) for n in (0, 5, 9)]
@@ -174,11 +174,11 @@ def test_trap_sliding_window_layers_in_decoding_and_packing(kind):
 def test_trap_generation_config_of_the_checkpoint_is_never_inherited(monkeypatch):
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     policy = tiny.policy(WORDS)
-    before = search(policy, policy.prefill(ids, mask), ROWS, offer(), beams=20)
+    before = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=20)
     for name, value in {"do_sample": True, "top_k": 1, "top_p": 0.01, "temperature": 9.0, "max_length": 1}.items():
         setattr(policy.lm.generation_config, name, value)
     monkeypatch.setattr(policy.lm, "generate", None)
-    after = search(policy, policy.prefill(ids, mask), ROWS, offer(), beams=20)
+    after = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=20)
     assert torch.equal(before.codes, after.codes)
     assert torch.equal(before.scores, after.scores)
 
@@ -238,8 +238,8 @@ def test_a_prompt_pass_without_a_mask_equals_the_masked_one(normalisation, monke
     outcomes = []
     for causal in (False, True):
         monkeypatch.setattr(Policy, "_causal_prefill", causal)
-        found = search(policy, policy.prefill(ids, mask), ROWS, offer(), beams=20, normalisation=normalisation)
-        outcomes.append((found.codes, found.scores, policy(ids, mask, answers(), ROWS, offer(), normalisation)))
+        found = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=20, normalisation=normalisation)
+        outcomes.append((found.codes, found.scores, policy(ids, mask, answers(), ROWS, pool(), normalisation)))
     for masked, turned in zip(*outcomes):
         torch.testing.assert_close(turned, masked, atol=1e-5, rtol=1e-5)
 

@@ -26,11 +26,11 @@ from PIL import Image
 
 from conrec.config import Recipe
 from conrec.data.schema import EVENTS, ITEMS
-from conrec.filtering.online import ItemSide
-from conrec.filtering.publish import SetItems, write_set
-from conrec.filtering.replay import measure
-from conrec.filtering.store import Users
+from conrec.evaluate.replay import measure
+from conrec.filter.publish import SetItems, write_set
+from conrec.filter.user_store import Users
 from conrec.run import start_run
+from conrec.score.factors import ItemFactors
 from conrec.serve.app import configured
 from conrec.serve.settings import Settings
 
@@ -51,7 +51,7 @@ def publish(sets: Path, threshold: float | None = THRESHOLD, made_from: dict[str
     angles = np.deg2rad(15 * np.arange(N))
     unit = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     codes = np.stack([np.arange(N) // 8, np.arange(N) // 4 % 2, np.arange(N) % 4], axis=1)
-    side = ItemSide(unit, np.zeros((N, 0), np.float32), np.zeros(N, np.float32))
+    side = ItemFactors(unit, np.zeros((N, 0), np.float32), np.zeros(N, np.float32))
     none = [-1, -1]
     users = Users(
         ["ann", "bob", EVIL_USER],
@@ -109,7 +109,7 @@ def write_run(run: Path) -> Path:
         {
             "split": ["test"] * 22,
             "user_id": ["ann"] * 22,
-            "cut": pa.array([old] * 2 + [new] * 20, pa.timestamp("us", tz="UTC")),
+            "cutoff": pa.array([old] * 2 + [new] * 20, pa.timestamp("us", tz="UTC")),
             "item_id": ["i22", "i23", *IDS[:20]],
             "label": pa.array([0, 0, *labels], pa.int8()),
             "conrec": pa.array([0, 0, *cosine], pa.float32()),

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from conrec.filtering.filter import OpenSet
-from conrec.filtering.ids import IdIndex, IdIndexWriter
+from conrec.filter.filter import OpenSet
+from conrec.filter.id_index import IdIndex, IdIndexWriter
 from conrec.serve.explore import Explorer
+from conrec.serve.exposures import Exposures, sample, trade_off
 from conrec.serve.pictures import SIDE, Pictures
-from conrec.serve.showings import Showings, sample, trade_off
 from conrec.serve.tree import Tree, words_of
 from conrec.serve.user_ids import starting_with
 from tests.serve.small import IDS, THRESHOLD, Client, publish, serving, wait_for_page, write_run
@@ -127,13 +127,13 @@ def test_the_trade_off_is_that_of_the_score_in_use(run: Path) -> None:
 def test_a_run_without_a_replay_still_shows_what_is_popular(run: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "run")
     (other / "filter" / "seed0" / "scores.parquet").unlink()
-    assert Showings(other, 0).users() == []
-    assert Showings(other, 0).of("ann").source == "popular"
+    assert Exposures(other, 0).users() == []
+    assert Exposures(other, 0).of("ann").source == "popular"
 
 
 def test_a_set_that_knows_the_outcome_says_so(run: Path, tmp_path: Path) -> None:
-    for cut, known in (("2026-03-09T00:00:00.000000Z", False), ("2026-03-13T00:00:00.000000Z", True)):
-        version = publish(tmp_path, made_from={"cut": cut})
+    for cutoff, known in (("2026-03-09T00:00:00.000000Z", False), ("2026-03-13T00:00:00.000000Z", True)):
+        version = publish(tmp_path, made_from={"cutoff": cutoff})
         explorer = Explorer(OpenSet(tmp_path / version), tmp_path, run)
         assert explorer.candidates("ann").known is known
         assert explorer.candidates("bob").known is False

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conrec.filtering import sets as published
+from conrec.filter import snapshot as published
 from tests.serve.small import IDS, OVER, publish, serving, wait_for
 
 

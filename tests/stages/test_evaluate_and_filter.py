@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.config import EvaluateConfig, FilterConfig, Recipe
+from conrec.data.exposures import LIKED, read_replay, without_prediction
 from conrec.data.instances import Instances, Items
+from conrec.deploy.apply import describe, filter_file
 from conrec.errors import ConrecError
-from conrec.filtering.past import Past
-from conrec.filtering.replay import LIKED, read_replay, without_prediction
-from conrec.filtering.score import FilterScore
+from conrec.features.log_view import LogView
+from conrec.score.filter_score import FilterScore
 from conrec.sid.catalog import Catalog
 from conrec.stages.evaluate import evaluate
-from conrec.stages.filter_file import describe, filter_file
-from conrec.stages.filter_replay import filter_replay
+from conrec.stages.filter import filter_replay
 from tests.small_log import CUTS, small_known, small_log, write_prepared
 
 K = 5
@@ -37,7 +37,7 @@ def write_predictions(
         "instance_id": pa.array(instances.ids),
         "split": instances.split.tolist(),
         "user_id": instances.users.tolist(),
-        "cut": pa.array(instances.cuts).cast(pa.timestamp("us", tz="UTC")),
+        "cutoff": pa.array(instances.cutoffs).cast(pa.timestamp("us", tz="UTC")),
         "items": [[items.ids[row] for row in named] for named in lists],
         "scores": [[0.0] * len(named) for named in lists],
     }
@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = Instances(
         **{
             name: np.concatenate([getattr(validation, name), getattr(test, name)])
-            for name in ("split", "users", "cuts", "n_dislikes", "n_positives", "next")
+            for name in ("split", "users", "cutoffs", "n_dislikes", "n_positives", "next")
         },
         ids=np.arange(len(validation) + len(test)),
         **dict.fromkeys(
@@ -216,16 +216,16 @@ def candidates(tmp_path: Path) -> Path:
 @pytest.fixture
 def predictions(run: Path, tmp_path: Path) -> Path:
     path = tmp_path / "predictions.parquet"
-    cut = pa.array(np.array([CUTS[1], CUTS[0]])).cast(pa.timestamp("us", tz="UTC"))
-    pq.write_table(pa.table({"user_id": ["7", "7"], "cut": cut, "items": [["i1", "i9"], ["i2"]]}), path)
+    cutoff = pa.array(np.array([CUTS[1], CUTS[0]])).cast(pa.timestamp("us", tz="UTC"))
+    pq.write_table(pa.table({"user_id": ["7", "7"], "cutoff": cutoff, "items": [["i1", "i9"], ["i2"]]}), path)
     return path
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictions: Path, suffix: str) -> None:
     out = tmp_path / f"kept{suffix}"
-    past = Past.read(run / "prepare", run / "compress")
-    account = filter_file(candidates, predictions, past, FilterScore.paper(), RECIPE.split, 0.999, out)
+    log_view = LogView.read(run / "prepare", run / "compress")
+    account = filter_file(candidates, predictions, log_view, FilterScore.paper(), RECIPE.split, 0.999, out)
     if suffix == ".parquet":
         rows = pq.read_table(out).to_pylist()
     else:
@@ -244,11 +244,11 @@ def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictio
 
 
 def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path, predictions: Path) -> None:
-    past = Past.read(run / "prepare", run / "compress")
+    log_view = LogView.read(run / "prepare", run / "compress")
 
     def fails(what: str, path: Path = candidates, threshold: float = 0.5, out: str = "out.csv") -> None:
         with pytest.raises(ConrecError, match=what) as error:
-            filter_file(path, predictions, past, FilterScore.paper(), RECIPE.split, threshold, tmp_path / out)
+            filter_file(path, predictions, log_view, FilterScore.paper(), RECIPE.split, threshold, tmp_path / out)
         assert "\n" not in str(error.value)
 
     fails("gone.csv: there is no such file", tmp_path / "gone.csv")

@@ -47,10 +47,10 @@ def test_popularity_matches_the_known_yardsticks(
     has_dislikes, few = test.n_dislikes > 0, (test.n_dislikes > 0) & (test.n_dislikes < 3)
     first, any_hit = np.zeros(len(test), bool), np.zeros(len(test), bool)
     rare = np.zeros(len(test), bool)
-    for cut in np.unique(test.cuts):
-        ever = knowledge.dislike_counts(cut)
-        scores = np.where(knowledge.on_offer(cut), knowledge.dislike_counts(cut, days), -1.0)
-        for n in np.flatnonzero(test.cuts == cut):
+    for cutoff in np.unique(test.cutoffs):
+        ever = knowledge.dislike_counts(cutoff)
+        scores = np.where(knowledge.on_offer(cutoff), knowledge.dislike_counts(cutoff, days), -1.0)
+        for n in np.flatnonzero(test.cutoffs == cutoff):
             own = scores.copy()
             own[test.seen[n]] = -2
             top = np.argsort(-own, kind="stable")[:20]
@@ -120,7 +120,7 @@ def test_the_same_recipe_gives_the_same_bits(simulated: Path, tmp_path: Path) ->
 
 
 def test_held_out_users(shared_data: Path, tmp_path: Path) -> None:
-    recipe = replace(TWEETS, split=SplitConfig(mode="users", cuts="per_user", fold=2))
+    recipe = replace(TWEETS, split=SplitConfig(mode="users", cutoffs="per_user", fold=2))
     prepare(recipe, shared_data / "movietweetings", None, tmp_path)
     items = read_items(tmp_path)
     instances = read_instances(tmp_path, items)

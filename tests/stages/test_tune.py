@@ -5,11 +5,11 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conrec.decode.leanings import Setting
+from conrec.features.item_features import Setting
 from conrec.stages.tune import best_setting
 
-CHOICES = {"prior": (1.0, 0.0), "follow": (0.0, 2.0), "exposure": (0.0, 0.5, 1.0)}
-ALL = [Setting(prior=p, follow=f, exposure=e) for p, f, e in itertools.product(*CHOICES.values())]
+CHOICES = {"prior": (1.0, 0.0), "co_dislike_score": (0.0, 2.0), "exposure": (0.0, 0.5, 1.0)}
+ALL = [Setting(prior=p, co_dislike_score=f, exposure=e) for p, f, e in itertools.product(*CHOICES.values())]
 
 
 @given(st.lists(st.integers(0, 5), min_size=len(ALL), max_size=len(ALL)))
@@ -42,15 +42,18 @@ def test_parts_that_are_too_much_together_are_found_at_their_middle():
     table = {(0.0, 1.0): 3.0, (2.0, 0.0): 3.0, (2.0, 0.5): 4.0}
 
     def measure(settings):
-        return [table.get((s.follow, s.exposure), 0.0) - s.prior for s in settings]
+        return [table.get((s.co_dislike_score, s.exposure), 0.0) - s.prior for s in settings]
 
     best, _ = best_setting(CHOICES, measure)
-    assert (best.follow, best.exposure) == (2.0, 0.5)
+    assert (best.co_dislike_score, best.exposure) == (2.0, 0.5)
 
 
 def test_what_helps_only_together_is_found():
     def measure(settings):
-        return [10.0 * (s.exposure == 1.0 and s.follow > 0 and s.prior == 0) - s.exposure - s.follow for s in settings]
+        return [
+            10.0 * (s.exposure == 1.0 and s.co_dislike_score > 0 and s.prior == 0) - s.exposure - s.co_dislike_score
+            for s in settings
+        ]
 
     best, _ = best_setting(CHOICES, measure)
-    assert best == Setting(prior=0.0, follow=2.0, exposure=1.0)
+    assert best == Setting(prior=0.0, co_dislike_score=2.0, exposure=1.0)

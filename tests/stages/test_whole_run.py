@@ -118,13 +118,13 @@ def test_predictions_are_on_offer_unseen_and_distinct(finished):
         listed = row["items"]
         assert len(listed) == len(set(listed)) == 20
         assert not set(listed) & set(instances[row["instance_id"]]["seen"])
-        assert all(first_seen[item] < row["cut"] for item in listed)
+        assert all(first_seen[item] < row["cutoff"] for item in listed)
         assert row["scores"] == sorted(row["scores"], reverse=True)
 
 
 def test_the_table_of_what_decoding_leans_on_decodes_what_the_run_decoded(finished, capsys):
     out, _ = finished
-    script = Path(__file__).parents[2] / "bench" / "decoding_tables.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "decoding_tables.py"
     runpy.run_path(str(script))["main"](out, "test")
     (own,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| **as chosen** |")]
     metrics = json.loads((out / "metrics.json").read_text())

@@ -11,14 +11,14 @@ import pytest
 
 from conrec.config import load_recipe
 from conrec.run import find_recipe
-from conrec.studies import table3
 from conrec.studies.cells import Cell, Done, Measured, read_cell
 from conrec.studies.datasets import LOGS, Dataset, dataset
 from conrec.studies.models import Models
+from conrec.studies.paper import table3
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, rows
 from conrec.studies.study import Shop, Study
-from conrec.studies.systems import Systems
+from conrec.studies.systems import Recommenders
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 ARCHIVES = sorted((RESULTS / "cells").glob("*.tar.xz"))
@@ -74,7 +74,7 @@ def test_who_unpacks_an_archive_need_not_run_its_cells_again(
     name = archive.name.removesuffix(".tar.xz")
     data = request.getfixturevalue("shared_data") if name in LOGS else None
     models = Models(tmp_path)
-    shop = Shop(models, Systems(models, quick=False), quick=False)
+    shop = Shop(models, Recommenders(models, quick=False), quick=False)
     of = dataset(name, data, quick=False)
     asked = {cell.folder(tmp_path).name for study in STUDIES for cell in study.cells(shop, of, [0, 1, 2])}
     with tarfile.open(archive) as tar:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from conrec.baselines.trivial import trivial_systems
-from conrec.evaluate.charts import SERIES
-from conrec.studies import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
+from conrec.report.charts import SERIES
 from conrec.studies.cells import Done, Measured
 from conrec.studies.models import CONREC, POLICY
+from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, margins, page, paragraph, picture, pool, rows, write
 from conrec.studies.study import Study

@@ -14,15 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.config import DataConfig, SplitConfig
 from conrec.data.instances import Instances
-from conrec.data.simulate import simulate
 from conrec.errors import ConrecError
+from conrec.simulate import simulate
 from conrec.stages import utilize as stages
 from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
-from conrec.studies import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.cells import key, link
 from conrec.studies.datasets import Dataset, dataset, one_context
 from conrec.studies.models import (
@@ -34,11 +33,12 @@ from conrec.studies.models import (
     warmup_only,
     with_training_horizon,
 )
+from conrec.studies.paper import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import Shop
-from conrec.studies.systems import Other, Systems, further, published, trivial
+from conrec.studies.systems import Other, Recommenders, further, published, trivial
+from tests.deploy.live_run import LiveRun
 from tests.small_log import small_log, write_prepared
-from tests.stages.live_run import LiveRun
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def tiny() -> Dataset:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     models = Models(tmp_path / "models")
-    return Shop(models, Systems(models, quick=True), quick=True)
+    return Shop(models, Recommenders(models, quick=True), quick=True)
 
 
 def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:
@@ -65,7 +65,7 @@ def test_each_seed_has_a_platform_or_a_fold_where_there_are_any(tiny: Dataset) -
     assert [recipe.simulate.seed - tiny.recipe.simulate.seed for recipe in platforms] == [0, 3]
     assert [variant(tiny, seed).fold for seed in (0, 3, 6)] == [0, 3, 6]
     ratings = replace(tiny.recipe, data=DataConfig("movielens"))
-    split = Dataset("users", replace(ratings, split=SplitConfig(mode="users", cuts="per_user")))
+    split = Dataset("users", replace(ratings, split=SplitConfig(mode="users", cutoffs="per_user")))
     assert [split.of_seed(seed).split.fold for seed in (0, 1, 6)] == [0, 1, 1]
     assert [variant(split, seed).fold for seed in (0, 1, 6)] == [0, 1, 1]
     assert {split.of_seed(seed).simulate for seed in (0, 1)} == {tiny.recipe.simulate}
@@ -155,7 +155,7 @@ def test_unseeded_systems_run_once_for_all_seeds_that_share_a_log(tiny: Dataset,
     assert all(len(other.grid) <= 6 for other in published(False))
 
 
-class Counted(System):
+class Counted(Recommender):
     """Likes one item; remembers who was trained."""
 
     name = "counted"
@@ -164,7 +164,7 @@ class Counted(System):
     def __init__(self, item: int, seed: int) -> None:
         self.item, self.seed = item, seed
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         super().fit(known)
         self.trained.append((self.item, self.seed))
 
@@ -203,7 +203,7 @@ def test_categories_are_counted_outside_the_window(tmp_path: Path) -> None:
     for n in (0, len(test) // 2, len(test) - 1):
         counts: dict[str, int] = {}
         for user, row, time, kind in zip(log.users, log.items, log.times, log.kinds):
-            inside = test.cuts[n] <= time < test.cuts[n] + np.timedelta64(7, "D")
+            inside = test.cutoffs[n] <= time < test.cutoffs[n] + np.timedelta64(7, "D")
             category = items.categories[row]
             if kind == "dislike" and user == test.users[n] and not inside and category:
                 counts[category] = counts.get(category, 0) + 1
@@ -241,10 +241,10 @@ def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path
 
     assert part(new, False).equals(part(old, False).select(new.column_names))
     assert len(set(new["instance_id"].to_pylist())) == len(new)
-    same = {(row["user_id"], row["cut"]): row for row in part(old, True).to_pylist()}
+    same = {(row["user_id"], row["cutoff"]): row for row in part(old, True).to_pylist()}
     shorter = 0
     for row in part(new, True).to_pylist():
-        longer = same.get((row["user_id"], row["cut"]))
+        longer = same.get((row["user_id"], row["cutoff"]))
         if longer is not None:
             assert row["next"] == longer["next"]
             assert set(row["future"]) <= set(longer["future"])
@@ -262,9 +262,9 @@ def test_a_training_horizon_may_be_longer_than_validation(tiny: Dataset, tmp_pat
     days = (stop - start).days + 1
     with_training_horizon(base, replace(tiny.recipe.split, horizon_days=days), out)
     table = pq.read_table(out / "instances.parquet")
-    cuts = table.filter(pc.equal(table["split"], "train"))["cut"].to_pylist()
-    assert cuts
-    assert max(cuts) + timedelta(days=days) <= start
+    cutoffs = table.filter(pc.equal(table["split"], "train"))["cutoff"].to_pylist()
+    assert cutoffs
+    assert max(cutoffs) + timedelta(days=days) <= start
 
 
 @pytest.mark.parametrize("truth", ["next", "future"])

@@ -18,7 +18,7 @@ from conrec.data.instances import Events, Instances, Items, read_events
 from conrec.data.knowledge import Knowledge
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
-from conrec.decode.leanings import CoDislikes
+from conrec.features.item_features import CoDislikes
 from conrec.sid.catalog import Catalog
 
 CELLS_AT_ONCE = 2**23
@@ -26,7 +26,7 @@ CELLS_AT_ONCE = 2**23
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainingData:
     """What a baseline may see."""
 
     items: Items
@@ -34,7 +34,7 @@ class Known:
     """To learn from: before validation begins (split by time), or of the training users."""
     train: Instances
     knowledge: Knowledge
-    """Dislikes of the day of a prediction: asked with a cut, answers with what came before it."""
+    """Dislikes of the day of a prediction: asked with a cutoff, answers with what came before it."""
     likes: Knowledge
     """The same counts over positives (see `likes_of`)."""
     co_dislikes: CoDislikes | None = None
@@ -46,13 +46,13 @@ class Known:
     """To choose on (when to stop, which setting), never to learn from."""
 
 
-class System(ABC):
+class Recommender(ABC):
     """One system to compare."""
 
     name: str
-    known: Known
+    known: TrainingData
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Learn; the base class only keeps `known`."""
         self.known = known
 
@@ -63,7 +63,7 @@ class System(ABC):
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
         """The k items most likely to be disliked: int32 [B, k] rows, best first, -1 where there are no more.
 
-        Only items on offer at the cut and not in `seen`; equal scores are ordered by item row. A score of -inf is
+        Only items on offer at the cutoff and not in `seen`; equal scores are ordered by item row. A score of -inf is
         never named.
         """
         result = np.full((len(instances), k), -1, np.int32)
@@ -73,7 +73,7 @@ class System(ABC):
 
     def lists(self, instances: Instances, scores: np.ndarray, k: int) -> np.ndarray:
         """`recommend` for scores [B, n_items] that are there already."""
-        scores = np.where(per_cut(instances.cuts, self.known.knowledge.on_offer), scores, -np.inf)
+        scores = np.where(per_cutoff(instances.cutoffs, self.known.knowledge.on_offer), scores, -np.inf)
         scores[instances.seen.owners, instances.seen.values] = -np.inf
         return best(scores, k)
 
@@ -122,17 +122,17 @@ def _first_of_equals(scores: np.ndarray, last: np.ndarray, k: int) -> np.ndarray
     return np.nonzero(chosen)[1].reshape(len(scores), k)
 
 
-def per_cut(cuts: np.ndarray, vector: Callable[[np.datetime64], np.ndarray]) -> np.ndarray:
-    """[B, n]: for each instance the vector of its cut, computed once per distinct cut."""
-    moments, which = np.unique(cuts, return_inverse=True)
+def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray]) -> np.ndarray:
+    """[B, n]: for each instance the vector of its cutoff, computed once per distinct cut."""
+    moments, which = np.unique(cutoffs, return_inverse=True)
     return np.stack([vector(moment) for moment in moments])[which]
 
 
-def read_known(prepared: Path, compressed: Path | None, items: Items, instances: Instances) -> Known:
-    """`Known` from the folders of a run; without `compressed` there is neither catalogue nor embeddings."""
+def read_training_data(prepared: Path, compressed: Path | None, items: Items, instances: Instances) -> TrainingData:
+    """`TrainingData` from the folders of a run; without `compressed` there is neither catalogue nor embeddings."""
     split = Split.read(prepared)
     log = read_events(prepared, items)
-    return Known(
+    return TrainingData(
         items=items,
         events=log.take(split.may_learn(log)),
         train=instances.of_split("train"),

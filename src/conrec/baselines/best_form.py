@@ -7,7 +7,7 @@ better, on the simulator the first (.192 against .169).
 
 from __future__ import annotations
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.sequence_model import Lift, SequenceSystem
 from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances
@@ -18,9 +18,9 @@ class BestForm(WithPrior):
 
     def __init__(self, model: SequenceSystem, days: float, smoothing: float) -> None:
         super().__init__(model, days, smoothing)
-        self.forms: tuple[System, System] = (model, Lift(model))
+        self.forms: tuple[Recommender, Recommender] = (model, Lift(model))
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Train the model once, for both forms."""
         super().fit(known)
         self.forms[1].known = known
@@ -37,7 +37,7 @@ class BestForm(WithPrior):
         return tried
 
 
-def under_prior(system: System, days: float, smoothing: float) -> WithPrior:
+def under_prior(system: Recommender, days: float, smoothing: float) -> WithPrior:
     """The system as it is to be used with the item prior."""
     if isinstance(system, SequenceSystem) and getattr(system, "kind", "softmax") == "softmax":
         return BestForm(system, days, smoothing)

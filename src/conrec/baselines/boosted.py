@@ -2,7 +2,7 @@
 
 Rates of dislikes, mean ratings, counts, how the user has met the item's category and attributes so far, its year (or
 what else its attributes say in numbers), and how long ago user and item were last heard of; learned on periods of
-training with what was known before each (`filtering.rehearsal`). A filter that does not beat it is no progress.
+training with what was known before each (`filtering.backtest`). A filter that does not beat it is no progress.
 """
 
 from __future__ import annotations
@@ -14,39 +14,41 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.rates import ITEM_SMOOTHING, USER_SMOOTHING
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
 from conrec.data.split import Split
-from conrec.filtering.past import Past
-from conrec.filtering.rehearsal import Rehearsal
-from conrec.filtering.signals import log_odds
+from conrec.features.log_view import LogView
 from conrec.items.fields import NUMBER, SEPARATOR
+from conrec.score.backtest import Backtest
+from conrec.score.user_features import log_odds
 
 SIDES = 300
 """The most frequent values of the fields that residuals are kept of."""
 RECENT_DAYS = 14
 
 
-class Boosted(System):
+class Boosted(Recommender):
     """Trees over the afternoon's numbers; for shown items, not for lists of all."""
 
     name = "boosted"
 
-    def __init__(self, past: Past, split: Split, rehearsed: Sequence[Rehearsal], seed: int = 0) -> None:
-        """`rehearsed`: what it learns from."""
-        self._past, self._split, self._rehearsed, self._seed = past, split, rehearsed, seed
-        self._values, self._numeric = _fields(past)
+    def __init__(self, log_view: LogView, split: Split, backtested: Sequence[Backtest], seed: int = 0) -> None:
+        """`backtested`: what it learns from."""
+        self._log_view, self._split, self._backtested, self._seed = log_view, split, backtested, seed
+        self._values, self._numeric = _fields(log_view)
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Learn from the training period."""
         super().fit(known)
         rows, labels = [], []
-        for one in self._rehearsed:
+        for one in self._backtested:
             shown, owner = one.replay.shown, one.replay.shown.owners
             rows.append(
-                _Day(one.past, one.cut, self._values, self._numeric).rows(one.replay.instances, owner, shown.values)
+                _Day(one.log_view, one.cutoff, self._values, self._numeric).rows(
+                    one.replay.instances, owner, shown.values
+                )
             )
             labels.append(one.replay.labels.values > 0)
         self._model: HistGradientBoostingClassifier | None = None
@@ -65,24 +67,24 @@ class Boosted(System):
         result = np.where(candidates < 0, -np.inf, 0).astype(np.float32)
         if self._model is None:
             return result
-        for cut in np.unique(instances.cuts) if self._split.train_users is None else [self._split.log_end]:
-            of_day = instances.cuts == cut if self._split.train_users is None else np.ones(len(instances), bool)
+        for cutoff in np.unique(instances.cutoffs) if self._split.train_users is None else [self._split.log_end]:
+            of_day = instances.cutoffs == cutoff if self._split.train_users is None else np.ones(len(instances), bool)
             which, place = np.nonzero((candidates >= 0) & of_day[:, None])
             if len(which):
-                day = _Day(self._past, cut, self._values, self._numeric)
+                day = _Day(self._log_view, cutoff, self._values, self._numeric)
                 rows = day.rows(instances, which, candidates[which, place])
                 result[which, place] = self._model.decision_function(rows)
         return result
 
 
 class _Day:
-    """What is known at a cut; the same definitions as in `rates`, and means of ratings smoothed alike."""
+    """What is known at a cutoff; the same definitions as in `rates`, and means of ratings smoothed alike."""
 
-    def __init__(self, past: Past, cut: np.datetime64, values: csr_matrix, numeric: np.ndarray) -> None:
-        told, n = past.told, len(past.items)
-        known = told.before(cut) if past.train_users is None else told.by_users(past.train_users)
+    def __init__(self, log_view: LogView, cutoff: np.datetime64, values: csr_matrix, numeric: np.ndarray) -> None:
+        told, n = log_view.told, len(log_view.items)
+        known = told.before(cutoff) if log_view.train_users is None else told.by_users(log_view.train_users)
         items, signs, times = told.items[known], told.signs[known], told.times[known]
-        self.told, self.cut, self.values = told, cut, values
+        self.told, self.cutoff, self.values = told, cutoff, values
         disliked, liked = (np.bincount(items[signs == sign], minlength=n) for sign in (1, -1))
         self.base = (disliked.sum() + 1) / (disliked.sum() + liked.sum() + 2)
         self.rate = log_odds(disliked, liked, self.base, ITEM_SMOOTHING)
@@ -98,8 +100,8 @@ class _Day:
         deserved = np.bincount(items, worth - strictness[told.users[known]], n) + ITEM_SMOOTHING * self.mean
         self.spread = float(worth.var()) if len(worth) else 0.0
         squares = np.bincount(items, (worth - self.mean) ** 2, n) + ITEM_SMOOTHING * self.spread
-        late = times >= cut - RECENT_DAYS * DAY
-        age = -(past.items.first_seen - cut) / DAY
+        late = times >= cutoff - RECENT_DAYS * DAY
+        age = -(log_view.items.first_seen - cutoff) / DAY
         self.items = np.column_stack(
             [
                 self.rate,
@@ -137,7 +139,7 @@ class _Day:
                 mean,
                 strictness,
                 squares / (counts + USER_SMOOTHING),
-                (instances.cuts - last) / DAY,
+                (instances.cutoffs - last) / DAY,
             ]
         )
         left = surprise - strictness[whose]
@@ -151,10 +153,10 @@ class _Day:
         return np.hstack(both)
 
 
-def _fields(past: Past) -> tuple[csr_matrix, np.ndarray]:
+def _fields(log_view: LogView) -> tuple[csr_matrix, np.ndarray]:
     """Which of the frequent values each item has [n, v], and its numeric attributes float64 [n, a], nan for none."""
-    filled = Counter(name for item in past.fields for name in item)
-    numbers = Counter(name for item in past.fields for name, value in item.items() if NUMBER.fullmatch(value))
+    filled = Counter(name for item in log_view.fields for name in item)
+    numbers = Counter(name for item in log_view.fields for name, value in item.items() if NUMBER.fullmatch(value))
     numeric = [name for name in sorted(filled) if numbers[name] >= 0.9 * filled[name]]
     values = [
         {
@@ -163,7 +165,7 @@ def _fields(past: Past) -> tuple[csr_matrix, np.ndarray]:
             for part in SEPARATOR.split(item[name])
             if part
         }
-        for item in past.fields
+        for item in log_view.fields
     ]
     frequent = sorted(
         Counter(value for item in values for value in item).most_common(SIDES), key=lambda x: (-x[1], x[0])
@@ -172,8 +174,8 @@ def _fields(past: Past) -> tuple[csr_matrix, np.ndarray]:
     cells = np.array([(row, column[v]) for row, item in enumerate(values) for v in sorted(item) if v in column], int)
     rows, columns = cells.reshape(-1, 2).T
     table = csr_matrix((np.ones(len(rows)), (rows, columns)), (len(values), max(1, len(column))))
-    own = [[_number(item.get(name, "")) for name in numeric] for item in past.fields]
-    return table, np.array(own, float).reshape(len(past.fields), len(numeric))
+    own = [[_number(item.get(name, "")) for name in numeric] for item in log_view.fields]
+    return table, np.array(own, float).reshape(len(log_view.fields), len(numeric))
 
 
 def _number(text: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.popularity import Popularity
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
@@ -13,7 +13,7 @@ TIE = 1e-3
 """Popularity counts for less than any dislike: it only orders the items within a category."""
 
 
-class CategoryRule(System):
+class CategoryRule(Recommender):
     """Items of disliked categories first, the more popular first within.
 
     Without decay a category is disliked or it is not. With decay it has the sum of exp(-age / `decay_days`) over
@@ -26,7 +26,7 @@ class CategoryRule(System):
         self.name = "category_rule" if decay_days is None else "category_rule_decay"
         self.popularity = Popularity(14)
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Number the categories."""
         super().fit(known)
         self.popularity.fit(known)
@@ -41,7 +41,7 @@ class CategoryRule(System):
         owners, disliked = instances.dislikes.owners, instances.dislikes.values
         weight = np.ones(len(owners))
         if self.decay_days is not None:
-            age = (instances.cuts[owners] - instances.dislike_times.values) / DAY
+            age = (instances.cutoffs[owners] - instances.dislike_times.values) / DAY
             weight = np.exp(-age / self.decay_days)
         cells = owners * self.width + self.columns[disliked]
         table = np.bincount(cells, weight, minlength=len(instances) * self.width)

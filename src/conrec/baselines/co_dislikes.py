@@ -1,19 +1,19 @@
 """Neighbours of the day: what was disliked, up to the day of the prediction, by those who disliked the same.
 
 The same similarities as `baselines.knn`, but counted anew every day like popularity, as CoNRec's decoding counts them
-(`decode.leanings`): no training, and so at home among the trivial systems.
+(`decode.item_features`): no training, and so at home among the trivial systems.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import System
+from conrec.baselines.base import Recommender
 from conrec.data.instances import Instances
-from conrec.decode.leanings import follow
+from conrec.features.item_features import co_dislike_score
 
 
-class CoDislikes(System):
+class CoDislikes(Recommender):
     """log(1 + 10 s), s the sum of an item's similarities to the user's past dislikes."""
 
     name = "co_dislikes"
@@ -21,4 +21,4 @@ class CoDislikes(System):
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
         assert self.known.co_dislikes is not None
-        return follow(instances, self.known.co_dislikes)(np.arange(len(instances)))
+        return co_dislike_score(instances, self.known.co_dislikes)(np.arange(len(instances)))

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.category_rule import relative_popularity
 from conrec.baselines.popularity import Popularity
 from conrec.data.instances import Instances
@@ -15,7 +15,7 @@ from conrec.sid.catalog import unit_rows
 CELLS_AT_ONCE = 2**24
 
 
-class ContentNeighbours(System):
+class ContentNeighbours(Recommender):
     """Largest cosine to any past dislike, in one of two spaces.
 
     `content_neighbours` compares in the catalogue's space (rebuilt from the codes), as the filter does;
@@ -28,7 +28,7 @@ class ContentNeighbours(System):
         self.name = "content_neighbours" if space == "catalog" else "content_neighbours_input"
         self.popularity = Popularity(14)
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Take the unit rows of the space; ValueError where it was not given."""
         super().fit(known)
         self.popularity.fit(known)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.sequences import OTHER, PREDICTED, Reads, Tokens, UserEvents
 from conrec.data.instances import Instances
 
@@ -24,14 +24,14 @@ LIKED_COLUMNS = 4000
 """At most so many liked items are read, the most liked ones."""
 
 
-class EASE(System):
+class EASE(Recommender):
     """`l2` is the paper's lambda."""
 
     def __init__(self, reads: Reads = "dislikes", *, l2: float = 30.0) -> None:
         self.name = {"dislikes": "ease", "both": "ease+positives", "likes": "ease_of_likes"}[reads]
         self.reads, self.l2 = reads, l2
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Invert the Gram matrix."""
         super().fit(known)
         events, users = UserEvents.of_log(known.events, self.reads)

@@ -6,7 +6,7 @@
 
 with x = LayerNorm(x + Dropout(Attention(x))), x = LayerNorm(x + Dropout(FFN(x))) as a block. An item's features are
 its category (an embedding) and its content: title, picture, and fields, as the quantiser was given them
-(`Known.embeddings`), through a linear layer; the paper has category, brand, and title.
+(`TrainingData.embeddings`), through a linear layer; the paper has category, brand, and title.
 
 The features are read, what is named are items with an ID embedding: cold items stay cold. The loss is the paper's
 binary cross-entropy with one sampled negative, or cross-entropy over all targets (`softmax`), both on the grid.
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.baselines.sequence_model import Loss, NextItemSystem, causal, transformer
 from conrec.baselines.sequences import Reads, Tokens
 from conrec.sid.catalog import unit_rows
@@ -33,7 +33,7 @@ GRID: tuple[dict[str, object], ...] = tuple(
 )
 
 
-def category_numbers(known: Known) -> np.ndarray:
+def category_numbers(known: TrainingData) -> np.ndarray:
     """int64 [n_items]: category of each item by a number from 1 on; 0 for none."""
     names = sorted({category for category in known.items.categories if category is not None})
     number = {name: n for n, name in enumerate(names, 1)}
@@ -104,7 +104,7 @@ class TwoStreams(nn.Module):
 
 
 class FDSA(NextItemSystem):
-    """Needs `Known.embeddings`."""
+    """Needs `TrainingData.embeddings`."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class FDSA(NextItemSystem):
         super().__init__("fdsa", loss=loss, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
         self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """ValueError where there are no embeddings."""
         if known.embeddings is None:
             raise ValueError("fdsa needs the embeddings")

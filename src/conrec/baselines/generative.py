@@ -16,16 +16,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
 from conrec.decode.beam import search
-from conrec.decode.predict import predict_items, score_items
-from conrec.decode.prompted import Decoding, Prompted, offer_of_days
+from conrec.decode.predict_items import predict_items, score_items
+from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
 from conrec.evaluate.metrics import candidate_accuracy, future_hit_rate, hit_any, hit_rate
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import Policy
-from conrec.utilize.warmup import reachable, warm_up
+from conrec.train.warmup import reachable, warm_up
 
 WEIGHTS = (0.5, 1.0, 1.5, 2.0)
 K = 20
@@ -38,7 +38,7 @@ TUNING_INSTANCES = 2000
 """At most so many of them choose the prior's exponents, as for CoNRec (`PredictConfig.tuning_instances`)."""
 
 
-class Generative(System):
+class Generative(Recommender):
     """A model of codes behind histories.
 
     A subclass sets `codes` (int [items, levels]), `policy` and `pad` in `build`, and writes `prompts`.
@@ -83,7 +83,7 @@ class Generative(System):
     def prompts(self, instances: Instances) -> Ragged:
         """Token ids of each instance's history."""
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Learn each training instance's next dislike from the history before it. ValueError without a catalogue."""
         super().fit(known)
         self._best_figure = -1.0
@@ -96,9 +96,9 @@ class Generative(System):
             self.policy.to(self.device)
             self.trie = Trie.of(self.codes, self.policy.sizes, self.device)
             # On the log's first day nothing is on offer yet at midnight, so nothing could be decoded.
-            started = known.train.cuts.astype("datetime64[D]") > np.nanmin(known.items.first_seen)
+            started = known.train.cutoffs.astype("datetime64[D]") > np.nanmin(known.items.first_seen)
             train = known.train.take((known.train.n_dislikes > 0) & started)
-            data = self.prompted(train)
+            data = self.prompt_dataset(train)
             targets = reachable(Ragged(train.next, np.arange(len(train) + 1)), data, 1)
             warm_up(
                 self.policy,
@@ -134,9 +134,9 @@ class Generative(System):
             self._best_figure, self._best_weights = figure, trained_state(policy)
         return values
 
-    def prompted(self, instances: Instances, weight: float = 1.0, *, everything: bool = False) -> Prompted:
+    def prompt_dataset(self, instances: Instances, weight: float = 1.0, *, everything: bool = False) -> PromptDataset:
         """Histories and the offer of their days, under the prior to the power of `weight`."""
-        offer, rows = offer_of_days(
+        pool, rows = pool_of_days(
             instances,
             self.known.knowledge,
             self.trie,
@@ -145,12 +145,12 @@ class Generative(System):
             weight=weight,
             everything=everything,
         )
-        return Prompted(instances, self.prompts(instances), rows, offer, self.pad, self.policy.device)
+        return PromptDataset(instances, self.prompts(instances), rows, pool, self.pad, self.policy.device)
 
     def tune(self, validation: Instances, k: int) -> dict[float, float]:
         """Choose the prior's exponent; returns FHR@k on `validation` per exponent tried.
 
-        Without an instance that has a dislike before its cut it stays as it is and nothing is returned.
+        Without an instance that has a dislike before its cutoff it stays as it is and nothing is returned.
         """
         part = with_dislikes(validation, TUNING_INSTANCES)
         if not len(part):
@@ -172,11 +172,11 @@ class Generative(System):
         return tried
 
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
-        """As `System.recommend`, by beam search."""
+        """As `Recommender.recommend`, by beam search."""
         return self._lists(instances, k, (self.weight,))[0]
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """Log-likelihood of the candidates' codes, as `System.score_candidates`; items unknown that day count like
+        """Log-likelihood of the candidates' codes, as `Recommender.score_candidates`; items unknown that day count like
         the least popular ones."""
         return self._candidates(instances, candidates, (self.candidate_weight,))[0]
 
@@ -184,20 +184,20 @@ class Generative(System):
     def scores(self, instances: Instances) -> np.ndarray:
         """Log-probability of every item's codes, float32 [B, n_items], -inf for what is not on offer: the search with
         a beam for every item, so exact and slow (`recommend` and `score_candidates` do without)."""
-        data = self.prompted(instances, self.weight)
+        data = self.prompt_dataset(instances, self.weight)
         result = np.full((len(instances), len(self.codes)), -np.inf, np.float32)
         leaf = self.trie.leaf_of_item
         for part in data.by_length(8):
             state = self.policy.prefill(part.prompt_ids, part.prompt_mask)
-            found = search(self.policy, state, part.rows, data.offer, beams=self.trie.leaves)
+            found = search(self.policy, state, part.rows, data.pool, beams=self.trie.leaves)
             leaves = torch.full((len(part.index), self.trie.leaves), -torch.inf, device=self.policy.device)
             leaves.scatter_reduce_(1, found.leaves, found.scores, "amax")
-            on_offer = data.offer.item_weight[part.rows] > 0
+            on_offer = data.pool.item_weight[part.rows] > 0
             result[part.index] = leaves[:, leaf].masked_fill(~on_offer, -torch.inf).cpu().numpy()
         return result
 
     def _decodings(self, instances: Instances, weights: Sequence[float], everything: bool) -> list[Decoding]:
-        return [Decoding(self.prompted(instances, weight, everything=everything)) for weight in weights]
+        return [Decoding(self.prompt_dataset(instances, weight, everything=everything)) for weight in weights]
 
     def _lists(self, instances: Instances, k: int, weights: Sequence[float]) -> list[np.ndarray]:
         if not len(instances):

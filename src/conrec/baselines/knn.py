@@ -1,7 +1,7 @@
 """Neighbours of what a user disliked: items that the same people disliked.
 
 `ItemKNN` (Deshpande and Karypis, ACM TOIS 2004): shrunk cosine s(j, i) of the users who disliked both
-(`items.codislikes`), and of each item j only its `neighbours` nearest items; an item's score is the sum of s(j, i)
+(`features.co_dislikes`), and of each item j only its `neighbours` nearest items; an item's score is the sum of s(j, i)
 over the dislikes j of the history. With positives, s is also taken between "liked j" and "disliked i", and likes
 count `positive_weight`. `SwingNeighbours` does the same with the neighbours and scores of `items.swing`, dislikes
 only. Items that nobody disliked in training are no one's neighbours and score 0.
@@ -15,12 +15,12 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.ease import columns, indicators
 from conrec.baselines.sequences import Reads, Tokens, UserEvents
 from conrec.config import ItemsConfig
 from conrec.data.instances import Instances
-from conrec.items.codislikes import cosine_neighbours
+from conrec.features.co_dislikes import cosine_neighbours
 from conrec.items.swing import swing
 
 GRID: tuple[dict[str, object], ...] = tuple(
@@ -31,7 +31,7 @@ SWING_GRID: tuple[dict[str, object], ...] = tuple(
 )
 
 
-class Neighbours(System):
+class Neighbours(Recommender):
     """Sum of the similarities to the events of a history."""
 
     reads: Reads = "dislikes"
@@ -40,7 +40,7 @@ class Neighbours(System):
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
         """float [columns, T]: of what may stand in a history to the targets."""
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Find the neighbours."""
         super().fit(known)
         events, users = UserEvents.of_log(known.events, self.reads)

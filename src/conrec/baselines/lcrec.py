@@ -27,8 +27,8 @@ from conrec.config import LmConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.lm.model import build_policy, build_vocabulary
 from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, Sample, wording_texts
-from conrec.understand.sft import train_supervised
-from conrec.understand.translation import translation_samples
+from conrec.train.sft import train_supervised
+from conrec.train.translation import translation_samples
 
 GRID: tuple[dict[str, object], ...] = tuple(
     {"learning_rate": a, "language_epochs": b} for a in (2e-3, 4e-3) for b in (2.0, 4.0)

@@ -1,6 +1,6 @@
 """The formulas that an engineer writes in an afternoon, and that a filter must beat (protocol, filter replay).
 
-A rate is dislikes / (dislikes + positives) before the cut, smoothed towards the rate of the whole log. They score
+A rate is dislikes / (dislikes + positives) before the cutoff, smoothed towards the rate of the whole log. They score
 what is shown; as lists of items they mean little (a user's rate is the same for every item).
 """
 
@@ -8,44 +8,44 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import System, per_cut
+from conrec.baselines.base import Recommender, per_cutoff
 from conrec.data.instances import Instances
 
 USER_SMOOTHING = 3.0
 ITEM_SMOOTHING = 5.0
 
 
-class UserRate(System):
+class UserRate(Recommender):
     """How often this user dislikes anything at all."""
 
     name = "user_rate"
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items], the same in each row; in (0, 1)."""
-        base = per_cut(instances.cuts, self._base)
+        base = per_cutoff(instances.cutoffs, self._base)
         signed = instances.n_dislikes + instances.n_positives
         rate = (instances.n_dislikes[:, None] + USER_SMOOTHING * base) / (signed[:, None] + USER_SMOOTHING)
         return np.broadcast_to(rate.astype(np.float32), (len(instances), len(self.known.items)))
 
-    def _base(self, cut: np.datetime64) -> np.ndarray:
-        return np.array([base_rate(self, cut)])
+    def _base(self, cutoff: np.datetime64) -> np.ndarray:
+        return np.array([base_rate(self, cutoff)])
 
 
-class ItemRate(System):
+class ItemRate(Recommender):
     """How often this item is disliked by whoever reacts to it."""
 
     name = "item_rate"
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items] in (0, 1)."""
-        return per_cut(instances.cuts, self._rate).astype(np.float32)
+        return per_cutoff(instances.cutoffs, self._rate).astype(np.float32)
 
-    def _rate(self, cut: np.datetime64) -> np.ndarray:
-        dislikes, likes = self.known.knowledge.dislike_counts(cut), self.known.likes.dislike_counts(cut)
-        return (dislikes + ITEM_SMOOTHING * base_rate(self, cut)) / (dislikes + likes + ITEM_SMOOTHING)
+    def _rate(self, cutoff: np.datetime64) -> np.ndarray:
+        dislikes, likes = self.known.knowledge.dislike_counts(cutoff), self.known.likes.dislike_counts(cutoff)
+        return (dislikes + ITEM_SMOOTHING * base_rate(self, cutoff)) / (dislikes + likes + ITEM_SMOOTHING)
 
 
-class Bias(System):
+class Bias(Recommender):
     """logit(item rate) + logit(user rate): a filter that does not beat this is not worth deploying."""
 
     name = "bias"
@@ -60,8 +60,8 @@ class Bias(System):
         return parts[0] + parts[1]
 
 
-def base_rate(system: System, cut: np.datetime64) -> float:
-    """Rate of the whole log before the cut, itself smoothed by one dislike in two so that it is never 0 or 1."""
-    dislikes = system.known.knowledge.dislike_counts(cut).sum()
-    likes = system.known.likes.dislike_counts(cut).sum()
+def base_rate(system: Recommender, cutoff: np.datetime64) -> float:
+    """Rate of the whole log before the cutoff, itself smoothed by one dislike in two so that it is never 0 or 1."""
+    dislikes = system.known.knowledge.dislike_counts(cutoff).sum()
+    likes = system.known.likes.dislike_counts(cutoff).sum()
     return float((dislikes + 1) / (dislikes + likes + 2))

@@ -16,21 +16,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.sequence_model import Lift, SequenceSystem
 from conrec.data.instances import Instances
 
 
-class Reversed(System):
+class Reversed(Recommender):
     """`likes`: a sequence model with `reads="likes"` and a softmax loss, so that its logits are log-probabilities."""
 
     def __init__(self, likes: SequenceSystem, *, relative: bool = True) -> None:
         if likes.reads != "likes":
             raise ValueError(f'{likes.name} reads {likes.reads}; a model to be reversed reads "likes"')
-        self.model: System = Lift(likes) if relative else likes
+        self.model: Recommender = Lift(likes) if relative else likes
         self.name = f"reversed_{likes.name}" if relative else f"upside_down_{likes.name}"
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Train the model of likes, until it names best what people will like."""
         super().fit(known)
         self.model.fit(known)

@@ -13,8 +13,9 @@ sampled), weighted 0.2, 1, 1, 0.5 as published. Fine-tuning starts from those we
 binary with one sampled negative, or softmax over all targets, as for SASRec; both are on the grid.
 
 Attributes are discrete there: here an item's category and which of `CLUSTERS` clusters its content (title, picture,
-and fields, as in `Known.embeddings`) falls into. Departures: pretraining reads what training reads, so with positives
-all events of both signs are masked and predicted; it lasts a fixed number of epochs; b_a is ours and starts at the
+and fields, as in `TrainingData.embeddings`) falls into. Departures: pretraining reads what training reads, so with
+positives all events of both signs are masked and predicted; it lasts a fixed number of epochs; b_a is ours and
+starts at the
 attribute's log-odds (without it the embeddings first become all alike, to say that most attributes are absent). Cold
 items stay cold: an attribute is a target of pretraining, not an input.
 """
@@ -26,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.base import Known
+from conrec.baselines.base import TrainingData
 from conrec.baselines.fdsa import category_numbers
 from conrec.baselines.sequence_model import Loss, NextItemSystem, causal, negatives, transformer
 from conrec.baselines.sequences import Batch, Reads, Tokens, shuffled
@@ -46,7 +47,7 @@ MASKED = 0.2
 WEIGHTS = {"AAP": 0.2, "MIP": 1.0, "MAP": 1.0, "SP": 0.5}
 
 
-def attributes(known: Known, seed: int) -> np.ndarray:
+def attributes(known: TrainingData, seed: int) -> np.ndarray:
     """float32 [n_items, A]: 1 where an item has the attribute (its category, its cluster of content)."""
     assert known.embeddings is not None
     unit = unit_rows(known.embeddings)
@@ -103,7 +104,7 @@ class Pretrained(nn.Module):
 
 
 class S3Rec(NextItemSystem):
-    """Needs `Known.embeddings`."""
+    """Needs `TrainingData.embeddings`."""
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class S3Rec(NextItemSystem):
         self.pretraining_epochs = pretraining_epochs
         self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """ValueError where there are no embeddings."""
         if known.embeddings is None:
             raise ValueError("s3rec needs the embeddings")

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from scipy.special import logsumexp
 from torch import Tensor, nn
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.sequences import (
     PREDICTED,
     Batch,
@@ -42,10 +42,11 @@ EPOCH = 20_000
 """Windows that an epoch shows at most, if it shows any twice: early stopping would look too seldom."""
 
 
-class SequenceSystem(System):
+class SequenceSystem(Recommender):
     """Subclasses say what network, what loss, and what it answers for a history.
 
-    Trained with Adam; after each epoch the lists for the validation instances (`Known.validation`) are measured by
+    Trained with Adam; after each epoch the lists for the validation instances (`TrainingData.validation`) are
+    measured by
     the mean of HR@20 and FHR@20, and the weights of the best epoch are kept. Without validation instances all
     `epochs` are used. The same seed on the same machine gives the same weights.
     """
@@ -89,7 +90,7 @@ class SequenceSystem(System):
     def pretrain(self, windows: Batch, generator: torch.Generator) -> None:
         """What comes before the training on the next item; most models have nothing here."""
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Train; ValueError where no user has two dislikes."""
         super().fit(known)
         events, self.users = UserEvents.of_log(known.events, self.reads)
@@ -175,7 +176,7 @@ class SequenceSystem(System):
         return np.concatenate(parts)
 
 
-class Lift(System):
+class Lift(Recommender):
     """What a history adds to how often an item is disliked anyhow: log p(i | history) - log q(i).
 
     p is the softmax over the targets, q the share of i among what was predicted in training; cold items score 0. This
@@ -191,7 +192,7 @@ class Lift(System):
         """The model's."""
         return self.model.epoch
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Train the model."""
         super().fit(known)
         self.model.fit(known)

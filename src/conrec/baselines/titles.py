@@ -22,7 +22,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.config import LmConfig
 from conrec.data.distractors import draw_candidates
 from conrec.data.instances import Instances
@@ -147,7 +147,7 @@ class Asking(nn.Module):
         return self._loss(self.policy, questions)
 
 
-class TitleRanker(System):
+class TitleRanker(Recommender):
     """A language model tuned on candidate sets of the training period, drawn as the protocol draws its own.
 
     The model is what the understand stage left: folder `understood` (tokenizer and weights) under the recipe's
@@ -195,7 +195,7 @@ class TitleRanker(System):
     def loss(self, policy: Policy, questions: list[Question]) -> Tensor:
         """Scalar loss of questions whose first option is the true one."""
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Tune the model; ValueError without a catalogue."""
         super().fit(known)
         if known.catalog is None:
@@ -223,7 +223,7 @@ class TitleRanker(System):
 
     def _train(self, instances: Instances, candidates: np.ndarray, folder: Path) -> None:
         """The latest instances are not learned from: they say which epoch's weights are kept."""
-        late = np.argsort(np.argsort(instances.cuts, kind="stable")) >= (1 - HELD_OUT) * len(instances)
+        late = np.argsort(np.argsort(instances.cutoffs, kind="stable")) >= (1 - HELD_OUT) * len(instances)
         held_out, held_candidates = instances.take(late), candidates[late]
         instances, candidates = instances.take(~late), candidates[~late]
         questions = [self._about(instances, candidates, n) for n in range(len(instances))]
@@ -269,7 +269,7 @@ class TitleRanker(System):
 
     @torch.no_grad()
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """As `System.score_candidates`."""
+        """As `Recommender.score_candidates`."""
         self.policy.eval()
         result = np.full(candidates.shape, -np.inf, np.float32)
         asked = np.flatnonzero((candidates >= 0).any(axis=1))
@@ -286,7 +286,7 @@ class TitleRanker(System):
         return result
 
 
-def training_candidates(known: Known, samples: int, size: int, seed: int) -> tuple[Instances, np.ndarray]:
+def training_candidates(known: TrainingData, samples: int, size: int, seed: int) -> tuple[Instances, np.ndarray]:
     """At most `samples` training instances and their candidates, int32 [n, size], the true next first, -1 for none.
 
     Drawn by the protocol's own rule (`data.distractors`) from the events that may be learned from; instances for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conrec.baselines.base import System
+from conrec.baselines.base import Recommender
 from conrec.baselines.category_rule import CategoryRule
 from conrec.baselines.co_dislikes import CoDislikes
 from conrec.baselines.content_neighbours import ContentNeighbours
@@ -13,9 +13,9 @@ from conrec.baselines.with_prior import WithPrior
 DECAY_DAYS = 30.0
 
 
-def trivial_systems(prior_days: float, prior_smoothing: float) -> list[System]:
+def trivial_systems(prior_days: float, prior_smoothing: float) -> list[Recommender]:
     """For the lists of items; those with a `+prior` in their name want `tune` on validation first."""
-    plain: list[System] = [
+    plain: list[Recommender] = [
         CategoryRule(),
         CategoryRule(DECAY_DAYS),
         ContentNeighbours("catalog"),
@@ -30,7 +30,7 @@ def trivial_systems(prior_days: float, prior_smoothing: float) -> list[System]:
     ]
 
 
-def filter_systems() -> list[System]:
+def filter_systems() -> list[Recommender]:
     """For the filter replay."""
     return [
         Popularity(14),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.files import write_whole
 from conrec.progress import say
 
@@ -21,12 +21,12 @@ BUDGET = 4
 
 
 def tune(
-    make: Callable[..., System],
+    make: Callable[..., Recommender],
     grid: Sequence[dict[str, Any]],
-    known: Known,
-    judge: Callable[[System], Mapping[Any, float]],
+    known: TrainingData,
+    judge: Callable[[Recommender], Mapping[Any, float]],
     folder: Path | None = None,
-) -> tuple[System | None, dict[str, Any]]:
+) -> tuple[Recommender | None, dict[str, Any]]:
     """The best of `make(**settings)` over the grid, fitted; and what was tried, for JSON:
 
     {"settings": the chosen ones, "tried": [{"settings", "validation": what `judge` says of the fitted system, by

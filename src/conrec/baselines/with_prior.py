@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import Known, System
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.popularity import ItemPrior
 from conrec.data.instances import Instances
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
@@ -12,23 +12,23 @@ from conrec.evaluate.metrics import candidate_accuracy, hit_any
 WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-class WithPrior(System):
+class WithPrior(Recommender):
     """Score + weight * log prior; the weight with the best FHR@k on validation, the smaller of equals."""
 
-    def __init__(self, inner: System, days: float, smoothing: float, weights: tuple[float, ...] = WEIGHTS) -> None:
+    def __init__(self, inner: Recommender, days: float, smoothing: float, weights: tuple[float, ...] = WEIGHTS) -> None:
         self.inner, self.prior, self.weights = inner, ItemPrior(days, smoothing), weights
         self.name = f"{inner.name}+prior"
         self.weight = weights[0]
         self.candidate_weight: float | None = None
 
-    def fit(self, known: Known) -> None:
+    def fit(self, known: TrainingData) -> None:
         """Fit the system within."""
         super().fit(known)
         self.inner.fit(known)
         self.prior.fit(known)
 
     def tune(self, validation: Instances, k: int) -> dict[float, float]:
-        """Set `weight`; returns FHR@k on `validation` per weight tried (of instances with a dislike before the cut).
+        """Set `weight`; returns FHR@k on `validation` per weight tried (of instances with a dislike before the cutoff).
 
         Without such an instance the weight stays as it is and nothing is returned.
         """
@@ -61,7 +61,7 @@ class WithPrior(System):
         return tried
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """As `System.score_candidates`, under the candidates' own weight where it was tuned."""
+        """As `Recommender.score_candidates`, under the candidates' own weight where it was tuned."""
         weight = self.weight
         self.weight = weight if self.candidate_weight is None else self.candidate_weight
         try:

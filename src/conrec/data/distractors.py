@@ -4,7 +4,7 @@ Where the log has exposures, the distractors are what the same user was shown on
 be disliked. Where it has none (ratings), or too few on that day, they are items that anyone interacted with on that
 day, drawn in proportion to how often, so that popularity alone cannot win; a day with too few items is widened
 backwards to 2, 4, 8, ... days and at last to the whole log. Never a distractor: an item that the user interacted with
-(at any time, where the day's items are drawn; in the window or before the cut, where own exposures are).
+(at any time, where the day's items are drawn; in the window or before the cutoff, where own exposures are).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CANDIDATES = pa.schema([("instance_id", pa.int64()), ("candidates", pa.list_(pa.
 
 
 def draw_candidates(events: pa.Table, instances: pa.Table, size: int, seed: int) -> pa.Table:
-    """The table CANDIDATES for the held-out instances with a dislike before the cut, drawn once under the seed.
+    """The table CANDIDATES for the held-out instances with a dislike before the cutoff, drawn once under the seed.
 
     `events` is the cleaned log, `size` counts the true item. An instance without any possible distractor is left out.
     """

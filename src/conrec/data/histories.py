@@ -9,12 +9,12 @@ from conrec.data.schema import POSITIVE_KINDS
 
 
 class Histories:
-    """The part of a log that makes histories, before a cut, sorted by user."""
+    """The part of a log that makes histories, before a cutoff, sorted by user."""
 
-    def __init__(self, items: Items, events: Events, cut: np.datetime64) -> None:
-        self.cut = cut
+    def __init__(self, items: Items, events: Events, cutoff: np.datetime64) -> None:
+        self.cutoff = cutoff
         telling = np.isin(events.kinds, ("dislike", *POSITIVE_KINDS)) | events.rated
-        telling[np.searchsorted(events.times, cut) :] = False
+        telling[np.searchsorted(events.times, cutoff) :] = False
         some = events.take(telling)
         by_id = np.empty(len(items), np.int64)
         by_id[np.argsort(np.array(items.ids, object))] = np.arange(len(items))
@@ -61,7 +61,7 @@ class Histories:
             ids=np.arange(len(users)),
             split=np.full(len(users), "live"),
             users=users,
-            cuts=np.full(len(users), self.cut, "datetime64[us]"),
+            cutoffs=np.full(len(users), self.cutoff, "datetime64[us]"),
             n_dislikes=n_dislikes,
             n_positives=n_positives,
             dislikes=dislikes,

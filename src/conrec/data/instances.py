@@ -73,10 +73,10 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Instances:
-    """Instances (user, cut-off) with history, truth and what must not be recommended again.
+    """Instances (user, cutoff) with history, truth and what must not be recommended again.
 
     All lists are oldest first. Histories are capped to the newest ones by the recipe; `n_dislikes` and
-    `n_positives` are the true counts before the cut.
+    `n_positives` are the true counts before the cutoff.
     """
 
     ids: np.ndarray
@@ -85,19 +85,19 @@ class Instances:
     """str [n]: train, validation or test."""
     users: np.ndarray
     """str [n]."""
-    cuts: np.ndarray
+    cutoffs: np.ndarray
     """datetime64[us] [n]: the history ends before this moment."""
     n_dislikes: np.ndarray
     n_positives: np.ndarray
     dislikes: Ragged
-    """Item rows disliked before the cut."""
+    """Item rows disliked before the cutoff."""
     dislike_times: Ragged
     positives: Ragged
     positive_times: Ragged
     seen: Ragged
-    """Item rows rated, disliked or bought before the cut (held-out instances; empty for train)."""
+    """Item rows rated, disliked or bought before the cutoff (held-out instances; empty for train)."""
     next: np.ndarray
-    """int32 [n]: the first dislike after the cut."""
+    """int32 [n]: the first dislike after the cutoff."""
     future: Ragged
     """Item rows disliked within the horizon."""
     future_positives: Ragged
@@ -201,7 +201,7 @@ class Events:
 
     @property
     def has_exposures(self) -> bool:
-        """Whether the platform logged what it showed (a neutral rating is not a showing)."""
+        """Whether the platform logged what it showed (a neutral rating is not a exposure)."""
         return bool(self._exposed.any())
 
     @property
@@ -279,7 +279,7 @@ def read_instances(folder: Path, items: Items) -> Instances:
         ids=table["instance_id"].to_numpy(),
         split=table["split"].to_numpy().astype(str),
         users=table["user_id"].to_numpy().astype(str),
-        cuts=_times(table["cut"].combine_chunks()),
+        cutoffs=_times(table["cutoff"].combine_chunks()),
         n_dislikes=table["n_dislikes"].to_numpy(),
         n_positives=table["n_positives"].to_numpy(),
         dislikes=ragged("dislikes"),

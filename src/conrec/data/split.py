@@ -49,14 +49,14 @@ class Split:
         """What is known on a day, under this split."""
         return Knowledge(items, events, self.train_users)
 
-    def cuts(self, name: str, horizon: np.timedelta64) -> list[np.datetime64]:
-        """The rolling cut-offs of validation or test (`time` mode), every horizon from its start.
+    def cutoffs(self, name: str, horizon: np.timedelta64) -> list[np.datetime64]:
+        """The rolling cutoffs of validation or test (`time` mode), every horizon from its start.
 
         Validation windows end before the test begins (embargo); the last test window may be cut short by the end of
         the log.
         """
         if self.validation_start is None or self.test_start is None:
-            raise ValueError("a split by users has no periods, and so no rolling cut-offs")
+            raise ValueError("a split by users has no periods, and so no rolling cutoffs")
         if name == "test":
             start, last = self.test_start, self.log_end
         else:

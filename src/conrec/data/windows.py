@@ -1,19 +1,19 @@
 """Instances: who is asked about when, what is known then, and what came after (protocol, paper section 4.1).
 
-An instance is a user and a cut-off. Its history is everything before the cut, its truth what the user disliked in
+An instance is a user and a cutoff. Its history is everything before the cutoff, its truth what the user disliked in
 the horizon after it. The log is sorted by user and time, so each of these lists is a *slice* of one user's rows;
-daft counts, as a running sum over users' rows and cut-offs sorted together, where every slice begins and ends, and the
+daft counts, as a running sum over users' rows and cutoffs sorted together, where every slice begins and ends, and the
 slices are then gathered. Windows of lists would say the same but copy a heavy user's history once for every row.
 
 Time mode: validation begins at the quantile `validation_from` of the dislikes' times, test at `test_from`, both
-floored to midnight UTC. Inside a period there is a cut-off every horizon, from its first midnight on. Train
+floored to midnight UTC. Inside a period there is a cutoff every horizon, from its first midnight on. Train
 samples are one a dislike, cut just before it. Nothing that trains or tunes may see into the next period: samples
 whose horizon reaches past the start of validation are dropped (embargo), likewise validation windows past the start
 of test.
 
 Users mode (strong generalisation, Liang et al. 2018): users are shuffled into ten parts; fold f tests on part 2f,
 validates on part 2f + 1 and trains on the rest, so that over the five folds everybody is held out once. A
-held-out user with at least two dislikes has one cut, just before the middle one (the (n // 2)-th of n, from 0).
+held-out user with at least two dislikes has one cutoff, just before the middle one (the (n // 2)-th of n, from 0).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ INSTANCES = pa.schema(
         ("instance_id", pa.int64()),
         ("split", pa.string()),
         ("user_id", pa.string()),
-        ("cut", TIME),
+        ("cutoff", TIME),
         ("n_dislikes", pa.int64()),
         ("n_positives", pa.int64()),
         ("dislikes", pa.list_(pa.string())),
@@ -59,7 +59,8 @@ INSTANCES = pa.schema(
     ]
 )
 """One row an instance, lists oldest first (same moment: by item id). `dislikes` and `positives` hold the newest ones,
-`n_*` the true numbers of items before the cut. `seen`: items disliked, purchased or rated before the cut (held-out
+`n_*` the true numbers of items before the cutoff. `seen`: items disliked, purchased or rated before the cutoff
+(held-out
 instances only). `next`: the first of `future`; in training the very dislike that the sample was cut before."""
 
 
@@ -85,12 +86,12 @@ class _Moments:
 
     split: np.ndarray
     users: pa.Array
-    cuts: np.ndarray
+    cutoffs: np.ndarray
     target: np.ndarray
-    """int64: row of the dislike that is `next`, or -1 for the first after the cut."""
+    """int64: row of the dislike that is `next`, or -1 for the first after the cutoff."""
 
     def take(self, index: np.ndarray) -> _Moments:
-        return _Moments(self.split[index], self.users.take(pa.array(index)), self.cuts[index], self.target[index])
+        return _Moments(self.split[index], self.users.take(pa.array(index)), self.cutoffs[index], self.target[index])
 
 
 def plan_split(events: pa.Table, config: SplitConfig) -> SplitPlan:
@@ -108,8 +109,8 @@ def plan_split(events: pa.Table, config: SplitConfig) -> SplitPlan:
     log_end = int(_micros(events["time"]).max())
     if config.mode == "users":
         return SplitPlan(config, log_end, users=_fold(events, config))
-    if config.cuts != "rolling":
-        raise ConrecError('split.cuts = "per_user" needs split.mode = "users"; in time mode cut-offs are "rolling"')
+    if config.cutoffs != "rolling":
+        raise ConrecError('split.cuts = "per_user" needs split.mode = "users"; in time mode cutoffs are "rolling"')
     if not 0 < config.validation_from < config.test_from < 1:
         raise ConrecError("split.validation_from and split.test_from must satisfy 0 < validation_from < test_from < 1")
     times = _micros(dislikes["time"])
@@ -119,7 +120,9 @@ def plan_split(events: pa.Table, config: SplitConfig) -> SplitPlan:
     return SplitPlan(config, log_end, validation, test)
 
 
-def cut_instances(events: pa.Table, split: SplitPlan, names: Sequence[str] = SPLITS) -> tuple[pa.Table, dict[str, int]]:
+def make_instances(
+    events: pa.Table, split: SplitPlan, names: Sequence[str] = SPLITS
+) -> tuple[pa.Table, dict[str, int]]:
     """The table INSTANCES, sorted by split, cut, user; and how many possible instances were dropped, by cause.
 
     `events` is the cleaned log (no user dislikes an item twice); `names`: the splits that are wanted. Raises
@@ -135,8 +138,8 @@ def cut_instances(events: pa.Table, split: SplitPlan, names: Sequence[str] = SPL
     seen = _UserRows(_first_of_item(events.filter(is_seen)))
 
     moments, dropped = _moments(dislikes, split, names)
-    n_dislikes = dislikes.count_before(moments.users, moments.cuts)
-    n_positives = first_positives.count_before(moments.users, moments.cuts)
+    n_dislikes = dislikes.count_before(moments.users, moments.cutoffs)
+    n_positives = first_positives.count_before(moments.users, moments.cutoffs)
     has_history = (n_dislikes > 0) | (n_positives > 0)
     dropped["no_history"] = int((~has_history).sum())
     keep = np.flatnonzero(has_history)
@@ -145,16 +148,16 @@ def cut_instances(events: pa.Table, split: SplitPlan, names: Sequence[str] = SPL
         if not (moments.split == name).any():
             raise ConrecError(_why_none(name, split))
 
-    users, cuts = moments.users, moments.cuts
-    ends = cuts + split.horizon
+    users, cutoffs = moments.users, moments.cutoffs
+    ends = cutoffs + split.horizon
     first_dislike = dislikes.start(users)
     first_positive = first_positives.start(users)
     now = first_dislike + n_dislikes
     future_end = first_dislike + dislikes.count_before(users, ends)
-    window = [positives.start(users) + positives.count_before(users, moment) for moment in (cuts, ends)]
+    window = [positives.start(users) + positives.count_before(users, moment) for moment in (cutoffs, ends)]
     held_out = moments.split != "train"
     seen_start = seen.start(users)
-    seen_end = np.where(held_out, seen_start + seen.count_before(users, cuts), seen_start)
+    seen_end = np.where(held_out, seen_start + seen.count_before(users, cutoffs), seen_start)
     old_dislikes = np.maximum(first_dislike, now - config.max_dislikes), now
     old_positives = (
         first_positive + np.maximum(0, n_positives - config.max_positives),
@@ -162,10 +165,10 @@ def cut_instances(events: pa.Table, split: SplitPlan, names: Sequence[str] = SPL
     )
     target = np.where(moments.target >= 0, moments.target, now)
     columns = {
-        "instance_id": np.arange(len(cuts)),
+        "instance_id": np.arange(len(cutoffs)),
         "split": pa.array(moments.split, pa.string()),
         "user_id": users,
-        "cut": pa.array(cuts, pa.int64()).cast(TIME),
+        "cutoff": pa.array(cutoffs, pa.int64()).cast(TIME),
         "n_dislikes": n_dislikes,
         "n_positives": n_positives,
         "dislikes": dislikes.items(*old_dislikes),
@@ -222,8 +225,8 @@ def _iso(moment: int | None) -> str | None:
 
 def _fold(events: pa.Table, config: SplitConfig) -> dict[str, list[str]]:
     """Users of each split, sorted; ten shuffled parts, two of them held out."""
-    if config.cuts != "per_user":
-        raise ConrecError('split.mode = "users" needs split.cuts = "per_user": a held-out user has one cut')
+    if config.cutoffs != "per_user":
+        raise ConrecError('split.mode = "users" needs split.cuts = "per_user": a held-out user has one cutoff')
     if not 0 <= config.fold <= 4:
         raise ConrecError(f"split.fold = {config.fold}; there are five: 0 to 4")
     users = np.sort(pc.unique(events["user_id"]).to_numpy(zero_copy_only=False).astype(object))
@@ -244,7 +247,7 @@ def _moments(dislikes: _UserRows, split: SplitPlan, names: Sequence[str]) -> tup
     moments = _Moments(
         np.concatenate([part.split for part in parts]),
         pa.concat_arrays([part.users for part in parts]),
-        np.concatenate([part.cuts for part in parts]),
+        np.concatenate([part.cutoffs for part in parts]),
         np.concatenate([part.target for part in parts]),
     )
     return moments, embargo | more
@@ -267,7 +270,7 @@ def _train_moments(dislikes: _UserRows, split: SplitPlan) -> tuple[_Moments, dic
 
 
 def _rolling_moments(dislikes: _UserRows, split: SplitPlan) -> tuple[list[_Moments], dict[str, int]]:
-    """A cut every horizon from the period's first midnight on, for users with a dislike in the window."""
+    """A cutoff every horizon from the period's first midnight on, for users with a dislike in the window."""
     validation, test = split.validation_start, split.test_start
     assert validation is not None
     assert test is not None
@@ -277,18 +280,18 @@ def _rolling_moments(dislikes: _UserRows, split: SplitPlan) -> tuple[list[_Momen
         if stop is not None:
             inside &= dislikes.micros < stop
         rows = np.flatnonzero(inside)
-        cuts = start + (dislikes.micros[rows] - start) // split.horizon * split.horizon
-        pairs = np.lexsort((rows, cuts))  # by cut, then user: rows are sorted by user
+        cutoffs = start + (dislikes.micros[rows] - start) // split.horizon * split.horizon
+        pairs = np.lexsort((rows, cutoffs))  # by cut, then user: rows are sorted by user
         codes = dislikes.codes[rows]
         new = np.ones(len(pairs), bool)
-        new[1:] = (np.diff(cuts[pairs]) != 0) | (np.diff(codes[pairs]) != 0)
+        new[1:] = (np.diff(cutoffs[pairs]) != 0) | (np.diff(codes[pairs]) != 0)
         pairs = pairs[new]
         if stop is not None:
-            whole = cuts[pairs] + split.horizon <= stop
+            whole = cutoffs[pairs] + split.horizon <= stop
             dropped["validation_embargo"] = int((~whole).sum())
             pairs = pairs[whole]
         users = dislikes.user_ids.take(pa.array(rows[pairs]))
-        moments.append(_Moments(np.full(len(pairs), name, object), users, cuts[pairs], np.full(len(pairs), -1)))
+        moments.append(_Moments(np.full(len(pairs), name, object), users, cutoffs[pairs], np.full(len(pairs), -1)))
     return moments, dropped
 
 

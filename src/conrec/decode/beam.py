@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conrec.decode.trie import Offer
+from conrec.decode.trie import CandidatePool
 from conrec.lm.policy import Normalisation, Policy, PromptState
 from conrec.lm.sharing import Share, gumbel_noise
 
@@ -35,7 +35,7 @@ def search(
     policy: Policy,
     state: PromptState,
     rows: Tensor,
-    offer: Offer,
+    pool: CandidatePool,
     *,
     beams: int,
     normalisation: Normalisation = "trie",
@@ -53,7 +53,7 @@ def search(
     """
     batch = len(rows)
     device = rows.device
-    levels = len(offer.trie.sizes)
+    levels = len(pool.trie.sizes)
     hidden = state.hidden[:, None]
     scores = torch.zeros(batch, 1, device=device)
     keys = torch.zeros(batch, 1, device=device)
@@ -67,7 +67,7 @@ def search(
             t,
             nodes.reshape(-1),
             rows.repeat_interleave(width),
-            offer,
+            pool,
             normalisation,
             temperature,
         ).view(batch, width, -1)
@@ -78,7 +78,7 @@ def search(
         parent, code = best.indices // size, best.indices % size
         keys = best.values
         scores = total.flatten(1).gather(1, best.indices)
-        nodes = offer.child(t, nodes.gather(1, parent).reshape(-1), code.reshape(-1)).view(batch, -1)
+        nodes = pool.child(t, nodes.gather(1, parent).reshape(-1), code.reshape(-1)).view(batch, -1)
         codes = torch.cat([codes.gather(1, parent[:, :, None].expand(-1, -1, t)), code[:, :, None]], dim=2)
         places = places.gather(1, parent[:, :, None].expand(-1, -1, t))
         if t + 1 < levels:
@@ -91,7 +91,7 @@ def search(
 
 
 def best_items(
-    found: Beams, offer: Offer, rows: Tensor, exclude: list[np.ndarray], k: int
+    found: Beams, pool: CandidatePool, rows: Tensor, exclude: list[np.ndarray], k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Item rows int32 [B, k] and scores float32 [B, k], best first; -1 and -inf where fewer than k remain.
 
@@ -101,8 +101,8 @@ def best_items(
     items = np.full((len(exclude), k), -1, dtype=np.int32)
     scores = np.full((len(exclude), k), -np.inf, dtype=np.float32)
     leaves, values = found.leaves.cpu().numpy(), found.scores.cpu().numpy()
-    weight = offer.item_weight.cpu().numpy()
-    start, order = offer.trie.leaf_start.cpu().numpy(), offer.trie.item_order.cpu().numpy()
+    weight = pool.item_weight.cpu().numpy()
+    start, order = pool.trie.leaf_start.cpu().numpy(), pool.trie.item_order.cpu().numpy()
     day = rows.cpu().numpy()
     for n, banned in enumerate(exclude):
         banned_set = set(banned.tolist())
@@ -119,12 +119,14 @@ def best_items(
     return items, scores
 
 
-def heaviest_items(offer: Offer, rows: Tensor, exclude: list[np.ndarray], k: int) -> tuple[np.ndarray, np.ndarray]:
+def heaviest_items(
+    pool: CandidatePool, rows: Tensor, exclude: list[np.ndarray], k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """What is left where the policy has nothing to say: the items on offer by weight.
 
     As `best_items`, without a search: row n of the offer for prompt n is `rows[n]`; scores are logs of an item's share.
     """
-    weight = offer.item_weight[rows].double()
+    weight = pool.item_weight[rows].double()
     weight = weight / weight.sum(1, keepdim=True)
     for n, banned in enumerate(exclude):
         weight[n, torch.as_tensor(banned, dtype=torch.int64)] = 0

@@ -79,7 +79,7 @@ class Trie:
         """The item rows that share a leaf's semantic ID."""
         return self.item_order[self.leaf_start[leaf] : self.leaf_start[leaf + 1]].tolist()
 
-    def weigh(self, weights: np.ndarray | Tensor, *, prior: bool = True) -> Offer:
+    def weigh(self, weights: np.ndarray | Tensor, *, prior: bool = True) -> CandidatePool:
         """Put item weights [R, n] (zero: not on offer) on the trie: a constraint for decoding and training.
 
         Without `prior` only what is on offer counts, and every allowed code has log-prior 0.
@@ -89,7 +89,7 @@ class Trie:
         if w.ndim != 2 or w.shape[1] != len(self.leaf_of_item) or not bool(torch.isfinite(w).all()) or (w < 0).any():
             raise ConrecError(f"item weights must be finite, not negative and [rows, items], got {tuple(w.shape)}")
         if not bool((w.sum(1) > 0).all()):
-            raise ConrecError("on some day no item is on offer at all: the log begins too late for this cut-off")
+            raise ConrecError("on some day no item is on offer at all: the log begins too late for this cutoff")
         mass = w.new_zeros(w.shape[0], self.leaves).index_add_(1, self.leaf_of_item, w)
         log_prior = []
         for t in range(len(self.sizes) - 1, -1, -1):
@@ -98,7 +98,7 @@ class Trie:
             share = (mass / above[:, parents]).nan_to_num(0.0) if prior else (mass > 0).double()
             log_prior.append(share.log().float())
             mass = above
-        return Offer(self, w.float(), tuple(reversed(log_prior)), prior)
+        return CandidatePool(self, w.float(), tuple(reversed(log_prior)), prior)
 
     def parents(self, level: int) -> Tensor:
         """int64 [nodes of level + 1]: for each node its parent on level `level`."""
@@ -108,7 +108,7 @@ class Trie:
 
 
 @dataclass(frozen=True)
-class Offer:
+class CandidatePool:
     """A trie with the item weights of R days: what `lm.policy.Constraint` asks for."""
 
     trie: Trie

@@ -1,7 +1,7 @@
 """Dislikes avoided at a budget of likes lost: intervals and paired differences, by resampling users.
 
 Each draw takes as many users as there are, with replacement, and sets every system's threshold anew on the likes that
-were drawn, so that what the threshold owes to chance is in the interval, too. Neutral showings do not count here.
+were drawn, so that what the threshold owes to chance is in the interval, too. Neutral exposures do not count here.
 """
 
 from __future__ import annotations

@@ -13,26 +13,26 @@ from conrec.data.instances import Instances, Ragged
 from conrec.data.knowledge import Knowledge
 
 LONG_TAIL_USER = 3
-"""Users with fewer dislikes than this before the cut (and at least one) are long-tail (paper: "fewer than three")."""
+"""Users with fewer dislikes before the cutoff (and at least one) are long-tail (paper: "fewer than three")."""
 LONG_TAIL_ITEM = 5
-"""Items with fewer dislikes than this before the cut are long-tail (paper: "fewer than five")."""
+"""Items with fewer dislikes than this before the cutoff are long-tail (paper: "fewer than five")."""
 
 Metric = tuple[np.ndarray, np.ndarray]
 
 
 def hit_rate(lists: np.ndarray, instances: Instances) -> Metric:
-    """HR@k: `next` is in the list. Counted: instances with a dislike before the cut."""
+    """HR@k: `next` is in the list. Counted: instances with a dislike before the cutoff."""
     hit = (lists == instances.next[:, None]) & (lists >= 0)
     return instances.n_dislikes >= 1, hit.any(axis=1).astype(np.float32)
 
 
 def future_hit_rate(lists: np.ndarray, instances: Instances) -> Metric:
-    """FHR@k: any dislike within the horizon is in the list. Counted: instances with a dislike before the cut."""
+    """FHR@k: any dislike within the horizon is in the list. Counted: instances with a dislike before the cutoff."""
     return instances.n_dislikes >= 1, hit_any(lists, instances.future)
 
 
 def long_tail_users(lists: np.ndarray, instances: Instances) -> Metric:
-    """LUF@k: as FHR, for users with one or two dislikes before the cut (none: that is ZUF)."""
+    """LUF@k: as FHR, for users with one or two dislikes before the cutoff (none: that is ZUF)."""
     counts = instances.n_dislikes
     return (counts >= 1) & (counts < LONG_TAIL_USER), hit_any(lists, instances.future)
 
@@ -47,7 +47,7 @@ def long_tail_items(lists: np.ndarray, instances: Instances, rare: Ragged) -> Me
 
 
 def zero_dislike_users(lists: np.ndarray, instances: Instances) -> Metric:
-    """ZUF@k: as FHR, for users with positives but no dislike before the cut."""
+    """ZUF@k: as FHR, for users with positives but no dislike before the cutoff."""
     return (instances.n_dislikes == 0) & (instances.n_positives > 0), hit_any(lists, instances.future)
 
 
@@ -57,7 +57,7 @@ def candidate_accuracy(scores: np.ndarray, instances: Instances) -> Metric:
     scores: float [B, c], the true one first; a row of NaN has no candidates. Where m candidates share the best score
     and the true one is among them it counts 1/m: what choosing one of them blindly would give, so that a system that
     scores everything alike gets 1/c. -inf is a score like any other. Counted: instances with candidates and a
-    dislike before the cut.
+    dislike before the cutoff.
     """
     there = ~np.isnan(scores).any(axis=1) if scores.shape[1] else np.zeros(len(scores), bool)
     value = np.zeros(len(scores), np.float32)
@@ -76,12 +76,12 @@ def hit_any(lists: np.ndarray, wanted: Ragged) -> np.ndarray:
 
 
 def rare_future(instances: Instances, knowledge: Knowledge) -> Ragged:
-    """Of each instance's future dislikes those with fewer than five dislikes in the known log before the cut."""
+    """Of each instance's future dislikes those with fewer than five dislikes in the known log before the cutoff."""
     owners, values = instances.future.owners, instances.future.values
     keep = np.zeros(len(values), bool)
-    for cut in np.unique(instances.cuts):
-        here = instances.cuts[owners] == cut
-        keep[here] = knowledge.dislike_counts(cut)[values[here]] < LONG_TAIL_ITEM
+    for cutoff in np.unique(instances.cutoffs):
+        here = instances.cutoffs[owners] == cutoff
+        keep[here] = knowledge.dislike_counts(cutoff)[values[here]] < LONG_TAIL_ITEM
     lengths = np.bincount(owners[keep], minlength=len(instances))
     return Ragged(values[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 

@@ -145,9 +145,9 @@ def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> d
     """
     named = lists != -1
     allowed = lists >= 0
-    for cut in np.unique(instances.cuts):
-        here = instances.cuts == cut
-        allowed[here] &= knowledge.on_offer(cut)[np.maximum(lists[here], 0)]
+    for cutoff in np.unique(instances.cutoffs):
+        here = instances.cutoffs == cutoff
+        allowed[here] &= knowledge.on_offer(cutoff)[np.maximum(lists[here], 0)]
     width = knowledge.items
     seen = instances.seen.owners * width + instances.seen.values
     allowed &= ~np.isin(np.arange(len(lists))[:, None] * width + lists, seen)

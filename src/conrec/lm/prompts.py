@@ -107,7 +107,7 @@ class HistoryPrompts:
         else:
             kept = np.ones(len(dislikes), dtype=bool)
         if context == "recent":
-            kept = kept & (instances.dislike_times[n] >= instances.cuts[n] - self._recent)
+            kept = kept & (instances.dislike_times[n] >= instances.cutoffs[n] - self._recent)
         dislikes = dislikes[kept]
         tokens = self._text["recent" if context == "recent" else "dislikes"]
         tokens = tokens + self._items(dislikes[-self._max_dislikes :])

@@ -10,11 +10,11 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from conrec.filtering.filter import ItemView, OpenSet
+from conrec.filter.filter import ItemView, OpenSet
 from conrec.run import open_run
+from conrec.serve.exposures import Exposures, sample, trade_off
 from conrec.serve.pictures import Pictures
 from conrec.serve.schema import Branch, Prefix, Shown, ShownList
-from conrec.serve.showings import Showings, sample, trade_off
 from conrec.serve.tree import Tree
 from conrec.serve.user_ids import starting_with
 
@@ -62,19 +62,19 @@ class Explorer:
         self.calibration: dict[str, Any] | None = json.loads(calibration.read_text()) if calibration.exists() else None
         self.pictures: Pictures | None = None
         self.trade_off: dict[str, Any] | None = None
-        self._showings: Showings | None = None
+        self._exposures: Exposures | None = None
         if run is not None:
             seed = self.manifest.made_from.get("seed", open_run(run)[0].seeds[0])
             later = [sets / "live" / part / "items.parquet" for part in self.manifest.made_from.get("parts", [])]
             self.pictures = Pictures([run / "prepare" / "items.parquet", *later])
             self.trade_off = trade_off(run, seed, self.manifest.score["name"])
-            self._showings = Showings(run, seed)
+            self._exposures = Exposures(run, seed)
         pictured = self.pictures.named(opened.index) if self.pictures is not None else None
         self.tree = Tree(opened.codes, opened.titles, opened.categories, pictured)
 
     def users(self, text: str) -> list[str]:
         """Users to suggest: whose id begins with the text; without a text those with something to show."""
-        first = self._showings.users() if self._showings is not None else []
+        first = self._exposures.users() if self._exposures is not None else []
         if not text and first:
             return first[:SUGGESTED]
         if not (self._users / "blob.npy").exists():  # a store that cannot be searched
@@ -83,7 +83,7 @@ class Explorer:
 
     def candidates(self, user: str) -> ShownList:
         """What to try the filter on for a user."""
-        found = self._showings.of(user) if self._showings is not None else sample(self._set.index, user)
+        found = self._exposures.of(user) if self._exposures is not None else sample(self._set.index, user)
         rows = self._set.index.rows(found.items).tolist()
         items = [
             Shown(v.item_id, v.title, v.category, v.codes, outcome)
@@ -92,7 +92,7 @@ class Explorer:
             for v in [self._set.view(row)]
         ]
         # In times of one zone and form (UTC, ISO) the order of texts is that of moments.
-        known = found.source == "shown" and str(found.since) < str(self.manifest.made_from.get("cut", ""))[:10]
+        known = found.source == "shown" and str(found.since) < str(self.manifest.made_from.get("cutoff", ""))[:10]
         return ShownList(found.source, found.since, found.until, known, items)
 
     def search(self, text: str) -> list[ItemView]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
-from conrec.filtering.filter import CoNRecFilter
+from conrec.filter.filter import CoNRecFilter
 from conrec.serve.api import documented, service_of
 from conrec.serve.explore import Explorer
 from conrec.serve.schema import About, FilterRequest, Items, Known, UserIds

@@ -1,7 +1,7 @@
 """Pictures of items, looked up by item id, as our own re-encoded thumbnails.
 
 A request never names a path: an id leads to a row of an `items.parquet`, and that row to a file or to bytes. Whatever
-those bytes are, what leaves is a JPEG of ours (`conrec.evaluate.pictures`).
+those bytes are, what leaves is a JPEG of ours (`conrec.report.pictures`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.schema import ITEMS
-from conrec.evaluate.pictures import thumbnail
-from conrec.filtering.ids import IdIndex
+from conrec.filter.id_index import IdIndex
+from conrec.report.pictures import thumbnail
 
 SIDE = 320
 """Pixels on the longer side: twice what the page shows, for dense screens."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from conrec.filtering.filter import ItemView, UserView, Why
+from conrec.filter.filter import ItemView, UserView, Why
 
 
 class FilterRequest(Struct, forbid_unknown_fields=True):
@@ -107,7 +107,7 @@ class ShownList(Struct):
     source: Annotated[str, Meta(description="shown (really, to this user), popular or sample.")]
     since: str | None
     until: str | None
-    known: Annotated[bool, Meta(description="The set was made later: it knows what came of these showings.")]
+    known: Annotated[bool, Meta(description="The set was made later: it knows what came of these exposures.")]
     items: list[Shown]
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from conrec.errors import ConrecError
-from conrec.filtering import sets as published
-from conrec.filtering.filter import CoNRecFilter, Decision, UserView
-from conrec.filtering.manners import Manners
+from conrec.filter import snapshot as published
+from conrec.filter.filter import CoNRecFilter, Decision, UserView
+from conrec.filter.guardrails import Manners
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
 from conrec.serve.settings import Settings

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from conrec.data.instances import evenly
-from conrec.filtering.texts import Texts
+from conrec.filter.texts import Texts
 
 WORDS, CATEGORIES, EXAMPLES = 4, 3, 5
 READ = 5000

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-from conrec.filtering.npy import map_npy
+from conrec.filter.npy import map_npy
 
 
 def starting_with(folder: Path, prefix: str, limit: int) -> list[str]:
-    """At most `limit` ids of an id index (`filtering.ids`) that begin with `prefix`, in order of their rows."""
+    """At most `limit` ids of an id index (`filter.id_index`) that begin with `prefix`, in order of their rows."""
     blob = map_npy(folder / "blob.npy", np.uint8, 1)
     offsets = map_npy(folder / "offsets.npy", np.int64, 1)
     rows = np.empty(limit, np.int64)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from conrec.baselines.base import Known, System, read_known
+from conrec.baselines.base import Recommender, TrainingData, read_training_data
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Items, read_instances, read_items
-from conrec.evaluate.curves import training_order
+from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import (
     OURS,
     Hits,
@@ -27,7 +27,7 @@ from conrec.evaluate.protocol import (
     write_hits,
 )
 from conrec.progress import track
-from conrec.stages.compare import pooled
+from conrec.report.curves import training_order
 
 SPLITS = ("validation", "test")
 
@@ -43,7 +43,7 @@ def evaluate(
     k = recipe.evaluate.k
     items = read_items(prepared)
     instances = read_instances(prepared, items)
-    known = read_known(prepared, compressed, items, instances)
+    known = read_training_data(prepared, compressed, items, instances)
     held_out = {split: instances.of_split(split) for split in SPLITS}
     outputs = {split: ours(predicted, held_out[split], items, k) for split in SPLITS}
     systems = trivial_systems(recipe.predict.prior_days, recipe.predict.prior_smoothing)
@@ -112,14 +112,14 @@ def ours(predicted: list[Path], instances: Instances, items: Items, k: int) -> d
     return result
 
 
-def theirs(system: System, instances: Instances, candidates: np.ndarray, k: int) -> Outputs:
+def theirs(system: Recommender, instances: Instances, candidates: np.ndarray, k: int) -> Outputs:
     """A baseline's lists and candidate scores."""
     scores = system.score_candidates(instances, candidates).astype(np.float64)
     scores[(candidates < 0).all(axis=1)] = np.nan
     return Outputs(system.recommend(instances, k), {"CandAcc": scores})
 
 
-def _validity(outputs: dict[int, Outputs], instances: Instances, known: Known) -> dict[str, Any]:
+def _validity(outputs: dict[int, Outputs], instances: Instances, known: TrainingData) -> dict[str, Any]:
     """Of all seeds' lists together."""
     if not outputs:
         return {}

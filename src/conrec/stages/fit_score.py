@@ -13,27 +13,27 @@ from pathlib import Path
 import numpy as np
 
 from conrec.config import Recipe
+from conrec.data.exposures import DISLIKED, NEUTRAL, Replay
 from conrec.data.instances import Instances, Ragged
 from conrec.data.split import Split
-from conrec.filtering.combination import Rows
-from conrec.filtering.contrast import Contrast, Judged, train_contrast
-from conrec.filtering.history import HistoryScore
-from conrec.filtering.past import Past
-from conrec.filtering.rehearsal import Rehearsal
-from conrec.filtering.replay import DISLIKED, NEUTRAL, Replay
-from conrec.filtering.score import FilterScore, enough_to_weigh, fitting_users
+from conrec.features.log_view import LogView
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
+from conrec.score.backtest import Backtest
+from conrec.score.contrast import Contrast, Judged, train_contrast
+from conrec.score.filter_score import FilterScore, enough_to_weigh, fitting_users
+from conrec.score.history import HistoryScore
+from conrec.score.regression import Rows
 from conrec.stages.fit_history import HISTORY, fit_history
 from conrec.stages.inputs import device
 
 
 def fit_score(
     recipe: Recipe,
-    past: Past,
+    log_view: LogView,
     split: Split,
-    rehearsed: Sequence[Rehearsal],
+    backtested: Sequence[Backtest],
     replays: Mapping[str, Replay],
     cosines: Mapping[str, np.ndarray],
     predicted: Path,
@@ -49,20 +49,20 @@ def fit_score(
     """
     try:
         kept = predicted / HISTORY
-        history = HistoryScore.load(kept) if kept.exists() else fit_history(past, split, rehearsed, seed)
+        history = HistoryScore.load(kept) if kept.exists() else fit_history(log_view, split, backtested, seed)
     except ValueError as error:
         say(f"filter: {error}; the score is the paper's")
         nobody = np.zeros(len(replays["validation"].labels.values), bool)
         return replace(FilterScore.paper(), name="default"), {name: {} for name in replays}, nobody
     contrast = None
     if utilized is not None and recipe.filter.contrast_histories:
-        judged = _judged(rehearsed, recipe.filter.contrast_histories, seed)
-        contrast = _contrast(recipe, past, judged, utilized, folder / "contrast", seed)
+        judged = _judged(backtested, recipe.filter.contrast_histories, seed)
+        contrast = _contrast(recipe, log_view, judged, utilized, folder / "contrast", seed)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, replay in replays.items():
-        parts[name] = dict(zip(("history", "rates"), history_scores(history, past, replay)))
+        parts[name] = dict(zip(("history", "rates"), history_scores(history, log_view, replay)))
         if contrast is not None:
-            parts[name]["contrast"] = _contrast_scores(contrast, past, replay)
+            parts[name]["contrast"] = _contrast_scores(contrast, log_view, replay)
     score = FilterScore("default", history=history, contrast=contrast)
     replay = replays["validation"]
     users = replay.instances.users[replay.shown.owners]
@@ -93,12 +93,12 @@ def weigh(
     return score, fitting & enough_to_weigh(disliked)
 
 
-def history_scores(history: HistoryScore, past: Past, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
-    """float64 twice: of everything shown, each at its own cut, the score and what it would be without tastes."""
+def history_scores(history: HistoryScore, log_view: LogView, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
+    """float64 twice: of everything shown, each at its own cutoff, the score and what it would be without tastes."""
     owners, shown = replay.shown.owners, replay.shown.values
     whole, plain = np.empty(len(shown)), np.empty(len(shown))
-    for part in history.by_day(past, replay.instances.cuts):
-        day = history.day(past, replay.instances.cuts[part[0]])
+    for part in history.by_day(log_view, replay.instances.cutoffs):
+        day = history.day(log_view, replay.instances.cutoffs[part[0]])
         some = np.flatnonzero(np.isin(owners, part))
         rows = Rows(
             day.users(replay.instances.take(part)),
@@ -112,15 +112,15 @@ def history_scores(history: HistoryScore, past: Past, replay: Replay) -> tuple[n
     return whole, plain
 
 
-def _contrast_scores(contrast: Contrast, past: Past, replay: Replay) -> np.ndarray:
-    p = contrast.user_vectors(replay.instances, past.catalog.codes, past.catalog.codewords)
-    q = contrast.item_vectors(past.catalog.codes)
+def _contrast_scores(contrast: Contrast, log_view: LogView, replay: Replay) -> np.ndarray:
+    p = contrast.user_vectors(replay.instances, log_view.catalog.codes, log_view.catalog.codewords)
+    q = contrast.item_vectors(log_view.catalog.codes)
     return np.einsum("md,md->m", p[replay.shown.owners], q[replay.shown.values]).astype(np.float64)
 
 
-def _judged(rehearsed: Sequence[Rehearsal], most: int, seed: int) -> Judged:
-    """Histories of all rehearsals with what was shown after them, at most so many, drawn at random."""
-    replays = [one.replay for one in rehearsed]
+def _judged(backtested: Sequence[Backtest], most: int, seed: int) -> Judged:
+    """Histories of all backtests with what was shown after them, at most so many, drawn at random."""
+    replays = [one.replay for one in backtested]
     instances = Instances.joined([replay.instances for replay in replays])
     shown = Ragged.joined([replay.shown for replay in replays])
     labels = Ragged.joined([replay.labels for replay in replays])
@@ -129,16 +129,16 @@ def _judged(rehearsed: Sequence[Rehearsal], most: int, seed: int) -> Judged:
     return Judged(instances.take(chosen), shown.take(chosen), disliked.take(chosen))
 
 
-def _contrast(recipe: Recipe, past: Past, judged: Judged, utilized: Path, folder: Path, seed: int) -> Contrast:
+def _contrast(recipe: Recipe, log_view: LogView, judged: Judged, utilized: Path, folder: Path, seed: int) -> Contrast:
     """Begins with the model that predicts."""
     vocabulary = Vocabulary.load(utilized / "tokenizer")
-    policy = build_policy(recipe.lm, vocabulary, past.catalog.codewords, seed).to(device())
+    policy = build_policy(recipe.lm, vocabulary, log_view.catalog.codewords, seed).to(device())
     load_trained_policy(policy, utilized / f"stage{len(recipe.utilize.stages)}")
     return train_contrast(
         policy,
         vocabulary,
         recipe.lm,
-        past.catalog.codes,
+        log_view.catalog.codes,
         judged,
         folder,
         epochs=1.0,

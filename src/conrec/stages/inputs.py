@@ -15,11 +15,19 @@ from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_instances
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
-from conrec.decode.exposures import Exposures, Weights
-from conrec.decode.leanings import CoDislikes, Leaning, Setting, follow, leaned, pull, remembered
-from conrec.decode.prompted import Decoding, Prompted, offer_of_days
+from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
-from conrec.filtering.past import Past
+from conrec.features.exposures import ExposureLikelihood, ExposureWeights
+from conrec.features.item_features import (
+    CoDislikes,
+    ItemFeature,
+    Setting,
+    co_dislike_score,
+    combine_features,
+    content_similarity,
+    remembered,
+)
+from conrec.features.log_view import LogView
 from conrec.items.swing import read_swing
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
@@ -34,7 +42,7 @@ class Inputs:
     """The log, what may be learned from it, and the semantic IDs."""
 
     recipe: Recipe
-    past: Past
+    log_view: LogView
     """The log and the catalogue."""
     instances: Instances
     split: Split
@@ -46,31 +54,31 @@ class Inputs:
     @classmethod
     def read(cls, recipe: Recipe, prepared: Path, compressed: Path) -> Inputs:
         """From the folders of `prepare` and `compress`."""
-        past, split = Past.read(prepared, compressed), Split.read(prepared)
+        log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
         return cls(
             recipe,
-            past,
-            read_instances(prepared, past.items),
+            log_view,
+            read_instances(prepared, log_view.items),
             split,
-            split.knowledge(past.items, past.events),
-            Trie.of(past.catalog.codes, past.catalog.sizes, device()),
-            read_swing(compressed, past.items.ids),
+            split.knowledge(log_view.items, log_view.events),
+            Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device()),
+            read_swing(compressed, log_view.items.ids),
         )
 
     @property
     def items(self) -> Items:
         """Rows are items everywhere."""
-        return self.past.items
+        return self.log_view.items
 
     @property
     def events(self) -> Events:
         """The whole log, sorted by time."""
-        return self.past.events
+        return self.log_view.events
 
     @property
     def catalog(self) -> Catalog:
         """The semantic IDs."""
-        return self.past.catalog
+        return self.log_view.catalog
 
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
         """The recipe's prompts."""
@@ -82,7 +90,7 @@ class Inputs:
             recent_days=self.recipe.split.recent_days,
         )
 
-    def prompted(
+    def prompt_dataset(
         self,
         instances: Instances,
         context: Context,
@@ -90,10 +98,10 @@ class Inputs:
         *,
         weight: float = 1.0,
         everything: bool = False,
-    ) -> Prompted:
+    ) -> PromptDataset:
         """Instances with their prompts and the offer of their days under the prior to the power of `weight`."""
         config = self.recipe.predict
-        offer, rows = offer_of_days(
+        pool, rows = pool_of_days(
             instances,
             self.knowledge,
             self.trie,
@@ -103,7 +111,7 @@ class Inputs:
             everything=everything,
         )
         prompts = self.history_prompts(vocabulary).all(instances, context)
-        return Prompted(instances, prompts, rows, offer, vocabulary.pad, device())
+        return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device())
 
     def decoding(
         self,
@@ -111,44 +119,44 @@ class Inputs:
         context: Context,
         vocabulary: Vocabulary,
         setting: Setting = PLAIN,
-        leanings: Mapping[str, Leaning] | None = None,
+        item_features: Mapping[str, ItemFeature] | None = None,
     ) -> Decoding:
-        """How to predict for these instances; `leanings` of them, where the setting counts any."""
-        data = self.prompted(instances, context, vocabulary, weight=setting.prior)
-        return Decoding(data, leaned(setting, leanings or {}), setting.temperature)
+        """How to predict for these instances; `item_features` of them, where the setting counts any."""
+        data = self.prompt_dataset(instances, context, vocabulary, weight=setting.prior)
+        return Decoding(data, combine_features(setting, item_features or {}), setting.temperature)
 
-    def leanings(self, instances: Instances, exposures: Weights) -> dict[str, Leaning]:
+    def item_features(self, instances: Instances, exposures: ExposureWeights) -> dict[str, ItemFeature]:
         """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions.
 
         `exposures`: from `exposure_weights`, now or when the run was made.
         """
-        config, found = self.recipe.predict, dict[str, Leaning]()
-        if any(config.pulls):
-            found["pull"] = pull(instances, self.past.content)
-        if any(config.follows):
-            found["follow"] = follow(instances, self._co_dislikes)
+        config, found = self.recipe.predict, dict[str, ItemFeature]()
+        if any(config.content_weights):
+            found["content_similarity"] = content_similarity(instances, self.log_view.content)
+        if any(config.co_dislike_weights):
+            found["co_dislike_score"] = co_dislike_score(instances, self._co_dislikes)
         if any(config.exposures):
             found["exposure"] = self._exposures.of(instances, exposures)
         if any(config.attributes):
-            found["attribute"] = self.past.attribute_rates.of(instances)
-        return {name: remembered(leaning) for name, leaning in found.items()}
+            found["attribute"] = self.log_view.attribute_rates.of(instances)
+        return {name: remembered(item_feature) for name, item_feature in found.items()}
 
-    def exposure_weights(self) -> Weights:
+    def exposure_weights(self) -> ExposureWeights:
         """Learned from the training instances, where the recipe wants exposures."""
         if not any(self.recipe.predict.exposures):
-            return Weights()
+            return ExposureWeights()
         horizon, train = np.timedelta64(self.recipe.split.horizon_days, "D"), self.instances.of_split("train")
         if self.split.validation_start is not None:  # training may have been shown a shorter future
-            train = train.take(np.flatnonzero(train.cuts + horizon <= self.split.validation_start))
+            train = train.take(np.flatnonzero(train.cutoffs + horizon <= self.split.validation_start))
         return self._exposures.learn(train, horizon)
 
     @cached_property
     def _co_dislikes(self) -> CoDislikes:
-        return CoDislikes(self.events, len(self.items), self.past.train_users)
+        return CoDislikes(self.events, len(self.items), self.log_view.train_users)
 
     @cached_property
-    def _exposures(self) -> Exposures:
-        return Exposures(self.items, self.events, self.past.train_users)
+    def _exposures(self) -> ExposureLikelihood:
+        return ExposureLikelihood(self.items, self.events, self.log_view.train_users)
 
 
 def device() -> torch.device:

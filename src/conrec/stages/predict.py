@@ -12,22 +12,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.config import Recipe
+from conrec.data.exposures import read_replay, without_prediction
 from conrec.data.instances import Instances, Items, evenly
-from conrec.decode.candidates import fit_weights
-from conrec.decode.exposures import Weights
-from conrec.decode.leanings import Leaning, Setting, leaned, of_some, remembered
-from conrec.decode.predict import future_hits, predict_items, score_items
-from conrec.decode.prompted import Decoding
+from conrec.decode.predict_items import future_hits, predict_items, score_items
+from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.metrics import candidate_accuracy
-from conrec.filtering.aversion import aversion
-from conrec.filtering.rehearsal import rehearsals
-from conrec.filtering.replay import read_replay, without_prediction
-from conrec.filtering.similarity import max_cosine
+from conrec.features.candidate_weights import fit_weights
+from conrec.features.exposures import ExposureWeights
+from conrec.features.item_features import ItemFeature, Setting, combine_features, of_some, remembered
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
+from conrec.score.backtest import backtests
+from conrec.score.propensity import propensity
+from conrec.score.similarity import max_cosine
 from conrec.stages.fit_history import HISTORY, fit_history
 from conrec.stages.inputs import PLAIN, Inputs, device
 from conrec.stages.tune import best_setting
@@ -63,8 +63,8 @@ def predict(
     left = [] if lists_only else _without_instance(inputs, held_out, prepared)
     everybody = Instances.joined([held_out, *left])
     exposures = inputs.exposure_weights()
-    leanings = {**inputs.leanings(everybody, exposures), **_aversion(inputs, everybody, out, seed)}
-    decoder = Decoder(inputs, vocabulary, policy, context, everybody, leanings)
+    item_features = {**inputs.item_features(everybody, exposures), **_propensity(inputs, everybody, out, seed)}
+    decoder = Decoder(inputs, vocabulary, policy, context, everybody, item_features)
     setting, tried = _tune(decoder, len(held_out))
     say(f"{setting}: validation FHR@{recipe.predict.k} {tried[setting]:.4f}")
     items, scores = decoder.predict(np.arange(len(everybody)), [setting], "predict")[0]
@@ -112,11 +112,11 @@ def _compare_stages(
         pq.write_table(pa.table({**columns, "reward": reward}), out / f"{name}.parquet")
 
 
-def read_setting(folder: Path) -> tuple[Setting, Weights]:
+def read_setting(folder: Path) -> tuple[Setting, ExposureWeights]:
     """What decoding leans on, and what it was learned that users are shown, when this folder was written."""
     table = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
     setting = Setting(**{name: float(table[name]) for name in Setting._fields if name in table})
-    return setting, Weights.of_json(table["exposures"])
+    return setting, ExposureWeights.of_json(table["exposures"])
 
 
 @dataclass(frozen=True)
@@ -128,24 +128,27 @@ class Decoder:
     policy: Policy
     context: Context
     instances: Instances
-    leanings: dict[str, Leaning]
+    item_features: dict[str, ItemFeature]
 
     def decodings(self, index: np.ndarray, settings: list[Setting], *, everything: bool = False) -> list[Decoding]:
         """Of the instances at `index`, one a setting."""
-        some, leanings = self.instances.take(index), of_some(self.leanings, index)
+        some, item_features = self.instances.take(index), of_some(self.item_features, index)
         # Prompts and the day's offer differ by the prior at most, not by what else a setting leans on.
         data = {
-            prior: self.inputs.prompted(some, self.context, self.vocabulary, weight=prior, everything=everything)
+            prior: self.inputs.prompt_dataset(some, self.context, self.vocabulary, weight=prior, everything=everything)
             for prior in dict.fromkeys(setting.prior for setting in settings)
         }
-        return [Decoding(data[setting.prior], leaned(setting, leanings), setting.temperature) for setting in settings]
+        return [
+            Decoding(data[setting.prior], combine_features(setting, item_features), setting.temperature)
+            for setting in settings
+        ]
 
     def predict(self, index: np.ndarray, settings: list[Setting], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows and scores of the predicted items of the instances at `index`, one pair a setting."""
         return _predict(self.inputs, self.policy, self.decodings(index, settings), title)
 
 
-def _choices(recipe: Recipe, leanings: dict[str, Leaning]) -> dict[str, tuple[float, ...]]:
+def _choices(recipe: Recipe, item_features: dict[str, ItemFeature]) -> dict[str, tuple[float, ...]]:
     """What may be tried of each exponent; 1 for the prior and 0 for the others come first where they are among it."""
     config = recipe.predict
     found = {
@@ -153,13 +156,13 @@ def _choices(recipe: Recipe, leanings: dict[str, Leaning]) -> dict[str, tuple[fl
         "temperature": tuple(sorted(config.temperatures)),
     }
     named = {
-        "follow": config.follows,
+        "co_dislike_score": config.co_dislike_weights,
         "exposure": config.exposures,
         "attribute": config.attributes,
-        "aversion": config.aversions,
-        "pull": config.pulls,
+        "propensity": config.propensity_weights,
+        "content_similarity": config.content_weights,
     }
-    return found | {name: tuple(sorted(values)) for name, values in named.items() if name in leanings}
+    return found | {name: tuple(sorted(values)) for name, values in named.items() if name in item_features}
 
 
 def _tune(decoder: Decoder, held_out: int) -> tuple[Setting, dict[Setting, float]]:
@@ -175,22 +178,22 @@ def _tune(decoder: Decoder, held_out: int) -> tuple[Setting, dict[Setting, float
         found = decoder.predict(index, settings, "tune on validation")
         return [float(future_hits(items, future).mean()) for items, _ in found]
 
-    return best_setting(_choices(decoder.inputs.recipe, decoder.leanings), measure)
+    return best_setting(_choices(decoder.inputs.recipe, decoder.item_features), measure)
 
 
-def _aversion(inputs: Inputs, instances: Instances, out: Path, seed: int) -> dict[str, Leaning]:
+def _propensity(inputs: Inputs, instances: Instances, out: Path, seed: int) -> dict[str, ItemFeature]:
     """The leaning of that name, and the history score behind it in `out`; nothing where it is not wanted or the log
     holds too little to learn it from."""
-    if not any(inputs.recipe.predict.aversions):
+    if not any(inputs.recipe.predict.propensity_weights):
         return {}
-    past = inputs.past
+    log_view = inputs.log_view
     try:
-        history = fit_history(past, inputs.split, rehearsals(past, inputs.split, inputs.recipe.split), seed)
+        history = fit_history(log_view, inputs.split, backtests(log_view, inputs.split, inputs.recipe.split), seed)
     except ValueError as error:
         say(f"predict: {error}; decoding goes without aversions")
         return {}
     history.save(out / HISTORY)
-    return {"aversion": remembered(aversion(history, past, instances))}
+    return {"propensity": remembered(propensity(history, log_view, instances))}
 
 
 def _predict(
@@ -272,11 +275,11 @@ def _parts(decoder: Decoder, at: np.ndarray, rows: np.ndarray) -> dict[str, np.n
     parts = {"policy": policy}
     if any(config.prior_weights):
         data = decoder.decodings(at, [PLAIN], everything=True)[0].data
-        prior = data.offer.item_weight.log().cpu().numpy()
+        prior = data.pool.item_weight.log().cpu().numpy()
         parts["prior"] = prior[data.rows[:, None], rows]
     batches = np.array_split(np.arange(len(at)), -(-len(at) // config.batch))
-    for name, leaning in decoder.leanings.items():
-        parts[name] = np.concatenate([np.take_along_axis(leaning(at[some]), rows[some], 1) for some in batches])
+    for name, item_feature in decoder.item_features.items():
+        parts[name] = np.concatenate([np.take_along_axis(item_feature(at[some]), rows[some], 1) for some in batches])
     return parts
 
 
@@ -300,7 +303,7 @@ def _columns(instances: Instances, items: Items, rows: np.ndarray, scores: np.nd
         "instance_id": instances.ids,
         "split": pa.array(instances.split.tolist(), pa.string()),
         "user_id": pa.array(instances.users.tolist(), pa.string()),
-        "cut": pa.array(instances.cuts, pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")),
+        "cutoff": pa.array(instances.cutoffs, pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC")),
         "items": pa.array(names, pa.list_(pa.string())),
         "scores": pa.array(values, pa.list_(pa.float64())),
     }

@@ -15,12 +15,12 @@ from conrec.config import Recipe
 from conrec.data.clean import clean
 from conrec.data.distractors import draw_candidates
 from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
-from conrec.data.windows import cut_instances, describe_split, plan_split
+from conrec.data.windows import describe_split, make_instances, plan_split
 from conrec.errors import ConrecError
 from conrec.progress import say
 
 if TYPE_CHECKING:
-    from conrec.data.simulate import Simulation
+    from conrec.simulate import Simulation
 
 
 def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -> None:
@@ -33,7 +33,7 @@ def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -
     out.mkdir(parents=True, exist_ok=True)
     simulation = None
     if recipe.data.simulated:
-        from conrec.data.simulate import simulate
+        from conrec.simulate import simulate
 
         simulation = simulate(recipe.simulate, out / "images")
         log = simulation.log
@@ -47,7 +47,7 @@ def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -
     items = _first_seen(log.items, log.events).sort_by("item_id")
     log = clean(log, recipe.data.min_user_dislikes)
     split = plan_split(log.events, recipe.split)
-    instances, dropped = cut_instances(log.events, split)
+    instances, dropped = make_instances(log.events, split)
     candidates = draw_candidates(log.events, instances, recipe.split.candidates, recipe.split.seed)
 
     pq.write_table(items, out / "items.parquet")
@@ -106,8 +106,8 @@ def _truth(simulation: Simulation, instances: pa.Table, candidates: pa.Table, re
     """What nobody could predict better, of the validation and test instances, in the columns of predictions.parquet:
     the best lists, and the candidates' true chances of being disliked."""
     asked = instances.filter(pc.not_equal(instances["split"], "train"))
-    users, cuts = asked["user_id"].to_pylist(), asked["cut"].cast(pa.timestamp("us")).to_numpy()
-    lists = simulation.oracle(users, cuts, recipe.split.horizon_days, recipe.evaluate.k)
+    users, cutoffs = asked["user_id"].to_pylist(), asked["cutoff"].cast(pa.timestamp("us")).to_numpy()
+    lists = simulation.oracle(users, cutoffs, recipe.split.horizon_days, recipe.evaluate.k)
     shown = dict(zip(candidates["instance_id"].to_pylist(), candidates["candidates"].to_pylist()))
     chances = simulation.dislike_chances(users, [shown.get(n, []) for n in asked["instance_id"].to_pylist()])
     columns = {

@@ -12,7 +12,7 @@ def report(run: Path) -> None:
 
     Raises ConrecError where `run` is no folder or holds nothing of a run.
     """
-    from conrec.evaluate.report import render  # charts take a second to import
+    from conrec.report.html import render  # charts take a second to import
 
     if not run.is_dir():
         raise ConrecError(f"{run}: there is no such run folder; `conrec run RECIPE --out {run}` makes one")

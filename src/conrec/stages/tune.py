@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from conrec.decode.leanings import Setting
+from conrec.features.item_features import Setting
 
 
 def best_setting(

@@ -19,9 +19,9 @@ from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main
 from conrec.progress import say
 from conrec.stages.inputs import Inputs, device
-from conrec.understand.alignment import alignment_samples, ask
-from conrec.understand.sft import choice_accuracy, train_supervised
-from conrec.understand.translation import translation_samples
+from conrec.train.alignment import alignment_samples, ask
+from conrec.train.sft import choice_accuracy, train_supervised
+from conrec.train.translation import translation_samples
 
 MIN_QUESTIONS = 50
 

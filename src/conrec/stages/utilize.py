@@ -12,8 +12,8 @@ import torch
 
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Ragged, with_dislikes
-from conrec.decode.predict import future_hits, predict_items
-from conrec.decode.prompted import Prompted
+from conrec.decode.predict_items import future_hits, predict_items
+from conrec.decode.prompt_dataset import PromptDataset
 from conrec.errors import ConrecError
 from conrec.lm.model import build_policy, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
@@ -21,10 +21,10 @@ from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main
 from conrec.stages.inputs import Inputs, device
-from conrec.utilize.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage, with_spare
-from conrec.utilize.rewards import CodesReward, FutureReward, Reward
-from conrec.utilize.rollout import rollout
-from conrec.utilize.warmup import reachable, warm_up
+from conrec.train.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage, with_spare
+from conrec.train.rewards import CodesReward, FutureReward, Reward
+from conrec.train.rollout import rollout
+from conrec.train.warmup import reachable, warm_up
 
 MIN_TRAINING = 32
 CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
@@ -52,7 +52,7 @@ def utilize(
     load_trained_policy(policy, understood)
     train = inputs.instances.of_split("train")
     # On the log's first day nothing is on offer yet at midnight, so nothing could be decoded.
-    started = train.cuts.astype("datetime64[D]") > inputs.items.first_seen[~np.isnat(inputs.items.first_seen)].min()
+    started = train.cutoffs.astype("datetime64[D]") > inputs.items.first_seen[~np.isnat(inputs.items.first_seen)].min()
     train = train.take((train.n_dislikes > 0) & started)
     validation = with_dislikes(inputs.instances.of_split("validation"), recipe.utilize.validation_users)
     if len(train) < MIN_TRAINING or len(validation) == 0:
@@ -72,7 +72,7 @@ def utilize(
         if (folder / "weights.safetensors").exists():
             load_trained_policy(policy, folder)
             continue
-        data = inputs.prompted(train, stage.context, vocabulary)
+        data = inputs.prompt_dataset(train, stage.context, vocabulary)
         reward = future_reward(inputs, train)
         chosen = choose_prompts(
             policy,
@@ -150,13 +150,13 @@ def validator(
     return validate
 
 
-def sampled_reward(policy: Policy, data: Prompted, reward: Reward, recipe: Recipe) -> np.ndarray:
+def sampled_reward(policy: Policy, data: PromptDataset, reward: Reward, recipe: Recipe) -> np.ndarray:
     """Mean reward of G sampled answers to each instance, float [n]; always the same random numbers."""
     generator = torch.Generator().manual_seed(0)
     out = np.zeros(len(data))
     for part in data.by_length(recipe.predict.batch):
         _, leaves = rollout(
-            policy, part, data.offer, recipe.utilize.group, generator, normalisation=recipe.predict.normalisation
+            policy, part, data.pool, recipe.utilize.group, generator, normalisation=recipe.predict.normalisation
         )
         out[part.index] = reward.of(part.index, items_of_leaves(data, leaves)).total.mean(1).numpy()
     return out
@@ -177,7 +177,7 @@ def _warm_up(
         load_trained_policy(policy, folder)
         return
     contexts = CONTEXTS if config.warmup_context == "mixed" else (config.warmup_context,)
-    parts = [inputs.prompted(train, context, vocabulary) for context in contexts]
+    parts = [inputs.prompt_dataset(train, context, vocabulary) for context in contexts]
     index = np.tile(np.arange(len(train)), len(contexts))
     data = replace(
         parts[0],

@@ -71,7 +71,7 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         predict = replace(
             recipe.predict,
             attributes=PredictConfig().attributes,
-            aversions=(0.0, 0.25, 0.5),
+            propensity_weights=(0.0, 0.25, 0.5),
             tuning_instances=PredictConfig().tuning_instances,
         )
         # As many prompts of reinforcement learning as on the other logs, a third of the demo's: fourteen policies are
@@ -129,11 +129,11 @@ def _short(recipe: Recipe) -> Recipe:
         predict=PredictConfig(
             beams=20,
             prior_weights=(1.0,),
-            pulls=(0.0,),
-            follows=(0.0,),
+            content_weights=(0.0,),
+            co_dislike_weights=(0.0,),
             exposures=(0.0, 1.0),
             attributes=(0.0, 1.0),
-            aversions=(0.0,),
+            propensity_weights=(0.0,),
             temperatures=(1.0,),
         ),
         evaluate=EvaluateConfig(bootstrap=50),
@@ -144,7 +144,13 @@ def policy_alone(recipe: Recipe) -> Recipe:
     """Decoding under the item prior, weighed as it is for every other system, without all else it can lean on."""
     off = (0.0,)
     alone = replace(
-        recipe.predict, pulls=off, follows=off, exposures=off, attributes=off, aversions=off, temperatures=(1.0,)
+        recipe.predict,
+        content_weights=off,
+        co_dislike_weights=off,
+        exposures=off,
+        attributes=off,
+        propensity_weights=off,
+        temperatures=(1.0,),
     )
     return replace(recipe, predict=alone)
 

@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe, SplitConfig, UtilizeConfig
 from conrec.data.instances import Instances, Items, read_events, read_instances, read_items
 from conrec.data.split import Split
-from conrec.data.windows import cut_instances, plan_split
+from conrec.data.windows import make_instances, plan_split
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, key, link, made
 from conrec.studies.datasets import Dataset, policy_alone, without_policy
 
-CONREC, POLICY, LEANINGS = "conrec", "conrec's policy", "conrec's leanings"
+CONREC, POLICY, FEATURES = "conrec", "conrec's policy", "conrec's leanings"
 """The whole system; its policy without what decoding leans on, which the studies of training compare; and what
 decoding leans on without the policy."""
 TRAINED_UNDER = ("k", "beams", "normalisation", "prior_days", "prior_smoothing")
@@ -64,7 +64,7 @@ def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lam
     return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
 
 
-def leanings(dataset: Dataset, seed: int) -> Variant:
+def item_features(dataset: Dataset, seed: int) -> Variant:
     """The data set's recipe, decoded as if the policy found all items alike."""
     return variant(dataset, seed, without_policy)
 
@@ -197,7 +197,7 @@ def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None
     link(prepared, out)
     events = pq.read_table(prepared / "events.parquet")
     old = pq.read_table(prepared / "instances.parquet")
-    train, _ = cut_instances(events, plan_split(events, split), names=["train"])
+    train, _ = make_instances(events, plan_split(events, split), names=["train"])
     held_out = old.filter(pc.not_equal(old["split"], "train"))
     first = int(np.max(old["instance_id"].to_numpy())) + 1
     ids = pa.array(first + np.arange(len(train)), pa.int64())

@@ -10,12 +10,13 @@ from pathlib import Path
 from conrec.errors import ConrecError
 from conrec.files import write_whole
 from conrec.progress import say
-from conrec.studies import fig2a, fig2b, horizon, results, table1, table2, table3, table4, table5
+from conrec.studies import results
 from conrec.studies.cells import Cell, alone, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
 from conrec.studies.models import Models
+from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.study import Shop, Study
-from conrec.studies.systems import Systems
+from conrec.studies.systems import Recommenders
 
 STUDIES: tuple[Study, ...] = (
     fig2a.STUDY,
@@ -46,7 +47,7 @@ def reproduce(
     datasets = [dataset(name, data, quick) for name in names]
     start = time.monotonic()
     models = Models(out / "models")
-    shop = Shop(models, Systems(models, quick), quick)
+    shop = Shop(models, Recommenders(models, quick), quick)
     planned = [_cells(study, shop, datasets, seeds) for study in chosen]
     for number, (study, cells) in enumerate(zip(chosen, planned)):
         say(f"{study.name}: {study.title}")

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from conrec.evaluate.bootstrap import Estimate, bootstrap
-from conrec.evaluate.charts import Interval, Series, line_panels, panels
 from conrec.files import write_whole
+from conrec.report.charts import Interval, Series, line_panels, panels
 from conrec.studies.cells import Done
 from conrec.studies.study import Study
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import Models
-from conrec.studies.systems import Systems
+from conrec.studies.systems import Recommenders
 
 Figures = Mapping[str, Mapping[str, float]]
 """System -> metric -> value."""
@@ -20,7 +20,7 @@ class Shop:
     """Where cells are made."""
 
     models: Models
-    systems: Systems
+    systems: Recommenders
     quick: bool
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec.baselines.base import Known, System, read_known
+from conrec.baselines.base import Recommender, TrainingData, read_training_data
 from conrec.baselines.bert4rec import GRID as BERT4REC_GRID
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.best_form import under_prior
@@ -87,7 +87,7 @@ class Other:
     """A system: how to make it, and what may be tried."""
 
     name: str
-    make: Callable[[Place, Settings], System]
+    make: Callable[[Place, Settings], Recommender]
     grid: Sequence[Settings] = ({},)
     seeded: bool = True
     """False: nothing is drawn, so one seed says all."""
@@ -133,7 +133,7 @@ def published(quick: bool) -> list[Other]:
 def trivial() -> list[Other]:
     """Popularity, category rules, content neighbours."""
 
-    def maker(n: int) -> Callable[[Place, Settings], System]:
+    def maker(n: int) -> Callable[[Place, Settings], Recommender]:
         return lambda place, settings: trivial_systems(**place.prior)[n]
 
     names = [(n, system) for n, system in enumerate(trivial_systems(1.0, 1.0))]
@@ -154,14 +154,14 @@ def further(quick: bool) -> list[Other]:
     return [replace(other, grid=other.grid[:1]) if quick else other for other in found]
 
 
-class Systems:
+class Recommenders:
     """Cells of other systems; what is tuned is kept beside the models."""
 
     def __init__(self, models: Models, quick: bool) -> None:
         self.models, self.quick = models, quick
-        self._tuned: dict[Path, System] = {}
+        self._tuned: dict[Path, Recommender] = {}
         """The system that was just chosen, trained: by where it is kept what was tried."""
-        self._kept: tuple[tuple[Path, Path], tuple[Known, Instances, dict[str, np.ndarray]]] | None = None
+        self._kept: tuple[tuple[Path, Path], tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
 
     def cell(self, other: Other, variant: Variant, tuned_on: Variant | None = None) -> Cell:
         """A system under a variant's log, IDs and prior; the settings are those chosen on `tuned_on` (without it on
@@ -228,7 +228,7 @@ class Systems:
         inputs = _inputs(Other(ORACLE, _no_system, seeded=False), variant)
         return Cell(variant.dataset.name, ORACLE, variant.fold, inputs, run, variant.fold)
 
-    def _make(self, other: Other, variant: Variant, settings: Settings) -> System:
+    def _make(self, other: Other, variant: Variant, settings: Settings) -> Recommender:
         """As it is used: under the item prior, unless it is that itself, has it within, or ranks candidates only."""
         system = other.make(self._place(variant), dict(settings))
         if not other.weighed or isinstance(system, Generative | TitleRanker):
@@ -239,13 +239,13 @@ class Systems:
     def _place(self, variant: Variant) -> Place:
         return Place(variant, lambda: self.models.understood(variant), variant.seed, self.quick)
 
-    def _read(self, variant: Variant) -> tuple[Known, Instances, dict[str, np.ndarray]]:
+    def _read(self, variant: Variant) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
         """What may be known, the test instances, and candidates by split; the last variant's is kept in memory."""
         prepared, ids = self.models.prepared(variant), self.models.compressed(variant)
         if self._kept is None or self._kept[0] != (prepared, ids):
             items = read_items(prepared)
             instances = read_instances(prepared, items)
-            known = read_known(prepared, ids, items, instances)
+            known = read_training_data(prepared, ids, items, instances)
             test = instances.of_split("test")
             parts = {"test": test, "validation": known.validation}
             candidates = {split: read_candidates(prepared, part, items) for split, part in parts.items() if part}
@@ -253,7 +253,7 @@ class Systems:
         return self._kept[1]
 
 
-def _judge(system: System, known: Known, k: int) -> dict[Any, float]:
+def _judge(system: Recommender, known: TrainingData, k: int) -> dict[Any, float]:
     """FHR@k on validation by weight of the prior; CandAcc on held-out questions of a ranker."""
     if isinstance(system, TitleRanker):
         return {"CandAcc": system.accuracy}
@@ -263,8 +263,8 @@ def _judge(system: System, known: Known, k: int) -> dict[Any, float]:
 
 
 def measure(
-    system: System,
-    known: Known,
+    system: Recommender,
+    known: TrainingData,
     test: Instances,
     candidates: dict[str, np.ndarray],
     k: int,
@@ -289,9 +289,9 @@ def measure(
     return found
 
 
-def _sequence(cls: Any, reads: str) -> Callable[[Place, Settings], System]:
-    def make(place: Place, settings: Settings) -> System:
-        system: System = cls(
+def _sequence(cls: Any, reads: str) -> Callable[[Place, Settings], Recommender]:
+    def make(place: Place, settings: Settings) -> Recommender:
+        system: Recommender = cls(
             reads, seed=place.seed, **settings, **(QUICK_PRETRAINING if place.quick and cls is S3Rec else {})
         )
         if place.quick:
@@ -301,8 +301,8 @@ def _sequence(cls: Any, reads: str) -> Callable[[Place, Settings], System]:
     return make
 
 
-def _generative(cls: Any, positives: bool) -> Callable[[Place, Settings], System]:
-    def make(place: Place, settings: Settings) -> System:
+def _generative(cls: Any, positives: bool) -> Callable[[Place, Settings], Recommender]:
+    def make(place: Place, settings: Settings) -> Recommender:
         options: Settings = {"positives": positives, "seed": place.seed, **place.prior, **settings}
         if cls is LcRec:
             options["lm"] = place.lm
@@ -310,16 +310,16 @@ def _generative(cls: Any, positives: bool) -> Callable[[Place, Settings], System
             options |= {"epochs": 0.5, "beams": 20} | (
                 {"language_epochs": 0.2, "asymmetric": 50} if cls is LcRec else {}
             )
-        system: System = cls(**options)
+        system: Recommender = cls(**options)
         return system
 
     return make
 
 
-def _titles(cls: Any, positives: bool) -> Callable[[Place, Settings], System]:
-    def make(place: Place, settings: Settings) -> System:
+def _titles(cls: Any, positives: bool) -> Callable[[Place, Settings], Recommender]:
+    def make(place: Place, settings: Settings) -> Recommender:
         options = settings | ({"epochs": 1, "samples": 40} if place.quick else {})
-        system: System = cls(
+        system: Recommender = cls(
             lm=place.lm, understood=place.understood(), positives=positives, seed=place.seed, **options
         )
         return system
@@ -327,18 +327,18 @@ def _titles(cls: Any, positives: bool) -> Callable[[Place, Settings], System]:
     return make
 
 
-def _reversed(place: Place, settings: Settings) -> System:
+def _reversed(place: Place, settings: Settings) -> Recommender:
     likes = SASRec("likes", seed=place.seed, **settings)
     if place.quick:
         likes.epochs = 1
     return Reversed(likes)
 
 
-def _no_system(place: Place, settings: Settings) -> System:
+def _no_system(place: Place, settings: Settings) -> Recommender:
     raise NotImplementedError("the oracle is read, not made")
 
 
-def _with_positives(first: Other, make: Callable[[Place, Settings], System]) -> list[Other]:
+def _with_positives(first: Other, make: Callable[[Place, Settings], Recommender]) -> list[Other]:
     """A system, and as a second row the same one reading positives, under the same settings."""
     return [first, replace(first, name=f"{first.name}+positives", make=make, settings_of=first)]
 

@@ -14,7 +14,7 @@ from conrec.data.adapters import recif
 from conrec.errors import ConrecError
 from tests.data.adapters.files_for_tests import item, rows, sound
 
-FLAGS = ("longview", "like", "follow", "forward", "not_interested")
+FLAGS = ("longview", "like", "co_dislike_score", "forward", "not_interested")
 
 
 def user(uid: int | None, hist: list[Any], target: list[Any], **flags: list[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@
 
 **There are no times in these files, only an order.** So the times here are made up: one hour a video, a user's first
 target at ORIGIN, the history before it. They order one user's events and say nothing else; a "day" is 24 videos, and
-users cannot be compared in time. Use `split.mode = "users"` and `split.cuts = "per_user"`.
+users cannot be compared in time. Use `split.mode = "users"` and `split.cutoffs = "per_user"`.
 
 The lists of ads and goods have no order against the videos and no dislikes; they are not read.
 """

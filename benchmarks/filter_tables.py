@@ -1,0 +1,83 @@
+"""The tables of docs/filter.md: what each part of the filter's score gives, in Markdown.
+
+    python bench/filter_tables.py RUN [--seeds 0 1 2]
+
+RUN came as far as predict. Contrast and weights are fitted anew with each seed, into a folder that is thrown away, on
+the predictions, and with the history score, of the seeds that the run has (the first one's for seeds beyond).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from conrec.deploy.replay import read_replays
+from conrec.evaluate.protocol import OURS
+from conrec.run import open_run
+from conrec.stages.filter import filter_replay
+
+ROWS = {
+    f"{OURS}_paper": "the paper's score",
+    f"{OURS}_contrast": "contrast alone",
+    f"{OURS}_rates": "rates, effects and other numbers",
+    f"{OURS}_history": "history: the same with tastes",
+    OURS: "**default**",
+    "bias": "bias",
+    "boosted": "boosted",
+}
+
+
+def main(run: Path, seeds: list[int]) -> None:
+    recipe, _, _ = open_run(run)
+    with tempfile.TemporaryDirectory() as scratch:
+        for seed in seeds:
+            trained = f"seed{seed}" if (run / "predict" / f"seed{seed}").is_dir() else f"seed{recipe.seeds[0]}"
+            stages = run / "prepare", run / "compress", run / "predict" / trained
+            out = Path(scratch) / "filter" / f"seed{seed}"
+            filter_replay(recipe, *stages, out, seed, run / "utilize" / trained)
+            print(f"seed {seed} on {trained}:", json.loads((out / "replay.json").read_text())["weights"])
+        found = read_replays(Path(scratch), replace(recipe, seeds=tuple(seeds)))
+    print(f"\n{found['events']:,} exposures, {found['dislikes'] / found['events']:.1%} disliked\n")
+    print("| | AUC | at 1 % | at 2 % | at 5 % |\n|---|---|---|---|---|")
+    for name, title in ROWS.items():
+        if name in found["systems"]:
+            print(_row(title, found["systems"][name]))
+    for other in ("bias", "boosted"):
+        print(_lead(other, found["differences"][other]))
+    beaten = {name: [one["verdict"] for one in table.values()] for name, table in found["differences"].items()}
+    unbeaten = {n: v for n, v in beaten.items() if not n.startswith(OURS) and set(v) != {"better"}}
+    print("\nnot significantly below at 1, 2 and 5 %:", unbeaten or "none of the other filters")
+
+
+def _row(title: str, system: Mapping[str, Any]) -> str:
+    cells = [
+        f"{_figure(value)} ({_figure(low)}-{_figure(high)})"
+        for value, (low, high) in zip(system["avoided_at"].values(), system["ci95"].values())
+    ]
+    return f"| {title} | {_figure(system['auc'])} | {' | '.join(cells)} |"
+
+
+def _lead(other: str, table: Mapping[str, Any]) -> str:
+    cells = [
+        f"{_figure(one['difference'], '+')} ({_figure(one['ci95'][0], '+')} to {_figure(one['ci95'][1], '+')})"
+        for one in table.values()
+    ]
+    return f"| lead over {other} | | {' | '.join(cells)} |"
+
+
+def _figure(value: float, sign: str = "") -> str:
+    """Without the zero before the point."""
+    return f"{value:{sign}.3f}".replace("0.", ".", 1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    args = parser.parse_args()
+    main(args.run, args.seeds)

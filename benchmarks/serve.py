@@ -1,0 +1,326 @@
+"""The service under load, with ten million users: latency, a hot swap, memory, start-up; and the filter in process.
+
+The users are random but valid, the service is the real one (`conrec serve`) in a process of its own and on a core of
+its own, the load comes from another (bench.load). Twenty predictions a user, 500 candidates a request, one in twenty
+of them over the threshold.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import machine, versions
+from benchmarks.results import replace_section
+from conrec.errors import ConrecError
+from conrec.filter import snapshot as published
+from conrec.filter.publish import SetItems, SetWriter
+from conrec.filter.user_store import Layout, Users
+from conrec.progress import say, track
+from conrec.score.factors import ItemFactors, UserFactors, scores_alone
+from conrec.sid.catalog import unit_rows
+
+CANDIDATES, RATE, DROPPED = 500, 200, 0.05
+LAYOUT = Layout(predicted=20, dislikes=20, liked=20, dimensions=16)
+UNIT = 64
+WEIGHT = 0.7
+PORTION = 250_000
+LIMIT_MS, IN_PROCESS_US = 5.0, 150.0
+TRIES = 3
+"""Fresh processes in which the filter is timed; the median counts."""
+
+
+def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
+    """Measure everything, ready for JSON. Needs some 8 GB of disk in `folder` (without it the system's temporary one).
+
+    `quick` takes 20,000 users and seconds instead of minutes; its figures mean nothing.
+    """
+    users, items, seconds = (20_000, 2_000, 2.0) if quick else (10_000_000, 100_000, 30.0)
+    with tempfile.TemporaryDirectory(prefix="conrec-bench-", dir=folder) as temporary:
+        sets = Path(temporary)
+        begin = time.perf_counter()
+        names = [_publish(sets, users, items, seed) for seed in (0, 1)]
+        built = (time.perf_counter() - begin) / 2
+        size = sum(path.stat().st_size for path in (sets / names[1]).rglob("*") if path.is_file())
+        say("in process")
+        tries = []
+        for _ in range(TRIES):
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
+                tries.append(own.submit(in_process, sets, users, items, 200 if quick else 5000).result())
+        inside: dict[str, Any] = {key: float(np.median([one[key] for one in tries])) for key in tries[0]}
+        inside["p50_us_of_each"] = sorted(one["p50_us"] for one in tries)
+        requests = [
+            json.dumps({"user": user, "candidates": candidates})
+            for user, candidates in _asked(users, items, 200 if quick else 3000)
+        ]
+        with _service(sets) as (port, started, pid):
+            closed = {}
+            for connections in (1, 4):
+                task = {"mode": "closed", "connections": connections, "seconds": seconds / 3}
+                closed[str(connections)] = _load(port, requests, task)
+            before = _cpu_seconds(pid)
+            opened = _load(port, requests, {"mode": "open", "rate": RATE, "seconds": seconds})
+            cpu = (_cpu_seconds(pid) - before) / opened["requests"]
+            swap = _swap_under_load(sets, names, port, requests, seconds)
+            memory = _memory(pid)
+    found = {
+        "bench": "serve",
+        "work": f"{users:,} users, {items:,} items, {CANDIDATES} candidates a request",
+        "closed_loop_by_connections": closed,
+        "open_loop": {"rate": RATE, **opened},
+        "hot_swap": swap,
+        "service_cpu_ms": cpu * 1e3,
+        "startup_seconds": started,
+        "service_memory_mb": memory,
+        "in_process": inside,
+        "set": {"gb": size / 1e9, "publish_seconds": built},
+        "cores": "service and load on one each" if len(_cores()) > 1 else "one for all",
+        "machine": machine(),
+        "versions": versions(),
+    }
+    found["bars"] = {} if quick else bars(found)
+    return found
+
+
+def bars(result: dict[str, Any]) -> dict[str, bool]:
+    """What was promised, and whether it was kept."""
+    slowest = result["open_loop"]["p99_ms"]
+    return {
+        f"p99 under {LIMIT_MS:g} ms at {RATE} requests/s": slowest is not None and slowest < LIMIT_MS,
+        "no request failed, over four hot swaps": not failures(result),
+        "and none passed unfiltered": not unfiltered(result),
+        f"in process under {IN_PROCESS_US:g} us": result["in_process"]["p50_us"] < IN_PROCESS_US,
+    }
+
+
+def failures(result: dict[str, Any]) -> int:
+    """Requests without an answer; one more if no swap took place."""
+    answered = set(result["hot_swap"]["versions"]) - {""}
+    return sum(one["failed"] for one in _loads(result)) + (len(answered) < 2)
+
+
+def unfiltered(result: dict[str, Any]) -> int:
+    """Requests that were answered with all their candidates, because their time budget ran out."""
+    return sum(one["unfiltered"] for one in _loads(result))
+
+
+def _loads(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*result["closed_loop_by_connections"].values(), result["open_loop"], result["hot_swap"]]
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result as a section of bench/RESULTS.md."""
+    lines = [
+        f"{result['work']}; {result['cores']}; the set takes {result['set']['gb']:.1f} GB on disk and "
+        f"{result['set']['publish_seconds']:.0f} s to write.",
+        "",
+        "| load | requests/s | p50 | p99 | worst | failed | unfiltered |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    loads = {f"closed, {n} connections": one for n, one in result["closed_loop_by_connections"].items()}
+    loads |= {f"open, Poisson, {RATE}/s": result["open_loop"], "the same, hot swaps": result["hot_swap"]}
+    for name, one in loads.items():
+        latency = " | ".join(f"{one[key]:.2f} ms" for key in ("p50_ms", "p99_ms", "worst_ms"))
+        lines.append(f"| {name} | {one['per_second']:.0f} | {latency} | {one['failed']} | {one['unfiltered']} |")
+    memory, inside = result["service_memory_mb"], result["in_process"]
+    lines += [
+        "",
+        "Unfiltered: answered in time, but with all candidates, since the time budget (25 ms) ran out.",
+        "",
+        f"- in process: {inside['p50_us']:.0f} us ({inside['p50_us_of_each'][0]:.0f} to "
+        f"{inside['p50_us_of_each'][-1]:.0f} in {TRIES} processes; p99 {inside['p99_us']:.0f}); "
+        f"the set is opened in {inside['load_seconds']:.2f} s",
+        f"- the service's own work: {result['service_cpu_ms']:.2f} ms of CPU time a request",
+        f"- the service starts in {result['startup_seconds']:.1f} s and takes {memory['own']:.0f} MB of its own, "
+        f"{memory['mapped']:.0f} MB of mapped files that processes share",
+        *(f"- {bar}: {'yes' if met else 'NO'}" for bar, met in result["bars"].items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _publish(sets: Path, users: int, items: int, seed: int) -> str:
+    """A random set."""
+    rng = np.random.default_rng(seed)
+    unit = unit_rows(rng.standard_normal((items, UNIT), np.float32))
+    vectors = rng.standard_normal((items, LAYOUT.dimensions), np.float32) / 4
+    catalogue = SetItems(
+        [f"item{n:07}" for n in range(items)],
+        [f"Title of the item {n}" for n in range(items)],
+        [f"category {n % 40}" for n in range(items)],
+        rng.integers(0, 64, (items, 3)),
+        ItemFactors(unit, vectors, rng.standard_normal(items, np.float32) / 4),
+    )
+
+    def portion(start: int) -> Users:
+        n = min(PORTION, users - start)
+        return Users(
+            [f"user{k:08}" for k in range(start, start + n)],
+            rng.integers(0, items, (n, LAYOUT.predicted), np.int32),
+            rng.integers(0, LAYOUT.dislikes, (n, LAYOUT.predicted), np.int8),
+            rng.integers(0, items, (n, LAYOUT.dislikes), np.int32),
+            rng.integers(0, items, (n, LAYOUT.liked), np.int32),
+            rng.standard_normal((n, LAYOUT.dimensions), np.float32) / 4,
+            rng.standard_normal(n, np.float32) / 4,
+            np.full(n, 40, np.int32),
+        )
+
+    first = portion(0)
+    sides = [
+        UserFactors(first.predicted[n], first.vectors[n], float(first.biases[n])) for n in range(min(200, len(first)))
+    ]
+    rows = rng.integers(0, items, CANDIDATES)
+    sample = np.concatenate([scores_alone(catalogue.side, side, rows, WEIGHT) for side in sides])
+    calibration = {"score": "default", "threshold": float(np.quantile(sample, 1 - DROPPED)), "segments": None}
+    with SetWriter(sets, catalogue, LAYOUT, "default", WEIGHT, calibration) as writer:
+        for start in track(range(0, users, PORTION), f"writing {users:,} users"):
+            writer.add(first if start == 0 else portion(start))
+        return writer.publish()
+
+
+def _asked(users: int, items: int, count: int) -> Iterator[tuple[str, list[str]]]:
+    """Random users and candidates, the same in every run."""
+    rng = np.random.default_rng(7)
+    for user in rng.integers(0, users, count).tolist():
+        yield f"user{user:08}", [f"item{n:07}" for n in rng.integers(0, items, CANDIDATES).tolist()]
+
+
+def in_process(sets: Path, users: int, items: int, calls: int) -> dict[str, float]:
+    """Microseconds of `CoNRecFilter.filter`, and what opening the set costs, in this (fresh) process."""
+    from threadpoolctl import threadpool_limits
+
+    from conrec.filter.filter import CoNRecFilter
+
+    begin = time.perf_counter()
+    loaded = CoNRecFilter.load(sets)
+    opened = time.perf_counter() - begin
+    seconds = []
+    with threadpool_limits(1):
+        for user, candidates in _asked(users, items, calls):
+            begin = time.perf_counter()
+            loaded.filter(user, candidates)
+            seconds.append(time.perf_counter() - begin)
+    p50, p99 = (np.quantile(seconds, [0.5, 0.99]) * 1e6).tolist()
+    return {"p50_us": p50, "p99_us": p99, "load_seconds": opened}
+
+
+@contextmanager
+def _service(sets: Path) -> Iterator[tuple[int, float, int]]:
+    """`conrec serve` on the first core: its port, the seconds until it was ready, and its process id."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "conrec", "serve", str(sets), "--port", str(port)]
+    log = (sets / "service.log").open("w+b")
+    begin = time.perf_counter()
+    # It looks for new sets more often than it would, so that a short run has time for all swaps.
+    environment = {**_environment(), "CONREC_POLL_SECONDS": "0.2"}
+    process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=lambda: _pin(0))
+    try:
+        while not _ready(port):
+            if process.poll() is not None or time.perf_counter() > begin + 120:
+                log.seek(0)
+                raise ConrecError(f"the service did not start: {log.read().decode().strip()[-500:]}")
+            time.sleep(0.01)
+        yield port, time.perf_counter() - begin, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _start_load(port: int, requests: list[str], task: dict[str, Any]) -> subprocess.Popen[str]:
+    """A process of its own on the last core."""
+    command = [sys.executable, "-m", "benchmarks.load"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, text=True, env=_environment(), preexec_fn=lambda: _pin(-1)
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"port": port, "requests": requests, **task}))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, _ = process.communicate()
+    if process.returncode:
+        raise ConrecError("the load generator failed; its error is above")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def _load(port: int, requests: list[str], task: dict[str, Any]) -> dict[str, Any]:
+    say(f"{task['mode']} loop, {task['seconds']:.0f} s")
+    return _result(_start_load(port, requests, task))
+
+
+def _swap_under_load(sets: Path, names: list[str], port: int, requests: list[str], seconds: float) -> dict[str, Any]:
+    """Open loop while the set in use changes back and forth, four times."""
+    say(f"open loop with hot swaps, {seconds:.0f} s")
+    process = _start_load(port, requests, {"mode": "open", "rate": RATE, "seconds": seconds})
+    for swap in range(4):
+        time.sleep(seconds / 5)
+        published.use(sets, names[swap % 2])
+    return _result(process)
+
+
+def _memory(pid: int) -> dict[str, float]:
+    """MB of a process: its own (anonymous), and of files mapped, which processes share (Linux; else empty)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}
+    kb = {line.split(":")[0]: float(line.split()[1]) for line in lines if line.startswith("Rss")}
+    return {"own": kb["RssAnon"] / 1e3, "mapped": (kb["RssFile"] + kb["RssShmem"]) / 1e3}
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far, which others on the machine hardly disturb (Linux; else nan)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return float("nan")
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _pin(which: int) -> None:
+    """This process on one core only, where the system can do that."""
+    if _cores():
+        os.sched_setaffinity(0, {_cores()[which]})
+
+
+def _environment() -> dict[str, str]:
+    """One thread for BLAS: products as small as these only lose by more."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+if __name__ == "__main__":
+    replace_section(Path(sys.argv[1]), "serve", markdown(json.load(sys.stdin)))

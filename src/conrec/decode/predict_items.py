@@ -1,0 +1,95 @@
+"""Predicted dislikes of many users, and the likelihood of given candidates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from conrec.decode.beam import best_items, heaviest_items, search
+from conrec.decode.prompt_dataset import Decoding
+from conrec.lm.policy import Normalisation, Policy
+from conrec.progress import track
+
+
+@torch.no_grad()
+def predict_items(
+    policy: Policy,
+    decodings: Sequence[Decoding],
+    *,
+    k: int,
+    beams: int,
+    batch: int,
+    normalisation: Normalisation,
+    title: str = "predict",
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each decoding the k items of every instance: rows int32 [n, k] (-1: none) and scores float32 [n, k].
+
+    All decodings are of the same instances with the same prompts (under another prior, say) and share one prompt
+    pass a user. Items that the user has seen are left out. At an infinite temperature the policy is not asked.
+    """
+    policy.eval()
+    data = decodings[0].data
+    size = (len(data), k)
+    out = [(np.full(size, -1, np.int32), np.full(size, -np.inf, np.float32)) for _ in decodings]
+    for part in track(data.by_length(batch), title):
+        state = None
+        exclude = [data.instances.seen[n] for n in part.index]
+        for (items, scores), decoding in zip(out, decodings):
+            pool, rows = decoding.pool(part)
+            if math.isinf(decoding.temperature):
+                best = heaviest_items(pool, rows, exclude, k)
+            else:
+                if state is None:
+                    state = policy.prefill(part.prompt_ids, part.prompt_mask)
+                found = search(
+                    policy,
+                    state,
+                    rows,
+                    pool,
+                    beams=beams,
+                    normalisation=normalisation,
+                    temperature=decoding.temperature,
+                )
+                best = best_items(found, pool, rows, exclude, k)
+            items[part.index], scores[part.index] = best
+    return out
+
+
+@torch.no_grad()
+def score_items(
+    policy: Policy,
+    decodings: Sequence[Decoding],
+    candidates: np.ndarray,
+    codes: np.ndarray,
+    *,
+    batch: int,
+    normalisation: Normalisation,
+    title: str = "score candidates",
+) -> list[np.ndarray]:
+    """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each decoding (of the same instances).
+
+    Args: `candidates` int [n, C] item rows, `codes` int [items, T]. What is not on offer (the user has seen it, say)
+    has -inf.
+    """
+    policy.eval()
+    data = decodings[0].data
+    out = [np.zeros(candidates.shape, np.float32) for _ in decodings]
+    for part in track(data.by_length(batch), title):
+        answers = torch.as_tensor(codes[candidates[part.index]], dtype=torch.int64, device=data.device)
+        for scores, decoding in zip(out, decodings):
+            pool, rows = decoding.pool(part)
+            logprobs = policy(
+                part.prompt_ids, part.prompt_mask, answers, rows, pool, normalisation, decoding.temperature
+            )
+            likelihood = logprobs.sum(-1)
+            # Below a node without items nothing is allowed, and the log-probabilities there are not a number.
+            scores[part.index] = likelihood.masked_fill(likelihood.isnan(), -torch.inf).cpu().numpy()
+    return out
+
+
+def future_hits(items: np.ndarray, future: Sequence[np.ndarray]) -> np.ndarray:
+    """float [n]: 1 where any of the predicted rows [n, k] is in the instance's future (FHR)."""
+    return np.array([np.isin(row, truth).any() for row, truth in zip(items, future)], dtype=float)

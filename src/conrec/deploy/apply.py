@@ -1,0 +1,167 @@
+"""The filter on a file of candidates, as behind a ranker (`conrec filter`)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from conrec.config import SplitConfig
+from conrec.data.histories import Histories
+from conrec.errors import ConrecError
+from conrec.features.log_view import LogView
+from conrec.progress import track
+from conrec.score.factors import UserFactors
+from conrec.score.factors import score as online_score
+from conrec.score.filter_score import FilterScore
+
+
+@dataclass(frozen=True)
+class FilterAccount:
+    """What happened to every row: read = kept + dropped."""
+
+    read: int
+    kept: int
+    dropped: int
+    unknown_user: int
+    """Rows kept because nothing is predicted for their user."""
+    unknown_item: int
+    """Rows kept because the catalogue does not know their item."""
+
+
+def filter_file(
+    candidates: Path,
+    predictions: Path,
+    log_view: LogView,
+    score: FilterScore,
+    config: SplitConfig,
+    threshold: float,
+    out: Path,
+) -> FilterAccount:
+    """Decide about every row of a candidate list.
+
+    candidates: a .parquet, .csv or .tsv file with the columns user_id and item_id, in any order of rows.
+    predictions: a Parquet file with user_id, cut and items; of several cutoffs of a user the latest is taken, and
+    nothing that happened since is known.
+    Writes to `out` (.parquet, .csv or .tsv) the same rows in the same order: user_id, item_id, kept (bool), score
+    (empty where user or item is unknown), nearest_item and nearest_title (the predicted dislike that it is closest
+    to). Unknown users and items are kept: no prediction is no reason to drop.
+    """
+    table = _read_table(candidates, ("user_id", "item_id"))
+    if score.name == "paper" and not -1 <= threshold <= 1:
+        raise ConrecError(f"--threshold {threshold}: a cosine lies between -1 and 1; give such a value")
+    _suffix(out)
+    catalog = log_view.catalog
+    row_of = {item: row for row, item in enumerate(catalog.item_ids)}
+    sets = _latest_sets(predictions, row_of)
+    users, ids = table["user_id"].to_pylist(), table["item_id"].to_pylist()
+    for name, column in (("user_id", users), ("item_id", ids)):
+        if None in column:
+            raise ConrecError(f"{candidates}: row {column.index(None) + 1} has no {name}; give it one or remove it")
+    scores: list[float | None] = [None] * len(ids)
+    nearest: list[int | None] = [None] * len(ids)
+    rows_of_user: dict[str, list[int]] = {}
+    for n, (user, item) in enumerate(zip(users, ids)):
+        if item in row_of and user in sets:
+            rows_of_user.setdefault(user, []).append(n)
+    for cutoff in track(np.unique([sets[user][0] for user in rows_of_user]), "filter"):
+        names = np.array(sorted(user for user in rows_of_user if sets[user][0] == cutoff))
+        histories = Histories(log_view.items, log_view.events, cutoff).of(
+            names, config.max_dislikes, config.max_positives
+        )
+        width = max(len(sets[user][1]) for user in names)
+        predicted = np.full((len(names), width), -1, np.int32)
+        for n, user in enumerate(names):
+            predicted[n, : len(sets[user][1])] = sets[user][1]
+        side = score.item_factors(log_view, cutoff)
+        vectors, biases = score.user_factors(log_view, histories, predicted)
+        for user, vector, bias in zip(names.tolist(), vectors, biases):
+            rows = rows_of_user[user]
+            one = UserFactors(sets[user][1], vector, float(bias))
+            found = online_score(side, one, np.array([row_of[ids[n]] for n in rows]), score.cosine_weight)
+            for n, value, near in zip(rows, found.scores.tolist(), found.nearest.tolist()):
+                scores[n], nearest[n] = value, near
+    kept = [value is None or value <= threshold for value in scores]
+    result = pa.table(
+        {
+            "user_id": pa.array(users, pa.string()),
+            "item_id": pa.array(ids, pa.string()),
+            "kept": pa.array(kept, pa.bool_()),
+            "score": pa.array(scores, pa.float32()),
+            "nearest_item": pa.array([None if n is None else catalog.item_ids[n] for n in nearest], pa.string()),
+            "nearest_title": pa.array([None if n is None else catalog.titles[n] for n in nearest], pa.string()),
+        }
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if _suffix(out) == ".parquet":
+        pq.write_table(result, out)
+    else:
+        options = pa_csv.WriteOptions(delimiter="\t" if _suffix(out) == ".tsv" else ",")
+        pa_csv.write_csv(result, out, options)
+    return FilterAccount(
+        read=len(ids),
+        kept=sum(kept),
+        dropped=len(ids) - sum(kept),
+        unknown_user=sum(user not in sets for user in users),
+        unknown_item=sum(user in sets and item not in row_of for user, item in zip(users, ids)),
+    )
+
+
+def describe(account: FilterAccount) -> str:
+    """The account in one line."""
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in asdict(account).items())
+
+
+def _latest_sets(predictions: Path, row_of: dict[str, int]) -> dict[str, tuple[np.datetime64, np.ndarray]]:
+    """User -> the user's latest cutoff and the rows of the items predicted at it; users with none are left out."""
+    table = _read_table(predictions, ("user_id", "cutoff", "items")).sort_by("cutoff")
+    cutoffs = table["cutoff"].cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()
+    sets = {
+        user: (cutoff, np.array([row_of[item] for item in (named or []) if item in row_of], np.int64))
+        for user, cutoff, named in zip(table["user_id"].to_pylist(), cutoffs, table["items"].to_pylist())
+    }
+    return {user: found for user, found in sets.items() if len(found[1])}
+
+
+def _read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    """These columns of a table, ids as text; one clear line where that is not possible."""
+    suffix = _suffix(path)
+    try:
+        if suffix == ".parquet":
+            table = pq.read_table(path)
+        else:
+            table = pa_csv.read_csv(
+                path,
+                parse_options=pa_csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ","),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types={"user_id": pa.string(), "item_id": pa.string()},
+                    strings_can_be_null=True,
+                    null_values=[""],
+                ),
+            )
+    except FileNotFoundError:
+        raise ConrecError(f"{path}: there is no such file") from None
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise ConrecError(f"{path}: not a readable {suffix[1:]} table ({reason})") from error
+    for name in columns:
+        if name not in table.column_names:
+            raise ConrecError(
+                f"{path}: no column {name}; it needs {', '.join(columns)} and has {', '.join(table.column_names)}"
+            )
+    table = table.select(list(columns))
+    for name in ("user_id", "item_id"):
+        if name in columns:
+            table = table.set_column(columns.index(name), name, table[name].cast(pa.string()))
+    return table
+
+
+def _suffix(path: Path) -> str:
+    """.parquet, .csv or .tsv."""
+    if path.suffix not in (".parquet", ".csv", ".tsv"):
+        raise ConrecError(f"{path}: name a .parquet, .csv or .tsv file")
+    return path.suffix

@@ -1,0 +1,452 @@
+"""The verb `calibrate`: from an operator's budget of lost likes to the threshold that the filter is deployed with.
+
+Reads every exposure of the replay with its score (`RUN/filter/seedN/scores.parquet`), chooses thresholds on validation
+by `evaluate.risk_control` and looks at what they would have done on test, which they have never seen.
+
+The labels that choose a threshold must not have made the score. The default score's weights were fitted to a third of
+the validation users (`score.filter_score.fitting_users`): they are left out, and the others calibrate. The predicted
+set
+comes from the best of some ways of decoding, chosen by the dislikes of all validation users: the promise is made for
+all scores at once that could have come of it, at a higher confidence each (`shares_of_error`).
+
+Writes `RUN/calibration.json`:
+
+    score, likes_lost, confidence   what was asked for (confidence null: on average)
+    units                           whose shares are averaged: users, or likes (every like the same)
+    threshold                       drop what scores higher; null: nothing can be promised, drop nothing
+    segments                        null, or {by, edges, thresholds, refused}: one threshold a segment, null as above
+    refused                         null, or why there is no threshold, in one sentence
+    evidence                        what it rests on, what happened on test, and a verdict
+
+A user's activity is how many items they disliked and liked before the cutoff; its `edges` are the terciles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.config import Recipe
+from conrec.data.exposures import DISLIKED, LIKED
+from conrec.data.instances import Events, read_events, read_items
+from conrec.data.schema import POSITIVE_KINDS
+from conrec.errors import ConrecError
+from conrec.evaluate.bootstrap import bootstrap
+from conrec.evaluate.risk_control import Promise, divided, promise, promises
+from conrec.files import write_whole
+from conrec.filter.thresholds import NO_CATEGORY, activity_segments
+from conrec.score.filter_score import FilterScore
+
+By = Literal["category", "activity"]
+Score = Literal["default", "paper"]
+Units = Literal["users", "likes"]
+COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
+"""Beside the budget asked for, so that an operator sees what another one would bring."""
+
+
+@dataclass(frozen=True)
+class Exposures:
+    """One row a exposure of a replay."""
+
+    users: np.ndarray
+    """int [n]: who it was shown to, numbered."""
+    labels: np.ndarray
+    """int8 [n]: DISLIKED, NEUTRAL or LIKED."""
+    scores: np.ndarray
+    """float [n], higher = rather disliked."""
+    segments: np.ndarray | None
+    """str [n], or None where there are none."""
+    fitted_on: np.ndarray
+    """bool [n]: the score's weights were fitted to this user's labels."""
+
+    @property
+    def liked(self) -> np.ndarray:
+        """bool [n]."""
+        mask: np.ndarray = self.labels == LIKED
+        return mask
+
+    def take(self, mask: np.ndarray) -> Exposures:
+        """Those under the mask."""
+        segments = None if self.segments is None else self.segments[mask]
+        return Exposures(self.users[mask], self.labels[mask], self.scores[mask], segments, self.fitted_on[mask])
+
+    def likes(self, units: Units) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the likes, and the unit of each."""
+        liked = np.flatnonzero(self.liked)
+        return self.scores[liked], self.users[liked] if units == "users" else liked
+
+
+def calibrate(
+    run: Path,
+    recipe: Recipe,
+    *,
+    likes_lost: float = 0.01,
+    confidence: float | None = 0.95,
+    by: By | None = None,
+    score: Score = "default",
+    units: Units = "users",
+    seed: int | None = None,
+) -> dict[str, Any]:
+    """Write `run/calibration.json` and return it. `confidence` None promises the budget on average only.
+
+    ConrecError for a budget or a confidence outside (0, 1), and for a run that has no scores yet.
+    """
+    if not 0 < likes_lost < 1:
+        raise ConrecError(f"--likes-lost {likes_lost}: a share of the likes, above 0 and below 1; 0.01 is 1 %")
+    if confidence is not None and not 0 < confidence < 1:
+        raise ConrecError(f"--confidence {confidence}: a probability, above 0 and below 1; 0.95 is usual")
+    seed = recipe.seeds[0] if seed is None else seed
+    folder = run / "filter" / f"seed{seed}"
+    path = folder / "scores.parquet"
+    table, column = _read(path, score)
+    used = FilterScore.paper() if score == "paper" else own_score(folder)
+    segments, edges = _segments(table, run / "prepare", by)
+    everything = Exposures(
+        table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(),
+        table["label"].to_numpy(),
+        table[column].to_numpy().astype(np.float64),
+        segments,
+        np.zeros(len(table), bool) if score == "paper" else table["fitted_on"].to_numpy(),
+    )
+    splits = table["split"].to_numpy().astype(str)
+    validation, test = (everything.take(splits == split) for split in ("validation", "test"))
+    fitted_to, validation = validation.take(validation.fitted_on), validation.take(~validation.fitted_on)
+    # A score without a predicted set and without fitted weights owes nothing to validation.
+    decodings = decodings_to_choose_from(recipe) if used.cosine_weight or len(fitted_to.users) else 1
+    shares = shares_of_error(used, decodings)
+    each = None if confidence is None else divided(confidence, shares)
+
+    chosen = promise(*validation.likes(units), likes_lost, each)
+    result: dict[str, Any] = {
+        "score": used.name,
+        "likes_lost": likes_lost,
+        "confidence": confidence,
+        "units": units,
+        "threshold": chosen.threshold,
+        "segments": None,
+        "refused": _refusal(chosen, validation, fitted_to, units, likes_lost, confidence),
+    }
+    evidence: dict[str, Any] = {
+        "seed": seed,
+        "column": column,
+        "scores": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "fitted_to": {"users": len(np.unique(fitted_to.users)), "likes": int(fitted_to.liked.sum())},
+        "decodings": decodings,
+        "shares": shares,
+        "units_needed": chosen.needed,
+        "validation": _happened(validation, chosen.threshold),
+        "test": _happened(test, chosen.threshold),
+        "verdict": _verdict(test, chosen.threshold, units, likes_lost),
+        "budgets": [_at(budget, each, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
+    }
+    if segments is not None:
+        scores, owners = validation.likes(units)
+        assert validation.segments is not None
+        found = promises(scores, owners, validation.segments[validation.liked], likes_lost, each)
+        thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
+        result["segments"] = {"by": by, "edges": edges, "thresholds": thresholds}
+        evidence["segments"] = {
+            "validation": _happened(validation, thresholds),
+            "test": _happened(test, thresholds),
+            "each": {name: _segment(test, name, one, units, likes_lost) for name, one in found.items()},
+        }
+    result["evidence"] = evidence
+    write_whole(run / "calibration.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    return result
+
+
+def own_score(folder: Path) -> FilterScore:
+    """The score that a run's filter stage fitted into `folder`; the paper's where it fitted none."""
+    return FilterScore.load(folder / "score") if (folder / "score").is_dir() else FilterScore.paper()
+
+
+def describe(result: dict[str, Any]) -> str:
+    """What was promised and what happened, in plain lines for people."""
+    budget, confidence, evidence = result["likes_lost"], result["confidence"], result["evidence"]
+    what = "a user's likes lost, averaged over users" if result["units"] == "users" else "all likes lost"
+    lines = [f"promised: at most {budget:.2%} of {what}, {_how(confidence)}"]
+    if result["units"] == "likes":
+        lines.append("(as if the likes of one user had nothing to do with each other; the promise over users does not)")
+    lines += _made_without(evidence, confidence)
+    if result["refused"]:
+        lines.append(result["refused"])
+    else:
+        lines.append(f"threshold: drop what scores above {result['threshold']:.4g} (score: {result['score']})")
+        lines += _table(evidence["validation"], evidence["test"])
+        lines.append(evidence["verdict"])
+        if not evidence["validation"]["dropped"]:
+            lines.append(
+                "it drops nothing: so many likes share the highest score that the next lower one costs too much"
+            )
+    lines.append("other budgets, each promised alone:")
+    for one in evidence["budgets"]:
+        if one["threshold"] is None:
+            lines.append(f"  {one['likes_lost']:6.2%}: refused, needs {one['units_needed']:,} {result['units']}")
+        else:
+            avoided = _shown(one["dislikes_avoided_on_test"])
+            lines.append(
+                f"  {one['likes_lost']:6.2%}: threshold {one['threshold']:.4g}, on test {_shown(one['on_test'])} lost,"
+                f" {avoided} of the dislikes avoided"
+            )
+    if result["segments"] is not None:
+        lines += _segment_lines(result)
+    return "\n".join(lines)
+
+
+def _read(path: Path, score: Score) -> tuple[pa.Table, str]:
+    """The exposures, and the column that holds this score."""
+    try:
+        names = pq.read_schema(path).names
+    except FileNotFoundError:
+        raise ConrecError(f"{path}: not there; bring the run as far as filter first") from None
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise ConrecError(f"{path}: not readable ({reason}); make the stage filter anew with --force") from error
+    # A run whose filter serves the paper's score has no other one beside it.
+    column = "conrec_paper" if score == "paper" and "conrec_paper" in names else "conrec"
+    if column not in names:
+        raise ConrecError(f"{path}: no column {column}; make the stage filter anew with --force")
+    columns = ["split", "user_id", "cutoff", "item_id", "label", column]
+    if score == "default":
+        columns.append("fitted_on")
+        if "fitted_on" not in names:
+            raise ConrecError(f"{path}: no column fitted_on; make the stage filter anew with --force")
+    return pq.read_table(path, columns=columns), column
+
+
+def decodings_to_choose_from(recipe: Recipe) -> int:
+    """Of how many ways of decoding the predicted set was chosen on validation: all combinations of the exponents.
+
+    The search does not try them all, but which it tries depends on what it finds: any of them could have won.
+    """
+    return prod(len(set(values)) for values in asdict(recipe.predict).values() if isinstance(values, tuple))
+
+
+def shares_of_error(score: FilterScore, decodings: int) -> float:
+    """By how much the chance of an error is divided, because the score could have been another one.
+
+    The predicted set is one of so many, and so is the paper's score. Whether the default score looks at the set was
+    decided together with it: a quarter of the chance is for the scores that do, all the rest for the one that does
+    not. Being many they would gain little from more (a part counts by its logarithm), and that one would lose much.
+    """
+    if decodings == 1 or score.history is None:
+        return decodings
+    return 4 * decodings if score.cosine_weight else 4 / 3
+
+
+def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray | None, list[float] | None]:
+    """The segment of every exposure, str [n]; of activity also the two edges between the three."""
+    if by is None:
+        return None, None
+    items = read_items(prepared)
+    if by == "category":
+        row = pc.index_in(table["item_id"], value_set=pa.array(items.ids, pa.string())).to_numpy()
+        return np.array([category or NO_CATEGORY for category in items.categories], str)[row], None
+    users = table["user_id"].to_numpy().astype(str)
+    cutoffs = table["cutoff"].cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]")
+    counts = activity(read_events(prepared, items), users, cutoffs)
+    edges = activity_edges(users, counts, table["split"].to_numpy().astype(str) == "validation")
+    return activity_segments(counts, edges), edges
+
+
+def activity(events: Events, users: np.ndarray, cutoffs: np.ndarray) -> np.ndarray:
+    """int64 [n]: how many items each user (str [n]) disliked and liked before its cutoff (datetime64 [n])."""
+    disliked = events.kinds == "dislike"
+    signed = np.flatnonzero(disliked | np.isin(events.kinds, POSITIVE_KINDS))
+    names, codes = np.unique(np.concatenate([users, events.users[signed]]), return_inverse=True)
+    asked, actors = codes[: len(users)], codes[len(users) :]
+    # Of a user's dislikes or likes of one item the first counts.
+    pair = (actors * (events.items.max(initial=0) + 1) + events.items[signed]) * 2 + disliked[signed]
+    first = np.sort(np.unique(pair, return_index=True)[1])
+    actors, times = actors[first], events.times[signed[first]]
+    counts = np.zeros(len(users), np.int64)
+    for cutoff in np.unique(cutoffs):
+        here = cutoffs == cutoff
+        counts[here] = np.bincount(actors[: np.searchsorted(times, cutoff)], minlength=len(names))[asked[here]]
+    return counts
+
+
+def activity_edges(users: np.ndarray, counts: np.ndarray, mask: np.ndarray) -> list[float]:
+    """The terciles of the activity of the users under the mask, each at its last cutoff there."""
+    names, owner = np.unique(users[mask], return_inverse=True)
+    most = np.zeros(len(names))
+    np.maximum.at(most, owner, counts[mask])
+    return [float(edge) for edge in np.quantile(most, [1 / 3, 2 / 3])] if len(most) else [0.0, 0.0]
+
+
+def _dropped(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> np.ndarray:
+    """bool [n]: what the filter drops; one threshold, or one a segment."""
+    if isinstance(threshold, dict):
+        assert exposures.segments is not None
+        limits = {name: np.inf if limit is None else limit for name, limit in threshold.items()}
+        names, which = np.unique(exposures.segments, return_inverse=True)
+        return exposures.scores > np.array([limits.get(name, np.inf) for name in names.tolist()])[which]
+    return exposures.scores > (np.inf if threshold is None else threshold)
+
+
+def _happened(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> dict[str, Any]:
+    """What a filter with this threshold does: counts, and shares with their 95 % intervals over users."""
+    gone = _dropped(exposures, threshold)
+    disliked = exposures.labels == DISLIKED
+    return {
+        "users": len(np.unique(exposures.users[exposures.liked])),
+        "likes": int(exposures.liked.sum()),
+        "dislikes": int(disliked.sum()),
+        "likes_lost_by_users": _lost(exposures, gone, "users"),
+        "likes_lost_by_likes": _lost(exposures, gone, "likes"),
+        "dislikes_avoided": _estimate(exposures.users[disliked], gone[disliked]),
+        "dropped": float(gone.mean()) if len(gone) else None,
+    }
+
+
+def _lost(exposures: Exposures, gone: np.ndarray, units: Units) -> dict[str, Any] | None:
+    """Share of the likes lost: of each user's, averaged over users; or of all."""
+    users, lost = exposures.users[exposures.liked], gone[exposures.liked]
+    if units == "likes":
+        return _estimate(users, lost)
+    names, owner, likes = np.unique(users, return_inverse=True, return_counts=True)
+    return _estimate(names, np.bincount(owner, lost, len(names)) / likes)
+
+
+def _estimate(users: np.ndarray, values: np.ndarray) -> dict[str, Any] | None:
+    """A mean with its interval, ready for JSON."""
+    (one,) = bootstrap(users, values.astype(np.float64)[:, None])
+    return None if one.mean is None else {"mean": one.mean, "ci95": [one.low, one.high]}
+
+
+def _verdict(test: Exposures, threshold: float | None, units: Units, budget: float) -> str | None:
+    """Kept on test or not. The promise is about users like those of validation; later ones may be others."""
+    if threshold is None:
+        return None
+    lost = _lost(test, _dropped(test, threshold), units)
+    if lost is None:
+        return "nothing to judge by: nobody liked anything in the test windows"
+    if lost["mean"] <= budget:
+        return "kept on test"
+    if lost["ci95"][0] <= budget:
+        return "above the budget on test, within what chance allows (the interval holds the budget)"
+    return (
+        "NOT KEPT on test: significantly more was lost than promised, so users after validation are not like those in "
+        "it; calibrate on newer data, and with a smaller budget while the log drifts"
+    )
+
+
+def _at(
+    budget: float, confidence: float | None, units: Units, validation: Exposures, test: Exposures
+) -> dict[str, Any]:
+    """What a budget would bring, promised alone."""
+    chosen = promise(*validation.likes(units), budget, confidence)
+    lost, avoided = None, None
+    if chosen.threshold is not None:
+        gone, disliked = _dropped(test, chosen.threshold), test.labels == DISLIKED
+        lost, avoided = _lost(test, gone, units), _estimate(test.users[disliked], gone[disliked])
+    return {
+        "likes_lost": budget,
+        "threshold": chosen.threshold,
+        "units_needed": chosen.needed,
+        "on_validation": chosen.lost,
+        "on_test": lost,
+        "dislikes_avoided_on_test": avoided,
+    }
+
+
+def _segment(test: Exposures, name: str, one: Promise, units: Units, budget: float) -> dict[str, Any]:
+    """What one segment's promise rests on, and what became of it on test."""
+    assert test.segments is not None
+    mine = test.take(np.asarray(test.segments == name))
+    promised = one.threshold is not None
+    return {
+        "units": one.units,
+        "units_needed": one.needed,
+        "on_validation": one.lost,
+        "on_test": _lost(mine, _dropped(mine, one.threshold), units) if promised else None,
+        "verdict": _verdict(mine, one.threshold, units, budget),
+    }
+
+
+def _made_without(evidence: dict[str, Any], confidence: float | None) -> list[str]:
+    """Whose labels made the score, and what follows for the promise."""
+    users, fitted_to, shares = evidence["validation"]["users"], evidence["fitted_to"], evidence["shares"]
+    lines = [f"calibrated on {users:,} users of validation with a like"]
+    if fitted_to["users"]:
+        lines[0] += f"; {fitted_to['users']:,} other users are left out, for the score's weights were fitted to them"
+    if shares > 1:
+        how = f"the scores that could have come of it share the chance of an error: this one {_how(confidence, shares)}"
+        if confidence is None:
+            how = "a promise on average does not allow for that"
+        lines.append(f"the predicted set is one of {evidence['decodings']}, chosen on validation; {how}")
+    return lines
+
+
+def _refusal(
+    one: Promise, validation: Exposures, fitted_to: Exposures, units: Units, budget: float, confidence: float | None
+) -> str | None:
+    """Why there is no threshold, and how much data there would have to be."""
+    if one.threshold is not None:
+        return None
+    likes = int(validation.liked.sum())
+    users = len(np.unique(validation.users[validation.liked]))
+    need = f"{one.needed:,} likes"
+    if units == "users":
+        need = f"{one.needed:,} users with a like" + (f" (some {one.needed * likes // users:,} likes)" if users else "")
+    beside = " beside those that the score's weights were fitted to" if len(fitted_to.users) else ""
+    return (
+        f"refused: too little data to promise that at most {budget:.2%} of the likes are lost {_how(confidence)}: even "
+        f"if none were lost it takes {need}, and the validation windows hold {users:,} users with {likes:,} likes"
+        f"{beside}; take a longer log or a larger budget"
+    )
+
+
+def _how(confidence: float | None, shares: float = 1) -> str:
+    return "on average" if confidence is None else f"with a confidence of {divided(confidence, shares):.4g}"
+
+
+def _table(validation: dict[str, Any], test: dict[str, Any]) -> list[str]:
+    rows: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("users with a like", lambda x: f"{x['users']:,}"),
+        ("likes lost, averaged over users", lambda x: _shown(x["likes_lost_by_users"])),
+        ("likes lost, of all", lambda x: _shown(x["likes_lost_by_likes"])),
+        ("dislikes avoided", lambda x: _shown(x["dislikes_avoided"])),
+        ("of everything dropped", lambda x: "-" if x["dropped"] is None else f"{x['dropped']:.2%}"),
+    ]
+    head = f"{'':32} {'validation':26} test"
+    return [head, *(f"{name:32} {text(validation):26} {text(test)}" for name, text in rows)]
+
+
+def _shown(one: dict[str, Any] | None) -> str:
+    return "-" if one is None else f"{one['mean']:.2%} ({one['ci95'][0]:.2%} to {one['ci95'][1]:.2%})"
+
+
+def _segment_lines(result: dict[str, Any]) -> list[str]:
+    segments, evidence, units = result["segments"], result["evidence"]["segments"], result["units"]
+    together = "each on average" if result["confidence"] is None else "all together with the confidence above"
+    lines = [f"by {segments['by']}, {together}:"]
+    refused = []
+    for name, threshold in segments["thresholds"].items():
+        label = name or "(no category)"
+        if threshold is None:
+            refused.append(f"{label} ({evidence['each'][name]['units'] if name in evidence['each'] else 0})")
+        else:
+            one = evidence["each"][name]
+            lines.append(
+                f"  {label}: threshold {threshold:.4g}, on test {_shown(one['on_test'])} lost, {one['verdict']}"
+            )
+    if refused:
+        need = max((one["units_needed"] for one in evidence["each"].values()), default=0)
+        lines.append(f"  nothing dropped for want of data (it takes {need:,} {units}): {', '.join(refused)}")
+    after = evidence["test"]
+    lines.append(
+        f"  the segments' thresholds on all of test: {_shown(after[f'likes_lost_by_{units}'])} lost, "
+        f"{_shown(after['dislikes_avoided'])} of the dislikes avoided"
+    )
+    return lines

@@ -1,0 +1,307 @@
+"""The log and the catalogue so far: what a run was made from, and every day that was taken in since.
+
+    SETS/live/<part>/            what one call took in; never changed once it is there
+        part.json                digest of its input, the account of every row, how many retractions there were before
+        events.parquet           its events, cleaned against everything before
+        items.parquet            its new items, with embeddings.npy, latents.npy and codes.npy, row by row
+        first_seen.parquet       when items were seen first in it, dropped events included
+
+A published set names the parts it was made from. They count for nothing else, so that the one rename that puts a set
+into use puts its log into use, too, and a set that is rolled back to brings its own log back. The stages' folders are
+only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.config import Recipe
+from conrec.data.adapters.generic import read_day
+from conrec.data.clean import clean
+from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, TIME, Accounting, Log
+from conrec.errors import ConrecError
+from conrec.files import flush
+from conrec.filter.undo import FILE as RETRACTIONS
+from conrec.items.encoders import JointEncoder
+from conrec.sid.catalog import Catalog
+from conrec.sid.codebook import add_items, load_model
+from conrec.sid.kmeans import reconstruct
+from conrec.stages.compress import read_content
+
+LONGEST_GAP = pa.scalar(400 * 86_400_000_000, pa.duration("us"))
+"""An event this long after all others is a broken clock rather than news."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """Everything known at the end of the log so far; row n of all that concerns items is item n."""
+
+    items: pa.Table
+    """ITEMS: those of the run in its order, then the later ones as they came."""
+    events: pa.Table
+    """EVENTS, cleaned, without dislikes that were taken back."""
+    end: np.datetime64
+    """Time of the last event."""
+    catalog: Catalog
+    embeddings: np.ndarray
+    """float32 [n, input]."""
+
+    @property
+    def cutoff(self) -> np.datetime64:
+        """The moment of prediction: the first midnight (UTC) after the last event."""
+        return (self.end.astype("datetime64[D]") + 1).astype("datetime64[us]")
+
+
+@dataclass(frozen=True)
+class Retraction:
+    """A dislike that a user took back, and when."""
+
+    user: str
+    item: str
+    time: np.datetime64
+
+
+def read_live(run: Path, sets: Path, parts: Sequence[str], before: int, retractions: list[Retraction | None]) -> Live:
+    """The state behind a set: the run's own folders and these parts, in their order.
+
+    retractions: all lines so far; `before`: how many there were when the run's log was first published.
+    """
+    prepared, compressed = run / "prepare", run / "compress"
+    folders = [sets / "live" / name for name in parts]
+    items = [pq.read_table(prepared / "items.parquet").cast(ITEMS)]
+    events = [pq.read_table(prepared / "events.parquet").cast(EVENTS)]
+    catalog = Catalog.load(compressed)
+    embeddings = [np.load(compressed / "embeddings.npy", allow_pickle=False)]
+    known = [before]
+    for folder in folders:
+        items.append(pq.read_table(folder / "items.parquet").cast(ITEMS))
+        events.append(pq.read_table(folder / "events.parquet").cast(EVENTS))
+        embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
+        known.append(read_part(folder)["retractions"])
+        catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
+    seen = [pq.read_table(folder / "first_seen.parquet") for folder in folders]
+    end = max(pc.max(table["time"]).as_py() for table in events if len(table))
+    return Live(
+        _first_seen(pa.concat_tables(items), seen),
+        pa.concat_tables([without_retracted(table, retractions, n) for table, n in zip(events, known)]),
+        np.datetime64(end.replace(tzinfo=None), "us"),
+        catalog,
+        np.concatenate(embeddings),
+    )
+
+
+def take_in(
+    sets: Path,
+    parts: Sequence[str],
+    live: Live,
+    run: Path,
+    recipe: Recipe,
+    events: Path | None,
+    items: Path | None,
+    images: Path | None,
+    retractions: int,
+) -> tuple[str | None, dict[str, Any]]:
+    """Clean a day's events, encode its new items with the frozen encoders, give them IDs, and write the part.
+
+    Items that are known keep their ID, title and row. Returns the part's name, None where nothing in it is new, and
+    the account. ConrecError for files that cannot be read, with file and row.
+    """
+    digest = input_digest(events, items)
+    name = hashlib.sha256("\n".join([*parts, digest]).encode()).hexdigest()[:16]
+    folder = sets / "live" / name
+    if folder.is_dir():  # of a set that was rolled back
+        return name, read_part(folder)["account"]
+    listed, raw, account = read_day(events, items, recipe.data, images)
+    if len(raw):
+        _check_times(raw, live, str(events))
+    new = listed.filter(pc.invert(pc.is_in(listed["item_id"], live.items["item_id"].combine_chunks())))
+    new = new.sort_by("item_id")
+    if account.items is not None:
+        of_known = Accounting(len(listed), len(new))
+        of_known.drop("known already", len(listed) - len(new))
+        account.items = account.items.then(of_known)
+    day = Log(pa.concat_tables([live.items, new]), raw, account)
+    fresh = _new_to(live.events, clean(day)) if len(raw) else day
+    firsts = raw.group_by("item_id").aggregate([("time", "min")]).select(["item_id", "time_min"])
+    firsts = firsts.rename_columns(["item_id", "time"])
+    told = fresh.accounting.to_json()
+    if not len(fresh.events) and not len(new) and _first_seen(live.items, [firsts]).equals(live.items):
+        return None, told
+
+    partial = folder.with_name(f".{name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    pq.write_table(fresh.events, partial / "events.parquet")
+    pq.write_table(firsts, partial / "first_seen.parquet")
+    pq.write_table(new, partial / "items.parquet")
+    _encode(new, live, run, recipe, partial)
+    note = {"input": digest, "after": list(parts), "retractions": retractions, "account": told}
+    (partial / "part.json").write_text(json.dumps(note, indent=1) + "\n")
+    for path in partial.iterdir():
+        flush(path)
+    partial.rename(folder)
+    return name, told
+
+
+def read_part(folder: Path) -> dict[str, Any]:
+    """The note of a part."""
+    try:
+        note: dict[str, Any] = json.loads((folder / "part.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConrecError(f"{folder}: not readable ({error}); roll back, or publish into a new folder") from error
+    return note
+
+
+def input_digest(events: Path | None, items: Path | None) -> str:
+    """Of the files' contents."""
+    digests = []
+    for path in (events, items):
+        if path is None:
+            digests.append("")
+            continue
+        try:
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError as error:
+            raise ConrecError(f"{path}: cannot be read ({error.strerror})") from None
+    return "-".join(digests)
+
+
+def changed_users(events: pa.Table) -> np.ndarray:
+    """str: whose history these events change. Merely having been shown something does not."""
+    telling = pc.or_(pc.is_in(events["kind"], pa.array(["dislike", *POSITIVE_KINDS])), pc.is_valid(events["value"]))
+    return np.unique(events.filter(telling)["user_id"].to_numpy().astype(str))
+
+
+def read_retractions(sets: Path) -> list[Retraction | None]:
+    """Every whole line of the retractions, None for one that a crash cut short."""
+    path = sets / RETRACTIONS
+    if not path.exists():
+        return []
+    found: list[Retraction | None] = []
+    text = path.read_bytes()
+    for line in text[: text.rfind(b"\n") + 1].splitlines():
+        try:
+            entry = json.loads(line)
+            time = np.datetime64(entry["time"].removesuffix("Z").removesuffix("+00:00"), "us")
+            found.append(Retraction(str(entry["user"]), str(entry["item"]), time))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            found.append(None)
+    return found
+
+
+def without_retracted(events: pa.Table, retractions: list[Retraction | None], before: int) -> pa.Table:
+    """The events without dislikes that were taken back.
+
+    A retraction takes back what was known when it was made: events of parts taken in before it (their number of
+    retractions, `before`, is not above its line), whatever the clocks say; and of later parts what had happened by
+    then, for a dislike may be taken back before the log of its day is delivered. One repeated later counts again.
+    """
+    lines: dict[tuple[str, str], list[tuple[int, np.datetime64]]] = {}
+    for number, line in enumerate(retractions):
+        if line is not None:
+            lines.setdefault((line.user, line.item), []).append((number, line.time))
+    if not lines:
+        return events
+    users = pa.array(sorted({user for user, _ in lines}), pa.string())
+    mask = pc.and_(pc.equal(events["kind"], "dislike"), pc.is_in(events["user_id"], users))
+    candidates = np.flatnonzero(mask.to_numpy())
+    some = events.take(pa.array(candidates))
+    times = some["time"].cast(pa.timestamp("us")).to_numpy()
+    gone = np.zeros(len(events), bool)
+    for at, user, item, time in zip(candidates, some["user_id"].to_pylist(), some["item_id"].to_pylist(), times):
+        gone[at] = any(number >= before or time <= moment for number, moment in lines.get((user, item), ()))
+    return events.filter(pa.array(~gone))
+
+
+def _new_to(old: pa.Table, cleaned: Log) -> Log:
+    """What is left of a cleaned day against the log before it, by the causes that `data.clean` knows."""
+    new = cleaned.events
+    # Users who have done nothing new cannot collide.
+    old = old.filter(pc.is_in(old["user_id"], pc.unique(new["user_id"])))
+    dislikes = old.filter(pc.equal(old["kind"], "dislike"))
+    lately = old.filter(pc.greater_equal(old["time"], pc.min(new["time"])))
+    duplicate = _among(new, lately, EVENTS.names)
+    repeated = pc.and_(pc.equal(new["kind"], "dislike"), _among(new, dislikes, ["user_id", "item_id"]))
+    positive = pc.is_in(new["kind"], pa.array(POSITIVE_KINDS))
+    at_once = pc.and_(positive, _among(new, dislikes, ["user_id", "item_id", "time"]))
+    account = Accounting(len(new))
+    gone = np.zeros(len(new), bool)
+    for cause, mask in (
+        ("duplicate", duplicate),
+        ("repeated_dislike", repeated),
+        ("positive_while_disliking", at_once),
+    ):
+        bad = np.asarray(mask) & ~gone
+        account.drop(cause, int(bad.sum()))
+        gone |= bad
+    kept = new.filter(pa.array(~gone))
+    account.kept = len(kept)
+    return Log(cleaned.items, kept, cleaned.accounting.then(account).check())
+
+
+def _among(new: pa.Table, old: pa.Table, columns: list[str]) -> np.ndarray:
+    """bool [new]: whether a row's columns (null equals null) occur in `old`."""
+    there = set(zip(*(old[name].to_pylist() for name in columns)))
+    return np.array([row in there for row in zip(*(new[name].to_pylist() for name in columns))], bool)
+
+
+def _check_times(raw: pa.Table, live: Live, source: str) -> None:
+    """ConrecError for an event long after all others: the cutoff would follow it, and everything would look old."""
+    latest = pa.scalar(live.end.astype("datetime64[us]").item(), pa.timestamp("us")).cast(TIME)
+    late = pc.index(pc.greater(raw["time"], pc.add(latest, LONGEST_GAP)), True).as_py()
+    if late >= 0:
+        raise ConrecError(
+            f"{source}: an event is of {raw['time'][late].as_py():%Y-%m-%d}, more than 400 days after the log's end "
+            f"({str(live.end)[:10]}); correct its time or remove it"
+        )
+
+
+def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) -> None:
+    """Embeddings, latents and codes of the part's items; those before keep theirs."""
+    width, levels = live.embeddings.shape[1], live.catalog.levels
+    embeddings, latents = np.zeros((0, width), np.float32), np.zeros((0, live.catalog.latents.shape[1]), np.float32)
+    codes = np.zeros((0, levels), np.int32)
+    if len(new):
+        book = run / "compress" / "codebook"
+        embeddings, _ = JointEncoder.load(recipe.items, book).encode(read_content(folder))
+        ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
+        extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
+        latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]
+    for name, array in (("embeddings", embeddings), ("latents", latents), ("codes", codes)):
+        np.save(folder / f"{name}.npy", array)
+
+
+def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.ndarray) -> Catalog:
+    """The catalogue with a part's items, as they were encoded when it was taken in."""
+    return replace(
+        catalog,
+        item_ids=catalog.item_ids + items["item_id"].to_pylist(),
+        titles=catalog.titles + items["title"].to_pylist(),
+        codes=np.concatenate([catalog.codes, codes]),
+        latents=np.concatenate([catalog.latents, latents]),
+        reconstructed=np.concatenate([catalog.reconstructed, reconstruct(codes, catalog.codewords)]),
+    )
+
+
+def _first_seen(items: pa.Table, seen: list[pa.Table]) -> pa.Table:
+    """Items with `first_seen` no later than any part saw them."""
+    if not seen:
+        return items
+    firsts = pa.concat_tables(seen).group_by("item_id").aggregate([("time", "min")])
+    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
+    first = firsts["time_min"].take(row)
+    column = ITEMS.get_field_index("first_seen")
+    earlier = pc.min_element_wise(items["first_seen"].cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True)
+    return items.set_column(column, ITEMS.field(column), earlier.cast(TIME))

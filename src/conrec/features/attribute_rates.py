@@ -1,0 +1,283 @@
+"""Which attributes a user dislikes: every exposure that was not disliked counts against them, too.
+
+Who cannot stand leather shoes dislikes neither leather nor shoes, and who was shown a hundred striped things and
+disliked none has nothing against stripes. So the rate at which a exposure of an item is disliked is a sum over what the
+item is like,
+
+    rate(u, i) = sum over f in F(i) of r_uf,    r_uf ~ Gamma(shape_f, SHOWINGS)
+
+F(i) holds the item's categories and other attributes, the pairs of a category with another one of them, and what all
+items share. It is Poisson factorisation (Gopalan, Hofman and Blei 2015) with one side known. A rule that few hold but
+strongly is a gamma of small shape, so each dislike is explained by few attributes: by those that explain others of the
+user's dislikes and were not shown in vain. What is expected of somebody unknown, shape_f / SHOWINGS, is the rate of
+all users together. A reason given with a dislike ("not this store") weighs the explanations by how often it is given
+for each field; which reason goes with which field is learned, too.
+
+Two explanations that fit alike exclude each other, so a user's rates are far from independent, and taking them to be
+(mean-field inference) settles on one explanation where the average over all of them ranks candidates much better. They
+are averaged over by Gibbs sampling, the rates integrated out (Griffiths and Steyvers 2004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from scipy.sparse import csr_matrix
+
+from conrec.data.by_user import ByUser
+from conrec.data.instances import Events, Instances
+from conrec.data.schema import REASONS
+from conrec.features.item_features import ItemFeature
+from conrec.items.fields import FieldsEncoder
+
+EXPOSURES = 4.0
+"""How many exposures what is known of everybody is worth."""
+LEAST_SHAPE = 0.003
+"""Anybody may turn out to dislike anything."""
+SWEEPS, BURN_IN = 200, 20
+"""Of Gibbs sampling, and how many of them are not looked at; more are no better."""
+EVERYBODYS_EXPOSURES = 20.0
+"""So many exposures without a dislike are added to each attribute's of all users."""
+FEWEST_ITEMS = 3
+"""Attributes, and pairs, of fewer items say nothing that the items do not say."""
+MOST_ATTRIBUTES = 20_000
+"""Of a larger catalogue the commonest ones: a user's rates are a row of so many numbers."""
+EVERYBODYS_ROUNDS, REASONS_ROUNDS = 100, 30
+"""Of expectation-maximisation; the first few do most of it."""
+CATEGORY = "category"
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What every item is like."""
+
+    matrix: csr_matrix
+    """float32 [items, attributes]: how far each item has each attribute; the first one is shared by all."""
+    field: np.ndarray
+    """int [attributes]: number of the field that each is of; a pair's is that of its part that is no category."""
+
+    @classmethod
+    def of(cls, items: Sequence[dict[str, str]]) -> Attributes:
+        """items: category and attributes of each (`items.fields.fields_of`).
+
+        A number lies between two points of its scale and has a part of both.
+        """
+        encoder = FieldsEncoder(1)
+        encoder.fit(list(items))
+        columns: dict[tuple[str, ...], int] = {(): 0}
+        rows, places, values = [], [], []
+        for row, item in enumerate(items):
+            parts = {token: min(strength, 1.0) for token, strength in encoder.tokens(item).items()}
+            own: dict[tuple[str, ...], float] = {(): 1.0} | {(token,): part for token, part in parts.items()}
+            for first in parts:
+                for second in parts:
+                    # Two categories are met in both orders; it is one pair.
+                    if _is_category(first) and (first < second or not _is_category(second)):
+                        own[first, second] = parts[first] * parts[second]
+            for name, part in own.items():
+                rows.append(row)
+                places.append(columns.setdefault(name, len(columns)))
+                values.append(part)
+        matrix = csr_matrix((values, (rows, places)), shape=(len(items), len(columns)), dtype=np.float32)
+        uses = np.bincount(matrix.indices, minlength=len(columns))
+        kept = np.zeros(len(columns), bool)
+        kept[np.argsort(-uses, kind="stable")[:MOST_ATTRIBUTES]] = True
+        kept &= uses >= FEWEST_ITEMS
+        kept[0] = True
+        fields = [name[-1].split("=", 1)[0] if name else "" for name in columns]
+        return cls(matrix[:, kept].tocsr(), np.unique(fields, return_inverse=True)[1][kept])
+
+
+def _is_category(token: str) -> bool:
+    return token.startswith(f"{CATEGORY}=")
+
+
+@dataclass(frozen=True)
+class Everybody:
+    """What all users' dislikes are explained by."""
+
+    rates: np.ndarray
+    """float64 [attributes]: dislikes a exposure."""
+    reasons: np.ndarray
+    """float64 [attributes, reasons + 1]: how likely a dislike for each is given each reason; the last one is none."""
+
+    @property
+    def shape(self) -> np.ndarray:
+        """float64 [attributes]: what it says of somebody unknown, of the gammas' shape."""
+        return np.maximum(EXPOSURES * self.rates, LEAST_SHAPE)
+
+
+class AttributeRates:
+    """Rates over the log before a cutoff."""
+
+    def __init__(self, items: Sequence[dict[str, str]], events: Events, known_users: np.ndarray | None = None) -> None:
+        """items: their fields. events: sorted by time. Shown is what the platform logged as shown; where it logs
+        nothing, what was judged.
+
+        `known_users`, str [n], in `users` mode: what is known of everybody is their whole log.
+        """
+        self._attributes = Attributes.of(items)
+        shown, disliked = events.shown, events.kinds == "dislike"
+        self._shown, self._disliked = ByUser(events.take(shown)), ByUser(events.take(disliked))
+        self._days: dict[np.datetime64, Everybody] = {}
+        self._always: Everybody | None = None
+        if known_users is not None:
+            known = events.of_users(known_users)
+            self._always = self._of_all(
+                events.items[shown & known], events.items[disliked & known], events.reasons[disliked & known]
+            )
+
+    def of(self, instances: Instances, some: np.ndarray | None = None) -> ItemFeature:
+        """float32 [b, items] of instances at some numbers: the log of the rate of all items, or of `some`, int [k]."""
+        matrix = self._attributes.matrix if some is None else self._attributes.matrix[some]
+
+        def item_feature(index: np.ndarray) -> np.ndarray:
+            out = np.empty((len(index), matrix.shape[0]), np.float32)
+            cutoffs = instances.cutoffs[index]
+            days = cutoffs.astype("datetime64[D]")
+            for day in np.unique(days):
+                here = np.flatnonzero(days == day)
+                rates = self._of_users(instances.users[index[here]], cutoffs[here], self._of_day(day))
+                out[here] = np.log((matrix @ rates.T).T)
+            return out
+
+        return item_feature
+
+    def usual(self, cutoff: np.datetime64, some: np.ndarray) -> np.ndarray:
+        """float32 [k]: the rates of `some` items, no logarithms, for somebody who was shown nothing yet."""
+        shape = self._of_day(cutoff.astype("datetime64[D]")).shape
+        return np.asarray(self._attributes.matrix[some] @ (shape / EXPOSURES), np.float32)
+
+    def _of_users(self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody) -> np.ndarray:
+        """float64 [b, attributes]: expected rates of users, each at its own cutoff."""
+        matrix = self._attributes.matrix
+        owners, places = _histories(self._shown, users, cutoffs)
+        ones = np.ones(len(places), np.float32)
+        counts = csr_matrix((ones, (owners, self._shown.events.items[places])), shape=(len(users), matrix.shape[0]))
+        shown = (counts @ matrix).toarray().astype(np.float64)
+        owners, places = _histories(self._disliked, users, cutoffs)
+        disliked = self._disliked.events.take(places)
+        return personal_rates(
+            matrix, everybody.shape, shown, owners, disliked.items, everybody.reasons[:, disliked.reasons]
+        )
+
+    def _of_day(self, day: np.datetime64) -> Everybody:
+        if self._always is not None:
+            return self._always
+        if day not in self._days:
+            midnight = day.astype("datetime64[us]")
+            shown, disliked = self._shown.until(midnight), self._disliked.until(midnight)
+            own = self._disliked.events
+            self._days[day] = self._of_all(self._shown.events.items[shown], own.items[disliked], own.reasons[disliked])
+        return self._days[day]
+
+    def _of_all(self, shown: np.ndarray, disliked: np.ndarray, given: np.ndarray) -> Everybody:
+        """From everybody's items, int [e]: those shown, those disliked and the reasons given with these."""
+        matrix, items = self._attributes.matrix.astype(np.float64), self._attributes.matrix.shape[0]
+        met, rejected = (np.bincount(part, minlength=items) for part in (shown, disliked))
+        base = (rejected.sum() + 1.0) / (met.sum() + EVERYBODYS_EXPOSURES)
+        rates = np.full(matrix.shape[1], base * items / matrix.sum())
+        against = matrix.T @ met + EVERYBODYS_EXPOSURES
+        for _ in range(EVERYBODYS_ROUNDS):
+            rates = rates * (matrix.T @ (rejected / np.maximum(matrix @ rates, 1e-12))) / against
+        return Everybody(rates, self._reasons(disliked, given, rates))
+
+    def _reasons(self, disliked: np.ndarray, reasons: np.ndarray, rates: np.ndarray) -> np.ndarray:
+        """`Everybody.reasons`: the same for all attributes of a field, and all alike where nobody gave a reason."""
+        field, width = self._attributes.field, len(REASONS) + 1
+        given = np.full((field.max() + 1, width), 1 / width)
+        if (reasons >= 0).any():
+            pairs, uses = np.unique(disliked * np.int64(width) + reasons % width, return_counts=True)
+            items, of_pair = np.divmod(pairs, width)
+            own = self._attributes.matrix[items]
+            pair = np.repeat(np.arange(len(pairs)), np.diff(own.indptr))
+            place = field[own.indices] * width + of_pair[pair]
+            for _ in range(REASONS_ROUNDS):
+                share = own.data * rates[own.indices] * given.ravel()[place] + 1e-300
+                share = share * (uses / np.bincount(pair, share, len(pairs)))[pair]
+                given = 1 + np.bincount(place, share, given.size).reshape(given.shape)
+                given = given / given.sum(axis=1, keepdims=True)
+        return np.asarray(given[field])
+
+
+def personal_rates(
+    matrix: csr_matrix,
+    shape: np.ndarray,
+    shown: np.ndarray,
+    owners: np.ndarray,
+    items: np.ndarray,
+    reasons: np.ndarray,
+) -> np.ndarray:
+    """float64 [b, attributes]: the posterior means of users' rates, by Gibbs sampling with a fixed seed for each user.
+
+    matrix: [items, attributes]. shape: float [attributes], of the prior. shown: float [b, attributes], how often each
+    was shown to each user. owners, items: int [d], whose dislike of what, owners in ascending order. reasons: float
+    [attributes, d], how likely the reason given with it is, were it for the attribute.
+    """
+    against = EXPOSURES + shown
+    rates = shape / against
+    own = matrix[items]
+    fits = own.data * reasons[own.indices, np.repeat(np.arange(len(items)), np.diff(own.indptr))]
+    firsts = np.searchsorted(owners, np.arange(len(shown) + 1))
+    for user in np.unique(owners):
+        dislikes = own.indptr[firsts[user] : firsts[user + 1] + 1]
+        here = slice(dislikes[0], dislikes[-1])
+        # Only attributes of disliked items have anything to explain.
+        some, place = np.unique(own.indices[here], return_inverse=True)
+        own_shape, own_against = shape[some], against[user, some]
+        random = np.random.default_rng(0)  # a user's rates must not depend on who else is asked for
+        explained = explanations(
+            dislikes - dislikes[0], place, fits[here], own_shape, own_against, SWEEPS, BURN_IN, random
+        )
+        rates[user, some] = (own_shape + explained) / own_against
+    return rates
+
+
+@njit(nogil=True, cache=True)
+def explanations(
+    starts: np.ndarray,
+    attributes: np.ndarray,
+    fits: np.ndarray,
+    shape: np.ndarray,
+    against: np.ndarray,
+    sweeps: int,
+    burn_in: int,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """float64 [k]: how many of a user's dislikes each of k attributes explains, on average over the posterior.
+
+    starts: int [d + 1], where those of each dislike begin in `attributes`, int, and `fits`, float (how well each
+    explains it). shape, against: float [k], of the gammas. In each sweep every dislike in turn is given to one of its
+    attributes, by what the others leave likely.
+    """
+    counts, total = np.zeros(len(shape)), np.zeros(len(shape))
+    chosen, weights = np.full(len(starts) - 1, -1), np.zeros(len(fits))
+    for sweep in range(sweeps):
+        for dislike in range(len(chosen)):
+            if chosen[dislike] >= 0:
+                counts[chosen[dislike]] -= 1.0
+            begin, end = starts[dislike], starts[dislike + 1]
+            drawn = 0.0
+            for n in range(begin, end):
+                a = attributes[n]
+                weights[n] = fits[n] * (shape[a] + counts[a]) / against[a]
+                drawn += weights[n]
+            drawn *= random.random()
+            n = begin - 1
+            while drawn >= 0.0 and n < end - 1:
+                n += 1
+                drawn -= weights[n]
+            chosen[dislike] = attributes[n]
+            counts[attributes[n]] += 1.0
+        if sweep >= burn_in:
+            total += counts
+    return total / (sweeps - burn_in)
+
+
+def _histories(log: ByUser, users: np.ndarray, cutoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whose event (number in `users`), and its place in the log, of some users before their cuts; int64 [e] both."""
+    places = [log.before(user, cutoff) for user, cutoff in zip(users.tolist(), cutoffs)]
+    return np.repeat(np.arange(len(users)), [len(own) for own in places]), np.concatenate(places)

@@ -1,0 +1,180 @@
+"""What a user is likely to be shown: a dislike needs somebody who was shown the item.
+
+    log p(shown) = log share of the item's category in what the user will meet + log share within its category
+
+Within a category recent events of everybody count; an item that came a day ago has had a day to be met, not weeks, and
+its count is raised to what it would be had it always been there. Whatever is in the log counts as met: exposures where
+a platform logs them, else what the user judged.
+
+Which categories a user will meet is learned: a platform that shows more of what was clicked lately follows likes, not
+what it showed before; one where users look for themselves follows their habits. So a category's share is
+
+    share(u, c) ~ everybody's share of c + sum over k of w_k n_k(u, c)
+
+n_k the user's events in the category that are of one kind (met, or liked), an event t days ago counting
+exp(-t / days_k). The weights make the categories of what training users were shown next most likely. It says nothing
+of liking; the odds of a dislike, once shown, are another leaning (`filtering.propensity`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from conrec.data.by_user import ByUser
+from conrec.data.instances import Events, Instances, Items
+from conrec.data.knowledge import DAY
+from conrec.data.schema import POSITIVE_KINDS
+from conrec.features.item_features import ItemFeature
+
+ITEM_DAYS = 7.0
+"""Time constant, in days, of what an item was met."""
+ITEM_SMOOTHING = 0.1
+"""Events that every item has at least."""
+LEAST_DAYS = 1.0
+"""An item is never taken to be newer."""
+LEARNED_FROM = 5000
+"""Training instances, the latest ones: a platform changes its ways."""
+ROUNDS = 200
+"""Of the multiplicative updates; the first fifty do most of it."""
+
+
+class Trace(NamedTuple):
+    """What of a user's log may tell what the user will meet."""
+
+    liked: bool
+    """What the user liked; False: all that the user met, this included."""
+    days: float
+    """Time constant."""
+
+    def __str__(self) -> str:
+        return f"{'liked' if self.liked else 'met'}, {self.days:g} days"
+
+
+TRACES = tuple(Trace(liked, days) for liked in (False, True) for days in (7.0, 28.0, 112.0))
+
+
+@dataclass(frozen=True)
+class ExposureWeights:
+    """How much an event of each trace counts beside everybody's share, which counts once."""
+
+    traces: tuple[float, ...] = (0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    """One for each of TRACES. As they are here where there is nothing to learn from."""
+
+    def as_json(self) -> dict[str, float]:
+        """By the name of the trace."""
+        return {str(trace): weight for trace, weight in zip(TRACES, self.traces)}
+
+    @classmethod
+    def of_json(cls, table: dict[str, float]) -> ExposureWeights:
+        """What `as_json` wrote; a trace that is not there counts nothing."""
+        return cls(tuple(float(table.get(str(trace), 0.0)) for trace in TRACES))
+
+
+class ExposureLikelihood:
+    """Counts over the log before a cutoff."""
+
+    def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
+        """`known_users`, str [n], in `users` mode: items are counted in their whole log, as for the prior.
+
+        An item without a category is of a category of its own kind, "none".
+        """
+        self._categories = np.unique([category or "" for category in items.categories], return_inverse=True)[1]
+        self._width = int(self._categories.max(initial=-1)) + 1
+        self._first_seen = items.first_seen
+        self._log = ByUser(events)
+        self._liked = np.isin(events.kinds, POSITIVE_KINDS)
+        self._always: tuple[np.ndarray, np.ndarray] | None = None
+        if known_users is not None:
+            known = events.of_users(known_users)
+            self._always = self._shares(np.bincount(events.items[known], minlength=len(items)))
+        self._days: dict[np.datetime64, tuple[np.ndarray, np.ndarray]] = {}
+
+    def learn(self, instances: Instances, horizon: np.timedelta64) -> ExposureWeights:
+        """The weights under which what users were shown within the horizon is most likely.
+
+        instances: of training, whose horizon ends before what is held out begins.
+        """
+        shown = self._log.events.shown
+        latest = np.sort(np.argsort(instances.cutoffs, kind="stable")[-LEARNED_FROM:])
+        counts: list[np.ndarray] = []
+        totals: list[np.ndarray] = []
+        owners: list[np.ndarray] = []
+        for user, cutoff in zip(instances.users[latest], instances.cutoffs[latest]):
+            before, after = self._log.around(user, cutoff, horizon)
+            met = self._categories[self._log.events.items[after[shown[after]]]]
+            if len(met):
+                own = self._categories[self._log.events.items[before]]
+                each = np.stack([np.bincount(own, one, self._width) for one in self._traces(before, cutoff)])
+                counts.append(np.vstack([self._of_day(cutoff)[1][met], each[:, met]]).T)
+                totals.append(np.append(1.0, each.sum(axis=1)))
+                owners.append(np.full(len(met), len(owners)))
+        if not counts:
+            return ExposureWeights()
+        found = most_likely(np.concatenate(counts), np.array(totals), np.concatenate(owners))
+        return ExposureWeights(tuple((found[1:] / max(found[0], 1e-12)).tolist()))
+
+    def of(self, instances: Instances, weights: ExposureWeights) -> ItemFeature:
+        """float32 [b, items] of instances at some numbers: log p(shown)."""
+
+        def item_feature(index: np.ndarray) -> np.ndarray:
+            out = np.empty((len(index), len(self._categories)), np.float32)
+            for row, n in enumerate(index):
+                within, everybody = self._of_day(instances.cutoffs[n])
+                own = self._of_user(instances.users[n], instances.cutoffs[n], weights)
+                out[row] = np.log((everybody + own) / (1.0 + own.sum()))[self._categories] + within
+            return out
+
+        return item_feature
+
+    def _of_user(self, user: str, cutoff: np.datetime64, weights: ExposureWeights) -> np.ndarray:
+        """float [categories]: the weighted sum of the traces."""
+        own = self._log.before(user, cutoff)
+        weight = np.array(weights.traces) @ self._traces(own, cutoff)
+        return np.bincount(self._categories[self._log.events.items[own]], weight, self._width)
+
+    def _traces(self, own: np.ndarray, cutoff: np.datetime64) -> np.ndarray:
+        """float [traces, e]: how much each of a user's events, at places in the log, counts for each trace."""
+        age = (cutoff - self._log.events.times[own]) / DAY
+        counts = np.stack([np.exp(-age / trace.days) for trace in TRACES])
+        return np.where(np.array([trace.liked for trace in TRACES])[:, None] & ~self._liked[own], 0.0, counts)
+
+    def _of_day(self, cutoff: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
+        """Of events before the midnight before the cutoff: see `_shares`."""
+        if self._always is not None:
+            return self._always
+        day = cutoff.astype("datetime64[D]").astype("datetime64[us]")
+        if day not in self._days:
+            known, log = self._log.until(day), self._log.events
+            age = (day - log.times[known]) / DAY
+            counts = np.bincount(log.items[known], np.exp(-age / ITEM_DAYS), len(self._categories))
+            there = np.where(self._first_seen < day, (day - self._first_seen) / DAY, np.inf)
+            self._days[day] = self._shares(counts, 1 - np.exp(-np.maximum(there, LEAST_DAYS) / ITEM_DAYS))
+        return self._days[day]
+
+    def _shares(self, counts: np.ndarray, of_all: np.ndarray | float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """float [items], the log of each item's share of its category, and float [categories], their shares.
+
+        `of_all`: the part of the counted time that each item has been there.
+        """
+        weight = (counts + ITEM_SMOOTHING) / of_all
+        of_category = np.bincount(self._categories, weight, self._width)
+        return np.log(weight / of_category[self._categories]), of_category / of_category.sum()
+
+
+def most_likely(counts: np.ndarray, totals: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """float [k] >= 0: the w that maximise the sum over events e of log(w . counts[e] / w . totals[owners[e]]).
+
+    counts: float [events, k], of the category that was met. totals: float [users, k], of all categories. By
+    multiplicative updates, none of which makes it worse (minorisation, as in Lee and Seung 1999); the first column
+    is positive everywhere, so nothing is divided by 0.
+    """
+    weights = np.ones(counts.shape[1])
+    events = np.bincount(owners, minlength=len(totals))
+    for _ in range(ROUNDS):
+        gain = counts.T @ (1.0 / (counts @ weights))
+        loss = totals.T @ (events / (totals @ weights))
+        weights = weights * gain / np.maximum(loss, 1e-12)
+    return weights

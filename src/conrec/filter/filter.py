@@ -1,0 +1,385 @@
+"""The filter that stands behind a ranker: `CoNRecFilter.load(sets).filter(user, candidates)`.
+
+It knows every user's predicted dislikes (a published set, memory-mapped), scores the candidates against them
+(filtering.online) and drops those over the threshold, within the operator's manners. A new set is taken over without
+a pause, and whatever is unknown passes.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from conrec.errors import ConrecError
+from conrec.filter import snapshot as published
+from conrec.filter.guardrails import Manners, worst
+from conrec.filter.id_index import IdIndex
+from conrec.filter.npy import map_npy, resident
+from conrec.filter.stores import open_users
+from conrec.filter.texts import Texts
+from conrec.filter.thresholds import Thresholds
+from conrec.filter.undo import Retractions, take_back
+from conrec.filter.user_store import StoredUser
+from conrec.progress import say
+from conrec.score.factors import ItemFactors, UserFactors, scores_alone
+from conrec.score.similarity import max_cosine
+
+
+@dataclass(slots=True)
+class Why:
+    """Why a candidate is over the threshold. (Not frozen: that would take five times as long to make.)"""
+
+    predicted_item: str
+    """The predicted dislike that it is closest to."""
+    predicted_title: str
+    past_item: str | None
+    """What the user disliked, from which that prediction follows most."""
+    past_title: str | None
+    prefix: tuple[int, ...]
+    """The codes that the candidate's semantic ID begins with in common with the prediction's."""
+    cosine: float
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """An item as a person reads it."""
+
+    item_id: str
+    title: str
+    category: str | None
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PredictionView:
+    """A predicted dislike, and the past dislike that it follows from most."""
+
+    item: ItemView
+    because: ItemView | None
+
+
+@dataclass(frozen=True)
+class UserView:
+    """What the set knows of a user."""
+
+    user: str
+    dislikes: list[ItemView]
+    """Newest first, without those taken back."""
+    taken_back: list[ItemView]
+    liked: list[ItemView]
+    predicted: list[PredictionView]
+    """Best first, without what followed from a dislike taken back."""
+
+
+@dataclass
+class Decision:
+    """What becomes of one user's candidates."""
+
+    kept: list[str]
+    """In the order given."""
+    dropped: list[str]
+    """In the order given; empty in a dry run."""
+    would_drop: list[str]
+    """What goes but for a dry run; else the same as `dropped`."""
+    scores: Sequence[float | None]
+    """One a candidate, higher = rather disliked; None for an unknown item, an unknown user, an exempt user."""
+    version: str
+    """The set that decided."""
+    threshold: float | None = None
+    """The one for all candidates; None where each category has its own, or nothing may go at all."""
+    spared: int = 0
+    """Over the threshold, but kept by the manners (`min_keep`, `max_drop_share`)."""
+    unknown_user: bool = False
+    unknown_items: int = 0
+    exempt: bool = False
+    dry_run: bool = False
+    explain: Callable[[], Iterator[tuple[int, Why]]] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def why(self) -> list[Why | None]:
+        """One a candidate, None for those not over the threshold; worked out when it is asked for.
+
+        Also None for all candidates of a user without predictions: then nothing is near, and the score's other parts
+        decided.
+        """
+        reasons: list[Why | None] = [None] * len(self.scores)
+        for position, why in self.explain() if self.explain else ():
+            reasons[position] = why
+        return reasons
+
+
+class OpenSet:
+    """One version, opened; the service shows its items, too."""
+
+    def __init__(self, folder: Path, redis: str | None = None) -> None:
+        """ConrecError where anything is missing, damaged or does not fit together."""
+        self.manifest = published.read_manifest(folder)
+        try:
+            published.check(folder, self.manifest)
+            self.cosine_weight = float(self.manifest.score["cosine_weight"])
+            self.index = IdIndex(folder / "items", in_memory=True)
+            columns = pq.read_table(folder / "items.parquet")
+            categories = columns["category"].combine_chunks()
+            self.titles, self.categories = Texts(columns["title"].combine_chunks()), Texts(categories)
+            self.codes = columns["codes"].combine_chunks().flatten().to_numpy().reshape(len(columns), -1)
+            self.thresholds = Thresholds(_json(folder / "calibration.json"), categories)
+            self.users = open_users(folder, self.manifest, redis)
+        except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
+        table = map_npy(folder / "item_side.npy", np.float32, 2)
+        if {len(self.index), len(columns), len(table)} != {self.manifest.items}:
+            raise ConrecError(f"{folder}: its parts do not fit together; write the set again")
+        try:
+            self.side = ItemFactors.of_table(resident(table), self.users.layout.dimensions)
+        except ValueError as error:
+            raise ConrecError(f"{folder}: item_side.npy does not fit its users ({error}); write it again") from None
+        # So that the first request finds the look-up compiled.
+        self.index.rows([""])
+        self.index.row("")
+
+    def __len__(self) -> int:
+        """Items."""
+        return self.manifest.items
+
+    def view(self, row: int) -> ItemView:
+        """An item as a person reads it."""
+        return ItemView(self.index.id(row), self.title(row), self.categories[row], tuple(self.codes[row].tolist()))
+
+    def title(self, row: int) -> str:
+        """An item's title; empty where it has none."""
+        return self.titles[row] or ""
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """How a user stands towards a set, dislikes taken back considered."""
+
+    stored: StoredUser
+    side: UserFactors
+    """Without the predictions that followed from dislikes taken back."""
+    stays: np.ndarray | None
+    """bool, one a stored prediction: whether it still counts; None: all do."""
+    taken_back: set[int]
+    """Rows of dislikes."""
+
+    @property
+    def because(self) -> np.ndarray:
+        """int [p], aligned with `side.predicted`: positions in the user's dislikes, or -1."""
+        return self.stored.because if self.stays is None else self.stored.because[self.stays]
+
+
+class CoNRecFilter:
+    """A filter over a published set. Safe to use from several threads."""
+
+    def __init__(self, folder: Path, manners: Manners, threshold: float | None, redis: str | None) -> None:
+        """Use `load`."""
+        self.manners, self.threshold = manners, threshold
+        self._redis = redis
+        self._co_dislike_weights = not (folder / "manifest.json").is_file()
+        self._sets = folder if self._co_dislike_weights else folder.parent
+        self._retractions = Retractions(self._sets)
+        self._reloading = threading.Lock()
+        self.set = self._open_current() if self._co_dislike_weights else OpenSet(folder, redis)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        manners: Manners = Manners(),  # noqa: B008 (it cannot be changed)
+        threshold: float | None = None,
+        redis: str | None = None,
+    ) -> CoNRecFilter:
+        """Of a folder of sets (the version in use, which `reload` and `watch` follow) or of one version.
+
+        `threshold` overrides the set's calibration; `redis` is the server's URL for users who are there (without it
+        the environment's CONREC_REDIS). ConrecError where there is no whole set.
+        """
+        return cls(Path(folder), manners, threshold, redis)
+
+    @property
+    def version(self) -> str:
+        """The version that answers now."""
+        return self.set.manifest.version
+
+    def reload(self) -> bool:
+        """Take over the version in use if it is another; whether it was. Requests under way end with the old one.
+
+        ConrecError where the new one cannot be opened; the old one then goes on.
+        """
+        with self._reloading:
+            if not self._co_dislike_weights or published.current(self._sets) == self.version:
+                return False
+            self.set = self._open_current()
+            return True
+
+    def watch(self, seconds: float = 1.0) -> threading.Event:
+        """Look for a new version this often, in a thread of its own, until the event that is returned is set."""
+        stop = threading.Event()
+
+        def look() -> None:
+            failed = None
+            while not stop.wait(seconds):
+                try:
+                    if self.reload():
+                        say(f"set {self.version} is in use")
+                except Exception as error:  # whatever it is, the old set goes on and the next look may succeed
+                    if str(error) != failed:
+                        say(f"set {self.version} stays in use: {error}")
+                    failed = str(error)
+
+        threading.Thread(target=look, name="conrec-watch", daemon=True).start()
+        return stop
+
+    def filter(
+        self, user: str, candidates: Sequence[str], threshold: float | None = None, dry_run: bool | None = None
+    ) -> Decision:
+        """Decide about a user's ranked candidates (item ids, best first).
+
+        `threshold` and `dry_run` override, for this call, what the filter was loaded with. Unknown users and items
+        pass. TypeError for an id that is no string, ConrecError where a store does not answer.
+        """
+        return self._decide(self.set, user, candidates, threshold, dry_run)
+
+    def filter_many(
+        self,
+        requests: Sequence[tuple[str, Sequence[str]]],
+        threshold: float | None = None,
+        dry_run: bool | None = None,
+    ) -> list[Decision]:
+        """Decide about several users' candidates, all by the same version."""
+        now = self.set
+        return [self._decide(now, user, candidates, threshold, dry_run) for user, candidates in requests]
+
+    def _decide(
+        self, now: OpenSet, user: str, candidates: Sequence[str], threshold: float | None, dry_run: bool | None
+    ) -> Decision:
+        decision = Decision(list(candidates), [], [], [None] * len(candidates), now.manifest.version)
+        decision.dry_run = self.manners.dry_run if dry_run is None else dry_run
+        decision.exempt = user in self.manners.exempt
+        if decision.exempt:
+            return decision
+        stored = now.users.get(user)
+        rows = now.index.rows(candidates)
+        known = rows >= 0
+        decision.unknown_items = len(rows) - int(np.count_nonzero(known))
+        decision.unknown_user = stored is None
+        if stored is None:
+            return decision
+        standing = self._standing(now, user, stored)
+        if decision.unknown_items:
+            scores = np.full(len(rows), np.nan, np.float32)
+            scores[known] = scores_alone(now.side, standing.side, rows[known], now.cosine_weight)
+            decision.scores = [None if score != score else score for score in scores.tolist()]
+        else:
+            scores = scores_alone(now.side, standing.side, rows, now.cosine_weight)
+            decision.scores = scores.tolist()
+        limits = self._limits(now, stored, rows, threshold)
+        decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
+        # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
+        excess = scores.astype(np.float64) - limits
+        over = (excess > 0).nonzero()[0]
+        if len(over):
+            self._drop(decision, over, excess[over])
+            decision.explain = lambda: _explain(now, standing, rows, over)
+        return decision
+
+    def _limits(
+        self, now: OpenSet, stored: StoredUser, rows: np.ndarray, threshold: float | None
+    ) -> float | np.ndarray:
+        """The call's threshold over the filter's over the set's own."""
+        given = self.threshold if threshold is None else threshold
+        return now.thresholds.of(stored.activity, rows) if given is None else float(given)
+
+    def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray) -> None:
+        """Let go what the manners allow of the candidates over the threshold."""
+        goes = worst(over, excess, self.manners.may_drop(len(decision.kept))).tolist()
+        decision.spared = len(over) - len(goes)
+        decision.would_drop = [decision.kept[position] for position in goes]
+        if not decision.dry_run:
+            decision.dropped = decision.would_drop
+            for position in reversed(goes):
+                del decision.kept[position]
+
+    def user(self, user: str) -> UserView | None:
+        """What is known of a user, None where that is nothing."""
+        now = self.set
+        stored = now.users.get(user)
+        if stored is None:
+            return None
+        standing = self._standing(now, user, stored)
+        dislikes, taken_back = stored.dislikes.tolist(), standing.taken_back
+        past = [now.view(row) for row in dislikes]
+        return UserView(
+            user,
+            [view for view, row in zip(past, dislikes) if row not in taken_back],
+            [view for view, row in zip(past, dislikes) if row in taken_back],
+            [now.view(row) for row in stored.liked.tolist()],
+            [
+                PredictionView(now.view(row), past[position] if position >= 0 else None)
+                for row, position in zip(standing.side.predicted.tolist(), standing.because.tolist())
+            ],
+        )
+
+    def take_back(self, user: str, item: str) -> None:
+        """Take back a dislike (ids): what is predicted because of it counts no more, from the next request on.
+
+        The user's vector and bias of the score, and all else that was learned from it, follow with the next daily job.
+        """
+        take_back(self._sets, user, item)
+
+    def _open_current(self) -> OpenSet:
+        """The version in use; once more if it was replaced and deleted in the very moment of opening."""
+        version = published.current(self._sets)
+        if version is None:
+            raise ConrecError(f"{self._sets}: no set was published here yet; run conrec refresh")
+        try:
+            return OpenSet(self._sets / version, self._redis)
+        except ConrecError:
+            newer = published.current(self._sets)
+            if newer is None or newer == version:
+                raise
+            return OpenSet(self._sets / newer, self._redis)
+
+    def _standing(self, now: OpenSet, user: str, stored: StoredUser) -> _Standing:
+        """Predictions that follow from a dislike taken back are left out."""
+        side = stored.side
+        items = self._retractions.of(user, now.manifest.retractions)
+        if not items:
+            return _Standing(stored, side, None, set())
+        taken_back = set(now.index.rows(items).tolist())
+        positions = [position for position, row in enumerate(stored.dislikes.tolist()) if row in taken_back]
+        stays = ~np.isin(stored.because, positions)
+        return _Standing(stored, UserFactors(side.predicted[stays], side.vector, side.bias), stays, taken_back)
+
+
+def _explain(now: OpenSet, standing: _Standing, rows: np.ndarray, over: np.ndarray) -> Iterator[tuple[int, Why]]:
+    """Why each of the candidates at positions `over` is over its threshold; nothing without predictions."""
+    predicted, because, dislikes = standing.side.predicted, standing.because, standing.stored.dislikes
+    if not len(predicted):
+        return
+    cosines, which = max_cosine(now.side.unit_of(rows[over]), now.side.unit_of(predicted))
+    common = np.cumprod(now.codes[rows[over]] == now.codes[predicted[which]], axis=1).sum(axis=1)
+    codes = [tuple(of_item) for of_item in now.codes[predicted].tolist()]
+    named: dict[int, tuple[str, str, str | None, str | None]] = {}
+    for position, nearest, cosine, length in zip(over.tolist(), which.tolist(), cosines.tolist(), common.tolist()):
+        if nearest not in named:
+            row = int(predicted[nearest])
+            past = int(because[nearest])
+            at = int(dislikes[past]) if past >= 0 else -1
+            of_log_view = (now.index.id(at), now.title(at)) if at >= 0 else (None, None)
+            named[nearest] = (now.index.id(row), now.title(row), *of_log_view)
+        yield position, Why(*named[nearest], codes[nearest][:length], cosine)
+
+
+def _json(path: Path) -> Any:
+    """None where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

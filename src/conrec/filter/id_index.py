@@ -1,0 +1,273 @@
+"""Ids to rows: an exact index that is memory-mapped, for ten million users as for one request's candidates.
+
+Three arrays in a folder: `blob.npy` (the ids' UTF-8 bytes one after another), `offsets.npy` (where each begins), and
+`slots.npy`, an open-addressing hash table (Knuth, The Art of Computer Programming, vol. 3, section 6.4: linear
+probing) whose slots hold 32 bits of an id's hash and its row. A hit is compared byte by byte, so an unknown id is
+never taken for a known one. Opening reads nothing, and processes share the pages that they look at, unless the index
+is copied into memory.
+
+A dict would do the same for a small catalogue, but 500 look-ups in a large one wait for memory 500 times, one after
+the other; here the loads of all look-ups are under way together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+
+from conrec.errors import ConrecError
+from conrec.filter.npy import NpyWriter, map_npy, resident
+
+MAX_BYTES = 511
+"""The longest id, in UTF-8 (LMDB's limit of a key, kept for every store so that all behave alike)."""
+_FULL = 0.67
+
+
+class IdIndex:
+    """The index in a folder, memory-mapped and read-only."""
+
+    def __init__(self, folder: Path, in_memory: bool = False) -> None:
+        """`in_memory`: copied (`npy.resident`), for an index of which every request reads hundreds of places.
+
+        ConrecError where a file is missing, cut short or not what it should be.
+        """
+        self._blob = map_npy(folder / "blob.npy", np.uint8, 1)
+        self._offsets = map_npy(folder / "offsets.npy", np.int64, 1)
+        self._slots = map_npy(folder / "slots.npy", np.uint64, 1)
+        slots = len(self._slots)
+        if not len(self._offsets) or self._offsets[-1] != len(self._blob) or slots & (slots - 1) or slots <= len(self):
+            raise ConrecError(f"{folder}: the id index does not fit together; write the set again")
+        if in_memory:
+            self._blob, self._offsets, self._slots = map(resident, (self._blob, self._offsets, self._slots))
+        # For single ids: numbers out of an array cost twice as much.
+        self._bytes, self._bounds = self._blob.data, self._offsets.data
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        """int64 [len(ids)]: the row of each id, -1 for one that is not there."""
+        rows = np.empty(len(ids), np.int64)
+        _find(self._blob, self._offsets, self._slots, *_keys(ids), rows)
+        return rows
+
+    def row(self, id: str) -> int:
+        """The row of one id, or -1."""
+        key = np.frombuffer(key_of(id), np.uint8)
+        rows = np.empty(1, np.int64)
+        _find(self._blob, self._offsets, self._slots, key, np.array([0, len(key)]), 0, rows)
+        return int(rows[0])
+
+    def id(self, row: int) -> str:
+        """The id of a row."""
+        return str(self._bytes[self._bounds[row] : self._bounds[row + 1]], "utf-8")
+
+    def __iter__(self) -> Iterator[str]:
+        """All ids, in order of their rows."""
+        return map(self.id, range(len(self)))
+
+
+class IdIndexWriter:
+    """Writes an index into a folder, ids in any number of portions; row n is the n-th id that was added."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._blob = NpyWriter(folder / "blob.npy", np.dtype(np.uint8))
+        self._offsets = NpyWriter(folder / "offsets.npy", np.dtype(np.int64))
+        self._offsets.append(np.zeros(1, np.int64))
+
+    def add(self, ids: Sequence[str]) -> None:
+        """ConrecError for an id that is empty or too long."""
+        blob, offsets = checked_utf8(ids)
+        self._offsets.append(self._blob.length + offsets[1:])
+        self._blob.append(blob)
+
+    def finish(self) -> None:
+        """Build the table. ConrecError for an id that was added twice."""
+        self._blob.close()
+        self._offsets.close()
+        blob = map_npy(self._folder / "blob.npy", np.uint8, 1)
+        offsets = map_npy(self._folder / "offsets.npy", np.int64, 1)
+        slots = np.zeros(1 << max(1, int(np.ceil(np.log2(max(len(offsets), 2) / _FULL)))), np.uint64)
+        twice = _fill(blob, offsets, slots)
+        if twice >= 0:
+            name = blob[offsets[twice] : offsets[twice + 1]].tobytes().decode()
+            raise ConrecError(f"id {name[:40]!r} occurs twice; give each once")
+        with NpyWriter(self._folder / "slots.npy", slots.dtype) as file:
+            file.append(slots)
+
+
+def checked_utf8(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """`utf8` of ids that are to be stored; ConrecError for one that is empty or longer than `MAX_BYTES`."""
+    blob, offsets = utf8(ids)
+    lengths = np.diff(offsets)
+    for bad in np.flatnonzero((lengths == 0) | (lengths > MAX_BYTES))[:1]:
+        raise ConrecError(f"id {ids[bad][:40]!r}: {lengths[bad]} bytes; an id has 1 to {MAX_BYTES}")
+    return blob, offsets
+
+
+def utf8(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Bytes of all ids, uint8 [total], and where each begins and ends, int64 [len(ids) + 1].
+
+    TypeError for what is not a string.
+    """
+    try:
+        column = pa.array(ids, pa.large_string())
+        if not column.null_count:
+            _, offsets, data = column.buffers()
+            bounds = np.frombuffer(offsets, np.int64, len(ids) + 1)
+            return np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8), bounds
+    except (pa.ArrowException, UnicodeEncodeError):
+        pass
+    # Something among them is no text that UTF-8 can write: a lone surrogate out of a JSON escape, or no string at all.
+    parts = [key_of(id) for id in ids]
+    bounds = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    return np.frombuffer(b"".join(parts), np.uint8), bounds
+
+
+def _keys(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Bytes of all ids, where each begins and the last ends, and how many bytes lie between two of them.
+
+    Joined by a zero byte, which takes half the time of `utf8`; that is for ids with such a byte in them, or with
+    something that is no text.
+    """
+    try:
+        blob = np.frombuffer("\0".join(ids).encode() or b"\0", np.uint8)
+        zeros = (blob == 0).nonzero()[0]
+    except (TypeError, UnicodeEncodeError):
+        return *utf8(ids), 0
+    if len(zeros) != len(ids) - 1:
+        return *utf8(ids), 0
+    bounds = np.empty(len(ids) + 1, np.int64)
+    bounds[0], bounds[-1] = 0, len(blob) + 1
+    np.add(zeros, 1, out=bounds[1:-1])
+    return blob, bounds, 1
+
+
+def key_of(id: str) -> bytes:
+    """The UTF-8 bytes of one id; TypeError for what is not a string.
+
+    A lone surrogate (out of a JSON escape) gets bytes that no valid text has: it is found nowhere, and is no error.
+    """
+    if not isinstance(id, str):
+        raise TypeError(f"an id is a string, not {type(id).__name__}")
+    return id.encode("utf-8", "surrogatepass")
+
+
+def _compiled(function: Callable) -> Callable:
+    """To machine code, kept on disk for the next process unless there is nowhere to keep it (a read-only image)."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
+
+
+@_compiled
+def _word(blob, at):
+    """The eight bytes from `at` on as uint64: one load to the compiler, if `at` has no sign (else it may wrap)."""
+    at = np.uint64(at)
+    word = np.uint64(blob[at])
+    word |= np.uint64(blob[at + np.uint64(1)]) << np.uint64(8)
+    word |= np.uint64(blob[at + np.uint64(2)]) << np.uint64(16)
+    word |= np.uint64(blob[at + np.uint64(3)]) << np.uint64(24)
+    word |= np.uint64(blob[at + np.uint64(4)]) << np.uint64(32)
+    word |= np.uint64(blob[at + np.uint64(5)]) << np.uint64(40)
+    word |= np.uint64(blob[at + np.uint64(6)]) << np.uint64(48)
+    return word | np.uint64(blob[at + np.uint64(7)]) << np.uint64(56)
+
+
+@_compiled
+def _last_word(blob, at, stop):
+    """The fewer than eight bytes from `at` to `stop`, filled up with zeros."""
+    word = np.uint64(0)
+    for k in range(stop - at):
+        word |= np.uint64(blob[at + k]) << np.uint64(8 * k)
+    return word
+
+
+@_compiled
+def _hash(blob, start, stop):
+    """uint64: eight bytes at a time, each mixed by a multiplication and a shift (Steele and Vigna 2021's constant)."""
+    factor = np.uint64(0xD1342543DE82EF95)
+    h = np.uint64(stop - start)
+    for at in range(start, stop, 8):
+        h = (h ^ (_word(blob, at) if stop - at >= 8 else _last_word(blob, at, stop))) * factor
+        h ^= h >> np.uint64(32)
+    h *= factor
+    return h ^ (h >> np.uint64(29))
+
+
+@_compiled
+def _equal(blob, start, other, other_start, length):
+    whole = length - length % 8
+    for k in range(0, whole, 8):
+        if _word(blob, start + k) != _word(other, other_start + k):
+            return False
+    for k in range(whole, length):  # noqa: SIM110
+        if blob[start + k] != other[other_start + k]:
+            return False
+    return True
+
+
+@_compiled
+def _fill(blob, offsets, slots):
+    """Enter all ids; the row of an id that is there already, or -1."""
+    mask, low, half = np.uint64(len(slots) - 1), np.uint64(0xFFFFFFFF), np.uint64(32)
+    for row in range(len(offsets) - 1):
+        start, length = offsets[row], offsets[row + 1] - offsets[row]
+        h = _hash(blob, start, start + length)
+        at = h & mask
+        while slots[at] != 0:
+            if slots[at] >> half == h >> half:
+                other = np.int64(slots[at] & low) - 1
+                if offsets[other + 1] - offsets[other] == length and _equal(blob, start, blob, offsets[other], length):
+                    return row
+            at = (at + np.uint64(1)) & mask
+        slots[at] = (h >> half << half) | np.uint64(row + 1)
+    return -1
+
+
+@_compiled
+def _find(blob, offsets, slots, keys, bounds, gap, rows):
+    """Row of each key, or -1. Whatever the files hold (a disk may err), nothing outside of them is read.
+
+    Key n is `keys[bounds[n] : bounds[n + 1] - gap]`.
+    """
+    mask, low, half = np.uint64(len(slots) - 1), np.uint64(0xFFFFFFFF), np.uint64(32)
+    count, ids, size = len(rows), len(offsets) - 1, len(blob)
+    rows[:] = -1
+    if ids == 0:
+        return np.uint8(0)
+    # Loops without a branch, so that the processor waits for all keys' memory at once and not for each in turn: first
+    # the slots, then the offsets that they point to, then the bytes. What they find is looked at below.
+    hashes = np.empty(count, np.uint64)
+    starts = np.empty(count, np.int64)
+    for n in range(count):
+        hashes[n] = _hash(keys, bounds[n], bounds[n + 1] - gap)
+    for n in range(count):
+        starts[n] = np.int64(slots[hashes[n] & mask] & low) - 1
+    for n in range(count):
+        starts[n] = offsets[min(max(starts[n], 0), ids - 1)]
+    touched = np.uint8(0)
+    for n in range(count):
+        touched |= blob[min(max(starts[n], 0), size - 1)]
+    for n in range(count):
+        start, length, h = bounds[n], bounds[n + 1] - gap - bounds[n], hashes[n]
+        at = h & mask
+        for _ in range(len(slots)):
+            if slots[at] == 0:
+                break
+            row = np.int64(slots[at] & low) - 1
+            if slots[at] >> half == h >> half and row < ids:
+                begin = offsets[row]
+                fits = offsets[row + 1] - begin == length and 0 <= begin <= size - length
+                if fits and _equal(keys, start, blob, begin, length):
+                    rows[n] = row
+                    break
+            at = (at + np.uint64(1)) & mask
+    return touched

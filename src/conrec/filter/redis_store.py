@@ -1,0 +1,126 @@
+"""Users in Redis, for fleets that have one (the extra `redis`): many machines read, and single users can be updated.
+
+The users of a set are spread over 1024 hashes, `conrec:<namespace>:<n>`, a field a user: cheaper than a key a user,
+read whole one hash at a time, and gone with 1024 deletions. The namespace is drawn anew for every set, so that sets
+and deployments never meet. While a set is being written its hashes carry a time to live; a writer that dies leaves
+nothing for good.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from conrec.errors import ConrecError
+from conrec.filter.id_index import checked_utf8, key_of
+from conrec.filter.user_store import Layout, StoredUser, Users, records_of
+
+SHARDS = 1024
+UNFINISHED_SECONDS = 24 * 3600
+
+
+class RedisUsers:
+    """The users of one set in a Redis server."""
+
+    def __init__(self, url: str, namespace: str, layout: Layout, items: int, timeout: float = 0.1) -> None:
+        """url: redis://, rediss:// or unix://; `timeout` (seconds) of every answer, after which ConrecError is raised.
+
+        ConrecError where the server cannot be reached.
+        """
+        try:
+            import redis
+        except ImportError:
+            raise ConrecError("users in Redis need an extra package; pip install 'conrec[redis]'") from None
+        self.layout, self._items, self._namespace = layout, items, namespace
+        self._errors = redis.RedisError
+        try:
+            self._client = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=max(timeout, 1.0))
+            self._client.ping()
+        except (redis.RedisError, ValueError) as error:
+            # Not the URL itself: it may hold a password.
+            raise ConrecError(f"the Redis server does not answer ({error}); look at its URL") from error
+
+    def get(self, user_id: str) -> StoredUser | None:
+        """The user's record, or None for one that is not there. ConrecError where the server does not answer."""
+        key = key_of(user_id)
+        value = self._ask("hget", self._shard(key), key)
+        return None if value is None else StoredUser(records_of([value], self.layout, "Redis")[0])
+
+    def __len__(self) -> int:
+        return sum(self._at_once([("hlen", shard) for shard in self._shards()]))
+
+    def portions(self, size: int = 100_000) -> Iterator[Users]:
+        """All users, shard by shard; who is updated meanwhile appears as before or as after."""
+        part: dict[bytes, bytes] = {}
+        for shard in self._shards():
+            part |= self._ask("hgetall", shard)
+            if len(part) >= size or (part and shard == self._shards()[-1]):
+                values = records_of(list(part.values()), self.layout, "Redis")
+                yield Users.of_records([key.decode() for key in part], values)
+                part = {}
+
+    def put(self, users: Users) -> None:
+        """Add users, or replace those that are there; all of them or, if something goes wrong, none."""
+        self._put(users)
+
+    def remove(self, user_id: str) -> bool:
+        """Forget a user; whether there was one."""
+        key = key_of(user_id)
+        return bool(self._ask("hdel", self._shard(key), key))
+
+    def add(self, users: Users) -> None:
+        """While a set is written: as `put`, and what is there expires unless `finish` is called.
+
+        ConrecError for a user that is there already.
+        """
+        if self._put(users) < len(users):
+            raise ConrecError(f"an id among {users.ids[0][:40]!r} and those after it occurs twice; give each once")
+        self._at_once([("expire", shard, UNFINISHED_SECONDS) for shard in self._shards()])
+
+    def finish(self) -> int:
+        """Keep what was added for good; the number of users."""
+        self._at_once([("persist", shard) for shard in self._shards()])
+        count = len(self)
+        self.close()
+        return count
+
+    def drop(self) -> None:
+        """Delete the whole set."""
+        self._at_once([("unlink", shard) for shard in self._shards()])
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def _put(self, users: Users) -> int:
+        """How many of them were not there before."""
+        records = users.records(self.layout, self._items)
+        checked_utf8(users.ids)
+        fields: dict[str, dict[bytes, bytes]] = {}
+        for user_id, record in zip(users.ids, records):
+            key = user_id.encode()
+            fields.setdefault(self._shard(key), {})[key] = record.tobytes()
+        return sum(self._at_once([("hset", shard, None, None, mapping) for shard, mapping in fields.items()]))
+
+    def _shard(self, key: bytes) -> str:
+        return f"conrec:{self._namespace}:{zlib.crc32(key) % SHARDS}"
+
+    def _shards(self) -> list[str]:
+        return [f"conrec:{self._namespace}:{n}" for n in range(SHARDS)]
+
+    def _ask(self, command: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._client, command)(*arguments)
+        except self._errors as error:
+            raise ConrecError(f"Redis: {error}; is the server there?") from error
+
+    def _at_once(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """All of them or none, in one round trip."""
+        try:
+            with self._client.pipeline(transaction=True) as pipeline:
+                for command, *arguments in commands:
+                    getattr(pipeline, command)(*arguments)
+                return list(pipeline.execute())
+        except self._errors as error:
+            raise ConrecError(f"Redis: {error}; is the server there?") from error

@@ -1,0 +1,165 @@
+"""Published sets: what the filter works with, in versions, each of them whole or not there at all.
+
+    SETS/current                  the name of the version in use, one line
+    SETS/retractions.jsonl        dislikes taken back (filtering.retractions)
+    SETS/20261122T021500Z-0001/   a version, never changed once it is there (but for users in LMDB)
+        manifest.json             what it is, and the size and SHA-256 of every file
+        calibration.json          thresholds (`conrec calibrate`)
+        items.parquet             item_id, title, category, codes; row n is item n of the set
+        items/                    the index of the item ids
+        item_side.npy                 the items' side of the score (`online.ItemFactors.table`)
+        users/                    the users, memory-mapped or in LMDB; in Redis they are elsewhere
+
+A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one
+rename, too. So whoever is killed between any two steps leaves the old version in use and whole, and who has an old
+version open goes on undisturbed: mapped files outlive their names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from conrec.errors import ConrecError
+from conrec.files import flush, write_whole
+
+FORMAT = 1
+_VERSION = re.compile(r"\d{8}T\d{6}Z-\d{4}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a version says of itself."""
+
+    version: str
+    score: dict[str, Any]
+    """name and cosine_weight."""
+    items: int
+    users: dict[str, Any]
+    """kind (mapped, lmdb or redis), count and layout."""
+    retractions: int
+    """So many lines of the retractions were worked in when it was made."""
+    made_from: dict[str, Any]
+    """Whatever the job that made it wants to find again (digests of its inputs, say)."""
+    files: dict[str, dict[str, Any]]
+    """Path -> bytes and sha256."""
+    format: int = FORMAT
+
+
+def versions(sets: Path) -> list[str]:
+    """The versions that are there, oldest first."""
+    if not sets.is_dir():
+        return []
+    return sorted(p.name for p in sets.iterdir() if _VERSION.fullmatch(p.name) and (p / "manifest.json").is_file())
+
+
+def current(sets: Path) -> str | None:
+    """The version in use; None where nothing was published yet."""
+    try:
+        return (sets / "current").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+
+
+def use(sets: Path, version: str) -> None:
+    """Put a version that is there into use, forwards or back. ConrecError where it is not there."""
+    if version not in versions(sets):
+        there = ", ".join(versions(sets)) or "none"
+        raise ConrecError(f"{sets}: there is no version {version}; there are: {there}")
+    write_whole(sets / "current", version + "\n")
+    flush(sets)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Of one version; ConrecError where it is not there or not readable."""
+    path = folder / "manifest.json"
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table.get("format") != FORMAT:
+            raise ConrecError(f"{path}: format {table.get('format')}, this conrec reads {FORMAT}; write the set again")
+        return Manifest(**table)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConrecError(f"{path}: no readable set ({' '.join(str(error).split())}); write the set again") from error
+
+
+def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
+    """Whether every file is there in its size, and (`contents`) with its digest; ConrecError for the first that is not.
+
+    Sizes cost nothing. Contents are always read of the small files that the filter needs whole, and of the users only
+    when asked for: there may be gigabytes of them.
+    """
+    for name, noted in manifest.files.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+        except OSError:
+            raise ConrecError(f"{path}: missing; roll back or write the set again") from None
+        if size != noted["bytes"]:
+            raise ConrecError(f"{path}: {size} bytes, should be {noted['bytes']}; roll back or write the set again")
+        if (contents or not name.startswith("users/")) and _digest(path) != noted["sha256"]:
+            raise ConrecError(f"{path}: damaged (its digest is another); roll back or write the set again")
+
+
+@contextlib.contextmanager
+def writing(sets: Path) -> Iterator[None]:
+    """Nobody else writes into this folder of sets meanwhile; what a killed writer left is removed first."""
+    sets.mkdir(parents=True, exist_ok=True)
+    with (sets / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConrecError(f"{sets}: another job writes here; wait for it") from None
+        for left in sets.glob(".*.partial"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+
+
+def new_version(sets: Path, now: datetime | None = None) -> str:
+    """A name that sorts after all versions there are, even if the clock went back."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
+    there = versions(sets)
+    last, count = there[-1].split("-") if there else ("", "0")
+    return f"{stamp}-0001" if stamp > last else f"{last}-{int(count) + 1:04}"
+
+
+def partial(sets: Path, version: str) -> Path:
+    """Where a version is written before it takes its name."""
+    return sets / f".{version}.partial"
+
+
+def put_in_place(sets: Path, manifest: Manifest) -> None:
+    """Seal the partial folder of a version with its manifest and let it take its name; not yet in use."""
+    folder = partial(sets, manifest.version)
+    write_whole(folder / "manifest.json", json.dumps(asdict(manifest), indent=1))
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
+    folder.rename(sets / manifest.version)
+    flush(sets)
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and digest of every file below `folder`."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": _digest(p)} for p in paths}
+
+
+def remove(sets: Path, version: str) -> None:
+    """Delete a version that is not in use; under another name first, so that no half version bears this one."""
+    if version == current(sets):
+        raise ConrecError(f"{sets}: version {version} is in use; use another before you remove it")
+    (sets / version).rename(partial(sets, version))
+    shutil.rmtree(partial(sets, version))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,142 @@
+"""Training curves of a run, as panels of the report.
+
+Each stage leaves a long table `curves.parquet`: step int64, split str (train or validation), name str, value
+float64. Here the seeds are pooled, and the stages of the curriculum are put one after the other, so that one panel
+shows what became of one quantity from the first to the last update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from conrec.errors import ConrecError
+from conrec.report.charts import Series, binned, lines
+
+SPLITS = {"train": 0, "validation": 1}
+"""Split -> number of its colour."""
+
+UNDERSTAND = {
+    "translation_loss": ("Translation loss", "nats per answer token; titles to IDs and back"),
+    "alignment_loss": ("Alignment loss", "nats per answer token of the four-way choice"),
+    "alignment_accuracy": ("Alignment accuracy", "which of four IDs was disliked; guessing gives 25 %"),
+}
+WARMUP = {
+    "loss": ("Warm-up loss", "nats per answer token"),
+    "FHR@20": ("FHR@20 in warm-up", "share of validation instances with a hit"),
+    "reward": ("Reward in warm-up", "what the next stages raise"),
+}
+GRPO = {
+    "reward": ("Reward, total", "hit similarity minus the positive penalty"),
+    "similarity": ("Hit similarity", "cosine to what was disliked next"),
+    "penalty": ("Positive penalty", "closeness to what was liked next; lower is better"),
+    "FHR@20": ("FHR@20", "share of validation instances with a hit"),
+    "kl": ("KL to the reference", "nats per token; how far the model has moved"),
+    "clip_share": ("Clip share", "share of tokens whose ratio was clipped"),
+    "no_spread_share": ("Groups without spread", "share of groups that teach nothing: all rewards equal"),
+    "unique_items": ("Unique items per group", "different items among a group's answers"),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity on one split, all seeds pooled: steps and values [n]."""
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
+Curves = dict[tuple[str, str], Curve]
+"""(name, split) -> curve."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart with its words and its numbers (rows of: stage, split, first, last)."""
+
+    title: str
+    caption: str
+    svg: str
+    rows: list[tuple[str, str, float, float]]
+
+
+def training_order(stage: str) -> tuple[bool, int, str]:
+    """Sorts the names of stages as they are trained: warmup, stage1, stage2, ..., stage10."""
+    return stage != "warmup", len(stage), stage
+
+
+def read_curves(files: Sequence[Path]) -> Curves:
+    """The pooled curves of several seeds; files that are not there are left out."""
+    tables = []
+    for file in files:
+        if not file.is_file():
+            continue
+        try:
+            tables.append(pq.read_table(file, columns=["step", "split", "name", "value"]))
+        except (pa.ArrowException, OSError) as error:
+            raise ConrecError(f"{file}: not a table of curves ({_first_line(error)}); run its stage again") from None
+    if not tables:
+        return {}
+    table = pa.concat_tables(tables, promote_options="permissive")
+    names, splits = (table[c].to_numpy(zero_copy_only=False).astype(str) for c in ("name", "split"))
+    steps, values = table["step"].to_numpy(), table["value"].to_numpy().astype(float)
+    curves: Curves = {}
+    for key in dict.fromkeys(zip(names.tolist(), splits.tolist())):
+        here = (names == key[0]) & (splits == key[1]) & np.isfinite(values)
+        if here.any():
+            order = np.argsort(steps[here], kind="stable")
+            curves[key] = Curve(steps[here][order], values[here][order])
+    return curves
+
+
+def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -> list[Panel]:
+    """One panel for each quantity of `words` (name -> title, caption) that any stage has.
+
+    stages: label -> curves, in the order they ran; a stage's steps follow those of the stage before.
+    """
+    starts, at = {}, 0.0
+    for label, curves in stages.items():
+        if curves:
+            starts[label] = at
+            at += max(float(c.steps[-1]) for c in curves.values())
+    # Numbers, for a stage may be so short that words would overlap.
+    rules = {label.removeprefix("stage "): start for label, start in starts.items()} if len(starts) > 1 else None
+    found = []
+    for name, (title, caption) in words.items():
+        series: list[Series] = []
+        rows = []
+        for split in SPLITS:
+            pieces = []
+            for label, start in starts.items():
+                if curve := stages[label].get((name, split)):
+                    piece = binned(split, curve.steps, curve.values)
+                    pieces.append(Series(split, piece.x + start, piece.y, piece.low, piece.high))
+                    rows.append((label, split, float(piece.y[0]), float(piece.y[-1])))
+            if pieces:
+                series.append(_joined(split, pieces))
+        if series:
+            told = "; ".join(f"{label}, {split}: from {a:.4g} to {b:.4g}" for label, split, a, b in rows)
+            svg = lines(series, title, f"{caption}. {told}.", x_title="update", rules=rules, colours=SPLITS)
+            found.append(Panel(title, caption, svg, rows))
+    return found
+
+
+def _joined(name: str, pieces: Sequence[Series]) -> Series:
+    """Stages one after the other as one line, with a gap where a new stage begins."""
+    gap = np.array([np.nan])
+
+    def together(parts: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([x for part in parts for x in (part, gap)][:-1])
+
+    low = together([p.low for p in pieces if p.low is not None])
+    high = together([p.high for p in pieces if p.high is not None])
+    return Series(name, together([p.x for p in pieces]), together([p.y for p in pieces]), low, high)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,152 @@
+"""A few users of the test period as the report shows them: what they disliked and liked, what was predicted, what
+they then really disliked.
+
+Chosen at random (fixed seed) among those with a hit, those without one and those without any past dislike, so that
+the page shows failures beside successes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.errors import ConrecError
+from conrec.report.pictures import Picture, thumbnail
+
+SHOWN_HISTORY = 8
+SHOWN_FUTURE = 12
+TITLE_LIMIT = 120
+JOINERS = "\u200c\u200d"  # invisible, but several scripts and emoji are spelled with them
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An item on the page; `hit`: predicted and really disliked."""
+
+    title: str
+    picture: Picture
+    hit: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strip of items; `total` counts those that are not shown too."""
+
+    label: str
+    items: list[Shown]
+    total: int
+
+
+@dataclass(frozen=True)
+class User:
+    """One instance."""
+
+    user_id: str
+    cutoff: str
+    kind: str
+    rows: list[Row]
+
+
+def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int = 1, seed: int = 0) -> list[User]:
+    """A few instances of the test split (of validation where there is no test) with predictions.
+
+    Reads prepare/instances.parquet, prepare/items.parquet and predict/seed*/predictions.parquet (the first seed);
+    an empty list where one of them is not there.
+    """
+    predictions = sorted((run / "predict").glob("seed*/predictions.parquet"))
+    needed = [run / "prepare" / "instances.parquet", run / "prepare" / "items.parquet"]
+    if not predictions or not all(file.is_file() for file in needed):
+        return []
+    predicted = _read(predictions[0], ["instance_id", "split", "items"])
+    for split in ("test", "validation"):
+        if (part := predicted.filter(pc.equal(predicted["split"], split))).num_rows:
+            break
+    else:
+        return []
+    columns = ["instance_id", "user_id", "cutoff", "n_dislikes", "n_positives", "dislikes", "positives", "future"]
+    instances = _read(needed[0], columns, pc.field("split") == split)
+    rows = {i: n for n, i in enumerate(instances["instance_id"].to_pylist())}
+    guesses = dict(zip(part["instance_id"].to_pylist(), part["items"].to_pylist()))
+    ids = sorted(i for i in guesses if i in rows)
+    future = instances["future"].to_pylist()
+    cold = np.array([instances["n_dislikes"][rows[i]].as_py() == 0 for i in ids], dtype=bool)
+    hit = np.array([not set(guesses[i]).isdisjoint(future[rows[i]]) for i in ids], dtype=bool)
+    rng = np.random.default_rng(seed)
+    chosen: list[tuple[int, str]] = []
+    for mask, count, kind in (
+        (hit & ~cold, with_hit, "at least one hit"),
+        (~hit & ~cold, without, "no hit"),
+        (cold, no_dislikes, "no past dislikes"),
+    ):
+        places = np.flatnonzero(mask)
+        picked = rng.permutation(places)[:count]
+        chosen += [(ids[n], kind) for n in sorted(picked.tolist())]
+    records = [instances.slice(rows[i], 1).to_pylist()[0] for i, _ in chosen]
+    catalogue = _Catalogue(run / "prepare", [x for r, (i, _) in zip(records, chosen) for x in _items(r, guesses[i])])
+    return [_user(record, guesses[i], kind, catalogue) for record, (i, kind) in zip(records, chosen)]
+
+
+def _items(record: dict, guesses: Sequence[str]) -> list[str]:
+    """Every item that the page shows of one instance."""
+    return [
+        *record["dislikes"][-SHOWN_HISTORY:],
+        *record["positives"][-SHOWN_HISTORY:],
+        *guesses,
+        *record["future"][:SHOWN_FUTURE],
+    ]
+
+
+def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: _Catalogue) -> User:
+    hits = set(guesses) & set(record["future"])
+    newest = [record[k][::-1][:SHOWN_HISTORY] for k in ("positives", "dislikes")]
+    # What was hit comes first, so that it is not among those left out.
+    future = sorted(dict.fromkeys(record["future"]), key=lambda item: item not in hits)
+    rows = [
+        Row("Liked before, newest first", [catalogue.shown(x) for x in newest[0]], record["n_positives"]),
+        Row("Disliked before, newest first", [catalogue.shown(x) for x in newest[1]], record["n_dislikes"]),
+        Row("Predicted dislikes, best first", [catalogue.shown(x, x in hits) for x in guesses], len(guesses)),
+        Row(
+            "Really disliked in the horizon",
+            [catalogue.shown(x, x in hits) for x in future[:SHOWN_FUTURE]],
+            len(future),
+        ),
+    ]
+    return User(tidy(record["user_id"]), record["cutoff"].strftime("%-d %B %Y"), kind, rows)
+
+
+class _Catalogue:
+    """Titles and thumbnails of the items that are shown, each picture decoded once."""
+
+    def __init__(self, folder: Path, ids: list[str]) -> None:
+        file = folder / "items.parquet"
+        names = pq.read_schema(file).names
+        pictures = [c for c in ("image_bytes", "image") if c in names]
+        table = _read(file, ["item_id", "title", *pictures], pc.field("item_id").isin(sorted(set(ids))))
+        self._shown: dict[str, tuple[str, Picture]] = {}
+        for record in table.to_pylist():
+            source = next((record[c] for c in pictures if record[c]), None)
+            self._shown[record["item_id"]] = (tidy(record["title"] or ""), thumbnail(source, folder))
+
+    def shown(self, item: str, hit: bool = False) -> Shown:
+        title, picture = self._shown.get(item, ("", Picture("missing")))
+        return Shown(title or tidy(item), picture, hit)
+
+
+def tidy(text: str) -> str:
+    """A stranger's text on one line: no control or direction characters, not longer than `TITLE_LIMIT`."""
+    text = " ".join("".join(c if c.isprintable() or c in JOINERS else " " for c in text).split())
+    return text if len(text) <= TITLE_LIMIT else text[: TITLE_LIMIT - 1] + "…"
+
+
+def _read(file: Path, columns: list[str], rows: pc.Expression | None = None) -> pa.Table:
+    try:
+        return pq.read_table(file, columns=columns, filters=rows)
+    except (pa.ArrowException, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConrecError(f"{file}: cannot be read for the report ({reason}); run its stage again") from None

@@ -1,0 +1,102 @@
+"""Rehearsals: the filter's own task on the training period, to learn from.
+
+A backtest is a moment of training at which only what came before it is known, and what was shown in the horizon
+after it with what became of that; nothing of validation or test is in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from conrec.config import SplitConfig
+from conrec.data.exposures import Replay, replay_pairs, users_to_replay
+from conrec.data.split import Split
+from conrec.features.log_view import LogView
+
+FOLDS = 5
+MAX_CUTOFFS = 20
+ENOUGH = 60_000
+"""Dislikes and likes; further back nothing more is learned from."""
+FIRST_HORIZONS = 4
+"""So many horizons after the log's beginning comes the first cut: before, next to nothing is known."""
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """One moment."""
+
+    log_view: LogView
+    """What may be known; in `users` mode without the users that are asked about."""
+    cutoff: np.datetime64
+    """In `users` mode the latest of the users' own cuts, of which nothing is asked."""
+    replay: Replay
+    """Only what was disliked or liked."""
+
+
+def backtests(log_view: LogView, split: Split, config: SplitConfig) -> list[Backtest]:
+    """All of a run, oldest first; none where the training period is too short.
+
+    Split by time: a cutoff every horizon, back from the start of validation, for everybody with a dislike before it.
+    Split by users: the training users in five folds, each asked at the middle dislike as held-out users are, with
+    the other folds' logs known.
+    """
+    horizon = np.timedelta64(config.horizon_days, "D")
+    lengths = config.max_dislikes, config.max_positives
+    if split.train_users is None:
+        cutoffs = _cutoffs(log_view, split, horizon)
+        pairs = [(user, cutoff) for cutoff in cutoffs for user in users_to_replay(log_view.events, cutoff, horizon)]
+        replay = signed_only(replay_pairs(log_view.events, pairs, "train", horizon, *lengths))
+        return [Backtest(log_view, cutoff, _take(replay, replay.instances.cutoffs == cutoff)) for cutoff in cutoffs]
+    known = np.sort(split.train_users)
+    fold = np.random.default_rng(config.seed).permutation(len(known)) % FOLDS
+    found = []
+    for n in range(FOLDS):
+        asked = known[fold == n]
+        pairs = middles(log_view, asked)
+        if pairs:
+            replay = signed_only(replay_pairs(log_view.events, pairs, "train", horizon, *lengths))
+            others = replace(log_view, train_users=known[fold != n])
+            found.append(Backtest(others, max(cutoff for _, cutoff in pairs), replay))
+    return found
+
+
+def _cutoffs(log_view: LogView, split: Split, horizon: np.timedelta64) -> list[np.datetime64]:
+    """Oldest first; as many as hold enough to learn from."""
+    told, signed = log_view.told, 0
+    cutoffs: list[np.datetime64] = []
+    if not len(log_view.events):
+        return []
+    times = np.sort(told.times[told.signs != 0])
+    assert split.validation_start is not None
+    cutoff = split.validation_start - horizon
+    while (
+        cutoff >= log_view.events.times[0] + FIRST_HORIZONS * horizon and len(cutoffs) < MAX_CUTOFFS and signed < ENOUGH
+    ):
+        signed += int(np.diff(np.searchsorted(times, [cutoff, cutoff + horizon]))[0])
+        cutoffs.append(cutoff)
+        cutoff = cutoff - horizon
+    return cutoffs[::-1]
+
+
+def middles(log_view: LogView, users: np.ndarray) -> list[tuple[str, np.datetime64]]:
+    """Each user with at least two dislikes, and the moment of the middle one."""
+    told, pairs = log_view.told, []
+    for number in np.flatnonzero(np.isin(told.names, users)):
+        mine = slice(told.bounds[number], told.bounds[number + 1])
+        times = told.times[mine][told.signs[mine] > 0]
+        if len(times) >= 2:
+            pairs.append((str(told.names[number]), times[len(times) // 2]))
+    return pairs
+
+
+def signed_only(replay: Replay) -> Replay:
+    """Without what drew no sign."""
+    keep = replay.labels.values != 0
+    return Replay(replay.instances, replay.shown.where(keep), replay.labels.where(keep))
+
+
+def _take(replay: Replay, index: np.ndarray) -> Replay:
+    rows = np.flatnonzero(index)
+    return Replay(replay.instances.take(rows), replay.shown.take(rows), replay.labels.take(rows))

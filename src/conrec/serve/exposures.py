@@ -1,0 +1,165 @@
+"""What a user was really shown, from a run's replay: candidates that the page can judge the filter by.
+
+Where the run has no window for a user, the items that are most popular in it now stand in; without a run, a random
+sample of the set's items. Which of the three it is goes along with the candidates and is said on the page.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.data.exposures import DISLIKED, LIKED
+from conrec.deploy.calibrate import own_score
+from conrec.errors import ConrecError
+from conrec.evaluate.protocol import OURS
+from conrec.filter.id_index import IdIndex
+
+SHOWN = 120
+"""Candidates at most."""
+POPULAR_DAYS = 7
+OUTCOMES = {DISLIKED: "disliked", LIKED: "liked"}
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates for a user, in the order of exposure."""
+
+    source: Literal["shown", "popular", "sample"]
+    items: list[str]
+    outcomes: list[str | None]
+    """What the user then did: disliked, liked or nothing; all None where it is not known."""
+    since: str | None = None
+    """ISO date from which on they were shown, or counted."""
+    until: str | None = None
+
+
+class Exposures:
+    """The latest held-out window of every user of a run, and what is popular in it."""
+
+    def __init__(self, run: Path, seed: int) -> None:
+        """Reads `filter/seedN/scores.parquet` (if it is there), `prepare/split.json` and `prepare/events.parquet`."""
+        prepared = run / "prepare"
+        split = _json(prepared / "split.json")
+        self._horizon = np.timedelta64(int(split.get("horizon_days", 7)), "D")
+        self._end = np.datetime64(split["log_end"][:10]) if split.get("log_end") else np.datetime64("9999-12-31")
+        self._users: dict[str, tuple[int, int]] = {}
+        scores = run / "filter" / f"seed{seed}" / "scores.parquet"
+        if scores.is_file():
+            self._read(scores)
+        self._popular = _popular(prepared / "events.parquet")
+
+    def _read(self, scores: Path) -> None:
+        """Keep the test rows (validation's where there is no test) of every user's latest window."""
+        table = pq.read_table(scores, columns=["split", "user_id", "cutoff", "item_id", "label"])
+        for split in ("test", "validation"):
+            part = table.filter(pc.equal(table["split"], split))
+            if part.num_rows:
+                break
+        users = part["user_id"].combine_chunks().dictionary_encode()
+        self._items = part["item_id"].combine_chunks().dictionary_encode()
+        self._labels = part["label"].to_numpy()
+        self._cutoffs = part["cutoff"].cast(pa.timestamp("us")).to_numpy()
+        codes = users.indices.to_numpy()
+        latest = np.full(len(users.dictionary), np.datetime64("0001-01-01", "us"))
+        np.maximum.at(latest, codes, self._cutoffs)
+        rows = np.flatnonzero(self._cutoffs == latest[codes])
+        self._rows = rows[np.argsort(codes[rows], kind="stable")]
+        bounds = np.searchsorted(codes[self._rows], np.arange(len(latest) + 1)).tolist()
+        self._users = dict(zip(users.dictionary.to_pylist(), itertools.pairwise(bounds)))
+
+    def users(self) -> list[str]:
+        """Users with a window, those with the most dislikes in it first."""
+        if not self._users:
+            return []
+        hits = np.concatenate([[0], np.cumsum(self._labels[self._rows] == DISLIKED)])
+        return sorted(self._users, key=lambda user: (-(hits[self._users[user][1]] - hits[self._users[user][0]]), user))
+
+    def of(self, user: str) -> Candidates:
+        """What the user was shown in the latest window, or else what is popular."""
+        if user not in self._users:
+            since, until, items = self._popular
+            return Candidates("popular", items, [None] * len(items), since, until)
+        start, stop = self._users[user]
+        rows = self._rows[start:stop][:SHOWN]
+        cutoff = self._cutoffs[rows[0]]
+        return Candidates(
+            "shown",
+            self._items.take(pa.array(rows)).to_pylist(),
+            [OUTCOMES.get(label) for label in self._labels[rows].tolist()],
+            _date(cutoff),
+            _date(min((cutoff + self._horizon).astype("datetime64[D]") - 1, self._end)),
+        )
+
+
+def sample(items: IdIndex, user: str) -> Candidates:
+    """A random sample of the items, the same for a user every time."""
+    rng = np.random.default_rng(list(user.encode()))
+    chosen = rng.permutation(len(items))[: SHOWN // 2]
+    return Candidates("sample", [items.id(row) for row in chosen.tolist()], [None] * len(chosen))
+
+
+def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
+    """What each threshold avoids and costs on the run's test windows (`filter/seedN/replay.json`).
+
+    Returns {"split", "events", "rate_before", "threshold": chosen on validation, "curve": lists by name}, or None
+    where the replay did not measure this score.
+    """
+    folder = run / "filter" / f"seed{seed}"
+    if own_score(folder).name == score:
+        name = OURS
+    elif score == "paper":
+        name = f"{OURS}_paper"
+    else:
+        return None
+    replay = _json(folder / "replay.json")
+    for split in ("test", "validation"):
+        system = (replay.get(split) or {}).get("systems", {}).get(name) or {}
+        if system.get("curve"):
+            chosen = system.get("chosen") or {}
+            return {
+                "split": split,
+                "events": system["events"],
+                "rate_before": system["rate_before"],
+                "threshold": chosen.get("threshold"),
+                "curve": system["curve"],
+            }
+    return None
+
+
+def _popular(events: Path) -> tuple[str | None, str | None, list[str]]:
+    """First day, last day and the items with most events in the log's last days."""
+    if not events.is_file():
+        return None, None, []
+    table = pq.read_table(events, columns=["item_id", "time"])
+    if not table.num_rows:
+        return None, None, []
+    last = pc.max(table["time"]).as_py()
+    first = last - timedelta(days=POPULAR_DAYS)
+    recent = table.filter(pc.greater(table["time"], pa.scalar(first, pa.timestamp("us", tz="UTC"))))
+    counts = recent["item_id"].value_counts()
+    order = np.argsort(-counts.field("counts").to_numpy(), kind="stable")[: SHOWN // 2]
+    return first.date().isoformat(), last.date().isoformat(), counts.field("values").take(pa.array(order)).to_pylist()
+
+
+def _date(moment: np.datetime64) -> str:
+    return str(moment.astype("datetime64[D]"))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ConrecError(f"{path}: not valid JSON ({error}); run its stage again") from None

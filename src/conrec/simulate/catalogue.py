@@ -1,0 +1,201 @@
+"""The simulated platform's items: a category tree, attributes that cutoff across it, and sellers' titles.
+
+Attributes are drawn per leaf category with a leaf's own bias, so they are correlated with the tree but never
+determined by it: 'bulky' occurs among all footwear, 'leopard' everywhere, 'wired' among what has a plug.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TREE = {
+    "footwear": ("sneakers", "boots", "sandals", "loafers", "slippers"),
+    "audio": ("headphones", "earphones", "speakers", "microphones", "turntables"),
+    "bags": ("backpacks", "handbags", "suitcases", "wallets", "totes"),
+    "clothing": ("tshirts", "hoodies", "trousers", "skirts", "coats"),
+    "furniture": ("chairs", "tables", "lamps", "shelves", "sofas"),
+    "kitchen": ("mugs", "kettles", "pans", "knives", "blenders"),
+    "toys": ("bears", "robots", "blocks", "cars", "balls"),
+    "accessories": ("watches", "sunglasses", "hats", "necklaces", "umbrellas"),
+}
+LEAVES = tuple(f"{root}/{leaf}" for root, leaves in TREE.items() for leaf in leaves)
+ROOTS = tuple(TREE)
+ROOT_OF_LEAF = np.repeat(np.arange(len(ROOTS)), [len(leaves) for leaves in TREE.values()])
+
+SHAPES = ("slim", "classic", "bulky")
+COLOURS = ("black", "white", "red", "blue", "green", "yellow", "pink", "purple", "brown", "teal")
+PATTERNS = ("plain", "striped", "checked", "dotted", "floral", "leopard")
+STYLES = ("minimal", "sporty", "retro", "cute", "luxury")
+LOOKS = ("clean", "lifestyle", "cluttered", "unsettling")
+"""How the seller's picture looks: it is told by the picture alone, never by the title."""
+CONNECTIONS = ("wired", "wireless")
+MATERIALS = {
+    "footwear": ("leather", "canvas", "mesh", "suede"),
+    "audio": ("plastic", "metal", "wood", "fabric"),
+    "bags": ("leather", "canvas", "nylon", "straw"),
+    "clothing": ("cotton", "wool", "denim", "linen"),
+    "furniture": ("wood", "metal", "rattan", "velvet"),
+    "kitchen": ("steel", "ceramic", "glass", "bamboo"),
+    "toys": ("plastic", "wood", "felt", "rubber"),
+    "accessories": ("metal", "leather", "resin", "silk"),
+}
+PLUGGED = (
+    *(f"audio/{leaf}" for leaf in TREE["audio"]),
+    "furniture/lamps",
+    "kitchen/kettles",
+    "kitchen/blenders",
+)
+"""Leaves whose items have a connection."""
+STORES = tuple(
+    f"{first} {second}"
+    for first in ("Golden", "Silver", "Happy", "Morning", "Jade", "Urban", "Little", "Northern")
+    for second in ("Fox", "Lantern", "Harbour", "Garden", "Cloud", "Tiger")
+)
+FLAGS = ("ai_generated_image", "bait_price", "counterfeit")
+FLAG_SHARES = (0.06, 0.05, 0.03)
+
+LISTED_BEFORE = 0.6
+"""Share of the items listed before the log begins, over `BACKLOG_DAYS`."""
+BACKLOG_DAYS = 60
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What the platform sells; arrays have one entry an item."""
+
+    ids: list[str]
+    titles: list[str]
+    attributes: list[dict[str, str]]
+    """shape, material, colour, pattern, style, store, image and, among PLUGGED leaves, connection."""
+    leaf: np.ndarray
+    """int64 [items], index into LEAVES."""
+    listed: np.ndarray
+    """float64 [items]: day of listing, negative before the log begins."""
+    popularity: np.ndarray
+    """float64 [items], the platform's standing preference within a leaf (mildly skewed)."""
+    flags: np.ndarray
+    """bool [items, 3]: FLAGS, hidden from the log's attributes."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def matching(self, scope: str, attribute: str, value: str) -> np.ndarray:
+        """bool [items]: those that the interest rule (scope, attribute, value) matches.
+
+        `scope` is a root, a leaf as "root/leaf", or "*" for everything; `attribute` may be "category".
+        """
+        in_scope = np.array([scope == "*" or f"{LEAVES[leaf]}/".startswith(f"{scope}/") for leaf in self.leaf])
+        if attribute == "category":
+            return in_scope & np.array([LEAVES[leaf] == value for leaf in self.leaf])
+        return in_scope & np.array([item.get(attribute) == value for item in self.attributes])
+
+
+def make_catalogue(items: int, days: int, rng: np.random.Generator) -> Catalogue:
+    """Draw the items of a platform whose log runs for `days`."""
+    leaf = rng.choice(len(LEAVES), items, p=rng.dirichlet(np.full(len(LEAVES), 30.0)))
+    before = rng.random(items) < LISTED_BEFORE
+    before[0] = True
+    listed = np.where(before, -BACKLOG_DAYS * rng.random(items), days * rng.random(items))
+    attributes = _attributes(leaf, rng)
+    return Catalogue(
+        ids=[f"i{number:08d}" for number in np.sort(rng.choice(10**8, items, replace=False))],
+        titles=[_title(LEAVES[n], a, rng) for n, a in zip(leaf, attributes)],
+        attributes=attributes,
+        leaf=leaf,
+        listed=listed,
+        popularity=rng.lognormal(0.0, 0.6, items),
+        flags=rng.random((items, len(FLAGS))) < np.array(FLAG_SHARES),
+    )
+
+
+def _attributes(leaf: np.ndarray, rng: np.random.Generator) -> list[dict[str, str]]:
+    """One dictionary an item, values drawn from its leaf's own biased distribution."""
+    columns: list[dict[str, str]] = [{} for _ in leaf]
+    # A store sells in a quarter of the roots, and a few stores of a root sell most.
+    sells = np.array([rng.permutation(len(STORES)) for _ in ROOTS])[:, : len(STORES) // 4]
+    for number, name in enumerate(LEAVES):
+        rows = np.flatnonzero(leaf == number)
+        root = ROOT_OF_LEAF[number]
+
+        def put(attribute: str, values: tuple[str, ...], share: np.ndarray, rows: np.ndarray = rows) -> None:
+            for row, pick in zip(rows, rng.choice(len(values), len(rows), p=share / share.sum())):
+                columns[row][attribute] = values[pick]
+
+        put("shape", SHAPES, rng.dirichlet([9.0, 12.0, 9.0]))
+        put("material", MATERIALS[ROOTS[root]], rng.dirichlet(np.full(4, 6.0)))
+        put("colour", COLOURS, rng.dirichlet(np.full(len(COLOURS), 6.0)))
+        put("pattern", PATTERNS, rng.dirichlet([12.0, 6.0, 6.0, 6.0, 6.0, 6.0]))
+        put("style", STYLES, rng.dirichlet(np.full(len(STYLES), 6.0)))
+        if name in PLUGGED:
+            put("connection", CONNECTIONS, rng.dirichlet([8.0, 12.0]))
+        stores = tuple(STORES[n] for n in sells[root])
+        put("store", stores, 1.0 / (2.0 + np.arange(len(stores))))
+        put("image", LOOKS, np.array([0.45, 0.27, 0.16, 0.12]))
+    return columns
+
+
+# Titles --------------------------------------------------------------------------------------------------
+
+_SINGULAR = {"watches": "watch", "knives": "knife", "shelves": "shelf", "tshirts": "t-shirt"}
+_PLURAL_ONLY = ("headphones", "earphones", "trousers", "sunglasses", "blocks")
+_PAIRS = ("footwear/",)
+_SYNONYMS = {
+    "slim": ("slim", "thin", "narrow", "lightweight"),
+    "classic": ("classic", "regular", "standard"),
+    "bulky": ("bulky", "chunky", "oversized", "thick"),
+    "plain": ("plain", "solid colour"),
+    "striped": ("striped", "stripes"),
+    "checked": ("checked", "plaid"),
+    "dotted": ("dotted", "polka dot"),
+    "floral": ("floral", "flower print"),
+    "leopard": ("leopard", "leopard print", "animal print"),
+    "minimal": ("minimal", "minimalist", "simple"),
+    "sporty": ("sporty", "sports"),
+    "retro": ("retro", "vintage"),
+    "cute": ("cute", "kawaii"),
+    "luxury": ("luxury", "premium", "high-end"),
+    "wired": ("wired", "with cable", "corded"),
+    "wireless": ("wireless", "cordless", "cable-free"),
+}
+_KEPT = {"shape": 0.9, "material": 0.8, "colour": 0.85, "pattern": 0.8, "style": 0.75, "connection": 0.95}
+"""How often a seller mentions an attribute."""
+_NOISE = (
+    "free shipping",
+    "new arrival",
+    "hot sale",
+    "2026 new",
+    "ships within 24h",
+    "factory direct",
+    "limited offer",
+    "best quality",
+    "buy 2 get 1",
+    "official flagship store",
+    "7-day returns",
+)
+_EMOJI = "🔥✨🎁💯🚚⭐💥❤"
+
+
+def _title(leaf: str, attributes: dict[str, str], rng: np.random.Generator) -> str:
+    """A seller's title: most attributes in some order, synonyms, repeated words, shipping text, emojis."""
+    words = [
+        str(rng.choice(_SYNONYMS.get(attributes[name], (attributes[name],))))
+        for name, kept in _KEPT.items()
+        if name in attributes and rng.random() < kept
+    ]
+    words = [words[n] for n in rng.permutation(len(words))]
+    plural = leaf.split("/")[1]
+    noun = plural if plural in _PLURAL_ONLY or leaf.startswith(_PAIRS) else _SINGULAR.get(plural, plural[:-1])
+    words.append(noun)
+    if rng.random() < 0.5:
+        words.insert(0, attributes["store"])
+    if rng.random() < 0.2:
+        words.append(words[int(rng.integers(len(words)))])
+    for _ in range(int(rng.choice(3, p=[0.45, 0.4, 0.15]))):
+        words.insert(int(rng.choice([0, len(words)])), str(rng.choice(_NOISE)))
+    if rng.random() < 0.25:
+        mark = str(rng.choice(list(_EMOJI))) * int(rng.integers(1, 4))
+        words.insert(int(rng.choice([0, len(words)])), mark)
+    title = " ".join(words)
+    return title.upper() if rng.random() < 0.06 else title[0].upper() + title[1:]

@@ -1,0 +1,170 @@
+"""Stage: fit the score, and replay the filter on what was really shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from conrec.baselines.base import read_training_data
+from conrec.baselines.boosted import Boosted
+from conrec.baselines.trivial import filter_systems
+from conrec.config import Recipe
+from conrec.data.exposures import LIKED, Replay, read_replay
+from conrec.data.instances import Instances, Items, Ragged, read_instances
+from conrec.data.split import Split
+from conrec.evaluate.compare import compared
+from conrec.evaluate.protocol import OURS, rows_of
+from conrec.evaluate.replay import measure, suppression
+from conrec.evaluate.threshold import choose_threshold
+from conrec.features.log_view import LogView
+from conrec.progress import say, track
+from conrec.score.backtest import backtests
+from conrec.score.filter_score import FilterScore
+from conrec.score.similarity import NOTHING_NEAR, max_cosine_batch
+from conrec.stages.fit_score import fit_score
+
+SPLITS = ("validation", "test")
+
+
+def filter_replay(
+    recipe: Recipe,
+    prepared: Path,
+    compressed: Path,
+    predicted: Path,
+    out: Path,
+    seed: int,
+    utilized: Path | None = None,
+) -> None:
+    """Fit the score, and write `score/`, `scores.parquet` and `replay.json` into `out`.
+
+    `scores.parquet` has every shown item with its label, the score in use (`conrec`), its parts (`conrec_paper`, and
+    of the default score `conrec_rates`, `conrec_history`, `conrec_contrast`) and every other filter's score; and in
+    `fitted_on` whether the weights of the score in use were fitted to the labels of this user in this split.
+    Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
+    CoNRec's) and judged on test. Predictions come from `predicted/predictions.parquet` and, for users who disliked
+    nothing in a window, `predicted/replay.parquet`; `covered` says what share of the exposures had a prediction.
+    utilized: a `utilize/seedN` folder, for the contrast; without it the score has none.
+    """
+    log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
+    items = log_view.items
+    instances = read_instances(prepared, items)
+    known = read_training_data(prepared, compressed, items, instances)
+    backtested = backtests(log_view, split, recipe.split)
+    systems = [*filter_systems(), Boosted(log_view, split, backtested, seed)]
+    for system in systems:
+        system.fit(known)
+    replays = {name: read_replay(prepared, items, instances, name, recipe.split, log_view.events) for name in SPLITS}
+    lists = {n: predicted_lists(predicted, r.instances, items, recipe.predict.k) for n, r in replays.items()}
+    rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
+    cosines = {n: max_cosine_batch(log_view.catalog.unit, rows[n], lists[n])[rows[n] != -1] for n in SPLITS}
+    score, parts = FilterScore.paper(), {name: dict[str, np.ndarray]() for name in SPLITS}
+    fitted_on = {name: np.zeros(len(replays[name].labels.values), bool) for name in SPLITS}
+    if recipe.filter.score == "default":
+        score, parts, fitted_on["validation"] = fit_score(
+            recipe, log_view, split, backtested, replays, cosines, predicted, utilized, out / "score", seed
+        )
+    score.save(out / "score")
+
+    report: dict[str, Any] = {
+        "seed": seed,
+        "score": score.name,
+        "likes_lost": recipe.filter.likes_lost,
+        "threshold": None,
+        "weights": {
+            "history": score.history_weight if score.history else 0.0,
+            "contrast": score.contrast_weight,
+            "cosine": score.cosine_weight,
+        },
+    }
+    scores: dict[str, dict[str, np.ndarray]] = {}
+    for name, replay in replays.items():
+        covered = np.any(lists[name] >= 0, axis=1)
+        scores[name] = {OURS: combined(score, parts[name], cosines[name]), f"{OURS}_paper": cosines[name]}
+        scores[name] |= {f"{OURS}_{part}": values for part, values in parts[name].items()}
+        for system in track(systems, f"filter replay, {name}"):
+            scores[name][system.name] = system.score_candidates(replay.instances, rows[name])[rows[name] != -1]
+        report[name] = {
+            "pairs": len(replay),
+            "covered": float(covered[replay.shown.owners].mean()) if len(replay) else None,
+            "systems": {},
+        }
+
+    for name in scores["validation"]:
+        chosen = recipe.filter.threshold if name == OURS else None
+        if chosen is None:
+            liked = scores["validation"][name][replays["validation"].labels.values == LIKED]
+            chosen = choose_threshold(liked, recipe.filter.likes_lost) if len(liked) else None
+        if chosen is not None and not np.isfinite(chosen):
+            chosen = float(scores["validation"][name].min()) - 1
+        if name == OURS:
+            report["threshold"] = chosen
+            if chosen is None:
+                say("filter: no like in the validation windows to choose a threshold by; set filter.threshold")
+        for part, replay in replays.items():
+            report[part]["systems"][name] = measure(scores[part][name], replay.labels.values, chosen)
+    for name, replay in replays.items():
+        report[name]["suppression"] = suppression(scores[name][OURS], replay, report["threshold"])
+    report["test"] |= compared(replays["test"], {system: [values] for system, values in scores["test"].items()})
+    out.mkdir(parents=True, exist_ok=True)
+    tables = [_score_table(name, replays[name], scores[name], fitted_on[name], items) for name in SPLITS]
+    pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
+    (out / "replay.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+
+
+def combined(score: FilterScore, parts: dict[str, np.ndarray], cosine: np.ndarray) -> np.ndarray:
+    """float32: the score of everything shown from its parts; the same as the served form gives."""
+    if score.history is None:
+        return cosine
+    result = score.constant + score.history_weight * parts["history"]
+    if score.contrast is not None:
+        result = result + score.contrast_weight * parts["contrast"]
+    cosine = np.where(cosine == NOTHING_NEAR, score.usual_cosine, cosine)
+    return (result + score.cosine_weight * cosine).astype(np.float32)
+
+
+def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int) -> np.ndarray:
+    """int32 [B, k]: the predicted set for each (user, cutoff), whatever the split; rows of -1 without one."""
+    found: dict[tuple[str, Any], list[str]] = {}
+    for name in ("predictions.parquet", "replay.parquet"):
+        if (predicted / name).exists():
+            table = pq.read_table(predicted / name, columns=["user_id", "cutoff", "items"])
+            pairs = zip(table["user_id"].to_pylist(), _naive(table["cutoff"]).tolist())
+            found.update(zip(pairs, table["items"].to_pylist()))
+    pairs = zip(instances.users.tolist(), instances.cutoffs.astype("datetime64[us]").tolist())
+    lists = pa.array([found.get(pair, []) for pair in pairs], pa.list_(pa.string()))
+    return np.maximum(rows_of(pa.chunked_array([lists]), items, k), -1)
+
+
+def padded_rows(lists: Ragged) -> np.ndarray:
+    """int32 [B, longest], -1 where a list has ended."""
+    result = np.full((len(lists), int(lists.lengths.max(initial=0))), -1, np.int32)
+    result[np.arange(result.shape[1]) < lists.lengths[:, None]] = lists.values
+    return result
+
+
+def _score_table(
+    split: str, replay: Replay, scores: dict[str, np.ndarray], fitted_on: np.ndarray, items: Items
+) -> pa.Table:
+    """One row per exposure."""
+    owners, ids = replay.shown.owners, np.array(items.ids, object)
+    return pa.table(
+        {
+            "split": pa.array([split] * len(owners), pa.string()),
+            "user_id": pa.array(replay.instances.users[owners].tolist(), pa.string()),
+            "cutoff": pa.array(replay.instances.cutoffs[owners]).cast(pa.timestamp("us", tz="UTC")),
+            "item_id": pa.array(ids[replay.shown.values].tolist(), pa.string()),
+            "fitted_on": pa.array(fitted_on),
+            "label": pa.array(replay.labels.values, pa.int8()),
+            **{name: pa.array(values, pa.float32()) for name, values in scores.items()},
+        }
+    )
+
+
+def _naive(column: pa.ChunkedArray) -> np.ndarray:
+    """A UTC time column as datetime64[us]."""
+    return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()

@@ -1,0 +1,79 @@
+"""Warm-up: supervised training on histories before reinforcement learning (paper, section 4, experiment setup).
+
+All targets of a prompt share its one pass. The loss is the policy's own log-probability, under the same
+constraint and prior as decoding, so what is learned is how a user departs from what everybody dislikes that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from conrec.data.instances import Ragged
+from conrec.decode.prompt_dataset import PromptDataset
+from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.training import Trainer, batches_from
+from conrec.progress import track
+
+
+def reachable(sets: Ragged, data: PromptDataset, limit: int) -> Ragged:
+    """Of each instance's item rows the first `limit` that are on offer on its day."""
+    weight = data.pool.item_weight.cpu().numpy()
+    keep = weight[data.rows[sets.owners], sets.values] > 0
+    lists = [sets[n][keep[sets.offsets[n] : sets.offsets[n + 1]]][:limit] for n in range(len(sets))]
+    return Ragged.of(lists)
+
+
+def warm_up(
+    policy: Policy,
+    data: PromptDataset,
+    targets: Ragged,
+    codes: np.ndarray,
+    folder: Path,
+    *,
+    epochs: float,
+    batch: int,
+    learning_rate: float,
+    checkpoint_every: int,
+    normalisation: Normalisation,
+    seed: int,
+    validate: Callable[[Policy], dict[str, float]],
+    validations: int = 4,
+    thinned: Callable[[int, np.random.Generator], list[int]] | None = None,
+) -> None:
+    """Train `policy` in place to make `targets` (item rows of each instance) likely.
+
+    The loss of a prompt is the mean over its targets of the negative log-probability of the semantic ID, `codes`
+    int [items, T]. Prompts without a target on offer are passed over. Batches hold prompts of similar length.
+    `thinned` draws the prompt of an instance anew, with some of its history left out, each time it is used.
+    """
+    usable = np.flatnonzero(targets.lengths > 0)
+    per_epoch = max(1, len(usable) // batch)
+    steps = max(1, round(epochs * per_epoch))
+    trainer = Trainer(policy, folder, steps=steps, learning_rate=learning_rate, checkpoint_every=checkpoint_every)
+    every = max(1, steps // validations)
+    batches = batches_from(trainer.step, data.prompts.lengths[usable], batch, seed)
+    for step, chosen in zip(track(range(trainer.step, steps), "warm-up"), batches):
+        whole = usable[chosen]
+        own = trainer.share(len(whole)).own
+        rng = np.random.default_rng([seed, step])
+        prompts = [thinned(int(n), rng) for n in whole] if thinned else None
+        index = whole[own]
+        answers = targets.take(index)
+        width = int(answers.lengths.max())
+        padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
+        weight = torch.as_tensor(np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1)
+        part = data.batch(index, prompts and [prompts[n] for n in own])
+        answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
+        policy.train()
+        logprobs = trainer.module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.pool, normalisation)
+        loss = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
+        trainer.update(loss)
+        trainer.log({"loss": float(loss.detach())})
+        if (step + 1) % every == 0:
+            trainer.log(validate(policy), "validation")
+        trainer.advance()
+    trainer.finish()

@@ -1,0 +1,66 @@
+"""The service's bench in small: it runs, and its verdict can be a bad one."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from benchmarks.results import replace_section
+from benchmarks.serve import bars, failures, markdown, serve, unfiltered
+
+pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
+
+
+@pytest.fixture(scope="module")
+def result() -> dict:
+    return json.loads(json.dumps(serve(quick=True), allow_nan=False))
+
+
+def test_it_measures_and_no_request_fails(result: dict) -> None:
+    assert failures(result) == 0
+    assert len(result["hot_swap"]["versions"].keys() - {""}) == 2
+    assert result["open_loop"]["requests"] == result["hot_swap"]["requests"] == 400
+    assert 0 < result["in_process"]["p50_us"] < result["in_process"]["p99_us"]
+    assert result["service_memory_mb"]["own"] > 10
+    assert result["startup_seconds"] > 0
+    assert result["bars"] == {}
+
+
+def test_a_bad_outcome_is_told(result: dict) -> None:
+    for load, name in (("open_loop", "failed"), ("hot_swap", "failed")):
+        bad = copy.deepcopy(result)
+        bad[load][name] = 3
+        assert failures(bad) == 3
+    passed, stuck = copy.deepcopy(result), copy.deepcopy(result)
+    passed["open_loop"]["unfiltered"] += 2
+    assert failures(passed) == 0
+    assert unfiltered(passed) == unfiltered(result) + 2
+    stuck["hot_swap"]["versions"] = {"20261122T021500Z-0001": 400}
+    assert failures(stuck) == 1
+
+
+def test_the_bars(result: dict) -> None:
+    good = copy.deepcopy(result)
+    good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 4.9, 149.0
+    for load in (*good["closed_loop_by_connections"].values(), good["open_loop"], good["hot_swap"]):
+        load["unfiltered"] = 0
+    assert list(bars(good).values()) == [True, True, True, True]
+    good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 5.1, 151.0
+    good["hot_swap"]["unfiltered"] = 1
+    assert list(bars(good).values()) == [False, True, False, False]
+    good["hot_swap"]["failed"] = 1
+    assert list(bars(good).values()) == [False, False, False, False]
+    good["open_loop"]["p99_ms"] = None
+    assert json.loads(json.dumps(bars(good))) == bars(good)
+
+
+def test_the_section_of_the_results(result: dict, tmp_path) -> None:
+    text = markdown({**result, "bars": {"a bar": False}})
+    assert "a bar: NO" in text
+    assert "| open, Poisson, 200/s |" in text
+    file = tmp_path / "RESULTS.md"
+    file.write_text("a\n<!-- serve -->\nold\n<!-- /serve -->\nb\n")
+    replace_section(file, "serve", text)
+    assert file.read_text() == f"a\n<!-- serve -->\n{text}<!-- /serve -->\nb\n"

@@ -1,0 +1,236 @@
+"""The command line as a user meets it: real processes, their exit status, and what they say."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conrec import __version__
+from conrec.__main__ import VERBS, main
+from conrec.config import Recipe
+from conrec.data.schema import EVENTS, ITEMS
+from conrec.run import start_run
+from conrec.sid.catalog import Catalog
+
+
+def conrec(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "conrec", *map(str, words)]
+    environment = {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+
+
+def one_line(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """The user made a mistake: status 2, one line on stderr that holds `parts`, nothing on stdout."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("conrec: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe that reads a rating log."""
+    path = tmp_path / "mine.toml"
+    path.write_text("[data]\nadapter = 'movietweetings'\ndislike_at_most = 5\nlike_at_least = 8\n")
+    return path
+
+
+@pytest.fixture
+def simulated(tmp_path: Path) -> Path:
+    """A recipe that needs no data."""
+    path = tmp_path / "simulated.toml"
+    path.write_text("name = 'simulated'\n")
+    return path
+
+
+def test_the_overview_names_every_verb() -> None:
+    done = conrec("--help")
+    assert done.returncode == 0
+    for verb in VERBS:
+        assert f"\n  {verb} " in done.stdout
+
+
+def test_without_a_verb_the_overview_and_status_2() -> None:
+    done = conrec()
+    assert done.returncode == 2
+    assert "conrec demo" in done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_teaches(verb: str) -> None:
+    done = conrec(verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: conrec {verb} ")
+    assert f"conrec {verb}" in done.stdout.split("Example", 1)[1]
+    if verb not in ("demo", "bench", "doctor"):
+        assert "run folder" in done.stdout or "DIR" in done.stdout
+
+
+def test_the_version() -> None:
+    assert conrec("--version").stdout.strip() == __version__
+
+
+def test_a_wrong_verb_suggests_the_right_one() -> None:
+    one_line(conrec("utilise"), "utilise", "did you mean utilize?")
+    one_line(conrec("xyzzy"), "see conrec --help")
+
+
+def test_a_wrong_option_is_explained() -> None:
+    done = conrec("run", "demo", "--out", "x", "--sed", "3")
+    assert done.returncode == 2
+    assert "--sed" in done.stderr
+    assert "--seeds" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_recipe(tmp_path: Path) -> None:
+    one_line(conrec("run", tmp_path / "none.toml", "--out", tmp_path / "run"), "none.toml", "no such recipe")
+
+
+def test_a_recipe_with_an_unknown_key(tmp_path: Path, recipe: Path) -> None:
+    recipe.write_text("[split]\nhorizon = 3\n")
+    one_line(conrec("run", recipe, "--out", tmp_path / "run"), "mine.toml", "split.horizon", "horizon_days")
+
+
+def test_a_missing_data_folder(tmp_path: Path, recipe: Path) -> None:
+    command = ("run", recipe, "--out", tmp_path / "run", "--data")
+    one_line(conrec(*command, tmp_path / "nowhere"), "--data", "nowhere", "no such file or folder")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_not_given(tmp_path: Path, recipe: Path) -> None:
+    one_line(conrec("run", recipe, "--out", tmp_path / "run"), "--data is missing", "movietweetings")
+
+
+def test_missing_images(tmp_path: Path, recipe: Path) -> None:
+    words = ("--data", tmp_path, "--images", tmp_path / "nowhere")
+    one_line(conrec("run", recipe, "--out", tmp_path / "run", *words), "--images", "nowhere")
+
+
+def test_a_data_folder_without_a_log(tmp_path: Path, recipe: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = conrec("run", recipe, "--data", tmp_path / "empty", "--out", tmp_path / "run", "--to", "prepare")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "empty") in done.stderr.splitlines()[-1]
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path, simulated: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "diary.txt").write_text("dear diary")
+    one_line(conrec("run", simulated, "--out", folder), str(folder), "no run folder")
+    one_line(conrec("compress", folder), str(folder), "not a run folder")
+    assert list(folder.iterdir()) == [folder / "diary.txt"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, simulated: Path) -> None:
+    (tmp_path / "file").write_text("")
+    one_line(conrec("run", simulated, "--out", tmp_path / "file" / "run"), "cannot be written")
+
+
+def test_a_stage_before_its_turn(tmp_path: Path, simulated: Path) -> None:
+    run = tmp_path / "run"
+    done = conrec("run", simulated, "--out", run, "--from", "predict")
+    one_line(done, "prepare: not there", "run prepare first")
+    one_line(conrec("evaluate", run), "run prepare first")
+
+
+def test_stages_in_the_wrong_order(tmp_path: Path, simulated: Path) -> None:
+    one_line(conrec("run", simulated, "--out", tmp_path / "run", "--from", "predict", "--to", "compress"), "exchange")
+
+
+def test_seeds_twice(tmp_path: Path, simulated: Path) -> None:
+    one_line(conrec("run", simulated, "--out", tmp_path / "run", "--seeds", "1", "1"), "seeds [1, 1]")
+
+
+def small_run(folder: Path) -> Path:
+    """A run folder as far as `conrec filter` reads it: four items, one prediction for ann, a threshold."""
+    latents = np.array([[1, 0], [0.9, 0.1], [0, 1], [-1, 0]], np.float32)
+    catalog = Catalog(
+        item_ids=["boots", "clogs", "sneakers", "sandals"],
+        titles=["Boots", "Clogs", "Sneakers", "Sandals"],
+        codes=np.arange(4, dtype=np.int32)[:, None],
+        sizes=(4,),
+        latents=latents,
+        reconstructed=latents,
+        codewords=[latents],
+    )
+    start_run(Recipe(seeds=(3,)), folder, None, None)
+    catalog.save(folder / "compress")
+    np.save(folder / "compress" / "embeddings.npy", latents)
+    (folder / "prepare").mkdir()
+    item = {"category": None, "attributes": [], "first_seen": datetime(2026, 1, 1, tzinfo=UTC)}
+    items = [{"item_id": i, "title": t, **item} for i, t in zip(catalog.item_ids, catalog.titles)]
+    pq.write_table(pa.Table.from_pylist(items, schema=ITEMS), folder / "prepare" / "items.parquet")
+    event = {"user_id": "ann", "item_id": "boots", "time": datetime(2026, 1, 2, tzinfo=UTC), "kind": "dislike"}
+    pq.write_table(pa.Table.from_pylist([event], schema=EVENTS), folder / "prepare" / "events.parquet")
+    days = {"validation_start": "2026-01-03", "test_start": "2026-01-04", "log_end": "2026-01-05"}
+    (folder / "prepare" / "split.json").write_text(json.dumps({"mode": "time", **days}))
+    (folder / "predict" / "seed3").mkdir(parents=True)
+    cutoff = pa.array([datetime(2026, 1, 5)], pa.timestamp("us", tz="UTC"))
+    predictions = pa.table({"user_id": ["ann"], "cutoff": cutoff, "items": [["boots"]]})
+    pq.write_table(predictions, folder / "predict" / "seed3" / "predictions.parquet")
+    (folder / "filter" / "seed3").mkdir(parents=True)
+    (folder / "filter" / "seed3" / "replay.json").write_text('{"threshold": 0.5}')
+    return folder
+
+
+def test_the_filter_decides_about_a_file(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    ranked = tmp_path / "ranked.csv"
+    ranked.write_text("user_id,item_id\nann,sneakers\nann,clogs\nbob,clogs\n")
+    done = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv")
+    assert done.returncode == 0, done.stderr
+    decided = list(csv.DictReader((tmp_path / "decided.csv").open()))
+    assert [row["kept"] for row in decided] == ["true", "false", "true"]  # bob is unknown
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "decided.csv")
+    strict = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", "--threshold", "0.999")
+    assert strict.returncode == 0
+    assert [row["kept"] for row in csv.DictReader((tmp_path / "decided.csv").open())] == ["true"] * 3
+
+
+def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    ranked = tmp_path / "ranked.csv"
+    words = ("filter", run, ranked, "--out", tmp_path / "x.csv")
+    one_line(conrec(*words), "ranked.csv", "no such file")
+    ranked.write_text("user_id,item_id\n")
+    one_line(conrec(*words, "--threshold", "7"), "between -1 and 1")
+    (run / "filter" / "seed3" / "replay.json").write_text('{"threshold": null}')
+    one_line(conrec(*words), "--threshold is missing")
+    (run / "filter" / "seed3" / "replay.json").unlink()
+    one_line(conrec(*words), "--threshold is missing")
+    one_line(conrec("replay", run), "as far as filter")
+    (run / "predict" / "seed3" / "predictions.parquet").unlink()
+    one_line(conrec(*words), "predictions.parquet", "as far as predict")
+
+
+def test_the_doctor_examines() -> None:
+    done = conrec("doctor")
+    assert done.returncode == 0, done.stdout
+    said = {line.split("  ")[0].strip() for line in done.stdout.splitlines()}
+    assert {"torch", "daft", "cores", "memory", "disk", "gpu", "torch test", "daft test"} <= said
+    assert "FAILS" not in done.stdout
+
+
+def test_stopping_says_how_to_continue(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(VERBS, "doctor", stop)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "conrec: stopped; run the same command again to continue\n"

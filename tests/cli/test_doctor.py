@@ -1,0 +1,25 @@
+"""The doctor says what is wrong, and survives it."""
+
+from __future__ import annotations
+
+import pytest
+
+from conrec.cli import doctor
+
+
+def test_a_failing_part_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> str:
+        raise OSError("libgomp.so.1: cannot open\nmore")
+
+    monkeypatch.setattr(doctor, "_torch_learns", fail)
+    assert not doctor.doctor()
+    assert "torch test            FAILS: OSError: libgomp.so.1: cannot open (" in capsys.readouterr().out
+
+
+def test_a_missing_library_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    known = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "ray") else known(name))
+    assert not doctor.doctor()
+    said = capsys.readouterr().out
+    assert "peft                  MISSING" in said
+    assert "pip install -e '.[ray]'" in said

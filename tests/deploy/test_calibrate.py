@@ -1,0 +1,253 @@
+"""From a run's replay scores to calibration.json, and what the verb says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from conrec.__main__ import main
+from conrec.config import PredictConfig, Recipe
+from conrec.data.instances import Events
+from conrec.deploy.calibrate import activity, calibrate, decodings_to_choose_from, describe, shares_of_error
+from conrec.run import start_run
+from conrec.score.filter_score import FilterScore
+from conrec.score.history import HistoryScore
+
+UTC = pa.timestamp("us", tz="UTC")
+CUTS = {"validation": np.datetime64("2026-02-01", "us"), "test": np.datetime64("2026-03-01", "us")}
+
+
+def decoding_of(**grids: tuple[float, ...]) -> Recipe:
+    """A recipe with nothing to choose in decoding but this."""
+    config = PredictConfig()
+    fixed = {name: value[:1] for name, value in asdict(config).items() if isinstance(value, tuple)}
+    return Recipe(predict=replace(config, **fixed | grids))
+
+
+RECIPE = decoding_of()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Uniform scores of likes, dislikes a little higher; 600 users in validation, 500 in test, five likes each."""
+    return make_run(tmp_path / "run", users=600)
+
+
+def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0) -> Path:
+    """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test.
+
+    The weights were fitted to the first so many users of validation, whose likes score lower for it.
+    """
+    start_run(RECIPE, folder, None, None)
+    rng = np.random.default_rng(0)
+    tables = []
+    for split, count, drift in (("validation", users, 0.0), ("test", users - 100, shift)):
+        owner = np.repeat(np.arange(count), 10)
+        labels = np.tile([-1, -1, -1, -1, -1, 0, 0, 0, 1, 1], count)
+        scores = rng.random(len(owner)) + np.where(labels == 1, 0.3, np.where(labels == -1, drift, 0))
+        fitted_on = (owner < fitted) & (split == "validation")
+        scores -= 0.5 * fitted_on
+        tables.append(
+            pa.table(
+                {
+                    "split": [split] * len(owner),
+                    "user_id": [f"u{n}" for n in owner],
+                    "cutoff": pa.array(np.full(len(owner), CUTS[split])).cast(UTC),
+                    "item_id": [f"i{n % 3}" for n in range(len(owner))],
+                    "fitted_on": pa.array(fitted_on),
+                    "label": pa.array(labels, pa.int8()),
+                    "conrec": pa.array(scores, pa.float32()),
+                    "conrec_paper": pa.array(rng.random(len(owner)), pa.float32()),
+                }
+            )
+        )
+    (folder / "filter" / "seed0").mkdir(parents=True)
+    replace(FilterScore.paper(), name="default").save(folder / "filter" / "seed0" / "score")
+    (folder / "prepare").mkdir()
+    pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
+    items = {
+        "item_id": [f"i{n}" for n in range(9)],
+        "title": [f"title {n}" for n in range(9)],
+        "category": pa.array(["x", "y", None, *["z"] * 6], pa.string()),
+        "first_seen": pa.array([None] * 9, UTC),
+    }
+    pq.write_table(pa.table(items), folder / "prepare" / "items.parquet")
+    # User n has n % 9 dislikes in the past.
+    past = [(n, k) for n in range(users) for k in range(n % 9)]
+    events = {
+        "user_id": [f"u{n}" for n, _ in past],
+        "item_id": [f"i{k}" for _, k in past],
+        "time": pa.array([np.datetime64("2026-01-01", "us")] * len(past)).cast(UTC),
+        "kind": ["dislike"] * len(past),
+        "value": pa.array([None] * len(past), pa.float64()),
+        "reason": pa.nulls(len(past), pa.string()),
+    }
+    pq.write_table(pa.table(events), folder / "prepare" / "events.parquet")
+    return folder
+
+
+def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
+    result = calibrate(run, RECIPE, likes_lost=0.05)
+    assert json.loads((run / "calibration.json").read_text()) == result
+    assert not list(run.glob("*.new"))
+    # The score of a like is uniform: the threshold stands somewhat above the true 95 % quantile.
+    assert 0.95 < result["threshold"] < 0.97
+    assert result["refused"] is None
+    assert result["segments"] is None
+    assert (result["score"], result["likes_lost"], result["confidence"]) == ("default", 0.05, 0.95)
+    evidence = result["evidence"]
+    assert evidence["verdict"] == "kept on test"
+    for split, users in (("validation", 600), ("test", 500)):
+        happened = evidence[split]
+        assert (happened["users"], happened["likes"], happened["dislikes"]) == (users, 5 * users, 2 * users)
+        low, high = happened["likes_lost_by_users"]["ci95"]
+        assert low < 1 - result["threshold"] < high
+        low, high = happened["dislikes_avoided"]["ci95"]
+        assert low < 1.3 - result["threshold"] < high
+    assert [one["likes_lost"] for one in evidence["budgets"]] == [0.005, 0.01, 0.02, 0.05, 0.1]
+    thresholds = [one["threshold"] for one in evidence["budgets"]]
+    assert thresholds[0] is None  # 604 users would be needed
+    assert thresholds[1:] == sorted(thresholds[1:], reverse=True)
+    assert "kept on test" in describe(result)
+
+
+def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
+    assert calibrate(run, RECIPE, by="category") == calibrate(run, RECIPE, by="category")
+
+
+def test_users_whose_likes_made_the_score_do_not_calibrate_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 900, fitted=300)
+    result = calibrate(run, RECIPE, likes_lost=0.05)
+    assert 0.95 < result["threshold"] < 0.97
+    assert result["evidence"]["validation"]["users"] == 600
+    assert result["evidence"]["fitted_to"] == {"users": 300, "likes": 1500}
+    assert "300 other users are left out" in describe(result)
+    assert calibrate(run, RECIPE, likes_lost=0.05, score="paper")["evidence"]["validation"]["users"] == 900
+    refused = calibrate(run, RECIPE, likes_lost=0.005)["refused"]
+    assert "hold 600 users with 3,000 likes beside those that the score's weights were fitted to" in refused
+
+
+def test_a_predicted_set_chosen_on_validation_costs_confidence(run: Path) -> None:
+    recipe = decoding_of(content_weights=(0.0, 1.0), co_dislike_weights=(0.0, 1.0, 2.0, 2.0))
+    assert decodings_to_choose_from(recipe) == 6
+    result = calibrate(run, recipe, likes_lost=0.05)
+    assert result["confidence"] == 0.95
+    assert result["threshold"] == calibrate(run, RECIPE, likes_lost=0.05, confidence=1 - 0.05 / 6)["threshold"]
+    assert "one of 6, chosen on validation" in describe(result)
+    assert "on average does not allow for that" in describe(calibrate(run, recipe, confidence=None))
+
+
+def test_a_score_that_might_have_looked_at_the_predicted_set_shares_the_chance_of_an_error() -> None:
+    history = cast(HistoryScore, object())
+    assert shares_of_error(FilterScore.paper(), 8) == 8
+    assert shares_of_error(FilterScore("default", 0.5, history), 8) == 32
+    assert shares_of_error(FilterScore("default", 0.0, history), 8) == pytest.approx(4 / 3)
+    assert shares_of_error(FilterScore("default", 0.5, history), 1) == 1
+
+
+def test_a_drift_is_said_plainly(tmp_path: Path) -> None:
+    result = calibrate(make_run(tmp_path / "run", 600, shift=0.1), RECIPE, likes_lost=0.05)
+    assert result["evidence"]["verdict"].startswith("NOT KEPT on test")
+    assert result["evidence"]["test"]["likes_lost_by_users"]["mean"] > 0.1
+
+
+def test_too_little_data_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 150)
+    result = calibrate(run, RECIPE, likes_lost=0.01)
+    assert result["threshold"] is None
+    assert result["evidence"]["verdict"] is None
+    assert "302 users with a like (some 1,510 likes)" in result["refused"]
+    assert "hold 150 users with 750 likes" in result["refused"]
+    assert result["evidence"]["test"]["dropped"] == 0
+    assert result["refused"] in describe(result)
+    bold = calibrate(run, RECIPE, likes_lost=0.01, confidence=None)
+    assert bold["threshold"] is not None
+    assert bold["confidence"] is None
+
+
+def test_categories_have_thresholds_of_their_own_and_those_without_data_have_none(run: Path) -> None:
+    result = calibrate(run, RECIPE, likes_lost=0.05, by="category")
+    thresholds = result["segments"]["thresholds"]
+    assert thresholds.keys() == {"x", "y", ""}
+    assert all(0.95 < value < 1 for value in thresholds.values())
+    assert len(set(thresholds.values())) == 3
+    small = calibrate(run, RECIPE, likes_lost=0.005, by="category")
+    assert set(small["segments"]["thresholds"].values()) == {None}
+    assert small["evidence"]["segments"]["test"]["dropped"] == 0
+    assert "nothing dropped for want of data" in describe(small)
+
+
+def test_users_of_different_activity_have_thresholds_of_their_own(run: Path) -> None:
+    result = calibrate(run, RECIPE, likes_lost=0.1, by="activity")
+    assert result["segments"]["thresholds"].keys() == {"low", "middle", "high"}
+    assert result["segments"]["edges"] == [2.0, 5.0]
+    each = result["evidence"]["segments"]["each"]
+    assert sum(one["units"] for one in each.values()) == 600
+    assert all(one["threshold"] is not None for one in result["evidence"]["budgets"][2:])
+
+
+def test_activity_counts_the_items_disliked_and_liked_before_the_cut() -> None:
+    days = np.array([f"2026-01-0{n}" for n in (1, 2, 3, 4, 5)], "datetime64[us]")
+    kinds = np.array(["dislike", "exposure", "click", "dislike", "click"])
+    rows = np.array([0, 1, 0, 1, 0], np.int32)
+    events = Events(np.array(["a", "a", "b", "a", "b"]), rows, days, kinds, np.full(5, np.nan))
+    users = np.array(["a", "b", "a", "b", "c"])
+    cutoffs = np.array(["2026-01-04", "2026-01-04", "2026-01-05", "2026-01-06", "2026-01-05"], "datetime64[us]")
+    assert activity(events, users, cutoffs).tolist() == [1, 1, 2, 1, 0]
+
+
+def test_the_paper_s_score_is_another_column(run: Path) -> None:
+    paper = calibrate(run, RECIPE, likes_lost=0.05, score="paper")
+    assert paper["evidence"]["column"] == "conrec_paper"
+    assert paper["score"] == "paper"
+    assert paper["threshold"] != calibrate(run, RECIPE, likes_lost=0.05)["threshold"]
+
+
+def test_likes_as_units_need_less_data_and_say_what_they_assume(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 150)
+    result = calibrate(run, RECIPE, likes_lost=0.01, units="likes")
+    assert result["threshold"] is not None
+    assert "as if" in describe(result)
+
+
+def test_the_verb(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", str(run), "--likes-lost", "0.05", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((run / "calibration.json").read_text())
+    assert main(["calibrate", str(run), "--likes-lost", "0.05", "--on-average", "--by", "category"]) == 0
+    assert "on average" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--likes-lost", "1.5"], "--likes-lost 1.5"),
+        (["--confidence", "1"], "--confidence 1.0"),
+        (["--seed", "4"], "bring the run as far as filter first"),
+    ],
+)
+def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], words: list[str], part: str) -> None:
+    assert main(["calibrate", str(run), *words]) == 2
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+
+
+def test_scores_of_before_the_users_were_kept_apart_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "filter" / "seed0" / "scores.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("fitted_on"), path)
+    assert main(["calibrate", str(run)]) == 2
+    assert "no column fitted_on; make the stage filter anew" in capsys.readouterr().err
+
+
+def test_scores_that_cannot_be_read_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "filter" / "seed0" / "scores.parquet"
+    path.write_bytes(b"no parquet")
+    assert main(["calibrate", str(run)]) == 2
+    assert str(path) in capsys.readouterr().err

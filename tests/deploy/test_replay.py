@@ -1,0 +1,148 @@
+"""`conrec replay`: what it reads, what it says, and a day in the operator's numbers."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from conrec.__main__ import main
+from conrec.config import FilterConfig, Recipe
+from conrec.data.instances import read_instances
+from conrec.deploy.replay import Operator, describe, estimate, read_replays
+from conrec.errors import ConrecError
+from conrec.evaluate.compare import pooled
+from conrec.run import start_run
+from conrec.score.filter_score import FilterScore, fitting_users
+from conrec.stages.filter import filter_replay
+from tests.small_log import small_known, small_log, write_prepared
+
+RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05, contrast_histories=0))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """prepare, compress and two seeds of filter; nobody has a prediction."""
+    folder = tmp_path_factory.mktemp("run")
+    start_run(RECIPE, folder, None, None)
+    items, log = small_log(users=60, items=40, events=2500)
+    write_prepared(folder / "prepare", items, log)
+    known = small_known(items, log)
+    assert known.catalog is not None
+    known.catalog.save(folder / "compress")
+    np.save(folder / "compress" / "embeddings.npy", known.embeddings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+        patch.setattr("conrec.score.filter_score.ENOUGH", 10)
+        for seed in RECIPE.seeds:
+            out = folder / "filter" / f"seed{seed}"
+            filter_replay(RECIPE, folder / "prepare", folder / "compress", folder / "predict", out, seed)
+    assert len(read_instances(folder / "prepare", items))
+    return folder
+
+
+def test_json_is_what_programs_look_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"conrec", "conrec_paper", "conrec_rates", "conrec_history", "bias", "boosted"} <= set(found["systems"])
+    for system in found["systems"].values():
+        assert set(system["avoided_at"]) == {"0.01", "0.02", "0.05"}
+        assert 0 <= system["auc"] <= 1
+        for budget, value in system["avoided_at"].items():
+            low, high = system["ci95"][budget]
+            assert 0 <= low <= high <= 1
+            assert 0 <= value <= 1
+    assert found["seeds"] == [0, 1]
+    assert "estimate" not in found
+    assert found["differences"]["bias"]["0.01"]["verdict"] in ("better", "worse", "not significant")
+
+
+def test_the_table_shows_the_cost_beside_the_gain(run: Path) -> None:
+    found = read_replays(run, RECIPE)
+    text = describe(found)
+    for word in ("conrec_history", "boosted", "over-suppression", "of the likes lost", "lists", "threshold"):
+        assert word in text
+    assert f"{found['chosen']['likes_lost']:.2%}" in text
+    assert found["suppression"]["lists_touched"] >= found["suppression"]["lists_halved"]
+    assert f"user {found['suppression']['users'][0]['user']}:" in text
+
+
+def test_whose_labels_made_the_score_is_on_record(run: Path) -> None:
+    score = FilterScore.load(run / "filter" / "seed0" / "score")
+    table = pq.read_table(run / "filter" / "seed0" / "scores.parquet")
+    users, fitted_on = table["user_id"].to_numpy().astype(str), table["fitted_on"].to_numpy()
+    validation = table["split"].to_numpy() == "validation"
+    assert score.constant  # weights were fitted
+    np.testing.assert_array_equal(fitted_on, fitting_users(users) & validation)
+
+
+def test_seeds_are_pooled(run: Path) -> None:
+    folders = [run / "filter" / f"seed{seed}" for seed in RECIPE.seeds]
+    both, one, other = pooled(folders, "test"), pooled(folders[:1], "test"), pooled(folders[1:], "test")
+    for budget in ("0.01", "0.02", "0.05"):
+        means = [table["avoided_at"]["conrec"][budget]["mean"] for table in (one, other)]
+        assert both["avoided_at"]["conrec"][budget]["mean"] == pytest.approx(np.mean(means))
+        assert both["avoided_at"]["bias"][budget] == one["avoided_at"]["bias"][budget]
+    assert read_replays(run, replace(RECIPE, seeds=(0,)))["systems"]["conrec"]["avoided_at"]["0.01"] == pytest.approx(
+        one["avoided_at"]["conrec"]["0.01"]["mean"]
+    )
+
+
+def test_the_tables_of_the_docs_are_one_command(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+    monkeypatch.setattr("conrec.score.filter_score.ENOUGH", 10)
+    before = sorted(run.rglob("*"))
+    runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "filter_tables.py"))["main"](run, [0])
+    lines = capsys.readouterr().out.splitlines()
+    found = read_replays(run, replace(RECIPE, seeds=(0,)))["systems"]["conrec"]["avoided_at"]["0.05"]
+    (ours,) = [line for line in lines if line.startswith("| **default**")]
+    assert f"| {found:.3f}".replace("0.", ".") in ours
+    assert [line.split(" | ")[0] for line in lines if "lead over" in line] == [
+        "| lead over bias",
+        "| lead over boosted",
+    ]
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_day_is_simple_arithmetic(run: Path) -> None:
+    found = read_replays(run, RECIPE)
+    curve = {
+        "threshold": [0.0, 1.0, 2.0],
+        "dislikes_avoided": [1.0, 0.5, 0.0],
+        "likes_lost": [1.0, 0.02, 0.0],
+        "dropped": [1.0, 0.1, 0.0],
+        "rate_after": [None, 0.06, 0.1],
+    }
+    found |= {"curve": curve, "events": 100, "dislikes": 10, "likes": 40}
+    guess = estimate(found, Operator(1000, cost_of_dislike=3, value_of_click=2))
+    assert guess is not None
+    assert (guess["dislikes_a_day"], guess["likes_a_day"]) == (100, 400)
+    assert guess["at"]["0.01"]["dislikes_avoided"] == 0
+    assert guess["at"]["0.02"] == guess["best"]
+    assert guess["best"]["dislikes_avoided"] == 50
+    assert guess["best"]["likes_lost"] == 8
+    assert guess["best"]["net_value"] == pytest.approx(50 * 3 - 8 * 2)
+    assert "best: lose 2.00%" in describe(found, guess)
+    worthless = estimate(found, Operator(1000, cost_of_dislike=0, value_of_click=2))
+    assert worthless is not None
+    assert worthless["best"]["dropped_share"] == 0
+    assert "nothing pays" in describe(found, worthless)
+
+
+@pytest.mark.parametrize("flag", ["daily_exposures", "cost_of_dislike", "value_of_click"])
+def test_a_number_that_makes_no_sense_names_its_flag(flag: str) -> None:
+    numbers = {"daily_exposures": 1.0, "cost_of_dislike": 1.0, "value_of_click": 1.0, flag: -1.0}
+    with pytest.raises(ConrecError, match="--" + flag.replace("_", "-")):
+        Operator(**numbers)
+
+
+def test_without_a_replay_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConrecError, match="bring the run as far as filter first"):
+        read_replays(tmp_path, RECIPE)

@@ -1,0 +1,185 @@
+"""Rates of dislike by attribute: the posterior worked out user by user, what is learned, and what is not looked at."""
+
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from scipy.special import gammaln
+
+from conrec.data.instances import Events, Instances
+from conrec.data.schema import REASONS
+from conrec.features.attribute_rates import (
+    EXPOSURES,
+    LEAST_SHAPE,
+    AttributeRates,
+    Attributes,
+    explanations,
+    personal_rates,
+)
+from tests.small_log import CUTS, all_instances, small_log
+
+ITEMS, LOG = small_log()
+N = len(ITEMS)
+FIELDS = [
+    {"category": "a|b" if n % 3 == 0 else "a", "colour": "red" if n % 2 else "blue", "store": f"s{n % 4}"}
+    for n in range(N)
+]
+SHOE, HAT = {"category": "shoe"}, {"category": "hat"}
+LEATHER, CLOTH = {"material": "leather"}, {"material": "cloth"}
+KINDS = [SHOE | LEATHER, SHOE | CLOTH, HAT | LEATHER, HAT | CLOTH]
+"""Of four items each."""
+
+
+@pytest.fixture(scope="module")
+def instances() -> Instances:
+    return all_instances(LOG)
+
+
+def log(shown: list[tuple[str, int]], disliked: list[tuple[str, int, int]]) -> Events:
+    """A platform's log, a minute an event: (user, item) shown, then (user, item, reason) disliked."""
+    rows = [(user, item, "exposure", -1) for user, item in shown]
+    rows += [(user, item, "dislike", reason) for user, item, reason in disliked]
+    times = np.datetime64("2026-01-01T12:00", "us") + np.arange(len(rows)) * np.timedelta64(60_000_000, "us")
+    users, items, kinds, reasons = (list(column) for column in zip(*rows))
+    return Events(
+        np.array(users),
+        np.array(items, np.int32),
+        times,
+        np.array(kinds),
+        np.full(len(rows), np.nan),
+        np.array(reasons, np.int8),
+    )
+
+
+def asked(users: list[str], instances: Instances) -> Instances:
+    """Instances of these users, a day after the log above."""
+    some = instances.take(np.arange(len(users)))
+    cutoffs = np.full(len(users), np.datetime64("2026-01-05", "us"))
+    return Instances(**{**some.__dict__, "users": np.array(users), "cutoffs": cutoffs})
+
+
+def test_attributes_are_values_and_pairs_with_a_category() -> None:
+    found = Attributes.of([SHOE | LEATHER] * 3 + [SHOE | CLOTH] * 3 + [HAT | CLOTH] * 2)
+    # all, shoe, leather, shoe and leather, cloth, shoe and cloth; a hat is met twice only
+    assert found.matrix.shape == (8, 6)
+    uses = sorted(np.asarray(found.matrix.sum(axis=0)).ravel().tolist())
+    assert uses == [3, 3, 3, 5, 6, 8]
+    assert len(set(found.field.tolist())) == 3
+
+
+def test_a_number_is_between_two_points_of_its_scale() -> None:
+    found = Attributes.of([{"year": str(1950 + n)} for n in range(60)])
+    np.testing.assert_allclose(np.asarray(found.matrix.sum(axis=1)).ravel(), 2, rtol=1e-5)
+
+
+def test_of_too_many_the_commonest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conrec.features.attribute_rates.MOST_ATTRIBUTES", 3)
+    found = Attributes.of([SHOE | LEATHER] * 3 + [SHOE | CLOTH] * 4)
+    assert np.asarray(found.matrix.sum(axis=0)).ravel().tolist() == [7, 7, 4]
+
+
+def test_two_categories_are_one_pair() -> None:
+    found = Attributes.of([{"category": "a|b"}] * 3 + [{"category": "b|a"}] * 3)
+    assert found.matrix.shape == (6, 4)  # all, a, b, a and b
+
+
+def test_explanations_are_averaged_over_the_posterior() -> None:
+    """Against all ways to give four dislikes to their attributes, the rates integrated out."""
+    rng = np.random.default_rng(3)
+    starts = np.array([0, 3, 5, 8, 10])
+    attributes = np.array([0, 1, 2, 0, 1, 1, 2, 3, 0, 3])
+    fits, shape = rng.uniform(0.2, 1.0, 10), np.array([0.3, 0.1, 0.05, 0.2])
+    against = EXPOSURES + np.array([30.0, 5.0, 2.0, 8.0])
+    expected, total = np.zeros(4), 0.0
+    for places in product(*(range(a, b) for a, b in pairwise(starts))):
+        counts = np.bincount(attributes[list(places)], minlength=4)
+        weight = np.exp(np.log(fits[list(places)]).sum() + (gammaln(shape + counts) - counts * np.log(against)).sum())
+        expected, total = expected + weight * counts, total + weight
+    found = explanations(starts, attributes, fits, shape, against, 200_000, 1000, np.random.default_rng(0))
+    np.testing.assert_allclose(found, expected / total, atol=0.02)
+
+
+def test_rates_explain_all_dislikes_and_no_user_looks_at_another() -> None:
+    rng = np.random.default_rng(0)
+    dense = (rng.random((12, 7)) < 0.4).astype(np.float64)
+    dense[:, 0] = 1
+    shape, shown = rng.gamma(1.0, 0.1, 7) + 0.01, rng.integers(0, 20, (3, 7)).astype(float)
+    owners, items = np.array([0, 0, 2, 2, 2]), np.array([1, 5, 1, 7, 9])
+    fits = rng.random((7, 5))
+    found = personal_rates(csr_matrix(dense), shape, shown, owners, items, fits)
+    for user in range(3):
+        own = owners == user
+        explained = found[user] * (EXPOSURES + shown[user]) - shape
+        assert explained.sum() == pytest.approx(own.sum())
+        assert explained.min() > -1e-9
+        np.testing.assert_allclose(explained[~dense[items[own]].any(axis=0)], 0, atol=1e-9)
+        alone = personal_rates(csr_matrix(dense), shape, shown[[user]], owners[own] * 0, items[own], fits[:, own])
+        np.testing.assert_array_equal(alone[0], found[user])
+
+
+def test_showings_without_a_dislike_rule_attributes_out(instances: Instances) -> None:
+    items = [kind for kind in KINDS for _ in range(4)]
+    # Both dislike two leather shoes. One was shown cloth shoes in vain, the other leather hats.
+    disliked = [(user, item, -1) for user in ("cloth", "hats") for item in (0, 1)]
+    shown = [(user, item) for user, item, _ in disliked]
+    shown += [("cloth", 4 + n % 4) for n in range(40)] + [("hats", 8 + n % 4) for n in range(40)]
+    rates = np.exp(AttributeRates(items, log(shown, disliked)).of(asked(["cloth", "hats"], instances))(np.arange(2)))
+    leather_shoe, cloth_shoe, leather_hat, cloth_hat = (rates[:, 4 * n + 3] for n in range(4))
+    assert (leather_shoe > 2 * np.maximum(cloth_shoe, leather_hat)).all()
+    assert leather_hat[0] > 2 * cloth_shoe[0]
+    assert cloth_shoe[1] > 2 * leather_hat[1]
+    assert (np.minimum(cloth_shoe, leather_hat) > 0).all()
+    assert (cloth_hat < leather_shoe).all()
+
+
+def test_what_many_dislike_is_expected_of_a_stranger(instances: Instances) -> None:
+    items = [kind for kind in KINDS for _ in range(4)]
+    shown = [(f"u{n}", item) for n in range(30) for item in range(16)]
+    disliked = [(f"u{n}", n % 4, -1) for n in range(30)]
+    (rates,) = AttributeRates(items, log(shown, disliked)).of(asked(["stranger"], instances))(np.array([0]))
+    assert rates[:4].min() > rates[4:].max()
+
+
+def test_a_reason_says_which_attribute_it_was(instances: Instances) -> None:
+    """Some dislike shoes and say 'category', some leather and say 'product'; a leather shoe may be either."""
+    items = [kind for kind in KINDS for _ in range(4)]
+    shown = [(f"u{n}", item) for n in range(40) for item in range(16)]
+    about = {"category": REASONS.index("not_this_category"), "product": REASONS.index("not_this_product")}
+    disliked = [(f"u{n}", item, about["category"]) for n in range(20) for item in range(n % 2, 8, 2)]
+    disliked += [
+        (f"u{n}", item + 4 * (item > 3), about["product"]) for n in range(20, 40) for item in range(n % 2, 8, 2)
+    ]
+    shown += [("x", 0), ("y", 0)]
+    disliked += [("x", 0, about["category"]), ("y", 0, about["product"])]
+    rates = AttributeRates(items, log(shown, disliked)).of(asked(["x", "y"], instances))(np.arange(2))
+    cloth_shoe, leather_hat = rates[:, 5], rates[:, 9]
+    assert cloth_shoe[0] > leather_hat[0]
+    assert leather_hat[1] > cloth_shoe[1]
+
+
+def test_nothing_after_the_cut_is_looked_at(instances: Instances) -> None:
+    some = np.flatnonzero(instances.cutoffs == CUTS[1])
+    before = LOG.take(LOG.times < CUTS[1])
+    whole, part = (AttributeRates(FIELDS, one).of(instances)(some) for one in (LOG, before))
+    np.testing.assert_array_equal(whole, part)
+    assert len(np.unique(whole, axis=0)) > 1
+
+
+def test_by_users_everybody_is_the_known_users_whole_log(instances: Instances) -> None:
+    known = np.unique(LOG.users)[::2]
+    stranger = Instances(**{**instances.__dict__, "users": np.full(len(instances), "zz")})
+    found = AttributeRates(FIELDS, LOG, known).of(stranger)(np.arange(len(instances)))
+    alone = LOG.take(np.isin(LOG.users, known))
+    late = Instances(
+        **{**stranger.__dict__, "cutoffs": np.full(len(instances), LOG.times.max() + np.timedelta64(1, "D"))}
+    )
+    np.testing.assert_allclose(found, AttributeRates(FIELDS, alone).of(late)(np.arange(len(instances))), rtol=1e-6)
+    np.testing.assert_array_equal(found, found[:1].repeat(len(found), axis=0))
+
+
+def test_items_without_attributes_have_what_all_share(instances: Instances) -> None:
+    rates = AttributeRates([{} for _ in range(N)], LOG).of(instances)(np.arange(4))
+    assert np.isfinite(rates).all()
+    np.testing.assert_allclose(rates, rates[:, :1].repeat(N, axis=1), rtol=1e-6)
+    assert LEAST_SHAPE > 0

@@ -1,0 +1,329 @@
+"""The filter against its rules written out by hand."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conrec.errors import ConrecError
+from conrec.filter import snapshot as published
+from conrec.filter.filter import CoNRecFilter, Decision
+from conrec.filter.guardrails import Manners
+from conrec.filter.publish import SetItems, write_set
+from conrec.score.factors import ItemFactors, UserFactors, score
+from tests.filter.published import DISLIKES, ITEMS, PREDICTED, some_items, some_users
+
+USERS = 12
+WEIGHT = 0.7
+EVERYTHING = [f"i{n}" for n in range(ITEMS)]
+
+
+def publish(sets: Path, seed: int = 0, calibration: dict[str, Any] | None = None, **options: Any) -> str:
+    return write_set(sets, some_items(seed), some_users(USERS, seed), "default", WEIGHT, calibration, **options)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sets")
+    publish(folder)
+    return folder
+
+
+def true_scores(user: int, rows: list[int], seed: int = 0) -> list[float]:
+    items, users = some_items(seed), some_users(USERS, seed)
+    predicted = users.predicted[user][users.predicted[user] >= 0]
+    side = UserFactors(predicted, users.vectors[user], float(users.biases[user]))
+    return score(items.side, side, np.array(rows, np.int64), WEIGHT).scores.tolist()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    candidates=st.lists(st.integers(0, ITEMS + 5), max_size=40),
+    user=st.integers(0, USERS + 1),
+    threshold=st.none() | st.floats(-3, 3),
+    min_keep=st.integers(0, 10),
+    share=st.integers(0, 20),
+)
+def test_a_decision_follows_the_rules(
+    sets: Path, candidates: list[int], user: int, threshold: float | None, min_keep: int, share: int
+) -> None:
+    ids = [f"i{n}" for n in candidates]
+    manners = Manners(min_keep, share / 20)
+    loaded = CoNRecFilter.load(sets, manners)
+    found = loaded.filter(f"u{user}", ids, threshold)
+    over = [n for n, s in enumerate(found.scores) if s is not None and threshold is not None and s > threshold]
+
+    # Scores are the formula's; what is unknown has none.
+    assert found.unknown_user == (user >= USERS)
+    assert found.unknown_items == sum(n >= ITEMS for n in candidates)
+    known = [n for n, row in enumerate(candidates) if row < ITEMS and user < USERS]
+    assert [n for n, s in enumerate(found.scores) if s is not None] == known
+    if known:
+        expected = true_scores(user, [candidates[n] for n in known])
+        np.testing.assert_allclose([found.scores[n] for n in known], expected, atol=1e-5)
+
+    # Kept and dropped are the candidates, in their order.
+    may_go = max(0, min(len(ids) * share // 20, len(ids) - min_keep))
+    goes = sorted(sorted(over, key=lambda n: (-float(found.scores[n] or 0), -n))[:may_go])
+    assert found.dropped == found.would_drop == [ids[n] for n in goes]
+    assert found.kept == [id for n, id in enumerate(ids) if n not in goes]
+    assert len(found.kept) >= min(min_keep, len(ids))
+    assert found.spared == len(over) - len(goes)
+
+    # Reasons for all over the threshold, spared or not; the user u0 has no predictions to name.
+    assert [n for n, why in enumerate(found.why) if why is not None] == ([] if user == 0 else over)
+
+    # A dry run scores the same and drops nothing.
+    dry = loaded.filter(f"u{user}", ids, threshold, dry_run=True)
+    assert (dry.kept, dry.dropped, dry.would_drop) == (ids, [], found.dropped)
+    assert (dry.scores, dry.spared, dry.why, dry.dry_run) == (found.scores, found.spared, found.why, True)
+
+
+def test_the_reason_is_the_nearest_prediction(sets: Path) -> None:
+    items, users = some_items(), some_users(USERS)
+    for user in range(1, USERS):
+        found = CoNRecFilter.load(sets).filter(f"u{user}", EVERYTHING, threshold=-100.0)
+        predicted = users.predicted[user][users.predicted[user] >= 0]
+        cosines = items.side.unit @ items.side.unit[predicted].T
+        for row, why in enumerate(found.why):
+            assert why is not None
+            near = int(cosines[row].argmax())
+            assert why.predicted_item == f"i{predicted[near]}"
+            assert why.predicted_title == items.titles[predicted[near]]
+            assert why.cosine == pytest.approx(cosines[row, near], abs=1e-5)
+            past = users.because[user, near]
+            row_of_past = users.dislikes[user, past] if past >= 0 else -1
+            assert why.past_item == (f"i{row_of_past}" if past >= 0 else None)
+            assert why.past_title == (items.titles[row_of_past] if past >= 0 else None)
+            mine, its = items.codes[row].tolist(), items.codes[predicted[near]].tolist()
+            common = next((n for n in range(3) if mine[n] != its[n]), 3)
+            assert why.prefix == tuple(its[:common])
+
+
+def test_an_exempt_user_is_not_even_scored(sets: Path) -> None:
+    loaded = CoNRecFilter.load(sets, Manners(exempt=frozenset({"u5"})), threshold=-100.0)
+    found = loaded.filter("u5", EVERYTHING)
+    assert found.exempt
+    assert found.kept == EVERYTHING
+    assert set(found.scores) == {None}
+    assert not loaded.filter("u6", EVERYTHING).exempt
+    assert loaded.filter("u6", EVERYTHING).dropped
+
+
+def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
+    publish(tmp_path, calibration={"score": "default", "threshold": 0.25, "segments": None})
+    of_set, of_filter = CoNRecFilter.load(tmp_path), CoNRecFilter.load(tmp_path, threshold=0.5)
+    assert of_set.filter("u3", EVERYTHING).threshold == 0.25
+    assert of_filter.filter("u3", EVERYTHING).threshold == 0.5
+    assert of_filter.filter("u3", EVERYTHING, threshold=0.0).threshold == 0.0
+    assert of_set.filter("u3", EVERYTHING, 0.0).dropped == of_filter.filter("u3", EVERYTHING, 0.0).dropped
+
+
+@pytest.mark.parametrize("calibration", [None, {"score": "default", "threshold": None, "segments": None}])
+def test_without_a_promise_nothing_goes(tmp_path: Path, calibration: dict[str, Any] | None) -> None:
+    publish(tmp_path, calibration=calibration)
+    found = CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING)
+    assert (found.threshold, found.dropped, found.spared) == (None, [], 0)
+    assert None not in found.scores
+
+
+def over(found: Decision) -> set[str]:
+    return {id for id, why in zip(EVERYTHING, found.why) if why is not None}
+
+
+def test_thresholds_by_category(tmp_path: Path) -> None:
+    segments = {"by": "category", "edges": None, "thresholds": {"even": 0.2, "odd": None, "": -0.3}}
+    publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
+    found = CoNRecFilter.load(tmp_path, Manners(0, 1.0)).filter("u5", [*EVERYTHING, "stranger"])
+    scores = true_scores(5, list(range(ITEMS)))
+    limits = [-0.3 if n % 10 == 0 else (0.2, np.inf)[n % 2] for n in range(ITEMS)]
+    expected = {f"i{n}" for n in range(ITEMS) if scores[n] > limits[n]}
+    assert set(found.dropped) == over(found) == expected
+    assert found.threshold is None
+    # A category that the calibration never met is promised nothing.
+    del segments["thresholds"]["even"]  # type: ignore[attr-defined]
+    publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
+    found = CoNRecFilter.load(tmp_path, Manners(0, 1.0)).filter("u5", EVERYTHING)
+    assert over(found) == {id for id in expected if int(id[1:]) % 10 == 0}
+
+
+def test_thresholds_by_activity(tmp_path: Path) -> None:
+    segments = {"by": "activity", "edges": [2.0, 6.0], "thresholds": {"low": 0.1, "middle": None, "high": -0.2}}
+    publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
+    loaded = CoNRecFilter.load(tmp_path)
+    limits = {user: loaded.filter(f"u{user}", EVERYTHING).threshold for user in range(USERS)}
+    assert limits == {n: 0.1 if n <= 2 else None if n <= 6 else -0.2 for n in range(USERS)}
+
+
+@pytest.mark.parametrize("calibration", [{"score": "default"}, {"score": "default", "threshold": "high"}])
+def test_a_calibration_that_is_none(tmp_path: Path, calibration: dict[str, Any]) -> None:
+    publish(tmp_path, calibration=calibration)
+    with pytest.raises(ConrecError, match="not a set"):
+        CoNRecFilter.load(tmp_path)
+
+
+def test_a_dislike_taken_back_goes_with_what_followed_from_it(tmp_path: Path) -> None:
+    publish(tmp_path)
+    loaded, other = CoNRecFilter.load(tmp_path, Manners(0, 1.0)), CoNRecFilter.load(tmp_path)
+    users = some_users(USERS)
+    before = loaded.user("u9")
+    assert before is not None
+    assert len(before.predicted) == PREDICTED
+    gone = before.predicted[0].because
+    assert gone is not None
+    loaded.take_back("u9", gone.item_id)
+    for one in (loaded, other):  # another process would see it as well
+        after = one.user("u9")
+        assert after is not None
+        assert after.taken_back == [gone]
+        assert after.dislikes == [view for view in before.dislikes if view != gone]
+        assert after.predicted == [view for view in before.predicted if view.because != gone]
+    # The score is that of a user for whom the rest alone was predicted.
+    stays = users.because[9] != before.dislikes.index(gone)
+    side = UserFactors(users.predicted[9][stays], users.vectors[9], float(users.biases[9]))
+    expected = score(some_items().side, side, np.arange(ITEMS), WEIGHT).scores
+    found = loaded.filter("u9", EVERYTHING, threshold=-100.0)
+    np.testing.assert_allclose(found.scores, expected, atol=1e-5)  # type: ignore[arg-type]
+    assert all(why is not None and why.past_item != gone.item_id for why in found.why)
+    # Others, and items that the user never disliked, are not touched.
+    loaded.take_back("u9", "no such item")
+    loaded.take_back("u10", "i0")
+    assert loaded.user("u9") == after
+    # A set made with these lines worked in does not apply them again: the user may have repeated the dislike.
+    publish(tmp_path, retractions=3)
+    assert CoNRecFilter.load(tmp_path).user("u9") == before
+
+
+def test_all_dislikes_taken_back_leaves_nothing_near(tmp_path: Path) -> None:
+    publish(tmp_path)
+    loaded = CoNRecFilter.load(tmp_path)
+    view = loaded.user("u4")
+    assert view is not None
+    for item in view.dislikes:
+        loaded.take_back("u4", item.item_id)
+    after = loaded.user("u4")
+    assert after is not None
+    assert (after.dislikes, after.taken_back) == ([], view.dislikes)
+    assert after.predicted == [prediction for prediction in view.predicted if prediction.because is None]
+    assert len(after.predicted) < len(view.predicted)
+
+
+def test_what_is_known_of_a_user(sets: Path) -> None:
+    loaded, users, items = CoNRecFilter.load(sets), some_users(USERS), some_items()
+    view = loaded.user("u8")
+    assert view is not None
+    assert [item.item_id for item in view.dislikes] == [f"i{n}" for n in users.dislikes[8]]
+    assert [item.item_id for item in view.liked] == [f"i{n}" for n in users.liked[8]]
+    assert [one.item.item_id for one in view.predicted] == [f"i{n}" for n in users.predicted[8]]
+    first, row = view.dislikes[0], int(users.dislikes[8, 0])
+    assert (first.title, first.category, first.codes) == (
+        items.titles[row],
+        items.categories[row],
+        tuple(items.codes[row].tolist()),
+    )
+    empty = loaded.user("u0")
+    assert empty is not None
+    assert (empty.dislikes, empty.liked, empty.predicted) == ([], [], [])
+    assert loaded.user("nobody") is None
+
+
+def test_many_is_one_by_one(sets: Path) -> None:
+    loaded = CoNRecFilter.load(sets, threshold=0.0)
+    requests = [(f"u{n}", EVERYTHING[n : n + 20]) for n in range(USERS + 2)]
+    assert loaded.filter_many(requests) == [loaded.filter(user, ids) for user, ids in requests]
+
+
+def test_a_new_set_is_taken_over(tmp_path: Path) -> None:
+    first = publish(tmp_path)
+    loaded, pinned = CoNRecFilter.load(tmp_path, threshold=0.0), CoNRecFilter.load(tmp_path / first, threshold=0.0)
+    old = loaded.filter("u7", EVERYTHING)
+    assert not loaded.reload()
+    second = publish(tmp_path, seed=1, keep=1)
+    assert loaded.filter("u7", EVERYTHING) == old
+    assert loaded.reload()
+    assert not pinned.reload()
+    new = loaded.filter("u7", EVERYTHING)
+    assert (old.version, new.version) == (first, second)
+    np.testing.assert_allclose(new.scores, true_scores(7, list(range(ITEMS)), seed=1), atol=1e-5)  # type: ignore[arg-type]
+    assert pinned.filter("u7", EVERYTHING) == old
+
+
+def test_a_damaged_new_set_leaves_the_old_one_in_use(tmp_path: Path) -> None:
+    publish(tmp_path)
+    loaded = CoNRecFilter.load(tmp_path, threshold=0.0)
+    old = loaded.filter("u7", EVERYTHING)
+    second = publish(tmp_path, seed=1)
+    (tmp_path / second / "items.parquet").write_bytes(b"")
+    with pytest.raises(ConrecError, match=r"items\.parquet"):
+        loaded.reload()
+    assert loaded.filter("u7", EVERYTHING) == old
+
+
+def test_swaps_under_load_fail_no_request(tmp_path: Path) -> None:
+    """Four threads filter without a pause while sets come and go; every answer is wholly one set's."""
+    expected = {publish(tmp_path, seed): true_scores(7, list(range(ITEMS)), seed) for seed in (0, 1)}
+    versions = list(expected)
+    loaded = CoNRecFilter.load(tmp_path, threshold=0.0)
+    stop_watching = loaded.watch(0.001)
+    done, wrong, seen = threading.Event(), [], set()
+
+    def work() -> None:
+        while not done.is_set():
+            try:
+                found = loaded.filter("u7", EVERYTHING)
+                if not np.allclose(found.scores, expected[found.version], atol=1e-5):  # type: ignore[arg-type]
+                    wrong.append(found.version)
+                seen.add(found.version)
+            except Exception as error:
+                wrong.append(repr(error))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(20):
+        published.use(tmp_path, versions[n % 2])
+        before = loaded.version
+        for _ in range(500):
+            if loaded.version == versions[n % 2]:
+                break
+            threading.Event().wait(0.002)
+        assert loaded.version == versions[n % 2], before
+    done.set()
+    for thread in threads:
+        thread.join()
+    stop_watching.set()
+    assert wrong == []
+    assert seen == set(versions)
+
+
+def test_the_papers_score_is_the_cosine(tmp_path: Path) -> None:
+    items, users = some_items(dimensions=0), some_users(USERS, dimensions=0)
+    side = ItemFactors(items.side.unit, items.side.vectors, np.zeros(ITEMS, np.float32))
+    items = SetItems(items.ids, items.titles, items.categories, items.codes, side)
+    write_set(tmp_path, items, replace(users, biases=np.zeros(USERS, np.float32)), "paper", 1.0)
+    loaded = CoNRecFilter.load(tmp_path, Manners(0, 1.0))
+    found = loaded.filter("u6", EVERYTHING, threshold=0.9999)
+    assert set(found.dropped) == {f"i{n}" for n in users.predicted[6]}
+    assert loaded.filter("u0", EVERYTHING, threshold=-0.9999).kept == EVERYTHING
+    assert (users.dislikes[6] >= 0).sum() == DISLIKES
+
+
+@pytest.mark.parametrize("candidates", [["i1", 3], ["i1", None], 7])
+def test_candidates_are_strings(sets: Path, candidates: Any) -> None:
+    with pytest.raises(TypeError):
+        CoNRecFilter.load(sets).filter("u1", candidates)
+
+
+def test_text_that_no_file_can_hold_is_unknown(sets: Path) -> None:
+    loaded = CoNRecFilter.load(sets, threshold=0.0)
+    found = loaded.filter("u5", ["i1", "\ud800", "", "i2"])
+    assert found.unknown_items == 2
+    assert "\ud800" in found.kept
+    assert loaded.filter("\ud800", ["i1"]).unknown_user

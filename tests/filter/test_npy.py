@@ -1,0 +1,65 @@
+"""Arrays in files: copied into memory, or one row at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conrec.errors import ConrecError
+from conrec.filter import npy
+from conrec.filter.npy import NpyWriter, RowFile, map_npy, resident
+
+RECORD = np.dtype([("bias", "<f4"), ("liked", "<i4", (3,))])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(600_000, dtype=np.float32).reshape(1000, 600),
+        np.arange(12, dtype=np.uint64)[::2],
+        np.zeros((0, 5), np.float32),
+        np.arange(5, dtype=np.uint8),
+    ],
+)
+def test_a_copy_holds_the_same_and_cannot_be_changed(array: np.ndarray) -> None:
+    copy = resident(array)
+    np.testing.assert_array_equal(copy, array)
+    assert copy.dtype == array.dtype
+    assert not np.shares_memory(copy, array)
+    assert copy.flags.c_contiguous
+    assert not copy.flags.writeable
+
+
+def test_a_large_array_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(100)
+    monkeypatch.setattr(npy, "RESIDENT_BYTES", array.nbytes)
+    assert resident(array) is not array
+    monkeypatch.setattr(npy, "RESIDENT_BYTES", array.nbytes - 1)
+    assert resident(array) is array
+
+
+def records(path: Path) -> np.ndarray:
+    rows = np.zeros(50, RECORD)
+    rows["bias"], rows["liked"] = np.arange(50), np.arange(150).reshape(50, 3)
+    with NpyWriter(path, RECORD) as file:
+        file.append(rows)
+    return map_npy(path, RECORD, 1)
+
+
+def test_single_rows_are_those_of_the_array(tmp_path: Path) -> None:
+    rows = records(tmp_path / "records.npy")
+    single = RowFile(tmp_path / "records.npy", RECORD)
+    assert [single.row(n) for n in (0, 7, 49)] == [rows[n] for n in (0, 7, 49)]
+
+
+def test_a_file_that_is_cut_short_while_it_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "records.npy"
+    records(path)
+    single = RowFile(path, RECORD)
+    os.truncate(path, path.stat().st_size - 1)
+    assert single.row(48)["bias"] == 48
+    with pytest.raises(ConrecError, match=r"records\.npy: has become shorter"):
+        single.row(49)

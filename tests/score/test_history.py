@@ -1,0 +1,187 @@
+"""The score of histories: backtests, signals, their combination, and that nothing of the future is in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL
+from conrec.features.log_view import LogView
+from conrec.score.backtest import FIRST_HORIZONS, backtests
+from conrec.score.embedding import TasteSpace
+from conrec.score.history import HistoryScore
+from conrec.score.regression import PRODUCTS
+from conrec.score.user_features import ITEM_SMOOTHING, USER_SMOOTHING, Day
+from conrec.stages.fit_score import history_scores
+from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of, stranger
+from tests.small_log import CUTS, START, WEEK
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["ratings", "signs"])
+def log_view(request: pytest.FixtureRequest) -> LogView:
+    return small_log_view(rated=request.param)
+
+
+def fitted(log_view: LogView) -> HistoryScore:
+    # The log is short: rehearse from its second week on.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+        found = backtests(log_view, split_of(log_view), CONFIG)
+    return HistoryScore.fit(log_view, np.arange(len(log_view.items)), found, 0)
+
+
+def test_rehearsals_end_before_validation(log_view: LogView, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backtests(log_view, split_of(log_view), CONFIG) == []  # validation begins after four weeks
+    monkeypatch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+    assert FIRST_HORIZONS > 1
+    found = backtests(log_view, split_of(log_view), CONFIG)
+    assert [one.cutoff for one in found] == [CUTS[0] - n * WEEK for n in (2, 1)]
+    assert found[0].cutoff >= log_view.events.times[0] + WEEK
+    for one in found:
+        assert set(one.replay.labels.values.tolist()) == {DISLIKED, LIKED}
+        again = replay_of(log_view, [one.cutoff])
+        labels = again.labels.values
+        assert one.replay.shown.values.tolist() == again.shown.values[labels != NEUTRAL].tolist()
+
+
+def test_rehearsals_of_users_do_not_know_whom_they_ask(log_view: LogView) -> None:
+    users = np.unique(log_view.events.users)
+    split = replace(split_of(log_view), mode="users", validation_start=None, train_users=users[:40])
+    found = backtests(replace(log_view, train_users=users[:40]), split, CONFIG)
+    asked = [user for one in found for user in one.replay.instances.users.tolist()]
+    assert len(found) == 5
+    assert len(asked) == len(set(asked))
+    assert set(asked) <= set(users[:40].tolist())
+    for one in found:
+        assert one.log_view.train_users is not None
+        assert not set(one.log_view.train_users) & set(one.replay.instances.users)
+        for n, user in enumerate(one.replay.instances.users):
+            mine = (log_view.events.users == user) & (log_view.events.kinds == "dislike")
+            assert one.replay.instances.cutoffs[n] == log_view.events.times[mine][mine.sum() // 2]
+
+
+def test_rates_are_counts_before_the_cut(log_view: LogView) -> None:
+    features = TasteSpace.fit(log_view.fields, log_view.content, np.arange(len(log_view.items)), 6).of(
+        log_view.fields, log_view.content
+    )
+    day = Day.of(log_view, CUTS[1], features, bool(log_view.events.rated.any()), log_view.events.has_exposures)
+    replay = replay_of(log_view, CUTS[1:2])
+    signals = day.users(replay.instances)
+    log = log_view.events.take(log_view.events.times < CUTS[1])
+
+    def counts(column: np.ndarray, value: object) -> tuple[int, int]:
+        mine = column == value
+        liked = mine & (log.kinds == "favorite")
+        pairs = set(zip(log.users[liked], log.items[liked]))
+        return int((mine & (log.kinds == "dislike")).sum()), len(pairs)
+
+    every = log.kinds == "favorite"
+    disliked, liked = int((log.kinds == "dislike").sum()), len(set(zip(log.users[every], log.items[every])))
+    base = (disliked + 1) / (disliked + liked + 2)
+    for row, column, key, smoothing in (
+        *((day.numbers[n], log.items, n, ITEM_SMOOTHING) for n in (0, 7, 39)),
+        *((signals.numbers[n], log.users, replay.instances.users[n], USER_SMOOTHING) for n in (0, 5, 20)),
+    ):
+        bad, good = counts(column, key)
+        rate = (bad + smoothing * base) / (bad + good + smoothing)
+        assert row[0] == pytest.approx(np.log(rate / (1 - rate)))
+        assert row[1] == pytest.approx(np.log1p(bad + good))
+
+
+def test_what_was_shown_and_left_alone_is_a_taste_where_the_log_has_it(log_view: LogView) -> None:
+    score, instances = fitted(log_view), replay_of(log_view, CUTS[1:2]).instances
+    day = score.day(log_view, CUTS[1])
+    assert score.exposed == log_view.events.has_exposures
+    assert (day.rates is None) == log_view.events.rated.any()
+    if day.rates is None:
+        return
+    own = np.exp(log_view.attribute_rates.of(instances)(np.arange(len(instances))))
+    nobody = np.exp(log_view.attribute_rates.of(stranger(instances))(np.array([0]))[0])
+    wanted = np.log((own + nobody.mean()) / (nobody + nobody.mean()))
+    x = np.column_stack([day.features, np.ones(len(day.features))]).astype(float)
+    ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ wanted.T.astype(float))[:-1].T
+    taste = day.users(instances).tastes[-1]
+    np.testing.assert_allclose(taste, ridge, atol=1e-4)
+    # Least squares: it says of the items what the rates say, up to a constant, as far as the space can.
+    said = taste @ day.features.T
+    assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(said, wanted) if b.std()]) > 0.5
+
+
+def test_the_score_is_a_dot_product_of_its_formula(log_view: LogView) -> None:
+    score = fitted(log_view)
+    replay = replay_of(log_view, CUTS[1:2])
+    vectors, biases = score.user_factors(log_view, replay.instances)
+    q, b = score.item_factors(log_view, CUTS[1])
+    day = score.day(log_view, CUTS[1])
+    signals, c = day.users(replay.instances), score.combination
+    for user, item in ((0, 3), (4, 17), (11, 39)):
+        x = np.clip((signals.numbers[user] - c.user_mean) / c.user_scale, -4, 4)
+        y = np.clip((day.numbers[item] - c.item_mean) / c.item_scale, -4, 4)
+
+        def quadratic(z: np.ndarray, weights: np.ndarray) -> float:
+            pairs = [PRODUCTS * z[m] * z[n] for m in range(len(z)) for n in range(m, len(z))]
+            return float(weights @ [*z, *pairs])
+
+        expected = c.intercept + quadratic(x, c.user) + quadratic(y, c.item) + x @ c.product @ y
+        for k, taste in enumerate(signals.tastes):
+            expected += (c.taste[0, k] + c.taste[1, k] * x[1]) * float(taste[user] @ day.features[item])
+        assert biases[user] + b[item] + vectors[user] @ q[item] == pytest.approx(expected, abs=1e-4)
+
+
+def test_it_learns_what_rates_cannot_say(log_view: LogView) -> None:
+    """In the small log every user has an aversion to one shape; a rate per user and per item does not see it."""
+    score, replay = fitted(log_view), replay_of(log_view, CUTS[1:])
+    signed = np.flatnonzero(replay.labels.values != NEUTRAL)
+    disliked = replay.labels.values[signed] > 0
+
+    def auc(scores: np.ndarray) -> float:
+        bad, good = scores[signed][disliked], scores[signed][~disliked]
+        return float((bad[:, None] > good).mean())
+
+    whole, plain = (auc(scores) for scores in history_scores(score, log_view, replay))
+    assert plain > 0.65
+    assert whole > plain + 0.03
+
+
+def test_nothing_from_the_cut_on_changes_a_score(log_view: LogView) -> None:
+    score = fitted(log_view)
+    instances = replay_of(log_view, CUTS[1:2]).instances
+    short = cut_short(log_view, CUTS[1])
+    for whole, cutoff in zip(
+        (*score.user_factors(log_view, instances), *score.item_factors(log_view, CUTS[1])),
+        (*score.user_factors(short, instances), *score.item_factors(short, CUTS[1])),
+    ):
+        np.testing.assert_allclose(whole, cutoff, atol=1e-9)
+    # Nor does validation or test change what was learned.
+    again = fitted(cut_short(log_view, CUTS[0]))
+    for name, value in score.state().items():
+        if not name.startswith("space/"):
+            np.testing.assert_allclose(again.state()[name], value, atol=1e-9, err_msg=name)
+
+
+def test_strangers_and_new_items_get_what_is_usual(log_view: LogView) -> None:
+    score, replay = fitted(log_view), replay_of(log_view, CUTS[1:2])
+    vectors, biases = score.user_factors(log_view, stranger(replay.instances))
+    q, b = score.item_factors(log_view, CUTS[1])
+    scores = biases[0] + b + q @ vectors[0]
+    assert np.isfinite(scores).all()
+    assert not vectors[0, -score.space.dimensions :].any()  # no taste
+    # At a moment before the log everybody is a stranger and every item is new.
+    early = replace(replay.instances.take(np.array([0])), cutoffs=np.array([START - WEEK]))
+    vectors, biases = score.user_factors(log_view, early)
+    q, b = score.item_factors(log_view, START - WEEK)
+    assert np.isfinite(biases[0] + b + q @ vectors[0]).all()
+
+
+def test_it_is_the_same_after_saving(log_view: LogView) -> None:
+    score, replay = fitted(log_view), replay_of(log_view, CUTS[1:])
+    restored = HistoryScore.restore(score.state())
+    for one, other in zip(history_scores(restored, log_view, replay), history_scores(score, log_view, replay)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_one_sign_alone_teaches_nothing() -> None:
+    with pytest.raises(ValueError, match="both dislikes and likes"):
+        HistoryScore.fit(small_log_view(), np.arange(40), [], 0)
