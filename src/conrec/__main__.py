@@ -482,7 +482,6 @@ def serve(args: Serve) -> None:
     """
     try:
         import fastapi  # noqa: F401
-        import msgspec  # noqa: F401
         import prometheus_client  # noqa: F401
         import pydantic_settings  # noqa: F401
         import uvicorn  # noqa: F401

@@ -1,70 +1,54 @@
-"""The recipe: one dataclass a stage, read from TOML, checked field by field.
+"""The recipe: all settings of a run, one dataclass a stage, read from a TOML file with one table a dataclass.
 
-A recipe is a TOML file with one table per dataclass below. Whatever it leaves out has the default written here,
-so a recipe holds only what is particular about its data.
+What a recipe leaves out has the default written here, so it holds only what is particular about its data.
+`docs/settings.md` is made from this file (`python docs/settings.py > docs/settings.md`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from conrec.errors import ConrecError
+from conrec.toml import read_toml
 
-
-def _check(
-    config: object,
-    names: str,
-    *,
-    above: float | None = None,
-    at_least: float | None = None,
-    below: float | None = None,
-    empty: bool = False,
-) -> None:
-    """ValueError for a field that is not within bounds, or holds a value that is not; `empty`: a list may be."""
-    bounds = {"above": above, "at least": at_least, "below": below}
-    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-    for name in names.split():
-        value = getattr(config, name)
-        if value == () and not empty:
-            raise ValueError(f"{name} = []; it must hold at least one value")
-        for one in value if isinstance(value, tuple) else (value,):
-            # A comparison with nan is false, so nan is never within bounds.
-            inside = (above is None or one > above) and (at_least is None or one >= at_least)
-            if not (inside and (below is None or one < below)):
-                raise ValueError(f"{name} = {one}; it must be {wanted}")
+PositiveInt = Annotated[int, Meta(ge=1)]
+NonNegativeInt = Annotated[int, Meta(ge=0)]
+PositiveFloat = Annotated[float, Meta(gt=0)]
+NonNegativeFloat = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Exponent = Annotated[float, Meta(ge=0, le=1000)]
+Exponents = Annotated[tuple[Exponent, ...], Meta(min_length=1)]
+"""Values that are tried on validation; (0.0,) switches the feature off."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the log comes from and what counts as a dislike."""
+    """Where the log comes from, and what counts as a dislike."""
 
     adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "recif", "generic"] = "simulated"
-    """Which reader understands the files."""
+    """Which reader understands the files; `simulated` draws the log instead, `generic` reads your own."""
     dislike_at_most: float | None = None
-    """Rating data: a rating up to this is a dislike (in the data's own scale)."""
+    """Ratings up to this are dislikes (in the log's own scale)."""
     like_at_least: float | None = None
-    """Rating data: a rating from this on is a positive; what lies between is a neutral exposure."""
+    """Ratings from this on are positives (in the log's own scale); what lies between is an exposure."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Generic log: our column name -> the log's column name."""
+    """Generic log: our column name -> the log's."""
     kinds: dict[str, str] = field(default_factory=dict)
-    """Generic log: the log's value in its kind column -> our event kind."""
+    """Generic log: a value of the log's kind column -> our kind of event."""
     reasons: dict[str, str] = field(default_factory=dict)
-    """Generic log: the log's reason code -> our reason; or, with `reason_columns`, 0/1 column -> our reason."""
+    """Generic log: the log's code of a reason -> our reason; with `reason_columns`, the column's name -> our reason."""
     reason_columns: tuple[str, ...] = ()
-    """Generic log: several 0/1 columns, one a reason, instead of one column of codes."""
-    min_user_dislikes: int = 0
-    """Drop users with fewer dislikes than this in the whole log (0 keeps everybody)."""
+    """Generic log: columns of 0 and 1, one a reason, in place of one column of codes."""
+    min_user_dislikes: NonNegativeInt = 0
+    """Users with fewer dislikes than this in the whole log are left out; 0 keeps everybody."""
 
     @property
     def simulated(self) -> bool:
-        """The log is drawn, by `SimulateConfig`, not read."""
+        """Whether the log is drawn, by `SimulateConfig`, not read."""
         return self.adapter == "simulated"
 
 
@@ -72,65 +56,56 @@ class DataConfig:
 class SimulateConfig:
     """The simulated platform (only for `data.adapter = "simulated"`)."""
 
-    users: int = 3000
+    users: PositiveInt = 3000
     """Users at the end; half of them are there from the first day, the others join day by day."""
-    items: int = 1500
+    items: PositiveInt = 1500
     """Items at the end; six in ten are listed before the first day, the others day by day."""
-    days: int = 100
+    days: PositiveInt = 100
+    """Length of the log in days."""
     seed: int = 7
-    exposures_per_day: float = 9.0
+    """Seed of everything that is drawn; another seed is another platform."""
+    exposures_per_day: PositiveFloat = 9.0
     """Items that a user is shown on an average day (users differ)."""
-    dislike_if_matched: float = 0.3
-    """Chance that an item shown is disliked when one of the user's rules matches it (rules differ by +-25 %)."""
-    dislike_otherwise: float = 0.002
-    """The same when none does: noise."""
-    memory_days: float = 7.0
-    """Time constant of the recommender's memory of positives."""
-    damping: float = 0.3
-    """What one fresh dislike leaves of how often the platform shows the item's leaf category (1: no damping)."""
-    damping_days: float = 10.0
-    """Time constant of that damping."""
-    picture_size: int = 96
+    dislike_if_matched: Annotated[float, Meta(ge=0, le=0.8)] = 0.3
+    """Probability of a dislike for an exposure that one of the user's hidden rules matches (rules differ by +-25 %)."""
+    dislike_otherwise: Annotated[float, Meta(ge=0, le=1)] = 0.002
+    """Probability of a dislike for any other exposure: noise."""
+    memory_days: PositiveFloat = 7.0
+    """Time constant, in days, of the platform's memory of a user's positives."""
+    damping: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    """Factor by which one fresh dislike lowers how often its leaf category is shown to the user (1: not at all)."""
+    damping_days: PositiveFloat = 10.0
+    """Time constant, in days, of that damping."""
+    picture_size: Annotated[int, Meta(ge=16, le=512)] = 96
     """Width and height of a product picture in pixels."""
-
-    def __post_init__(self) -> None:
-        if min(self.users, self.items, self.days) < 1 or self.exposures_per_day <= 0:
-            raise ValueError("users, items, days and exposures_per_day must be positive")
-        if not (0 <= self.dislike_if_matched <= 0.8 and 0 <= self.dislike_otherwise <= 1):
-            raise ValueError("dislike_if_matched must be in 0..0.8 and dislike_otherwise in 0..1")
-        if not 0 < self.damping <= 1 or min(self.memory_days, self.damping_days) <= 0:
-            raise ValueError("damping must be in (0, 1], memory_days and damping_days positive")
-        if not 16 <= self.picture_size <= 512:
-            raise ValueError("picture_size must be in 16..512")
 
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How instances are cut out of the log (protocol)."""
+    """How the log becomes instances for training, validation and test."""
 
     mode: Literal["time", "users"] = "time"
-    """`time`: global split by time. `users`: strong generalisation over folds of users."""
+    """`time`: train, validation and test follow each other; `users`: they are different users (five folds)."""
     cutoffs: Literal["rolling", "per_user"] = "rolling"
-    """`rolling`: a cutoff every horizon. `per_user`: one cutoff just before the user's middle dislike."""
-    horizon_days: int = 7
-    recent_days: int = 3
-    """Stage one of the curriculum sees the dislikes of this many days."""
+    """`rolling`: one cutoff every `horizon_days`; `per_user`: one, just before the user's middle dislike."""
+    horizon_days: PositiveInt = 7
+    """Days after a cutoff whose dislikes are to be predicted."""
+    recent_days: PositiveInt = 3
+    """Days before a cutoff that count as recent, which is all that the first stage of GRPO sees."""
     validation_from: float = 0.7
-    """Quantile of the dislikes' times at which validation begins (floored to midnight UTC)."""
+    """Validation begins when this share of all dislikes has happened (at midnight UTC before it)."""
     test_from: float = 0.8
+    """Test begins when this share of all dislikes has happened (at midnight UTC before it)."""
     fold: int = 0
-    """`users` mode: which of the five rotations (0..4)."""
-    max_dislikes: int = 50
-    """The newest dislikes of a history that an instance keeps."""
-    max_positives: int = 100
-    candidates: int = 20
-    """Size of the candidate set of CandAcc: the true next dislike and the rest distractors."""
+    """With `mode = "users"`: which of the five folds is test (0 to 4)."""
+    max_dislikes: PositiveInt = 50
+    """Newest dislikes of a history that an instance keeps."""
+    max_positives: NonNegativeInt = 100
+    """Newest positives of a history that an instance keeps."""
+    candidates: Annotated[int, Meta(ge=2)] = 20
+    """Size of CandAcc's candidate set: the true next dislike, the rest distractors."""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check(self, "recent_days max_dislikes", at_least=1)
-        _check(self, "max_positives", at_least=0)
-        _check(self, "candidates", at_least=2)
+    """Seed of the distractors."""
 
 
 @dataclass(frozen=True)
@@ -138,31 +113,33 @@ class ItemsConfig:
     """Items to embeddings and neighbours."""
 
     text: str = "tfidf"
-    """`tfidf`, or a sentence-transformers checkpoint (hub name or folder)."""
+    """Encoder of titles: `tfidf`, or a sentence-transformers checkpoint (hub name or folder)."""
     image: str = "hog"
-    """`hog`, `none`, or a CLIP-like checkpoint (hub name or folder)."""
-    text_dimensions: int = 96
-    image_dimensions: int = 32
-    fields_dimensions: int = 32
-    fields_weight: float = 2.0
-    """Weight of the block of category and attributes against the title's, each of unit norm before (0: none)."""
-    image_weight: float = 0.5
-    """Weight of the image block against the title's, each of unit norm before."""
-    swing_alpha1: float = 5.0
-    swing_alpha2: float = 1.0
-    swing_theta: float = 0.5
-    swing_min_overlap: int = 1
-    """Pairs of users with fewer items in common than this do not count (the paper's Id; 1 counts all)."""
-    swing_neighbours: int = 20
-    swing_max_users: int = 500
-    """At most this many users of an item are looked at (sampled)."""
-    swing_max_items: int = 500
-    """Users with more dislikes than this contribute only their newest ones."""
-
-    def __post_init__(self) -> None:
-        _check(self, "text_dimensions image_dimensions fields_dimensions", at_least=1)
-        _check(self, "fields_weight image_weight swing_alpha1 swing_alpha2 swing_theta", at_least=0)
-        _check(self, "swing_min_overlap swing_neighbours swing_max_users swing_max_items", at_least=1)
+    """Encoder of pictures: `hog`, `none`, or a CLIP-like checkpoint (hub name or folder)."""
+    text_dimensions: PositiveInt = 96
+    """Length of a title's vector (`tfidf`)."""
+    image_dimensions: PositiveInt = 32
+    """Length of a picture's vector (`hog`)."""
+    fields_dimensions: PositiveInt = 32
+    """Length of the vector of category and attributes."""
+    fields_weight: NonNegativeFloat = 2.0
+    """Weight of category and attributes in the embedding, where the title's is 1 (0: none)."""
+    image_weight: NonNegativeFloat = 0.5
+    """Weight of the picture in the embedding, where the title's is 1 (0: none)."""
+    swing_alpha1: NonNegativeFloat = 5.0
+    """Swing (equation 5): added to a user's number of dislikes in that user's weight."""
+    swing_alpha2: NonNegativeFloat = 1.0
+    """Swing: added to the number of items that two users share."""
+    swing_theta: NonNegativeFloat = 0.5
+    """Swing: how strongly users with many dislikes are damped (0: not at all)."""
+    swing_min_overlap: PositiveInt = 1
+    """Swing: pairs of users with fewer items in common do not count (the paper's Id; 1 counts all)."""
+    swing_neighbours: PositiveInt = 20
+    """Neighbours that are kept of each item."""
+    swing_max_users: PositiveInt = 500
+    """Users of an item that are paired at most (a sample)."""
+    swing_max_items: PositiveInt = 500
+    """Newest dislikes of a user that count."""
 
 
 @dataclass(frozen=True)
@@ -170,27 +147,27 @@ class SidConfig:
     """Embeddings to semantic IDs."""
 
     method: Literal["rqvae", "kmeans"] = "rqvae"
-    levels: int = 3
-    codes: int = 0
+    """How the codebook is learned: an RQ-VAE, or residual k-means on the embeddings themselves."""
+    levels: PositiveInt = 3
+    """Codes in a semantic ID."""
+    codes: NonNegativeInt = 0
     """Codes per level; 0 sizes the codebook to the catalogue."""
-    dimensions: int = 64
-    """Width of the latent space that is quantised and that the filter compares in."""
-    hidden: tuple[int, ...] = (128,)
-    epochs: int = 60
-    batch: int = 512
-    """At most; a small catalogue is cut into twenty batches an epoch."""
-    learning_rate: float = 1e-3
-    commitment: float = 0.25
-    """Lambda of equation 1."""
-    ema_decay: float = 0.99
+    dimensions: PositiveInt = 64
+    """Length of the latent vectors that are quantised, and that the filter compares."""
+    hidden: tuple[PositiveInt, ...] = (128,)
+    """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    epochs: PositiveInt = 60
+    """Passes over the catalogue."""
+    batch: PositiveInt = 512
+    """Items in a step at most; a small catalogue is cut into twenty batches an epoch."""
+    learning_rate: PositiveFloat = 1e-3
+    """Step size of the optimiser."""
+    commitment: NonNegativeFloat = 0.25
+    """Weight of the commitment loss (lambda of equation 1)."""
+    ema_decay: Fraction = 0.99
+    """Share of a codeword's old value that an update of its moving average keeps."""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check(self, "levels dimensions epochs batch", at_least=1)
-        _check(self, "hidden", at_least=1, empty=True)
-        _check(self, "codes commitment", at_least=0)
-        _check(self, "learning_rate", above=0)
-        _check(self, "ema_decay", at_least=0, below=1)
+    """Seed of the encoders and of the RQ-VAE."""
 
 
 @dataclass(frozen=True)
@@ -198,30 +175,33 @@ class LmConfig:
     """The language model."""
 
     checkpoint: str = ""
-    """A Hugging Face decoder-only checkpoint (hub name or folder); empty builds the embedded small Qwen3."""
-    hidden: int = 128
-    layers: int = 3
-    heads: int = 4
-    kv_heads: int = 2
-    ffn: int = 384
-    vocabulary: int = 2000
-    """Size of the byte-level BPE trained on the catalogue's titles (embedded model only)."""
-    lora_rank: int = 0
-    """0 trains every weight (the embedded model's default); above 0 trains LoRA and the new token rows."""
-    lora_alpha: int = 32
-    max_dislikes: int = 20
-    """The newest dislikes of a history that go into a prompt."""
-    max_positives: int = 20
+    """A Hugging Face decoder-only checkpoint (hub name or folder); empty builds a small Qwen3 of the sizes below."""
+    hidden: PositiveInt = 128
+    """Width of the small model."""
+    layers: PositiveInt = 3
+    """Layers of the small model."""
+    heads: PositiveInt = 4
+    """Attention heads of the small model."""
+    kv_heads: PositiveInt = 2
+    """Key-value heads of the small model (grouped-query attention)."""
+    ffn: PositiveInt = 384
+    """Width of the small model's feed-forward layers."""
+    vocabulary: PositiveInt = 2000
+    """Text tokens of the small model: the size of the byte-level BPE trained on the catalogue's titles."""
+    lora_rank: NonNegativeInt = 0
+    """Rank of the LoRA adapters, which train beside the rows of new tokens; 0 trains every weight."""
+    lora_alpha: PositiveInt = 32
+    """Scale of the LoRA adapters, before it is divided by their rank."""
+    max_dislikes: PositiveInt = 20
+    """Newest dislikes of a history that a prompt shows."""
+    max_positives: NonNegativeInt = 20
+    """Newest positives of a history that a prompt shows."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What the model calculates in; `auto` is bfloat16 on a GPU that has it and float32 elsewhere. Weights that train
-    are float32 either way."""
+    """What the model calculates in (`auto`: bfloat16 on a GPU that has it); weights that train are float32 always."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
 
     def __post_init__(self) -> None:
-        _check(self, "hidden layers heads kv_heads ffn vocabulary max_dislikes", at_least=1)
-        _check(self, "lora_rank max_positives", at_least=0)
-        _check(self, "lora_alpha", above=0)
         if not self.checkpoint and (self.hidden % (2 * self.heads) or self.heads % self.kv_heads):
             raise ValueError(
                 f"hidden = {self.hidden}, heads = {self.heads}, kv_heads = {self.kv_heads}; "
@@ -231,28 +211,28 @@ class LmConfig:
 
 @dataclass(frozen=True)
 class UnderstandConfig:
-    """Translation and item-level alignment."""
+    """Training that teaches the model the semantic IDs: translation, then item-level alignment."""
 
-    translation_epochs: float = 2.0
-    alignment_epochs: float = 1.0
-    alignment_samples: int = 20000
-    alignment_min_repeats: int = 2
-    """A dislike is sure when the user disliked at least this many items under the same ID prefix."""
-    alignment_prefix: int = 1
-    """Length of that prefix."""
-    alignment_held_out: float = 0.1
-    row_tokens: int = 1024
-    """Length of a packed row."""
-    rows_per_step: int = 4
-    learning_rate: float = 1e-3
-    checkpoint_every: int = 100
-
-    def __post_init__(self) -> None:
-        _check(self, "translation_epochs alignment_epochs", at_least=0)
-        _check(self, "alignment_samples alignment_min_repeats alignment_prefix", at_least=1)
-        _check(self, "alignment_held_out", at_least=0, below=1)
-        _check(self, "row_tokens rows_per_step checkpoint_every", at_least=1)
-        _check(self, "learning_rate", above=0)
+    translation_epochs: NonNegativeFloat = 2.0
+    """Passes over the catalogue, from title to semantic ID and back."""
+    alignment_epochs: NonNegativeFloat = 1.0
+    """Passes over the questions "which of these was disliked?"."""
+    alignment_samples: PositiveInt = 20000
+    """Questions at most."""
+    alignment_min_repeats: PositiveInt = 2
+    """A dislike is sure, and may be asked about, when the user disliked so many items under the same ID prefix."""
+    alignment_prefix: PositiveInt = 1
+    """Length of that prefix in codes."""
+    alignment_held_out: Fraction = 0.1
+    """Share of the questions that measures instead of training."""
+    row_tokens: PositiveInt = 1024
+    """Length of a packed row in tokens."""
+    rows_per_step: PositiveInt = 4
+    """Packed rows in a step of the optimiser."""
+    learning_rate: PositiveFloat = 1e-3
+    """Step size of the optimiser."""
+    checkpoint_every: PositiveInt = 100
+    """Steps between two checkpoints, from which a stopped training goes on."""
 
 
 @dataclass(frozen=True)
@@ -260,117 +240,113 @@ class GrpoStage:
     """One stage of the curriculum."""
 
     context: Literal["recent", "dislikes", "full"] = "full"
-    """`recent`: dislikes of the last days; `dislikes`: all; `full`: dislikes and positives."""
-    prompts: int = 2000
-    beta: float = 0.02
-    """Weight of the KL to the reference."""
-
-    def __post_init__(self) -> None:
-        _check(self, "prompts", at_least=1)
-        _check(self, "beta", at_least=0)
+    """What a prompt shows: dislikes of the last `split.recent_days`; all dislikes; dislikes and positives."""
+    prompts: PositiveInt = 2000
+    """Prompts that the stage trains on."""
+    beta: NonNegativeFloat = 0.02
+    """Weight of the KL divergence to the reference, which is the policy as the stage found it."""
 
 
 @dataclass(frozen=True)
 class UtilizeConfig:
-    """Warm-up and progressive GRPO."""
+    """Training that teaches the model what users will dislike: warm-up, then GRPO in stages."""
 
     warmup_context: Literal["recent", "dislikes", "full", "mixed"] = "full"
-    """What the warm-up's prompts show; `mixed` shows every instance in all three contexts."""
+    """What a prompt of the warm-up shows, as in `stages`; `mixed` shows every instance in all three contexts."""
     warmup_targets: Literal["next", "future"] = "next"
-    warmup_max_targets: int = 8
-    """With `future`: at most this many targets of an instance."""
-    warmup_leave_out: float = 0.0
-    """Each time a prompt is used, each event of its history is left out with this probability (augmentation)."""
-    warmup_epochs: float = 2.0
-    warmup_batch: int = 32
-    warmup_learning_rate: float = 1e-3
-    group: int = 16
-    """Answers a prompt (G)."""
+    """What a prompt of the warm-up is answered by: the next dislike, or each one within the horizon."""
+    warmup_max_targets: PositiveInt = 8
+    """With `future`: dislikes of an instance that are targets at most."""
+    warmup_leave_out: Fraction = 0.0
+    """Probability that an event of a history is left out, anew each time its prompt is used (augmentation)."""
+    warmup_epochs: NonNegativeFloat = 2.0
+    """Passes over the training instances."""
+    warmup_batch: PositiveInt = 32
+    """Prompts in a step of the warm-up."""
+    warmup_learning_rate: PositiveFloat = 1e-3
+    """Step size of the optimiser in the warm-up."""
+    group: Annotated[int, Meta(ge=2)] = 16
+    """Answers drawn for a prompt (G)."""
     sampling: Literal["independent", "without_replacement"] = "independent"
     """How a group is drawn. `without_replacement` makes its answers distinct, but the rare ones come too often for what
     the policy gives them: no gain where groups hold 15 different items of 16 anyway, and a loss of reward where the
     policy is peaked, 28 of 32 (benchmarks/sampling.py, benchmarks/LOG.md)."""
-    prompts_per_step: int = 16
-    resample: int = 0
+    prompts_per_step: PositiveInt = 16
+    """Prompts in a rollout."""
+    resample: NonNegativeInt = 0
     """A group whose answers all earn the same teaches nothing. At most so many times a step, prompts that the stage has
     not used take the place of such groups (dynamic sampling; 0: they only give no gradient and are counted)."""
-    updates_per_rollout: int = 2
-    clip: float = 0.2
-    gamma: float = 0.5
-    """Weight of the future positives in equation 6."""
-    hit_bonus: float = 0.0
-    """Added to the similarity of an answer that is exactly one of the future dislikes (0: the paper's reward)."""
+    updates_per_rollout: PositiveInt = 2
+    """Steps of the optimiser on one rollout."""
+    clip: PositiveFloat = 0.2
+    """Clipping range of the probability ratio (epsilon)."""
+    gamma: NonNegativeFloat = 0.5
+    """Weight of the future positives in the reward (equation 6)."""
+    hit_bonus: NonNegativeFloat = 0.0
+    """Added to the reward of an answer that is exactly one of the future dislikes (0: the paper's reward)."""
     reward: Literal["cosine", "codes"] = "cosine"
     """`cosine`: equation 6. `codes`: 1 for the whole semantic ID of a future dislike, a tenth for each code less (the
     paper's scheme e); neither penalty nor bonus."""
     reward_truth: Literal["future", "next"] = "future"
     """`next`: of the future dislikes only the first counts (what the paper argues against)."""
-    reward_from: float = -1.0
+    reward_from: Annotated[float, Meta(ge=-1, lt=1)] = -1.0
     """A cosine below this counts as 0, in the similarity and in the penalty (the paper's truncation: 0.6; -1: none)."""
-    guided: int = 0
-    """At most this many of a group's answers are not drawn, but are dislikes that the user really went on to voice (0:
-    the paper's groups). Lets the exact hit earn an advantage in every group."""
-    neighbours: int = 5
-    """Swing neighbours of every future dislike that join the ground truth (0: none)."""
-    learning_rate: float = 1e-4
-    stages: tuple[GrpoStage, ...] = (
-        GrpoStage("recent"),
-        GrpoStage("dislikes"),
-        GrpoStage("full"),
-    )
-    checkpoint_every: int = 25
-    validation_users: int = 256
-    """Instances of validation that the training curves look at."""
+    guided: NonNegativeInt = 0
+    """Answers of a group that are not drawn, at most: they are dislikes that the user really went on to voice (0: the
+    paper's groups). Lets the exact hit earn an advantage in every group."""
+    neighbours: NonNegativeInt = 5
+    """Swing neighbours of each future dislike that count as right, too (0: none)."""
+    learning_rate: PositiveFloat = 1e-4
+    """Step size of the optimiser in GRPO."""
+    stages: tuple[GrpoStage, ...] = (GrpoStage("recent"), GrpoStage("dislikes"), GrpoStage("full"))
+    """The curriculum, in this order."""
+    checkpoint_every: PositiveInt = 25
+    """Steps between two checkpoints, from which a stopped training goes on."""
+    validation_users: PositiveInt = 256
+    """Validation instances that the training curves look at."""
 
     def __post_init__(self) -> None:
-        _check(self, "warmup_max_targets warmup_batch", at_least=1)
-        _check(self, "warmup_leave_out", at_least=0, below=1)
-        _check(self, "warmup_epochs", at_least=0)
-        _check(self, "warmup_learning_rate learning_rate clip", above=0)
-        _check(self, "group", at_least=2)
-        _check(self, "prompts_per_step updates_per_rollout checkpoint_every validation_users", at_least=1)
-        _check(self, "resample gamma hit_bonus guided neighbours", at_least=0)
-        _check(self, "reward_from", at_least=-1, below=1)
         if self.guided >= self.group:
             raise ValueError(f"guided = {self.guided}; some of the group's {self.group} answers must be drawn")
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Constrained beam search."""
+    """Constrained beam search, and the item features that it weighs beside the policy.
 
-    k: int = 20
-    beams: int = 100
-    """Inner beam; the best k items of it are kept."""
+    The exponents and the temperature are chosen on validation by FHR@20, one after the other until no change of one is
+    better (`stages.tune`). Where given candidates are ranked, what is not switched off gets a fitted weight instead
+    (`features.candidate_weights`).
+    """
+
+    k: PositiveInt = 20
+    """Items that are predicted for a user."""
+    beams: PositiveInt = 100
+    """Width of the beam search; its best `k` items are kept."""
     normalisation: Literal["vocab", "level", "trie"] = "trie"
-    batch: int = 32
-    prior_days: float = 14.0
-    """Time constant of the item prior, in days."""
-    prior_smoothing: float = 0.05
-    """Added to every item on offer, so that nothing is impossible."""
-    prior_weights: tuple[float, ...] = (0.0, 1.0, 1.5)
-    """Exponents of the prior in decoding. They and those below are chosen on validation by FHR@20, one after the
-    other until no change of one is better (`stages.tune`). (0.0,) switches the prior off. Where given candidates are
-    ranked, what is not switched off gets a fitted weight instead (`features.candidate_weights`)."""
-    content_weights: tuple[float, ...] = (0.0, 1.0)
-    """Of how close an item is to the user's own past dislikes (`decode.item_features`). (0.0,) switches it off."""
-    co_dislike_weights: tuple[float, ...] = (0.0, 0.5, 2.0)
-    """Of what was disliked by the people who disliked what the user disliked."""
-    exposures: tuple[float, ...] = (0.0, 1.0)
-    """Of how likely the user is to be shown the item (`features.exposures`)."""
-    attributes: tuple[float, ...] = (0.0, 1.0, 1.5)
-    """Of how often the user, shown such items, disliked them for what they are like (`features.attribute_rates`)."""
-    propensity_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
-    """Of the odds that the user, shown the item, dislikes it (`filtering.propensity`)."""
-    temperatures: tuple[float, ...] = (1.0, 4.0)
-    """Of the policy: the higher, the less it counts beside all of these; `inf` leaves it out."""
-    tuning_instances: int = 2000
-    """At most so many instances of validation, evenly spread, are looked at to choose."""
-
-    def __post_init__(self) -> None:
-        _check(self, "k beams batch tuning_instances", at_least=1)
-        _check(self, "prior_days prior_smoothing temperatures", above=0)
-        _check(self, "prior_weights content_weights co_dislike_weights exposures attributes propensity_weights", at_least=0, below=math.inf)
+    """Over which tokens a step's probabilities add up to 1: all, those of the level, those that the trie allows."""
+    batch: PositiveInt = 32
+    """Users that are decoded together."""
+    prior_days: PositiveFloat = 14.0
+    """Time constant of the item prior in days: how fast an old dislike stops counting."""
+    prior_smoothing: PositiveFloat = 0.05
+    """Dislikes added to every item of the candidate pool, so that none is impossible."""
+    prior_weights: Exponents = (0.0, 1.0, 1.5)
+    """Exponents of the item prior: how often everybody disliked the item lately."""
+    content_weights: Exponents = (0.0, 1.0)
+    """Exponents of content similarity: how close the item is to the user's own past dislikes."""
+    co_dislike_weights: Exponents = (0.0, 0.5, 2.0)
+    """Exponents of the co-dislike score: what people disliked who disliked what the user disliked."""
+    exposures: Exponents = (0.0, 1.0)
+    """Exponents of the exposure likelihood: how likely the user is to be shown the item."""
+    attributes: Exponents = (0.0, 1.0, 1.5)
+    """Exponents of the dislike rate by attribute: how often the user, shown such items, disliked them."""
+    propensity_weights: Exponents = (0.0, 0.25, 0.5, 1.0)
+    """Exponents of the dislike propensity: the odds that the user, shown the item, dislikes it."""
+    temperatures: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (1.0, 4.0)
+    """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out."""
+    tuning_instances: PositiveInt = 2000
+    """Validation instances, evenly spread, that choose among all these at most."""
 
 
 @dataclass(frozen=True)
@@ -380,30 +356,26 @@ class FilterConfig:
     score: Literal["default", "paper"] = "default"
     """`default`: histories, the model asked for both polarities, and the paper's score, combined (docs/filter.md).
     `paper`: the largest cosine to a predicted dislike."""
-    contrast_histories: int = 6000
+    contrast_histories: NonNegativeInt = 6000
     """Histories that the model is fine-tuned on to tell dislikes from likes; 0 leaves that part out."""
-    contrast_learning_rate: float = 2e-3
+    contrast_learning_rate: PositiveFloat = 2e-3
+    """Step size of that fine-tuning."""
     threshold: float | None = None
-    """Drop a candidate whose score exceeds this; empty: chosen on validation."""
-    likes_lost: float = 0.02
-    """The budget that chooses the threshold on validation where none is given."""
-
-    def __post_init__(self) -> None:
-        _check(self, "contrast_histories", at_least=0)
-        _check(self, "contrast_learning_rate", above=0)
-        _check(self, "likes_lost", above=0, below=1)
+    """Drop a candidate that scores above this; where it is not given, `likes_lost` chooses it on validation."""
+    likes_lost: Annotated[float, Meta(gt=0, lt=1)] = 0.02
+    """Share of the likes that the filter may drop where it chooses the threshold."""
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
     """The protocol's numbers."""
 
-    k: int = 20
-    bootstrap: int = 1000
+    k: PositiveInt = 20
+    """Length of the lists in which a hit is looked for (the 20 of HR@20)."""
+    bootstrap: PositiveInt = 1000
+    """Resamples of users behind every interval."""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check(self, "k bootstrap", at_least=1)
+    """Seed of the resamples."""
 
 
 @dataclass(frozen=True)
@@ -411,7 +383,9 @@ class Recipe:
     """Everything a run needs to know, apart from where the data lies and where the results go."""
 
     name: str = "demo"
+    """What reports call the run."""
     seeds: tuple[int, ...] = (0,)
+    """Seeds of training; everything after `compress` is done once for each."""
     data: DataConfig = field(default_factory=DataConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -426,56 +400,7 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe; an unknown key, a wrong type or a value out of range names the key and the file."""
-    try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
-    except FileNotFoundError:
-        raise ConrecError(f"{path}: there is no such recipe; see the folder recipes/ for some") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConrecError(f"{path}: not valid TOML: {error}") from None
-    recipe: Recipe = _build(Recipe, table, str(path), "")
-    return recipe
-
-
-def _build(cls: type, table: Any, source: str, prefix: str) -> Any:
-    """A dataclass from a TOML table, with errors that name the key."""
-    if not isinstance(table, dict):
-        raise ConrecError(f"{source}: {prefix or 'the recipe'} must be a table, not {table!r}")
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(cls)}
-    for key in table:
-        if key not in known:
-            raise ConrecError(f"{source}: unknown key {prefix}{key}; known here: {', '.join(sorted(known))}")
-    values = {key: _convert(hints[key], value, source, prefix + key) for key, value in table.items()}
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ConrecError(f"{source}: {prefix}{error}") from None
-
-
-def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
-    """`value` as the type that the field asks for, or an error that names the key."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, source, key + ".")
-    if origin is Literal:
-        if value not in args:
-            raise ConrecError(f"{source}: {key} = {value!r}; allowed: {', '.join(map(str, args))}")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        inner = [a for a in args if a is not type(None)]
-        return _convert(inner[0], value, source, key)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ConrecError(f"{source}: {key} must be a list, not {value!r}")
-        return tuple(_convert(args[0], v, source, f"{key}[{n}]") for n, v in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConrecError(f"{source}: {key} must be a table, not {value!r}")
-        return {str(k): str(v) for k, v in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConrecError(f"{source}: {key} must be {hint.__name__}, not {value!r}")
-    return value
+    """Read a recipe; ConrecError names the file and the key that is unknown, of a wrong type, or out of range."""
+    if not path.is_file():
+        raise ConrecError(f"{path}: there is no such recipe; see the folder recipes/ for some")
+    return read_toml(path, Recipe)

@@ -34,7 +34,7 @@ from conrec.config import Recipe, load_recipe
 from conrec.errors import ConrecError
 from conrec.files import write_whole
 from conrec.progress import say
-from conrec.toml import recipe_toml
+from conrec.toml import to_toml
 
 NO_OUTPUT = ("manifest.json", "inputs.json")
 
@@ -454,7 +454,7 @@ def start_run(recipe: Recipe, run: Path, data: Path | None, images: Path | None)
         run.mkdir(parents=True, exist_ok=True)
         if not (run / "recipe.toml").exists() and any(run.iterdir()):
             raise ConrecError(f"{run}: holds files but is no run folder (no recipe.toml); choose a new one")
-        write_whole(run / "recipe.toml", recipe_toml(recipe))
+        write_whole(run / "recipe.toml", to_toml(recipe))
         paths = {"data": data and str(data.resolve()), "images": images and str(images.resolve())}
         write_whole(run / "paths.json", json.dumps(paths, indent=1))
     except OSError as error:

@@ -1,47 +1,101 @@
-"""A recipe back to TOML, so that a run folder holds every setting it was made with."""
+"""Typed TOML: a file read as a dataclass, with errors that name file and key, and a dataclass written back.
+
+Types and bounds come from the dataclass's annotations (`Annotated[int, msgspec.Meta(ge=1)]`); what ties several fields
+together is checked by its `__post_init__`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from typing import Any
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
 
-from conrec.config import Recipe
+import msgspec
+import tomli_w
+from msgspec import inspect
+
+from conrec.errors import ConrecError
+
+T = TypeVar("T")
 
 
-def recipe_toml(recipe: Recipe) -> str:
-    """The whole recipe, defaults written out; `conrec.config.load_recipe` reads it back to an equal one.
+def read_toml(path: Path, kind: type[T]) -> T:
+    """The file as a `kind` (a dataclass), defaults filled in.
 
-    Fields that are None are left out (TOML has no null; their default is None).
+    ConrecError, in one line, for a file that is not TOML, an unknown key, a wrong type, and a value out of range.
     """
-    lines, tables = [], []
-    for field in dataclasses.fields(recipe):
-        value = getattr(recipe, field.name)
-        if dataclasses.is_dataclass(value):
-            inner = [f"{f.name} = {_text(v)}" for f, v in _present(value)]
-            tables.append("\n".join([f"[{field.name}]", *inner]))
-        else:
-            lines.append(f"{field.name} = {_text(value)}")
-    return "\n\n".join(["\n".join(lines), *tables]) + "\n"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConrecError(f"{path}: not valid TOML: {error}") from None
+    try:
+        _check_names(inspect.type_info(kind), table, "")
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise ConrecError(f"{path}: {_explained(str(error), table)}") from None
+    except ValueError as error:
+        raise ConrecError(f"{path}: {error}") from None
 
 
-def _present(value: Any) -> list[tuple[dataclasses.Field[Any], Any]]:
-    """Fields of a dataclass that are set."""
-    pairs = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
-    return [(field, inner) for field, inner in pairs if inner is not None]
+def to_toml(value: object) -> str:
+    """A dataclass as TOML, defaults written out; `read_toml` reads it back to an equal one.
+
+    Fields that are None are left out: TOML has no null, and their default is None.
+    """
+    return tomli_w.dumps(_without_none(msgspec.to_builtins(value)))
 
 
-def _text(value: Any) -> str:
-    """One value as TOML; tables inside a table are written inline."""
-    if dataclasses.is_dataclass(value):
-        return "{" + ", ".join(f"{f.name} = {_text(v)}" for f, v in _present(value)) + "}"
+def _without_none(value: Any) -> Any:
+    """The same tables and lists without what is None."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(str(k))} = {_text(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_text(v) for v in value) + "]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's too, but for DEL, which JSON leaves as it is.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return [_without_none(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _check_names(kind: inspect.Type, value: Any, at: str) -> None:
+    """ValueError for the first key that a dataclass does not have, or choice that a field does not allow.
+
+    msgspec ignores such keys, and names no choices.
+    """
+    match kind, value:
+        case inspect.DataclassType(fields=fields), dict():
+            known = {field.name: field.type for field in fields}
+            for key, inner in value.items():
+                name = f"{at}.{key}".lstrip(".")
+                if key not in known:
+                    raise ValueError(f"unknown key {name}{_suggestion(key, known)}")
+                _check_names(known[key], inner, name)
+        case inspect.VarTupleType(item_type=inner_kind), list():
+            for n, inner in enumerate(value):
+                _check_names(inner_kind, inner, f"{at}[{n}]")
+        case inspect.LiteralType(values=allowed), str() if value not in allowed:
+            raise ValueError(f"{at} = {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def _suggestion(key: str, known: Iterable[str]) -> str:
+    """For example `; did you mean seeds? Known here: name, seeds`."""
+    near = difflib.get_close_matches(key, known := sorted(known), 1)
+    return (f"; did you mean {near[0]}? Known" if near else "; known") + f" here: {', '.join(known)}"
+
+
+def _explained(error: str, table: dict[str, Any]) -> str:
+    """msgspec's message with the key first and the value that is there: `predict.beams = 0; it must be int >= 1`."""
+    message, _, path = error.rpartition(" - at `$")
+    value: Any = table
+    for name, number in re.findall(r"\.([\w-]+)|\[(\d+)\]", path):
+        value = value[name or int(number)]
+    name = path.strip(".`")
+    if not message.startswith("Expected "):  # of several fields together: it begins with the first one's name
+        return f"{name}.{message}".lstrip(".")
+    for theirs, ours in (
+        ("Expected", "it must be"),
+        ("`", ""),
+        (", got", ", not"),
+        ("object", "table"),
+        ("array", "list"),
+    ):
+        message = message.replace(theirs, ours)
+    return f"{name} = {value!r}; {message}"

@@ -63,7 +63,7 @@ from conrec.sid.catalog import unit_rows
 from conrec.stages.fit_history import HISTORY
 from conrec.stages.inputs import Inputs, device
 from conrec.stages.predict import read_setting
-from conrec.toml import recipe_toml
+from conrec.toml import to_toml
 
 PAST_DISLIKES, PAST_LIKES = 20, 20
 """So many are kept of each user: to say why, to be taken back, and for the page."""
@@ -208,7 +208,7 @@ def write_merged(run: Path, recipe: Recipe, sets: Path, out: Path) -> Path:
     pq.write_table(table.append_column("image", pa.array(pictures, pa.large_binary())), out / "items.parquet")
     pq.write_table(live.events, out / "events.parquet")
     data = DataConfig("generic", min_user_dislikes=recipe.data.min_user_dislikes)
-    (out / "recipe.toml").write_text(recipe_toml(replace(recipe, data=data)), encoding="utf-8")
+    (out / "recipe.toml").write_text(to_toml(replace(recipe, data=data)), encoding="utf-8")
     return out / "recipe.toml"
 
 
