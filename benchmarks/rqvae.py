@@ -26,7 +26,7 @@ from conrec.progress import say
 from conrec.sid.codebook import make_catalog
 from conrec.sid.kmeans import reconstruct
 from conrec.sid.quality import collisions, level_use, mean_cosine
-from conrec.sid.rqvae import decode, train_rqvae
+from conrec.sid.rqvae import BATCH, SEED, decode, train_rqvae
 
 LEVELS = 3
 RESIDUAL_VQ, FAISS = "ResidualVQ alone", "faiss residual quantiser"
@@ -107,7 +107,7 @@ def kmeans_alone(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> Qu
 def residual_vq(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> Quantised:
     """ResidualVQ on the embeddings themselves, its codebooks from k-means of the first batch."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(SEED)
         quantiser = ResidualVQ(
             dim=x.shape[1],
             num_quantizers=len(sizes),
@@ -120,7 +120,7 @@ def residual_vq(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> Qua
         rows = torch.from_numpy(x)
         quantiser.train()
         for _ in range(config.epochs):
-            for batch in torch.randperm(len(x)).split(config.batch):
+            for batch in torch.randperm(len(x)).split(BATCH):
                 quantiser(rows[batch])
         quantiser.eval()
         with torch.no_grad():

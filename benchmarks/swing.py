@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Result, compared, in_turns, oracle
-from conrec.config import ItemsConfig
-from conrec.items.swing import swing
+from conrec.items.swing import MAX_USERS, swing
 
 DUCKDB, OURS_THERE = "DuckDB SQL, on a fifth", "ours, on a fifth"
 TOLERANCE = 1e-5
+K = 20
+ALPHA1, ALPHA2, THETA = 5.0, 1.0, 0.5
+"""As the defaults of `swing`."""
 NO_CAP = 1_000_000
 
 Log = tuple[np.ndarray, np.ndarray]
@@ -31,7 +33,7 @@ Log = tuple[np.ndarray, np.ndarray]
 Scores = dict[int, dict[int, float]]
 """Item -> other item -> score, all that are not zero."""
 
-# a1, a2, theta, min_overlap and cap are numbers of ours, never data.
+# a1, a2, theta, cap and k are numbers of ours, never data.
 SQL = """
 WITH d AS (SELECT DISTINCT u, i FROM events),
      weight AS (SELECT u, power(count(*) + {a1}, -{theta}) AS w FROM d GROUP BY u),
@@ -41,7 +43,7 @@ WITH d AS (SELECT DISTINCT u, i FROM events),
      known AS (SELECT DISTINCT u, v FROM pair),
      shared AS (SELECT k.u, k.v, list(a.i) AS items, count(*) AS n
                 FROM known k JOIN d a ON a.u = k.u JOIN d b ON b.u = k.v AND b.i = a.i
-                GROUP BY k.u, k.v HAVING count(*) >= greatest({min_overlap}, 2)),
+                GROUP BY k.u, k.v HAVING count(*) >= 2),
      term AS (SELECT p.i, unnest(x.items) AS j, 2 * wu.w * wv.w / (x.n + {a2}) AS score
               FROM pair p JOIN shared x ON x.u = p.u AND x.v = p.v
               JOIN weight wu ON wu.u = p.u JOIN weight wv ON wv.u = p.v),
@@ -56,7 +58,6 @@ def bench(quick: bool) -> Result:
     """1 M dislikes of 100,000 users and 50,000 items, at most 500 users of an item."""
     oracle("duckdb")
     events, users, items = (3_000, 300, 150) if quick else (1_000_000, 100_000, 50_000)
-    config = ItemsConfig()
     whole, fifth = dislikes(events, users, items), dislikes(events // 5, users // 5, items // 5)
     sample = dislikes(2_000, 300, 150) if quick else dislikes(10_000, 1_000, 500)
     error = max(largest_error(sample, theirs(sample)) for theirs in (_all_by_sql, by_python))
@@ -64,17 +65,17 @@ def bench(quick: bool) -> Result:
     by_python(sample)
     python_seconds = time.perf_counter() - begin
     begin = time.process_time()
-    swing(*whole, items, config)
+    swing(*whole, items, K)
     cpu_seconds = time.process_time() - begin
     turns = 2 if quick else 3
     taken = in_turns(
-        {"ours": lambda: swing(*whole, items, config), "floor": _reading(whole, config.swing_max_users)},
+        {"ours": lambda: swing(*whole, items, K), "floor": _reading(whole, MAX_USERS)},
         turns,
         clock=time.perf_counter,
     ) | in_turns(
         {
-            OURS_THERE: lambda: swing(*fifth, items // 5, config),
-            DUCKDB: lambda: by_sql(fifth, config, config.swing_neighbours),
+            OURS_THERE: lambda: swing(*fifth, items // 5, K),
+            DUCKDB: lambda: by_sql(fifth, MAX_USERS, K),
         },
         turns,
         clock=time.perf_counter,
@@ -84,7 +85,7 @@ def bench(quick: bool) -> Result:
         DUCKDB,
         against=OURS_THERE,
         bench="swing",
-        work=f"{events:,} dislikes, {users:,} users, {items:,} items, at most {config.swing_max_users} users an item",
+        work=f"{events:,} dislikes, {users:,} users, {items:,} items, at most {MAX_USERS} users an item",
         exact=error <= TOLERANCE,
         clock="wall",
         bars={} if quick else {"under 5 s": bool(np.median(taken["ours"]) < 5)},
@@ -105,7 +106,7 @@ def dislikes(events: int, users: int, items: int, seed: int = 0) -> Log:
     return rng.choice(users, events, p=user / user.sum()), rng.choice(items, events, p=item / item.sum())
 
 
-def by_sql(log: Log, config: ItemsConfig, k: int) -> dict[str, np.ndarray]:
+def by_sql(log: Log, cap: int, k: int) -> dict[str, np.ndarray]:
     """Columns i, j and score of the k best neighbours of every item."""
     duckdb = oracle("duckdb")
     with (
@@ -114,11 +115,10 @@ def by_sql(log: Log, config: ItemsConfig, k: int) -> dict[str, np.ndarray]:
     ):
         connection.register("events", _table(log))
         query = SQL.format(
-            a1=config.swing_alpha1,
-            a2=config.swing_alpha2,
-            theta=config.swing_theta,
-            min_overlap=config.swing_min_overlap,
-            cap=config.swing_max_users,
+            a1=ALPHA1,
+            a2=ALPHA2,
+            theta=THETA,
+            cap=cap,
             k=k,
         )
         found: dict[str, np.ndarray] = connection.execute(query).fetchnumpy()
@@ -127,21 +127,19 @@ def by_sql(log: Log, config: ItemsConfig, k: int) -> dict[str, np.ndarray]:
 
 def by_python(log: Log) -> Scores:
     """The formula of `conrec.items.swing` written down as it stands, without any cap."""
-    config = ItemsConfig()
     of_user: dict[int, set[int]] = defaultdict(set)
     of_item: dict[int, set[int]] = defaultdict(set)
     for user, item in zip(log[0].tolist(), log[1].tolist()):
         of_user[user].add(item)
         of_item[item].add(user)
-    weight = {user: (len(seen) + config.swing_alpha1) ** -config.swing_theta for user, seen in of_user.items()}
+    weight = {user: (len(seen) + ALPHA1) ** -THETA for user, seen in of_user.items()}
     scores: Scores = defaultdict(lambda: defaultdict(float))
     for item, fans in of_item.items():
         for u, v in combinations(sorted(fans), 2):
             both = of_user[u] & of_user[v]
-            if len(both) >= config.swing_min_overlap:
-                for other in both - {item}:
-                    gain = 2 * weight[u] * weight[v] / (len(both) + config.swing_alpha2)
-                    scores[item][other] += gain / len(of_item[other]) ** 0.5
+            for other in both - {item}:
+                gain = 2 * weight[u] * weight[v] / (len(both) + ALPHA2)
+                scores[item][other] += gain / len(of_item[other]) ** 0.5
     return scores
 
 
@@ -151,7 +149,7 @@ def largest_error(log: Log, theirs: Scores) -> float:
     Infinite where a neighbour is missing. Two neighbours of equal score may swap places.
     """
     items = int(log[1].max()) + 1
-    neighbours, scores = swing(*log, items, ItemsConfig(swing_max_users=NO_CAP, swing_max_items=NO_CAP))
+    neighbours, scores = swing(*log, items, K, max_users=NO_CAP, max_items=NO_CAP)
     worst = 0.0
     for item in range(items):
         own = theirs.get(item, {})
@@ -165,7 +163,7 @@ def largest_error(log: Log, theirs: Scores) -> float:
 
 
 def _all_by_sql(log: Log) -> Scores:
-    found = by_sql(log, ItemsConfig(swing_max_users=NO_CAP), NO_CAP)
+    found = by_sql(log, NO_CAP, NO_CAP)
     scores: Scores = defaultdict(dict)
     for i, j, score in zip(found["i"].tolist(), found["j"].tolist(), found["score"].tolist()):
         scores[i][j] = score

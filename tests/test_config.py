@@ -49,7 +49,7 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
     [
         ("nmae = 'x'", "unknown key nmae; did you mean name\\? Known here: data, .*, name, "),
         ("[split]\nhorizon = 7", "unknown key split.horizon; did you mean horizon_days"),
-        ("[split]\nxyzzy = 7", "unknown key split.xyzzy; known here: candidates, "),
+        ("[split]\nxyzzy = 7", "unknown key split.xyzzy; known here: cutoffs, "),
         ("[[utilize.stages]]\nbeat = 1.0", r"unknown key utilize.stages\[0\].beat; did you mean beta"),
         ("[split]\nhorizon_days = 'seven'", "split.horizon_days = 'seven'; it must be int, not str"),
         ("[split]\nhorizon_days = 7.5", "split.horizon_days = 7.5; it must be int, not float"),
@@ -63,7 +63,6 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
         ("[data]\ncolumns = 'user'", "data.columns = 'user'; it must be table, not str"),
         ("[data.columns]\nuser_id = 3", "data.columns.* it must be str, not int"),
         ("[split\nhorizon_days = 7", "not valid TOML"),
-        ("[split]\ncandidates = 1", "split.candidates = 1; it must be int >= 2"),
         ("[simulate]\nusers = 0", "simulate.users = 0; it must be int >= 1"),
         ("[simulate]\ndays = -1", "simulate.days = -1; it must be int >= 1"),
         ("[simulate]\ndislike_if_matched = 0.9", "simulate.dislike_if_matched = 0.9; it must be float <= 0.8"),

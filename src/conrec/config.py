@@ -68,14 +68,8 @@ class SimulateConfig:
     """Items that a user is shown on an average day (users differ)."""
     dislike_if_matched: Annotated[float, Meta(ge=0, le=0.8)] = 0.3
     """Probability of a dislike for an exposure that one of the user's hidden rules matches (rules differ by +-25 %)."""
-    dislike_otherwise: Annotated[float, Meta(ge=0, le=1)] = 0.002
-    """Probability of a dislike for any other exposure: noise."""
-    memory_days: PositiveFloat = 7.0
-    """Time constant, in days, of the platform's memory of a user's positives."""
     damping: Annotated[float, Meta(gt=0, le=1)] = 0.3
     """Factor by which one fresh dislike lowers how often its leaf category is shown to the user (1: not at all)."""
-    damping_days: PositiveFloat = 10.0
-    """Time constant, in days, of that damping."""
     picture_size: Annotated[int, Meta(ge=16, le=512)] = 96
     """Width and height of a product picture in pixels."""
 
@@ -90,8 +84,6 @@ class SplitConfig:
     """`rolling`: one cutoff every `horizon_days`; `per_user`: one, just before the user's middle dislike."""
     horizon_days: PositiveInt = 7
     """Days after a cutoff whose dislikes are to be predicted."""
-    recent_days: PositiveInt = 3
-    """Days before a cutoff that count as recent, which is all that the first stage of GRPO sees."""
     validation_from: float = 0.7
     """Validation begins when this share of all dislikes has happened (at midnight UTC before it)."""
     test_from: float = 0.8
@@ -102,10 +94,8 @@ class SplitConfig:
     """Newest dislikes of a history that an instance keeps."""
     max_positives: NonNegativeInt = 100
     """Newest positives of a history that an instance keeps."""
-    candidates: Annotated[int, Meta(ge=2)] = 20
-    """Size of CandAcc's candidate set: the true next dislike, the rest distractors."""
     seed: int = 0
-    """Seed of the distractors."""
+    """Seed of the folds of users and of the distractors."""
 
 
 @dataclass(frozen=True)
@@ -116,30 +106,12 @@ class ItemsConfig:
     """Encoder of titles: `tfidf`, or a sentence-transformers checkpoint (hub name or folder)."""
     image: str = "hog"
     """Encoder of pictures: `hog`, `none`, or a CLIP-like checkpoint (hub name or folder)."""
-    text_dimensions: PositiveInt = 96
-    """Length of a title's vector (`tfidf`)."""
-    image_dimensions: PositiveInt = 32
-    """Length of a picture's vector (`hog`)."""
-    fields_dimensions: PositiveInt = 32
-    """Length of the vector of category and attributes."""
     fields_weight: NonNegativeFloat = 2.0
     """Weight of category and attributes in the embedding, where the title's is 1 (0: none)."""
     image_weight: NonNegativeFloat = 0.5
     """Weight of the picture in the embedding, where the title's is 1 (0: none)."""
-    swing_alpha1: NonNegativeFloat = 5.0
-    """Swing (equation 5): added to a user's number of dislikes in that user's weight."""
-    swing_alpha2: NonNegativeFloat = 1.0
-    """Swing: added to the number of items that two users share."""
-    swing_theta: NonNegativeFloat = 0.5
-    """Swing: how strongly users with many dislikes are damped (0: not at all)."""
-    swing_min_overlap: PositiveInt = 1
-    """Swing: pairs of users with fewer items in common do not count (the paper's Id; 1 counts all)."""
     swing_neighbours: PositiveInt = 20
-    """Neighbours that are kept of each item."""
-    swing_max_users: PositiveInt = 500
-    """Users of an item that are paired at most (a sample)."""
-    swing_max_items: PositiveInt = 500
-    """Newest dislikes of a user that count."""
+    """Neighbours of each item that Swing (equation 5) keeps."""
 
 
 @dataclass(frozen=True)
@@ -158,16 +130,10 @@ class SidConfig:
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     epochs: PositiveInt = 60
     """Passes over the catalogue."""
-    batch: PositiveInt = 512
-    """Items in a step at most; a small catalogue is cut into twenty batches an epoch."""
     learning_rate: PositiveFloat = 1e-3
     """Step size of the optimiser."""
-    commitment: NonNegativeFloat = 0.25
-    """Weight of the commitment loss (lambda of equation 1)."""
     ema_decay: Fraction = 0.99
     """Share of a codeword's old value that an update of its moving average keeps."""
-    seed: int = 0
-    """Seed of the encoders and of the RQ-VAE."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +206,7 @@ class GrpoStage:
     """One stage of the curriculum."""
 
     context: Literal["recent", "dislikes", "full"] = "full"
-    """What a prompt shows: dislikes of the last `split.recent_days`; all dislikes; dislikes and positives."""
+    """What a prompt shows: dislikes of the last three days; all dislikes; dislikes and positives."""
     prompts: PositiveInt = 2000
     """Prompts that the stage trains on."""
     beta: NonNegativeFloat = 0.02
@@ -374,8 +340,6 @@ class EvaluateConfig:
     """Length of the lists in which a hit is looked for (the 20 of HR@20)."""
     bootstrap: PositiveInt = 1000
     """Resamples of users behind every interval."""
-    seed: int = 0
-    """Seed of the resamples."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def _check_names(kind: inspect.Type, value: Any, at: str) -> None:
             for n, inner in enumerate(value):
                 _check_names(inner_kind, inner, f"{at}[{n}]")
         case inspect.LiteralType(values=allowed), str() if value not in allowed:
-            raise ValueError(f"{at} = {value!r}; it must be one of {', '.join(allowed)}")
+            raise ValueError(f"{at} = {value!r}; it must be one of {', '.join(map(str, allowed))}")
 
 
 def _suggestion(key: str, known: Iterable[str]) -> str:

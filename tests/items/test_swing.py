@@ -1,21 +1,20 @@
 """Swing equals its equation, written out naively, and its caps do what they say."""
 
-import dataclasses
 import time
 from collections import defaultdict
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conrec.config import ItemsConfig
 from conrec.items.swing import swing
 
-EVERYTHING = ItemsConfig(swing_neighbours=12, swing_max_users=10**6, swing_max_items=10**6)
+NO_CAPS = {"max_users": 10**6, "max_items": 10**6}
 
 
-def by_the_equation(users: list[int], items: list[int], n_items: int, config: ItemsConfig) -> np.ndarray:
+def by_the_equation(
+    users: list[int], items: list[int], n_items: int, alpha1: float, alpha2: float, theta: float, min_overlap: int
+) -> np.ndarray:
     """float64 [n_items, n_items]: Swi(i, j), as the docstring of conrec.items.swing states it."""
     of_user, of_item = defaultdict(set), defaultdict(set)
     for u, i in zip(users, items):
@@ -28,9 +27,9 @@ def by_the_equation(users: list[int], items: list[int], n_items: int, config: It
             for u in both:
                 for v in both - {u} if i != j else ():
                     overlap = len(of_user[u] & of_user[v])
-                    if overlap >= config.swing_min_overlap:
-                        w = (len(of_user[u]) + config.swing_alpha1) * (len(of_user[v]) + config.swing_alpha1)
-                        result[i, j] += w**-config.swing_theta / (overlap + config.swing_alpha2)
+                    if overlap >= min_overlap:
+                        w = (len(of_user[u]) + alpha1) * (len(of_user[v]) + alpha1)
+                        result[i, j] += w**-theta / (overlap + alpha2)
             result[i, j] /= max(1, len(of_item[j])) ** 0.5
     return result
 
@@ -46,16 +45,10 @@ def by_the_equation(users: list[int], items: list[int], n_items: int, config: It
 def test_equals_the_equation(
     events: list[tuple[int, int]], alpha1: float, alpha2: float, theta: float, min_overlap: int
 ) -> None:
-    config = dataclasses.replace(
-        EVERYTHING,
-        swing_alpha1=alpha1,
-        swing_alpha2=alpha2,
-        swing_theta=theta,
-        swing_min_overlap=min_overlap,
-    )
+    shape = {"alpha1": alpha1, "alpha2": alpha2, "theta": theta, "min_overlap": min_overlap}
     users, items = [u for u, _ in events], [i for _, i in events]
-    neighbours, scores = swing(np.array(users, int), np.array(items, int), 12, config)
-    expected = by_the_equation(users, items, 12, config)
+    neighbours, scores = swing(np.array(users, int), np.array(items, int), 12, 12, **shape, **NO_CAPS)
+    expected = by_the_equation(users, items, 12, **shape)
     found = np.zeros((12, 12))
     for i in range(12):
         real = neighbours[i] >= 0
@@ -69,9 +62,9 @@ def test_only_the_best_are_kept_and_rows_are_padded() -> None:
     # 0, 1, 2 share two users, 3 only one: it has no swing.
     users = np.array([0, 0, 0, 1, 1, 1, 1])
     items = np.array([0, 1, 2, 0, 1, 2, 3])
-    one, _ = swing(users, items, 5, dataclasses.replace(EVERYTHING, swing_neighbours=1))
+    one, _ = swing(users, items, 5, 1)
     assert one[:, 0].tolist() == [1, 0, 0, -1, -1]
-    three, scores = swing(users, items, 5, dataclasses.replace(EVERYTHING, swing_neighbours=3))
+    three, scores = swing(users, items, 5, 3)
     assert three[0].tolist() == [1, 2, -1]
     assert scores[0, 2] == 0
     assert three.dtype == np.int32
@@ -81,11 +74,10 @@ def test_only_the_best_are_kept_and_rows_are_padded() -> None:
 def test_the_cap_on_items_keeps_the_newest() -> None:
     users = np.array([0, 1, 0, 1, 0, 1, 0, 1])
     items = np.array([9, 9, 1, 1, 2, 2, 3, 3])
-    config = dataclasses.replace(EVERYTHING, swing_max_items=3)
-    neighbours, _ = swing(users, items, 10, config)
+    neighbours, _ = swing(users, items, 10, 12, max_items=3)
     assert (neighbours[9] == -1).all()
     assert not (neighbours == 9).any()
-    without, _ = swing(users[2:], items[2:], 10, config)
+    without, _ = swing(users[2:], items[2:], 10, 12, max_items=3)
     np.testing.assert_array_equal(neighbours, without)
 
 
@@ -93,29 +85,26 @@ def test_the_cap_on_users_is_seeded_and_still_finds_the_neighbours() -> None:
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(300), 2)
     items = np.stack([np.zeros(300, int), rng.integers(1, 3, 300)], axis=1).ravel()
-    config = dataclasses.replace(EVERYTHING, swing_max_users=50)
-    first, scores = swing(users, items, 3, config)
-    again, same = swing(users, items, 3, config)
+    first, scores = swing(users, items, 3, 12, max_users=50)
+    again, same = swing(users, items, 3, 12, max_users=50)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(scores, same)
     assert set(first[0][:2]) == {1, 2}
-    _, exact = swing(users, items, 3, EVERYTHING)
+    _, exact = swing(users, items, 3, 12)
     assert 0 < scores[0, 0] < exact[0, 0]
 
 
 def test_nothing_in_nothing_out() -> None:
-    neighbours, scores = swing(np.zeros(0, int), np.zeros(0, int), 3, EVERYTHING)
+    neighbours, scores = swing(np.zeros(0, int), np.zeros(0, int), 3, 12)
     assert (neighbours == -1).all()
     assert not scores.any()
 
 
-@pytest.mark.parametrize("cap", [500])
-def test_a_hundred_thousand_dislikes_take_a_moment(cap: int) -> None:
+def test_a_hundred_thousand_dislikes_take_a_moment() -> None:
     rng = np.random.default_rng(1)
     users = rng.integers(0, 10_000, 100_000)
     items = np.minimum(rng.zipf(1.2, 100_000), 5000) - 1
-    config = ItemsConfig(swing_max_users=cap)
-    swing(users[:10], items[:10], 5000, config)  # compiled
+    swing(users[:10], items[:10], 5000, 20)  # compiled
     started = time.perf_counter()
-    swing(users, items, 5000, config)
+    swing(users, items, 5000, 20)
     assert time.perf_counter() - started < 10

@@ -17,6 +17,7 @@ from conrec.data.schema import OTHER_REASONS, REASONS, check_events, check_items
 from conrec.simulate import START, Simulation, simulate
 from conrec.simulate.catalogue import COLOURS, LEAVES, LOOKS, MATERIALS, PATTERNS, SHAPES, STORES
 from conrec.simulate.pictures import LEAF_STROKES, TEXTURE, draw_picture
+from conrec.simulate.platform import NOISE
 
 CONFIG = SimulateConfig(users=700, items=700, days=40, seed=3)
 DAY_US = 86_400_000_000
@@ -185,7 +186,7 @@ def test_published_rules_decide_what_is_disliked(simulation: Simulation, rows: R
     rate = (hates & pairs).sum() / match.sum()
     noise = (~hates & pairs).sum() / (~match).sum()
     assert rate == pytest.approx(CONFIG.dislike_if_matched, rel=0.08)
-    assert noise == pytest.approx(CONFIG.dislike_otherwise, rel=0.25)
+    assert noise == pytest.approx(NOISE, rel=0.25)
 
 
 def test_reasons_come_from_the_matching_rule(simulation: Simulation, rows: Rows) -> None:

@@ -10,7 +10,6 @@ only. Items that nobody disliked in training are no one's neighbours and score 0
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_matrix, diags
@@ -18,7 +17,6 @@ from scipy.sparse import csr_matrix, diags
 from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.ease import columns, indicators
 from conrec.baselines.sequences import Reads, Tokens, UserEvents
-from conrec.config import ItemsConfig
 from conrec.data.instances import Instances
 from conrec.features.co_dislikes import cosine_neighbours
 from conrec.items.swing import swing
@@ -85,16 +83,15 @@ class SwingNeighbours(Neighbours):
 
     name = "swing_neighbours"
 
-    def __init__(self, *, neighbours: int = 20, alpha2: float = 1.0, config: ItemsConfig | None = None) -> None:
-        base = config or ItemsConfig()
-        self.config = replace(base, swing_neighbours=neighbours, swing_alpha2=alpha2)
+    def __init__(self, *, neighbours: int = 20, alpha2: float = 1.0) -> None:
+        self.neighbours, self.alpha2 = neighbours, alpha2
 
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
         """As `items.swing` finds them."""
         log = self.known.events  # in the order of time, which Swing's caps want
         dislikes = log.take(log.kinds == "dislike")
         token = self.tokens.of_row[dislikes.items] - 1
-        found, values = swing(dislikes.owners()[1], token, self.tokens.targets, self.config)
+        found, values = swing(dislikes.owners()[1], token, self.tokens.targets, self.neighbours, alpha2=self.alpha2)
         row, place = np.nonzero(found >= 0)
         shape = (self.tokens.targets, self.tokens.targets)
         return csr_matrix((values[row, place], (row, found[row, place])), shape)

@@ -26,6 +26,9 @@ from conrec.items.pictures import ImageAccount, Picture
 from conrec.items.pretrained import PretrainedEncoder
 from conrec.items.text import TfidfEncoder
 
+TEXT_DIMENSIONS, IMAGE_DIMENSIONS, FIELDS_DIMENSIONS = 96, 32, 32
+"""Lengths of the vectors of a title, a picture and the fields, where they are learned from the catalogue."""
+
 
 class TextEncoder(Protocol):
     """Texts to vectors."""
@@ -84,15 +87,15 @@ class JointEncoder:
     def __init__(self, config: ItemsConfig, seed: int = 0) -> None:
         self.config = config
         self.text: TextEncoder = (
-            TfidfEncoder(config.text_dimensions, seed)
+            TfidfEncoder(TEXT_DIMENSIONS, seed)
             if config.text == "tfidf"
             else PretrainedEncoder(config.text, "items.text")
         )
-        self.fields = FieldsEncoder(config.fields_dimensions, seed)
+        self.fields = FieldsEncoder(FIELDS_DIMENSIONS, seed)
         self.image: ImageEncoder | None = None
         if config.image != "none":
             self.image = (
-                HogEncoder(config.image_dimensions, seed)
+                HogEncoder(IMAGE_DIMENSIONS, seed)
                 if config.image == "hog"
                 else PretrainedEncoder(config.image, "items.image")
             )

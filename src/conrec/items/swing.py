@@ -7,12 +7,12 @@ only be the threshold Id, which otherwise occurs nowhere. Settled on, for i != j
                 w_u * w_v * Id(|I(u) & I(v)|) / (|I(u) & I(v)| + alpha2)
     w_u       = (|I(u)| + alpha1) ** -theta
 
-where I(u) are the items u disliked, N_j is how many users disliked j, and Id(x) is 1 for x >= swing_min_overlap
+where I(u) are the items u disliked, N_j is how many users disliked j, and Id(x) is 1 for x >= min_overlap
 (the paper's x > 5 is 6; dislikes are sparse, so the default counts every pair). Two users who share little else
 say more about i and j than two who share everything; w damps people who dislike everything, N_j popular items.
 
-Caps make it linear in production: of a user only the newest `swing_max_items` dislikes exist at all, of an item's
-users a seeded sample of `swing_max_users` is paired (w and N_j still count everybody).
+Caps make it linear in production: of a user only the newest `max_items` dislikes exist at all, of an item's
+users a seeded sample of `max_users` is paired (w and N_j still count everybody).
 """
 
 from __future__ import annotations
@@ -27,30 +27,43 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numba import njit
 
-from conrec.config import ItemsConfig
 from conrec.errors import ConrecError
 from conrec.progress import track
 
+MAX_USERS = 500
+"""Users of an item that are paired, at most."""
 
-def swing(users: np.ndarray, items: np.ndarray, n_items: int, config: ItemsConfig) -> tuple[np.ndarray, np.ndarray]:
+
+def swing(
+    users: np.ndarray,
+    items: np.ndarray,
+    n_items: int,
+    k: int,
+    *,
+    alpha1: float = 5.0,
+    alpha2: float = 1.0,
+    theta: float = 0.5,
+    min_overlap: int = 1,
+    max_users: int = MAX_USERS,
+    max_items: int = 500,
+) -> tuple[np.ndarray, np.ndarray]:
     """The strongest neighbours of every item by its dislikes.
 
     `users` int [events] and `items` int [events] (rows, 0-based) are the dislikes, oldest first; a user's
-    repeated dislike of an item counts once. Returns neighbours int32 [n_items, swing_neighbours], best first,
+    repeated dislike of an item counts once. Returns neighbours int32 [n_items, k], best first,
     padded with -1, ties to the smaller row; and their scores float32 of the same shape, padded with 0.
     """
-    k = config.swing_neighbours
     neighbours = np.full((n_items, k), -1, np.int32)
     scores = np.zeros((n_items, k), np.float32)
     if len(users) == 0 or n_items == 0:
         return neighbours, scores
-    users, items = _newest_once(users.astype(np.int64), items.astype(np.int64), n_items, config.swing_max_items)
+    users, items = _newest_once(users.astype(np.int64), items.astype(np.int64), n_items, max_items)
 
     of_user, user_starts = _grouped(users, items, int(users.max()) + 1)
     of_item, item_starts = _grouped(items, users, n_items)
-    weights = (np.maximum(np.diff(user_starts), 1) + config.swing_alpha1) ** -config.swing_theta
+    weights = (np.maximum(np.diff(user_starts), 1) + alpha1) ** -theta
     popularity = np.diff(item_starts).astype(np.float64)
-    of_item, item_starts = _sampled(of_item, item_starts, config.swing_max_users)
+    of_item, item_starts = _sampled(of_item, item_starts, max_users)
 
     def block(rows: np.ndarray) -> None:
         _swing_rows(
@@ -61,8 +74,8 @@ def swing(users: np.ndarray, items: np.ndarray, n_items: int, config: ItemsConfi
             user_starts,
             weights,
             1 / np.sqrt(np.maximum(popularity, 1)),
-            config.swing_alpha2,
-            config.swing_min_overlap,
+            alpha2,
+            min_overlap,
             neighbours,
             scores,
         )

@@ -23,6 +23,12 @@ from conrec.config import SidConfig
 from conrec.progress import track
 from conrec.sid.kmeans import assign, refine, residual_kmeans, revive
 
+BATCH = 512
+"""Items in a step at most."""
+COMMITMENT = 0.25
+"""Lambda of the loss (equation 1)."""
+SEED = 0
+
 
 class Bent(nn.Module):
     """A linear map plus a network that starts at zero."""
@@ -101,10 +107,10 @@ def train_rqvae(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> tup
     """An RQ-VAE of `x` float32 [n, input] and its history: per epoch `reconstruction`, `quantisation`, `dead`.
 
     With method "kmeans" it stays where it starts: principal components and residual k-means, no epochs.
-    Deterministic for a seed; the global random state is as before afterwards.
+    Deterministic; the global random state is as before afterwards.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(SEED)
         model = RqVae(x.shape[1], sizes, config)
         history = _train(model, x, sizes, config)
     return model.eval(), history
@@ -114,8 +120,8 @@ def _train(model: RqVae, x: np.ndarray, sizes: tuple[int, ...], config: SidConfi
     _start_from_pca(model, x, config)
     latents = encode(model, x)
     # A small catalogue still deserves enough steps: twenty an epoch.
-    batch = min(config.batch, max(32, len(x) // 20), len(x))
-    words = residual_kmeans(latents, sizes, config.seed)
+    batch = min(BATCH, max(32, len(x) // 20), len(x))
+    words = residual_kmeans(latents, sizes, SEED)
     model.set_codewords(words, _uses(assign(latents, words), sizes), batch / len(x))
 
     epochs = config.epochs if config.method == "rqvae" else 0
@@ -132,7 +138,7 @@ def _train(model: RqVae, x: np.ndarray, sizes: tuple[int, ...], config: SidConfi
             rebuilt_BI, commitment_L = model(x_BI)
             reconstruction = (x_BI - rebuilt_BI).square().sum(dim=1).mean()
             quantisation = commitment_L.sum()
-            loss = reconstruction + config.commitment * quantisation
+            loss = reconstruction + COMMITMENT * quantisation
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -176,7 +182,7 @@ def decode(model: RqVae, latents: np.ndarray, block: int = 8192) -> np.ndarray:
 def _start_from_pca(model: RqVae, x: np.ndarray, config: SidConfig) -> None:
     """The linear maps to the principal components and back."""
     width = min(config.dimensions, *x.shape)
-    pca = PCA(width, svd_solver="randomized", random_state=config.seed).fit(x)
+    pca = PCA(width, svd_solver="randomized", random_state=SEED).fit(x)
     components = np.zeros((config.dimensions, x.shape[1]), np.float32)
     components[:width] = pca.components_
     components_DI, mean_I = torch.from_numpy(components), torch.from_numpy(pca.mean_.astype(np.float32))

@@ -24,6 +24,10 @@ SPILL = 0.25
 """Part of a root's positives that counts for each of its leaves."""
 PRIOR = 4.0
 """Positives' worth of weight that is spread over all leaves by their standing, so that everything is tried."""
+NOISE = 0.002
+"""Probability of a dislike for an exposure that none of the user's rules matches."""
+MEMORY_DAYS, DAMPING_DAYS = 7.0, 10.0
+"""Time constants, in days: how long positives draw more of their kind, and dislikes damp theirs."""
 FRESHNESS = 2.0
 FRESH_DAYS = 4.0
 POSITIVE_FOCUS, POSITIVE_LIKED, POSITIVE_OTHER = 0.5, 0.32, 0.06
@@ -110,7 +114,7 @@ class Platform:
     def dislike_chance(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """P(disliked for the user's interest or without any | shown); arguments broadcast."""
         rule = self.people.match[users, items]
-        return np.where(rule >= 0, self.people.strength[users, rule], self.config.dislike_otherwise)
+        return np.where(rule >= 0, self.people.strength[users, rule], NOISE)
 
     def other_chance(self, users: np.ndarray, items: np.ndarray, day: int) -> np.ndarray:
         """P(disliked for a flag or for having been bought | shown, not disliked otherwise)."""
@@ -203,8 +207,8 @@ class Platform:
         return reasons
 
     def _forget_a_day(self, state: State) -> None:
-        state.positives *= np.exp(-1.0 / self.config.memory_days)
-        state.dislikes *= np.exp(-1.0 / self.config.damping_days)
+        state.positives *= np.exp(-1.0 / MEMORY_DAYS)
+        state.dislikes *= np.exp(-1.0 / DAMPING_DAYS)
 
     # The truth ----------------------------------------------------------------------------------------------
 

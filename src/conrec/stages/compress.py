@@ -42,10 +42,10 @@ def compress(recipe: Recipe, prepared: Path, out: Path) -> None:
     split = Split.read(prepared)
     fit_rows = known_items(items, split)
 
-    neighbours, scores = swing(*known_dislikes(prepared, items, split), len(items), recipe.items)
+    neighbours, scores = swing(*known_dislikes(prepared, items, split), len(items), recipe.items.swing_neighbours)
     write_swing(out / "swing.parquet", items.ids, neighbours, scores)
 
-    encoder = JointEncoder(recipe.items, recipe.sid.seed)
+    encoder = JointEncoder(recipe.items)
     embeddings, pictures = encoder.fit_encode(read_content(prepared), fit_rows)
     encoder.save(out / "codebook")
     np.save(out / "embeddings.npy", embeddings)

@@ -30,6 +30,7 @@ from conrec.progress import track
 from conrec.report.curves import training_order
 
 SPLITS = ("validation", "test")
+BOOTSTRAP_SEED = 0
 
 
 def evaluate(
@@ -69,7 +70,7 @@ def evaluate(
 
     hits = {split: count_hits(outputs[split], held_out[split], known.knowledge) for split in SPLITS}
     tables = {
-        split: summarise(hits[split], held_out[split].users, recipe.evaluate.bootstrap, recipe.evaluate.seed)
+        split: summarise(hits[split], held_out[split].users, recipe.evaluate.bootstrap, BOOTSTRAP_SEED)
         for split in SPLITS
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,9 @@ from conrec.sid.catalog import Catalog
 PLAIN = Setting()
 """The prior of the day as it is, and nothing else: what training is under."""
 
+RECENT_DAYS = 3
+"""Days before a cutoff whose dislikes the context `recent` shows."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -87,7 +90,7 @@ class Inputs:
             self.catalog.codes,
             max_dislikes=self.recipe.lm.max_dislikes,
             max_positives=self.recipe.lm.max_positives,
-            recent_days=self.recipe.split.recent_days,
+            recent_days=RECENT_DAYS,
         )
 
     def prompt_dataset(

@@ -22,6 +22,9 @@ from conrec.progress import say
 if TYPE_CHECKING:
     from conrec.simulate import Simulation
 
+CANDIDATES = 20
+"""Size of CandAcc's candidate sets: the true next dislike, the rest distractors."""
+
 
 def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -> None:
     """Read the log that the recipe names (or simulate it) and write into `out`:
@@ -48,7 +51,7 @@ def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -
     log = clean(log, recipe.data.min_user_dislikes)
     split = plan_split(log.events, recipe.split)
     instances, dropped = make_instances(log.events, split)
-    candidates = draw_candidates(log.events, instances, recipe.split.candidates, recipe.split.seed)
+    candidates = draw_candidates(log.events, instances, CANDIDATES, recipe.split.seed)
 
     pq.write_table(items, out / "items.parquet")
     pq.write_table(log.events, out / "events.parquet")
