@@ -2,7 +2,7 @@
 
     python bench/filter_tables.py RUN [--seeds 0 1 2]
 
-RUN came as far as predict. Contrast and weights are fitted anew with each seed, into a folder that is thrown away, on
+RUN came as far as predict. Weights are fitted anew with each seed, into a folder that is thrown away, on
 the predictions, and with the history score, of the seeds that the run has (the first one's for seeds beyond).
 """
 
@@ -23,7 +23,6 @@ from conrec.stages.filter import filter_replay
 
 ROWS = {
     f"{OURS}_paper": "the paper's score",
-    f"{OURS}_contrast": "contrast alone",
     f"{OURS}_rates": "rates, effects and other numbers",
     f"{OURS}_history": "history: the same with tastes",
     OURS: "**default**",
@@ -39,7 +38,7 @@ def main(run: Path, seeds: list[int]) -> None:
             trained = f"seed{seed}" if (run / "predict" / f"seed{seed}").is_dir() else f"seed{recipe.seeds[0]}"
             stages = run / "prepare", run / "compress", run / "predict" / trained
             out = Path(scratch) / "filter" / f"seed{seed}"
-            filter_replay(recipe, *stages, out, seed, run / "utilize" / trained)
+            filter_replay(recipe, *stages, out, seed)
             print(f"seed {seed} on {trained}:", json.loads((out / "replay.json").read_text())["weights"])
         found = read_replays(Path(scratch), replace(recipe, seeds=tuple(seeds)))
     print(f"\n{found['events']:,} exposures, {found['dislikes'] / found['events']:.1%} disliked\n")

@@ -370,7 +370,12 @@ class PredictConfig:
     def __post_init__(self) -> None:
         _check(self, "k beams batch tuning_instances", at_least=1)
         _check(self, "prior_days prior_smoothing temperatures", above=0)
-        _check(self, "prior_weights content_weights co_dislike_weights exposures attributes propensity_weights", at_least=0, below=math.inf)
+        _check(
+            self,
+            "prior_weights content_weights co_dislike_weights exposures attributes propensity_weights",
+            at_least=0,
+            below=math.inf,
+        )
 
 
 @dataclass(frozen=True)
@@ -378,19 +383,14 @@ class FilterConfig:
     """Which ranked candidates are dropped."""
 
     score: Literal["default", "paper"] = "default"
-    """`default`: histories, the model asked for both polarities, and the paper's score, combined (docs/filter.md).
-    `paper`: the largest cosine to a predicted dislike."""
-    contrast_histories: int = 6000
-    """Histories that the model is fine-tuned on to tell dislikes from likes; 0 leaves that part out."""
-    contrast_learning_rate: float = 2e-3
+    """`default`: histories and the paper's score, combined (docs/filter.md). `paper`: the largest cosine to a predicted
+    dislike."""
     threshold: float | None = None
     """Drop a candidate whose score exceeds this; empty: chosen on validation."""
     likes_lost: float = 0.02
     """The budget that chooses the threshold on validation where none is given."""
 
     def __post_init__(self) -> None:
-        _check(self, "contrast_histories", at_least=0)
-        _check(self, "contrast_learning_rate", above=0)
         _check(self, "likes_lost", above=0, below=1)
 
 

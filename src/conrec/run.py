@@ -118,7 +118,7 @@ def _filter(job: Job) -> None:
     from conrec.stages.filter import filter_replay
 
     folders = job.of("prepare"), job.of("compress"), job.of_seed("predict")
-    filter_replay(job.recipe, *folders, job.out, job.seed, job.of_seed("utilize"))
+    filter_replay(job.recipe, *folders, job.out, job.seed)
 
 
 def _evaluate(job: Job) -> None:
@@ -157,7 +157,7 @@ STAGES: tuple[Stage, ...] = (
         together=True,
     ),
     Stage("predict", _predict, ("predict",), after=("prepare", "compress", "utilize"), per_seed=True),
-    Stage("filter", _filter, ("filter",), after=("prepare", "compress", "utilize", "predict"), per_seed=True),
+    Stage("filter", _filter, ("filter",), after=("prepare", "compress", "predict"), per_seed=True),
     Stage(
         "evaluate",
         _evaluate,

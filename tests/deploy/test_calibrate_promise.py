@@ -12,7 +12,6 @@ from scipy.stats import binom
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.deploy.calibrate import Exposures, shares_of_error
 from conrec.evaluate.risk_control import divided, promise
-from conrec.score.contrast import Contrast
 from conrec.score.filter_score import FilterScore
 from conrec.score.history import HistoryScore
 from conrec.stages.filter import combined
@@ -20,7 +19,7 @@ from conrec.stages.fit_score import weigh
 
 DECODINGS = 4
 # What is weighed here are columns of numbers; the objects that would make them are not asked.
-UNWEIGHED = FilterScore("default", history=cast(HistoryScore, object()), contrast=cast(Contrast, object()))
+UNWEIGHED = FilterScore("default", history=cast(HistoryScore, object()))
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ def sociable(rng: np.random.Generator, users: int) -> Log:
         return strength * disliked + rng.standard_t(2.5, users)[owner] + 0.5 * rng.normal(size=len(owner))
 
     parts = {"history": disliked + 0.5 * rng.normal(size=users)[owner] + rng.normal(size=len(owner))}
-    parts["contrast"] = part(0.5)
     return Log(owner, np.where(disliked, DISLIKED, LIKED), parts, np.stack([part(0.5) for _ in range(DECODINGS)], 1))
 
 
@@ -60,7 +58,7 @@ def sparse(rng: np.random.Generator, users: int) -> Log:
         return strength * disliked + rng.standard_t(freedom, len(owner))
 
     cosines = np.stack([part(0.3, 2.2) for _ in range(DECODINGS)], 1)
-    parts = {"history": part(1, 30), "contrast": part(0.3, 2.2)}
+    parts = {"history": part(1, 30)}
     return Log(owner, np.where(disliked, DISLIKED, LIKED), parts, cosines)
 
 
@@ -109,7 +107,7 @@ def test_weights_fitted_to_the_likes_that_calibrate_spend_more_than_those_fitted
         log, other = sparse(rng, users), sparse(rng, users)
         for whose, fitted_to in (("same", log), ("others", other)):
             disliked = fitted_to.labels == DISLIKED
-            columns = fitted_to.parts["history"], fitted_to.parts["contrast"], fitted_to.cosines[:, 0]
+            columns = fitted_to.parts["history"], fitted_to.cosines[:, 0]
             score = UNWEIGHED.weighed(*columns, disliked, fitted_to.users)
             likes = log.likes()
             found = promise(combined(score, likes.parts, likes.cosines[:, 0]), likes.users, budget, 0.95)

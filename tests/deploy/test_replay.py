@@ -22,7 +22,7 @@ from conrec.score.filter_score import FilterScore, fitting_users
 from conrec.stages.filter import filter_replay
 from tests.small_log import small_known, small_log, write_prepared
 
-RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05, contrast_histories=0))
+RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05))
 
 
 @pytest.fixture(scope="module")

@@ -88,16 +88,15 @@ def test_only_parts_that_help_weigh_anything() -> None:
     history, cosine, useless = rng.normal(size=(3, 4000))
     disliked = rng.random(4000) < 1 / (1 + np.exp(-(2 * history + cosine)))
     users = rng.integers(0, 300, 4000)
-    found = FilterScore("default").weighed(history, useless, cosine, disliked, users)
+    found = FilterScore("default").weighed(history, cosine, disliked, users)
     assert found.history_weight == pytest.approx(2, abs=0.3)
     assert found.cosine_weight == pytest.approx(1, abs=0.2)
-    assert found.contrast_weight == 0
-    against = FilterScore("default").weighed(history, None, -cosine, disliked, users)
+    against = FilterScore("default").weighed(history, -cosine, disliked, users)
     assert against.cosine_weight == 0
     assert replace(against, usual_cosine=0) == replace(
-        FilterScore("default").weighed(history, None, -2 * cosine - useless, disliked, users), usual_cosine=0
+        FilterScore("default").weighed(history, -2 * cosine - useless, disliked, users), usual_cosine=0
     )  # left out, it leaves no trace
-    few = FilterScore("default").weighed(history[:150], None, cosine[:150], disliked[:150], users[:150])
+    few = FilterScore("default").weighed(history[:150], cosine[:150], disliked[:150], users[:150])
     assert (few.history_weight, few.cosine_weight) == (1, 0)
 
 
@@ -114,7 +113,7 @@ def test_a_third_of_the_users_may_be_fitted_to_and_always_the_same() -> None:
 
 def test_the_labels_of_the_others_are_not_looked_at() -> None:
     rng = np.random.default_rng(1)
-    parts = {"history": rng.normal(size=3000), "contrast": rng.normal(size=3000)}
+    parts = {"history": rng.normal(size=3000)}
     cosine, users = rng.normal(size=3000), rng.integers(0, 300, 3000).astype(str)
     labels = np.where(rng.random(3000) < 1 / (1 + np.exp(-parts["history"] - cosine)), DISLIKED, LIKED)
     score_, fitted_on = weigh(FilterScore("default"), parts, cosine, labels, users)
@@ -132,7 +131,7 @@ def test_with_few_labels_nothing_is_fitted_to_anybody() -> None:
     labels = np.where(rng.random(500) < 0.5, DISLIKED, LIKED)  # a third of the 250 of each sign is too few
     score_, fitted_on = weigh(FilterScore("default"), parts, cosine, labels, np.arange(500).astype(str))
     assert not fitted_on.any()
-    assert (score_.history_weight, score_.cosine_weight, score_.contrast) == (1, 0, None)
+    assert (score_.history_weight, score_.cosine_weight) == (1, 0)
 
 
 def test_it_is_the_same_after_saving(log_view: LogView, history: HistoryScore, tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
     score(u, i) = b_u + b_i + <p_u, q_i> + w * max over the predicted dislikes j of u of cos(i, j)
 
-The default is a logistic regression of three parts, which are each of that form:
+The default is a logistic regression of two parts, which are each of that form:
 
-    s * history(u, i) + v * contrast(u, i) + w * cosine(u, i) + constant
+    s * history(u, i) + w * cosine(u, i) + constant
 
-what the log says (`score.history`, itself learned on the training period), what the model says when it is asked
-for both polarities (`score.contrast`), and the paper's own score. The few weights are fitted to a third of the
+what the log says (`score.history`, itself learned on the training period), and the paper's own score.
+The few weights are fitted to a third of the
 users of validation (`fitting_users`), so that the others can still calibrate a threshold (`evaluate.risk_control`).
 None is negative, and a part that does not help, on users it was not fitted to, is left out. A user without predictions
 counts as one of average cosine. `paper` is the paper's score: w = 1 and nothing else.
@@ -28,7 +28,6 @@ from scipy.special import expit
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
-from conrec.score.contrast import Contrast
 from conrec.score.factors import ItemFactors
 from conrec.score.history import HistoryScore
 from conrec.score.similarity import NOTHING_NEAR
@@ -67,10 +66,6 @@ class FilterScore:
     history: HistoryScore | None = None
     history_weight: float = 1.0
     """s."""
-    contrast: Contrast | None = None
-    """None also where its weight came out as 0."""
-    contrast_weight: float = 0.0
-    """v."""
     constant: float = 0.0
     usual_cosine: float = 0.0
     """What a user without predictions counts as having."""
@@ -83,24 +78,17 @@ class FilterScore:
     @property
     def dimensions(self) -> int:
         """d, the length of p and q; 0 for the paper's score."""
-        return sum(part.dimensions for part in (self.history, self.contrast) if part is not None)
+        return self.history.dimensions if self.history is not None else 0
 
-    def weighed(
-        self,
-        history: np.ndarray,
-        contrast: np.ndarray | None,
-        cosine: np.ndarray,
-        disliked: np.ndarray,
-        users: np.ndarray,
-    ) -> FilterScore:
+    def weighed(self, history: np.ndarray, cosine: np.ndarray, disliked: np.ndarray, users: np.ndarray) -> FilterScore:
         """The score with its weights fitted to these exposures; the history alone where they are too few.
 
-        history, contrast (None: there is none), cosine: float [m], of dislikes and likes; disliked: bool [m]; users
-        [m]. A part stays where it lowers the logistic loss on users that its weight was not fitted to.
+        history, cosine: float [m], of dislikes and likes; disliked: bool [m]; users [m].
+        A part stays where it lowers the logistic loss on users that its weight was not fitted to.
         """
         if not enough_to_weigh(disliked):
-            return replace(self, contrast=None, contrast_weight=0.0, cosine_weight=0.0, history_weight=1.0)
-        parts = {"history": history, "cosine": cosine} | ({} if contrast is None else {"contrast": contrast})
+            return replace(self, cosine_weight=0.0, history_weight=1.0)
+        parts = {"history": history, "cosine": cosine}
         added = [name for name in parts if name != "history"]
         choices = [("history", *some) for n in range(len(added) + 1) for some in combinations(added, n)]
         fold = np.random.default_rng(0).integers(FOLDS, size=len(users))[np.unique(users, return_inverse=True)[1]]
@@ -115,8 +103,6 @@ class FilterScore:
             self,
             history_weight=of["history"],
             cosine_weight=of.get("cosine", 0.0),
-            contrast=self.contrast if of.get("contrast") else None,
-            contrast_weight=of.get("contrast", 0.0),
             constant=constant,
             usual_cosine=float(cosine.mean()),
         )
@@ -128,8 +114,6 @@ class FilterScore:
         if self.history is not None:
             of_history, biases = self.history.item_factors(log_view, cutoff)
             vectors.append(of_history)
-        if self.contrast is not None:
-            vectors.append(self.contrast.item_vectors(log_view.catalog.codes))
         biases = self.history_weight * biases
         return ItemFactors(log_view.catalog.unit, np.hstack(vectors).astype(np.float32), biases.astype(np.float32))
 
@@ -145,9 +129,6 @@ class FilterScore:
         if self.history is not None:
             of_history, biases = self.history.user_factors(log_view, instances)
             vectors.append(self.history_weight * of_history)
-        if self.contrast is not None:
-            of_model = self.contrast.user_vectors(instances, log_view.catalog.codes, log_view.catalog.codewords)
-            vectors.append(self.contrast_weight * of_model)
         biases = self.history_weight * biases + self.constant
         if self.history is not None:
             without = (predicted < 0).all(axis=1)
@@ -155,12 +136,12 @@ class FilterScore:
         return np.hstack(vectors).astype(np.float32), biases.astype(np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write the score into `folder`; a contrast's own files are in its subfolder already."""
+        """Write the score into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.history is not None:
             self.history.save(folder / "history.safetensors")
         table = {name: getattr(self, name) for name in NUMBERS}
-        table |= {"name": self.name, "dimensions": self.dimensions, "contrast": self.contrast is not None}
+        table |= {"name": self.name, "dimensions": self.dimensions}
         (folder / "score.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -173,13 +154,12 @@ class FilterScore:
                 str(table["name"]),
                 **{name: float(table[name]) for name in NUMBERS},
                 history=HistoryScore.load(path) if path.exists() else None,
-                contrast=Contrast.load(folder / "contrast") if table["contrast"] else None,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConrecError(f"{folder}: no readable score ({error}); run the filter stage again") from error
 
 
-NUMBERS = ("cosine_weight", "history_weight", "contrast_weight", "constant", "usual_cosine")
+NUMBERS = ("cosine_weight", "history_weight", "constant", "usual_cosine")
 
 
 def _held_out_loss(columns: np.ndarray, wanted: np.ndarray, fold: np.ndarray) -> float:

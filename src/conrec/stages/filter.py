@@ -31,24 +31,15 @@ from conrec.stages.fit_score import fit_score
 SPLITS = ("validation", "test")
 
 
-def filter_replay(
-    recipe: Recipe,
-    prepared: Path,
-    compressed: Path,
-    predicted: Path,
-    out: Path,
-    seed: int,
-    utilized: Path | None = None,
-) -> None:
+def filter_replay(recipe: Recipe, prepared: Path, compressed: Path, predicted: Path, out: Path, seed: int) -> None:
     """Fit the score, and write `score/`, `scores.parquet` and `replay.json` into `out`.
 
     `scores.parquet` has every shown item with its label, the score in use (`conrec`), its parts (`conrec_paper`, and
-    of the default score `conrec_rates`, `conrec_history`, `conrec_contrast`) and every other filter's score; and in
+    of the default score `conrec_rates`, `conrec_history`) and every other filter's score; and in
     `fitted_on` whether the weights of the score in use were fitted to the labels of this user in this split.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
     CoNRec's) and judged on test. Predictions come from `predicted/predictions.parquet` and, for users who disliked
     nothing in a window, `predicted/replay.parquet`; `covered` says what share of the exposures had a prediction.
-    utilized: a `utilize/seedN` folder, for the contrast; without it the score has none.
     """
     log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
     items = log_view.items
@@ -66,7 +57,7 @@ def filter_replay(
     fitted_on = {name: np.zeros(len(replays[name].labels.values), bool) for name in SPLITS}
     if recipe.filter.score == "default":
         score, parts, fitted_on["validation"] = fit_score(
-            recipe, log_view, split, backtested, replays, cosines, predicted, utilized, out / "score", seed
+            log_view, split, backtested, replays, cosines, predicted, out / "score", seed
         )
     score.save(out / "score")
 
@@ -77,7 +68,6 @@ def filter_replay(
         "threshold": None,
         "weights": {
             "history": score.history_weight if score.history else 0.0,
-            "contrast": score.contrast_weight,
             "cosine": score.cosine_weight,
         },
     }
@@ -121,8 +111,6 @@ def combined(score: FilterScore, parts: dict[str, np.ndarray], cosine: np.ndarra
     if score.history is None:
         return cosine
     result = score.constant + score.history_weight * parts["history"]
-    if score.contrast is not None:
-        result = result + score.contrast_weight * parts["contrast"]
     cosine = np.where(cosine == NOTHING_NEAR, score.usual_cosine, cosine)
     return (result + score.cosine_weight * cosine).astype(np.float32)
 

@@ -1,7 +1,5 @@
-"""Fit the filter's default score: history and contrast on the training period, their weights on validation, to the
-dislikes and likes of a third of its users.
-
-What is written into the folder is the score as it is served; a training of the contrast that died is continued there.
+"""Fit the filter's default score: the history on the training period, the weights on validation, to the dislikes and
+likes of a third of its users.
 """
 
 from __future__ import annotations
@@ -12,32 +10,24 @@ from pathlib import Path
 
 import numpy as np
 
-from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, NEUTRAL, Replay
-from conrec.data.instances import Instances, Ragged
 from conrec.data.split import Split
 from conrec.features.log_view import LogView
-from conrec.lm.model import build_policy, load_trained_policy
-from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.score.backtest import Backtest
-from conrec.score.contrast import Contrast, Judged, train_contrast
 from conrec.score.filter_score import FilterScore, enough_to_weigh, fitting_users
 from conrec.score.history import HistoryScore
 from conrec.score.regression import Rows
 from conrec.stages.fit_history import HISTORY, fit_history
-from conrec.stages.inputs import device
 
 
 def fit_score(
-    recipe: Recipe,
     log_view: LogView,
     split: Split,
     backtested: Sequence[Backtest],
     replays: Mapping[str, Replay],
     cosines: Mapping[str, np.ndarray],
     predicted: Path,
-    utilized: Path | None,
     folder: Path,
     seed: int,
 ) -> tuple[FilterScore, dict[str, dict[str, np.ndarray]], np.ndarray]:
@@ -45,7 +35,7 @@ def fit_score(
 
     replays and cosines (the paper's score of everything shown) are of validation and test; only validation's labels
     are looked at, and only those of some users. predicted: a `predict/seedN` folder; the history score that is there is
-    the same one. utilized: a `utilize/seedN` folder, None for a score without the contrast.
+    the same one.
     """
     try:
         kept = predicted / HISTORY
@@ -54,21 +44,15 @@ def fit_score(
         say(f"filter: {error}; the score is the paper's")
         nobody = np.zeros(len(replays["validation"].labels.values), bool)
         return replace(FilterScore.paper(), name="default"), {name: {} for name in replays}, nobody
-    contrast = None
-    if utilized is not None and recipe.filter.contrast_histories:
-        judged = _judged(backtested, recipe.filter.contrast_histories, seed)
-        contrast = _contrast(recipe, log_view, judged, utilized, folder / "contrast", seed)
     parts: dict[str, dict[str, np.ndarray]] = {}
     for name, replay in replays.items():
         parts[name] = dict(zip(("history", "rates"), history_scores(history, log_view, replay)))
-        if contrast is not None:
-            parts[name]["contrast"] = _contrast_scores(contrast, log_view, replay)
-    score = FilterScore("default", history=history, contrast=contrast)
+    score = FilterScore("default", history=history)
     replay = replays["validation"]
     users = replay.instances.users[replay.shown.owners]
     score, fitted_on = weigh(score, parts["validation"], cosines["validation"], replay.labels.values, users)
     say(
-        f"filter: weights of history {score.history_weight:.3g}, contrast {score.contrast_weight:.3g}, "
+        f"filter: weights of history {score.history_weight:.3g}, "
         f"largest cosine {score.cosine_weight:.3g}, fitted to {len(np.unique(users[fitted_on])):,} users of validation"
     )
     score.save(folder)
@@ -80,16 +64,13 @@ def weigh(
 ) -> tuple[FilterScore, np.ndarray]:
     """The score with its weights, and bool [m]: what was shown to those whose labels they were fitted to.
 
-    parts (`history`, and `contrast` if there is one), cosine, labels and users are of everything shown, [m] each.
+    parts (`history`), cosine, labels and users are of everything shown, [m] each.
     Nobody's labels were used where `fitting_users` gave too few, and the history stands alone.
     """
     fitting = fitting_users(users)
     mine = np.flatnonzero(fitting & (labels != NEUTRAL))
-    contrast = parts.get("contrast")
     disliked = labels[mine] == DISLIKED
-    score = score.weighed(
-        parts["history"][mine], None if contrast is None else contrast[mine], cosine[mine], disliked, users[mine]
-    )
+    score = score.weighed(parts["history"][mine], cosine[mine], disliked, users[mine])
     return score, fitting & enough_to_weigh(disliked)
 
 
@@ -110,39 +91,3 @@ def history_scores(history: HistoryScore, log_view: LogView, replay: Replay) -> 
         )
         whole[some], plain[some] = history.combination.scores(rows), history.plain.scores(rows)
     return whole, plain
-
-
-def _contrast_scores(contrast: Contrast, log_view: LogView, replay: Replay) -> np.ndarray:
-    p = contrast.user_vectors(replay.instances, log_view.catalog.codes, log_view.catalog.codewords)
-    q = contrast.item_vectors(log_view.catalog.codes)
-    return np.einsum("md,md->m", p[replay.shown.owners], q[replay.shown.values]).astype(np.float64)
-
-
-def _judged(backtested: Sequence[Backtest], most: int, seed: int) -> Judged:
-    """Histories of all backtests with what was shown after them, at most so many, drawn at random."""
-    replays = [one.replay for one in backtested]
-    instances = Instances.joined([replay.instances for replay in replays])
-    shown = Ragged.joined([replay.shown for replay in replays])
-    labels = Ragged.joined([replay.labels for replay in replays])
-    chosen = np.sort(np.random.default_rng(seed).permutation(np.flatnonzero(shown.lengths))[:most])
-    disliked = Ragged(labels.values > 0, labels.offsets)
-    return Judged(instances.take(chosen), shown.take(chosen), disliked.take(chosen))
-
-
-def _contrast(recipe: Recipe, log_view: LogView, judged: Judged, utilized: Path, folder: Path, seed: int) -> Contrast:
-    """Begins with the model that predicts."""
-    vocabulary = Vocabulary.load(utilized / "tokenizer")
-    policy = build_policy(recipe.lm, vocabulary, log_view.catalog.codewords, seed).to(device())
-    load_trained_policy(policy, utilized / f"stage{len(recipe.utilize.stages)}")
-    return train_contrast(
-        policy,
-        vocabulary,
-        recipe.lm,
-        log_view.catalog.codes,
-        judged,
-        folder,
-        epochs=1.0,
-        learning_rate=recipe.filter.contrast_learning_rate,
-        checkpoint_every=recipe.utilize.checkpoint_every,
-        seed=seed,
-    )
