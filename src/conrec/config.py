@@ -382,9 +382,9 @@ class PredictConfig:
 class FilterConfig:
     """Which ranked candidates are dropped."""
 
-    score: Literal["default", "paper"] = "default"
-    """`default`: histories and the paper's score, combined (docs/filter.md). `paper`: the largest cosine to a predicted
-    dislike."""
+    score: Literal["history", "paper"] = "history"
+    """`history`: a regression on what the log says of user and item (docs/filter.md). `paper`: the largest cosine to a
+    predicted dislike."""
     threshold: float | None = None
     """Drop a candidate whose score exceeds this; empty: chosen on validation."""
     likes_lost: float = 0.02
