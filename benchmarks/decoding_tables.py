@@ -23,7 +23,6 @@ from conrec.lm.vocabulary import Vocabulary
 from conrec.run import open_run
 from conrec.score.history import HistoryScore
 from conrec.score.propensity import propensity
-from conrec.stages.fit_history import HISTORY
 from conrec.stages.inputs import PLAIN, Inputs, device
 from conrec.stages.predict import Decoder, read_setting
 
@@ -47,7 +46,9 @@ def main(run: Path, split: str) -> None:
         chosen, exposures = read_setting(predicted)
         item_features = inputs.item_features(instances, exposures)
         if chosen.propensity:
-            item_features["propensity"] = propensity(HistoryScore.load(predicted / HISTORY), log_view, instances)
+            item_features["propensity"] = propensity(
+                HistoryScore.load(run / "score" / f"seed{seed}"), log_view, instances
+            )
         print(f"seed {seed}: {chosen}")
         decoder = Decoder(inputs, vocabulary, policy, recipe.utilize.stages[-1].context, instances, item_features)
         settings = {"**as chosen**": chosen, "prior alone": PLAIN}

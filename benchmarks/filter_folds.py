@@ -26,7 +26,6 @@ from conrec.run import open_run
 from conrec.score.backtest import backtests, middles, signed_only
 from conrec.score.history import HistoryScore
 from conrec.stages.filter import padded_rows
-from conrec.stages.fit_score import history_scores
 
 
 def main(run: Path) -> None:
@@ -56,7 +55,7 @@ def main(run: Path) -> None:
             likes_of(log_view.items, log_view.events, train),
         )
         rows = padded_rows(replay.shown)
-        found["history"].append(history_scores(history, log_view, replay)[0])
+        found["history"].append(history.replay_scores(log_view, replay)[0])
         systems: list[Recommender] = [Boosted(log_view, of_fold, backtested), Bias()]
         for system in systems:
             system.fit(known)

@@ -2,14 +2,13 @@
 
     python bench/filter_tables.py RUN [--seeds 0 1 2]
 
-RUN came as far as predict. Contrast and weights are fitted anew with each seed, into a folder that is thrown away, on
-the predictions, and with the history score, of the seeds that the run has (the first one's for seeds beyond).
+RUN came as far as predict. Scores are learned anew with each seed, into a folder that is thrown away, on the
+predictions of the seeds that the run has (the first one's for seeds beyond).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,13 +19,12 @@ from conrec.deploy.replay import read_replays
 from conrec.evaluate.protocol import OURS
 from conrec.run import open_run
 from conrec.stages.filter import filter_replay
+from conrec.stages.score import learn_score
 
 ROWS = {
     f"{OURS}_paper": "the paper's score",
-    f"{OURS}_contrast": "contrast alone",
-    f"{OURS}_rates": "rates, effects and other numbers",
-    f"{OURS}_history": "history: the same with tastes",
-    OURS: "**default**",
+    f"{OURS}_without_embedding": "history without user embeddings",
+    OURS: "**history**",
     "bias": "bias",
     "boosted": "boosted",
 }
@@ -37,10 +35,10 @@ def main(run: Path, seeds: list[int]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
             trained = f"seed{seed}" if (run / "predict" / f"seed{seed}").is_dir() else f"seed{recipe.seeds[0]}"
-            stages = run / "prepare", run / "compress", run / "predict" / trained
+            stages, scored = (run / "prepare", run / "compress"), Path(scratch) / "score" / f"seed{seed}"
+            learn_score(recipe, *stages, scored, seed)
             out = Path(scratch) / "filter" / f"seed{seed}"
-            filter_replay(recipe, *stages, out, seed, run / "utilize" / trained)
-            print(f"seed {seed} on {trained}:", json.loads((out / "replay.json").read_text())["weights"])
+            filter_replay(recipe, *stages, scored, run / "predict" / trained, out, seed)
         found = read_replays(Path(scratch), replace(recipe, seeds=tuple(seeds)))
     print(f"\n{found['events']:,} exposures, {found['dislikes'] / found['events']:.1%} disliked\n")
     print("| | AUC | at 1 % | at 2 % | at 5 % |\n|---|---|---|---|---|")

@@ -23,7 +23,7 @@ from conrec import __version__
 from conrec.errors import ConrecError
 from conrec.processes import is_main, leave
 
-StageName = Literal["prepare", "compress", "understand", "utilize", "predict", "filter", "evaluate", "report"]
+StageName = Literal["prepare", "compress", "understand", "utilize", "score", "predict", "filter", "evaluate", "report"]
 StudyName = Literal["fig2a", "fig2b", "table1", "table2", "table3", "table4", "table5", "horizon", "all"]
 DatasetName = Literal["simulator", "movietweetings", "movielens"]
 BenchName = Literal["decode", "grpo", "sft", "swing", "rqvae", "filter", "all", "serve"]
@@ -148,8 +148,8 @@ class Calibrate:
     """Whose share is promised: a user's, averaged over users; or that of all likes, as if they were independent."""
     by: Literal["category", "activity"] | None = None
     """A threshold for each category of items, or for users of low, middle and high activity."""
-    score: Literal["default", "paper"] = "default"
-    """Which score the threshold is for."""
+    score: Literal["history", "paper"] | None = None
+    """Which score the threshold is for; without it the one that the run's filter uses."""
     seed: Annotated[int | None, arg(metavar="N")] = None
     """The seed of the run whose scores are read; without it the first."""
     json: bool = False
@@ -207,9 +207,9 @@ class Serve:
 def run(args: Run) -> None:
     """Run all stages: from a log to predicted dislikes, metrics and a report.
 
-    The stages are prepare, compress, understand, utilize, predict, filter, evaluate, report. Each writes its folder
-    in DIR; DIR/metrics.json and DIR/report.html come last. What is up to date is skipped; what died is continued by
-    the same command.
+    The stages are prepare, compress, understand, utilize, score, predict, filter, evaluate, report. Each writes its
+    folder in DIR; DIR/metrics.json and DIR/report.html come last. What is up to date is skipped; what died is continued
+    by the same command.
 
     Example: conrec run recipes/movietweetings.toml --data movietweetings/ --images posters/ --out runs/mt
 
@@ -295,11 +295,22 @@ def utilize(args: OneStage) -> None:
     _one_stage("utilize", args)
 
 
+def score(args: OneStage) -> None:
+    """Learn the filter's score from the training period of the log.
+
+    Reads DIR/prepare and DIR/compress and writes DIR/score/seedN: a regression on what the log says of a user and an
+    item, learned on backtest windows. Nothing of validation or test is looked at.
+
+    Example: conrec score runs/mt
+    """
+    _one_stage("score", args)
+
+
 def predict(args: OneStage) -> None:
     """Predict the 20 items that each user will most likely dislike.
 
-    Reads DIR/prepare, DIR/compress and DIR/utilize and writes DIR/predict/seedN/predictions.parquet: items, best
-    first, with their scores. Only valid semantic IDs of items on offer can come out.
+    Reads DIR/prepare, DIR/compress, DIR/utilize and DIR/score and writes DIR/predict/seedN/predictions.parquet: items,
+    best first, with their scores. Only valid semantic IDs of items on offer can come out.
 
     Example: conrec predict runs/mt
     """
@@ -309,9 +320,9 @@ def predict(args: OneStage) -> None:
 def filter_(args: Filter) -> None:
     """Apply the filter to a file of candidates, as behind a ranker.
 
-    Reads DIR/prepare, DIR/compress, DIR/predict and DIR/filter (of the first seed; for the score and its threshold)
-    and CANDIDATES. Writes every candidate to FILE, in the same order: whether it is kept, its score, and the predicted
-    dislike that it comes closest to. (What the filter avoids and costs: conrec replay.)
+    Reads DIR/prepare, DIR/compress, DIR/score, DIR/predict and DIR/filter (of the first seed; for the score and its
+    threshold) and CANDIDATES. Writes every candidate to FILE, in the same order: whether it is kept, its score, and the
+    predicted dislike that it comes closest to. (What the filter avoids and costs: conrec replay.)
 
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
@@ -324,10 +335,10 @@ def filter_(args: Filter) -> None:
         raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
     threshold = _own_threshold(args.run / "filter" / seed) if args.threshold is None else args.threshold
     from conrec.deploy.apply import describe, filter_file
-    from conrec.deploy.calibrate import own_score
     from conrec.features.log_view import LogView
+    from conrec.score.filter_score import run_score
 
-    log_view, score = LogView.read(args.run / "prepare", args.run / "compress"), own_score(args.run / "filter" / seed)
+    log_view, score = LogView.read(args.run / "prepare", args.run / "compress"), run_score(args.run, recipe.seeds[0])
     print(describe(filter_file(args.candidates, predictions, log_view, score, recipe.split, threshold, args.out)))
     print(args.out)
 
@@ -593,6 +604,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "compress": compress,
     "understand": understand,
     "utilize": utilize,
+    "score": score,
     "predict": predict,
     "filter": filter_,
     "replay": replay,

@@ -319,13 +319,9 @@ class PredictConfig:
 class FilterConfig:
     """Which ranked candidates are dropped."""
 
-    score: Literal["default", "paper"] = "default"
-    """`default`: histories, the model asked for both polarities, and the paper's score, combined (docs/filter.md).
-    `paper`: the largest cosine to a predicted dislike."""
-    contrast_histories: NonNegativeInt = 6000
-    """Histories that the model is fine-tuned on to tell dislikes from likes; 0 leaves that part out."""
-    contrast_learning_rate: PositiveFloat = 2e-3
-    """Step size of that fine-tuning."""
+    score: Literal["history", "paper"] = "history"
+    """`history`: a regression on what the log says of user and item (docs/filter.md). `paper`: the largest cosine to a
+    predicted dislike."""
     threshold: float | None = None
     """Drop a candidate that scores above this; where it is not given, `likes_lost` chooses it on validation."""
     likes_lost: Annotated[float, Meta(gt=0, lt=1)] = 0.02

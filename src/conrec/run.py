@@ -108,17 +108,24 @@ def _utilize(job: Job) -> None:
     utilize(job.recipe, job.of("prepare"), job.of("compress"), job.of_seed("understand"), job.out, job.seed)
 
 
+def _score(job: Job) -> None:
+    from conrec.stages.score import learn_score
+
+    learn_score(job.recipe, job.of("prepare"), job.of("compress"), job.out, job.seed)
+
+
 def _predict(job: Job) -> None:
     from conrec.stages.predict import predict
 
-    predict(job.recipe, job.of("prepare"), job.of("compress"), job.of_seed("utilize"), job.out, job.seed)
+    folders = job.of("prepare"), job.of("compress"), job.of_seed("utilize"), job.of_seed("score")
+    predict(job.recipe, *folders, job.out, job.seed)
 
 
 def _filter(job: Job) -> None:
     from conrec.stages.filter import filter_replay
 
-    folders = job.of("prepare"), job.of("compress"), job.of_seed("predict")
-    filter_replay(job.recipe, *folders, job.out, job.seed, job.of_seed("utilize"))
+    folders = job.of("prepare"), job.of("compress"), job.of_seed("score"), job.of_seed("predict")
+    filter_replay(job.recipe, *folders, job.out, job.seed)
 
 
 def _evaluate(job: Job) -> None:
@@ -156,8 +163,9 @@ STAGES: tuple[Stage, ...] = (
         per_seed=True,
         together=True,
     ),
-    Stage("predict", _predict, ("predict",), after=("prepare", "compress", "utilize"), per_seed=True),
-    Stage("filter", _filter, ("filter",), after=("prepare", "compress", "utilize", "predict"), per_seed=True),
+    Stage("score", _score, after=("prepare", "compress"), per_seed=True),
+    Stage("predict", _predict, ("predict",), after=("prepare", "compress", "utilize", "score"), per_seed=True),
+    Stage("filter", _filter, ("filter",), after=("prepare", "compress", "score", "predict"), per_seed=True),
     Stage(
         "evaluate",
         _evaluate,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,25 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.__main__ import main
-from conrec.config import PredictConfig, Recipe
+from conrec.config import Recipe
 from conrec.data.instances import Events
-from conrec.deploy.calibrate import activity, calibrate, decodings_to_choose_from, describe, shares_of_error
+from conrec.deploy.calibrate import activity, calibrate, describe
+from conrec.errors import ConrecError
 from conrec.run import start_run
-from conrec.score.filter_score import FilterScore
-from conrec.score.history import HistoryScore
 
 UTC = pa.timestamp("us", tz="UTC")
 CUTS = {"validation": np.datetime64("2026-02-01", "us"), "test": np.datetime64("2026-03-01", "us")}
 
 
-def decoding_of(**grids: tuple[float, ...]) -> Recipe:
-    """A recipe with nothing to choose in decoding but this."""
-    config = PredictConfig()
-    fixed = {name: value[:1] for name, value in asdict(config).items() if isinstance(value, tuple)}
-    return Recipe(predict=replace(config, **fixed | grids))
-
-
-RECIPE = decoding_of()
+RECIPE = Recipe()
 
 
 @pytest.fixture
@@ -40,11 +30,8 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", users=600)
 
 
-def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0) -> Path:
-    """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test.
-
-    The weights were fitted to the first so many users of validation, whose likes score lower for it.
-    """
+def make_run(folder: Path, users: int, shift: float = 0.0, decodings: int = 1) -> Path:
+    """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test."""
     start_run(RECIPE, folder, None, None)
     rng = np.random.default_rng(0)
     tables = []
@@ -52,8 +39,6 @@ def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0) -> P
         owner = np.repeat(np.arange(count), 10)
         labels = np.tile([-1, -1, -1, -1, -1, 0, 0, 0, 1, 1], count)
         scores = rng.random(len(owner)) + np.where(labels == 1, 0.3, np.where(labels == -1, drift, 0))
-        fitted_on = (owner < fitted) & (split == "validation")
-        scores -= 0.5 * fitted_on
         tables.append(
             pa.table(
                 {
@@ -61,7 +46,6 @@ def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0) -> P
                     "user_id": [f"u{n}" for n in owner],
                     "cutoff": pa.array(np.full(len(owner), CUTS[split])).cast(UTC),
                     "item_id": [f"i{n % 3}" for n in range(len(owner))],
-                    "fitted_on": pa.array(fitted_on),
                     "label": pa.array(labels, pa.int8()),
                     "conrec": pa.array(scores, pa.float32()),
                     "conrec_paper": pa.array(rng.random(len(owner)), pa.float32()),
@@ -69,7 +53,9 @@ def make_run(folder: Path, users: int, shift: float = 0.0, fitted: int = 0) -> P
             )
         )
     (folder / "filter" / "seed0").mkdir(parents=True)
-    replace(FilterScore.paper(), name="default").save(folder / "filter" / "seed0" / "score")
+    (folder / "filter" / "seed0" / "replay.json").write_text('{"score": "history"}')
+    (folder / "predict" / "seed0").mkdir(parents=True)
+    (folder / "predict" / "seed0" / "tuning.json").write_text(json.dumps({"decodings": decodings}))
     (folder / "prepare").mkdir()
     pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
     items = {
@@ -101,7 +87,7 @@ def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
     assert 0.95 < result["threshold"] < 0.97
     assert result["refused"] is None
     assert result["segments"] is None
-    assert (result["score"], result["likes_lost"], result["confidence"]) == ("default", 0.05, 0.95)
+    assert (result["score"], result["likes_lost"], result["confidence"]) == ("history", 0.05, 0.95)
     evidence = result["evidence"]
     assert evidence["verdict"] == "kept on test"
     for split, users in (("validation", 600), ("test", 500)):
@@ -122,34 +108,32 @@ def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
     assert calibrate(run, RECIPE, by="category") == calibrate(run, RECIPE, by="category")
 
 
-def test_users_whose_likes_made_the_score_do_not_calibrate_it(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", 900, fitted=300)
-    result = calibrate(run, RECIPE, likes_lost=0.05)
-    assert 0.95 < result["threshold"] < 0.97
-    assert result["evidence"]["validation"]["users"] == 600
-    assert result["evidence"]["fitted_to"] == {"users": 300, "likes": 1500}
-    assert "300 other users are left out" in describe(result)
-    assert calibrate(run, RECIPE, likes_lost=0.05, score="paper")["evidence"]["validation"]["users"] == 900
-    refused = calibrate(run, RECIPE, likes_lost=0.005)["refused"]
-    assert "hold 600 users with 3,000 likes beside those that the score's weights were fitted to" in refused
+def test_the_history_score_owes_validation_nothing(tmp_path: Path) -> None:
+    results = [calibrate(make_run(tmp_path / f"run{n}", 600, decodings=n), RECIPE) for n in (1, 40)]
+    assert results[0]["threshold"] == results[1]["threshold"]
+    assert results[1]["evidence"]["decodings"] == 1
+    assert "chosen on validation" not in describe(results[1])
 
 
-def test_a_predicted_set_chosen_on_validation_costs_confidence(run: Path) -> None:
-    recipe = decoding_of(content_weights=(0.0, 1.0), co_dislike_weights=(0.0, 1.0, 2.0, 2.0))
-    assert decodings_to_choose_from(recipe) == 6
-    result = calibrate(run, recipe, likes_lost=0.05)
-    assert result["confidence"] == 0.95
-    assert result["threshold"] == calibrate(run, RECIPE, likes_lost=0.05, confidence=1 - 0.05 / 6)["threshold"]
+def test_a_predicted_set_chosen_on_validation_costs_confidence(tmp_path: Path) -> None:
+    run, alone = make_run(tmp_path / "run", 600, decodings=6), make_run(tmp_path / "alone", 600)
+    result = calibrate(run, RECIPE, likes_lost=0.05, score="paper")
+    assert (result["confidence"], result["evidence"]["decodings"]) == (0.95, 6)
+    surer = calibrate(alone, RECIPE, likes_lost=0.05, score="paper", confidence=1 - 0.05 / 6)
+    assert result["threshold"] == surer["threshold"]
+    assert result["threshold"] > calibrate(alone, RECIPE, likes_lost=0.05, score="paper")["threshold"]
     assert "one of 6, chosen on validation" in describe(result)
-    assert "on average does not allow for that" in describe(calibrate(run, recipe, confidence=None))
+    assert "on average does not allow for that" in describe(calibrate(run, RECIPE, score="paper", confidence=None))
 
 
-def test_a_score_that_might_have_looked_at_the_predicted_set_shares_the_chance_of_an_error() -> None:
-    history = cast(HistoryScore, object())
-    assert shares_of_error(FilterScore.paper(), 8) == 8
-    assert shares_of_error(FilterScore("default", 0.5, history), 8) == 32
-    assert shares_of_error(FilterScore("default", 0.0, history), 8) == pytest.approx(4 / 3)
-    assert shares_of_error(FilterScore("default", 0.5, history), 1) == 1
+def test_a_run_with_the_paper_s_score_has_no_other(run: Path) -> None:
+    path = run / "filter" / "seed0" / "scores.parquet"
+    (run / "filter" / "seed0" / "replay.json").write_text('{"score": "paper"}')
+    pq.write_table(pq.read_table(path).drop_columns("conrec_paper"), path)
+    result = calibrate(run, RECIPE, likes_lost=0.05)
+    assert (result["score"], result["evidence"]["column"]) == ("paper", "conrec")
+    with pytest.raises(ConrecError, match="--score history: the filter of this run uses the paper's score"):
+        calibrate(run, RECIPE, score="history")
 
 
 def test_a_drift_is_said_plainly(tmp_path: Path) -> None:
@@ -239,11 +223,10 @@ def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], wo
     assert error.count("\n") == 1
 
 
-def test_scores_of_before_the_users_were_kept_apart_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = run / "filter" / "seed0" / "scores.parquet"
-    pq.write_table(pq.read_table(path).drop_columns("fitted_on"), path)
-    assert main(["calibrate", str(run)]) == 2
-    assert "no column fitted_on; make the stage filter anew" in capsys.readouterr().err
+def test_a_predict_stage_that_did_not_count_the_sets_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "predict" / "seed0" / "tuning.json").write_text("{}")
+    assert main(["calibrate", str(run), "--score", "paper"]) == 2
+    assert "tuning.json: does not say how the predicted set was chosen" in capsys.readouterr().err
 
 
 def test_scores_that_cannot_be_read_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from conrec.__main__ import main
@@ -18,16 +17,16 @@ from conrec.deploy.replay import Operator, describe, estimate, read_replays
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import pooled
 from conrec.run import start_run
-from conrec.score.filter_score import FilterScore, fitting_users
 from conrec.stages.filter import filter_replay
+from conrec.stages.score import learn_score
 from tests.small_log import small_known, small_log, write_prepared
 
-RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05, contrast_histories=0))
+RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """prepare, compress and two seeds of filter; nobody has a prediction."""
+    """prepare, compress and two seeds of score and filter; nobody has a prediction."""
     folder = tmp_path_factory.mktemp("run")
     start_run(RECIPE, folder, None, None)
     items, log = small_log(users=60, items=40, events=2500)
@@ -38,10 +37,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "compress" / "embeddings.npy", known.embeddings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
-        patch.setattr("conrec.score.filter_score.ENOUGH", 10)
         for seed in RECIPE.seeds:
+            stages, scored = (folder / "prepare", folder / "compress"), folder / "score" / f"seed{seed}"
+            learn_score(RECIPE, *stages, scored, seed)
             out = folder / "filter" / f"seed{seed}"
-            filter_replay(RECIPE, folder / "prepare", folder / "compress", folder / "predict", out, seed)
+            filter_replay(RECIPE, *stages, scored, folder / "predict", out, seed)
     assert len(read_instances(folder / "prepare", items))
     return folder
 
@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_json_is_what_programs_look_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {"conrec", "conrec_paper", "conrec_rates", "conrec_history", "bias", "boosted"} <= set(found["systems"])
+    assert {"conrec", "conrec_paper", "conrec_without_embedding", "bias", "boosted"} <= set(found["systems"])
     for system in found["systems"].values():
         assert set(system["avoided_at"]) == {"0.01", "0.02", "0.05"}
         assert 0 <= system["auc"] <= 1
@@ -65,20 +65,11 @@ def test_json_is_what_programs_look_for(run: Path, capsys: pytest.CaptureFixture
 def test_the_table_shows_the_cost_beside_the_gain(run: Path) -> None:
     found = read_replays(run, RECIPE)
     text = describe(found)
-    for word in ("conrec_history", "boosted", "over-suppression", "of the likes lost", "lists", "threshold"):
+    for word in ("conrec_without_embedding", "boosted", "over-suppression", "of the likes lost", "lists", "threshold"):
         assert word in text
     assert f"{found['chosen']['likes_lost']:.2%}" in text
     assert found["suppression"]["lists_touched"] >= found["suppression"]["lists_halved"]
     assert f"user {found['suppression']['users'][0]['user']}:" in text
-
-
-def test_whose_labels_made_the_score_is_on_record(run: Path) -> None:
-    score = FilterScore.load(run / "filter" / "seed0" / "score")
-    table = pq.read_table(run / "filter" / "seed0" / "scores.parquet")
-    users, fitted_on = table["user_id"].to_numpy().astype(str), table["fitted_on"].to_numpy()
-    validation = table["split"].to_numpy() == "validation"
-    assert score.constant  # weights were fitted
-    np.testing.assert_array_equal(fitted_on, fitting_users(users) & validation)
 
 
 def test_seeds_are_pooled(run: Path) -> None:
@@ -97,12 +88,11 @@ def test_the_tables_of_the_docs_are_one_command(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
-    monkeypatch.setattr("conrec.score.filter_score.ENOUGH", 10)
     before = sorted(run.rglob("*"))
     runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "filter_tables.py"))["main"](run, [0])
     lines = capsys.readouterr().out.splitlines()
     found = read_replays(run, replace(RECIPE, seeds=(0,)))["systems"]["conrec"]["avoided_at"]["0.05"]
-    (ours,) = [line for line in lines if line.startswith("| **default**")]
+    (ours,) = [line for line in lines if line.startswith("| **history**")]
     assert f"| {found:.3f}".replace("0.", ".") in ours
     assert [line.split(" | ")[0] for line in lines if "lead over" in line] == [
         "| lead over bias",

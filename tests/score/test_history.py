@@ -14,7 +14,6 @@ from conrec.score.embedding import TasteSpace
 from conrec.score.history import HistoryScore
 from conrec.score.regression import PRODUCTS
 from conrec.score.user_features import ITEM_SMOOTHING, USER_SMOOTHING, Day
-from conrec.stages.fit_score import history_scores
 from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of, stranger
 from tests.small_log import CUTS, START, WEEK
 
@@ -92,7 +91,7 @@ def test_rates_are_counts_before_the_cut(log_view: LogView) -> None:
 
 def test_what_was_shown_and_left_alone_is_a_taste_where_the_log_has_it(log_view: LogView) -> None:
     score, instances = fitted(log_view), replay_of(log_view, CUTS[1:2]).instances
-    day = score.day(log_view, CUTS[1])
+    day = score.at(log_view, CUTS[1]).day
     assert score.exposed == log_view.events.has_exposures
     assert (day.rates is None) == log_view.events.rated.any()
     if day.rates is None:
@@ -112,9 +111,9 @@ def test_what_was_shown_and_left_alone_is_a_taste_where_the_log_has_it(log_view:
 def test_the_score_is_a_dot_product_of_its_formula(log_view: LogView) -> None:
     score = fitted(log_view)
     replay = replay_of(log_view, CUTS[1:2])
-    vectors, biases = score.user_factors(log_view, replay.instances)
-    q, b = score.item_factors(log_view, CUTS[1])
-    day = score.day(log_view, CUTS[1])
+    at_cutoff = score.at(log_view, CUTS[1])
+    (vectors, biases), (q, b) = at_cutoff.user_factors(replay.instances), at_cutoff.item_factors()
+    day = at_cutoff.day
     signals, c = day.users(replay.instances), score.combination
     for user, item in ((0, 3), (4, 17), (11, 39)):
         x = np.clip((signals.numbers[user] - c.user_mean) / c.user_scale, -4, 4)
@@ -140,7 +139,7 @@ def test_it_learns_what_rates_cannot_say(log_view: LogView) -> None:
         bad, good = scores[signed][disliked], scores[signed][~disliked]
         return float((bad[:, None] > good).mean())
 
-    whole, plain = (auc(scores) for scores in history_scores(score, log_view, replay))
+    whole, plain = (auc(scores) for scores in score.replay_scores(log_view, replay))
     assert plain > 0.65
     assert whole > plain + 0.03
 
@@ -148,12 +147,11 @@ def test_it_learns_what_rates_cannot_say(log_view: LogView) -> None:
 def test_nothing_from_the_cut_on_changes_a_score(log_view: LogView) -> None:
     score = fitted(log_view)
     instances = replay_of(log_view, CUTS[1:2]).instances
-    short = cut_short(log_view, CUTS[1])
-    for whole, cutoff in zip(
-        (*score.user_factors(log_view, instances), *score.item_factors(log_view, CUTS[1])),
-        (*score.user_factors(short, instances), *score.item_factors(short, CUTS[1])),
+    whole, short = score.at(log_view, CUTS[1]), score.at(cut_short(log_view, CUTS[1]), CUTS[1])
+    for one, other in zip(
+        (*whole.user_factors(instances), *whole.item_factors()), (*short.user_factors(instances), *short.item_factors())
     ):
-        np.testing.assert_allclose(whole, cutoff, atol=1e-9)
+        np.testing.assert_allclose(one, other, atol=1e-9)
     # Nor does validation or test change what was learned.
     again = fitted(cut_short(log_view, CUTS[0]))
     for name, value in score.state().items():
@@ -163,22 +161,22 @@ def test_nothing_from_the_cut_on_changes_a_score(log_view: LogView) -> None:
 
 def test_strangers_and_new_items_get_what_is_usual(log_view: LogView) -> None:
     score, replay = fitted(log_view), replay_of(log_view, CUTS[1:2])
-    vectors, biases = score.user_factors(log_view, stranger(replay.instances))
-    q, b = score.item_factors(log_view, CUTS[1])
+    at_cutoff = score.at(log_view, CUTS[1])
+    (vectors, biases), (q, b) = at_cutoff.user_factors(stranger(replay.instances)), at_cutoff.item_factors()
     scores = biases[0] + b + q @ vectors[0]
     assert np.isfinite(scores).all()
     assert not vectors[0, -score.space.dimensions :].any()  # no taste
     # At a moment before the log everybody is a stranger and every item is new.
     early = replace(replay.instances.take(np.array([0])), cutoffs=np.array([START - WEEK]))
-    vectors, biases = score.user_factors(log_view, early)
-    q, b = score.item_factors(log_view, START - WEEK)
+    at_cutoff = score.at(log_view, START - WEEK)
+    (vectors, biases), (q, b) = at_cutoff.user_factors(early), at_cutoff.item_factors()
     assert np.isfinite(biases[0] + b + q @ vectors[0]).all()
 
 
 def test_it_is_the_same_after_saving(log_view: LogView) -> None:
     score, replay = fitted(log_view), replay_of(log_view, CUTS[1:])
     restored = HistoryScore.restore(score.state())
-    for one, other in zip(history_scores(restored, log_view, replay), history_scores(score, log_view, replay)):
+    for one, other in zip(restored.replay_scores(log_view, replay), score.replay_scores(log_view, replay)):
         np.testing.assert_array_equal(one, other)
 
 

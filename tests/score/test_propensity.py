@@ -25,8 +25,8 @@ def test_every_item_gets_the_score_of_the_instances_own_day(history: HistoryScor
     found = propensity(history, PAST, instances)(some)
     for row, n in enumerate(some):
         one = instances.take(np.array([n]))
-        vectors, biases = history.item_factors(PAST, one.cutoffs[0])
-        own, bias = history.user_factors(PAST, one)
+        at_cutoff = history.at(PAST, one.cutoffs[0])
+        (vectors, biases), (own, bias) = at_cutoff.item_factors(), at_cutoff.user_factors(one)
         np.testing.assert_allclose(found[row], vectors @ own[0] + biases + bias[0], rtol=1e-4, atol=1e-4)
 
 
@@ -40,8 +40,8 @@ def test_nothing_after_the_cut_is_looked_at(history: HistoryScore) -> None:
 
 
 def test_saved_and_loaded(history: HistoryScore, tmp_path) -> None:
-    history.save(tmp_path / "history.safetensors")
-    again = HistoryScore.load(tmp_path / "history.safetensors")
+    history.save(tmp_path)
+    again = HistoryScore.load(tmp_path)
     instances = replay_of(PAST, CUTS[:1]).instances
     some = np.arange(4)
     np.testing.assert_array_equal(propensity(again, PAST, instances)(some), propensity(history, PAST, instances)(some))

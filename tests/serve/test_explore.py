@@ -120,7 +120,7 @@ def test_the_trade_off_is_that_of_the_score_in_use(run: Path) -> None:
     assert measured["events"] == 20
     assert measured["threshold"] == THRESHOLD
     assert len(set(map(len, measured["curve"].values()))) == 1
-    assert trade_off(run, 0, "default") is None
+    assert trade_off(run, 0, "history") is None
     assert trade_off(run, 1, "paper") is None
 
 

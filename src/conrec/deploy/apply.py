@@ -73,12 +73,8 @@ def filter_file(
         histories = Histories(log_view.items, log_view.events, cutoff).of(
             names, config.max_dislikes, config.max_positives
         )
-        width = max(len(sets[user][1]) for user in names)
-        predicted = np.full((len(names), width), -1, np.int32)
-        for n, user in enumerate(names):
-            predicted[n, : len(sets[user][1])] = sets[user][1]
-        side = score.item_factors(log_view, cutoff)
-        vectors, biases = score.user_factors(log_view, histories, predicted)
+        at_cutoff = score.at(log_view, cutoff)
+        side, (vectors, biases) = at_cutoff.item_factors(), at_cutoff.user_factors(histories)
         for user, vector, bias in zip(names.tolist(), vectors, biases):
             rows = rows_of_user[user]
             one = UserFactors(sets[user][1], vector, float(bias))

@@ -3,11 +3,10 @@
 Reads every exposure of the replay with its score (`RUN/filter/seedN/scores.parquet`), chooses thresholds on validation
 by `evaluate.risk_control` and looks at what they would have done on test, which they have never seen.
 
-The labels that choose a threshold must not have made the score. The default score's weights were fitted to a third of
-the validation users (`score.filter_score.fitting_users`): they are left out, and the others calibrate. The predicted
-set
-comes from the best of some ways of decoding, chosen by the dislikes of all validation users: the promise is made for
-all scores at once that could have come of it, at a higher confidence each (`shares_of_error`).
+The labels that choose a threshold must not have made the score. The history score is learned on the training period
+alone, so all validation users calibrate it. The paper's score comes from the predicted set, whose feature weights were
+chosen on validation: its promise is made for all sets at once that the search could have chosen (`predict` counts
+them), each with its part of the chance of an error.
 
 Writes `RUN/calibration.json`:
 
@@ -26,8 +25,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from math import prod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,13 +40,13 @@ from conrec.data.instances import Events, read_events, read_items
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
+from conrec.evaluate.protocol import OURS
 from conrec.evaluate.risk_control import Promise, divided, promise, promises
 from conrec.files import write_whole
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
-from conrec.score.filter_score import FilterScore
+from conrec.score.filter_score import Name, score_name
 
 By = Literal["category", "activity"]
-Score = Literal["default", "paper"]
 Units = Literal["users", "likes"]
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Beside the budget asked for, so that an operator sees what another one would bring."""
@@ -66,8 +64,6 @@ class Exposures:
     """float [n], higher = rather disliked."""
     segments: np.ndarray | None
     """str [n], or None where there are none."""
-    fitted_on: np.ndarray
-    """bool [n]: the score's weights were fitted to this user's labels."""
 
     @property
     def liked(self) -> np.ndarray:
@@ -78,7 +74,7 @@ class Exposures:
     def take(self, mask: np.ndarray) -> Exposures:
         """Those under the mask."""
         segments = None if self.segments is None else self.segments[mask]
-        return Exposures(self.users[mask], self.labels[mask], self.scores[mask], segments, self.fitted_on[mask])
+        return Exposures(self.users[mask], self.labels[mask], self.scores[mask], segments)
 
     def likes(self, units: Units) -> tuple[np.ndarray, np.ndarray]:
         """Scores of the likes, and the unit of each."""
@@ -93,13 +89,14 @@ def calibrate(
     likes_lost: float = 0.01,
     confidence: float | None = 0.95,
     by: By | None = None,
-    score: Score = "default",
+    score: Name | None = None,
     units: Units = "users",
     seed: int | None = None,
 ) -> dict[str, Any]:
-    """Write `run/calibration.json` and return it. `confidence` None promises the budget on average only.
+    """Write `run/calibration.json` and return it.
 
-    ConrecError for a budget or a confidence outside (0, 1), and for a run that has no scores yet.
+    confidence: None promises the budget on average only. score: None calibrates the score that the run's filter uses.
+    ConrecError for a budget or a confidence outside (0, 1), and for a run that does not have this score.
     """
     if not 0 < likes_lost < 1:
         raise ConrecError(f"--likes-lost {likes_lost}: a share of the likes, above 0 and below 1; 0.01 is 1 %")
@@ -108,41 +105,40 @@ def calibrate(
     seed = recipe.seeds[0] if seed is None else seed
     folder = run / "filter" / f"seed{seed}"
     path = folder / "scores.parquet"
-    table, column = _read(path, score)
-    used = FilterScore.paper() if score == "paper" else own_score(folder)
+    in_use = score_name(folder)
+    score = score or in_use
+    if score == "history" and in_use == "paper":
+        raise ConrecError(f"--score history: the filter of this run uses the paper's score ({folder})")
+    column = OURS if score == in_use else f"{OURS}_paper"
+    table = _read(path, column)
+    # What the history score learned from is the training period; the paper's score is one of those to choose from.
+    decodings = 1 if score == "history" else _decodings(run / "predict" / f"seed{seed}" / "tuning.json")
     segments, edges = _segments(table, run / "prepare", by)
     everything = Exposures(
         table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(),
         table["label"].to_numpy(),
         table[column].to_numpy().astype(np.float64),
         segments,
-        np.zeros(len(table), bool) if score == "paper" else table["fitted_on"].to_numpy(),
     )
     splits = table["split"].to_numpy().astype(str)
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
-    fitted_to, validation = validation.take(validation.fitted_on), validation.take(~validation.fitted_on)
-    # A score without a predicted set and without fitted weights owes nothing to validation.
-    decodings = decodings_to_choose_from(recipe) if used.cosine_weight or len(fitted_to.users) else 1
-    shares = shares_of_error(used, decodings)
-    each = None if confidence is None else divided(confidence, shares)
+    each = None if confidence is None else divided(confidence, decodings)
 
     chosen = promise(*validation.likes(units), likes_lost, each)
     result: dict[str, Any] = {
-        "score": used.name,
+        "score": score,
         "likes_lost": likes_lost,
         "confidence": confidence,
         "units": units,
         "threshold": chosen.threshold,
         "segments": None,
-        "refused": _refusal(chosen, validation, fitted_to, units, likes_lost, confidence),
+        "refused": _refusal(chosen, validation, units, likes_lost, confidence),
     }
     evidence: dict[str, Any] = {
         "seed": seed,
         "column": column,
         "scores": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "fitted_to": {"users": len(np.unique(fitted_to.users)), "likes": int(fitted_to.liked.sum())},
         "decodings": decodings,
-        "shares": shares,
         "units_needed": chosen.needed,
         "validation": _happened(validation, chosen.threshold),
         "test": _happened(test, chosen.threshold),
@@ -165,11 +161,6 @@ def calibrate(
     return result
 
 
-def own_score(folder: Path) -> FilterScore:
-    """The score that a run's filter stage fitted into `folder`; the paper's where it fitted none."""
-    return FilterScore.load(folder / "score") if (folder / "score").is_dir() else FilterScore.paper()
-
-
 def describe(result: dict[str, Any]) -> str:
     """What was promised and what happened, in plain lines for people."""
     budget, confidence, evidence = result["likes_lost"], result["confidence"], result["evidence"]
@@ -177,7 +168,12 @@ def describe(result: dict[str, Any]) -> str:
     lines = [f"promised: at most {budget:.2%} of {what}, {_how(confidence)}"]
     if result["units"] == "likes":
         lines.append("(as if the likes of one user had nothing to do with each other; the promise over users does not)")
-    lines += _made_without(evidence, confidence)
+    lines.append(f"calibrated on {evidence['validation']['users']:,} users of validation with a like")
+    if (decodings := evidence["decodings"]) > 1:
+        how = f"the promise is made for all of them at once, so for this one {_how(confidence, decodings)}"
+        if confidence is None:
+            how = "a promise on average does not allow for that"
+        lines.append(f"the predicted set is one of {decodings}, chosen on validation; {how}")
     if result["refused"]:
         lines.append(result["refused"])
     else:
@@ -203,8 +199,8 @@ def describe(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read(path: Path, score: Score) -> tuple[pa.Table, str]:
-    """The exposures, and the column that holds this score."""
+def _read(path: Path, column: str) -> pa.Table:
+    """The exposures, with the column that holds the score."""
     try:
         names = pq.read_schema(path).names
     except FileNotFoundError:
@@ -212,36 +208,22 @@ def _read(path: Path, score: Score) -> tuple[pa.Table, str]:
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise ConrecError(f"{path}: not readable ({reason}); make the stage filter anew with --force") from error
-    # A run whose filter serves the paper's score has no other one beside it.
-    column = "conrec_paper" if score == "paper" and "conrec_paper" in names else "conrec"
     if column not in names:
         raise ConrecError(f"{path}: no column {column}; make the stage filter anew with --force")
-    columns = ["split", "user_id", "cutoff", "item_id", "label", column]
-    if score == "default":
-        columns.append("fitted_on")
-        if "fitted_on" not in names:
-            raise ConrecError(f"{path}: no column fitted_on; make the stage filter anew with --force")
-    return pq.read_table(path, columns=columns), column
+    return pq.read_table(path, columns=["split", "user_id", "cutoff", "item_id", "label", column])
 
 
-def decodings_to_choose_from(recipe: Recipe) -> int:
-    """Of how many ways of decoding the predicted set was chosen on validation: all combinations of the exponents.
+def _decodings(path: Path) -> int:
+    """How many predicted sets the search on validation could have chosen from (`predict/seedN/tuning.json`).
 
     The search does not try them all, but which it tries depends on what it finds: any of them could have won.
     """
-    return prod(len(set(values)) for values in asdict(recipe.predict).values() if isinstance(values, tuple))
-
-
-def shares_of_error(score: FilterScore, decodings: int) -> float:
-    """By how much the chance of an error is divided, because the score could have been another one.
-
-    The predicted set is one of so many, and so is the paper's score. Whether the default score looks at the set was
-    decided together with it: a quarter of the chance is for the scores that do, all the rest for the one that does
-    not. Being many they would gain little from more (a part counts by its logarithm), and that one would lose much.
-    """
-    if decodings == 1 or score.history is None:
-        return decodings
-    return 4 * decodings if score.cosine_weight else 4 / 3
+    try:
+        return int(json.loads(path.read_text(encoding="utf-8"))["decodings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConrecError(
+            f"{path}: does not say how the predicted set was chosen ({error}); run predict again"
+        ) from None
 
 
 def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray | None, list[float] | None]:
@@ -374,23 +356,7 @@ def _segment(test: Exposures, name: str, one: Promise, units: Units, budget: flo
     }
 
 
-def _made_without(evidence: dict[str, Any], confidence: float | None) -> list[str]:
-    """Whose labels made the score, and what follows for the promise."""
-    users, fitted_to, shares = evidence["validation"]["users"], evidence["fitted_to"], evidence["shares"]
-    lines = [f"calibrated on {users:,} users of validation with a like"]
-    if fitted_to["users"]:
-        lines[0] += f"; {fitted_to['users']:,} other users are left out, for the score's weights were fitted to them"
-    if shares > 1:
-        how = f"the scores that could have come of it share the chance of an error: this one {_how(confidence, shares)}"
-        if confidence is None:
-            how = "a promise on average does not allow for that"
-        lines.append(f"the predicted set is one of {evidence['decodings']}, chosen on validation; {how}")
-    return lines
-
-
-def _refusal(
-    one: Promise, validation: Exposures, fitted_to: Exposures, units: Units, budget: float, confidence: float | None
-) -> str | None:
+def _refusal(one: Promise, validation: Exposures, units: Units, budget: float, confidence: float | None) -> str | None:
     """Why there is no threshold, and how much data there would have to be."""
     if one.threshold is not None:
         return None
@@ -399,16 +365,15 @@ def _refusal(
     need = f"{one.needed:,} likes"
     if units == "users":
         need = f"{one.needed:,} users with a like" + (f" (some {one.needed * likes // users:,} likes)" if users else "")
-    beside = " beside those that the score's weights were fitted to" if len(fitted_to.users) else ""
     return (
         f"refused: too little data to promise that at most {budget:.2%} of the likes are lost {_how(confidence)}: even "
         f"if none were lost it takes {need}, and the validation windows hold {users:,} users with {likes:,} likes"
-        f"{beside}; take a longer log or a larger budget"
+        f"; take a longer log or a larger budget"
     )
 
 
-def _how(confidence: float | None, shares: float = 1) -> str:
-    return "on average" if confidence is None else f"with a confidence of {divided(confidence, shares):.4g}"
+def _how(confidence: float | None, parts: int = 1) -> str:
+    return "on average" if confidence is None else f"with a confidence of {divided(confidence, parts):.4g}"
 
 
 def _table(validation: dict[str, Any], test: dict[str, Any]) -> list[str]:

@@ -32,7 +32,6 @@ from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.predict_items import predict_items
 from conrec.decode.trie import Trie
-from conrec.deploy.calibrate import own_score
 from conrec.deploy.live import (
     Live,
     Retraction,
@@ -56,11 +55,10 @@ from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
-from conrec.score.filter_score import FilterScore
+from conrec.score.filter_score import FilterScore, ScoreAtCutoff, run_score
 from conrec.score.history import HistoryScore
 from conrec.score.propensity import propensity
 from conrec.sid.catalog import unit_rows
-from conrec.stages.fit_history import HISTORY
 from conrec.stages.inputs import Inputs, device
 from conrec.stages.predict import read_setting
 from conrec.toml import to_toml
@@ -68,7 +66,7 @@ from conrec.toml import to_toml
 PAST_DISLIKES, PAST_LIKES = 20, 20
 """So many are kept of each user: to say why, to be taken back, and for the page."""
 USERS_AT_ONCE = 10_000
-STAGES = ("prepare", "compress", "utilize", "predict", "filter")
+STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
 """What a set is made from."""
 
 
@@ -244,19 +242,19 @@ class _Job:
             items, events, live.catalog, unit_rows(live.embeddings), fields_of(live.items), train_users=everybody
         )
         knowledge = Knowledge(items, events, everybody)
-        side = self.score.item_factors(log_view, cutoff)
+        score = self.score.at(log_view, cutoff)
+        side = score.item_factors()
         histories = Histories(items, events, cutoff)
         layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
-        predictor = _Predictor(self, log_view, knowledge, split)
+        predictor = _Predictor(self, log_view, score, knowledge, split)
         contents = SetItems(items.ids, items.titles, items.categories, live.catalog.codes, side)
-        weight = self.score.cosine_weight
         users = recomputed = 0
         with SetWriter(
             self.sets,
             contents,
             layout,
             self.score.name,
-            weight,
+            self.score.cosine_weight,
             self.calibration,
             made_from["retractions"],
             made_from,
@@ -292,8 +290,8 @@ _Model = tuple[Policy, Vocabulary, Setting, ExposureWeights, HistoryScore | None
 class _Predictor:
     """The run's model on the log so far; loaded when the first user is asked for."""
 
-    def __init__(self, job: _Job, log_view: LogView, knowledge: Knowledge, split: Split) -> None:
-        self._job, self._log_view = job, log_view
+    def __init__(self, job: _Job, log_view: LogView, score: ScoreAtCutoff, knowledge: Knowledge, split: Split) -> None:
+        self._job, self._log_view, self._score = job, log_view, score
         no_neighbours = np.zeros((len(log_view.items), 0), np.int32)
         trie = Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device())
         none = Histories(log_view.items, log_view.events, job.live.cutoff).of(np.zeros(0, str), 0, 0)
@@ -304,7 +302,7 @@ class _Predictor:
         """Predictions and everything else that the filter keeps of these users."""
         predicted = self._predict(instances)
         dislikes = _newest(instances.dislikes, PAST_DISLIKES)
-        vectors, biases = self._job.score.user_factors(self._log_view, instances, predicted)
+        vectors, biases = self._score.user_factors(instances)
         return Users(
             instances.users.tolist(),
             predicted,
@@ -344,7 +342,7 @@ class _Predictor:
             policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
             load_trained_policy(policy, utilized / f"stage{len(job.recipe.utilize.stages)}")
             setting, exposures = read_setting(job.run / "predict" / seed)
-            history = HistoryScore.load(job.run / "predict" / seed / HISTORY) if setting.propensity else None
+            history = HistoryScore.load(job.run / "score" / seed) if setting.propensity else None
             self._model = policy, vocabulary, setting, exposures, history
         return self._model
 
@@ -367,7 +365,7 @@ def _base(run: Path, seed: int, score: FilterScore) -> str:
 def _score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
     """The score to serve and its calibration: the run's own score, unless the calibration is for the paper's."""
     folder = run / "filter" / f"seed{seed}"
-    score = own_score(folder)
+    score = run_score(run, seed)
     path = run / "calibration.json"
     if not path.exists():
         return score, None
@@ -379,7 +377,7 @@ def _score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
     with (folder / "scores.parquet").open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != scores:
             raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
-    return FilterScore.paper() if name == "paper" else score, calibration
+    return FilterScore() if name == "paper" else score, calibration
 
 
 def _in_use(sets: Path) -> published.Manifest | None:

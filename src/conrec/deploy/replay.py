@@ -66,7 +66,6 @@ def read_replays(run: Path, recipe: Recipe) -> dict[str, Any]:
         return {
             "dataset": recipe.name,
             "score": reports[0]["score"],
-            "weights": reports[0]["weights"],
             "seeds": [report["seed"] for report in reports],
             "events": ours["events"],
             "dislikes": ours["dislikes"],

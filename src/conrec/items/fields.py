@@ -13,7 +13,6 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 from scipy.sparse import csr_matrix
-from sklearn.utils.extmath import randomized_svd
 
 CATEGORY_STRENGTH = 1.5
 """Of a value of the field `category` against 1 of any other. Without it eight attributes drown the category: on
@@ -47,6 +46,8 @@ class FieldsEncoder:
 
     def fit(self, fields: list[dict[str, str]]) -> None:
         """Learn which values there are; values of a single item link nothing and are left out."""
+        from sklearn.utils.extmath import randomized_svd  # what only encodes (the score, when served) needs none of it
+
         numbers: dict[str, list[float]] = {}
         filled: Counter[str] = Counter()
         for item in fields:

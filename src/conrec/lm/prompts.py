@@ -15,7 +15,6 @@ from conrec.data.instances import Instances, Ragged
 from conrec.lm.vocabulary import Vocabulary
 
 Context = Literal["recent", "dislikes", "full"]
-Question = Literal["next", "next_liked"]
 
 WORDING = {
     "sid_to_title": ("Item ", "\nTitle: "),
@@ -26,6 +25,7 @@ WORDING = {
     "positives": "\nLiked: ",
     "nothing": "nothing",
     "next": "\nWill dislike: ",
+    # Asked by no prompt. The embedded tokenizer learns from all wording: without it other weights would be trained.
     "next_liked": "\nWill like: ",
 }
 MAX_TITLE_TOKENS = 48
@@ -88,18 +88,10 @@ class HistoryPrompts:
         self._max_positives = max_positives
         self._recent = np.timedelta64(round(recent_days * 24), "h")
 
-    def of(
-        self,
-        instances: Instances,
-        n: int,
-        context: Context,
-        keep: np.ndarray | None = None,
-        question: Question | None = "next",
-    ) -> list[int]:
+    def of(self, instances: Instances, n: int, context: Context, keep: np.ndarray | None = None) -> list[int]:
         """Token ids of instance n's prompt.
 
         `keep`: bool over the instance's dislikes followed by its positives, for augmentation by leaving out.
-        `question`: what is asked for, the next disliked item or the next liked one; None: the history alone.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
         if keep is not None:
@@ -113,11 +105,7 @@ class HistoryPrompts:
         tokens = tokens + self._items(dislikes[-self._max_dislikes :])
         if context == "full":
             tokens += self._text["positives"] + self._items(positives[-self._max_positives :])
-        return tokens + (self.question(question) if question else [])
-
-    def question(self, question: Question) -> list[int]:
-        """Token ids of a question, which follow the history's."""
-        return self._text[question]
+        return tokens + self._text["next"]
 
     def thinned(
         self, instances: Instances, n: int, context: Context, share: float, rng: np.random.Generator

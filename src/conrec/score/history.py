@@ -1,4 +1,4 @@
-"""What the log alone says of a user and an item: signals of the day, tastes, and the combination of both."""
+"""The history score: what the log alone says of how surely a user dislikes an item, learned on backtest windows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from conrec.data.exposures import Replay
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
@@ -19,11 +20,12 @@ from conrec.score.embedding import TasteSpace
 from conrec.score.regression import Combination, Rows
 from conrec.score.user_features import Day, RateTastes
 
+FILE = "history.safetensors"
 DIMENSIONS, WIDE = 96, 384
 """Of the taste space, and before it is narrowed where rates by attribute say how."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class HistoryScore:
     """Log-odds that a shown item is disliked rather than liked, from histories."""
 
@@ -35,8 +37,6 @@ class HistoryScore:
     combination: Combination
     plain: Combination
     """The same without tastes, for the ablation."""
-    _last: tuple[LogView, np.datetime64 | None, Day] | None = None
-    """The day that was asked for last: a job asks for one day many times, a replay for one after the other."""
 
     @classmethod
     def fit(cls, log_view: LogView, known_items: np.ndarray, backtested: Sequence[Backtest], seed: int) -> HistoryScore:
@@ -56,7 +56,7 @@ class HistoryScore:
             space = space.narrowed(features[known_items], np.concatenate(tastes), DIMENSIONS)
             features = space.of(log_view.fields, log_view.content)
         rows = []
-        for one in track(backtested, "rehearsals"):
+        for one in track(backtested, "backtest windows"):
             day = Day.of(one.log_view, one.cutoff, features, rated, exposed)
             shown = one.replay.shown
             users = day.users(one.replay.instances)
@@ -66,37 +66,28 @@ class HistoryScore:
         plain = Combination.fit([one.without_tastes() for one in rows])
         return cls(space, rated, exposed, combination, plain)
 
-    @property
-    def dimensions(self) -> int:
-        """Length of the vectors."""
-        return len(self.combination.item_mean) + self.space.dimensions
+    def at(self, log_view: LogView, cutoff: np.datetime64) -> HistoryAtCutoff:
+        """The score with all features of the day of the cutoff; in `users` mode that is the same on every day."""
+        features = self.space.of(log_view.fields, log_view.content)
+        return HistoryAtCutoff(self, Day.of(log_view, cutoff, features, self.rated, self.exposed))
 
-    def item_factors(self, log_view: LogView, cutoff: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors [n, d] and biases [n] of all items on the day of the cutoff."""
-        day = self.day(log_view, cutoff)
-        return self.combination.item_factors(day.numbers, day.features)
-
-    def user_factors(self, log_view: LogView, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors [B, d] and biases [B] of the instances' users."""
-        vectors, biases = np.zeros((len(instances), self.dimensions)), np.zeros(len(instances))
-        for part in self.by_day(log_view, instances.cutoffs):
-            signals = self.day(log_view, instances.cutoffs[part[0]]).users(instances.take(part))
-            vectors[part], biases[part] = self.combination.user_factors(signals)
-        return vectors, biases
-
-    def by_day(self, log_view: LogView, cutoffs: np.ndarray) -> list[np.ndarray]:
-        """Places of the instances that share a day, by their cuts; in `users` mode the day is always the same."""
-        if log_view.train_users is not None:
-            return [np.arange(len(cutoffs))] if len(cutoffs) else []
-        return [np.flatnonzero(cutoffs == cutoff) for cutoff in np.unique(cutoffs)]
-
-    def day(self, log_view: LogView, cutoff: np.datetime64) -> Day:
-        """All that concerns items on that day."""
-        key = None if log_view.train_users is not None else cutoff
-        if self._last is None or self._last[0] is not log_view or self._last[1] != key:
-            features = self.space.of(log_view.fields, log_view.content)
-            self._last = log_view, key, Day.of(log_view, cutoff, features, self.rated, self.exposed)
-        return self._last[2]
+    def replay_scores(self, log_view: LogView, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of everything shown, each at its own cutoff, and what they would be without tastes; float64 twice."""
+        owners, shown = replay.shown.owners, replay.shown.values
+        whole, plain = np.empty(len(shown)), np.empty(len(shown))
+        for part in days(log_view, replay.instances.cutoffs):
+            day = self.at(log_view, replay.instances.cutoffs[part[0]]).day
+            some = np.flatnonzero(np.isin(owners, part))
+            rows = Rows(
+                day.users(replay.instances.take(part)),
+                day.numbers,
+                day.features,
+                np.searchsorted(part, owners[some]),
+                shown[some],
+                replay.labels.values[some] > 0,
+            )
+            whole[some], plain[some] = self.combination.scores(rows), self.plain.scores(rows)
+        return whole, plain
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything as arrays."""
@@ -105,17 +96,17 @@ class HistoryScore:
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
         return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed)}
 
-    def save(self, path: Path) -> None:
-        """As one safetensors file."""
-        save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, path)
+    def save(self, folder: Path) -> None:
+        """Write it into a folder as one safetensors file."""
+        save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, folder / FILE)
 
     @classmethod
-    def load(cls, path: Path) -> HistoryScore:
-        """What `save` wrote; ConrecError where it is not there or not readable."""
+    def load(cls, folder: Path) -> HistoryScore:
+        """What `save` wrote into the folder; ConrecError where it is not there or not readable."""
         try:
-            return cls.restore(load_file(path))
+            return cls.restore(load_file(folder / FILE))
         except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise ConrecError(f"{path}: not readable ({error}); run the stage that wrote it again") from error
+            raise ConrecError(f"{folder / FILE}: not readable ({error}); run the score stage again") from error
 
     @classmethod
     def restore(cls, state: dict[str, np.ndarray]) -> HistoryScore:
@@ -127,3 +118,26 @@ class HistoryScore:
         space = TasteSpace.restore(part("space/"))
         combination, plain = (Combination.restore(part(f"{name}/")) for name in ("combination", "plain"))
         return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), combination, plain)
+
+
+@dataclass(frozen=True)
+class HistoryAtCutoff:
+    """The history score with the features of one day."""
+
+    score: HistoryScore
+    day: Day
+
+    def item_factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors [n, d] and biases [n] of all items."""
+        return self.score.combination.item_factors(self.day.numbers, self.day.features)
+
+    def user_factors(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors [B, d] and biases [B] of the instances' users, each with its own history."""
+        return self.score.combination.user_factors(self.day.users(instances))
+
+
+def days(log_view: LogView, cutoffs: np.ndarray) -> list[np.ndarray]:
+    """Places of the cutoffs that share a day; in `users` mode the day is always the same."""
+    if log_view.train_users is not None:
+        return [np.arange(len(cutoffs))] if len(cutoffs) else []
+    return [np.flatnonzero(cutoffs == cutoff) for cutoff in np.unique(cutoffs)]

@@ -11,7 +11,7 @@ import numpy as np
 from conrec.data.instances import Instances
 from conrec.features.item_features import ItemFeature
 from conrec.features.log_view import LogView
-from conrec.score.history import HistoryScore
+from conrec.score.history import HistoryScore, days
 
 
 def propensity(history: HistoryScore, log_view: LogView, instances: Instances) -> ItemFeature:
@@ -20,17 +20,18 @@ def propensity(history: HistoryScore, log_view: LogView, instances: Instances) -
     Worked out for all instances of a day when the first of them is asked for: a day costs more than a user.
     """
     day_of = np.zeros(len(instances), np.int64)
-    days = history.by_day(log_view, instances.cutoffs)
-    for number, part in enumerate(days):
+    parts = days(log_view, instances.cutoffs)
+    for number, part in enumerate(parts):
         day_of[part] = number
     sides: dict[int, tuple[np.ndarray, ...]] = {}
 
     def side(number: int) -> tuple[np.ndarray, ...]:
         if number not in sides:
-            part = days[number]
+            part = parts[number]
             # The taste space is the same on all days and shared; only the day's own numbers are kept for each.
-            vectors, biases = history.item_factors(log_view, instances.cutoffs[part[0]])
-            own, of_users = history.user_factors(log_view, instances.take(part))
+            at_cutoff = history.at(log_view, instances.cutoffs[part[0]])
+            vectors, biases = at_cutoff.item_factors()
+            own, of_users = at_cutoff.user_factors(instances.take(part))
             split = vectors.shape[1] - history.space.dimensions
             numbers = np.hstack([vectors[:, :split], biases[:, None]]).astype(np.float32)
             users = np.hstack([own[:, :split], np.ones((len(part), 1))]).astype(np.float32)
@@ -44,7 +45,7 @@ def propensity(history: HistoryScore, log_view: LogView, instances: Instances) -
         for number in np.unique(day_of[index]):
             here = np.flatnonzero(day_of[index] == number)
             numbers, users, tastes, biases = side(int(number))
-            place = np.searchsorted(days[number], index[here])
+            place = np.searchsorted(parts[number], index[here])
             out[here] = users[place] @ numbers.T + tastes[place] @ features.T + biases[place, None]
         return out
 

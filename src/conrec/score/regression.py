@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-
 from conrec.score.user_features import Signals
 
 LIMIT = 4.0
@@ -77,6 +75,8 @@ class Combination:
     @classmethod
     def fit(cls, days: Sequence[Rows]) -> Combination:
         """Learn from some days. ValueError without both signs."""
+        from sklearn.linear_model import LogisticRegression  # a score that is only served needs no scikit-learn
+
         disliked = np.concatenate([np.zeros(0, bool), *(day.disliked for day in days)])
         if disliked.all() or not disliked.any():
             raise ValueError("nothing to learn from: the training periods do not hold both dislikes and likes")

@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.exposures import DISLIKED, LIKED
-from conrec.deploy.calibrate import own_score
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS
 from conrec.filter.id_index import IdIndex
@@ -115,13 +114,13 @@ def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
     where the replay did not measure this score.
     """
     folder = run / "filter" / f"seed{seed}"
-    if own_score(folder).name == score:
+    replay = _json(folder / "replay.json")
+    if replay.get("score") == score:
         name = OURS
     elif score == "paper":
         name = f"{OURS}_paper"
     else:
         return None
-    replay = _json(folder / "replay.json")
     for split in ("test", "validation"):
         system = (replay.get(split) or {}).get("systems", {}).get(name) or {}
         if system.get("curve"):

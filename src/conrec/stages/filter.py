@@ -1,4 +1,4 @@
-"""Stage: fit the score, and replay the filter on what was really shown."""
+"""Stage: replay the filter on what was really shown."""
 
 from __future__ import annotations
 
@@ -25,67 +25,58 @@ from conrec.features.log_view import LogView
 from conrec.progress import say, track
 from conrec.score.backtest import backtests
 from conrec.score.filter_score import FilterScore
-from conrec.score.similarity import NOTHING_NEAR, max_cosine_batch
-from conrec.stages.fit_score import fit_score
+from conrec.score.similarity import max_cosine_batch
+from conrec.stages.score import read_history
 
 SPLITS = ("validation", "test")
 
 
 def filter_replay(
-    recipe: Recipe,
-    prepared: Path,
-    compressed: Path,
-    predicted: Path,
-    out: Path,
-    seed: int,
-    utilized: Path | None = None,
+    recipe: Recipe, prepared: Path, compressed: Path, scored: Path, predicted: Path, out: Path, seed: int
 ) -> None:
-    """Fit the score, and write `score/`, `scores.parquet` and `replay.json` into `out`.
+    """Score everything that was shown, and write `scores.parquet` and `replay.json` into `out`.
 
-    `scores.parquet` has every shown item with its label, the score in use (`conrec`), its parts (`conrec_paper`, and
-    of the default score `conrec_rates`, `conrec_history`, `conrec_contrast`) and every other filter's score; and in
-    `fitted_on` whether the weights of the score in use were fitted to the labels of this user in this split.
+    scored, predicted: folders `score/seedN` and `predict/seedN`. The score in use is that of `filter.score`; where no
+    history score could be learned, it is the paper's. `scores.parquet` has every shown item with its label, the score
+    in use (`conrec`), beside the history score the paper's (`conrec_paper`) and what it would be without user
+    embeddings (`conrec_without_embedding`), and every other filter's score.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
     CoNRec's) and judged on test. Predictions come from `predicted/predictions.parquet` and, for users who disliked
     nothing in a window, `predicted/replay.parquet`; `covered` says what share of the exposures had a prediction.
-    utilized: a `utilize/seedN` folder, for the contrast; without it the score has none.
     """
     log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
     items = log_view.items
     instances = read_instances(prepared, items)
     known = read_training_data(prepared, compressed, items, instances)
-    backtested = backtests(log_view, split, recipe.split)
-    systems = [*filter_systems(), Boosted(log_view, split, backtested, seed)]
+    systems = [*filter_systems(), Boosted(log_view, split, backtests(log_view, split, recipe.split), seed)]
     for system in systems:
         system.fit(known)
     replays = {name: read_replay(prepared, items, instances, name, recipe.split, log_view.events) for name in SPLITS}
     lists = {n: predicted_lists(predicted, r.instances, items, recipe.predict.k) for n, r in replays.items()}
     rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
     cosines = {n: max_cosine_batch(log_view.catalog.unit, rows[n], lists[n])[rows[n] != -1] for n in SPLITS}
-    score, parts = FilterScore.paper(), {name: dict[str, np.ndarray]() for name in SPLITS}
-    fitted_on = {name: np.zeros(len(replays[name].labels.values), bool) for name in SPLITS}
-    if recipe.filter.score == "default":
-        score, parts, fitted_on["validation"] = fit_score(
-            recipe, log_view, split, backtested, replays, cosines, predicted, utilized, out / "score", seed
-        )
-    score.save(out / "score")
+    score = FilterScore(read_history(scored) if recipe.filter.score == "history" else None)
+    if score.name != recipe.filter.score:
+        say("filter: no history score could be learned, so the paper's score is used")
 
     report: dict[str, Any] = {
         "seed": seed,
         "score": score.name,
         "likes_lost": recipe.filter.likes_lost,
         "threshold": None,
-        "weights": {
-            "history": score.history_weight if score.history else 0.0,
-            "contrast": score.contrast_weight,
-            "cosine": score.cosine_weight,
-        },
     }
     scores: dict[str, dict[str, np.ndarray]] = {}
     for name, replay in replays.items():
         covered = np.any(lists[name] >= 0, axis=1)
-        scores[name] = {OURS: combined(score, parts[name], cosines[name]), f"{OURS}_paper": cosines[name]}
-        scores[name] |= {f"{OURS}_{part}": values for part, values in parts[name].items()}
+        if score.history is None:
+            scores[name] = {OURS: cosines[name]}
+        else:
+            whole, without_embedding = score.history.replay_scores(log_view, replay)
+            scores[name] = {
+                OURS: whole.astype(np.float32),
+                f"{OURS}_paper": cosines[name],
+                f"{OURS}_without_embedding": without_embedding.astype(np.float32),
+            }
         for system in track(systems, f"filter replay, {name}"):
             scores[name][system.name] = system.score_candidates(replay.instances, rows[name])[rows[name] != -1]
         report[name] = {
@@ -111,20 +102,9 @@ def filter_replay(
         report[name]["suppression"] = suppression(scores[name][OURS], replay, report["threshold"])
     report["test"] |= compared(replays["test"], {system: [values] for system, values in scores["test"].items()})
     out.mkdir(parents=True, exist_ok=True)
-    tables = [_score_table(name, replays[name], scores[name], fitted_on[name], items) for name in SPLITS]
+    tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
     (out / "replay.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-
-
-def combined(score: FilterScore, parts: dict[str, np.ndarray], cosine: np.ndarray) -> np.ndarray:
-    """float32: the score of everything shown from its parts; the same as the served form gives."""
-    if score.history is None:
-        return cosine
-    result = score.constant + score.history_weight * parts["history"]
-    if score.contrast is not None:
-        result = result + score.contrast_weight * parts["contrast"]
-    cosine = np.where(cosine == NOTHING_NEAR, score.usual_cosine, cosine)
-    return (result + score.cosine_weight * cosine).astype(np.float32)
 
 
 def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int) -> np.ndarray:
@@ -147,9 +127,7 @@ def padded_rows(lists: Ragged) -> np.ndarray:
     return result
 
 
-def _score_table(
-    split: str, replay: Replay, scores: dict[str, np.ndarray], fitted_on: np.ndarray, items: Items
-) -> pa.Table:
+def _score_table(split: str, replay: Replay, scores: dict[str, np.ndarray], items: Items) -> pa.Table:
     """One row per exposure."""
     owners, ids = replay.shown.owners, np.array(items.ids, object)
     return pa.table(
@@ -158,7 +136,6 @@ def _score_table(
             "user_id": pa.array(replay.instances.users[owners].tolist(), pa.string()),
             "cutoff": pa.array(replay.instances.cutoffs[owners]).cast(pa.timestamp("us", tz="UTC")),
             "item_id": pa.array(ids[replay.shown.values].tolist(), pa.string()),
-            "fitted_on": pa.array(fitted_on),
             "label": pa.array(replay.labels.values, pa.int8()),
             **{name: pa.array(values, pa.float32()) for name, values in scores.items()},
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -25,27 +26,37 @@ from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
-from conrec.score.backtest import backtests
 from conrec.score.propensity import propensity
 from conrec.score.similarity import max_cosine
-from conrec.stages.fit_history import HISTORY, fit_history
 from conrec.stages.inputs import PLAIN, Inputs, device
+from conrec.stages.score import read_history
 from conrec.stages.tune import best_setting
 from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 
+Choices = dict[str, tuple[float, ...]]
+"""The values that the search may try of each weight."""
 COMPARED = 2000
 """Instances of each held-out split that the stages of training are compared on, at most: enough to see an effect, and
 on a large log each stage would otherwise take as long as the prediction itself."""
 
 
 def predict(
-    recipe: Recipe, prepared: Path, compressed: Path, utilized: Path, out: Path, seed: int, *, lists_only: bool = False
+    recipe: Recipe,
+    prepared: Path,
+    compressed: Path,
+    utilized: Path,
+    scored: Path | None,
+    out: Path,
+    seed: int,
+    *,
+    lists_only: bool = False,
 ) -> None:
-    """Write `predictions.parquet`, `replay.parquet`, `tuning.json`, `history.safetensors` and, for what each training
-    stage gave, `stages/*.parquet` into `out`.
+    """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
+    `stages/*.parquet` into `out`.
 
-    What decoding leans on beside the policy is chosen on validation; how much each part counts where given candidates
-    are ranked is fitted there. The comparison of the stages is of the policies alone: the prior as it is, nothing else.
+    scored: the folder of the stage `score`, whose history score is the dislike propensity; None goes without.
+    The feature weights are chosen on validation; how much each part counts where given candidates are ranked is fitted
+    there. The comparison of the stages is of the policies alone: the prior as it is, nothing else.
     `lists_only` leaves out that comparison and the replay.
     """
     inputs = Inputs.read(recipe, prepared, compressed)
@@ -63,9 +74,10 @@ def predict(
     left = [] if lists_only else _without_instance(inputs, held_out, prepared)
     everybody = Instances.joined([held_out, *left])
     exposures = inputs.exposure_weights()
-    item_features = {**inputs.item_features(everybody, exposures), **_propensity(inputs, everybody, out, seed)}
+    item_features = {**inputs.item_features(everybody, exposures), **_propensity(inputs, everybody, scored)}
     decoder = Decoder(inputs, vocabulary, policy, context, everybody, item_features)
-    setting, tried = _tune(decoder, len(held_out))
+    choices = _choices(recipe, item_features)
+    setting, tried = _tune(decoder, choices, len(held_out))
     say(f"{setting}: validation FHR@{recipe.predict.k} {tried[setting]:.4f}")
     items, scores = decoder.predict(np.arange(len(everybody)), [setting], "predict")[0]
     likelihood, by_filter, choice = _candidates(decoder, held_out, items, prepared)
@@ -80,6 +92,7 @@ def predict(
     table = {
         **setting._asdict(),
         "validation_FHR": {str(one): fhr for one, fhr in tried.items()},
+        "decodings": prod(len(set(values)) for values in choices.values()),
         "exposures": exposures.as_json(),
         **choice,
     }
@@ -148,7 +161,7 @@ class Decoder:
         return _predict(self.inputs, self.policy, self.decodings(index, settings), title)
 
 
-def _choices(recipe: Recipe, item_features: dict[str, ItemFeature]) -> dict[str, tuple[float, ...]]:
+def _choices(recipe: Recipe, item_features: dict[str, ItemFeature]) -> Choices:
     """What may be tried of each exponent; 1 for the prior and 0 for the others come first where they are among it."""
     config = recipe.predict
     found = {
@@ -165,7 +178,7 @@ def _choices(recipe: Recipe, item_features: dict[str, ItemFeature]) -> dict[str,
     return found | {name: tuple(sorted(values)) for name, values in named.items() if name in item_features}
 
 
-def _tune(decoder: Decoder, held_out: int) -> tuple[Setting, dict[Setting, float]]:
+def _tune(decoder: Decoder, choices: Choices, held_out: int) -> tuple[Setting, dict[Setting, float]]:
     """The setting with the best FHR on validation, and all that were tried."""
     instances = decoder.instances.take(np.arange(held_out))
     index = evenly(
@@ -178,22 +191,15 @@ def _tune(decoder: Decoder, held_out: int) -> tuple[Setting, dict[Setting, float
         found = decoder.predict(index, settings, "tune on validation")
         return [float(future_hits(items, future).mean()) for items, _ in found]
 
-    return best_setting(_choices(decoder.inputs.recipe, decoder.item_features), measure)
+    return best_setting(choices, measure)
 
 
-def _propensity(inputs: Inputs, instances: Instances, out: Path, seed: int) -> dict[str, ItemFeature]:
-    """The leaning of that name, and the history score behind it in `out`; nothing where it is not wanted or the log
-    holds too little to learn it from."""
-    if not any(inputs.recipe.predict.propensity_weights):
+def _propensity(inputs: Inputs, instances: Instances, scored: Path | None) -> dict[str, ItemFeature]:
+    """The feature of that name; nothing where it is not wanted or the log holds too little to learn it from."""
+    if scored is None or not any(inputs.recipe.predict.propensity_weights):
         return {}
-    log_view = inputs.log_view
-    try:
-        history = fit_history(log_view, inputs.split, backtests(log_view, inputs.split, inputs.recipe.split), seed)
-    except ValueError as error:
-        say(f"predict: {error}; decoding goes without aversions")
-        return {}
-    history.save(out / HISTORY)
-    return {"propensity": remembered(propensity(history, log_view, instances))}
+    history = read_history(scored)
+    return {} if history is None else {"propensity": remembered(propensity(history, inputs.log_view, instances))}
 
 
 def _predict(

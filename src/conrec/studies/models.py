@@ -129,11 +129,19 @@ class Models:
         from conrec.stages.predict import predict
 
         prepared, ids, trained = self.prepared(variant), self.compressed(variant), self.utilized(variant)
+        scored = self.scored(variant) if any(variant.recipe.predict.propensity_weights) else None
         return self._made(
             "predict",
             variant,
-            lambda out: predict(variant.recipe, prepared, ids, trained, out, variant.seed, lists_only=True),
+            lambda out: predict(variant.recipe, prepared, ids, trained, scored, out, variant.seed, lists_only=True),
         )
+
+    def scored(self, variant: Variant) -> Path:
+        """Folder of the stage score."""
+        from conrec.stages.score import learn_score
+
+        prepared, ids = self.prepared(replace(variant, horizon=None)), self.compressed(variant)
+        return self._made("score", variant, lambda out: learn_score(variant.recipe, prepared, ids, out, variant.seed))
 
     def last(self, variant: Variant) -> Path:
         """The weights after the last stage of training."""
@@ -247,6 +255,7 @@ INPUTS: dict[str, Callable[[Variant], dict[str, Any]]] = {
     "translate": _understand_inputs,
     "warmup": lambda variant: utilize_inputs(_warmup_of(variant)),
     "utilize": utilize_inputs,
+    "score": lambda variant: ids_inputs(variant) | {"seed": variant.seed},
     "predict": predict_inputs,
 }
 """What each step of `Models` depends on."""

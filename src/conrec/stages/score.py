@@ -1,0 +1,53 @@
+"""Stage: learn the history score on the backtest windows of the training period."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from conrec.config import Recipe
+from conrec.data.split import Split
+from conrec.features.log_view import LogView
+from conrec.progress import say
+from conrec.score.backtest import Backtest, backtests
+from conrec.score.history import HistoryScore
+
+
+def learn_score(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed: int) -> None:
+    """Write `score.json` and, where the training period holds enough to learn from, `history.safetensors` into `out`.
+
+    Decoding reads the score as the dislike propensity, and the filter serves it. Nothing of validation or test is
+    looked at. Where no window holds both dislikes and likes, `score.json` says so, and there is no history score.
+    """
+    log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
+    windows = backtests(log_view, split, recipe.split)
+    disliked = np.concatenate([np.zeros(0, bool), *(one.replay.labels.values > 0 for one in windows)])
+    learned = bool(disliked.any() and not disliked.all())
+    out.mkdir(parents=True, exist_ok=True)
+    if learned:
+        fit_history(log_view, split, windows, seed).save(out)
+    else:
+        say(f"score: {TOO_LITTLE}; the filter's score will be the paper's, and decoding goes without the propensity")
+    counts = {"windows": len(windows), "dislikes": int(disliked.sum()), "likes": int((~disliked).sum())}
+    table = {"history": learned, "reason": None if learned else TOO_LITTLE, **counts}
+    (out / "score.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+TOO_LITTLE = "the training periods do not hold both dislikes and likes"
+
+
+def fit_history(log_view: LogView, split: Split, windows: list[Backtest], seed: int) -> HistoryScore:
+    """The history score of a log, learned from these windows. ValueError where they do not hold both signs."""
+    if split.validation_start is None:
+        known_items = np.arange(len(log_view.items))
+    else:
+        known_items = np.flatnonzero(log_view.items.first_seen < split.validation_start)
+    return HistoryScore.fit(log_view, known_items, windows, seed)
+
+
+def read_history(folder: Path) -> HistoryScore | None:
+    """What the stage learned, from its folder; None where there was too little to learn from."""
+    table = json.loads((folder / "score.json").read_text(encoding="utf-8"))
+    return HistoryScore.load(folder) if table["history"] else None
