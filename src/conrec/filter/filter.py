@@ -25,7 +25,6 @@ from conrec.filter.guardrails import Manners, worst
 from conrec.filter.id_index import IdIndex
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import open_users
-from conrec.filter.texts import Texts
 from conrec.filter.thresholds import Thresholds
 from conrec.filter.undo import Retractions, take_back
 from conrec.filter.user_store import StoredUser
@@ -127,11 +126,12 @@ class OpenSet:
             published.check(folder, self.manifest)
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
             self.index = IdIndex(folder / "items", in_memory=True)
-            columns = pq.read_table(folder / "items.parquet")
-            categories = columns["category"].combine_chunks()
-            self.titles, self.categories = Texts(columns["title"].combine_chunks()), Texts(categories)
-            self.codes = columns["codes"].combine_chunks().flatten().to_numpy().reshape(len(columns), -1)
-            self.thresholds = Thresholds(_json(folder / "calibration.json"), categories)
+            # Not `read_table` and `to_numpy`: they import pandas, which takes longer than all the rest of opening.
+            with pq.ParquetFile(folder / "items.parquet") as file:
+                columns = file.read()
+            self.titles, self.categories = columns["title"].combine_chunks(), columns["category"].combine_chunks()
+            self.codes = np.from_dlpack(columns["codes"].combine_chunks().flatten()).reshape(len(columns), -1)
+            self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
             self.users = open_users(folder, self.manifest, redis)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
@@ -152,11 +152,12 @@ class OpenSet:
 
     def view(self, row: int) -> ItemView:
         """An item as a person reads it."""
-        return ItemView(self.index.id(row), self.title(row), self.categories[row], tuple(self.codes[row].tolist()))
+        category = self.categories[row].as_py()
+        return ItemView(self.index.id(row), self.title(row), category, tuple(self.codes[row].tolist()))
 
     def title(self, row: int) -> str:
         """An item's title; empty where it has none."""
-        return self.titles[row] or ""
+        return self.titles[row].as_py() or ""
 
 
 @dataclass(frozen=True)

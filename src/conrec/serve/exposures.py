@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.exposures import DISLIKED, LIKED
-from conrec.deploy.calibrate import own_score
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS
 from conrec.filter.id_index import IdIndex
@@ -115,7 +114,8 @@ def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
     where the replay did not measure this score.
     """
     folder = run / "filter" / f"seed{seed}"
-    if own_score(folder).name == score:
+    # The name alone: loading the score would bring in all that it was learned with. Without a file it is the paper's.
+    if _json(folder / "score" / "score.json").get("name", "paper") == score:
         name = OURS
     elif score == "paper":
         name = f"{OURS}_paper"
