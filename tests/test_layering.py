@@ -106,6 +106,14 @@ def test_the_command_line_starts_without_anything_heavy(module: str) -> None:
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize("module", ["conrec.filter.filter", "conrec.serve.app"])
+def test_serving_knows_nothing_of_training(module: str) -> None:
+    training = ("torch", "transformers", "peft", "accelerate", "sklearn", "daft", "pandas")
+    code = f"import sys, {module}; print(*sorted(set({training!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []
+
+
 def test_nothing_reports_home_unless_the_user_wants_it() -> None:
     code = "import os, conrec; print(os.environ['DO_NOT_TRACK'], os.environ['RAY_USAGE_STATS_ENABLED'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -170,8 +170,8 @@ class Refresh:
     """Where the sets are published; without it DIR/sets."""
     keep: Annotated[int, arg(metavar="N")] = 7
     """So many versions stay."""
-    store: Literal["mapped", "lmdb", "redis"] | None = None
-    """Where the users go: files that are memory-mapped (the default), LMDB, or Redis (CONREC_REDIS names it)."""
+    store: Literal["mapped", "redis"] | None = None
+    """Where the users go: files that are memory-mapped (the default), or Redis (CONREC_REDIS names it)."""
     seed: Annotated[int | None, arg(metavar="N")] = None
     """The seed of the run that predicts; without it the first."""
     rollback: bool = False

@@ -18,8 +18,8 @@ def test_a_failing_part_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_a_missing_library_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     known = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "ray") else known(name))
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "redis") else known(name))
     assert not doctor.doctor()
     said = capsys.readouterr().out
     assert "peft                  MISSING" in said
-    assert "pip install -e '.[ray]'" in said
+    assert "pip install -e '.[redis]'" in said

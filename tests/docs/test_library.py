@@ -12,7 +12,6 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "library.md").read_text(e
 
 
 def test_every_example_says_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("lmdb", reason="the extra `lmdb` is not installed")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     assert len(blocks) >= 7

@@ -234,12 +234,6 @@ def test_what_is_known_of_a_user(sets: Path) -> None:
     assert loaded.user("nobody") is None
 
 
-def test_many_is_one_by_one(sets: Path) -> None:
-    loaded = CoNRecFilter.load(sets, threshold=0.0)
-    requests = [(f"u{n}", EVERYTHING[n : n + 20]) for n in range(USERS + 2)]
-    assert loaded.filter_many(requests) == [loaded.filter(user, ids) for user, ids in requests]
-
-
 def test_a_new_set_is_taken_over(tmp_path: Path) -> None:
     first = publish(tmp_path)
     loaded, pinned = CoNRecFilter.load(tmp_path, threshold=0.0), CoNRecFilter.load(tmp_path / first, threshold=0.0)

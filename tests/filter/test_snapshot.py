@@ -16,6 +16,7 @@ from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.filter import CoNRecFilter
 from conrec.filter.publish import SetWriter, write_set
+from conrec.filter.redis_store import RedisUsers
 from conrec.filter.stores import open_users
 from conrec.filter.user_store import Layout
 from tests.filter.published import DIMENSIONS, DISLIKES, LIKED, PREDICTED, some_items, some_users
@@ -85,11 +86,8 @@ def test_a_calibration_for_another_score_is_refused(tmp_path: Path) -> None:
         publish(tmp_path, calibration={"score": "paper", "threshold": 0.5})
 
 
-@pytest.mark.parametrize("kind", ["mapped", "lmdb"])
-def test_every_damage_is_one_clear_line(tmp_path: Path, kind: str) -> None:
-    if kind == "lmdb":
-        pytest.importorskip("lmdb", reason="the extra `lmdb` is not installed")
-    version = publish(tmp_path, kind=kind, calibration={"score": "default", "threshold": 1.0})
+def test_every_damage_is_one_clear_line(tmp_path: Path) -> None:
+    version = publish(tmp_path, calibration={"score": "default", "threshold": 1.0})
     CoNRecFilter.load(tmp_path)
     folder = tmp_path / version
     files = [p for p in folder.rglob("*") if p.is_file() and "users" not in p.parts]
@@ -144,7 +142,7 @@ def test_a_manifest_that_is_none(tmp_path: Path, manifest: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"files": []}, {"files": {"a": 1}}, {"score": {}}, {"users": {"kind": "mapped"}}, {"items": 7}]
+    "change", [{"files": []}, {"files": {"a": 1}}, {"score": {}}, {"users": {"store": "mapped"}}, {"items": 7}]
 )
 def test_a_manifest_that_makes_no_sense(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / publish(tmp_path) / "manifest.json"
@@ -248,35 +246,6 @@ def ask(sets: Path) -> dict[str, object]:
     return {name: value for name, value in answer.items() if name not in ("version", "explain")}
 
 
-def test_users_of_a_set_in_lmdb_are_updated_while_it_is_read(tmp_path: Path) -> None:
-    pytest.importorskip("lmdb", reason="the extra `lmdb` is not installed")
-    folder = tmp_path / publish(tmp_path, kind="lmdb")
-    manifest = published.read_manifest(folder)
-    assert not any(name.startswith("users/") for name in manifest.files)
-    code = f"""
-from pathlib import Path
-from conrec.filter import snapshot as sets
-from conrec.filter.stores import open_users
-from tests.filter.published import some_users
-folder = Path({str(folder)!r})
-users = open_users(folder, sets.read_manifest(folder), write=True)
-users.put(some_users(1, seed=9, ids=["brand new"]))
-users.remove("u7")
-"""
-    serving = CoNRecFilter.load(tmp_path)
-    assert serving.user("brand new") is None
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, timeout=60)
-    assert serving.user("brand new") is not None
-    assert serving.user("u7") is None
-
-
-def test_mapped_users_cannot_be_opened_for_writing(tmp_path: Path) -> None:
-    folder = tmp_path / publish(tmp_path)
-    with pytest.raises(ConrecError, match="never changed"):
-        open_users(folder, published.read_manifest(folder), write=True)
-
-
 def test_a_set_with_its_users_in_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "redis").mkdir()
     server = redis_server(tmp_path / "redis")
@@ -285,15 +254,17 @@ def test_a_set_with_its_users_in_redis(tmp_path: Path, monkeypatch: pytest.Monke
     publish(mapped)
     monkeypatch.delenv("CONREC_REDIS", raising=False)
     with pytest.raises(ConrecError, match="set CONREC_REDIS"):
-        publish(sets, kind="redis")
-    first = publish(sets, kind="redis", redis=url)
-    assert url not in (sets / first / "manifest.json").read_text()
+        publish(sets, store="redis")
     monkeypatch.setenv("CONREC_REDIS", url)
+    first = publish(sets, store="redis")
+    assert url not in (sets / first / "manifest.json").read_text()
     assert ask(sets) == ask(mapped)
-    open_users(sets / first, published.read_manifest(sets / first)).put(some_users(1, seed=3, ids=["late"]))
+    users = open_users(sets / first, published.read_manifest(sets / first))
+    assert isinstance(users, RedisUsers)
+    users.put(some_users(1, seed=3, ids=["late"]))
     assert CoNRecFilter.load(sets).user("late") is not None
     old = published.read_manifest(sets / first)
-    publish(sets, seed=1, kind="redis", keep=1)
+    publish(sets, seed=1, store="redis", keep=1)
     with pytest.raises(ConrecError, match="are gone from redis"):
         open_users(sets / first, old)
     assert json.loads((sets / str(published.current(sets)) / "manifest.json").read_text())["users"]["count"] == 12

@@ -1,4 +1,4 @@
-"""Every store of users behaves alike: memory-mapped, LMDB, and Redis on a real server."""
+"""Every store of users behaves alike: memory-mapped, and Redis on a real server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from conrec.errors import ConrecError
 from conrec.filter.id_index import MAX_BYTES
-from conrec.filter.lmdb_store import LmdbUsers
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, Users, UserStore
 from tests.filter.published import DIMENSIONS, DISLIKES, ITEMS, LIKED, PREDICTED, some_users
@@ -34,15 +33,6 @@ def mapped(folder: Path, *portions: Users) -> MappedUsers:
     return MappedUsers(folder, LAYOUT)
 
 
-def in_lmdb(folder: Path, *portions: Users) -> LmdbUsers:
-    pytest.importorskip("lmdb", reason="the extra `lmdb` is not installed")
-    writer = LmdbUsers(folder, LAYOUT, ITEMS, write=True)
-    for users in portions:
-        writer.add(users)
-    assert writer.finish() == sum(map(len, portions))
-    return LmdbUsers(folder, LAYOUT, ITEMS, write=True)
-
-
 def in_redis(url: str, namespace: str, *portions: Users) -> RedisUsers:
     writer = RedisUsers(url, namespace, LAYOUT, ITEMS, timeout=10)
     for users in portions:
@@ -51,22 +41,19 @@ def in_redis(url: str, namespace: str, *portions: Users) -> RedisUsers:
     return RedisUsers(url, namespace, LAYOUT, ITEMS, timeout=10)
 
 
-@pytest.fixture(params=["mapped", "lmdb", "redis"])
+@pytest.fixture(params=["mapped", "redis"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Fills a store with portions of users and opens it."""
     if request.param == "redis":
         url = request.getfixturevalue("redis_url")
         return lambda *portions: in_redis(url, tmp_path.as_posix(), *portions)
-    return lambda *portions: (mapped if request.param == "mapped" else in_lmdb)(tmp_path, *portions)
+    return lambda *portions: mapped(tmp_path, *portions)
 
 
-@pytest.fixture(params=["lmdb", "redis"])
-def make_open(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """The same for stores whose users can be updated."""
-    if request.param == "redis":
-        url = request.getfixturevalue("redis_url")
-        return lambda *portions: in_redis(url, tmp_path.as_posix(), *portions)
-    return lambda *portions: in_lmdb(tmp_path, *portions)
+@pytest.fixture
+def make_open(redis_url: str, tmp_path: Path) -> Callable[..., RedisUsers]:
+    """The same for the store whose users can be updated."""
+    return lambda *portions: in_redis(redis_url, tmp_path.as_posix(), *portions)
 
 
 def same(store: UserStore, users: Users) -> None:
@@ -158,10 +145,9 @@ def test_arrays_that_do_not_fit(make: Make, change: dict[str, np.ndarray], messa
         make(replace(some_users(3), **change))
 
 
-def test_single_users_are_updated_in_place(make_open: Make) -> None:
+def test_single_users_are_updated_in_place(make_open: Callable[..., RedisUsers]) -> None:
     users, newer = some_users(12), some_users(4, seed=5, ids=["u3", "new", "u7", "ü"])
     store = make_open(users)
-    assert isinstance(store, LmdbUsers | RedisUsers)
     store.put(newer)
     assert len(store) == 14
     same(store, newer)
@@ -174,10 +160,9 @@ def test_single_users_are_updated_in_place(make_open: Make) -> None:
     same(store, Users.of_records([users.ids[n] for n in untouched], users.records(LAYOUT, ITEMS)[untouched]))
 
 
-def test_an_update_that_fails_changes_nothing(make_open: Make) -> None:
+def test_an_update_that_fails_changes_nothing(make_open: Callable[..., RedisUsers]) -> None:
     users = some_users(3)
     store = make_open(users)
-    assert isinstance(store, LmdbUsers | RedisUsers)
     with pytest.raises(ConrecError):
         store.put(some_users(3, seed=1, ids=["u0", "x" * 600, "u1"]))
     with pytest.raises(ValueError):
@@ -186,7 +171,7 @@ def test_an_update_that_fails_changes_nothing(make_open: Make) -> None:
     assert len(store) == 3
 
 
-def test_foreign_bytes_are_refused(make_open: Make) -> None:
+def test_foreign_bytes_are_refused(make_open: Callable[..., RedisUsers]) -> None:
     store = make_open(some_users(3))
     store.layout = Layout(PREDICTED + 1, DISLIKES, LIKED, DIMENSIONS)
     with pytest.raises(ConrecError, match="a record of"):

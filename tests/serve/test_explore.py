@@ -186,14 +186,15 @@ def test_words_that_set_a_prefix_apart() -> None:
     kinds = ("boots", "lamp", "chair", "mug")
     titles = [f"New {kind} 20{n}, {colour}" for kind in kinds for n, colour in enumerate(("red", "blue", "red"))]
     codes = np.array([[kind, n] for kind in range(4) for n in range(3)])
-    nodes = Tree(codes, titles, [None] * 12).children([])
+    nodes = Tree(codes, pa.array(titles), pa.nulls(12, pa.string())).children([])
     assert [node.words for node in nodes] == [[kind] for kind in kinds]
     assert nodes[0].categories == []
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=40))
 def test_children_share_out_the_items(codes: list[tuple[int, int, int]]) -> None:
-    tree = Tree(np.array(codes), [f"title {n}" for n in range(len(codes))], [None] * len(codes))
+    titles = pa.array([f"title {n}" for n in range(len(codes))])
+    tree = Tree(np.array(codes), titles, pa.nulls(len(codes), pa.string()))
     for prefix in ([], list(codes[0][:1])):
         rows = tree.rows(prefix)
         assert sorted(rows.tolist()) == [n for n, one in enumerate(codes) if list(one[: len(prefix)]) == prefix]

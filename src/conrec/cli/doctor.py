@@ -14,10 +14,7 @@ from conrec import __version__
 
 EXTRAS = {
     "sentence-transformers": "encoders",
-    "tensorboard": "tensorboard",
-    "ray": "ray",
     "fastapi": "serve",
-    "lmdb": "lmdb",
     "redis": "redis",
     "trl": "oracle",
     "duckdb": "oracle",

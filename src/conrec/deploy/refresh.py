@@ -48,7 +48,7 @@ from conrec.features.item_features import Setting
 from conrec.features.log_view import LogView
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SetItems, SetWriter
-from conrec.filter.stores import Kind, open_users
+from conrec.filter.stores import StoreName, open_users
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.lm.model import build_policy, load_trained_policy
@@ -104,7 +104,7 @@ def refresh(
     images: Path | None = None,
     keep: int = 7,
     seed: int | None = None,
-    store: Kind | None = None,
+    store: StoreName | None = None,
 ) -> Refreshed:
     """Take in a day (files of events and of items, either may be missing) and put a new set into use.
 
@@ -159,9 +159,9 @@ def refresh(
         if calibration is None:
             say(f"{run}: no calibration.json, so this set drops nothing; run conrec calibrate and refresh again")
         changed = None if state is None else _changed(sets, parts[len(state["parts"]) :], state, retractions)
-        kind = store or (in_use.users["kind"] if in_use is not None else "mapped")
+        store = store or (in_use.users["store"] if in_use is not None else "mapped")
         job = _Job(run, recipe, seed, sets, live, score, calibration)
-        version, users, recomputed = job.publish(before, changed, made_from, keep, kind)
+        version, users, recomputed = job.publish(before, changed, made_from, keep, store)
         _remove_orphans(sets)
     return Refreshed(version, True, users, recomputed, account)
 
@@ -228,7 +228,7 @@ class _Job:
         changed: np.ndarray | None,
         made_from: dict[str, Any],
         keep: int,
-        kind: Kind,
+        store: StoreName,
     ) -> tuple[str, int, int]:
         """The version, its users and how many of them were made anew: all, or `changed` (str) with the others from
         the set `before`."""
@@ -258,7 +258,7 @@ class _Job:
             self.calibration,
             made_from["retractions"],
             made_from,
-            kind,
+            store,
         ) as writer:
             if before is not None and changed is not None:
                 old = open_users(self.sets / before.version, before)

@@ -25,10 +25,9 @@ from conrec.filter.guardrails import Manners, worst
 from conrec.filter.id_index import IdIndex
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import open_users
-from conrec.filter.texts import Texts
 from conrec.filter.thresholds import Thresholds
 from conrec.filter.undo import Retractions, take_back
-from conrec.filter.user_store import StoredUser
+from conrec.filter.user_store import StoredUser, UserStore
 from conrec.progress import say
 from conrec.score.factors import ItemFactors, UserFactors, scores_alone
 from conrec.score.similarity import max_cosine
@@ -120,19 +119,20 @@ class Decision:
 class OpenSet:
     """One version, opened; the service shows its items, too."""
 
-    def __init__(self, folder: Path, redis: str | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         """ConrecError where anything is missing, damaged or does not fit together."""
         self.manifest = published.read_manifest(folder)
         try:
             published.check(folder, self.manifest)
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
             self.index = IdIndex(folder / "items", in_memory=True)
-            columns = pq.read_table(folder / "items.parquet")
-            categories = columns["category"].combine_chunks()
-            self.titles, self.categories = Texts(columns["title"].combine_chunks()), Texts(categories)
-            self.codes = columns["codes"].combine_chunks().flatten().to_numpy().reshape(len(columns), -1)
-            self.thresholds = Thresholds(_json(folder / "calibration.json"), categories)
-            self.users = open_users(folder, self.manifest, redis)
+            # Not `read_table` and `to_numpy`: they import pandas, which takes longer than all the rest of opening.
+            with pq.ParquetFile(folder / "items.parquet") as file:
+                columns = file.read()
+            self.titles, self.categories = columns["title"].combine_chunks(), columns["category"].combine_chunks()
+            self.codes = np.from_dlpack(columns["codes"].combine_chunks().flatten()).reshape(len(columns), -1)
+            self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
+            self.users: UserStore = open_users(folder, self.manifest)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
         table = map_npy(folder / "item_side.npy", np.float32, 2)
@@ -152,11 +152,12 @@ class OpenSet:
 
     def view(self, row: int) -> ItemView:
         """An item as a person reads it."""
-        return ItemView(self.index.id(row), self.title(row), self.categories[row], tuple(self.codes[row].tolist()))
+        category = self.categories[row].as_py()
+        return ItemView(self.index.id(row), self.title(row), category, tuple(self.codes[row].tolist()))
 
     def title(self, row: int) -> str:
         """An item's title; empty where it has none."""
-        return self.titles[row] or ""
+        return self.titles[row].as_py() or ""
 
 
 @dataclass(frozen=True)
@@ -180,15 +181,14 @@ class _Standing:
 class CoNRecFilter:
     """A filter over a published set. Safe to use from several threads."""
 
-    def __init__(self, folder: Path, manners: Manners, threshold: float | None, redis: str | None) -> None:
+    def __init__(self, folder: Path, manners: Manners, threshold: float | None) -> None:
         """Use `load`."""
         self.manners, self.threshold = manners, threshold
-        self._redis = redis
         self._co_dislike_weights = not (folder / "manifest.json").is_file()
         self._sets = folder if self._co_dislike_weights else folder.parent
         self._retractions = Retractions(self._sets)
         self._reloading = threading.Lock()
-        self.set = self._open_current() if self._co_dislike_weights else OpenSet(folder, redis)
+        self.set = self._open_current() if self._co_dislike_weights else OpenSet(folder)
 
     @classmethod
     def load(
@@ -196,14 +196,13 @@ class CoNRecFilter:
         folder: Path | str,
         manners: Manners = Manners(),  # noqa: B008 (it cannot be changed)
         threshold: float | None = None,
-        redis: str | None = None,
     ) -> CoNRecFilter:
         """Of a folder of sets (the version in use, which `reload` and `watch` follow) or of one version.
 
-        `threshold` overrides the set's calibration; `redis` is the server's URL for users who are there (without it
-        the environment's CONREC_REDIS). ConrecError where there is no whole set.
+        `threshold` overrides the set's calibration. Users in Redis are looked for where CONREC_REDIS says. ConrecError
+        where there is no whole set.
         """
-        return cls(Path(folder), manners, threshold, redis)
+        return cls(Path(folder), manners, threshold)
 
     @property
     def version(self) -> str:
@@ -247,21 +246,7 @@ class CoNRecFilter:
         `threshold` and `dry_run` override, for this call, what the filter was loaded with. Unknown users and items
         pass. TypeError for an id that is no string, ConrecError where a store does not answer.
         """
-        return self._decide(self.set, user, candidates, threshold, dry_run)
-
-    def filter_many(
-        self,
-        requests: Sequence[tuple[str, Sequence[str]]],
-        threshold: float | None = None,
-        dry_run: bool | None = None,
-    ) -> list[Decision]:
-        """Decide about several users' candidates, all by the same version."""
         now = self.set
-        return [self._decide(now, user, candidates, threshold, dry_run) for user, candidates in requests]
-
-    def _decide(
-        self, now: OpenSet, user: str, candidates: Sequence[str], threshold: float | None, dry_run: bool | None
-    ) -> Decision:
         decision = Decision(list(candidates), [], [], [None] * len(candidates), now.manifest.version)
         decision.dry_run = self.manners.dry_run if dry_run is None else dry_run
         decision.exempt = user in self.manners.exempt
@@ -342,12 +327,12 @@ class CoNRecFilter:
         if version is None:
             raise ConrecError(f"{self._sets}: no set was published here yet; run conrec refresh")
         try:
-            return OpenSet(self._sets / version, self._redis)
+            return OpenSet(self._sets / version)
         except ConrecError:
             newer = published.current(self._sets)
             if newer is None or newer == version:
                 raise
-            return OpenSet(self._sets / newer, self._redis)
+            return OpenSet(self._sets / newer)
 
     def _standing(self, now: OpenSet, user: str, stored: StoredUser) -> _Standing:
         """Predictions that follow from a dislike taken back are left out."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import os
 from pathlib import Path
 from types import TracebackType
@@ -66,26 +64,17 @@ def map_npy(path: Path, dtype: Any, dimensions: int) -> np.ndarray:
 
 RESIDENT_BYTES = 256 << 20
 """Up to this size `resident` copies."""
-_HUGE = 2 << 20
 
 
 def resident(array: np.ndarray) -> np.ndarray:
-    """A read-only copy in memory of our own, in huge pages where the system has them; a large array as it is.
+    """A read-only copy in memory of our own; a large array as it is.
 
-    Scattered reads of mapped files look up a page of 4 KB each time, and the system may take such pages away from a
-    process that is idle for a moment. Arrays over `RESIDENT_BYTES` stay mapped, so that processes share them.
+    The system may take pages of a mapped file away from a process that is idle for a moment. Arrays over
+    `RESIDENT_BYTES` stay mapped, so that processes share them.
     """
     if array.nbytes > RESIDENT_BYTES:
         return array
-    # Huge pages begin at multiples of their size.
-    memory = mmap.mmap(-1, array.nbytes + _HUGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel built without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    raw = np.frombuffer(memory, np.uint8)
-    start = -raw.ctypes.data % _HUGE
-    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
+    copy = np.array(array, order="C")
     copy.flags.writeable = False
     return copy
 

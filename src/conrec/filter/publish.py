@@ -19,7 +19,7 @@ from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.id_index import IdIndexWriter
 from conrec.filter.snapshot import Manifest
-from conrec.filter.stores import Kind, create_users, drop_users
+from conrec.filter.stores import StoreName, create_users, drop_users
 from conrec.filter.user_store import Layout, Users
 from conrec.score.factors import ItemFactors
 
@@ -65,11 +65,10 @@ class SetWriter:
         calibration: dict[str, Any] | None = None,
         retractions: int = 0,
         made_from: dict[str, Any] | None = None,
-        kind: Kind = "mapped",
-        redis: str | None = None,
+        store: StoreName = "mapped",
     ) -> None:
         """`retractions`: how many lines of them are worked in; `made_from`: notes for the job itself, ready for JSON;
-        `kind`: where the users go, `redis`: the server's URL (without it CONREC_REDIS).
+        `store`: where the users go.
 
         Without a calibration the set has no threshold, and drops nothing unless one is given when it is used.
         """
@@ -80,7 +79,7 @@ class SetWriter:
         self._sets, self._items, self._layout = sets, items, layout
         self._score = {"name": score, "cosine_weight": float(cosine_weight)}
         self._calibration, self._retractions, self._made_from = calibration, retractions, made_from or {}
-        self._kind, self._redis = kind, redis
+        self._store = store
         if items.side.vectors.shape[1] != layout.dimensions:
             raise ValueError(
                 f"items' vectors have {items.side.vectors.shape[1]} dimensions, users' {layout.dimensions}"
@@ -94,9 +93,7 @@ class SetWriter:
             self._folder = published.partial(self._sets, self.version)
             self._folder.mkdir()
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            self._users, self._about = create_users(
-                self._kind, self._folder, self._layout, len(self._items.ids), self._redis
-            )
+            self._users, self._about = create_users(self._store, self._folder, self._layout, len(self._items.ids))
             self._leave = stack.pop_all()
         return self
 
@@ -110,9 +107,6 @@ class SetWriter:
             raise ValueError("keep at least one version")
         self._write_items()
         count = self._users.finish()
-        files = published.describe_files(self._folder)
-        if self._kind == "lmdb":  # these change
-            files = {name: noted for name, noted in files.items() if not name.startswith("users/")}
         manifest = Manifest(
             version=self.version,
             score=self._score,
@@ -120,14 +114,14 @@ class SetWriter:
             users={**self._about, "count": count, "layout": asdict(self._layout)},
             retractions=self._retractions,
             made_from=self._made_from,
-            files=files,
+            files=published.describe_files(self._folder),
         )
         published.put_in_place(self._sets, manifest)
         published.use(self._sets, self.version)
         for old in published.versions(self._sets)[:-keep]:
             manifest = published.read_manifest(self._sets / old)
             published.remove(self._sets, old)
-            drop_users(manifest, self._redis)
+            drop_users(manifest)
         return self.version
 
     def _write_items(self) -> None:
@@ -160,15 +154,12 @@ def write_set(
     keep: int = 3,
     retractions: int = 0,
     made_from: dict[str, Any] | None = None,
-    kind: Kind = "mapped",
-    redis: str | None = None,
+    store: StoreName = "mapped",
 ) -> str:
     """Write a version with these users and put it into use; its name. See `SetWriter`."""
     layout = Layout(
         users.predicted.shape[1], users.dislikes.shape[1], users.liked.shape[1], items.side.vectors.shape[1]
     )
-    with SetWriter(
-        sets, items, layout, score, cosine_weight, calibration, retractions, made_from, kind, redis
-    ) as writer:
+    with SetWriter(sets, items, layout, score, cosine_weight, calibration, retractions, made_from, store) as writer:
         writer.add(users)
         return writer.publish(keep)

@@ -2,13 +2,13 @@
 
     SETS/current                  the name of the version in use, one line
     SETS/retractions.jsonl        dislikes taken back (filtering.retractions)
-    SETS/20261122T021500Z-0001/   a version, never changed once it is there (but for users in LMDB)
+    SETS/20261122T021500Z-0001/   a version, never changed once it is there
         manifest.json             what it is, and the size and SHA-256 of every file
         calibration.json          thresholds (`conrec calibrate`)
         items.parquet             item_id, title, category, codes; row n is item n of the set
         items/                    the index of the item ids
         item_side.npy                 the items' side of the score (`online.ItemFactors.table`)
-        users/                    the users, memory-mapped or in LMDB; in Redis they are elsewhere
+        users/                    the users, memory-mapped; those in Redis are elsewhere
 
 A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one
 rename, too. So whoever is killed between any two steps leaves the old version in use and whole, and who has an old
@@ -45,7 +45,7 @@ class Manifest:
     """name and cosine_weight."""
     items: int
     users: dict[str, Any]
-    """kind (mapped, lmdb or redis), count and layout."""
+    """store (mapped or redis), count and layout."""
     retractions: int
     """So many lines of the retractions were worked in when it was made."""
     made_from: dict[str, Any]

@@ -1,4 +1,8 @@
-"""Which store the users of a set are in: made when the set is written, opened when it is used."""
+"""Which store the users of a set are in: made when the set is written, opened when it is used.
+
+Files that are memory-mapped, or a Redis server. Where that is says the environment variable CONREC_REDIS and nothing
+else: a URL may hold a password, a manifest or a command line may not.
+"""
 
 from __future__ import annotations
 
@@ -8,64 +12,49 @@ from pathlib import Path
 from typing import Any, Literal
 
 from conrec.errors import ConrecError
-from conrec.filter.lmdb_store import LmdbUsers
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.snapshot import Manifest
-from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, UserWriter
+from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, UserStore, UserWriter
 
-Kind = Literal["mapped", "lmdb", "redis"]
+StoreName = Literal["mapped", "redis"]
 REDIS = "CONREC_REDIS"
-"""Environment variable with the server's URL, where none is given: a URL may hold a password, a manifest may not."""
+_WRITING_SECONDS = 60.0
+"""Redis may take so long for one answer while a set is written: a portion of many users takes its time."""
 
 
-def create_users(
-    kind: Kind, folder: Path, layout: Layout, items: int, redis: str | None
-) -> tuple[UserWriter, dict[str, Any]]:
+def create_users(store: StoreName, folder: Path, layout: Layout, items: int) -> tuple[UserWriter, dict[str, Any]]:
     """An empty store for a set being written in `folder`, and what the manifest has to say of it."""
-    about: dict[str, Any] = {"kind": kind}
-    if kind == "mapped":
-        return MappedUsersWriter(folder / "users", layout, items), about
-    if kind == "lmdb":
-        return LmdbUsers(folder / "users", layout, items, write=True), about
-    about["namespace"] = uuid.uuid4().hex
-    # A portion of many users takes its time.
-    return RedisUsers(_url(redis), about["namespace"], layout, items, timeout=60), about
+    if store == "mapped":
+        return MappedUsersWriter(folder / "users", layout, items), {"store": store}
+    namespace = uuid.uuid4().hex
+    return RedisUsers(_url(), namespace, layout, items, _WRITING_SECONDS), {"store": store, "namespace": namespace}
 
 
-def open_users(
-    folder: Path, manifest: Manifest, redis: str | None = None, write: bool = False
-) -> MappedUsers | LmdbUsers | RedisUsers:
-    """The users of a set; with `write`, single users of LMDB can be updated (those of Redis always can).
-
-    ConrecError where they are not there, or a mapped set is to be written.
-    """
+def open_users(folder: Path, manifest: Manifest) -> UserStore:
+    """The users of a set; ConrecError where they are not there."""
     about = manifest.users
     layout = Layout(**about["layout"])
-    users: MappedUsers | LmdbUsers | RedisUsers
-    if about["kind"] == "mapped":
-        if write:
-            raise ConrecError(f"{folder}: mapped users are never changed; write a set with its users in lmdb or redis")
+    users: UserStore
+    if about["store"] == "mapped":
         users = MappedUsers(folder / "users", layout)
-    elif about["kind"] == "lmdb":
-        users = LmdbUsers(folder / "users", layout, manifest.items, write)
     else:
-        users = RedisUsers(_url(redis), about["namespace"], layout, manifest.items)
+        users = RedisUsers(_url(), about["namespace"], layout, manifest.items)
     if about["count"] and not len(users):
-        raise ConrecError(f"{folder}: its {about['count']} users are gone from {about['kind']}; write the set again")
+        raise ConrecError(f"{folder}: its {about['count']} users are gone from {about['store']}; write the set again")
     return users
 
 
-def drop_users(manifest: Manifest, redis: str | None) -> None:
+def drop_users(manifest: Manifest) -> None:
     """Delete what a set has outside of its folder."""
-    if manifest.users["kind"] == "redis":
+    if manifest.users["store"] == "redis":
         layout = Layout(**manifest.users["layout"])
-        users = RedisUsers(_url(redis), manifest.users["namespace"], layout, manifest.items, timeout=60)
+        users = RedisUsers(_url(), manifest.users["namespace"], layout, manifest.items, _WRITING_SECONDS)
         users.drop()
         users.close()
 
 
-def _url(redis: str | None) -> str:
-    url = redis or os.environ.get(REDIS)
+def _url() -> str:
+    url = os.environ.get(REDIS)
     if not url:
         raise ConrecError(f"the users are in Redis, but no server was named; set {REDIS} to its URL")
     return url

@@ -37,7 +37,7 @@ class Thresholds:
             # Through the dictionary: a catalogue has many items and few categories.
             encoded = categories.fill_null(NO_CATEGORY).dictionary_encode()
             of_category = np.array([limits.get(name, np.inf) for name in encoded.dictionary.to_pylist()], np.float64)
-            self._of_item = of_category[encoded.indices.to_numpy()]
+            self._of_item = of_category[np.from_dlpack(encoded.indices)]
         elif segments["by"] == "activity":
             self._edges = np.array(segments["edges"], np.float64)
             self._of_activity = np.array([limits.get(name, np.inf) for name in ACTIVITY])

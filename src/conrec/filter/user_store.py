@@ -1,6 +1,6 @@
 """What the filter knows of each user, and the default store of it: one record a user, memory-mapped.
 
-A record has the same bytes in every store (a row of `records.npy`, a value in LMDB or Redis), so they all answer
+A record has the same bytes in every store (a row of `records.npy`, a value in Redis), so they all answer
 alike. In one piece, a user costs one or two pages of memory or disk, not one for each array. Item rows are those of
 the set that the store belongs to.
 """
@@ -155,7 +155,7 @@ class StoredUser:
 
 
 class UserStore(Protocol):
-    """What every store of users can do: `MappedUsers` here, `LmdbUsers`, `RedisUsers`."""
+    """What every store of users can do: `MappedUsers` here, `RedisUsers`."""
 
     layout: Layout
 
@@ -173,7 +173,7 @@ class UserStore(Protocol):
 
 
 class UserWriter(Protocol):
-    """How a store is filled when a set is made; `LmdbUsers` and `RedisUsers` take single users later on, too."""
+    """How a store is filled when a set is made; `RedisUsers` takes single users later on, too."""
 
     def add(self, users: Users) -> None:
         """ConrecError for an id that is empty or too long, ValueError for arrays that do not fit."""

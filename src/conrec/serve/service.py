@@ -118,7 +118,7 @@ class Service:
                 return False
             if self.filter is None:
                 given = self.settings
-                self.filter = CoNRecFilter.load(given.sets, self._manners, given.threshold, given.redis)
+                self.filter = CoNRecFilter.load(given.sets, self._manners, given.threshold)
             else:
                 self.filter.reload()
         except Exception as error:

@@ -42,8 +42,6 @@ class Settings(BaseSettings):
     """Bytes of a request."""
     poll_seconds: float = Field(1.0, gt=0)
     """How often to look for a newly published set."""
-    redis: str | None = None
-    """URL of the server that holds the users, for sets that were published so."""
     page: bool = True
     """Serve the page and what it asks for (user histories among it)."""
 

@@ -10,23 +10,19 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 
 from conrec.data.instances import evenly
-from conrec.filter.texts import Texts
 
 WORDS, CATEGORIES, EXAMPLES = 4, 3, 5
 READ = 5000
 """Titles that are read at most to describe one prefix: evenly spread ones."""
 TIMES = 2.0
 """How much more frequent than in the catalogue a word must be under a prefix to be told."""
-
-
-Column = Texts | Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -46,9 +42,9 @@ class Tree:
     """Prefixes of the semantic IDs of a catalogue."""
 
     def __init__(
-        self, codes: np.ndarray, titles: Column, categories: Column, pictured: np.ndarray | None = None
+        self, codes: np.ndarray, titles: pa.Array, categories: pa.Array, pictured: np.ndarray | None = None
     ) -> None:
-        """codes: int [n, levels]; titles and categories: one an item; pictured: bool [n], where examples come from."""
+        """codes: int [n, levels]; titles and categories: string [n]; pictured: bool [n], where examples come from."""
         self._codes, self._titles, self._categories = codes, titles, categories
         self._pictured = np.zeros(len(titles), bool) if pictured is None else pictured
         self._order = np.lexsort(codes.T[::-1])
@@ -89,7 +85,7 @@ class Tree:
 
     @cached_property
     def _folded(self) -> list[str]:
-        return [(title or "").casefold() for title in self._titles]
+        return [(title.as_py() or "").casefold() for title in self._titles]
 
     @cached_property
     def _commonness(self) -> tuple[Counter[str], int]:
@@ -98,7 +94,7 @@ class Tree:
         return self._count(rows), len(rows)
 
     def _count(self, rows: np.ndarray) -> Counter[str]:
-        return Counter(word for row in rows.tolist() for word in words_of(self._titles[row] or ""))
+        return Counter(word for row in rows.tolist() for word in words_of(self._titles[row].as_py() or ""))
 
     def _node(self, prefix: list[int], rows: np.ndarray) -> Node:
         read = evenly(rows, READ)
@@ -111,7 +107,7 @@ class Tree:
             return share * math.log(share / common / TIMES)
 
         words = sorted((w for w in here if here[w] >= floor and weight(w) > 0), key=lambda w: (-weight(w), w))
-        categories = Counter(c for row in read.tolist() if (c := self._categories[row]))
+        categories = Counter(c for row in read.tolist() if (c := self._categories[row].as_py()))
         shares = [(name, count / len(read)) for name, count in categories.most_common(CATEGORIES)]
         examples = evenly(rows[self._pictured[rows]], EXAMPLES)
         return Node(prefix, len(rows), words[:WORDS], shares, examples.tolist())
