@@ -286,14 +286,7 @@ class UtilizeConfig:
     warmup_learning_rate: float = 1e-3
     group: int = 16
     """Answers a prompt (G)."""
-    sampling: Literal["independent", "without_replacement"] = "independent"
-    """How a group is drawn. `without_replacement` makes its answers distinct, but the rare ones come too often for what
-    the policy gives them: no gain where groups hold 15 different items of 16 anyway, and a loss of reward where the
-    policy is peaked, 28 of 32 (benchmarks/sampling.py, benchmarks/LOG.md)."""
     prompts_per_step: int = 16
-    resample: int = 0
-    """A group whose answers all earn the same teaches nothing. At most so many times a step, prompts that the stage has
-    not used take the place of such groups (dynamic sampling; 0: they only give no gradient and are counted)."""
     updates_per_rollout: int = 2
     clip: float = 0.2
     gamma: float = 0.5
@@ -329,7 +322,7 @@ class UtilizeConfig:
         _check(self, "warmup_learning_rate learning_rate clip", above=0)
         _check(self, "group", at_least=2)
         _check(self, "prompts_per_step updates_per_rollout checkpoint_every validation_users", at_least=1)
-        _check(self, "resample gamma hit_bonus guided neighbours", at_least=0)
+        _check(self, "gamma hit_bonus guided neighbours", at_least=0)
         _check(self, "reward_from", at_least=-1, below=1)
         if self.guided >= self.group:
             raise ValueError(f"guided = {self.guided}; some of the group's {self.group} answers must be drawn")
@@ -370,7 +363,12 @@ class PredictConfig:
     def __post_init__(self) -> None:
         _check(self, "k beams batch tuning_instances", at_least=1)
         _check(self, "prior_days prior_smoothing temperatures", above=0)
-        _check(self, "prior_weights content_weights co_dislike_weights exposures attributes propensity_weights", at_least=0, below=math.inf)
+        _check(
+            self,
+            "prior_weights content_weights co_dislike_weights exposures attributes propensity_weights",
+            at_least=0,
+            below=math.inf,
+        )
 
 
 @dataclass(frozen=True)
