@@ -233,15 +233,8 @@ class UtilizeConfig:
     """Step size of the optimiser in the warm-up."""
     group: Annotated[int, Meta(ge=2)] = 16
     """Answers drawn for a prompt (G)."""
-    sampling: Literal["independent", "without_replacement"] = "independent"
-    """How a group is drawn. `without_replacement` makes its answers distinct, but the rare ones come too often for what
-    the policy gives them: no gain where groups hold 15 different items of 16 anyway, and a loss of reward where the
-    policy is peaked, 28 of 32 (benchmarks/sampling.py, benchmarks/LOG.md)."""
     prompts_per_step: PositiveInt = 16
     """Prompts in a rollout."""
-    resample: NonNegativeInt = 0
-    """A group whose answers all earn the same teaches nothing. At most so many times a step, prompts that the stage has
-    not used take the place of such groups (dynamic sampling; 0: they only give no gradient and are counted)."""
     updates_per_rollout: PositiveInt = 2
     """Steps of the optimiser on one rollout."""
     clip: PositiveFloat = 0.2

@@ -161,27 +161,6 @@ def test_items_of_one_id_take_a_place_each():
     assert scores[0][place] == scores[0][place + 1]
 
 
-def test_sampling_without_replacement_follows_the_policy(setting):
-    """Distinct samples; the first of them is distributed as the policy itself."""
-    _, _, pool, ids, mask, _ = setting
-    policy = tiny.policy(WORDS)
-    repeat = 3000
-    ids, mask = ids[2:].repeat(repeat, 1), mask[2:].repeat(repeat, 1)
-    rows = torch.ones(repeat, dtype=torch.int64)
-    generator = torch.Generator().manual_seed(0)
-    drawn = find(policy, ids, mask, rows, pool, beams=4, gumbel=generator)
-    assert all(len(set(row)) == 4 for row in drawn.leaves.tolist())
-    full = find(policy, ids[:1], mask[:1], rows[:1], pool, beams=250)
-    truth = np.zeros(pool.trie.leaves)
-    finite = torch.isfinite(full.scores[0])
-    truth[full.leaves[0][finite].numpy()] = full.scores[0][finite].exp().numpy()
-    first = np.bincount(drawn.leaves[:, 0].numpy(), minlength=pool.trie.leaves) / repeat
-    assert np.abs(first - truth).max() < 4 * np.sqrt(0.25 / repeat)
-    lookup = dict(zip(full.leaves[0][finite].tolist(), full.scores[0][finite].tolist()))
-    for leaf, score in zip(drawn.leaves[0].tolist(), drawn.scores[0].tolist()):
-        assert score == pytest.approx(lookup[leaf], abs=1e-4)
-
-
 def test_one_prompt_pass_serves_several_searches(setting):
     _, _, pool, ids, mask, rows = setting
     policy = tiny.policy(WORDS)

@@ -19,7 +19,7 @@ from conrec.config import GrpoStage
 from conrec.lm.model import trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.training import Trainer
-from conrec.train.curriculum import Chosen, chosen_data, train_stage, with_spare
+from conrec.train.curriculum import Chosen, chosen_data, train_stage
 from conrec.train.rewards import FutureReward
 from conrec.train.sft import train_supervised
 from conrec.train.translation import translation_samples
@@ -52,15 +52,13 @@ def warm(model: Policy, folder: Path) -> None:
     small.warm(model, small.world()[1], folder, epochs=1)
 
 
-def grpo(model: Policy, folder: Path, sampling: str = "independent") -> None:
-    """With empty groups and fresh prompts in their place."""
+def grpo(model: Policy, folder: Path) -> None:
+    """With groups that teach nothing, so that the others count for more."""
     instances, data, history = small.world(96)
     reward = FutureReward(instances, ALIKE, np.full((40, 1), -1), n_neighbours=1, gamma=0.5)
     stage = GrpoStage("full", prompts=32, beta=0.1)
-    chosen = with_spare(Chosen(np.arange(32), np.zeros(32, bool), {}), 96, 64, seed=0)
-    config = dataclasses.replace(
-        small.CONFIG, prompts_per_step=8, group=4, learning_rate=1e-3, sampling=sampling, resample=1
-    )
+    chosen = Chosen(np.arange(32), np.zeros(32, bool), {})
+    config = dataclasses.replace(small.CONFIG, prompts_per_step=8, group=4, learning_rate=1e-3)
     train_stage(
         model,
         chosen_data(data, chosen, history, stage, 0),
@@ -74,16 +72,10 @@ def grpo(model: Policy, folder: Path, sampling: str = "independent") -> None:
         seed=0,
         title="test",
         validate=lambda _: {"answer": 42.0},
-        spare=chosen.spare,
     )
 
 
-KINDS = {
-    "supervised": supervised,
-    "warm_up": warm,
-    "grpo": grpo,
-    "grpo_without_replacement": lambda model, folder: grpo(model, folder, "without_replacement"),
-}
+KINDS = {"supervised": supervised, "warm_up": warm, "grpo": grpo}
 
 
 def train_all(out: Path) -> None:

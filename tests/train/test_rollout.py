@@ -1,7 +1,6 @@
 """Rollouts are drawn from the policy, and stay on offer."""
 
 import numpy as np
-import pytest
 import torch
 
 from conrec.decode.beam import search
@@ -40,18 +39,3 @@ def test_the_same_generator_gives_the_same_answers():
     policy = tiny.policy(WORDS)
     draws = [rollout(policy, batch(2), POOL, 8, torch.Generator().manual_seed(7))[0] for _ in range(2)]
     assert torch.equal(*draws)
-
-
-@pytest.mark.parametrize("group", [6, 40])
-def test_without_replacement_is_distinct_until_items_run_out(group):
-    _, leaves = rollout(
-        tiny.policy(WORDS),
-        batch(3),
-        POOL,
-        group,
-        torch.Generator().manual_seed(0),
-        sampling="without_replacement",
-    )
-    assert leaves.shape == (3, group)
-    for row in leaves.tolist():
-        assert len(set(row)) == min(group, 18)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from conrec.decode.trie import CandidatePool
 from conrec.lm.policy import Normalisation, Policy, PromptState
-from conrec.lm.sharing import Share, gumbel_noise
 
 
 @dataclass(frozen=True)
@@ -40,15 +39,11 @@ def search(
     beams: int,
     normalisation: Normalisation = "trie",
     temperature: float = 1.0,
-    gumbel: torch.Generator | None = None,
-    share: Share | None = None,
 ) -> Beams:
     """The `beams` most likely semantic IDs of each prompt.
 
     Args: the prompts' state (`policy.prefill`; rewound afterwards, so it can be searched again) and the offer's
-    row of each prompt int64 [B]. With a generator in `gumbel` it draws semantic IDs *without replacement* in
-    proportion to their probability instead (stochastic beam search, Kool et al. 2019); `scores` then still are
-    plain log-probabilities. `share`: which prompts of a larger step these are, so that the noise is that step's.
+    row of each prompt int64 [B].
     With at least as many beams as there are nodes on each level the search is exact.
     """
     batch = len(rows)
@@ -56,7 +51,6 @@ def search(
     levels = len(pool.trie.sizes)
     hidden = state.hidden[:, None]
     scores = torch.zeros(batch, 1, device=device)
-    keys = torch.zeros(batch, 1, device=device)
     nodes = torch.zeros(batch, 1, dtype=torch.int64, device=device)
     codes = torch.zeros(batch, 1, 0, dtype=torch.int64, device=device)
     places = torch.zeros(batch, 1, 0, dtype=torch.int64, device=device)
@@ -72,12 +66,10 @@ def search(
             temperature,
         ).view(batch, width, -1)
         total = (scores[:, :, None] + step).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        ranking = total if gumbel is None else _gumbel_below(total, keys, gumbel, share)
         size = total.shape[2]
-        best = ranking.flatten(1).topk(min(beams, width * size), dim=1)
+        best = total.flatten(1).topk(min(beams, width * size), dim=1)
         parent, code = best.indices // size, best.indices % size
-        keys = best.values
-        scores = total.flatten(1).gather(1, best.indices)
+        scores = best.values
         nodes = pool.child(t, nodes.gather(1, parent).reshape(-1), code.reshape(-1)).view(batch, -1)
         codes = torch.cat([codes.gather(1, parent[:, :, None].expand(-1, -1, t)), code[:, :, None]], dim=2)
         places = places.gather(1, parent[:, :, None].expand(-1, -1, t))
@@ -137,16 +129,3 @@ def heaviest_items(
     items[:, : there.shape[1]] = np.where(there, best.indices.cpu().numpy(), -1)
     scores[:, : there.shape[1]] = best.values.log().cpu().numpy()
     return items, scores
-
-
-def _gumbel_below(total: Tensor, parents: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
-    """Perturbed log-probabilities whose maximum below each parent equals the parent's own perturbed value.
-
-    [B, W, K] of log-probabilities and [B, W] of the parents' values -> [B, W, K] (Kool et al. 2019, section 4.1).
-    """
-    perturbed = total + gumbel_noise(total.shape, generator, total.device, share)
-    top = perturbed.amax(-1, keepdim=True)
-    # Numerically stable form of -log(exp(-parent) - exp(-top) + exp(-perturbed)) (the same paper's appendix B.3).
-    v = parents[:, :, None] - perturbed + torch.log1p(-torch.exp(perturbed - top))
-    shifted = parents[:, :, None] - v.clamp_min(0) - torch.log1p(torch.exp(-v.abs()))
-    return shifted.nan_to_num(nan=-torch.inf, neginf=-torch.inf).masked_fill(~torch.isfinite(total), -torch.inf)

@@ -95,9 +95,9 @@ class Trainer:
         self._optimizer = self.accelerator.prepare_optimizer(optimizer)
         self._restore()
 
-    def generator(self, seed: int, stream: int = 0) -> torch.Generator:
+    def generator(self, seed: int) -> torch.Generator:
         """Random numbers of this step, the same after a restart and in every process."""
-        mixed = ((seed * 1_000_003 + self.step) * 1_000_003 + stream) * 1_003
+        mixed = (seed * 1_000_003 + self.step) * 1_000_003 * 1_003
         return torch.Generator().manual_seed(mixed % (2**63 - 1))
 
     def share(self, count: int) -> Share:

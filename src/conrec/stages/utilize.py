@@ -21,7 +21,7 @@ from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main
 from conrec.stages.inputs import Inputs, device
-from conrec.train.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage, with_spare
+from conrec.train.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage
 from conrec.train.rewards import CodesReward, FutureReward, Reward
 from conrec.train.rollout import rollout
 from conrec.train.warmup import reachable, warm_up
@@ -85,7 +85,6 @@ def utilize(
             seed=seed * 10 + number,
             use_policy=number > 1,
         )
-        chosen = with_spare(chosen, len(data), recipe.utilize.resample * stage.prompts, seed * 10 + number)
         if is_main():
             counts = {**chosen.counts, "augmented": int(chosen.augmented.sum())}
             folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +102,6 @@ def utilize(
             seed=seed * 10 + number,
             title=f"GRPO stage {number} ({stage.context})",
             validate=watched(stage.context),
-            spare=chosen.spare,
         )
         save_policy(policy, folder)
 

@@ -45,8 +45,6 @@ class Chosen:
     """bool [n]: its history is thinned out."""
     counts: dict[str, int]
     """looked_at, without_spread, too_close_to_likes."""
-    spare: int = 0
-    """The last so many are not a part of the stage, but replace what shows no spread while it runs."""
 
 
 def choose_prompts(
@@ -96,15 +94,6 @@ def choose_prompts(
     return Chosen(np.asarray(index)[shuffled], np.asarray(augmented)[shuffled], counts)
 
 
-def with_spare(chosen: Chosen, instances: int, limit: int, seed: int) -> Chosen:
-    """`chosen` and at most `limit` spare prompts behind it: instances (of so many) that it does not hold."""
-    fresh = np.setdiff1d(np.arange(instances), chosen.index)
-    fresh = np.random.default_rng([seed, 2]).permutation(fresh)[:limit]
-    index = np.concatenate([chosen.index, fresh])
-    augmented = np.concatenate([chosen.augmented, np.zeros(len(fresh), dtype=bool)])
-    return Chosen(index, augmented, chosen.counts, len(fresh))
-
-
 def chosen_data(
     data: PromptDataset, chosen: Chosen, prompts: HistoryPrompts, stage: GrpoStage, seed: int
 ) -> PromptDataset:
@@ -141,17 +130,16 @@ def train_stage(
     title: str,
     validate: Callable[[Policy], dict[str, float]],
     validations: int = 4,
-    spare: int = 0,
 ) -> None:
     """One stage of GRPO; trains `policy` in place, which at the call is the earlier stage's and so the reference.
 
-    Args: `data` holds the chosen prompts in order, `chosen` [n] their numbers in the instances of `reward`; the last
-    `spare` of them replace groups without spread, each at most once. `codes` int [items, T]: the semantic IDs. Each
-    rollout is used for `config.updates_per_rollout` updates; the first is on-policy (ratio 1).
+    Args: `data` holds the chosen prompts in order, `chosen` [n] their numbers in the instances of `reward`. `codes`
+    int [items, T]: the semantic IDs. Each rollout is used for `config.updates_per_rollout` updates; the first is
+    on-policy (ratio 1).
     """
     reference = trained_state(policy)
-    size = min(config.prompts_per_step, len(data) - spare)
-    steps = max(1, (len(data) - spare) // config.prompts_per_step)
+    size = min(config.prompts_per_step, len(data))
+    steps = max(1, len(data) // config.prompts_per_step)
     trainer = Trainer(
         policy,
         folder,
@@ -162,16 +150,15 @@ def train_stage(
 
     truth = reachable(data.instances.future, data, config.warmup_max_targets)
 
-    def draw(index: np.ndarray, share: Share, attempt: int = 0) -> Groups:
+    def draw(index: np.ndarray, share: Share) -> Groups:
         part = data.batch(index)
         answers, leaves = rollout(
             policy,
             part,
             data.pool,
             config.group,
-            trainer.generator(seed, attempt),
+            trainer.generator(seed),
             normalisation=normalisation,
-            sampling=config.sampling,
             share=share,
         )
         answers, leaves, told = guide(answers, leaves, truth.take(index), index, codes, data.pool.trie, config.guided)
@@ -183,9 +170,7 @@ def train_stage(
         trainer.log(validate(policy), "validation")
     for step in track(range(trainer.step, steps), title):
         share = trainer.share(size)
-        fresh = len(data) - spare + np.arange(step * (spare // steps), (step + 1) * (spare // steps))
         groups = draw(step * size + share.own, share)
-        replaced = replace_without_spread(groups, share, fresh, config.resample, draw)
         part, result, drawn = data.batch(groups.index), groups.rewards, ~groups.told
         advantage, useful = advantages(result.total)
         advantage, useful = advantage.to(data.device), useful.to(data.device)
@@ -207,7 +192,6 @@ def train_stage(
                 "kl": loss.kl * weight,
                 "clip_share": loss.clip_share * weight,
                 "no_spread_share": float((~useful).float().mean()),
-                "replaced_share": replaced / len(useful),
                 "unique_items": float(np.mean([len(set(row)) for row in groups.items.tolist()])),
             }
         )
@@ -230,36 +214,6 @@ class Groups:
     rewards: Rewards
     told: torch.Tensor
     """bool [B, G]: known answers, not drawn from the policy (`train.guidance`)."""
-
-    def put(self, places: np.ndarray, other: Groups) -> None:
-        """Let the groups of `other` take the `places` [b] of these."""
-        self.index[places] = other.index
-        at = torch.as_tensor(places)
-        self.codes[at.to(self.codes.device)] = other.codes
-        self.items[at], self.told[at] = other.items, other.told
-        for name, values in vars(other.rewards).items():
-            getattr(self.rewards, name)[at] = values
-
-
-def replace_without_spread(
-    groups: Groups, share: Share, fresh: np.ndarray, tries: int, draw: Callable[[np.ndarray, Share, int], Groups]
-) -> int:
-    """Dynamic sampling (Yu et al. 2025, DAPO): groups whose answers earn the same make room for fresh prompts.
-
-    Args: the groups, changed in place; their share of the step; the numbers of the step's fresh prompts, of which
-    each try reserves one a place of the step, so that several processes take the same ones as one would; the bound
-    on tries. Returns how many groups were drawn in the place of others; those still without spread stay.
-    """
-    replaced = 0
-    for attempt in range(tries):
-        wanted = attempt * share.total + share.own
-        empty = ~advantages(groups.rewards.total)[1].numpy() & (wanted < len(fresh))
-        places = np.flatnonzero(empty)
-        if not len(places):
-            break
-        groups.put(places, draw(fresh[wanted[places]], Share(share.own[places], share.total), attempt + 1))
-        replaced += len(places)
-    return replaced
 
 
 @torch.no_grad()

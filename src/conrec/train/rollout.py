@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from conrec.decode.beam import search
 from conrec.decode.prompt_dataset import Batch
 from conrec.decode.trie import CandidatePool
 from conrec.lm.policy import Normalisation, Policy
 from conrec.lm.sharing import Share, gumbel_noise
-
-Sampling = Literal["independent", "without_replacement"]
 
 
 @torch.no_grad()
@@ -25,47 +20,13 @@ def rollout(
     generator: torch.Generator,
     *,
     normalisation: Normalisation = "trie",
-    sampling: Sampling = "independent",
     share: Share | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Codes int64 [B, G, T] and leaves int64 [B, G] drawn from the policy.
+    """Codes int64 [B, G, T] and leaves int64 [B, G], drawn from the policy independently of each other.
 
-    `independent` is GRPO's own. `without_replacement` gives G distinct answers, so that a peaked policy does not
-    waste its group; where fewer than G items are on offer its answers repeat. `share`: which prompts of a larger
-    step these are (the answers then are those that the whole step would have got).
+    `share`: which prompts of a larger step these are (the answers then are those that the whole step would have got).
     """
     policy.eval()
-    if sampling == "without_replacement":
-        found = search(
-            policy,
-            policy.prefill(batch.prompt_ids, batch.prompt_mask),
-            batch.rows,
-            pool,
-            beams=group,
-            normalisation=normalisation,
-            gumbel=generator,
-            share=share,
-        )
-        alive = torch.isfinite(found.scores)
-        place = torch.where(alive, torch.arange(alive.shape[1], device=alive.device), 0)
-        pick = torch.arange(group, device=place.device).remainder(place.shape[1]).expand(len(place), -1)
-        pick = place.gather(1, pick)
-        return (
-            found.codes.gather(1, pick[:, :, None].expand(-1, -1, found.codes.shape[2])),
-            found.leaves.gather(1, pick),
-        )
-    return _independent(policy, batch, pool, group, generator, normalisation, share)
-
-
-def _independent(
-    policy: Policy,
-    batch: Batch,
-    pool: CandidatePool,
-    group: int,
-    generator: torch.Generator,
-    normalisation: Normalisation,
-    share: Share | None,
-) -> tuple[Tensor, Tensor]:
     size = len(batch.prompt_ids)
     device = batch.prompt_ids.device
     state = policy.prefill(batch.prompt_ids, batch.prompt_mask)
