@@ -335,7 +335,6 @@ class PredictConfig:
     k: int = 20
     beams: int = 100
     """Inner beam; the best k items of it are kept."""
-    normalisation: Literal["vocab", "level", "trie"] = "trie"
     batch: int = 32
     prior_days: float = 14.0
     """Time constant of the item prior, in days."""
