@@ -1,6 +1,6 @@
 """Beams: one prompt pass a user and a trie, against Hugging Face `generate` with `prefix_allowed_tokens_fn`.
 
-Both search with 20 beams under the same scores (log-softmax over the whole vocabulary, then the mask: `vocab`). The
+Both search with 20 beams under the same scores (log-softmax over the whole vocabulary, then the mask). The
 floor is the pass over the prompts alone, by the model itself with plain causal attention.
 """
 
@@ -57,9 +57,9 @@ def bench(quick: bool) -> Result:
 
 def beams(things: Setting, part: Batch, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Our items int32 [B, 20] and scores float32 [B, 20]."""
-    policy, pool = things.policy, things.pool
+    policy, pool = things.whole_vocabulary, things.pool
     state = policy.prefill(part.prompt_ids, part.prompt_mask)
-    found = search(policy, state, part.rows, pool, beams=width, normalisation="vocab")
+    found = search(policy, state, part.rows, pool, beams=width)
     return best_items(found, pool, part.rows, [np.zeros(0, np.int64)] * len(part.rows), K)
 
 

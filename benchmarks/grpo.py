@@ -24,11 +24,10 @@ import transformers
 from torch import Tensor
 
 from benchmarks.measure import Result, Work, compared, in_turns, memory_growth, one_thread, oracle, ratios, spread
-from benchmarks.setting import LEVELS, Setting, gradients, relative_error, setting
+from benchmarks.setting import LEVELS, Setting, WholeVocabulary, gradients, relative_error, setting
 from conrec.decode.prompt_dataset import Batch
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import Path as PolicyPath
-from conrec.lm.policy import Policy
 from conrec.train.grpo import advantages, grpo_loss
 from conrec.train.rollout import rollout
 
@@ -241,9 +240,9 @@ def gradient_error(quick: bool, length: int, path: PolicyPath, **settings: Any) 
     """
     things = setting(quick)
     part = things.prompts(2, length)
-    policy = things.policy
+    policy = things.whole_vocabulary
     policy.path = path
-    codes, _ = rollout(policy, part, things.pool, GROUP, torch.Generator().manual_seed(1))
+    codes, _ = rollout(things.policy, part, things.pool, GROUP, torch.Generator().manual_seed(1))
     tokens = (codes + torch.tensor(things.vocabulary.starts)).flatten(0, 1)
     prompts = part.prompt_ids.repeat_interleave(GROUP, 0)
 
@@ -260,11 +259,11 @@ def gradient_error(quick: bool, length: int, path: PolicyPath, **settings: Any) 
         for parameter in trainer.ref_model.parameters():
             parameter += 0.02 * parameter.std().nan_to_num() * torch.randn(parameter.shape, generator=noise)
     batch = trainer._generate_and_score_completions([{"prompt": text} for text in texts for _ in range(GROUP)])
-    inputs = (part.prompt_ids, part.prompt_mask, codes, part.rows, things.pool, "vocab")
+    inputs = (part.prompt_ids, part.prompt_mask, codes, part.rows, things.pool)
     with torch.no_grad():
         old = policy(*inputs)
         old = old + 0.3 * torch.randn(old.shape, generator=noise)
-        reference = Policy(trainer.ref_model, things.vocabulary)(*inputs)
+        reference = WholeVocabulary(trainer.ref_model, things.vocabulary)(*inputs)
     batch["old_per_token_logps"] = old.flatten(0, 1)
     trainer.compute_loss(trainer.model, batch).backward()
 

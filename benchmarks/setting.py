@@ -12,13 +12,31 @@ from conrec.config import LmConfig
 from conrec.decode.prompt_dataset import Batch
 from conrec.decode.trie import CandidatePool, Trie
 from conrec.lm.model import build_policy
-from conrec.lm.policy import Policy
+from conrec.lm.policy import Constraint, Policy
 from conrec.lm.vocabulary import Vocabulary
 
 LEVELS = 3
 SMALL = LmConfig(hidden=256, layers=3, heads=4, kv_heads=2, ffn=768, vocabulary=2000, dtype="float32")
 """About three million weights."""
 TINY = LmConfig(hidden=32, layers=2, heads=4, kv_heads=2, ffn=48, vocabulary=400, dtype="float32")
+
+
+class WholeVocabulary(Policy):
+    """The policy under the scores of Hugging Face and TRL: log-softmax over the whole vocabulary, then the mask."""
+
+    def level_logprobs(
+        self,
+        hidden: Tensor,
+        level: int,
+        nodes: Tensor,
+        rows: Tensor,
+        constraint: Constraint,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Log-probability of each code, [N, H] -> [N, K]; -inf where the constraint forbids it."""
+        start, size = self.starts[level], self.sizes[level]
+        logprobs = self.head(hidden).log_softmax(-1)[..., start : start + size] / temperature
+        return logprobs + constraint.log_prior_of(level, nodes, rows)
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,11 @@ class Setting:
     def parameters(self) -> int:
         """Weights of the model."""
         return sum(p.numel() for p in self.policy.parameters())
+
+    @property
+    def whole_vocabulary(self) -> WholeVocabulary:
+        """The same model under the scores of Hugging Face and TRL."""
+        return WholeVocabulary(self.policy.lm, self.vocabulary, self.policy.compute)
 
     def prompts(self, count: int, length: int, seed: int = 0) -> Batch:
         """Histories of random items, each of `length` tokens, on the model's device."""

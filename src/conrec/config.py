@@ -282,8 +282,6 @@ class PredictConfig:
     """Items that are predicted for a user."""
     beams: PositiveInt = 100
     """Width of the beam search; its best `k` items are kept."""
-    normalisation: Literal["vocab", "level", "trie"] = "trie"
-    """Over which tokens a step's probabilities add up to 1: all, those of the level, those that the trie allows."""
     batch: PositiveInt = 32
     """Users that are decoded together."""
     prior_days: PositiveFloat = 14.0

@@ -141,7 +141,7 @@ def _report(job: Job) -> None:
     report(job.run)
 
 
-OF_DECODING = ("k", "beams", "batch", "normalisation", "prior_days", "prior_smoothing", "prior_weights")
+OF_DECODING = ("k", "beams", "batch", "prior_days", "prior_smoothing", "prior_weights")
 """What training shares with prediction; the rest of `[predict]` can be changed without training anew."""
 
 STAGES: tuple[Stage, ...] = (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.setting import WholeVocabulary
 from conrec.decode.beam import best_items, heaviest_items, search
 from conrec.decode.trie import Trie
 from conrec.lm.policy import pad_prompts
@@ -29,15 +30,14 @@ def setting():
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-@pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
-def test_enough_beams_equal_scoring_every_item(setting, normalisation, temperature):
+def test_enough_beams_equal_scoring_every_item(setting, temperature):
     codes, weights, pool, ids, mask, rows = setting
     policy = tiny.policy(WORDS)
-    found = find(policy, ids, mask, rows, pool, beams=250, normalisation=normalisation, temperature=temperature)
+    found = find(policy, ids, mask, rows, pool, beams=250, temperature=temperature)
     items, scores = best_items(found, pool, rows, [np.zeros(0, int)] * 3, 20)
     everything = torch.as_tensor(codes, dtype=torch.int64).expand(3, -1, -1)
     with torch.no_grad():
-        plain = policy(ids, mask, everything, rows, pool, normalisation, temperature).sum(-1)
+        plain = policy(ids, mask, everything, rows, pool, temperature).sum(-1)
         plain = plain.nan_to_num(-torch.inf).numpy()
     for n in range(3):
         plain[n, weights[rows[n]] == 0] = -np.inf
@@ -47,14 +47,13 @@ def test_enough_beams_equal_scoring_every_item(setting, normalisation, temperatu
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
-def test_returned_scores_equal_plain_forwards(setting, normalisation, kind):
+def test_returned_scores_equal_plain_forwards(setting, kind):
     """Of a search with few beams: no shared prompt, no padding, no cache on the other side."""
     _, _, pool, ids, mask, rows = setting
     policy = tiny.policy(WORDS, kind=kind)
-    found = find(policy, ids, mask, rows, pool, beams=12, normalisation=normalisation)
-    plain = naive(policy, PROMPTS, found.codes, rows, pool, normalisation).sum(-1)
+    found = find(policy, ids, mask, rows, pool, beams=12)
+    plain = naive(policy, PROMPTS, found.codes, rows, pool).sum(-1)
     assert torch.isfinite(found.scores).all()
     torch.testing.assert_close(found.scores, plain, atol=1e-5, rtol=1e-5)
 
@@ -106,7 +105,7 @@ def test_without_a_policy_items_come_by_weight(setting):
 
 def test_the_same_items_as_hugging_face_generate(setting):
     codes, _, _, _, _, _ = setting
-    policy = tiny.policy(WORDS)
+    policy = WholeVocabulary(tiny.language_model(len(WORDS)), WORDS)
     pool = Trie.of(codes, tiny.SIZES).weigh(np.ones((1, 60)), prior=False)
     starts = np.asarray(WORDS.starts)
     allowed: dict[tuple[int, ...], set[int]] = {}
@@ -131,7 +130,7 @@ def test_the_same_items_as_hugging_face_generate(setting):
             return_dict_in_generate=True,
             output_scores=True,
         )
-        ours = find(policy, ids, mask, torch.zeros(1, dtype=torch.int64), pool, beams=20, normalisation="vocab")
+        ours = find(policy, ids, mask, torch.zeros(1, dtype=torch.int64), pool, beams=20)
         theirs = output.sequences[:, length:] - torch.tensor(WORDS.starts)
         assert ours.codes[0].tolist() == theirs.tolist()
         np.testing.assert_allclose(ours.scores[0], output.sequences_scores, atol=2e-5)

@@ -69,7 +69,7 @@ def test_what_was_seen_takes_no_beam():
     for seen, left in (([0, 1, 2], [3, 4, 5]), (list(range(8)), [])):
         one = Instances(**{**some.__dict__, "seen": Ragged.of([seen])})
         data = PromptDataset(one, prompts.all(one, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
-        ((found, _),) = predict_items(tiny.policy(WORDS), [Decoding(data)], k=3, beams=3, batch=1, normalisation="trie")
+        ((found, _),) = predict_items(tiny.policy(WORDS), [Decoding(data)], k=3, beams=3, batch=1)
         assert sorted(found[found >= 0].tolist()) == left
 
 
@@ -122,7 +122,7 @@ def test_with_equal_logits_prior_and_neighbours_are_the_whole_policy(weight):
         return np.stack([np.log1p(10 * shared[some.dislikes[n]].sum(axis=0)) for n in index])
 
     item_feature = Decoding(data, [(3.0, content_similarity(some, CONTENT)), (2.0, by_neighbours)])
-    ((found, scores),) = predict_items(policy, [item_feature], k=8, beams=64, batch=2, normalisation="trie")
+    ((found, scores),) = predict_items(policy, [item_feature], k=8, beams=64, batch=2)
     base = prior_by_hand(6, 3.0, 0.1)
     base = np.where(base > 0, base**weight, 0)
     for n, disliked in enumerate([[1, 4], []]):
@@ -144,7 +144,7 @@ def test_at_an_infinite_temperature_the_policy_is_not_asked(monkeypatch):
     data = PromptDataset(some, prompts.all(some, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
     item_features, options = (
         [(3.0, content_similarity(some, CONTENT))],
-        {"k": 8, "beams": 64, "batch": 2, "normalisation": "trie"},
+        {"k": 8, "beams": 64, "batch": 2},
     )
     policy = tiny.policy(WORDS)
     ((hot, _),) = predict_items(policy, [Decoding(data, item_features, 1e9)], **options)

@@ -27,7 +27,7 @@ def answers(group: int = 4) -> torch.Tensor:
     return torch.as_tensor(CODES[rng.integers(0, 40, (len(PROMPTS), group))], dtype=torch.int64)
 
 
-def naive(policy: Policy, prompts, codes, rows, constraint, normalisation):
+def naive(policy: Policy, prompts, codes, rows, constraint):
     """One answer at a time, no padding, no sharing, plain forward of the whole model."""
     out = torch.zeros(codes.shape)
     pieces = []
@@ -39,14 +39,8 @@ def naive(policy: Policy, prompts, codes, rows, constraint, normalisation):
             for t in range(3):
                 logits = output[len(prompt) - 1 + t]
                 start = WORDS.starts[t]
-                level = slice(start, start + tiny.SIZES[t])
                 prior = constraint.log_prior_of(t, node, rows[b : b + 1])[0]
-                if normalisation == "trie":
-                    scores = (logits[level] + prior).log_softmax(-1)
-                elif normalisation == "level":
-                    scores = logits[level].log_softmax(-1) + prior
-                else:
-                    scores = logits.log_softmax(-1)[level] + prior
+                scores = (logits[start : start + tiny.SIZES[t]] + prior).log_softmax(-1)
                 pieces.append(scores[codes[b, g, t]])
                 node = constraint.child(t, node, codes[b, g, t : t + 1])
     return torch.stack(pieces).view(out.shape)
@@ -55,15 +49,14 @@ def naive(policy: Policy, prompts, codes, rows, constraint, normalisation):
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("path", ["tree", "prefix"])
-@pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
-def test_shared_prompt_equals_repeated_prompt(kind, attention, path, normalisation):
+def test_shared_prompt_equals_repeated_prompt(kind, attention, path):
     policy = tiny.policy(WORDS, kind=kind, attention=attention)
     policy.path = path
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     rows = torch.tensor([0, 1, 1])
     constraint = pool()
-    shared = policy(ids, mask, answers(), rows, constraint, normalisation)
-    alone = naive(policy, PROMPTS, answers(), rows, constraint, normalisation)
+    shared = policy(ids, mask, answers(), rows, constraint)
+    alone = naive(policy, PROMPTS, answers(), rows, constraint)
     torch.testing.assert_close(shared, alone, atol=1e-5, rtol=1e-5)
 
 
@@ -108,8 +101,8 @@ def test_gradients_equal_the_naive_loop(path, kind, attention):
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     rows = torch.tensor([0, 1, 1])
     constraint = pool()
-    shared = grpo_gradients(policy, lambda: policy(ids, mask, answers(), rows, constraint, "trie"))
-    alone = grpo_gradients(policy, lambda: naive(policy, PROMPTS, answers(), rows, constraint, "trie"))
+    shared = grpo_gradients(policy, lambda: policy(ids, mask, answers(), rows, constraint))
+    alone = grpo_gradients(policy, lambda: naive(policy, PROMPTS, answers(), rows, constraint))
     assert shared.keys() == alone.keys()
     scale = max(g.abs().max() for g in alone.values())
     for name in alone:
@@ -129,7 +122,7 @@ def test_gradient_checkpointing_changes_nothing(attention):
         hook = policy._causal.model.layers[0].self_attn.register_forward_pre_hook(
             lambda *_, seen=recomputed: seen.append(1)
         )
-        gradients.append(grpo_gradients(policy, lambda p=policy: p(ids, mask, answers(), rows, constraint, "trie")))
+        gradients.append(grpo_gradients(policy, lambda p=policy: p(ids, mask, answers(), rows, constraint)))
         hook.remove()
         assert len(recomputed) == 1 + checkpointing
     for name in gradients[0]:

@@ -26,11 +26,11 @@ CODEWORDS = [np.random.default_rng(t).normal(size=(s, 8)).astype(np.float32) for
 
 def shared(policy: Policy) -> torch.Tensor:
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
-    return policy(ids, mask, answers(), ROWS, pool(), "trie")
+    return policy(ids, mask, answers(), ROWS, pool())
 
 
 def alone(policy: Policy) -> torch.Tensor:
-    return naive(policy, PROMPTS, answers(), ROWS, pool(), "trie")
+    return naive(policy, PROMPTS, answers(), ROWS, pool())
 
 
 def tree_inputs(codes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[int]]:
@@ -160,7 +160,7 @@ def test_trap_sliding_window_layers_in_decoding_and_packing(kind):
     policy = tiny.policy(WORDS, kind=kind)
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     found = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=40)
-    right = naive(policy, PROMPTS, found.codes, ROWS, pool(), "trie").sum(-1)
+    right = naive(policy, PROMPTS, found.codes, ROWS, pool()).sum(-1)
     alive = torch.isfinite(found.scores)
     torch.testing.assert_close(found.scores[alive], right[alive], atol=1e-5, rtol=1e-5)
     samples = [Sample(WORDS.sid(CODES[n : n + 3]), WORDS.sid(CODES[n + 3])) for n in (0, 5, 9)]
@@ -229,8 +229,7 @@ def test_trap_lora_alone_never_trains_the_new_tokens(kind, tmp_path):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("normalisation", ["trie", "level", "vocab"])
-def test_a_prompt_pass_without_a_mask_equals_the_masked_one(normalisation, monkeypatch):
+def test_a_prompt_pass_without_a_mask_equals_the_masked_one(monkeypatch):
     """What a GPU takes: padding turned to the right, plain causal attention."""
     policy = tiny.policy(WORDS)
     policy.path = "prefix"
@@ -238,8 +237,8 @@ def test_a_prompt_pass_without_a_mask_equals_the_masked_one(normalisation, monke
     outcomes = []
     for causal in (False, True):
         monkeypatch.setattr(Policy, "_causal_prefill", causal)
-        found = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=20, normalisation=normalisation)
-        outcomes.append((found.codes, found.scores, policy(ids, mask, answers(), ROWS, pool(), normalisation)))
+        found = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=20)
+        outcomes.append((found.codes, found.scores, policy(ids, mask, answers(), ROWS, pool())))
     for masked, turned in zip(*outcomes):
         torch.testing.assert_close(turned, masked, atol=1e-5, rtol=1e-5)
 

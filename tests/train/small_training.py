@@ -68,7 +68,6 @@ def grpo(model: Policy, folder: Path) -> None:
         stage,
         config,
         folder,
-        normalisation="trie",
         seed=0,
         title="test",
         validate=lambda _: {"answer": 42.0},

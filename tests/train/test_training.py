@@ -72,7 +72,7 @@ def policy():
 
 
 def hits(model, data, k=3) -> float:
-    ((items, _),) = predict_items(model, [Decoding(data)], k=k, beams=40, batch=16, normalisation="trie")
+    ((items, _),) = predict_items(model, [Decoding(data)], k=k, beams=40, batch=16)
     return float(future_hits(items, [data.instances.future[n] for n in range(len(data))]).mean())
 
 
@@ -87,7 +87,6 @@ def warm(model, data, folder, epochs, validate=lambda _: {}):
         batch=8,
         learning_rate=3e-3,
         checkpoint_every=3,
-        normalisation="trie",
         seed=0,
         validate=validate,
     )
@@ -97,9 +96,7 @@ def stage(model, folder, beta=0.0, prompts=256, hit_bonus=0.0, **settings_of_grp
     instances, data, history = world()
     reward = FutureReward(instances, UNIT, np.full((40, 1), -1), n_neighbours=1, gamma=0.5, hit_bonus=hit_bonus)
     settings = GrpoStage("full", prompts=prompts, beta=beta)
-    chosen = choose_prompts(
-        model, data, reward, prompts=prompts, group=8, batch=16, normalisation="trie", seed=0, use_policy=True
-    )
+    chosen = choose_prompts(model, data, reward, prompts=prompts, group=8, batch=16, seed=0, use_policy=True)
     train_stage(
         model,
         chosen_data(data, chosen, history, settings, 0),
@@ -109,7 +106,6 @@ def stage(model, folder, beta=0.0, prompts=256, hit_bonus=0.0, **settings_of_grp
         settings,
         dataclasses.replace(CONFIG, **settings_of_grpo),
         folder,
-        normalisation="trie",
         seed=0,
         title="test",
         validate=lambda _: {},
@@ -198,7 +194,7 @@ def test_prompts_without_spread_are_replaced_and_those_close_to_likes_are_double
     everything_alike = FutureReward(
         instances, np.ones((40, 1), np.float32), np.full((40, 1), -1), n_neighbours=1, gamma=0
     )
-    options = {"prompts": 16, "group": 8, "batch": 8, "normalisation": "trie", "seed": 0, "use_policy": True}
+    options = {"prompts": 16, "group": 8, "batch": 8, "seed": 0, "use_policy": True}
     chosen = choose_prompts(policy(), data, everything_alike, **options)
     assert chosen.counts["without_spread"] == chosen.counts["looked_at"]
     assert len(chosen.index) == 16
@@ -221,9 +217,9 @@ def test_candidates_are_scored_as_the_sum_of_their_tokens():
     _, data, _ = world(5)
     model = policy()
     candidates = np.arange(40)[None].repeat(5, 0)
-    (scores,) = score_items(model, [Decoding(data)], candidates, CODES, batch=2, normalisation="trie")
+    (scores,) = score_items(model, [Decoding(data)], candidates, CODES, batch=2)
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
-    ((items, best),) = predict_items(model, [Decoding(data)], k=40, beams=64, batch=2, normalisation="trie")
+    ((items, best),) = predict_items(model, [Decoding(data)], k=40, beams=64, batch=2)
     np.testing.assert_allclose(np.take_along_axis(scores, items.astype(int), 1), best, atol=1e-4)
 
 
@@ -242,7 +238,7 @@ def test_batches_by_length_change_nothing_but_the_order_of_work(beams):
     candidates = np.arange(40)[None].repeat(24, 0)
     found, scored = [], []
     for batch in (1, 5, 24):
-        options = {"batch": batch, "normalisation": "trie"}
+        options = {"batch": batch}
         found += predict_items(model, [Decoding(data)], k=5, beams=beams, **options)
         scored += score_items(model, [Decoding(data)], candidates, CODES, **options)
     for items, scores in found[1:]:
@@ -258,7 +254,7 @@ def test_a_candidate_that_is_not_on_offer_has_no_likelihood():
     instances = Instances(**{**instances.__dict__, "seen": Ragged.of([[0, 1], [], list(range(12))])})
     data = PromptDataset(instances, data.prompts, data.rows, data.pool, data.pad, data.device)
     candidates = np.arange(40)[None].repeat(3, 0)
-    (scores,) = score_items(policy(), [Decoding(data)], candidates, CODES, batch=3, normalisation="trie")
+    (scores,) = score_items(policy(), [Decoding(data)], candidates, CODES, batch=3)
     for row, seen in zip(scores, ([0, 1], [], list(range(12)))):
         assert np.flatnonzero(np.isneginf(row)).tolist() == seen
         assert np.isfinite(np.delete(row, seen)).all()

@@ -110,7 +110,6 @@ class Generative(Recommender):
                 batch=self.batch,
                 learning_rate=self.learning_rate,
                 checkpoint_every=1000,
-                normalisation="trie",
                 seed=self.seed,
                 validate=self._keep_best,
                 validations=max(1, round(self.epochs)),
@@ -208,7 +207,6 @@ class Generative(Recommender):
             k=k,
             beams=self.beams,
             batch=32,
-            normalisation="trie",
             title=self.name,
         )
         return [items for items, _ in found]
@@ -222,7 +220,6 @@ class Generative(Recommender):
             np.maximum(candidates, 0),
             self.codes,
             batch=32,
-            normalisation="trie",
             title=f"{self.name}: candidates",
         )
         return [np.where(candidates < 0, -np.inf, scores).astype(np.float32) for scores in found]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from conrec.decode.trie import CandidatePool
-from conrec.lm.policy import Normalisation, Policy, PromptState
+from conrec.lm.policy import Policy, PromptState
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ def search(
     pool: CandidatePool,
     *,
     beams: int,
-    normalisation: Normalisation = "trie",
     temperature: float = 1.0,
 ) -> Beams:
     """The `beams` most likely semantic IDs of each prompt.
@@ -62,7 +61,6 @@ def search(
             nodes.reshape(-1),
             rows.repeat_interleave(width),
             pool,
-            normalisation,
             temperature,
         ).view(batch, width, -1)
         total = (scores[:, :, None] + step).nan_to_num(nan=-torch.inf, neginf=-torch.inf)

@@ -10,7 +10,7 @@ import torch
 
 from conrec.decode.beam import best_items, heaviest_items, search
 from conrec.decode.prompt_dataset import Decoding
-from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.policy import Policy
 from conrec.progress import track
 
 
@@ -22,7 +22,6 @@ def predict_items(
     k: int,
     beams: int,
     batch: int,
-    normalisation: Normalisation,
     title: str = "predict",
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each decoding the k items of every instance: rows int32 [n, k] (-1: none) and scores float32 [n, k].
@@ -50,7 +49,6 @@ def predict_items(
                     rows,
                     pool,
                     beams=beams,
-                    normalisation=normalisation,
                     temperature=decoding.temperature,
                 )
                 best = best_items(found, pool, rows, exclude, k)
@@ -66,7 +64,6 @@ def score_items(
     codes: np.ndarray,
     *,
     batch: int,
-    normalisation: Normalisation,
     title: str = "score candidates",
 ) -> list[np.ndarray]:
     """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each decoding (of the same instances).
@@ -81,9 +78,7 @@ def score_items(
         answers = torch.as_tensor(codes[candidates[part.index]], dtype=torch.int64, device=data.device)
         for scores, decoding in zip(out, decodings):
             pool, rows = decoding.pool(part)
-            logprobs = policy(
-                part.prompt_ids, part.prompt_mask, answers, rows, pool, normalisation, decoding.temperature
-            )
+            logprobs = policy(part.prompt_ids, part.prompt_mask, answers, rows, pool, decoding.temperature)
             likelihood = logprobs.sum(-1)
             # Below a node without items nothing is allowed, and the log-probabilities there are not a number.
             scores[part.index] = likelihood.masked_fill(likelihood.isnan(), -torch.inf).cpu().numpy()

@@ -329,7 +329,6 @@ class _Predictor:
             k=config.k,
             beams=config.beams,
             batch=config.batch,
-            normalisation=config.normalisation,
             title=f"predict for {len(instances):,} users",
         )
         return rows

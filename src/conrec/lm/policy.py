@@ -31,7 +31,6 @@ from transformers import DynamicCache
 from conrec.errors import ConrecError
 from conrec.lm.vocabulary import Vocabulary
 
-Normalisation = Literal["vocab", "level", "trie"]
 Path = Literal["auto", "tree", "prefix"]
 
 
@@ -113,17 +112,14 @@ class Policy(nn.Module):
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute == torch.bfloat16)
 
-    def level_logits(self, hidden: Tensor, level: int, normalisation: Normalisation) -> Tensor:
-        """[..., H] -> [..., K]: logits of the level's codes (`vocab`: already log-probabilities)."""
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Logits of a level's codes, float32: [..., H] -> [..., K]."""
         start, size = self.starts[level], self.sizes[level]
         head = self._causal.get_output_embeddings()
-        if normalisation != "vocab" and type(head) is nn.Linear and head.bias is None:
+        if type(head) is nn.Linear and head.bias is None:
             with self._precision():
                 return F.linear(hidden, head.weight[start : start + size]).float()
-        logits = self.head(hidden)
-        if normalisation == "vocab":
-            logits = logits.log_softmax(-1)
-        return logits[..., start : start + size]
+        return self.head(hidden)[..., start : start + size]
 
     def level_logprobs(
         self,
@@ -132,20 +128,15 @@ class Policy(nn.Module):
         nodes: Tensor,
         rows: Tensor,
         constraint: Constraint,
-        normalisation: Normalisation,
         temperature: float = 1.0,
     ) -> Tensor:
-        """[N, H] -> [N, K]: log-probability of each code, -inf where the constraint forbids it.
+        """Log-probability of each code, [N, H] -> [N, K]; -inf where the constraint forbids it.
 
-        `trie` normalises over the allowed codes with the prior inside, so the policy is a proper distribution
-        over items. `level` and `vocab` normalise before the constraint; the prior then only shifts the score. A
-        `temperature` above 1 makes the model's own part count less, the prior as much as before.
+        It is normalised over the allowed codes with the prior inside, so the policy is a proper distribution over
+        items. A `temperature` above 1 makes the model's own part count less, the prior as much as before.
         """
-        logits = self.level_logits(hidden, level, normalisation) / temperature
-        prior = constraint.log_prior_of(level, nodes, rows)
-        if normalisation == "trie":
-            return (logits + prior).log_softmax(-1)
-        return (logits.log_softmax(-1) if normalisation == "level" else logits) + prior
+        logits = self.level_logits(hidden, level) / temperature
+        return (logits + constraint.log_prior_of(level, nodes, rows)).log_softmax(-1)
 
     def forward(
         self,
@@ -154,7 +145,6 @@ class Policy(nn.Module):
         codes: Tensor,
         rows: Tensor,
         constraint: Constraint,
-        normalisation: Normalisation = "trie",
         temperature: float = 1.0,
     ) -> Tensor:
         """Log-probability of every token of every answer.
@@ -165,14 +155,14 @@ class Policy(nn.Module):
         batch, group, levels = codes.shape
         first, rest = self._hidden_of_answers(prompt_ids, prompt_mask, codes)
         nodes = torch.zeros(batch, dtype=torch.int64, device=codes.device)
-        scores = self.level_logprobs(first, 0, nodes, rows, constraint, normalisation, temperature)
+        scores = self.level_logprobs(first, 0, nodes, rows, constraint, temperature)
         out = [scores.gather(1, codes[:, :, 0])]
         flat_rows = rows.repeat_interleave(group)
         flat_nodes = nodes.repeat_interleave(group)
         for t in range(1, levels):
             flat_nodes = constraint.child(t - 1, flat_nodes, codes[:, :, t - 1].reshape(-1))
             hidden = rest[:, :, t - 1].reshape(batch * group, -1)
-            scores = self.level_logprobs(hidden, t, flat_nodes, flat_rows, constraint, normalisation, temperature)
+            scores = self.level_logprobs(hidden, t, flat_nodes, flat_rows, constraint, temperature)
             out.append(scores.gather(1, codes[:, :, t].reshape(-1, 1)).view(batch, group))
         return torch.stack(out, dim=-1)
 

@@ -213,7 +213,6 @@ def _predict(
         k=config.k,
         beams=config.beams,
         batch=config.batch,
-        normalisation=config.normalisation,
         title=title,
     )
 
@@ -275,9 +274,7 @@ def _parts(decoder: Decoder, at: np.ndarray, rows: np.ndarray) -> dict[str, np.n
     inputs, config = decoder.inputs, decoder.inputs.recipe.predict
     own = Setting(prior=0.0, temperature=min(config.temperatures))
     (decoding,) = decoder.decodings(at, [own], everything=True)
-    (policy,) = score_items(
-        decoder.policy, [decoding], rows, inputs.catalog.codes, batch=config.batch, normalisation=config.normalisation
-    )
+    (policy,) = score_items(decoder.policy, [decoding], rows, inputs.catalog.codes, batch=config.batch)
     parts = {"policy": policy}
     if any(config.prior_weights):
         data = decoder.decodings(at, [PLAIN], everything=True)[0].data

@@ -81,7 +81,6 @@ def utilize(
             prompts=stage.prompts,
             group=recipe.utilize.group,
             batch=recipe.utilize.prompts_per_step,
-            normalisation=recipe.predict.normalisation,
             seed=seed * 10 + number,
             use_policy=number > 1,
         )
@@ -98,7 +97,6 @@ def utilize(
             stage,
             recipe.utilize,
             folder,
-            normalisation=recipe.predict.normalisation,
             seed=seed * 10 + number,
             title=f"GRPO stage {number} ({stage.context})",
             validate=watched(stage.context),
@@ -139,7 +137,6 @@ def validator(
             k=recipe.predict.k,
             beams=recipe.predict.beams,
             batch=recipe.predict.batch,
-            normalisation=recipe.predict.normalisation,
             title="validate",
         )
         hits = future_hits(items, [instances.future[n] for n in range(len(instances))])
@@ -153,9 +150,7 @@ def sampled_reward(policy: Policy, data: PromptDataset, reward: Reward, recipe: 
     generator = torch.Generator().manual_seed(0)
     out = np.zeros(len(data))
     for part in data.by_length(recipe.predict.batch):
-        _, leaves = rollout(
-            policy, part, data.pool, recipe.utilize.group, generator, normalisation=recipe.predict.normalisation
-        )
+        _, leaves = rollout(policy, part, data.pool, recipe.utilize.group, generator)
         out[part.index] = reward.of(part.index, items_of_leaves(data, leaves)).total.mean(1).numpy()
     return out
 
@@ -200,7 +195,6 @@ def _warm_up(
         batch=config.warmup_batch,
         learning_rate=config.warmup_learning_rate,
         checkpoint_every=config.checkpoint_every,
-        normalisation=inputs.recipe.predict.normalisation,
         seed=seed,
         validate=watched(contexts[-1]),
         thinned=thinned if config.warmup_leave_out else None,

@@ -28,7 +28,7 @@ from conrec.studies.datasets import Dataset, policy_alone, without_policy
 CONREC, POLICY, FEATURES = "conrec", "conrec's policy", "conrec's leanings"
 """The whole system; its policy without what decoding leans on, which the studies of training compare; and what
 decoding leans on without the policy."""
-TRAINED_UNDER = ("k", "beams", "normalisation", "prior_days", "prior_smoothing")
+TRAINED_UNDER = ("k", "beams", "prior_days", "prior_smoothing")
 """Settings of `predict` that training looks at; beside them, whether there is a prior at all."""
 SHARED = ("prepare", "compress", "understand", "warmup", "utilize")
 """Steps that cells have in common and that take long."""

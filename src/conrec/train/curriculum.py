@@ -20,7 +20,7 @@ from conrec.config import GrpoStage, UtilizeConfig
 from conrec.data.instances import Ragged
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.lm.model import load_trained_state, trained_state
-from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.policy import Policy
 from conrec.lm.prompts import HistoryPrompts
 from conrec.lm.sharing import Share
 from conrec.lm.training import Trainer
@@ -55,7 +55,6 @@ def choose_prompts(
     prompts: int,
     group: int,
     batch: int,
-    normalisation: Normalisation,
     seed: int,
     use_policy: bool,
 ) -> Chosen:
@@ -74,7 +73,7 @@ def choose_prompts(
         if len(index) >= prompts:
             break
         part = data.batch(order[begin : begin + batch])
-        _, leaves = rollout(policy, part, data.pool, group, generator, normalisation=normalisation)
+        _, leaves = rollout(policy, part, data.pool, group, generator)
         result = reward.of(part.index, items_of_leaves(data, leaves))
         spread = advantages(result.total)[1].numpy()
         too_close = (result.penalty.mean(1) > result.similarity.mean(1)).numpy()
@@ -125,7 +124,6 @@ def train_stage(
     config: UtilizeConfig,
     folder: Path,
     *,
-    normalisation: Normalisation,
     seed: int,
     title: str,
     validate: Callable[[Policy], dict[str, float]],
@@ -158,7 +156,6 @@ def train_stage(
             data.pool,
             config.group,
             trainer.generator(seed),
-            normalisation=normalisation,
             share=share,
         )
         answers, leaves, told = guide(answers, leaves, truth.take(index), index, codes, data.pool.trie, config.guided)
@@ -174,7 +171,7 @@ def train_stage(
         part, result, drawn = data.batch(groups.index), groups.rewards, ~groups.told
         advantage, useful = advantages(result.total)
         advantage, useful = advantage.to(data.device), useful.to(data.device)
-        inputs = (part.prompt_ids, part.prompt_mask, groups.codes, part.rows, data.pool, normalisation)
+        inputs = (part.prompt_ids, part.prompt_mask, groups.codes, part.rows, data.pool)
         policy.train(policy.checkpointing)
         behind = _under(policy, reference, inputs)
         old = None

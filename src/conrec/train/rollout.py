@@ -7,7 +7,7 @@ from torch import Tensor
 
 from conrec.decode.prompt_dataset import Batch
 from conrec.decode.trie import CandidatePool
-from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.policy import Policy
 from conrec.lm.sharing import Share, gumbel_noise
 
 
@@ -19,7 +19,6 @@ def rollout(
     group: int,
     generator: torch.Generator,
     *,
-    normalisation: Normalisation = "trie",
     share: Share | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Codes int64 [B, G, T] and leaves int64 [B, G], drawn from the policy independently of each other.
@@ -37,7 +36,7 @@ def rollout(
     places: list[Tensor] = []
     levels = len(pool.trie.sizes)
     for t in range(levels):
-        scores = policy.level_logprobs(hidden.reshape(size * group, -1), t, nodes, rows, pool, normalisation)
+        scores = policy.level_logprobs(hidden.reshape(size * group, -1), t, nodes, rows, pool)
         noise = gumbel_noise((size, group, scores.shape[1]), generator, device, share)
         # The largest of log-probability plus Gumbel noise is a draw from the distribution.
         code = (scores + noise.view(scores.shape)).argmax(-1)

@@ -14,7 +14,7 @@ import torch
 
 from conrec.data.instances import Ragged
 from conrec.decode.prompt_dataset import PromptDataset
-from conrec.lm.policy import Normalisation, Policy
+from conrec.lm.policy import Policy
 from conrec.lm.training import Trainer, batches_from
 from conrec.progress import track
 
@@ -38,7 +38,6 @@ def warm_up(
     batch: int,
     learning_rate: float,
     checkpoint_every: int,
-    normalisation: Normalisation,
     seed: int,
     validate: Callable[[Policy], dict[str, float]],
     validations: int = 4,
@@ -69,7 +68,7 @@ def warm_up(
         part = data.batch(index, prompts and [prompts[n] for n in own])
         answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
         policy.train()
-        logprobs = trainer.module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.pool, normalisation)
+        logprobs = trainer.module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.pool)
         loss = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
         trainer.update(loss)
         trainer.log({"loss": float(loss.detach())})
