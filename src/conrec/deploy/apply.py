@@ -57,7 +57,7 @@ def filter_file(
     _suffix(out)
     catalog = log_view.catalog
     row_of = {item: row for row, item in enumerate(catalog.item_ids)}
-    sets = _latest_sets(predictions, row_of)
+    predicted_of = _latest_predictions(predictions, row_of)
     users, ids = table["user_id"].to_pylist(), table["item_id"].to_pylist()
     for name, column in (("user_id", users), ("item_id", ids)):
         if None in column:
@@ -66,23 +66,23 @@ def filter_file(
     nearest: list[int | None] = [None] * len(ids)
     rows_of_user: dict[str, list[int]] = {}
     for n, (user, item) in enumerate(zip(users, ids)):
-        if item in row_of and user in sets:
+        if item in row_of and user in predicted_of:
             rows_of_user.setdefault(user, []).append(n)
-    for cutoff in track(np.unique([sets[user][0] for user in rows_of_user]), "filter"):
-        names = np.array(sorted(user for user in rows_of_user if sets[user][0] == cutoff))
+    for cutoff in track(np.unique([predicted_of[user][0] for user in rows_of_user]), "filter"):
+        names = np.array(sorted(user for user in rows_of_user if predicted_of[user][0] == cutoff))
         histories = Histories(log_view.items, log_view.events, cutoff).of(
             names, config.max_dislikes, config.max_positives
         )
-        width = max(len(sets[user][1]) for user in names)
+        width = max(len(predicted_of[user][1]) for user in names)
         predicted = np.full((len(names), width), -1, np.int32)
         for n, user in enumerate(names):
-            predicted[n, : len(sets[user][1])] = sets[user][1]
-        side = score.item_factors(log_view, cutoff)
+            predicted[n, : len(predicted_of[user][1])] = predicted_of[user][1]
+        factors = score.item_factors(log_view, cutoff)
         vectors, biases = score.user_factors(log_view, histories, predicted)
         for user, vector, bias in zip(names.tolist(), vectors, biases):
             rows = rows_of_user[user]
-            one = UserFactors(sets[user][1], vector, float(bias))
-            found = online_score(side, one, np.array([row_of[ids[n]] for n in rows]), score.cosine_weight)
+            one = UserFactors(predicted_of[user][1], vector, float(bias))
+            found = online_score(factors, one, np.array([row_of[ids[n]] for n in rows]), score.cosine_weight)
             for n, value, near in zip(rows, found.scores.tolist(), found.nearest.tolist()):
                 scores[n], nearest[n] = value, near
     kept = [value is None or value <= threshold for value in scores]
@@ -106,8 +106,8 @@ def filter_file(
         read=len(ids),
         kept=sum(kept),
         dropped=len(ids) - sum(kept),
-        unknown_user=sum(user not in sets for user in users),
-        unknown_item=sum(user in sets and item not in row_of for user, item in zip(users, ids)),
+        unknown_user=sum(user not in predicted_of for user in users),
+        unknown_item=sum(user in predicted_of and item not in row_of for user, item in zip(users, ids)),
     )
 
 
@@ -116,15 +116,15 @@ def describe(account: FilterAccount) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in asdict(account).items())
 
 
-def _latest_sets(predictions: Path, row_of: dict[str, int]) -> dict[str, tuple[np.datetime64, np.ndarray]]:
+def _latest_predictions(predictions: Path, row_of: dict[str, int]) -> dict[str, tuple[np.datetime64, np.ndarray]]:
     """User -> the user's latest cutoff and the rows of the items predicted at it; users with none are left out."""
     table = _read_table(predictions, ("user_id", "cutoff", "items")).sort_by("cutoff")
     cutoffs = table["cutoff"].cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()
-    sets = {
+    predicted_of = {
         user: (cutoff, np.array([row_of[item] for item in (named or []) if item in row_of], np.int64))
         for user, cutoff, named in zip(table["user_id"].to_pylist(), cutoffs, table["items"].to_pylist())
     }
-    return {user: found for user, found in sets.items() if len(found[1])}
+    return {user: found for user, found in predicted_of.items() if len(found[1])}
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
