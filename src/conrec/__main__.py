@@ -117,7 +117,7 @@ class Filter:
     out: Annotated[Path, arg(metavar="FILE")]
     """Where the decisions go (.parquet, .csv or .tsv)."""
     threshold: Annotated[float | None, arg(metavar="SCORE")] = None
-    """Drop what scores higher than this; without it what the run's replay chose."""
+    """Drop what scores higher than this; without it what DIR/calibration.json says, else what the replay chose."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,8 @@ def filter_(args: Filter) -> None:
 
     Reads DIR/prepare, DIR/compress, DIR/predict and DIR/filter (of the first seed; for the score and its threshold)
     and CANDIDATES. Writes every candidate to FILE, in the same order: whether it is kept, its score, and the predicted
-    dislike that it comes closest to. (What the filter avoids and costs: conrec replay.)
+    dislike that it comes closest to. The threshold is the calibrated one (conrec calibrate) where there is one, else
+    what the run's replay chose; the output says which. (What the filter avoids and costs: conrec replay.)
 
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
@@ -322,25 +323,16 @@ def filter_(args: Filter) -> None:
     predictions = args.run / "predict" / seed / "predictions.parquet"
     if not predictions.is_file():
         raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
-    threshold = _own_threshold(args.run / "filter" / seed) if args.threshold is None else args.threshold
     from conrec.deploy.apply import describe, filter_file
-    from conrec.deploy.calibrate import own_score
+    from conrec.deploy.served import served_thresholds
     from conrec.features.log_view import LogView
 
-    log_view, score = LogView.read(args.run / "prepare", args.run / "compress"), own_score(args.run / "filter" / seed)
-    print(describe(filter_file(args.candidates, predictions, log_view, score, recipe.split, threshold, args.out)))
+    log_view = LogView.read(args.run / "prepare", args.run / "compress")
+    score, thresholds, said = served_thresholds(args.run, recipe.seeds[0], log_view.items.categories, args.threshold)
+    account = filter_file(args.candidates, predictions, log_view, score, recipe.split, thresholds, args.out)
+    print(said)
+    print(describe(account))
     print(args.out)
-
-
-def _own_threshold(replay: Path) -> float:
-    """The threshold that the filter's replay chose on validation."""
-    try:
-        threshold = json.loads((replay / "replay.json").read_text(encoding="utf-8"))["threshold"]
-    except FileNotFoundError:
-        raise ConrecError(f"--threshold is missing, and {replay} is not there to take it from; give one") from None
-    if threshold is None:
-        raise ConrecError(f"--threshold is missing, and the replay in {replay} could choose none; give one")
-    return float(threshold)
 
 
 def replay(args: Replay) -> None:

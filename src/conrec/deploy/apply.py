@@ -14,6 +14,7 @@ from conrec.config import SplitConfig
 from conrec.data.histories import Histories
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
+from conrec.filter.thresholds import Thresholds
 from conrec.progress import track
 from conrec.score.factors import UserFactors
 from conrec.score.factors import score as online_score
@@ -39,21 +40,19 @@ def filter_file(
     log_view: LogView,
     score: FilterScore,
     config: SplitConfig,
-    threshold: float,
+    thresholds: Thresholds,
     out: Path,
 ) -> FilterAccount:
     """Decide about every row of a candidate list.
 
     candidates: a .parquet, .csv or .tsv file with the columns user_id and item_id, in any order of rows.
     predictions: a Parquet file with user_id, cut and items; of several cutoffs of a user the latest is taken, and
-    nothing that happened since is known.
+    nothing that happened since is known. Dropped is what scores above its threshold.
     Writes to `out` (.parquet, .csv or .tsv) the same rows in the same order: user_id, item_id, kept (bool), score
     (empty where user or item is unknown), nearest_item and nearest_title (the predicted dislike that it is closest
     to). Unknown users and items are kept: no prediction is no reason to drop.
     """
     table = _read_table(candidates, ("user_id", "item_id"))
-    if score.name == "paper" and not -1 <= threshold <= 1:
-        raise ConrecError(f"--threshold {threshold}: a cosine lies between -1 and 1; give such a value")
     _suffix(out)
     catalog = log_view.catalog
     row_of = {item: row for row, item in enumerate(catalog.item_ids)}
@@ -64,6 +63,7 @@ def filter_file(
             raise ConrecError(f"{candidates}: row {column.index(None) + 1} has no {name}; give it one or remove it")
     scores: list[float | None] = [None] * len(ids)
     nearest: list[int | None] = [None] * len(ids)
+    kept = [True] * len(ids)
     rows_of_user: dict[str, list[int]] = {}
     for n, (user, item) in enumerate(zip(users, ids)):
         if item in row_of and user in predicted_of:
@@ -77,15 +77,17 @@ def filter_file(
         predicted = np.full((len(names), width), -1, np.int32)
         for n, user in enumerate(names):
             predicted[n, : len(predicted_of[user][1])] = predicted_of[user][1]
-        factors = score.item_factors(log_view, cutoff)
+        side = score.item_factors(log_view, cutoff)
         vectors, biases = score.user_factors(log_view, histories, predicted)
-        for user, vector, bias in zip(names.tolist(), vectors, biases):
+        activity = (histories.n_dislikes + histories.n_positives).tolist()
+        for user, vector, bias, active in zip(names.tolist(), vectors, biases, activity):
             rows = rows_of_user[user]
+            items = np.array([row_of[ids[n]] for n in rows])
             one = UserFactors(predicted_of[user][1], vector, float(bias))
-            found = online_score(factors, one, np.array([row_of[ids[n]] for n in rows]), score.cosine_weight)
-            for n, value, near in zip(rows, found.scores.tolist(), found.nearest.tolist()):
-                scores[n], nearest[n] = value, near
-    kept = [value is None or value <= threshold for value in scores]
+            found = online_score(side, one, items, score.cosine_weight)
+            over = found.scores.astype(np.float64) > thresholds.of(active, items)
+            for n, value, near, gone in zip(rows, found.scores.tolist(), found.nearest.tolist(), over.tolist()):
+                scores[n], nearest[n], kept[n] = value, near, not gone
     result = pa.table(
         {
             "user_id": pa.array(users, pa.string()),

@@ -32,7 +32,6 @@ from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.predict_items import predict_items
 from conrec.decode.trie import Trie
-from conrec.deploy.calibrate import own_score
 from conrec.deploy.live import (
     Live,
     changed_users,
@@ -41,6 +40,7 @@ from conrec.deploy.live import (
     read_delta,
     read_live,
 )
+from conrec.deploy.served import served_score
 from conrec.errors import ConrecError
 from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import Setting
@@ -117,7 +117,7 @@ def refresh(
         raise ConrecError(f"--keep {keep}: at least 1 version must stay")
     snapshots = run / "snapshots" if snapshots is None else snapshots
     seed = recipe.seeds[0] if seed is None else seed
-    score, calibration = _score(run, seed)
+    score, calibration = served_score(run, seed)
     with _alone(snapshots):
         in_use = _in_use(snapshots)
         # A snapshot of another run, or of another score, has nothing that could be carried over.
@@ -191,7 +191,7 @@ def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
     in_use, undos = _in_use(snapshots), read_undos(snapshots)
     if in_use is not None:
         seed = in_use.made_from.get("seed", recipe.seeds[0])
-        if in_use.made_from.get("base") != _base(run, seed, _score(run, seed)[0]):
+        if in_use.made_from.get("base") != _base(run, seed, served_score(run, seed)[0]):
             raise ConrecError(f"{snapshots}: {in_use.version} was made from another run than {run}; name that one")
     deltas = in_use.made_from["deltas"] if in_use is not None else []
     first = in_use.made_from["first_undo"] if in_use is not None else len(undos)
@@ -244,11 +244,11 @@ class _Job:
             items, events, live.catalog, unit_rows(live.embeddings), fields_of(live.items), train_users=everybody
         )
         knowledge = Knowledge(items, events, everybody)
-        factors = self.score.item_factors(log_view, cutoff)
+        side = self.score.item_factors(log_view, cutoff)
         histories = Histories(items, events, cutoff)
-        layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, factors.vectors.shape[1])
+        layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         predictor = _Predictor(self, log_view, knowledge, split)
-        contents = SnapshotItems(items.ids, items.titles, items.categories, live.catalog.codes, factors)
+        contents = SnapshotItems(items.ids, items.titles, items.categories, live.catalog.codes, side)
         weight = self.score.cosine_weight
         users = recomputed = 0
         with SnapshotWriter(
@@ -362,24 +362,6 @@ def _base(run: Path, seed: int, score: FilterScore) -> str:
         except (OSError, ValueError, KeyError):
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
     return _digest([digests, score.name])
-
-
-def _score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
-    """The score to serve and its calibration: the run's own score, unless the calibration is for the paper's."""
-    folder = run / "filter" / f"seed{seed}"
-    score = own_score(folder)
-    path = run / "calibration.json"
-    if not path.exists():
-        return score, None
-    try:
-        calibration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        name, scores = calibration["score"], calibration["evidence"]["scores"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConrecError(f"{path}: not readable ({error}); run conrec calibrate again") from None
-    with (folder / "scores.parquet").open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != scores:
-            raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
-    return FilterScore.paper() if name == "paper" else score, calibration
 
 
 def _in_use(snapshots: Path) -> published.Manifest | None:
