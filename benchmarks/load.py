@@ -37,7 +37,7 @@ class Outcome:
     unfiltered: int = 0
     """Answered, but `fail_open`: the candidates passed."""
     versions: Counter[str] = field(default_factory=Counter)
-    """Set that answered -> how often."""
+    """Snapshot that answered -> how often."""
     took: float = 0.0
 
     def json(self) -> dict:

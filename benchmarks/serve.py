@@ -29,7 +29,7 @@ from benchmarks.measure import machine, versions
 from benchmarks.results import replace_section
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
-from conrec.filter.publish import SetItems, SetWriter
+from conrec.filter.publish import SnapshotItems, SnapshotWriter
 from conrec.filter.user_store import Layout, Users
 from conrec.progress import say, track
 from conrec.score.factors import ItemFactors, UserFactors, scores_alone
@@ -52,23 +52,23 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
     """
     users, items, seconds = (20_000, 2_000, 2.0) if quick else (10_000_000, 100_000, 30.0)
     with tempfile.TemporaryDirectory(prefix="conrec-bench-", dir=folder) as temporary:
-        sets = Path(temporary)
+        snapshots = Path(temporary)
         begin = time.perf_counter()
-        names = [_publish(sets, users, items, seed) for seed in (0, 1)]
+        names = [_publish(snapshots, users, items, seed) for seed in (0, 1)]
         built = (time.perf_counter() - begin) / 2
-        size = sum(path.stat().st_size for path in (sets / names[1]).rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in (snapshots / names[1]).rglob("*") if path.is_file())
         say("in process")
         tries = []
         for _ in range(TRIES):
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
-                tries.append(own.submit(in_process, sets, users, items, 200 if quick else 5000).result())
+                tries.append(own.submit(in_process, snapshots, users, items, 200 if quick else 5000).result())
         inside: dict[str, Any] = {key: float(np.median([one[key] for one in tries])) for key in tries[0]}
         inside["p50_us_of_each"] = sorted(one["p50_us"] for one in tries)
         requests = [
             json.dumps({"user": user, "candidates": candidates})
             for user, candidates in _asked(users, items, 200 if quick else 3000)
         ]
-        with _service(sets) as (port, started, pid):
+        with _service(snapshots) as (port, started, pid):
             closed = {}
             for connections in (1, 4):
                 task = {"mode": "closed", "connections": connections, "seconds": seconds / 3}
@@ -76,7 +76,7 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
             before = _cpu_seconds(pid)
             opened = _load(port, requests, {"mode": "open", "rate": RATE, "seconds": seconds})
             cpu = (_cpu_seconds(pid) - before) / opened["requests"]
-            swap = _swap_under_load(sets, names, port, requests, seconds)
+            swap = _swap_under_load(snapshots, names, port, requests, seconds)
             memory = _memory(pid)
     found = {
         "bench": "serve",
@@ -88,7 +88,7 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
         "startup_seconds": started,
         "service_memory_mb": memory,
         "in_process": inside,
-        "set": {"gb": size / 1e9, "publish_seconds": built},
+        "snapshot": {"gb": size / 1e9, "publish_seconds": built},
         "cores": "service and load on one each" if len(_cores()) > 1 else "one for all",
         "machine": machine(),
         "versions": versions(),
@@ -126,8 +126,8 @@ def _loads(result: dict[str, Any]) -> list[dict[str, Any]]:
 def markdown(result: dict[str, Any]) -> str:
     """The result as a section of bench/RESULTS.md."""
     lines = [
-        f"{result['work']}; {result['cores']}; the set takes {result['set']['gb']:.1f} GB on disk and "
-        f"{result['set']['publish_seconds']:.0f} s to write.",
+        f"{result['work']}; {result['cores']}; the snapshot takes {result['snapshot']['gb']:.1f} GB on disk and "
+        f"{result['snapshot']['publish_seconds']:.0f} s to write.",
         "",
         "| load | requests/s | p50 | p99 | worst | failed | unfiltered |",
         "|---|---|---|---|---|---|---|",
@@ -144,7 +144,7 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         f"- in process: {inside['p50_us']:.0f} us ({inside['p50_us_of_each'][0]:.0f} to "
         f"{inside['p50_us_of_each'][-1]:.0f} in {TRIES} processes; p99 {inside['p99_us']:.0f}); "
-        f"the set is opened in {inside['load_seconds']:.2f} s",
+        f"the snapshot is opened in {inside['load_seconds']:.2f} s",
         f"- the service's own work: {result['service_cpu_ms']:.2f} ms of CPU time a request",
         f"- the service starts in {result['startup_seconds']:.1f} s and takes {memory['own']:.0f} MB of its own, "
         f"{memory['mapped']:.0f} MB of mapped files that processes share",
@@ -153,12 +153,12 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _publish(sets: Path, users: int, items: int, seed: int) -> str:
-    """A random set."""
+def _publish(snapshots: Path, users: int, items: int, seed: int) -> str:
+    """A random snapshot."""
     rng = np.random.default_rng(seed)
     unit = unit_rows(rng.standard_normal((items, UNIT), np.float32))
     vectors = rng.standard_normal((items, LAYOUT.dimensions), np.float32) / 4
-    catalogue = SetItems(
+    catalogue = SnapshotItems(
         [f"item{n:07}" for n in range(items)],
         [f"Title of the item {n}" for n in range(items)],
         [f"category {n % 40}" for n in range(items)],
@@ -180,13 +180,13 @@ def _publish(sets: Path, users: int, items: int, seed: int) -> str:
         )
 
     first = portion(0)
-    sides = [
+    asked = [
         UserFactors(first.predicted[n], first.vectors[n], float(first.biases[n])) for n in range(min(200, len(first)))
     ]
     rows = rng.integers(0, items, CANDIDATES)
-    sample = np.concatenate([scores_alone(catalogue.side, side, rows, WEIGHT) for side in sides])
+    sample = np.concatenate([scores_alone(catalogue.factors, user, rows, WEIGHT) for user in asked])
     calibration = {"score": "default", "threshold": float(np.quantile(sample, 1 - DROPPED)), "segments": None}
-    with SetWriter(sets, catalogue, LAYOUT, "default", WEIGHT, calibration) as writer:
+    with SnapshotWriter(snapshots, catalogue, LAYOUT, "default", WEIGHT, calibration) as writer:
         for start in track(range(0, users, PORTION), f"writing {users:,} users"):
             writer.add(first if start == 0 else portion(start))
         return writer.publish()
@@ -199,14 +199,14 @@ def _asked(users: int, items: int, count: int) -> Iterator[tuple[str, list[str]]
         yield f"user{user:08}", [f"item{n:07}" for n in rng.integers(0, items, CANDIDATES).tolist()]
 
 
-def in_process(sets: Path, users: int, items: int, calls: int) -> dict[str, float]:
-    """Microseconds of `CoNRecFilter.filter`, and what opening the set costs, in this (fresh) process."""
+def in_process(snapshots: Path, users: int, items: int, calls: int) -> dict[str, float]:
+    """Microseconds of `CoNRecFilter.filter`, and what opening the snapshot costs, in this (fresh) process."""
     from threadpoolctl import threadpool_limits
 
     from conrec.filter.filter import CoNRecFilter
 
     begin = time.perf_counter()
-    loaded = CoNRecFilter.load(sets)
+    loaded = CoNRecFilter.load(snapshots)
     opened = time.perf_counter() - begin
     seconds = []
     with threadpool_limits(1):
@@ -219,15 +219,15 @@ def in_process(sets: Path, users: int, items: int, calls: int) -> dict[str, floa
 
 
 @contextmanager
-def _service(sets: Path) -> Iterator[tuple[int, float, int]]:
+def _service(snapshots: Path) -> Iterator[tuple[int, float, int]]:
     """`conrec serve` on the first core: its port, the seconds until it was ready, and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "conrec", "serve", str(sets), "--port", str(port)]
-    log = (sets / "service.log").open("w+b")
+    command = [sys.executable, "-m", "conrec", "serve", str(snapshots), "--port", str(port)]
+    log = (snapshots / "service.log").open("w+b")
     begin = time.perf_counter()
-    # It looks for new sets more often than it would, so that a short run has time for all swaps.
+    # It looks for new snapshots more often than it would, so that a short run has time for all swaps.
     environment = {**_environment(), "CONREC_POLL_SECONDS": "0.2"}
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, preexec_fn=lambda: _pin(0))
     try:
@@ -278,13 +278,15 @@ def _load(port: int, requests: list[str], task: dict[str, Any]) -> dict[str, Any
     return _result(_start_load(port, requests, task))
 
 
-def _swap_under_load(sets: Path, names: list[str], port: int, requests: list[str], seconds: float) -> dict[str, Any]:
-    """Open loop while the set in use changes back and forth, four times."""
+def _swap_under_load(
+    snapshots: Path, names: list[str], port: int, requests: list[str], seconds: float
+) -> dict[str, Any]:
+    """Open loop while the snapshot in use changes back and forth, four times."""
     say(f"open loop with hot swaps, {seconds:.0f} s")
     process = _start_load(port, requests, {"mode": "open", "rate": RATE, "seconds": seconds})
     for swap in range(4):
         time.sleep(seconds / 5)
-        published.use(sets, names[swap % 2])
+        published.use(snapshots, names[swap % 2])
     return _result(process)
 
 

@@ -117,7 +117,7 @@ class Filter:
     out: Annotated[Path, arg(metavar="FILE")]
     """Where the decisions go (.parquet, .csv or .tsv)."""
     threshold: Annotated[float | None, arg(metavar="SCORE")] = None
-    """Drop what scores higher than this; without it what the run's replay chose."""
+    """Drop what scores higher than this; without it what DIR/calibration.json says, else what the replay chose."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ class Refresh:
     """New items (.parquet, .csv or .tsv): item_id, title, category, image, first_seen, other columns as attributes."""
     images: Annotated[Path | None, arg(metavar="PATH")] = None
     """Pictures of the new items: a folder or an archive."""
-    sets: Annotated[Path | None, arg(metavar="SETS")] = None
-    """Where the sets are published; without it DIR/sets."""
+    snapshots: Annotated[Path | None, arg(metavar="SNAPSHOTS")] = None
+    """Where the snapshots are published; without it DIR/snapshots."""
     keep: Annotated[int, arg(metavar="N")] = 7
     """So many versions stay."""
     store: Literal["mapped", "redis"] | None = None
@@ -182,8 +182,8 @@ class Refresh:
 
 @dataclass(frozen=True)
 class Serve:
-    sets: Annotated[Positional[Path], arg(metavar="SETS")]
-    """The folder of published sets; the one in use is followed."""
+    snapshots: Annotated[Positional[Path], arg(metavar="SNAPSHOTS")]
+    """The folder of published snapshots; the one in use is followed."""
     run: Annotated[Path | None, arg(metavar="DIR")] = None
     """A run folder, for the page: pictures, what was really shown, the trade-off curve, the report."""
     host: Annotated[str | None, arg(metavar="ADDRESS")] = None
@@ -191,7 +191,7 @@ class Serve:
     port: Annotated[int | None, arg(metavar="N")] = None
     """Which port (8000)."""
     threshold: Annotated[float | None, arg(metavar="SCORE")] = None
-    """Drop what scores above this; without it what the set was calibrated to."""
+    """Drop what scores above this; without it what the snapshot was calibrated to."""
     min_keep: Annotated[int | None, arg(metavar="N")] = None
     """At least so many candidates of a list stay (1)."""
     max_drop_share: Annotated[float | None, arg(metavar="SHARE")] = None
@@ -320,9 +320,10 @@ def predict(args: OneStage) -> None:
 def filter_(args: Filter) -> None:
     """Apply the filter to a file of candidates, as behind a ranker.
 
-    Reads DIR/prepare, DIR/compress, DIR/score, DIR/predict and DIR/filter (of the first seed; for the score and its
-    threshold) and CANDIDATES. Writes every candidate to FILE, in the same order: whether it is kept, its score, and the
-    predicted dislike that it comes closest to. (What the filter avoids and costs: conrec replay.)
+    Reads DIR/prepare, DIR/compress, DIR/predict and DIR/filter (of the first seed; for the score and its threshold)
+    and CANDIDATES. Writes every candidate to FILE, in the same order: whether it is kept, its score, and the predicted
+    dislike that it comes closest to. The threshold is the calibrated one (conrec calibrate) where there is one, else
+    what the run's replay chose; the output says which. (What the filter avoids and costs: conrec replay.)
 
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
@@ -333,25 +334,16 @@ def filter_(args: Filter) -> None:
     predictions = args.run / "predict" / seed / "predictions.parquet"
     if not predictions.is_file():
         raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
-    threshold = _own_threshold(args.run / "filter" / seed) if args.threshold is None else args.threshold
     from conrec.deploy.apply import describe, filter_file
+    from conrec.deploy.served import served_thresholds
     from conrec.features.log_view import LogView
-    from conrec.score.filter_score import run_score
 
-    log_view, score = LogView.read(args.run / "prepare", args.run / "compress"), run_score(args.run, recipe.seeds[0])
-    print(describe(filter_file(args.candidates, predictions, log_view, score, recipe.split, threshold, args.out)))
+    log_view = LogView.read(args.run / "prepare", args.run / "compress")
+    score, thresholds, said = served_thresholds(args.run, recipe.seeds[0], log_view.items.categories, args.threshold)
+    account = filter_file(args.candidates, predictions, log_view, score, recipe.split, thresholds, args.out)
+    print(said)
+    print(describe(account))
     print(args.out)
-
-
-def _own_threshold(replay: Path) -> float:
-    """The threshold that the filter's replay chose on validation."""
-    try:
-        threshold = json.loads((replay / "replay.json").read_text(encoding="utf-8"))["threshold"]
-    except FileNotFoundError:
-        raise ConrecError(f"--threshold is missing, and {replay} is not there to take it from; give one") from None
-    if threshold is None:
-        raise ConrecError(f"--threshold is missing, and the replay in {replay} could choose none; give one")
-    return float(threshold)
 
 
 def replay(args: Replay) -> None:
@@ -412,44 +404,44 @@ def calibrate(args: Calibrate) -> None:
 
 
 def refresh(args: Refresh) -> None:
-    """Publish the predictions for the filter; take in a new day of log and new items.
+    """Publish the predictions for the filter; ingest a new day of log and new items.
 
-    The first call, without --events, publishes the run as it is at the end of its log. Every further one takes in what
+    The first call, without --events, publishes the run as it is at the end of its log. Every further one ingests what
     is new: events are cleaned like the first log and every row is accounted for, new items get IDs from the frozen
-    codebook, users whose history changed are predicted anew, the others are carried over. The set becomes a new version
-    in SETS at once or not at all; the same input a second time changes nothing. docs/daily_job.md is the how-to.
+    codebook, users whose history changed are predicted anew, the others are carried over. The result is a new snapshot
+    in SNAPSHOTS at once or not at all; the same input a second time changes nothing. docs/daily_job.md is the how-to.
 
     Nothing is trained. To train anew on the log so far:
 
       conrec refresh runs/mt --merged merged && conrec run merged/recipe.toml --data merged --out runs/mt2
 
-    and go on with: conrec refresh runs/mt2 --sets runs/mt/sets
+    and go on with: conrec refresh runs/mt2 --snapshots runs/mt/snapshots
 
     Example: conrec refresh runs/mt
 
     Example, every night: conrec refresh runs/mt --events 2026-11-22.parquet --items new_items.csv
 
-    Example, back to the set before: conrec refresh runs/mt --rollback
+    Example, back to the snapshot before: conrec refresh runs/mt --rollback
     """
     from conrec.run import open_run
 
     recipe, _, _ = open_run(args.run)
-    sets = args.run / "sets" if args.sets is None else args.sets
+    snapshots = args.run / "snapshots" if args.snapshots is None else args.snapshots
     alone = args.rollback + (args.merged is not None)
     if alone and (alone > 1 or args.events or args.items):
         raise ConrecError("--rollback and --merged each stand alone; leave out --events, --items and the other one")
     from conrec.deploy.refresh import refresh, roll_back, write_merged
 
     if args.rollback:
-        print(f"{roll_back(sets)} in use")
+        print(f"{roll_back(snapshots)} in use")
     elif args.merged is not None:
-        print(write_merged(args.run, recipe, sets, args.merged))
+        print(write_merged(args.run, recipe, snapshots, args.merged))
     else:
         print(
             refresh(
                 args.run,
                 recipe,
-                sets=sets,
+                snapshots=snapshots,
                 events=args.events,
                 items=args.items,
                 images=args.images,
@@ -485,11 +477,11 @@ def report(args: OneStage) -> None:
 def serve(args: Serve) -> None:
     """Serve the filter over HTTP, with a page that shows what it does.
 
-    Reads the published sets in SETS and takes over a new one without a pause. POST /v1/filter decides about
+    Reads the published snapshots in SNAPSHOTS and takes over a new one without a pause. POST /v1/filter decides about
     candidates, /metrics counts, /openapi.json describes, and / is the page. Whatever fails, all candidates pass. Each
     option can also be given in the environment (CONREC_PORT=8080), and so can limits that docs/service.md lists.
 
-    Example: conrec serve sets --run runs/demo
+    Example: conrec serve snapshots --run runs/demo
     """
     try:
         import fastapi  # noqa: F401

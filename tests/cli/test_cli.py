@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -201,6 +202,37 @@ def test_the_filter_decides_about_a_file(tmp_path: Path) -> None:
     strict = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", "--threshold", "0.999")
     assert strict.returncode == 0
     assert [row["kept"] for row in csv.DictReader((tmp_path / "decided.csv").open())] == ["true"] * 3
+
+
+def test_the_filter_honours_a_calibration(tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run")
+    ranked = tmp_path / "ranked.csv"
+    ranked.write_text("user_id,item_id\nann,boots\nann,clogs\nann,sneakers\n")
+    scores = run / "filter" / "seed3" / "scores.parquet"
+    scores.write_bytes(b"the scores that were calibrated")
+    calibration = {"score": "paper", "threshold": 0.999, "segments": None}
+    calibration["evidence"] = {"scores": hashlib.sha256(scores.read_bytes()).hexdigest()}
+
+    def kept(*flags: object) -> tuple[str, list[str]]:
+        done = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", *flags)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[0], [row["kept"] for row in csv.DictReader((tmp_path / "decided.csv").open())]
+
+    def calibrated(**changes: object) -> tuple[str, list[str]]:
+        (run / "calibration.json").write_text(json.dumps(calibration | changes))
+        return kept()
+
+    assert kept() == ("threshold 0.5, chosen by the run's replay", ["false", "false", "true"])
+    assert calibrated() == ("threshold 0.999, calibrated", ["false", "true", "true"])
+    assert calibrated(threshold=None)[1] == ["true"] * 3
+    # ann, with one dislike before, is of low activity; the items have no category.
+    by_activity = {"by": "activity", "edges": [1.0, 2.0], "thresholds": {"low": -1.0, "middle": None, "high": None}}
+    assert calibrated(segments=by_activity) == ("thresholds by activity, calibrated", ["false"] * 3)
+    by_category = {"by": "category", "edges": None, "thresholds": {"": 0.99}}
+    assert calibrated(segments=by_category)[1] == ["false", "false", "true"]
+    assert kept("--threshold", "0.5") == ("threshold 0.5, as given", ["false", "false", "true"])
+    scores.write_bytes(b"other scores")
+    one_line(conrec("filter", run, ranked, "--out", tmp_path / "x.csv"), "run conrec calibrate again")
 
 
 def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:

@@ -21,28 +21,28 @@ from conrec.__main__ import main
 from conrec.config import load_recipe
 from conrec.data.schema import EVENTS, OTHER_REASONS
 from conrec.deploy.calibrate import calibrate
-from conrec.deploy.live import Retraction, changed_users, input_digest, without_retracted
+from conrec.deploy.live import changed_users, input_digest, without_undone
 from conrec.deploy.refresh import Refreshed, refresh, roll_back, write_merged
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
-from conrec.filter.filter import CoNRecFilter, OpenSet
-from conrec.filter.undo import FILE, take_back
+from conrec.filter.filter import CoNRecFilter, OpenSnapshot
+from conrec.filter.undo import FILE, Undo, undo_dislike
 from conrec.run import STAGES, run_stages, start_run
 from tests.deploy.live_run import LiveRun
 
 
 @pytest.fixture(scope="module")
 def day_by_day(live: LiveRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Refreshed]]:
-    """The run's end and the three days after it, each a set of its own."""
-    sets = tmp_path_factory.mktemp("sets") / "by_day"
-    done = [refresh(live.run, live.recipe, sets=sets)]
-    done += [refresh(live.run, live.recipe, sets=sets, events=day) for day in live.days]
-    return sets, done
+    """The run's end and the three days after it, each a snapshot of its own."""
+    snapshots = tmp_path_factory.mktemp("snapshots") / "by_day"
+    done = [refresh(live.run, live.recipe, snapshots=snapshots)]
+    done += [refresh(live.run, live.recipe, snapshots=snapshots, events=day) for day in live.days]
+    return snapshots, done
 
 
 def users_of(folder: Path) -> dict[str, dict]:
-    """Everything that a set holds of each user, items by id."""
-    opened = OpenSet(folder)
+    """Everything that a snapshot holds of each user, items by id."""
+    opened = OpenSnapshot(folder)
     found = {}
     for portion in opened.users.portions():
         for n, user in enumerate(portion.ids):
@@ -50,7 +50,7 @@ def users_of(folder: Path) -> dict[str, dict]:
                 name: [opened.index.id(row) for row in getattr(portion, name)[n].tolist() if row >= 0]
                 for name in ("predicted", "dislikes", "liked")
             }
-            rest = (portion.because[n].tolist(), float(portion.biases[n]), portion.vectors[n].tolist())
+            rest = (portion.reason_index[n].tolist(), float(portion.biases[n]), portion.vectors[n].tolist())
             found[user] = {**lists, "rest": rest, "activity": int(portion.activity[n])}
     return found
 
@@ -62,9 +62,9 @@ def changed_on(day: Path) -> set[str]:
     return set(changed_users(table.filter(pc.invert(other))).tolist())
 
 
-def copy_of(sets: Path, to: Path, version: str) -> Path:
-    """The folder of sets as it was when `version` was in use."""
-    shutil.copytree(sets, to)
+def copy_of(snapshots: Path, to: Path, version: str) -> Path:
+    """The folder of snapshots as it was when `version` was in use."""
+    shutil.copytree(snapshots, to)
     (to / "current").write_text(version + "\n")
     return to
 
@@ -80,13 +80,13 @@ def last_time(live: LiveRun):
 
 
 def test_the_first_set_knows_everybody_with_a_dislike(live: LiveRun, day_by_day) -> None:
-    sets, done = day_by_day
+    snapshots, done = day_by_day
     events = pq.read_table(live.run / "prepare" / "events.parquet")
     dislikes = events.filter(pc.equal(events["kind"], "dislike"))
-    users = users_of(sets / done[0].version)
+    users = users_of(snapshots / done[0].version)
     assert users.keys() == set(dislikes["user_id"].to_pylist())
     assert done[0].users == done[0].recomputed == len(users)
-    manifest = published.read_manifest(sets / done[0].version)
+    manifest = published.read_manifest(snapshots / done[0].version)
     assert manifest.made_from["cutoff"].startswith(str(last_time(live).date() + timedelta(days=1)))
     for user, known in users.items():
         mine = dislikes.filter(pc.equal(dislikes["user_id"], user)).sort_by([("time", "descending")])
@@ -96,11 +96,11 @@ def test_the_first_set_knows_everybody_with_a_dislike(live: LiveRun, day_by_day)
 
 
 def test_day_by_day_is_the_same_as_all_days_at_once(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
+    snapshots, done = day_by_day
     together = tmp_path / "together.parquet"
     pq.write_table(pa.concat_tables([pq.read_table(day) for day in live.days]), together)
-    at_once = refresh(live.run, live.recipe, sets=tmp_path / "at_once", events=together)
-    by_day, whole = users_of(sets / done[-1].version), users_of(tmp_path / "at_once" / at_once.version)
+    at_once = refresh(live.run, live.recipe, snapshots=tmp_path / "at_once", events=together)
+    by_day, whole = users_of(snapshots / done[-1].version), users_of(tmp_path / "at_once" / at_once.version)
     assert by_day.keys() == whole.keys()
     # Who changed on the last day was asked about on the same day; the others keep what was predicted on theirs.
     last = changed_on(live.days[-1]) & by_day.keys()
@@ -112,9 +112,9 @@ def test_day_by_day_is_the_same_as_all_days_at_once(live: LiveRun, day_by_day, t
 
 
 def test_only_changed_users_are_made_anew(live: LiveRun, day_by_day) -> None:
-    sets, done = day_by_day
+    snapshots, done = day_by_day
     for n, day in enumerate(live.days):
-        before, after = users_of(sets / done[n].version), users_of(sets / done[n + 1].version)
+        before, after = users_of(snapshots / done[n].version), users_of(snapshots / done[n + 1].version)
         changed = changed_on(day)
         same = [user for user in before if user not in changed]
         assert len(same) > 10
@@ -126,49 +126,50 @@ def test_only_changed_users_are_made_anew(live: LiveRun, day_by_day) -> None:
 
 
 def test_the_same_day_again_changes_nothing(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
-    there = {path: path.stat().st_mtime_ns for path in sets.rglob("*") if path.is_file() and path.name != ".lock"}
+    snapshots, done = day_by_day
+    there = {path: path.stat().st_mtime_ns for path in snapshots.rglob("*") if path.is_file() and path.name != ".lock"}
     for events in (None, live.days[-1], live.days[0]):
-        again = refresh(live.run, live.recipe, sets=sets, events=events)
+        again = refresh(live.run, live.recipe, snapshots=snapshots, events=events)
         assert (again.version, again.changed, again.recomputed) == (done[-1].version, False, 0)
         assert "nothing is new" in str(again)
     # The same rows in another file, too: all are duplicates.
     table = pq.read_table(live.days[-1])
     pa_csv.write_csv(table, tmp_path / "day.csv")
-    again = refresh(live.run, live.recipe, sets=sets, events=tmp_path / "day.csv")
+    again = refresh(live.run, live.recipe, snapshots=snapshots, events=tmp_path / "day.csv")
     assert (again.version, again.changed) == (done[-1].version, False)
     assert again.account["kept"] == 0
     assert {"duplicate"} <= again.account["dropped"].keys()
-    assert {p: p.stat().st_mtime_ns for p in sets.rglob("*") if p.is_file() and p.name != ".lock"} == there
+    assert {p: p.stat().st_mtime_ns for p in snapshots.rglob("*") if p.is_file() and p.name != ".lock"} == there
 
 
 def test_back_to_the_day_before_and_on_again(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
-    sets = copy_of(sets, tmp_path / "sets", done[-1].version)
-    assert roll_back(sets) == done[2].version == published.current(sets)
-    assert refresh(live.run, live.recipe, sets=sets).version == done[2].version  # its own log came back with it
-    again = refresh(live.run, live.recipe, sets=sets, events=live.days[2])
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)
+    assert roll_back(snapshots) == done[2].version == published.current(snapshots)
+    # Its own log came back with it.
+    assert refresh(live.run, live.recipe, snapshots=snapshots).version == done[2].version
+    again = refresh(live.run, live.recipe, snapshots=snapshots, events=live.days[2])
     assert again.version > done[3].version
-    assert users_of(sets / again.version) == users_of(sets / done[3].version)
-    assert roll_back(sets) == done[2].version  # not to the version that was given up
-    assert [roll_back(sets), roll_back(sets)] == [done[1].version, done[0].version]
+    assert users_of(snapshots / again.version) == users_of(snapshots / done[3].version)
+    assert roll_back(snapshots) == done[2].version  # not to the version that was given up
+    assert [roll_back(snapshots), roll_back(snapshots)] == [done[1].version, done[0].version]
     with pytest.raises(ConrecError, match="nothing to go back to"):
-        roll_back(sets)
+        roll_back(snapshots)
     with pytest.raises(ConrecError, match="nothing was published"):
         roll_back(tmp_path / "none")
 
 
 def test_only_so_many_versions_stay_and_parts_go_with_them(live: LiveRun, tmp_path: Path) -> None:
-    sets = tmp_path / "sets"
-    first = refresh(live.run, live.recipe, sets=sets, events=live.days[0], keep=1)
-    second = refresh(live.run, live.recipe, sets=sets, events=live.days[1], keep=1)
-    assert published.versions(sets) == [second.version] != [first.version]
-    assert len([p for p in (sets / "live").iterdir() if p.is_dir()]) == 2  # both days are its log
+    snapshots = tmp_path / "snapshots"
+    first = refresh(live.run, live.recipe, snapshots=snapshots, events=live.days[0], keep=1)
+    second = refresh(live.run, live.recipe, snapshots=snapshots, events=live.days[1], keep=1)
+    assert published.versions(snapshots) == [second.version] != [first.version]
+    assert len([p for p in (snapshots / "live").iterdir() if p.is_dir()]) == 2  # both days are its log
     with pytest.raises(ConrecError, match="not kept"):
-        roll_back(sets)
+        roll_back(snapshots)
 
 
-MOMENTS = ("take_in", "put_in_place", "use")
+MOMENTS = ("ingest", "put_in_place", "use")
 KILLED = """
 import os, pathlib, sys
 import conrec.deploy.refresh as job
@@ -176,12 +177,12 @@ from conrec.filter import snapshot as published
 from conrec.run import open_run
 
 run, day, *folders = map(pathlib.Path, sys.argv[1:])
-for name, sets in zip(%r, folders):
+for name, snapshots in zip(%r, folders):
     child = os.fork()
-    if not child:  # killed where it would rename the part, seal the set, put it into use
-        place = pathlib.Path if name == "take_in" else published
-        setattr(place, "rename" if name == "take_in" else name, lambda *_: os._exit(137))
-        job.refresh(run, open_run(run)[0], sets=sets, events=day)
+    if not child:  # killed where it would rename the delta, seal the snapshot, put it into use
+        place = pathlib.Path if name == "ingest" else published
+        setattr(place, "rename" if name == "ingest" else name, lambda *_: os._exit(137))
+        job.refresh(run, open_run(run)[0], snapshots=snapshots, events=day)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -189,8 +190,8 @@ for name, sets in zip(%r, folders):
 def test_killed_in_between_the_old_set_stays_and_the_next_call_repairs(
     live: LiveRun, day_by_day, tmp_path: Path
 ) -> None:
-    sets, done = day_by_day
-    copies = [copy_of(sets, tmp_path / name, done[1].version) for name in MOMENTS]
+    snapshots, done = day_by_day
+    copies = [copy_of(snapshots, tmp_path / name, done[1].version) for name in MOMENTS]
     for copy in copies:
         for version in (done[2].version, done[3].version):
             shutil.rmtree(copy / version)
@@ -198,76 +199,78 @@ def test_killed_in_between_the_old_set_stays_and_the_next_call_repairs(
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
     assert killed.stdout.split() == ["137"] * 3, killed.stderr[-2000:]
-    expected = users_of(sets / done[2].version)
+    expected = users_of(snapshots / done[2].version)
     for copy in copies:
         assert published.current(copy) == done[1].version
         assert CoNRecFilter.load(copy).version == done[1].version
-        again = refresh(live.run, live.recipe, sets=copy, events=live.days[1])
+        again = refresh(live.run, live.recipe, snapshots=copy, events=live.days[1])
         assert again.changed
         assert users_of(copy / again.version) == expected
         assert not list(copy.rglob(".*.partial"))
-        named = set(published.read_manifest(copy / again.version).made_from["parts"])
+        named = set(published.read_manifest(copy / again.version).made_from["deltas"])
         assert {p.name for p in (copy / "live").iterdir() if p.is_dir()} == named
 
 
 def test_new_items_get_ids_of_their_own_and_take_part(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
-    sets = copy_of(sets, tmp_path / "sets", done[-1].version)
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)
     without = refresh(
-        live.run, live.recipe, sets=copy_of(sets, tmp_path / "x", done[-1].version), events=live.their_events
+        live.run, live.recipe, snapshots=copy_of(snapshots, tmp_path / "x", done[-1].version), events=live.their_events
     )
     assert without.account["dropped"] == {"unknown_item": pq.read_metadata(live.their_events).num_rows}
-    result = refresh(live.run, live.recipe, sets=sets, events=live.their_events, items=live.items)
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=live.their_events, items=live.items)
     assert result.account["items"]["kept"] == pq.read_metadata(live.items).num_rows
     assert "unknown_item" not in result.account["dropped"]
-    before, after = (pq.read_table(sets / version / "items.parquet") for version in (done[-1].version, result.version))
+    before, after = (
+        pq.read_table(snapshots / version / "items.parquet") for version in (done[-1].version, result.version)
+    )
     assert after.slice(0, len(before)).equals(before)  # nobody moved
     assert len(after) == len(before) + pq.read_metadata(live.items).num_rows
     codes = [tuple(code) for code in after["codes"].to_pylist()]
     assert len(set(codes)) == len(codes)
     new = after["item_id"].to_pylist()[len(before) :]
     # Everybody but one dislikes one of them; now it is predicted for that one, whose history changed, too.
-    one, *others = users_of(sets / result.version)
+    one, *others = users_of(snapshots / result.version)
     time = last_time(live) + timedelta(days=5)
     rows = [(user, new[0], time, "dislike") for user in others] + [(one, before["item_id"][0].as_py(), time, "click")]
     pq.write_table(events_table(*rows), tmp_path / "day.parquet")
-    result = refresh(live.run, live.recipe, sets=sets, events=tmp_path / "day.parquet")
-    assert new[0] in users_of(sets / result.version)[one]["predicted"]
-    user = next(iter(users_of(sets / result.version)))
-    decision = CoNRecFilter.load(sets).filter(user, [*new, "never seen"])
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=tmp_path / "day.parquet")
+    assert new[0] in users_of(snapshots / result.version)[one]["predicted"]
+    user = next(iter(users_of(snapshots / result.version)))
+    decision = CoNRecFilter.load(snapshots).filter(user, [*new, "never seen"])
     assert decision.unknown_items == 1
     assert all(score is not None for score in decision.scores[:-1])
     # The next day builds on it, and the catalogue once more is nothing new.
-    assert not refresh(live.run, live.recipe, sets=sets, items=live.items).changed
+    assert not refresh(live.run, live.recipe, snapshots=snapshots, items=live.items).changed
 
 
 def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
-    sets = copy_of(sets, tmp_path / "sets", done[0].version)
-    users = users_of(sets / done[0].version)
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[0].version)
+    users = users_of(snapshots / done[0].version)
     user = max(users, key=lambda name: len(users[name]["dislikes"]))
     single = next(name for name in users if len(users[name]["dislikes"]) == 1)
     item = users[user]["dislikes"][0]
-    take_back(sets, user, item)
-    take_back(sets, single, users[single]["dislikes"][0])
-    with (sets / FILE).open("a") as file:
+    undo_dislike(snapshots, user, item)
+    undo_dislike(snapshots, single, users[single]["dislikes"][0])
+    with (snapshots / FILE).open("a") as file:
         file.write("cut sho\n")
-    result = refresh(live.run, live.recipe, sets=sets)
+    result = refresh(live.run, live.recipe, snapshots=snapshots)
     assert (result.changed, result.recomputed, result.users) == (True, 1, len(users) - 1)
-    after = users_of(sets / result.version)
+    after = users_of(snapshots / result.version)
     assert single not in after
     assert item not in after[user]["dislikes"]
     assert after[user]["dislikes"][:19] == users[user]["dislikes"][1:]
     assert after[user]["activity"] == users[user]["activity"] - 1
     assert all(after[name] == users[name] for name in after if name != user)
-    assert not refresh(live.run, live.recipe, sets=sets).changed
-    assert CoNRecFilter.load(sets).user(user).taken_back == []
+    assert not refresh(live.run, live.recipe, snapshots=snapshots).changed
+    assert CoNRecFilter.load(snapshots).user(user).undone == []
 
     # Disliked again on a later day, it counts again.
     day = tmp_path / "day.parquet"
     pq.write_table(events_table((user, item, last_time(live) + timedelta(days=400), "dislike")), day)
-    refresh(live.run, live.recipe, sets=sets, events=day)
-    assert users_of(sets / published.current(sets))[user]["dislikes"][0] == item
+    refresh(live.run, live.recipe, snapshots=snapshots, events=day)
+    assert users_of(snapshots / published.current(snapshots))[user]["dislikes"][0] == item
 
 
 def test_what_a_retraction_takes_back() -> None:
@@ -276,52 +279,52 @@ def test_what_a_retraction_takes_back() -> None:
 
     rows = [("a", "x", 5, "dislike"), ("a", "x", 5, "click"), ("b", "x", 5, "dislike"), ("a", "y", 5, "dislike")]
     events = events_table(*((u, i, moment(h).item(), k) for u, i, h, k in rows))
-    lines = [None, Retraction("a", "x", moment(4)), Retraction("b", "x", moment(6))]
+    lines = [None, Undo("a", "x", moment(4)), Undo("b", "x", moment(6))]
 
     def left(before: int) -> list[tuple[str, str, str]]:
-        table = without_retracted(events, lines, before)
+        table = without_undone(events, lines, before)
         return list(zip(*(table[name].to_pylist() for name in ("user_id", "item_id", "kind"))))
 
     everything = [(u, i, k) for u, i, _, k in rows]
-    # Known before the retractions: gone, whatever the clocks say. A like of the same item stays.
+    # Known before the undos: gone, whatever the clocks say. A like of the same item stays.
     assert left(0) == [everything[1], everything[3]]
     # Delivered after them: only what had happened by then (b), not what was disliked later (a).
     assert left(3) == [everything[0], everything[1], everything[3]]
 
 
 def test_a_calibration_makes_a_new_version_without_new_predictions(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
-    sets = copy_of(sets, tmp_path / "sets", done[1].version)
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[1].version)
     run = tmp_path / "run"
     shutil.copytree(live.run, run)
     made = calibrate(run, live.recipe, likes_lost=0.3, confidence=None)
-    result = refresh(run, live.recipe, sets=sets)
+    result = refresh(run, live.recipe, snapshots=snapshots)
     assert (result.changed, result.recomputed) == (True, 0)
-    assert users_of(sets / result.version) == users_of(sets / done[1].version)
-    user = next(iter(users_of(sets / result.version)))
-    assert CoNRecFilter.load(sets).filter(user, ["x"]).threshold == pytest.approx(made["threshold"])
-    assert not refresh(run, live.recipe, sets=sets).changed
+    assert users_of(snapshots / result.version) == users_of(snapshots / done[1].version)
+    user = next(iter(users_of(snapshots / result.version)))
+    assert CoNRecFilter.load(snapshots).filter(user, ["x"]).threshold == pytest.approx(made["threshold"])
+    assert not refresh(run, live.recipe, snapshots=snapshots).changed
     table = json.loads((run / "calibration.json").read_text())
     table["evidence"]["scores"] = "those of another run"
     (run / "calibration.json").write_text(json.dumps(table))
     with pytest.raises(ConrecError, match="made from other scores"):
-        refresh(run, live.recipe, sets=sets)
+        refresh(run, live.recipe, snapshots=snapshots)
     (run / "calibration.json").write_text("{}")
     with pytest.raises(ConrecError, match="run conrec calibrate again"):
-        refresh(run, live.recipe, sets=sets)
+        refresh(run, live.recipe, snapshots=snapshots)
 
 
 def test_the_merged_log_can_be_trained_on(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
-    sets = copy_of(sets, tmp_path / "sets", done[-1].version)
-    result = refresh(live.run, live.recipe, sets=sets, events=live.their_events, items=live.items)
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=live.their_events, items=live.items)
     another = tmp_path / "another"
     shutil.copytree(live.run, another)
     manifest = json.loads((another / "compress" / "manifest.json").read_text()) | {"outputs": "others"}
     (another / "compress" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ConrecError, match="made from another run"):
-        write_merged(another, live.recipe, sets, tmp_path / "merged")
-    recipe = write_merged(live.run, live.recipe, sets, tmp_path / "merged")
+        write_merged(another, live.recipe, snapshots, tmp_path / "merged")
+    recipe = write_merged(live.run, live.recipe, snapshots, tmp_path / "merged")
     loaded = load_recipe(recipe)
     run = tmp_path / "retrained"
     start_run(loaded, run, tmp_path / "merged", None)
@@ -356,21 +359,21 @@ def write(path: Path, text: str) -> Path:
 def test_a_day_that_cannot_be_used_is_named_in_one_line(
     live: LiveRun, day_by_day, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, parts: tuple
 ) -> None:
-    sets, done = day_by_day
+    snapshots, done = day_by_day
     day = tmp_path / "day.csv"
     if text is not None:
         day.write_text(text)
-    assert main(["refresh", str(live.run), "--sets", str(sets), "--events", str(day)]) == 2
+    assert main(["refresh", str(live.run), "--snapshots", str(snapshots), "--events", str(day)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert all(part in error for part in parts), error
-    assert published.current(sets) == done[-1].version
+    assert published.current(snapshots) == done[-1].version
 
 
 def test_rows_that_cannot_be_used_are_accounted_for(live: LiveRun, day_by_day, tmp_path: Path) -> None:
-    sets, done = day_by_day
-    sets = copy_of(sets, tmp_path / "sets", done[0].version)
-    users = users_of(sets / done[0].version)
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[0].version)
+    users = users_of(snapshots / done[0].version)
     user = next(iter(users))
     old, new = users[user]["dislikes"][0], users[user]["predicted"][0]
     time = last_time(live) + timedelta(hours=1)
@@ -382,20 +385,20 @@ def test_rows_that_cannot_be_used_are_accounted_for(live: LiveRun, day_by_day, t
         (user, "no such item", time.isoformat(), "click", ""),
     ]
     text = "user_id,item_id,time,kind,reason\n" + "".join(",".join(row) + "\n" for row in rows)
-    result = refresh(live.run, live.recipe, sets=sets, events=write(tmp_path / "day.csv", text))
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=write(tmp_path / "day.csv", text))
     account = result.account
     assert (account["read"], account["kept"]) == (5, 1)
     assert sum(account["dropped"].values()) == 4
     for cause in ("positive_while_disliking", "repeated_dislike", "reason_counterfeit", "unknown_item"):
         assert account["dropped"][cause] == 1
     assert "5 read, 1 kept" in str(result)
-    assert users_of(sets / result.version)[user]["dislikes"][:2] == [new, old]
+    assert users_of(snapshots / result.version)[user]["dislikes"][:2] == [new, old]
 
 
 def test_mistakes_on_the_command_line(
     live: LiveRun, day_by_day, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sets, done = day_by_day
+    snapshots, done = day_by_day
     run = str(live.run)
 
     def fails(*words: str) -> str:
@@ -403,27 +406,27 @@ def test_mistakes_on_the_command_line(
         (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("conrec: ")]
         return error
 
-    assert "--keep 0" in fails(run, "--sets", str(sets), "--keep", "0")
+    assert "--keep 0" in fails(run, "--snapshots", str(snapshots), "--keep", "0")
     assert "each stand alone" in fails(run, "--rollback", "--events", "x.csv")
-    assert "nothing was published" in fails(run, "--sets", str(tmp_path / "none"), "--rollback")
-    assert "bring the run as far as filter" in fails(run, "--seed", "5", "--sets", str(tmp_path / "none"))
-    with published.writing(sets):  # another job is at it
+    assert "nothing was published" in fails(run, "--snapshots", str(tmp_path / "none"), "--rollback")
+    assert "bring the run as far as filter" in fails(run, "--seed", "5", "--snapshots", str(tmp_path / "none"))
+    with published.writing(snapshots):  # another job is at it
         assert "another job writes" in fails(
-            run, "--sets", str(sets), "--events", str(live.their_events), "--items", str(live.items)
+            run, "--snapshots", str(snapshots), "--events", str(live.their_events), "--items", str(live.items)
         )
-    assert published.current(sets) == done[-1].version
+    assert published.current(snapshots) == done[-1].version
 
 
 def test_the_verb(live: LiveRun, day_by_day, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sets, done = day_by_day
-    sets = copy_of(sets, tmp_path / "sets", done[2].version)
-    assert main(["refresh", str(live.run), "--sets", str(sets), "--events", str(live.days[2])]) == 0
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[2].version)
+    assert main(["refresh", str(live.run), "--snapshots", str(snapshots), "--events", str(live.days[2])]) == 0
     printed = capsys.readouterr().out
-    assert f"{published.current(sets)} in use" in printed
+    assert f"{published.current(snapshots)} in use" in printed
     assert "read" in printed
-    assert main(["refresh", str(live.run), "--sets", str(sets), "--rollback"]) == 0
+    assert main(["refresh", str(live.run), "--snapshots", str(snapshots), "--rollback"]) == 0
     assert capsys.readouterr().out == f"{done[2].version} in use\n"
-    assert main(["refresh", str(live.run), "--sets", str(sets), "--merged", str(tmp_path / "merged")]) == 0
+    assert main(["refresh", str(live.run), "--snapshots", str(snapshots), "--merged", str(tmp_path / "merged")]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "merged" / "recipe.toml")
 
 

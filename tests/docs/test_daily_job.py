@@ -39,7 +39,7 @@ def test_the_how_to_works_as_it_is_written(
             exec(text, {})
         printed.append(capsys.readouterr().out)
     said = "\n".join(printed)
-    versions = published.versions(tmp_path / "runs" / "demo" / "sets")
+    versions = published.versions(tmp_path / "runs" / "demo" / "snapshots")
     assert len(versions) == 3  # published, the day, and the day again after the rollback
     assert f"{versions[0]} in use\n" in said
     assert "events: 2 read, 2 kept" in said

@@ -23,20 +23,20 @@ EXAMPLES = re.findall(r"```sh\n(curl [^\n]*)\n```\n\n```json\n(.*?)```", TEXT, r
 
 
 @pytest.fixture
-def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the first example of docs/library.md writes."""
     first = re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text(encoding="utf-8"), re.DOTALL)[0]
     lines = [line[4:] for line in first.splitlines() if line.startswith((">>>", "..."))]
     monkeypatch.chdir(tmp_path)
     exec("\n".join(lines), {})
-    return tmp_path / "sets"
+    return tmp_path / "snapshots"
 
 
-def test_every_request_is_answered_as_it_says(sets: Path) -> None:
+def test_every_request_is_answered_as_it_says(snapshots: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     assert len(EXAMPLES) == TEXT.count("```sh\n") == TEXT.count("```json\n") >= 5
-    with serving(sets) as client:
+    with serving(snapshots) as client:
         for command, expected in EXAMPLES:
             words = shlex.split(command.replace("localhost:8000", f"127.0.0.1:{client.port}"))
             done = subprocess.run(words, capture_output=True, check=True, timeout=30)
@@ -52,14 +52,14 @@ def rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def test_settings_metrics_and_addresses_are_all_explained(sets: Path) -> None:
+def test_settings_metrics_and_addresses_are_all_explained(snapshots: Path) -> None:
     for name in Settings.model_fields:
         assert f"`CONREC_{name.upper()}`" in TEXT, name
     metrics = {
         f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()
     }
     assert set(re.findall(r"`(conrec_\w+)`", TEXT)) == metrics
-    with serving(sets) as client:
+    with serving(snapshots) as client:
         paths = [path for path in client.get("/openapi.json")["paths"] if not path.startswith(("/ui", "/report"))]
     for path in paths:
         assert path.replace("{user}", "ann") in TEXT, path

@@ -1,10 +1,10 @@
-"""Small sets for the tests of what is built on them: a catalogue of random items and users, valid but without sense."""
+"""Small snapshots for the tests: a catalogue of random items and users, valid but without sense."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from conrec.filter.publish import SetItems
+from conrec.filter.publish import SnapshotItems
 from conrec.filter.user_store import Users
 from conrec.score.factors import ItemFactors
 from conrec.sid.catalog import unit_rows
@@ -12,20 +12,20 @@ from conrec.sid.catalog import unit_rows
 ITEMS, PREDICTED, DISLIKES, LIKED, DIMENSIONS = 60, 5, 4, 3, 2
 
 
-def some_items(seed: int = 0, dimensions: int = DIMENSIONS) -> SetItems:
+def some_items(seed: int = 0, dimensions: int = DIMENSIONS) -> SnapshotItems:
     """Items i0 to i59 in the categories even and odd, every tenth without one."""
     rng = np.random.default_rng(seed)
-    side = ItemFactors(
+    factors = ItemFactors(
         unit_rows(rng.normal(size=(ITEMS, 8)).astype(np.float32)),
         rng.normal(size=(ITEMS, dimensions)).astype(np.float32),
         rng.normal(size=ITEMS).astype(np.float32),
     )
-    return SetItems(
+    return SnapshotItems(
         [f"i{n}" for n in range(ITEMS)],
         [f"Title <b>{n}</b> é" for n in range(ITEMS)],
         [None if n % 10 == 0 else ("even", "odd")[n % 2] for n in range(ITEMS)],
         rng.integers(0, 3, (ITEMS, 3)),
-        side,
+        factors,
     )
 
 
@@ -39,12 +39,12 @@ def some_users(count: int = 12, seed: int = 0, ids: list[str] | None = None, dim
         return rows
 
     predicted, dislikes = lists(PREDICTED), lists(DISLIKES)
-    because = rng.integers(0, DISLIKES, (count, PREDICTED)).astype(np.int8)
-    because[(predicted < 0) | (because >= (dislikes >= 0).sum(1)[:, None])] = -1
+    reason_index = rng.integers(0, DISLIKES, (count, PREDICTED)).astype(np.int8)
+    reason_index[(predicted < 0) | (reason_index >= (dislikes >= 0).sum(1)[:, None])] = -1
     return Users(
         [f"u{n}" for n in range(count)] if ids is None else ids,
         predicted,
-        because,
+        reason_index,
         dislikes,
         lists(LIKED),
         rng.normal(size=(count, dimensions)).astype(np.float32),

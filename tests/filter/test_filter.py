@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.filter import CoNRecFilter, Decision
-from conrec.filter.guardrails import Manners
-from conrec.filter.publish import SetItems, write_set
+from conrec.filter.guardrails import Guardrails
+from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.score.factors import ItemFactors, UserFactors, score
 from tests.filter.published import DISLIKES, ITEMS, PREDICTED, some_items, some_users
 
@@ -25,13 +25,15 @@ WEIGHT = 0.7
 EVERYTHING = [f"i{n}" for n in range(ITEMS)]
 
 
-def publish(sets: Path, seed: int = 0, calibration: dict[str, Any] | None = None, **options: Any) -> str:
-    return write_set(sets, some_items(seed), some_users(USERS, seed), "default", WEIGHT, calibration, **options)
+def publish(snapshots: Path, seed: int = 0, calibration: dict[str, Any] | None = None, **options: Any) -> str:
+    return write_snapshot(
+        snapshots, some_items(seed), some_users(USERS, seed), "default", WEIGHT, calibration, **options
+    )
 
 
 @pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sets")
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("snapshots")
     publish(folder)
     return folder
 
@@ -39,8 +41,8 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def true_scores(user: int, rows: list[int], seed: int = 0) -> list[float]:
     items, users = some_items(seed), some_users(USERS, seed)
     predicted = users.predicted[user][users.predicted[user] >= 0]
-    side = UserFactors(predicted, users.vectors[user], float(users.biases[user]))
-    return score(items.side, side, np.array(rows, np.int64), WEIGHT).scores.tolist()
+    factors = UserFactors(predicted, users.vectors[user], float(users.biases[user]))
+    return score(items.factors, factors, np.array(rows, np.int64), WEIGHT).scores.tolist()
 
 
 @settings(max_examples=150, deadline=None)
@@ -52,11 +54,11 @@ def true_scores(user: int, rows: list[int], seed: int = 0) -> list[float]:
     share=st.integers(0, 20),
 )
 def test_a_decision_follows_the_rules(
-    sets: Path, candidates: list[int], user: int, threshold: float | None, min_keep: int, share: int
+    snapshots: Path, candidates: list[int], user: int, threshold: float | None, min_keep: int, share: int
 ) -> None:
     ids = [f"i{n}" for n in candidates]
-    manners = Manners(min_keep, share / 20)
-    loaded = CoNRecFilter.load(sets, manners)
+    guardrails = Guardrails(min_keep, share / 20)
+    loaded = CoNRecFilter.load(snapshots, guardrails)
     found = loaded.filter(f"u{user}", ids, threshold)
     over = [n for n, s in enumerate(found.scores) if s is not None and threshold is not None and s > threshold]
 
@@ -75,30 +77,30 @@ def test_a_decision_follows_the_rules(
     assert found.dropped == found.would_drop == [ids[n] for n in goes]
     assert found.kept == [id for n, id in enumerate(ids) if n not in goes]
     assert len(found.kept) >= min(min_keep, len(ids))
-    assert found.spared == len(over) - len(goes)
+    assert found.kept_by_limit == len(over) - len(goes)
 
-    # Reasons for all over the threshold, spared or not; the user u0 has no predictions to name.
+    # Reasons for all over the threshold, kept_by_limit or not; the user u0 has no predictions to name.
     assert [n for n, why in enumerate(found.why) if why is not None] == ([] if user == 0 else over)
 
     # A dry run scores the same and drops nothing.
     dry = loaded.filter(f"u{user}", ids, threshold, dry_run=True)
     assert (dry.kept, dry.dropped, dry.would_drop) == (ids, [], found.dropped)
-    assert (dry.scores, dry.spared, dry.why, dry.dry_run) == (found.scores, found.spared, found.why, True)
+    assert (dry.scores, dry.kept_by_limit, dry.why, dry.dry_run) == (found.scores, found.kept_by_limit, found.why, True)
 
 
-def test_the_reason_is_the_nearest_prediction(sets: Path) -> None:
+def test_the_reason_is_the_nearest_prediction(snapshots: Path) -> None:
     items, users = some_items(), some_users(USERS)
     for user in range(1, USERS):
-        found = CoNRecFilter.load(sets).filter(f"u{user}", EVERYTHING, threshold=-100.0)
+        found = CoNRecFilter.load(snapshots).filter(f"u{user}", EVERYTHING, threshold=-100.0)
         predicted = users.predicted[user][users.predicted[user] >= 0]
-        cosines = items.side.unit @ items.side.unit[predicted].T
+        cosines = items.factors.unit @ items.factors.unit[predicted].T
         for row, why in enumerate(found.why):
             assert why is not None
             near = int(cosines[row].argmax())
             assert why.predicted_item == f"i{predicted[near]}"
             assert why.predicted_title == items.titles[predicted[near]]
             assert why.cosine == pytest.approx(cosines[row, near], abs=1e-5)
-            past = users.because[user, near]
+            past = users.reason_index[user, near]
             row_of_past = users.dislikes[user, past] if past >= 0 else -1
             assert why.past_item == (f"i{row_of_past}" if past >= 0 else None)
             assert why.past_title == (items.titles[row_of_past] if past >= 0 else None)
@@ -107,8 +109,8 @@ def test_the_reason_is_the_nearest_prediction(sets: Path) -> None:
             assert why.prefix == tuple(its[:common])
 
 
-def test_an_exempt_user_is_not_even_scored(sets: Path) -> None:
-    loaded = CoNRecFilter.load(sets, Manners(exempt=frozenset({"u5"})), threshold=-100.0)
+def test_an_exempt_user_is_not_even_scored(snapshots: Path) -> None:
+    loaded = CoNRecFilter.load(snapshots, Guardrails(exempt=frozenset({"u5"})), threshold=-100.0)
     found = loaded.filter("u5", EVERYTHING)
     assert found.exempt
     assert found.kept == EVERYTHING
@@ -130,7 +132,7 @@ def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
 def test_without_a_promise_nothing_goes(tmp_path: Path, calibration: dict[str, Any] | None) -> None:
     publish(tmp_path, calibration=calibration)
     found = CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING)
-    assert (found.threshold, found.dropped, found.spared) == (None, [], 0)
+    assert (found.threshold, found.dropped, found.kept_by_limit) == (None, [], 0)
     assert None not in found.scores
 
 
@@ -141,7 +143,7 @@ def over(found: Decision) -> set[str]:
 def test_thresholds_by_category(tmp_path: Path) -> None:
     segments = {"by": "category", "edges": None, "thresholds": {"even": 0.2, "odd": None, "": -0.3}}
     publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
-    found = CoNRecFilter.load(tmp_path, Manners(0, 1.0)).filter("u5", [*EVERYTHING, "stranger"])
+    found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)).filter("u5", [*EVERYTHING, "stranger"])
     scores = true_scores(5, list(range(ITEMS)))
     limits = [-0.3 if n % 10 == 0 else (0.2, np.inf)[n % 2] for n in range(ITEMS)]
     expected = {f"i{n}" for n in range(ITEMS) if scores[n] > limits[n]}
@@ -150,7 +152,7 @@ def test_thresholds_by_category(tmp_path: Path) -> None:
     # A category that the calibration never met is promised nothing.
     del segments["thresholds"]["even"]  # type: ignore[attr-defined]
     publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
-    found = CoNRecFilter.load(tmp_path, Manners(0, 1.0)).filter("u5", EVERYTHING)
+    found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)).filter("u5", EVERYTHING)
     assert over(found) == {id for id in expected if int(id[1:]) % 10 == 0}
 
 
@@ -165,39 +167,39 @@ def test_thresholds_by_activity(tmp_path: Path) -> None:
 @pytest.mark.parametrize("calibration", [{"score": "default"}, {"score": "default", "threshold": "high"}])
 def test_a_calibration_that_is_none(tmp_path: Path, calibration: dict[str, Any]) -> None:
     publish(tmp_path, calibration=calibration)
-    with pytest.raises(ConrecError, match="not a set"):
+    with pytest.raises(ConrecError, match="not a snapshot"):
         CoNRecFilter.load(tmp_path)
 
 
 def test_a_dislike_taken_back_goes_with_what_followed_from_it(tmp_path: Path) -> None:
     publish(tmp_path)
-    loaded, other = CoNRecFilter.load(tmp_path, Manners(0, 1.0)), CoNRecFilter.load(tmp_path)
+    loaded, other = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)), CoNRecFilter.load(tmp_path)
     users = some_users(USERS)
     before = loaded.user("u9")
     assert before is not None
     assert len(before.predicted) == PREDICTED
-    gone = before.predicted[0].because
+    gone = before.predicted[0].past_dislike
     assert gone is not None
-    loaded.take_back("u9", gone.item_id)
+    loaded.undo_dislike("u9", gone.item_id)
     for one in (loaded, other):  # another process would see it as well
         after = one.user("u9")
         assert after is not None
-        assert after.taken_back == [gone]
+        assert after.undone == [gone]
         assert after.dislikes == [view for view in before.dislikes if view != gone]
-        assert after.predicted == [view for view in before.predicted if view.because != gone]
+        assert after.predicted == [view for view in before.predicted if view.past_dislike != gone]
     # The score is that of a user for whom the rest alone was predicted.
-    stays = users.because[9] != before.dislikes.index(gone)
-    side = UserFactors(users.predicted[9][stays], users.vectors[9], float(users.biases[9]))
-    expected = score(some_items().side, side, np.arange(ITEMS), WEIGHT).scores
+    stays = users.reason_index[9] != before.dislikes.index(gone)
+    factors = UserFactors(users.predicted[9][stays], users.vectors[9], float(users.biases[9]))
+    expected = score(some_items().factors, factors, np.arange(ITEMS), WEIGHT).scores
     found = loaded.filter("u9", EVERYTHING, threshold=-100.0)
     np.testing.assert_allclose(found.scores, expected, atol=1e-5)  # type: ignore[arg-type]
     assert all(why is not None and why.past_item != gone.item_id for why in found.why)
     # Others, and items that the user never disliked, are not touched.
-    loaded.take_back("u9", "no such item")
-    loaded.take_back("u10", "i0")
+    loaded.undo_dislike("u9", "no such item")
+    loaded.undo_dislike("u10", "i0")
     assert loaded.user("u9") == after
-    # A set made with these lines worked in does not apply them again: the user may have repeated the dislike.
-    publish(tmp_path, retractions=3)
+    # A snapshot made with these lines worked in does not apply them again: the user may have repeated the dislike.
+    publish(tmp_path, undos=3)
     assert CoNRecFilter.load(tmp_path).user("u9") == before
 
 
@@ -207,16 +209,16 @@ def test_all_dislikes_taken_back_leaves_nothing_near(tmp_path: Path) -> None:
     view = loaded.user("u4")
     assert view is not None
     for item in view.dislikes:
-        loaded.take_back("u4", item.item_id)
+        loaded.undo_dislike("u4", item.item_id)
     after = loaded.user("u4")
     assert after is not None
-    assert (after.dislikes, after.taken_back) == ([], view.dislikes)
-    assert after.predicted == [prediction for prediction in view.predicted if prediction.because is None]
+    assert (after.dislikes, after.undone) == ([], view.dislikes)
+    assert after.predicted == [prediction for prediction in view.predicted if prediction.past_dislike is None]
     assert len(after.predicted) < len(view.predicted)
 
 
-def test_what_is_known_of_a_user(sets: Path) -> None:
-    loaded, users, items = CoNRecFilter.load(sets), some_users(USERS), some_items()
+def test_what_is_known_of_a_user(snapshots: Path) -> None:
+    loaded, users, items = CoNRecFilter.load(snapshots), some_users(USERS), some_items()
     view = loaded.user("u8")
     assert view is not None
     assert [item.item_id for item in view.dislikes] == [f"i{n}" for n in users.dislikes[8]]
@@ -261,7 +263,7 @@ def test_a_damaged_new_set_leaves_the_old_one_in_use(tmp_path: Path) -> None:
 
 
 def test_swaps_under_load_fail_no_request(tmp_path: Path) -> None:
-    """Four threads filter without a pause while sets come and go; every answer is wholly one set's."""
+    """Four threads filter without a pause while snapshots come and go; every answer is wholly one snapshot's."""
     expected = {publish(tmp_path, seed): true_scores(7, list(range(ITEMS)), seed) for seed in (0, 1)}
     versions = list(expected)
     loaded = CoNRecFilter.load(tmp_path, threshold=0.0)
@@ -299,10 +301,10 @@ def test_swaps_under_load_fail_no_request(tmp_path: Path) -> None:
 
 def test_the_papers_score_is_the_cosine(tmp_path: Path) -> None:
     items, users = some_items(dimensions=0), some_users(USERS, dimensions=0)
-    side = ItemFactors(items.side.unit, items.side.vectors, np.zeros(ITEMS, np.float32))
-    items = SetItems(items.ids, items.titles, items.categories, items.codes, side)
-    write_set(tmp_path, items, replace(users, biases=np.zeros(USERS, np.float32)), "paper", 1.0)
-    loaded = CoNRecFilter.load(tmp_path, Manners(0, 1.0))
+    factors = ItemFactors(items.factors.unit, items.factors.vectors, np.zeros(ITEMS, np.float32))
+    items = SnapshotItems(items.ids, items.titles, items.categories, items.codes, factors)
+    write_snapshot(tmp_path, items, replace(users, biases=np.zeros(USERS, np.float32)), "paper", 1.0)
+    loaded = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0))
     found = loaded.filter("u6", EVERYTHING, threshold=0.9999)
     assert set(found.dropped) == {f"i{n}" for n in users.predicted[6]}
     assert loaded.filter("u0", EVERYTHING, threshold=-0.9999).kept == EVERYTHING
@@ -310,13 +312,13 @@ def test_the_papers_score_is_the_cosine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("candidates", [["i1", 3], ["i1", None], 7])
-def test_candidates_are_strings(sets: Path, candidates: Any) -> None:
+def test_candidates_are_strings(snapshots: Path, candidates: Any) -> None:
     with pytest.raises(TypeError):
-        CoNRecFilter.load(sets).filter("u1", candidates)
+        CoNRecFilter.load(snapshots).filter("u1", candidates)
 
 
-def test_text_that_no_file_can_hold_is_unknown(sets: Path) -> None:
-    loaded = CoNRecFilter.load(sets, threshold=0.0)
+def test_text_that_no_file_can_hold_is_unknown(snapshots: Path) -> None:
+    loaded = CoNRecFilter.load(snapshots, threshold=0.0)
     found = loaded.filter("u5", ["i1", "\ud800", "", "i2"])
     assert found.unknown_items == 2
     assert "\ud800" in found.kept

@@ -1,4 +1,4 @@
-"""Published sets: whole or not there, whatever happens in between."""
+"""Published snapshots: whole or not there, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.filter import CoNRecFilter
-from conrec.filter.publish import SetWriter, write_set
+from conrec.filter.publish import SnapshotWriter, write_snapshot
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.stores import open_users
 from conrec.filter.user_store import Layout
@@ -25,8 +25,8 @@ from tests.filter.redis_server import redis_server
 LAYOUT = Layout(PREDICTED, DISLIKES, LIKED, DIMENSIONS)
 
 
-def publish(sets: Path, seed: int = 0, **options: object) -> str:
-    return write_set(sets, some_items(seed), some_users(12, seed), "default", 0.7, **options)  # type: ignore[arg-type]
+def publish(snapshots: Path, seed: int = 0, **options: object) -> str:
+    return write_snapshot(snapshots, some_items(seed), some_users(12, seed), "default", 0.7, **options)  # type: ignore[arg-type]
 
 
 def test_versions_follow_each_other_and_the_old_ones_go(tmp_path: Path) -> None:
@@ -64,19 +64,22 @@ def test_a_clock_that_goes_back_does_not_reorder_versions(tmp_path: Path) -> Non
 
 def test_a_writer_that_gives_up_leaves_nothing(tmp_path: Path) -> None:
     first = publish(tmp_path)
-    with SetWriter(tmp_path, some_items(), LAYOUT, "default", 0.7) as writer:
+    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "default", 0.7) as writer:
         writer.add(some_users(3))
         writer.add(some_users(3))
         with pytest.raises(ConrecError, match="occurs twice"):
             writer.publish()
-    with SetWriter(tmp_path, some_items(), LAYOUT, "default", 0.7) as writer:
+    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "default", 0.7) as writer:
         writer.add(some_users(3))
     assert published.versions(tmp_path) == [first]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([first, "current", ".lock"])
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
-    with SetWriter(tmp_path, some_items(), LAYOUT, "default", 0.7), pytest.raises(ConrecError, match="another job"):
+    with (
+        SnapshotWriter(tmp_path, some_items(), LAYOUT, "default", 0.7),
+        pytest.raises(ConrecError, match="another job"),
+    ):
         publish(tmp_path)
     publish(tmp_path)
 
@@ -91,7 +94,7 @@ def test_every_damage_is_one_clear_line(tmp_path: Path) -> None:
     CoNRecFilter.load(tmp_path)
     folder = tmp_path / version
     files = [p for p in folder.rglob("*") if p.is_file() and "users" not in p.parts]
-    assert {p.name for p in files} >= {"manifest.json", "items.parquet", "item_side.npy", "calibration.json"}
+    assert {p.name for p in files} >= {"manifest.json", "items.parquet", "item_factors.npy", "calibration.json"}
     for path in [*files, *(folder / "users").glob("*.npy")]:
         whole = path.read_bytes()
         flipped = whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:]
@@ -110,9 +113,9 @@ def test_every_damage_is_one_clear_line(tmp_path: Path) -> None:
 def test_an_item_table_that_does_not_fit(tmp_path: Path) -> None:
     """Even one that the manifest knows."""
     folder = tmp_path / publish(tmp_path)
-    path = folder / "item_side.npy"
+    path = folder / "item_factors.npy"
     table = np.load(path)
-    for wrong, said in ((table[:, :3], "item_side"), (table[:-1], "fit together"), (table[0], "not the array")):
+    for wrong, said in ((table[:, :3], "item_factors"), (table[:-1], "fit together"), (table[0], "not the array")):
         np.save(path, wrong)
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["files"] = published.describe_files(folder)
@@ -133,7 +136,7 @@ def test_damaged_users_are_found_when_asked_for(tmp_path: Path) -> None:
         published.check(folder, published.read_manifest(folder), contents=True)
 
 
-@pytest.mark.parametrize("manifest", ["[]", "{}", '{"format": 2}', '{"format": 1, "surprise": 1}', "\x00"])
+@pytest.mark.parametrize("manifest", ["[]", "{}", '{"format": 1}', '{"format": 2, "surprise": 1}', "\x00"])
 def test_a_manifest_that_is_none(tmp_path: Path, manifest: str) -> None:
     folder = tmp_path / publish(tmp_path)
     (folder / "manifest.json").write_text(manifest)
@@ -147,12 +150,12 @@ def test_a_manifest_that_is_none(tmp_path: Path, manifest: str) -> None:
 def test_a_manifest_that_makes_no_sense(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / publish(tmp_path) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ConrecError, match=r"not a set|do not fit|missing"):
+    with pytest.raises(ConrecError, match=r"not a snapshot|do not fit|missing"):
         CoNRecFilter.load(tmp_path)
 
 
 def test_nothing_published_yet(tmp_path: Path) -> None:
-    with pytest.raises(ConrecError, match="no set was published here yet"):
+    with pytest.raises(ConrecError, match="no snapshot was published here yet"):
         CoNRecFilter.load(tmp_path)
     assert published.current(tmp_path / "nowhere") is None
     assert published.versions(tmp_path / "nowhere") == []
@@ -193,12 +196,12 @@ folder, steps = Path(sys.argv[1]), 0
 publish(folder / "warm")  # what is compiled here need not be compiled in every child
 while True:
     steps += 1
-    sets = folder / str(steps)
-    shutil.copytree(folder / "before", sets)
+    snapshots = folder / str(steps)
+    shutil.copytree(folder / "before", snapshots)
     child = os.fork()
     if not child:
         kill_at(steps)
-        publish(sets, 3, keep=2)
+        publish(snapshots, 3, keep=2)
         os._exit(0)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
         break
@@ -207,7 +210,7 @@ print(steps)
 
 
 def test_a_writer_killed_at_any_step_leaves_a_whole_set_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two sets are there, the third replaces the oldest; its writer is killed at each of its steps in turn."""
+    """Two snapshots are there, the third replaces the oldest; its writer is killed at each of its steps in turn."""
     monkeypatch.setattr("os.fsync", lambda handle: None)
     for seed in (1, 2):
         publish(tmp_path / "before", seed)
@@ -220,29 +223,29 @@ def test_a_writer_killed_at_any_step_leaves_a_whole_set_in_use(tmp_path: Path, m
     assert len(set(map(str, expected.values()))) == 3
     seen = []
     for step in range(1, steps + 1):
-        sets = tmp_path / str(step)
-        answer = ask(sets)
+        snapshots = tmp_path / str(step)
+        answer = ask(snapshots)
         seen.append(next(seed for seed in expected if expected[seed] == answer))
-        for version in published.versions(sets):
-            published.check(sets / version, published.read_manifest(sets / version), contents=True)
+        for version in published.versions(snapshots):
+            published.check(snapshots / version, published.read_manifest(snapshots / version), contents=True)
         # The next job clears up and goes on.
-        newest = publish(sets, 1, keep=2)
-        assert published.current(sets) == newest
-        assert ask(sets) == expected[1]
-        assert len(published.versions(sets)) == 2
-        assert not list(sets.glob(".*.partial"))
-    # First the second set is in use, from some step on the third; never the first, never none.
+        newest = publish(snapshots, 1, keep=2)
+        assert published.current(snapshots) == newest
+        assert ask(snapshots) == expected[1]
+        assert len(published.versions(snapshots)) == 2
+        assert not list(snapshots.glob(".*.partial"))
+    # First the second snapshot is in use, from some step on the third; never the first, never none.
     assert seen == sorted(seen)
     assert set(seen) == {2, 3}
 
 
-def publish_and_ask(sets: Path, seed: int) -> dict[str, object]:
-    publish(sets, seed)
-    return ask(sets)
+def publish_and_ask(snapshots: Path, seed: int) -> dict[str, object]:
+    publish(snapshots, seed)
+    return ask(snapshots)
 
 
-def ask(sets: Path) -> dict[str, object]:
-    answer = dataclasses.asdict(CoNRecFilter.load(sets, threshold=0.0).filter("u7", [f"i{n}" for n in range(60)]))
+def ask(snapshots: Path) -> dict[str, object]:
+    answer = dataclasses.asdict(CoNRecFilter.load(snapshots, threshold=0.0).filter("u7", [f"i{n}" for n in range(60)]))
     return {name: value for name, value in answer.items() if name not in ("version", "explain")}
 
 
@@ -250,22 +253,25 @@ def test_a_set_with_its_users_in_redis(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "redis").mkdir()
     server = redis_server(tmp_path / "redis")
     url = next(server)
-    sets, mapped = tmp_path / "sets", tmp_path / "mapped"
+    snapshots, mapped = tmp_path / "snapshots", tmp_path / "mapped"
     publish(mapped)
     monkeypatch.delenv("CONREC_REDIS", raising=False)
     with pytest.raises(ConrecError, match="set CONREC_REDIS"):
-        publish(sets, store="redis")
+        publish(snapshots, store="redis")
     monkeypatch.setenv("CONREC_REDIS", url)
-    first = publish(sets, store="redis")
-    assert url not in (sets / first / "manifest.json").read_text()
-    assert ask(sets) == ask(mapped)
-    users = open_users(sets / first, published.read_manifest(sets / first))
+    first = publish(snapshots, store="redis")
+    assert url not in (snapshots / first / "manifest.json").read_text()
+    assert ask(snapshots) == ask(mapped)
+    users = open_users(snapshots / first, published.read_manifest(snapshots / first))
     assert isinstance(users, RedisUsers)
     users.put(some_users(1, seed=3, ids=["late"]))
-    assert CoNRecFilter.load(sets).user("late") is not None
-    old = published.read_manifest(sets / first)
-    publish(sets, seed=1, store="redis", keep=1)
+    assert CoNRecFilter.load(snapshots).user("late") is not None
+    old = published.read_manifest(snapshots / first)
+    publish(snapshots, seed=1, store="redis", keep=1)
     with pytest.raises(ConrecError, match="are gone from redis"):
-        open_users(sets / first, old)
-    assert json.loads((sets / str(published.current(sets)) / "manifest.json").read_text())["users"]["count"] == 12
+        open_users(snapshots / first, old)
+    assert (
+        json.loads((snapshots / str(published.current(snapshots)) / "manifest.json").read_text())["users"]["count"]
+        == 12
+    )
     server.close()  # type: ignore[attr-defined]

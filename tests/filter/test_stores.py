@@ -61,12 +61,12 @@ def same(store: UserStore, users: Users) -> None:
         user = store.get(user_id)
         assert user is not None
         np.testing.assert_array_equal(user.predicted, users.predicted[n][users.predicted[n] >= 0])
-        np.testing.assert_array_equal(user.because, users.because[n][users.predicted[n] >= 0])
+        np.testing.assert_array_equal(user.reason_index, users.reason_index[n][users.predicted[n] >= 0])
         np.testing.assert_array_equal(user.dislikes, users.dislikes[n][users.dislikes[n] >= 0])
         np.testing.assert_array_equal(user.liked, users.liked[n][users.liked[n] >= 0])
-        np.testing.assert_array_equal(user.side.predicted, user.predicted)
-        np.testing.assert_array_equal(user.side.vector, users.vectors[n])
-        assert user.side.bias == pytest.approx(float(users.biases[n]))
+        np.testing.assert_array_equal(user.factors.predicted, user.predicted)
+        np.testing.assert_array_equal(user.factors.vector, users.vectors[n])
+        assert user.factors.bias == pytest.approx(float(users.biases[n]))
         assert user.activity == users.activity[n]
 
 
@@ -112,7 +112,7 @@ def test_portions_hold_every_user_once(make: Make, size: int) -> None:
     assert sorted(ids) == sorted(users.ids)
     for portion in portions:
         rows = [users.ids.index(id) for id in portion.ids]
-        for name in ("predicted", "because", "dislikes", "liked", "vectors", "biases", "activity"):
+        for name in ("predicted", "reason_index", "dislikes", "liked", "vectors", "biases", "activity"):
             np.testing.assert_array_equal(getattr(portion, name), getattr(users, name)[rows])
 
 
@@ -134,7 +134,7 @@ def test_a_user_in_two_portions(make: Make) -> None:
     [
         ({"predicted": np.full((3, PREDICTED), ITEMS, np.int32)}, "predicted: values"),
         ({"liked": np.full((3, LIKED), -2, np.int32)}, "liked: values"),
-        ({"because": np.full((3, PREDICTED), DISLIKES, np.int8)}, "because: values"),
+        ({"reason_index": np.full((3, PREDICTED), DISLIKES, np.int8)}, "reason_index: values"),
         ({"dislikes": np.array([[-1, 1, -1, -1]] * 3, np.int32)}, "dislikes: -1 pads"),
         ({"predicted": np.zeros((3, PREDICTED + 1), np.int32)}, "predicted: shape"),
         ({"vectors": np.full((3, DIMENSIONS), np.nan, np.float32)}, "not finite"),
@@ -187,8 +187,8 @@ def test_half_precision_halves_the_vectors(tmp_path: Path) -> None:
     writer.finish()
     user = MappedUsers(tmp_path, layout).get("u3")
     assert user is not None
-    assert user.side.vector.dtype == np.float32
-    np.testing.assert_allclose(user.side.vector, users.vectors[3], rtol=1e-3)
+    assert user.factors.vector.dtype == np.float32
+    np.testing.assert_allclose(user.factors.vector, users.vectors[3], rtol=1e-3)
 
 
 def test_mapped_records_cut_short_are_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small published set whose scores can be told by hand, the run that it might come from, and a service on it.
+"""A small published snapshot whose scores can be told by hand, the run that it might come from, and a service on it.
 
 24 items stand on a circle, 15 degrees apart, so the cosine of items n and m is cos(15 |n - m|) degrees. ann is
 predicted to dislike i0 (because of i1) and i6 (because of i7).
@@ -27,7 +27,7 @@ from PIL import Image
 from conrec.config import Recipe
 from conrec.data.schema import EVENTS, ITEMS
 from conrec.evaluate.replay import measure
-from conrec.filter.publish import SetItems, write_set
+from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.filter.user_store import Users
 from conrec.run import start_run
 from conrec.score.factors import ItemFactors
@@ -46,17 +46,17 @@ OVER = ["i0", "i1", "i5", "i6", "i7", "i23"]
 """What scores over the threshold for ann: at most 15 degrees from i0 or i6 (cos 15 = 0.966, cos 30 = 0.866)."""
 
 
-def publish(sets: Path, threshold: float | None = THRESHOLD, made_from: dict[str, Any] | None = None) -> str:
-    """Write the set and put it into use; its version."""
+def publish(snapshots: Path, threshold: float | None = THRESHOLD, made_from: dict[str, Any] | None = None) -> str:
+    """Write the snapshot and put it into use; its version."""
     angles = np.deg2rad(15 * np.arange(N))
     unit = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     codes = np.stack([np.arange(N) // 8, np.arange(N) // 4 % 2, np.arange(N) % 4], axis=1)
-    side = ItemFactors(unit, np.zeros((N, 0), np.float32), np.zeros(N, np.float32))
+    factors = ItemFactors(unit, np.zeros((N, 0), np.float32), np.zeros(N, np.float32))
     none = [-1, -1]
     users = Users(
         ["ann", "bob", EVIL_USER],
         predicted=np.array([[0, 6], none, [3, -1]], np.int32),
-        because=np.array([[0, 1], none, none], np.int8),
+        reason_index=np.array([[0, 1], none, none], np.int8),
         dislikes=np.array([[1, 7], [4, -1], none], np.int32),
         liked=np.array([[12, 13], none, none], np.int32),
         vectors=np.zeros((3, 0), np.float32),
@@ -72,9 +72,9 @@ def publish(sets: Path, threshold: float | None = THRESHOLD, made_from: dict[str
         "evidence": {},
         "refused": None,
     }
-    items = SetItems(IDS, TITLES, CATEGORIES, codes, side)
+    items = SnapshotItems(IDS, TITLES, CATEGORIES, codes, factors)
     calibrated = calibration if threshold is not None else None
-    return write_set(sets, items, users, "paper", 1.0, calibrated, made_from=made_from)
+    return write_snapshot(snapshots, items, users, "paper", 1.0, calibrated, made_from=made_from)
 
 
 def write_run(run: Path) -> Path:
@@ -170,14 +170,14 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(sets: Path, **settings: Any) -> Iterator[Client]:
-    """A service in this process, on a port of its own; it looks for new sets often, and its budget is generous."""
+def serving(snapshots: Path, **settings: Any) -> Iterator[Client]:
+    """A service in this process, on a port of its own; it looks for new snapshots often, and its budget is generous."""
     chosen = {"poll_seconds": 0.05, "budget_ms": 10_000, **settings}
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         port = listening.getsockname()[1]
-        server = uvicorn.Server(configured(Settings(sets=sets, **chosen)))
+        server = uvicorn.Server(configured(Settings(snapshots=snapshots, **chosen)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -197,5 +197,5 @@ def wait_for(condition: Any, seconds: float = 20.0) -> None:
 
 
 def wait_for_page(client: Client) -> None:
-    """Until the page knows the set."""
+    """Until the page knows the snapshot."""
     wait_for(lambda: client.get("/ui/about")["version"] is not None)

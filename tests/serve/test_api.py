@@ -15,17 +15,17 @@ from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, THRESHOLD, Client, pub
 
 
 @pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("api") / "sets"
+def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("api") / "snapshots"
     publish(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def client(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def client(snapshots: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     exempt = tmp_path_factory.mktemp("exempt") / "users.txt"
     exempt.write_text("judge\n\nann2\n")
-    with serving(sets, exempt=exempt, max_candidates=100, max_batch=3, max_body=4096) as client:
+    with serving(snapshots, exempt=exempt, max_candidates=100, max_batch=3, max_body=4096) as client:
         yield client
 
 
@@ -61,7 +61,7 @@ def test_threshold_and_dry_run_of_one_request(client: Client) -> None:
 def test_a_list_is_never_emptied(client: Client) -> None:
     answer = client.filter("ann", ["i0", "i1", "i5", "i6"])
     assert answer["dropped"] == ["i0", "i6"]  # half of four at most: the worst two
-    assert answer["spared"] == 2
+    assert answer["kept_by_limit"] == 2
 
 
 def test_who_and_what_is_unknown_passes(client: Client) -> None:
@@ -124,18 +124,18 @@ def test_what_is_known_of_a_user(client: Client) -> None:
     view = client.get("/v1/users/ann")
     assert [item["item_id"] for item in view["dislikes"]] == ["i1", "i7"]
     assert [item["item_id"] for item in view["liked"]] == ["i12", "i13"]
-    predicted = [(p["item"]["item_id"], p["because"]["item_id"]) for p in view["predicted"]]
+    predicted = [(p["item"]["item_id"], p["past_dislike"]["item_id"]) for p in view["predicted"]]
     assert predicted == [("i0", "i1"), ("i6", "i7")]
     assert view["dislikes"][0] == {"item_id": "i1", "title": EVIL, "category": "hats", "codes": [0, 0, 1]}
     assert client.ask("GET", "/v1/users/nobody")[0] == 404
     assert client.get("/v1/users/eve%2F%3Cb%3E%26%3F%23")["user"] == EVIL_USER
 
 
-def test_health_readiness_and_addresses_that_are_none(client: Client, sets: Path) -> None:
+def test_health_readiness_and_addresses_that_are_none(client: Client, snapshots: Path) -> None:
     assert client.get("/healthz")["status"] == "ok"
     assert client.get("/readyz") == {
         "status": "ready",
-        "version": (sets / "current").read_text().strip(),
+        "version": (snapshots / "current").read_text().strip(),
         "problem": None,
     }
     assert client.ask("GET", "/nowhere")[0] == 404
@@ -165,10 +165,10 @@ def test_the_description_holds_together(client: Client) -> None:
     assert schemas["FilterRequest"]["required"] == ["user", "candidates"]
 
 
-def test_everything_is_counted(sets: Path, tmp_path: Path) -> None:
+def test_everything_is_counted(snapshots: Path, tmp_path: Path) -> None:
     exempt = tmp_path / "exempt.txt"
     exempt.write_text("judge")
-    with serving(sets, exempt=exempt) as client:
+    with serving(snapshots, exempt=exempt) as client:
         client.filter("ann", IDS)
         client.filter("ann", ["i0", "i1", "i5", "i6"])
         client.filter("ann", IDS, dry_run=True)
@@ -179,12 +179,12 @@ def test_everything_is_counted(sets: Path, tmp_path: Path) -> None:
         client.ask("POST", "/v1/filter", b"{")
         client.ask("GET", "/%3Cscript%3E")
         found = client.metrics()
-    version = (sets / "current").read_text().strip()
+    version = (snapshots / "current").read_text().strip()
     expected = {
         "conrec_decisions_total": 8,
         "conrec_candidates_total": 24 * 4 + 4 + 2 + 2,
         "conrec_dropped_total": 6 + 2,
-        "conrec_spared_total": 2 + 2,  # a list of one is never emptied
+        "conrec_kept_by_limit_total": 2 + 2,  # a list of one is never emptied
         "conrec_dry_run_total": 6,
         "conrec_unknown_users_total": 1,
         "conrec_unknown_items_total": 2,
@@ -195,35 +195,35 @@ def test_everything_is_counted(sets: Path, tmp_path: Path) -> None:
         'conrec_requests_total{route="/v1/filter",status="400"}': 1,
         'conrec_requests_total{route="other",status="404"}': 1,
         'conrec_request_seconds_count{route="/v1/filter"}': 7,
-        f'conrec_set{{version="{version}"}}': 1,
-        'conrec_set_swaps_total{result="taken"}': 1,
+        f'conrec_snapshot{{version="{version}"}}': 1,
+        'conrec_snapshot_swaps_total{result="taken"}': 1,
         "conrec_ready": 1,
     }
     assert {name: found[name] for name in expected} == expected
-    assert found["conrec_set_age_seconds"] > 0
+    assert found["conrec_snapshot_age_seconds"] > 0
     assert found['conrec_request_seconds_bucket{le="+Inf",route="/v1/filter"}'] == 7
     assert not any("script" in name for name in found)
 
 
 def test_a_dislike_taken_back_stays_so(tmp_path: Path) -> None:
-    sets = tmp_path / "sets"
-    publish(sets)
-    with serving(sets) as client:
-        view = client.post("/v1/users/ann/retract", {"item": "i1"})
-        assert [item["item_id"] for item in view["taken_back"]] == ["i1"]
+    snapshots = tmp_path / "snapshots"
+    publish(snapshots)
+    with serving(snapshots) as client:
+        view = client.post("/v1/users/ann/undo", {"item": "i1"})
+        assert [item["item_id"] for item in view["undone"]] == ["i1"]
         assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
-        client.post("/v1/users/ann/retract", {"item": "i1"})  # a second time changes nothing
-        assert client.metrics()["conrec_retractions_total"] == 1
-        assert client.ask("POST", "/v1/users/ann/retract", {"item": "i9"})[0] == 404
-        assert client.ask("POST", "/v1/users/nobody/retract", {"item": "i1"})[0] == 404
-        assert client.ask("POST", "/v1/users/ann/retract", {"item": "i7"}, {"Content-Type": "text/plain"})[0] == 415
-    assert len((sets / "retractions.jsonl").read_text().splitlines()) == 1
-    with serving(sets) as client:
+        client.post("/v1/users/ann/undo", {"item": "i1"})  # a second time changes nothing
+        assert client.metrics()["conrec_undone_dislikes_total"] == 1
+        assert client.ask("POST", "/v1/users/ann/undo", {"item": "i9"})[0] == 404
+        assert client.ask("POST", "/v1/users/nobody/undo", {"item": "i1"})[0] == 404
+        assert client.ask("POST", "/v1/users/ann/undo", {"item": "i7"}, {"Content-Type": "text/plain"})[0] == 415
+    assert len((snapshots / "undo.jsonl").read_text().splitlines()) == 1
+    with serving(snapshots) as client:
         assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
 
 
-def test_without_the_page_nothing_shows_people(sets: Path) -> None:
-    with serving(sets, page=False) as client:
+def test_without_the_page_nothing_shows_people(snapshots: Path) -> None:
+    with serving(snapshots, page=False) as client:
         assert {client.ask("GET", path)[0] for path in ("/", "/ui/about", "/ui/users", "/report", "/page/app.js")} == {
             404
         }

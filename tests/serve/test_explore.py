@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from conrec.filter.filter import OpenSet
+from conrec.filter.filter import OpenSnapshot
 from conrec.filter.id_index import IdIndex, IdIndexWriter
 from conrec.serve.explore import Explorer
 from conrec.serve.exposures import Exposures, sample, trade_off
@@ -39,8 +39,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(run: Path) -> Iterator[Client]:
-    publish(run.parent / "sets")
-    with serving(run.parent / "sets", run=run) as client:
+    publish(run.parent / "snapshots")
+    with serving(run.parent / "snapshots", run=run) as client:
         wait_for_page(client)
         yield client
 
@@ -103,8 +103,8 @@ def test_without_a_run_a_sample_that_stays(tmp_path: Path) -> None:
     items = index(tmp_path / "index", IDS)
     assert sample(items, "bob") == sample(items, "bob")
     assert sample(items, "bob").items != sample(items, "cleo").items
-    publish(tmp_path / "sets")
-    with serving(tmp_path / "sets") as client:
+    publish(tmp_path / "snapshots")
+    with serving(tmp_path / "snapshots") as client:
         wait_for_page(client)
         about = client.get("/ui/about")
         assert (about["pictures"], about["report"], about["trade_off"]) == (False, False, None)
@@ -134,7 +134,7 @@ def test_a_run_without_a_replay_still_shows_what_is_popular(run: Path, tmp_path:
 def test_a_set_that_knows_the_outcome_says_so(run: Path, tmp_path: Path) -> None:
     for cutoff, known in (("2026-03-09T00:00:00.000000Z", False), ("2026-03-13T00:00:00.000000Z", True)):
         version = publish(tmp_path, made_from={"cutoff": cutoff})
-        explorer = Explorer(OpenSet(tmp_path / version), tmp_path, run)
+        explorer = Explorer(OpenSnapshot(tmp_path / version), tmp_path, run)
         assert explorer.candidates("ann").known is known
         assert explorer.candidates("bob").known is False
 
@@ -147,8 +147,8 @@ def test_items_that_came_later_have_pictures_too(run: Path, tmp_path: Path) -> N
     Image.new("RGB", (20, 20)).save(drawn, "PNG")
     items = items.set_column(3, items.schema.field(3), pa.array([drawn.getvalue()], pa.large_binary()))
     pq.write_table(items.set_column(0, items.schema.field(0), pa.array(["i9"])), live / "items.parquet")
-    version = publish(tmp_path, made_from={"parts": ["day1"]})
-    pictures = Explorer(OpenSet(tmp_path / version), tmp_path, run).pictures
+    version = publish(tmp_path, made_from={"deltas": ["day1"]})
+    pictures = Explorer(OpenSnapshot(tmp_path / version), tmp_path, run).pictures
     assert pictures is not None
     assert pictures.jpeg("i9") is not None
     assert pictures.jpeg("i0") is not None

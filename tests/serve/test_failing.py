@@ -13,14 +13,14 @@ from tests.serve.small import IDS, OVER, publish, serving, wait_for
 
 
 @pytest.fixture
-def sets(tmp_path: Path) -> Path:
-    publish(tmp_path / "sets")
-    return tmp_path / "sets"
+def snapshots(tmp_path: Path) -> Path:
+    publish(tmp_path / "snapshots")
+    return tmp_path / "snapshots"
 
 
-def test_an_inner_error_opens_the_filter(sets: Path) -> None:
-    records = next(sets.glob("*/users/records.npy"))
-    with serving(sets) as client:
+def test_an_inner_error_opens_the_filter(snapshots: Path) -> None:
+    records = next(snapshots.glob("*/users/records.npy"))
+    with serving(snapshots) as client:
         assert client.filter("ann", IDS)["dropped"] == OVER
         # The file is mapped: what is written into it is what the service sees. Rows beyond the catalogue cannot be.
         mapped = np.load(records, mmap_mode="r+")
@@ -38,19 +38,19 @@ def test_an_inner_error_opens_the_filter(sets: Path) -> None:
         assert client.get("/healthz")["status"] == "ok"
 
 
-def test_over_the_budget_everything_passes(sets: Path) -> None:
-    with serving(sets, budget_ms=0.001) as client:
+def test_over_the_budget_everything_passes(snapshots: Path) -> None:
+    with serving(snapshots, budget_ms=0.001) as client:
         late = client.filter("ann", IDS)
         assert (late["fail_open"], late["kept"]) == ("budget", IDS)
         assert client.metrics()['conrec_fail_open_total{cause="budget"}'] == 1
 
 
-def test_work_that_takes_too_long_is_not_waited_for(sets: Path) -> None:
+def test_work_that_takes_too_long_is_not_waited_for(snapshots: Path) -> None:
     long = [{"user": "ann", "candidates": IDS * 1000}] * 20
-    with serving(sets, max_candidates=10**6, max_body=10**8) as patient:
+    with serving(snapshots, max_candidates=10**6, max_body=10**8) as patient:
         answers = patient.post("/v1/filter/batch", {"requests": long})["answers"]
         assert [answer["fail_open"] for answer in answers] == [None] * 20
-    with serving(sets, max_candidates=10**6, max_body=10**8, budget_ms=40) as client:
+    with serving(snapshots, max_candidates=10**6, max_body=10**8, budget_ms=40) as client:
         answers = client.post("/v1/filter/batch", {"requests": long})["answers"]
         assert [answer["fail_open"] for answer in answers] == ["budget"] * 20
         assert answers[0]["kept"] == long[0]["candidates"]
@@ -58,42 +58,44 @@ def test_work_that_takes_too_long_is_not_waited_for(sets: Path) -> None:
 
 
 def test_without_a_set_it_waits_for_one(tmp_path: Path) -> None:
-    sets = tmp_path / "sets"
-    sets.mkdir()
-    with serving(sets) as client:
-        assert client.filter("ann", IDS)["fail_open"] == "no_set"
+    snapshots = tmp_path / "snapshots"
+    snapshots.mkdir()
+    with serving(snapshots) as client:
+        assert client.filter("ann", IDS)["fail_open"] == "no_snapshot"
         status, answer, _ = client.ask("GET", "/readyz")
         assert status == 503
-        assert "no set was published" in answer["problem"]
+        assert "no snapshot was published" in answer["problem"]
         assert client.ask("GET", "/v1/users/ann")[0] == 404
         assert client.get("/ui/about")["version"] is None
         assert client.ask("GET", "/ui/users")[0] == 503
         assert client.metrics()["conrec_ready"] == 0
-        publish(sets)
+        publish(snapshots)
         wait_for(lambda: client.ask("GET", "/readyz")[0] == 200)
         assert client.filter("ann", IDS)["dropped"] == OVER
 
 
-def test_a_broken_set_is_refused_and_the_old_one_goes_on(sets: Path) -> None:
-    with serving(sets) as client:
+def test_a_broken_set_is_refused_and_the_old_one_goes_on(snapshots: Path) -> None:
+    with serving(snapshots) as client:
         first = client.filter("ann", IDS)["version"]
-        second = publish(sets)
+        second = publish(snapshots)
         wait_for(lambda: client.filter("ann", IDS)["version"] == second)
-        (sets / first / "items.parquet").write_bytes(b"PAR1 is broken")
-        published.use(sets, first)
-        wait_for(lambda: client.metrics()['conrec_set_swaps_total{result="refused"}'] == 1)
+        (snapshots / first / "items.parquet").write_bytes(b"PAR1 is broken")
+        published.use(snapshots, first)
+        wait_for(lambda: client.metrics()['conrec_snapshot_swaps_total{result="refused"}'] == 1)
         answer = client.filter("ann", IDS)
         assert (answer["version"], answer["dropped"]) == (second, OVER)
         assert "items.parquet" in client.get("/readyz")["problem"]
-        third = publish(sets)
+        third = publish(snapshots)
         wait_for(lambda: client.get("/readyz") == {"status": "ready", "version": third, "problem": None})
         found = client.metrics()
-        assert found['conrec_set_swaps_total{result="refused"}'] == 1
-        assert found['conrec_set_swaps_total{result="taken"}'] == 3
-        assert [name for name in found if name.startswith("conrec_set{")] == [f'conrec_set{{version="{third}"}}']
+        assert found['conrec_snapshot_swaps_total{result="refused"}'] == 1
+        assert found['conrec_snapshot_swaps_total{result="taken"}'] == 3
+        assert [name for name in found if name.startswith("conrec_snapshot{")] == [
+            f'conrec_snapshot{{version="{third}"}}'
+        ]
 
 
-def test_sets_change_under_load_without_a_failed_request(sets: Path) -> None:
+def test_sets_change_under_load_without_a_failed_request(snapshots: Path) -> None:
     seen: list[tuple[int, str | None, str | None]] = []
     stop = threading.Event()
 
@@ -103,13 +105,13 @@ def test_sets_change_under_load_without_a_failed_request(sets: Path) -> None:
             good = status == 200 and answer["dropped"] == OVER
             seen.append((status if good else 0, answer.get("fail_open"), answer.get("version")))
 
-    with serving(sets) as client:
+    with serving(snapshots) as client:
         workers = [threading.Thread(target=ask, args=(type(client)(client.port),)) for _ in range(3)]
         for worker in workers:
             worker.start()
         versions = [client.get("/readyz")["version"]]
         for _ in range(5):  # more than the three that are kept: the first is deleted while it may be in use
-            version = publish(sets)
+            version = publish(snapshots)
             versions.append(version)
             wait_for(lambda version=version: seen and seen[-1][2] == version)
         stop.set()
@@ -117,4 +119,4 @@ def test_sets_change_under_load_without_a_failed_request(sets: Path) -> None:
             worker.join()
     assert {(status, opened) for status, opened, _ in seen} == {(200, None)}
     assert {version for _, _, version in seen} == set(versions)
-    assert not (sets / versions[0]).exists()
+    assert not (snapshots / versions[0]).exists()

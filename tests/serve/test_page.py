@@ -35,8 +35,8 @@ def browser() -> Iterator[Any]:
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("page")
     run = write_run(folder / "run")
-    publish(folder / "sets")
-    with serving(folder / "sets", run=run) as client:
+    publish(folder / "snapshots")
+    with serving(folder / "snapshots", run=run) as client:
         wait_for_page(client)
         yield client
 
@@ -262,7 +262,7 @@ def test_the_slider_moves_the_curve_and_the_list(browser: Any, client: Client) -
         page.keyboard.press("End")
         # Everything scores over the lowest threshold, but at most half of a list goes.
         page.get_by_text("10 of 20 candidates hidden").wait_for()
-        assert "spared so that enough remain" in summary.inner_text()
+        assert "kept by the limit, so that enough remain" in summary.inner_text()
         reset.click()
         page.get_by_text("5 of 20 candidates hidden").wait_for()
         assert slider.evaluate("e => e === document.activeElement")
@@ -270,8 +270,8 @@ def test_the_slider_moves_the_curve_and_the_list(browser: Any, client: Client) -
 
 def test_a_dislike_is_taken_back_after_a_question(browser: Any, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    publish(tmp_path / "sets")
-    with serving(tmp_path / "sets", run=run) as client:
+    publish(tmp_path / "snapshots")
+    with serving(tmp_path / "snapshots", run=run) as client:
         wait_for_page(client)
         with Tab(browser, client) as tab:
             page = tab.open(ANN)
@@ -328,8 +328,8 @@ def test_the_report_is_in_a_frame_without_scripts(browser: Any, client: Client) 
 def test_without_a_run_or_a_set_the_page_says_so(browser: Any, tmp_path: Path) -> None:
     with serving(tmp_path) as client, Tab(browser, client) as tab:
         page = tab.open()
-        assert page.get_by_role("heading", name="No set in use").count() == 1
-        assert page.get_by_text("no set was published here yet").count() >= 1
+        assert page.get_by_role("heading", name="No snapshot in use").count() == 1
+        assert page.get_by_text("no snapshot was published here yet").count() >= 1
         publish(tmp_path, threshold=None)
         wait_for_page(client)
         page = tab.open(ANN)

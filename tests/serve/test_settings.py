@@ -15,11 +15,11 @@ from conrec.serve.settings import read_settings
 
 
 def test_a_flag_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONREC_SETS", str(tmp_path))
+    monkeypatch.setenv("CONREC_SNAPSHOTS", str(tmp_path))
     monkeypatch.setenv("CONREC_PORT", "9001")
     monkeypatch.setenv("CONREC_DRY_RUN", "true")
     settings = read_settings(port=None, threshold=0.5)
-    assert (settings.sets, settings.port, settings.dry_run, settings.threshold) == (tmp_path, 9001, True, 0.5)
+    assert (settings.snapshots, settings.port, settings.dry_run, settings.threshold) == (tmp_path, 9001, True, 0.5)
     assert read_settings(port=9002).port == 9002
 
 
@@ -32,7 +32,7 @@ def test_a_flag_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.Mo
         ({}, {"CONREC_BUDGET_MS": "0"}, "CONREC_BUDGET_MS"),
         ({"threshold": float("nan")}, {}, "--threshold"),
         ({"run": Path("nowhere")}, {}, "--run nowhere"),
-        ({"sets": Path("nowhere")}, {}, "nowhere: there is no such folder"),
+        ({"snapshots": Path("nowhere")}, {}, "nowhere: there is no such folder"),
     ],
 )
 def test_a_mistake_names_its_place(
@@ -41,14 +41,14 @@ def test_a_mistake_names_its_place(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConrecError) as error:
-        read_settings(**{"sets": tmp_path, **flags})
+        read_settings(**{"snapshots": tmp_path, **flags})
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_list_of_exempt_users_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match="--exempt"):
-        Service(read_settings(sets=tmp_path, exempt=tmp_path / "gone.txt"), Metrics())
+        Service(read_settings(snapshots=tmp_path, exempt=tmp_path / "gone.txt"), Metrics())
 
 
 def test_a_missing_extra_is_one_clear_line(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ MOST_CPU_SECONDS = 5.0
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the CPU time of a process that runs")
 def test_the_first_answer_costs_little(tmp_path: Path) -> None:
-    sets = tmp_path / "sets"
-    publish(sets)
+    snapshots = tmp_path / "snapshots"
+    publish(snapshots)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "conrec", "serve", str(sets), "--port", str(port), "--budget-ms", "10000"]
+    command = [sys.executable, "-m", "conrec", "serve", str(snapshots), "--port", str(port), "--budget-ms", "10000"]
 
     def spent() -> float:
         """CPU seconds of a service from its start to its first answer, which must be right."""

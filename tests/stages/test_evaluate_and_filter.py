@@ -18,6 +18,7 @@ from conrec.data.instances import Instances, Items
 from conrec.deploy.apply import describe, filter_file
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
+from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore
 from conrec.sid.catalog import Catalog
 from conrec.stages.evaluate import evaluate
@@ -225,7 +226,9 @@ def predictions(run: Path, tmp_path: Path) -> Path:
 def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictions: Path, suffix: str) -> None:
     out = tmp_path / f"kept{suffix}"
     log_view = LogView.read(run / "prepare", run / "compress")
-    account = filter_file(candidates, predictions, log_view, FilterScore.paper(), RECIPE.split, 0.999, out)
+    account = filter_file(
+        candidates, predictions, log_view, FilterScore.paper(), RECIPE.split, Thresholds({"threshold": 0.999}), out
+    )
     if suffix == ".parquet":
         rows = pq.read_table(out).to_pylist()
     else:
@@ -246,15 +249,16 @@ def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictio
 def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path, predictions: Path) -> None:
     log_view = LogView.read(run / "prepare", run / "compress")
 
-    def fails(what: str, path: Path = candidates, threshold: float = 0.5, out: str = "out.csv") -> None:
+    def fails(what: str, path: Path = candidates, out: str = "out.csv") -> None:
         with pytest.raises(ConrecError, match=what) as error:
-            filter_file(path, predictions, log_view, FilterScore.paper(), RECIPE.split, threshold, tmp_path / out)
+            filter_file(
+                path, predictions, log_view, FilterScore.paper(), RECIPE.split, Thresholds(None), tmp_path / out
+            )
         assert "\n" not in str(error.value)
 
     fails("gone.csv: there is no such file", tmp_path / "gone.csv")
     fails("name a .parquet, .csv or .tsv file", tmp_path / "list.xlsx")
     fails("name a .parquet, .csv or .tsv file", out="out.txt")
-    fails("--threshold 7.0: a cosine lies", threshold=7.0)
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("user_id,item\n1,2\n")
     fails("no column item_id; it needs user_id, item_id and has user_id, item", wrong)

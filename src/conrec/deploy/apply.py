@@ -14,6 +14,7 @@ from conrec.config import SplitConfig
 from conrec.data.histories import Histories
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
+from conrec.filter.thresholds import Thresholds
 from conrec.progress import track
 from conrec.score.factors import UserFactors
 from conrec.score.factors import score as online_score
@@ -39,49 +40,50 @@ def filter_file(
     log_view: LogView,
     score: FilterScore,
     config: SplitConfig,
-    threshold: float,
+    thresholds: Thresholds,
     out: Path,
 ) -> FilterAccount:
     """Decide about every row of a candidate list.
 
     candidates: a .parquet, .csv or .tsv file with the columns user_id and item_id, in any order of rows.
     predictions: a Parquet file with user_id, cut and items; of several cutoffs of a user the latest is taken, and
-    nothing that happened since is known.
+    nothing that happened since is known. Dropped is what scores above its threshold.
     Writes to `out` (.parquet, .csv or .tsv) the same rows in the same order: user_id, item_id, kept (bool), score
     (empty where user or item is unknown), nearest_item and nearest_title (the predicted dislike that it is closest
     to). Unknown users and items are kept: no prediction is no reason to drop.
     """
     table = _read_table(candidates, ("user_id", "item_id"))
-    if score.name == "paper" and not -1 <= threshold <= 1:
-        raise ConrecError(f"--threshold {threshold}: a cosine lies between -1 and 1; give such a value")
     _suffix(out)
     catalog = log_view.catalog
     row_of = {item: row for row, item in enumerate(catalog.item_ids)}
-    sets = _latest_sets(predictions, row_of)
+    predicted_of = _latest_predictions(predictions, row_of)
     users, ids = table["user_id"].to_pylist(), table["item_id"].to_pylist()
     for name, column in (("user_id", users), ("item_id", ids)):
         if None in column:
             raise ConrecError(f"{candidates}: row {column.index(None) + 1} has no {name}; give it one or remove it")
     scores: list[float | None] = [None] * len(ids)
     nearest: list[int | None] = [None] * len(ids)
+    kept = [True] * len(ids)
     rows_of_user: dict[str, list[int]] = {}
     for n, (user, item) in enumerate(zip(users, ids)):
-        if item in row_of and user in sets:
+        if item in row_of and user in predicted_of:
             rows_of_user.setdefault(user, []).append(n)
-    for cutoff in track(np.unique([sets[user][0] for user in rows_of_user]), "filter"):
-        names = np.array(sorted(user for user in rows_of_user if sets[user][0] == cutoff))
+    for cutoff in track(np.unique([predicted_of[user][0] for user in rows_of_user]), "filter"):
+        names = np.array(sorted(user for user in rows_of_user if predicted_of[user][0] == cutoff))
         histories = Histories(log_view.items, log_view.events, cutoff).of(
             names, config.max_dislikes, config.max_positives
         )
         at_cutoff = score.at(log_view, cutoff)
         side, (vectors, biases) = at_cutoff.item_factors(), at_cutoff.user_factors(histories)
-        for user, vector, bias in zip(names.tolist(), vectors, biases):
+        activity = (histories.n_dislikes + histories.n_positives).tolist()
+        for user, vector, bias, active in zip(names.tolist(), vectors, biases, activity):
             rows = rows_of_user[user]
-            one = UserFactors(sets[user][1], vector, float(bias))
-            found = online_score(side, one, np.array([row_of[ids[n]] for n in rows]), score.cosine_weight)
-            for n, value, near in zip(rows, found.scores.tolist(), found.nearest.tolist()):
-                scores[n], nearest[n] = value, near
-    kept = [value is None or value <= threshold for value in scores]
+            items = np.array([row_of[ids[n]] for n in rows])
+            one = UserFactors(predicted_of[user][1], vector, float(bias))
+            found = online_score(side, one, items, score.cosine_weight)
+            over = found.scores.astype(np.float64) > thresholds.of(active, items)
+            for n, value, near, gone in zip(rows, found.scores.tolist(), found.nearest.tolist(), over.tolist()):
+                scores[n], nearest[n], kept[n] = value, near, not gone
     result = pa.table(
         {
             "user_id": pa.array(users, pa.string()),
@@ -102,8 +104,8 @@ def filter_file(
         read=len(ids),
         kept=sum(kept),
         dropped=len(ids) - sum(kept),
-        unknown_user=sum(user not in sets for user in users),
-        unknown_item=sum(user in sets and item not in row_of for user, item in zip(users, ids)),
+        unknown_user=sum(user not in predicted_of for user in users),
+        unknown_item=sum(user in predicted_of and item not in row_of for user, item in zip(users, ids)),
     )
 
 
@@ -112,15 +114,15 @@ def describe(account: FilterAccount) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in asdict(account).items())
 
 
-def _latest_sets(predictions: Path, row_of: dict[str, int]) -> dict[str, tuple[np.datetime64, np.ndarray]]:
+def _latest_predictions(predictions: Path, row_of: dict[str, int]) -> dict[str, tuple[np.datetime64, np.ndarray]]:
     """User -> the user's latest cutoff and the rows of the items predicted at it; users with none are left out."""
     table = _read_table(predictions, ("user_id", "cutoff", "items")).sort_by("cutoff")
     cutoffs = table["cutoff"].cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()
-    sets = {
+    predicted_of = {
         user: (cutoff, np.array([row_of[item] for item in (named or []) if item in row_of], np.int64))
         for user, cutoff, named in zip(table["user_id"].to_pylist(), cutoffs, table["items"].to_pylist())
     }
-    return {user: found for user, found in sets.items() if len(found[1])}
+    return {user: found for user, found in predicted_of.items() if len(found[1])}
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:

@@ -1,14 +1,14 @@
-"""The log and the catalogue so far: what a run was made from, and every day that was taken in since.
+"""The log and the catalogue so far: what a run was made from, and every delta (new day) that was ingested since.
 
-    SETS/live/<part>/            what one call took in; never changed once it is there
-        part.json                digest of its input, the account of every row, how many retractions there were before
+    SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
+        delta.json               digest of its input, the account of every row, how many undos there were before
         events.parquet           its events, cleaned against everything before
         items.parquet            its new items, with embeddings.npy, latents.npy and codes.npy, row by row
         first_seen.parquet       when items were seen first in it, dropped events included
 
-A published set names the parts it was made from. They count for nothing else, so that the one rename that puts a set
-into use puts its log into use, too, and a set that is rolled back to brings its own log back. The stages' folders are
-only read.
+A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
+snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
+folders are only read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from conrec.data.clean import clean
 from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, TIME, Accounting, Log
 from conrec.errors import ConrecError
 from conrec.files import flush
-from conrec.filter.undo import FILE as RETRACTIONS
+from conrec.filter.undo import Undo
 from conrec.items.encoders import JointEncoder
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import add_items, load_model
@@ -63,22 +63,13 @@ class Live:
         return (self.end.astype("datetime64[D]") + 1).astype("datetime64[us]")
 
 
-@dataclass(frozen=True)
-class Retraction:
-    """A dislike that a user took back, and when."""
+def read_live(run: Path, snapshots: Path, deltas: Sequence[str], before: int, undos: list[Undo | None]) -> Live:
+    """The state behind a snapshot: the run's own folders and these deltas, in their order.
 
-    user: str
-    item: str
-    time: np.datetime64
-
-
-def read_live(run: Path, sets: Path, parts: Sequence[str], before: int, retractions: list[Retraction | None]) -> Live:
-    """The state behind a set: the run's own folders and these parts, in their order.
-
-    retractions: all lines so far; `before`: how many there were when the run's log was first published.
+    undos: all lines so far; `before`: how many there were when the run's log was first published.
     """
     prepared, compressed = run / "prepare", run / "compress"
-    folders = [sets / "live" / name for name in parts]
+    folders = [snapshots / "live" / name for name in deltas]
     items = [pq.read_table(prepared / "items.parquet").cast(ITEMS)]
     events = [pq.read_table(prepared / "events.parquet").cast(EVENTS)]
     catalog = Catalog.load(compressed)
@@ -88,40 +79,40 @@ def read_live(run: Path, sets: Path, parts: Sequence[str], before: int, retracti
         items.append(pq.read_table(folder / "items.parquet").cast(ITEMS))
         events.append(pq.read_table(folder / "events.parquet").cast(EVENTS))
         embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
-        known.append(read_part(folder)["retractions"])
+        known.append(read_delta(folder)["undos"])
         catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
     seen = [pq.read_table(folder / "first_seen.parquet") for folder in folders]
     end = max(pc.max(table["time"]).as_py() for table in events if len(table))
     return Live(
         _first_seen(pa.concat_tables(items), seen),
-        pa.concat_tables([without_retracted(table, retractions, n) for table, n in zip(events, known)]),
+        pa.concat_tables([without_undone(table, undos, n) for table, n in zip(events, known)]),
         np.datetime64(end.replace(tzinfo=None), "us"),
         catalog,
         np.concatenate(embeddings),
     )
 
 
-def take_in(
-    sets: Path,
-    parts: Sequence[str],
+def ingest(
+    snapshots: Path,
+    deltas: Sequence[str],
     live: Live,
     run: Path,
     recipe: Recipe,
     events: Path | None,
     items: Path | None,
     images: Path | None,
-    retractions: int,
+    undos: int,
 ) -> tuple[str | None, dict[str, Any]]:
-    """Clean a day's events, encode its new items with the frozen encoders, give them IDs, and write the part.
+    """Clean a day's events, encode its new items with the frozen encoders, give them IDs, and write the delta.
 
-    Items that are known keep their ID, title and row. Returns the part's name, None where nothing in it is new, and
+    Items that are known keep their ID, title and row. Returns the delta's name, None where nothing in it is new, and
     the account. ConrecError for files that cannot be read, with file and row.
     """
     digest = input_digest(events, items)
-    name = hashlib.sha256("\n".join([*parts, digest]).encode()).hexdigest()[:16]
-    folder = sets / "live" / name
-    if folder.is_dir():  # of a set that was rolled back
-        return name, read_part(folder)["account"]
+    name = hashlib.sha256("\n".join([*deltas, digest]).encode()).hexdigest()[:16]
+    folder = snapshots / "live" / name
+    if folder.is_dir():  # of a snapshot that was rolled back
+        return name, read_delta(folder)["account"]
     listed, raw, account = read_day(events, items, recipe.data, images)
     if len(raw):
         _check_times(raw, live, str(events))
@@ -146,25 +137,25 @@ def take_in(
     pq.write_table(firsts, partial / "first_seen.parquet")
     pq.write_table(new, partial / "items.parquet")
     _encode(new, live, run, recipe, partial)
-    note = {"input": digest, "after": list(parts), "retractions": retractions, "account": told}
-    (partial / "part.json").write_text(json.dumps(note, indent=1) + "\n")
+    note = {"input": digest, "after": list(deltas), "undos": undos, "account": told}
+    (partial / "delta.json").write_text(json.dumps(note, indent=1) + "\n")
     for path in partial.iterdir():
         flush(path)
     partial.rename(folder)
     return name, told
 
 
-def read_part(folder: Path) -> dict[str, Any]:
-    """The note of a part."""
+def read_delta(folder: Path) -> dict[str, Any]:
+    """The note of a delta."""
     try:
-        note: dict[str, Any] = json.loads((folder / "part.json").read_text(encoding="utf-8"))
+        note: dict[str, Any] = json.loads((folder / "delta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConrecError(f"{folder}: not readable ({error}); roll back, or publish into a new folder") from error
     return note
 
 
 def input_digest(events: Path | None, items: Path | None) -> str:
-    """Of the files' contents."""
+    """The SHA-256 of both files' contents; empty for one that is not there."""
     digests = []
     for path in (events, items):
         if path is None:
@@ -179,37 +170,20 @@ def input_digest(events: Path | None, items: Path | None) -> str:
 
 
 def changed_users(events: pa.Table) -> np.ndarray:
-    """str: whose history these events change. Merely having been shown something does not."""
+    """The users (str) whose history these events change. Merely having been shown something does not."""
     telling = pc.or_(pc.is_in(events["kind"], pa.array(["dislike", *POSITIVE_KINDS])), pc.is_valid(events["value"]))
     return np.unique(events.filter(telling)["user_id"].to_numpy().astype(str))
 
 
-def read_retractions(sets: Path) -> list[Retraction | None]:
-    """Every whole line of the retractions, None for one that a crash cut short."""
-    path = sets / RETRACTIONS
-    if not path.exists():
-        return []
-    found: list[Retraction | None] = []
-    text = path.read_bytes()
-    for line in text[: text.rfind(b"\n") + 1].splitlines():
-        try:
-            entry = json.loads(line)
-            time = np.datetime64(entry["time"].removesuffix("Z").removesuffix("+00:00"), "us")
-            found.append(Retraction(str(entry["user"]), str(entry["item"]), time))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            found.append(None)
-    return found
-
-
-def without_retracted(events: pa.Table, retractions: list[Retraction | None], before: int) -> pa.Table:
+def without_undone(events: pa.Table, undos: list[Undo | None], before: int) -> pa.Table:
     """The events without dislikes that were taken back.
 
-    A retraction takes back what was known when it was made: events of parts taken in before it (their number of
-    retractions, `before`, is not above its line), whatever the clocks say; and of later parts what had happened by
-    then, for a dislike may be taken back before the log of its day is delivered. One repeated later counts again.
+    An undo takes back what was known when it was made: events of deltas ingested before it (their number of undos,
+    `before`, is not above its line), whatever the clocks say; and of later deltas what had happened by then, for a
+    dislike may be taken back before the log of its day is delivered. One repeated later counts again.
     """
     lines: dict[tuple[str, str], list[tuple[int, np.datetime64]]] = {}
-    for number, line in enumerate(retractions):
+    for number, line in enumerate(undos):
         if line is not None:
             lines.setdefault((line.user, line.item), []).append((number, line.time))
     if not lines:
@@ -269,7 +243,7 @@ def _check_times(raw: pa.Table, live: Live, source: str) -> None:
 
 
 def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) -> None:
-    """Embeddings, latents and codes of the part's items; those before keep theirs."""
+    """Embeddings, latents and codes of the delta's items; those before keep theirs."""
     width, levels = live.embeddings.shape[1], live.catalog.levels
     embeddings, latents = np.zeros((0, width), np.float32), np.zeros((0, live.catalog.latents.shape[1]), np.float32)
     codes = np.zeros((0, levels), np.int32)
@@ -284,7 +258,7 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
 
 
 def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.ndarray) -> Catalog:
-    """The catalogue with a part's items, as they were encoded when it was taken in."""
+    """The catalogue with a delta's items, as they were encoded when it was ingested."""
     return replace(
         catalog,
         item_ids=catalog.item_ids + items["item_id"].to_pylist(),
@@ -296,7 +270,7 @@ def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.
 
 
 def _first_seen(items: pa.Table, seen: list[pa.Table]) -> pa.Table:
-    """Items with `first_seen` no later than any part saw them."""
+    """Items with `first_seen` no later than any delta saw them."""
     if not seen:
         return items
     firsts = pa.concat_tables(seen).group_by("item_id").aggregate([("time", "min")])

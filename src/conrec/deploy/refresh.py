@@ -1,8 +1,8 @@
-"""The daily job: a new day of log in, a new set of predictions out (the paper's offline side of figure 4).
+"""The daily job: a new day of log in, a new snapshot of predictions out (the paper's offline side of figure 4).
 
-Every call ends in a published set (filtering.sets) or changes nothing. What is recomputed is only what changed: the
-predictions of users who disliked, liked or rated something new or took a dislike back; all others are carried over
-from the set before. What concerns the items (their side of the score, what is on offer, how often they were disliked
+Every call ends in a published snapshot (`filter.snapshot`) or changes nothing. What is recomputed is only what changed:
+the predictions of users who disliked, liked or rated something new or took a dislike back; all others are carried over
+from the snapshot before. What concerns the items (their factors, what may be recommended, how often they were disliked
 lately) is of the day.
 
 Nothing is trained: encoders, codebook, model and score are those of the run. A run that was trained anew begins anew
@@ -34,28 +34,28 @@ from conrec.decode.predict_items import predict_items
 from conrec.decode.trie import Trie
 from conrec.deploy.live import (
     Live,
-    Retraction,
     changed_users,
+    ingest,
     input_digest,
+    read_delta,
     read_live,
-    read_part,
-    read_retractions,
-    take_in,
 )
+from conrec.deploy.served import served_score
 from conrec.errors import ConrecError
 from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import Setting
 from conrec.features.log_view import LogView
 from conrec.filter import snapshot as published
-from conrec.filter.publish import SetItems, SetWriter
+from conrec.filter.publish import SnapshotItems, SnapshotWriter
 from conrec.filter.stores import StoreName, open_users
+from conrec.filter.undo import Undo, read_undos
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.lm.model import build_policy, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
-from conrec.score.filter_score import FilterScore, ScoreAtCutoff, run_score
+from conrec.score.filter_score import FilterScore, ScoreAtCutoff
 from conrec.score.history import HistoryScore
 from conrec.score.propensity import propensity
 from conrec.sid.catalog import unit_rows
@@ -67,7 +67,7 @@ PAST_DISLIKES, PAST_LIKES = 20, 20
 """So many are kept of each user: to say why, to be taken back, and for the page."""
 USERS_AT_ONCE = 10_000
 STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
-"""What a set is made from."""
+"""What a snapshot is made from."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Refreshed:
     """What a call did."""
 
     version: str
-    """The set in use."""
+    """The snapshot in use."""
     changed: bool
     """Whether it is a new one."""
     users: int
@@ -98,7 +98,7 @@ def refresh(
     run: Path,
     recipe: Recipe,
     *,
-    sets: Path | None = None,
+    snapshots: Path | None = None,
     events: Path | None = None,
     items: Path | None = None,
     images: Path | None = None,
@@ -106,94 +106,95 @@ def refresh(
     seed: int | None = None,
     store: StoreName | None = None,
 ) -> Refreshed:
-    """Take in a day (files of events and of items, either may be missing) and put a new set into use.
+    """Ingest a day (files of events and of items, either may be missing) and put a new snapshot into use.
 
-    sets: where, `run/sets` if None; keep: that many versions stay; store: where the users go (None: as before, first
-    memory-mapped). ConrecError for a run that has not come as far as its filter stage, for files that cannot be used
-    (with the row), and where another job works in `sets`.
+    snapshots: where, `run/snapshots` if None; keep: that many versions stay; store: where the users go (None: as
+    before, first memory-mapped). ConrecError for a run that has not come as far as its filter stage, for files that
+    cannot be used (with the row), and where another job works in `snapshots`.
     """
     if keep < 1:
         raise ConrecError(f"--keep {keep}: at least 1 version must stay")
-    sets = run / "sets" if sets is None else sets
+    snapshots = run / "snapshots" if snapshots is None else snapshots
     seed = recipe.seeds[0] if seed is None else seed
-    score, calibration = _score(run, seed)
-    with _alone(sets):
-        in_use = _in_use(sets)
-        # A set of another run, or of another score, has nothing that could be carried over.
+    score, calibration = served_score(run, seed)
+    with _alone(snapshots):
+        in_use = _in_use(snapshots)
+        # A snapshot of another run, or of another score, has nothing that could be carried over.
         base = _base(run, seed, score)
         before = in_use if in_use is not None and in_use.made_from.get("base") == base else None
         state = before.made_from if before is not None else None
-        _remove_orphans(sets)
-        retractions = read_retractions(sets)
-        first = state["first_retractions"] if state else len(retractions)
-        parts: list[str] = list(state["parts"]) if state else []
+        _remove_orphans(snapshots)
+        undos = read_undos(snapshots)
+        first = state["first_undo"] if state else len(undos)
+        deltas: list[str] = list(state["deltas"]) if state else []
         digest = None if events is None and items is None else input_digest(events, items)
-        taken_in = {read_part(sets / "live" / name)["input"]: name for name in parts}
+        ingested = {read_delta(snapshots / "live" / name)["input"]: name for name in deltas}
         made_from = {
             "base": base,
             "seed": seed,
-            "parts": parts,
-            "retractions": len(retractions),
-            "first_retractions": first,
+            "deltas": deltas,
+            "undos": len(undos),
+            "first_undo": first,
             "calibration": calibration and _digest(calibration),
             "parent": in_use.version if in_use is not None else None,
         }
-        told = ("base", "parts", "retractions", "calibration")
+        told = ("base", "deltas", "undos", "calibration")
         nothing_new = state is not None and all(state[name] == made_from[name] for name in told)
-        if before is not None and nothing_new and (digest is None or digest in taken_in):
-            account = None if digest is None else read_part(sets / "live" / taken_in[digest])["account"]
+        if before is not None and nothing_new and (digest is None or digest in ingested):
+            account = None if digest is None else read_delta(snapshots / "live" / ingested[digest])["account"]
             return Refreshed(before.version, False, before.users["count"], 0, account)
 
-        live = read_live(run, sets, parts, first, retractions)
+        live = read_live(run, snapshots, deltas, first, undos)
         account = None
-        if digest in taken_in:
-            account = read_part(sets / "live" / taken_in[digest])["account"]
+        if digest in ingested:
+            account = read_delta(snapshots / "live" / ingested[digest])["account"]
         elif digest is not None:
-            part, account = take_in(sets, parts, live, run, recipe, events, items, images, len(retractions))
-            if part is not None:
-                made_from["parts"] = parts = [*parts, part]
-                live = read_live(run, sets, parts, first, retractions)
+            delta, account = ingest(snapshots, deltas, live, run, recipe, events, items, images, len(undos))
+            if delta is not None:
+                made_from["deltas"] = deltas = [*deltas, delta]
+                live = read_live(run, snapshots, deltas, first, undos)
             elif before is not None and nothing_new:
                 return Refreshed(before.version, False, before.users["count"], 0, account)
         made_from["cutoff"] = f"{live.cutoff}Z"
         if calibration is None:
-            say(f"{run}: no calibration.json, so this set drops nothing; run conrec calibrate and refresh again")
-        changed = None if state is None else _changed(sets, parts[len(state["parts"]) :], state, retractions)
+            say(f"{run}: no calibration.json, so this snapshot drops nothing; run conrec calibrate and refresh again")
+        changed = None if state is None else _changed(snapshots, deltas[len(state["deltas"]) :], state, undos)
         store = store or (in_use.users["store"] if in_use is not None else "mapped")
-        job = _Job(run, recipe, seed, sets, live, score, calibration)
+        job = _Job(run, recipe, seed, snapshots, live, score, calibration)
         version, users, recomputed = job.publish(before, changed, made_from, keep, store)
-        _remove_orphans(sets)
+        _remove_orphans(snapshots)
     return Refreshed(version, True, users, recomputed, account)
 
 
-def roll_back(sets: Path) -> str:
-    """Put the set that the one in use was made after back into use, with the log it knew; its version."""
-    if published.current(sets) is None:
-        raise ConrecError(f"{sets}: nothing was published here yet, so there is nothing to go back to")
-    with _alone(sets):
-        in_use = _in_use(sets)
+def roll_back(snapshots: Path) -> str:
+    """Put the snapshot that the one in use was made after back into use, with the log it knew; its version."""
+    if published.current(snapshots) is None:
+        raise ConrecError(f"{snapshots}: nothing was published here yet, so there is nothing to go back to")
+    with _alone(snapshots):
+        in_use = _in_use(snapshots)
         assert in_use is not None
         parent = in_use.made_from.get("parent")
-        if parent not in published.versions(sets):
-            raise ConrecError(f"{sets}: what came before {in_use.version} is not kept; there is nothing to go back to")
-        published.use(sets, parent)
+        if parent not in published.versions(snapshots):
+            what = f"what came before {in_use.version} is not kept"
+            raise ConrecError(f"{snapshots}: {what}; there is nothing to go back to")
+        published.use(snapshots, parent)
     return str(parent)
 
 
-def write_merged(run: Path, recipe: Recipe, sets: Path, out: Path) -> Path:
+def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
     """The log so far as a log to train on: events.parquet, items.parquet and a recipe.toml that reads them.
 
-    Pictures are in the items file, as bytes. Returns the recipe's path. ConrecError where the set in use is of another
-    run.
+    Pictures are in the items file, as bytes. Returns the recipe's path. ConrecError where the snapshot in use is of
+    another run.
     """
-    in_use, retractions = _in_use(sets), read_retractions(sets)
+    in_use, undos = _in_use(snapshots), read_undos(snapshots)
     if in_use is not None:
         seed = in_use.made_from.get("seed", recipe.seeds[0])
-        if in_use.made_from.get("base") != _base(run, seed, _score(run, seed)[0]):
-            raise ConrecError(f"{sets}: {in_use.version} was made from another run than {run}; name that one")
-    parts = in_use.made_from["parts"] if in_use is not None else []
-    first = in_use.made_from["first_retractions"] if in_use is not None else len(retractions)
-    live = read_live(run, sets, parts, first, retractions)
+        if in_use.made_from.get("base") != _base(run, seed, served_score(run, seed)[0]):
+            raise ConrecError(f"{snapshots}: {in_use.version} was made from another run than {run}; name that one")
+    deltas = in_use.made_from["deltas"] if in_use is not None else []
+    first = in_use.made_from["first_undo"] if in_use is not None else len(undos)
+    live = read_live(run, snapshots, deltas, first, undos)
     pictures = []
     home = (run / "prepare").resolve()
     for name, content in zip(live.items["image"].to_pylist(), live.items["image_bytes"].to_pylist()):
@@ -212,12 +213,12 @@ def write_merged(run: Path, recipe: Recipe, sets: Path, out: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Job:
-    """One set being made."""
+    """One snapshot being made."""
 
     run: Path
     recipe: Recipe
     seed: int
-    sets: Path
+    snapshots: Path
     live: Live
     score: FilterScore
     calibration: dict[str, Any] | None
@@ -231,7 +232,7 @@ class _Job:
         store: StoreName,
     ) -> tuple[str, int, int]:
         """The version, its users and how many of them were made anew: all, or `changed` (str) with the others from
-        the set `before`."""
+        the snapshot `before`."""
         live, cutoff = self.live, self.live.cutoff
         items = as_items(live.items)
         events = as_events(live.events, items)
@@ -247,21 +248,21 @@ class _Job:
         histories = Histories(items, events, cutoff)
         layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         predictor = _Predictor(self, log_view, score, knowledge, split)
-        contents = SetItems(items.ids, items.titles, items.categories, live.catalog.codes, side)
+        contents = SnapshotItems(items.ids, items.titles, items.categories, live.catalog.codes, side)
         users = recomputed = 0
-        with SetWriter(
-            self.sets,
+        with SnapshotWriter(
+            self.snapshots,
             contents,
             layout,
             self.score.name,
             self.score.cosine_weight,
             self.calibration,
-            made_from["retractions"],
+            made_from["undos"],
             made_from,
             store,
         ) as writer:
             if before is not None and changed is not None:
-                old = open_users(self.sets / before.version, before)
+                old = open_users(self.snapshots / before.version, before)
                 for portion in old.portions():
                     stays = np.flatnonzero(~np.isin(np.array(portion.ids, str), changed))
                     writer.add(_take(portion, stays))
@@ -306,7 +307,7 @@ class _Predictor:
         return Users(
             instances.users.tolist(),
             predicted,
-            _because(self._log_view.catalog.unit, predicted, dislikes),
+            _reason_index(self._log_view.catalog.unit, predicted, dislikes),
             dislikes,
             _newest(instances.positives, PAST_LIKES),
             vectors,
@@ -347,7 +348,7 @@ class _Predictor:
 
 
 def _base(run: Path, seed: int, score: FilterScore) -> str:
-    """What a set is made from beside the days taken in: the run's stages and the score.
+    """What a snapshot is made from beside the days ingested: the run's stages and the score.
 
     ConrecError where a stage is missing.
     """
@@ -361,57 +362,37 @@ def _base(run: Path, seed: int, score: FilterScore) -> str:
     return _digest([digests, score.name])
 
 
-def _score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
-    """The score to serve and its calibration: the run's own score, unless the calibration is for the paper's."""
-    folder = run / "filter" / f"seed{seed}"
-    score = run_score(run, seed)
-    path = run / "calibration.json"
-    if not path.exists():
-        return score, None
-    try:
-        calibration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        name, scores = calibration["score"], calibration["evidence"]["scores"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConrecError(f"{path}: not readable ({error}); run conrec calibrate again") from None
-    with (folder / "scores.parquet").open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != scores:
-            raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
-    return FilterScore() if name == "paper" else score, calibration
-
-
-def _in_use(sets: Path) -> published.Manifest | None:
+def _in_use(snapshots: Path) -> published.Manifest | None:
     """The manifest of the version in use."""
-    version = published.current(sets)
-    return None if version is None else published.read_manifest(sets / version)
+    version = published.current(snapshots)
+    return None if version is None else published.read_manifest(snapshots / version)
 
 
-def _changed(
-    sets: Path, new_parts: list[str], state: dict[str, Any], retractions: list[Retraction | None]
-) -> np.ndarray:
+def _changed(snapshots: Path, new_deltas: list[str], state: dict[str, Any], undos: list[Undo | None]) -> np.ndarray:
     """str: users with something new since the state: events that tell, or dislikes taken back."""
-    named = [changed_users(pq.read_table(sets / "live" / name / "events.parquet")) for name in new_parts]
-    took_back = [line.user for line in retractions[state["retractions"] :] if line is not None]
-    return np.unique(np.concatenate([*named, np.array(took_back, str)]))
+    named = [changed_users(pq.read_table(snapshots / "live" / name / "events.parquet")) for name in new_deltas]
+    undoing = [line.user for line in undos[state["undos"] :] if line is not None]
+    return np.unique(np.concatenate([*named, np.array(undoing, str)]))
 
 
-def _remove_orphans(sets: Path) -> None:
-    """Delete parts that no version names: of calls that were killed, or of versions that are gone."""
-    manifests = [published.read_manifest(sets / version) for version in published.versions(sets)]
-    named = {name for manifest in manifests for name in manifest.made_from.get("parts", ())}
-    for folder in (sets / "live").iterdir():
+def _remove_orphans(snapshots: Path) -> None:
+    """Delete deltas that no version names: of calls that were killed, or of versions that are gone."""
+    manifests = [published.read_manifest(snapshots / version) for version in published.versions(snapshots)]
+    named = {name for manifest in manifests for name in manifest.made_from.get("deltas", ())}
+    for folder in (snapshots / "live").iterdir():
         if folder.is_dir() and folder.name not in named:
             shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
-def _alone(sets: Path) -> Iterator[None]:
-    """Nobody else runs the job for these sets meanwhile."""
-    (sets / "live").mkdir(parents=True, exist_ok=True)
-    with (sets / "live" / ".lock").open("w") as lock:
+def _alone(snapshots: Path) -> Iterator[None]:
+    """Nobody else runs the job for these snapshots meanwhile."""
+    (snapshots / "live").mkdir(parents=True, exist_ok=True)
+    with (snapshots / "live" / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConrecError(f"{sets}: another refresh is at work here; wait for it") from None
+            raise ConrecError(f"{snapshots}: another refresh is at work here; wait for it") from None
         yield
 
 
@@ -420,7 +401,7 @@ def _take(users: Users, rows: np.ndarray) -> Users:
     return Users(
         [users.ids[n] for n in rows.tolist()],
         users.predicted[rows],
-        users.because[rows],
+        users.reason_index[rows],
         users.dislikes[rows],
         users.liked[rows],
         users.vectors[rows],
@@ -439,7 +420,7 @@ def _newest(lists: Ragged, width: int) -> np.ndarray:
     return rows
 
 
-def _because(unit: np.ndarray, predicted: np.ndarray, dislikes: np.ndarray) -> np.ndarray:
+def _reason_index(unit: np.ndarray, predicted: np.ndarray, dislikes: np.ndarray) -> np.ndarray:
     """int8 [B, K]: which past dislike (its position) each prediction is closest to, -1 without any."""
     cosine = np.einsum("bkd,bmd->bkm", unit[predicted], unit[dislikes], optimize=True)
     cosine[np.broadcast_to(dislikes[:, None] < 0, cosine.shape)] = -np.inf

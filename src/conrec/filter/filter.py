@@ -1,8 +1,8 @@
-"""The filter that stands behind a ranker: `CoNRecFilter.load(sets).filter(user, candidates)`.
+"""The filter that stands behind a ranker: `CoNRecFilter.load(snapshots).filter(user, candidates)`.
 
-It knows every user's predicted dislikes (a published set, memory-mapped), scores the candidates against them
-(filtering.online) and drops those over the threshold, within the operator's manners. A new set is taken over without
-a pause, and whatever is unknown passes.
+It knows every user's predicted dislikes (a published snapshot, memory-mapped), scores the candidates against them
+(`score.factors`) and drops those over the threshold, within the operator's guardrails. A new snapshot is taken over
+without a pause, and whatever is unknown passes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
-from conrec.filter.guardrails import Manners, worst
+from conrec.filter.guardrails import Guardrails, furthest_over
 from conrec.filter.id_index import IdIndex
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import open_users
 from conrec.filter.thresholds import Thresholds
-from conrec.filter.undo import Retractions, take_back
+from conrec.filter.undo import Undos, undo_dislike
 from conrec.filter.user_store import StoredUser, UserStore
 from conrec.progress import say
 from conrec.score.factors import ItemFactors, UserFactors, scores_alone
@@ -60,20 +60,20 @@ class ItemView:
 
 @dataclass(frozen=True)
 class PredictionView:
-    """A predicted dislike, and the past dislike that it follows from most."""
+    """A predicted dislike, and the past dislike that it follows from most (None: from none of them)."""
 
     item: ItemView
-    because: ItemView | None
+    past_dislike: ItemView | None
 
 
 @dataclass(frozen=True)
 class UserView:
-    """What the set knows of a user."""
+    """What the snapshot knows of a user."""
 
     user: str
     dislikes: list[ItemView]
     """Newest first, without those taken back."""
-    taken_back: list[ItemView]
+    undone: list[ItemView]
     liked: list[ItemView]
     predicted: list[PredictionView]
     """Best first, without what followed from a dislike taken back."""
@@ -81,22 +81,22 @@ class UserView:
 
 @dataclass
 class Decision:
-    """What becomes of one user's candidates."""
+    """Which of one user's candidates are kept, and why the others are not."""
 
     kept: list[str]
     """In the order given."""
     dropped: list[str]
     """In the order given; empty in a dry run."""
     would_drop: list[str]
-    """What goes but for a dry run; else the same as `dropped`."""
+    """What would go without a dry run; else the same as `dropped`."""
     scores: Sequence[float | None]
     """One a candidate, higher = rather disliked; None for an unknown item, an unknown user, an exempt user."""
     version: str
-    """The set that decided."""
+    """The snapshot that decided."""
     threshold: float | None = None
     """The one for all candidates; None where each category has its own, or nothing may go at all."""
-    spared: int = 0
-    """Over the threshold, but kept by the manners (`min_keep`, `max_drop_share`)."""
+    kept_by_limit: int = 0
+    """Over the threshold, but kept by the guardrails (`min_keep`, `max_drop_share`)."""
     unknown_user: bool = False
     unknown_items: int = 0
     exempt: bool = False
@@ -116,7 +116,7 @@ class Decision:
         return reasons
 
 
-class OpenSet:
+class OpenSnapshot:
     """One version, opened; the service shows its items, too."""
 
     def __init__(self, folder: Path) -> None:
@@ -134,14 +134,14 @@ class OpenSet:
             self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
             self.users: UserStore = open_users(folder, self.manifest)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            raise ConrecError(f"{folder}: not a set ({' '.join(str(error).split())}); write it again") from error
-        table = map_npy(folder / "item_side.npy", np.float32, 2)
+            raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
+        table = map_npy(folder / "item_factors.npy", np.float32, 2)
         if {len(self.index), len(columns), len(table)} != {self.manifest.items}:
-            raise ConrecError(f"{folder}: its parts do not fit together; write the set again")
+            raise ConrecError(f"{folder}: its parts do not fit together; write it again")
         try:
-            self.side = ItemFactors.of_table(resident(table), self.users.layout.dimensions)
+            self.factors = ItemFactors.of_table(resident(table), self.users.layout.dimensions)
         except ValueError as error:
-            raise ConrecError(f"{folder}: item_side.npy does not fit its users ({error}); write it again") from None
+            raise ConrecError(f"{folder}: item_factors.npy does not fit its users ({error}); write it again") from None
         # So that the first request finds the look-up compiled.
         self.index.rows([""])
         self.index.row("")
@@ -161,53 +161,53 @@ class OpenSet:
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """How a user stands towards a set, dislikes taken back considered."""
+class _AfterUndo:
+    """A user as a snapshot knows them, less the dislikes taken back since."""
 
     stored: StoredUser
-    side: UserFactors
+    factors: UserFactors
     """Without the predictions that followed from dislikes taken back."""
     stays: np.ndarray | None
     """bool, one a stored prediction: whether it still counts; None: all do."""
-    taken_back: set[int]
+    undone: set[int]
     """Rows of dislikes."""
 
     @property
-    def because(self) -> np.ndarray:
-        """int [p], aligned with `side.predicted`: positions in the user's dislikes, or -1."""
-        return self.stored.because if self.stays is None else self.stored.because[self.stays]
+    def reason_index(self) -> np.ndarray:
+        """int [p], aligned with `factors.predicted`: position in the user's dislikes of what it follows from, or -1."""
+        return self.stored.reason_index if self.stays is None else self.stored.reason_index[self.stays]
 
 
 class CoNRecFilter:
-    """A filter over a published set. Safe to use from several threads."""
+    """A filter over a published snapshot. Safe to use from several threads."""
 
-    def __init__(self, folder: Path, manners: Manners, threshold: float | None) -> None:
+    def __init__(self, folder: Path, guardrails: Guardrails, threshold: float | None) -> None:
         """Use `load`."""
-        self.manners, self.threshold = manners, threshold
-        self._co_dislike_weights = not (folder / "manifest.json").is_file()
-        self._sets = folder if self._co_dislike_weights else folder.parent
-        self._retractions = Retractions(self._sets)
+        self.guardrails, self.threshold = guardrails, threshold
+        self._follows = not (folder / "manifest.json").is_file()
+        self._snapshots = folder if self._follows else folder.parent
+        self._undos = Undos(self._snapshots)
         self._reloading = threading.Lock()
-        self.set = self._open_current() if self._co_dislike_weights else OpenSet(folder)
+        self.snapshot = self._open_current() if self._follows else OpenSnapshot(folder)
 
     @classmethod
     def load(
         cls,
         folder: Path | str,
-        manners: Manners = Manners(),  # noqa: B008 (it cannot be changed)
+        guardrails: Guardrails = Guardrails(),  # noqa: B008 (it cannot be changed)
         threshold: float | None = None,
     ) -> CoNRecFilter:
-        """Of a folder of sets (the version in use, which `reload` and `watch` follow) or of one version.
+        """The filter over a folder of snapshots (the one in use, which `reload` and `watch` follow) or over one.
 
-        `threshold` overrides the set's calibration. Users in Redis are looked for where CONREC_REDIS says. ConrecError
-        where there is no whole set.
+        `threshold` overrides the snapshot's calibration. Users in Redis are looked for where CONREC_REDIS says.
+        ConrecError where there is no whole snapshot.
         """
-        return cls(Path(folder), manners, threshold)
+        return cls(Path(folder), guardrails, threshold)
 
     @property
     def version(self) -> str:
         """The version that answers now."""
-        return self.set.manifest.version
+        return self.snapshot.manifest.version
 
     def reload(self) -> bool:
         """Take over the version in use if it is another; whether it was. Requests under way end with the old one.
@@ -215,9 +215,9 @@ class CoNRecFilter:
         ConrecError where the new one cannot be opened; the old one then goes on.
         """
         with self._reloading:
-            if not self._co_dislike_weights or published.current(self._sets) == self.version:
+            if not self._follows or published.current(self._snapshots) == self.version:
                 return False
-            self.set = self._open_current()
+            self.snapshot = self._open_current()
             return True
 
     def watch(self, seconds: float = 1.0) -> threading.Event:
@@ -229,10 +229,10 @@ class CoNRecFilter:
             while not stop.wait(seconds):
                 try:
                     if self.reload():
-                        say(f"set {self.version} is in use")
-                except Exception as error:  # whatever it is, the old set goes on and the next look may succeed
+                        say(f"snapshot {self.version} is in use")
+                except Exception as error:  # whatever it is, the old snapshot goes on and the next look may succeed
                     if str(error) != failed:
-                        say(f"set {self.version} stays in use: {error}")
+                        say(f"snapshot {self.version} stays in use: {error}")
                     failed = str(error)
 
         threading.Thread(target=look, name="conrec-watch", daemon=True).start()
@@ -246,10 +246,10 @@ class CoNRecFilter:
         `threshold` and `dry_run` override, for this call, what the filter was loaded with. Unknown users and items
         pass. TypeError for an id that is no string, ConrecError where a store does not answer.
         """
-        now = self.set
+        now = self.snapshot
         decision = Decision(list(candidates), [], [], [None] * len(candidates), now.manifest.version)
-        decision.dry_run = self.manners.dry_run if dry_run is None else dry_run
-        decision.exempt = user in self.manners.exempt
+        decision.dry_run = self.guardrails.dry_run if dry_run is None else dry_run
+        decision.exempt = user in self.guardrails.exempt
         if decision.exempt:
             return decision
         stored = now.users.get(user)
@@ -259,13 +259,13 @@ class CoNRecFilter:
         decision.unknown_user = stored is None
         if stored is None:
             return decision
-        standing = self._standing(now, user, stored)
+        user_now = self._after_undo(now, user, stored)
         if decision.unknown_items:
             scores = np.full(len(rows), np.nan, np.float32)
-            scores[known] = scores_alone(now.side, standing.side, rows[known], now.cosine_weight)
+            scores[known] = scores_alone(now.factors, user_now.factors, rows[known], now.cosine_weight)
             decision.scores = [None if score != score else score for score in scores.tolist()]
         else:
-            scores = scores_alone(now.side, standing.side, rows, now.cosine_weight)
+            scores = scores_alone(now.factors, user_now.factors, rows, now.cosine_weight)
             decision.scores = scores.tolist()
         limits = self._limits(now, stored, rows, threshold)
         decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
@@ -274,20 +274,20 @@ class CoNRecFilter:
         over = (excess > 0).nonzero()[0]
         if len(over):
             self._drop(decision, over, excess[over])
-            decision.explain = lambda: _explain(now, standing, rows, over)
+            decision.explain = lambda: _explain(now, user_now, rows, over)
         return decision
 
     def _limits(
-        self, now: OpenSet, stored: StoredUser, rows: np.ndarray, threshold: float | None
+        self, now: OpenSnapshot, stored: StoredUser, rows: np.ndarray, threshold: float | None
     ) -> float | np.ndarray:
-        """The call's threshold over the filter's over the set's own."""
+        """The call's threshold over the filter's over the snapshot's own."""
         given = self.threshold if threshold is None else threshold
         return now.thresholds.of(stored.activity, rows) if given is None else float(given)
 
     def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray) -> None:
-        """Let go what the manners allow of the candidates over the threshold."""
-        goes = worst(over, excess, self.manners.may_drop(len(decision.kept))).tolist()
-        decision.spared = len(over) - len(goes)
+        """Let go what the guardrails allow of the candidates over the threshold."""
+        goes = furthest_over(over, excess, self.guardrails.may_drop(len(decision.kept))).tolist()
+        decision.kept_by_limit = len(over) - len(goes)
         decision.would_drop = [decision.kept[position] for position in goes]
         if not decision.dry_run:
             decision.dropped = decision.would_drop
@@ -296,72 +296,72 @@ class CoNRecFilter:
 
     def user(self, user: str) -> UserView | None:
         """What is known of a user, None where that is nothing."""
-        now = self.set
+        now = self.snapshot
         stored = now.users.get(user)
         if stored is None:
             return None
-        standing = self._standing(now, user, stored)
-        dislikes, taken_back = stored.dislikes.tolist(), standing.taken_back
+        user_now = self._after_undo(now, user, stored)
+        dislikes, undone = stored.dislikes.tolist(), user_now.undone
         past = [now.view(row) for row in dislikes]
         return UserView(
             user,
-            [view for view, row in zip(past, dislikes) if row not in taken_back],
-            [view for view, row in zip(past, dislikes) if row in taken_back],
+            [view for view, row in zip(past, dislikes) if row not in undone],
+            [view for view, row in zip(past, dislikes) if row in undone],
             [now.view(row) for row in stored.liked.tolist()],
             [
                 PredictionView(now.view(row), past[position] if position >= 0 else None)
-                for row, position in zip(standing.side.predicted.tolist(), standing.because.tolist())
+                for row, position in zip(user_now.factors.predicted.tolist(), user_now.reason_index.tolist())
             ],
         )
 
-    def take_back(self, user: str, item: str) -> None:
+    def undo_dislike(self, user: str, item: str) -> None:
         """Take back a dislike (ids): what is predicted because of it counts no more, from the next request on.
 
         The user's vector and bias of the score, and all else that was learned from it, follow with the next daily job.
         """
-        take_back(self._sets, user, item)
+        undo_dislike(self._snapshots, user, item)
 
-    def _open_current(self) -> OpenSet:
+    def _open_current(self) -> OpenSnapshot:
         """The version in use; once more if it was replaced and deleted in the very moment of opening."""
-        version = published.current(self._sets)
+        version = published.current(self._snapshots)
         if version is None:
-            raise ConrecError(f"{self._sets}: no set was published here yet; run conrec refresh")
+            raise ConrecError(f"{self._snapshots}: no snapshot was published here yet; run conrec refresh")
         try:
-            return OpenSet(self._sets / version)
+            return OpenSnapshot(self._snapshots / version)
         except ConrecError:
-            newer = published.current(self._sets)
+            newer = published.current(self._snapshots)
             if newer is None or newer == version:
                 raise
-            return OpenSet(self._sets / newer)
+            return OpenSnapshot(self._snapshots / newer)
 
-    def _standing(self, now: OpenSet, user: str, stored: StoredUser) -> _Standing:
-        """Predictions that follow from a dislike taken back are left out."""
-        side = stored.side
-        items = self._retractions.of(user, now.manifest.retractions)
+    def _after_undo(self, now: OpenSnapshot, user: str, stored: StoredUser) -> _AfterUndo:
+        """The user without the predictions that follow from a dislike taken back."""
+        factors = stored.factors
+        items = self._undos.of(user, now.manifest.undos)
         if not items:
-            return _Standing(stored, side, None, set())
-        taken_back = set(now.index.rows(items).tolist())
-        positions = [position for position, row in enumerate(stored.dislikes.tolist()) if row in taken_back]
-        stays = ~np.isin(stored.because, positions)
-        return _Standing(stored, UserFactors(side.predicted[stays], side.vector, side.bias), stays, taken_back)
+            return _AfterUndo(stored, factors, None, set())
+        undone = set(now.index.rows(items).tolist())
+        positions = [position for position, row in enumerate(stored.dislikes.tolist()) if row in undone]
+        stays = ~np.isin(stored.reason_index, positions)
+        return _AfterUndo(stored, UserFactors(factors.predicted[stays], factors.vector, factors.bias), stays, undone)
 
 
-def _explain(now: OpenSet, standing: _Standing, rows: np.ndarray, over: np.ndarray) -> Iterator[tuple[int, Why]]:
+def _explain(now: OpenSnapshot, user_now: _AfterUndo, rows: np.ndarray, over: np.ndarray) -> Iterator[tuple[int, Why]]:
     """Why each of the candidates at positions `over` is over its threshold; nothing without predictions."""
-    predicted, because, dislikes = standing.side.predicted, standing.because, standing.stored.dislikes
+    predicted, reason_index, dislikes = user_now.factors.predicted, user_now.reason_index, user_now.stored.dislikes
     if not len(predicted):
         return
-    cosines, which = max_cosine(now.side.unit_of(rows[over]), now.side.unit_of(predicted))
+    cosines, which = max_cosine(now.factors.unit_of(rows[over]), now.factors.unit_of(predicted))
     common = np.cumprod(now.codes[rows[over]] == now.codes[predicted[which]], axis=1).sum(axis=1)
     codes = [tuple(of_item) for of_item in now.codes[predicted].tolist()]
     named: dict[int, tuple[str, str, str | None, str | None]] = {}
     for position, nearest, cosine, length in zip(over.tolist(), which.tolist(), cosines.tolist(), common.tolist()):
         if nearest not in named:
             row = int(predicted[nearest])
-            past = int(because[nearest])
+            past = int(reason_index[nearest])
             at = int(dislikes[past]) if past >= 0 else -1
-            of_log_view = (now.index.id(at), now.title(at)) if at >= 0 else (None, None)
-            named[nearest] = (now.index.id(row), now.title(row), *of_log_view)
+            of_past = (now.index.id(at), now.title(at)) if at >= 0 else (None, None)
+            named[nearest] = (now.index.id(row), now.title(row), *of_past)
         yield position, Why(*named[nearest], codes[nearest][:length], cosine)
 
 

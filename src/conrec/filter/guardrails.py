@@ -1,4 +1,4 @@
-"""How the filter behaves towards people: never an empty list, exempt users, a dry run.
+"""Limits on what the filter may drop: never a whole list, nothing for exempt users, nothing in a dry run.
 
 A score says which candidates a user would rather not see; these rules say how many of them may go.
 """
@@ -11,8 +11,8 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Manners:
-    """What an operator allows the filter to do."""
+class Guardrails:
+    """The limits that an operator sets."""
 
     min_keep: int = 1
     """At least this many candidates stay (all of a shorter list)."""
@@ -36,8 +36,8 @@ class Manners:
         return max(0, min(by_share, candidates - self.min_keep))
 
 
-def worst(over: np.ndarray, excess: np.ndarray, at_most: int) -> np.ndarray:
-    """Which of the candidates over their threshold go: the worst `at_most`, as positions in ascending order.
+def furthest_over(over: np.ndarray, excess: np.ndarray, at_most: int) -> np.ndarray:
+    """Which of the candidates over their threshold go: the `at_most` furthest over it, as positions in ascending order.
 
     over: int [o], positions in the ranked list, ascending; excess: float [o], by how much each is over. Of equals the
     one that the ranker placed lower goes first.

@@ -40,7 +40,7 @@ class IdIndex:
         self._slots = map_npy(folder / "slots.npy", np.uint64, 1)
         slots = len(self._slots)
         if not len(self._offsets) or self._offsets[-1] != len(self._blob) or slots & (slots - 1) or slots <= len(self):
-            raise ConrecError(f"{folder}: the id index does not fit together; write the set again")
+            raise ConrecError(f"{folder}: the id index does not fit together; write it again")
         if in_memory:
             self._blob, self._offsets, self._slots = map(resident, (self._blob, self._offsets, self._slots))
         # For single ids: numbers out of an array cost twice as much.

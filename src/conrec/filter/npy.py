@@ -55,9 +55,9 @@ def map_npy(path: Path, dtype: Any, dimensions: int) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ConrecError(f"{path}: cannot be read ({' '.join(str(error).split())}); write the set again") from error
+        raise ConrecError(f"{path}: cannot be read ({' '.join(str(error).split())}); write it again") from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != dimensions:
-        raise ConrecError(f"{path}: not the array that belongs here; write the set again")
+        raise ConrecError(f"{path}: not the array that belongs here; write it again")
     # A plain array over the mapping: numpy's memmap class makes every slice dearer.
     return array.view(np.ndarray)
 
@@ -101,6 +101,6 @@ class RowFile:
         size = self._dtype.itemsize
         read = os.pread(self._file.fileno(), size, self._start + n * size)
         if len(read) != size:
-            raise ConrecError(f"{self._path}: has become shorter; write the set again")
+            raise ConrecError(f"{self._path}: has become shorter; write it again")
         row: np.void = np.frombuffer(read, self._dtype)[0]
         return row

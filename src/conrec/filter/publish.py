@@ -1,4 +1,4 @@
-"""Writing a set and putting it into use: `SetWriter` for users in portions, `write_set` for all at once."""
+"""Writing a snapshot and putting it into use: `SnapshotWriter` for users in portions, `write_snapshot` for all."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from conrec.score.factors import ItemFactors
 
 
 @dataclass(frozen=True)
-class SetItems:
-    """The items' part of a set; row n of everything is item n."""
+class SnapshotItems:
+    """The items' part of a snapshot; row n of everything is item n."""
 
     ids: Sequence[str]
     titles: Sequence[str]
     categories: Sequence[str | None]
     codes: np.ndarray
     """int [n, levels]."""
-    side: ItemFactors
+    factors: ItemFactors
 
     def __post_init__(self) -> None:
-        side, n = self.side, len(self.ids)
+        factors, n = self.factors, len(self.ids)
         lengths = [len(self.titles), len(self.categories)]
-        lengths += [len(array) for array in (self.codes, side.table)]
+        lengths += [len(array) for array in (self.codes, factors.table)]
         if set(lengths) != {n} or self.codes.ndim != 2:
             raise ValueError(f"an item's parts differ in length: {n} ids, {lengths}")
-        if not np.isfinite(side.table).all():
+        if not np.isfinite(factors.table).all():
             raise ValueError("an item's vector or bias is not finite")
 
 
-class SetWriter:
+class SnapshotWriter:
     """Writes one version; a context that publishes nothing unless `publish` is called.
 
     Example:
-        with SetWriter(sets, items, layout, "default", 0.7, calibration) as writer:
+        with SnapshotWriter(snapshots, items, layout, "default", 0.7, calibration) as writer:
             for users in portions:
                 writer.add(users)
             version = writer.publish()
@@ -57,40 +57,40 @@ class SetWriter:
 
     def __init__(
         self,
-        sets: Path,
-        items: SetItems,
+        snapshots: Path,
+        items: SnapshotItems,
         layout: Layout,
         score: str,
         cosine_weight: float,
         calibration: dict[str, Any] | None = None,
-        retractions: int = 0,
+        undos: int = 0,
         made_from: dict[str, Any] | None = None,
         store: StoreName = "mapped",
     ) -> None:
-        """`retractions`: how many lines of them are worked in; `made_from`: notes for the job itself, ready for JSON;
+        """`undos`: how many lines of them are worked in; `made_from`: notes for the job itself, ready for JSON;
         `store`: where the users go.
 
-        Without a calibration the set has no threshold, and drops nothing unless one is given when it is used.
+        Without a calibration the snapshot has no threshold, and drops nothing unless one is given when it is used.
         """
         if calibration is not None and calibration["score"] != score:
             raise ConrecError(
-                f"calibrated for the score {calibration['score']}, but the set has {score}; run conrec calibrate again"
+                f"calibrated for the score {calibration['score']}, but the score is {score}; run conrec calibrate again"
             )
-        self._sets, self._items, self._layout = sets, items, layout
+        self._snapshots, self._items, self._layout = snapshots, items, layout
         self._score = {"name": score, "cosine_weight": float(cosine_weight)}
-        self._calibration, self._retractions, self._made_from = calibration, retractions, made_from or {}
+        self._calibration, self._undos, self._made_from = calibration, undos, made_from or {}
         self._store = store
-        if items.side.vectors.shape[1] != layout.dimensions:
+        if items.factors.vectors.shape[1] != layout.dimensions:
             raise ValueError(
-                f"items' vectors have {items.side.vectors.shape[1]} dimensions, users' {layout.dimensions}"
+                f"items' vectors have {items.factors.vectors.shape[1]} dimensions, users' {layout.dimensions}"
             )
 
-    def __enter__(self) -> SetWriter:
-        """ConrecError where another job writes into the same sets."""
+    def __enter__(self) -> SnapshotWriter:
+        """ConrecError where another job writes into the same snapshots."""
         with ExitStack() as stack:
-            stack.enter_context(published.writing(self._sets))
-            self.version = published.new_version(self._sets)
-            self._folder = published.partial(self._sets, self.version)
+            stack.enter_context(published.writing(self._snapshots))
+            self.version = published.new_version(self._snapshots)
+            self._folder = published.partial(self._snapshots, self.version)
             self._folder.mkdir()
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._users, self._about = create_users(self._store, self._folder, self._layout, len(self._items.ids))
@@ -112,15 +112,15 @@ class SetWriter:
             score=self._score,
             items=len(self._items.ids),
             users={**self._about, "count": count, "layout": asdict(self._layout)},
-            retractions=self._retractions,
+            undos=self._undos,
             made_from=self._made_from,
             files=published.describe_files(self._folder),
         )
-        published.put_in_place(self._sets, manifest)
-        published.use(self._sets, self.version)
-        for old in published.versions(self._sets)[:-keep]:
-            manifest = published.read_manifest(self._sets / old)
-            published.remove(self._sets, old)
+        published.put_in_place(self._snapshots, manifest)
+        published.use(self._snapshots, self.version)
+        for old in published.versions(self._snapshots)[:-keep]:
+            manifest = published.read_manifest(self._snapshots / old)
+            published.remove(self._snapshots, old)
             drop_users(manifest)
         return self.version
 
@@ -136,7 +136,7 @@ class SetWriter:
             "codes": pa.array(list(items.codes.astype(np.int32)), pa.list_(pa.int32())),
         }
         pq.write_table(pa.table(columns), folder / "items.parquet")
-        np.save(folder / "item_side.npy", np.ascontiguousarray(items.side.table))
+        np.save(folder / "item_factors.npy", np.ascontiguousarray(items.factors.table))
         if self._calibration is not None:
             (folder / "calibration.json").write_text(json.dumps(self._calibration, indent=1, allow_nan=False))
 
@@ -144,22 +144,22 @@ class SetWriter:
         self._leave.close()
 
 
-def write_set(
-    sets: Path,
-    items: SetItems,
+def write_snapshot(
+    snapshots: Path,
+    items: SnapshotItems,
     users: Users,
     score: str,
     cosine_weight: float,
     calibration: dict[str, Any] | None = None,
     keep: int = 3,
-    retractions: int = 0,
+    undos: int = 0,
     made_from: dict[str, Any] | None = None,
     store: StoreName = "mapped",
 ) -> str:
-    """Write a version with these users and put it into use; its name. See `SetWriter`."""
+    """Write a version with these users and put it into use; its name. See `SnapshotWriter`."""
     layout = Layout(
-        users.predicted.shape[1], users.dislikes.shape[1], users.liked.shape[1], items.side.vectors.shape[1]
+        users.predicted.shape[1], users.dislikes.shape[1], users.liked.shape[1], items.factors.vectors.shape[1]
     )
-    with SetWriter(sets, items, layout, score, cosine_weight, calibration, retractions, made_from, store) as writer:
+    with SnapshotWriter(snapshots, items, layout, score, cosine_weight, calibration, undos, made_from, store) as writer:
         writer.add(users)
         return writer.publish(keep)

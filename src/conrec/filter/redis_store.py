@@ -1,9 +1,9 @@
 """Users in Redis, for fleets that have one (the extra `redis`): many machines read, and single users can be updated.
 
-The users of a set are spread over 1024 hashes, `conrec:<namespace>:<n>`, a field a user: cheaper than a key a user,
-read whole one hash at a time, and gone with 1024 deletions. The namespace is drawn anew for every set, so that sets
-and deployments never meet. While a set is being written its hashes carry a time to live; a writer that dies leaves
-nothing for good.
+The users of a snapshot are spread over 1024 hashes, `conrec:<namespace>:<n>`, a field a user: cheaper than a key a
+user, read whole one hash at a time, and gone with 1024 deletions. The namespace is drawn anew for every snapshot, so
+that snapshots and deployments never meet. While a snapshot is being written its hashes carry a time to live; a writer
+that dies leaves nothing for good.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNFINISHED_SECONDS = 24 * 3600
 
 
 class RedisUsers:
-    """The users of one set in a Redis server."""
+    """The users of one snapshot in a Redis server."""
 
     def __init__(self, url: str, namespace: str, layout: Layout, items: int, timeout: float = 0.1) -> None:
         """url: redis://, rediss:// or unix://; `timeout` (seconds) of every answer, after which ConrecError is raised.
@@ -70,7 +70,7 @@ class RedisUsers:
         return bool(self._ask("hdel", self._shard(key), key))
 
     def add(self, users: Users) -> None:
-        """While a set is written: as `put`, and what is there expires unless `finish` is called.
+        """While a snapshot is written: as `put`, and what is there expires unless `finish` is called.
 
         ConrecError for a user that is there already.
         """
@@ -86,7 +86,7 @@ class RedisUsers:
         return count
 
     def drop(self) -> None:
-        """Delete the whole set."""
+        """Delete the whole snapshot."""
         self._at_once([("unlink", shard) for shard in self._shards()])
 
     def close(self) -> None:

@@ -1,14 +1,14 @@
-"""Published sets: what the filter works with, in versions, each of them whole or not there at all.
+"""Published snapshots: what the filter works with, in versions, each of them whole or not there at all.
 
-    SETS/current                  the name of the version in use, one line
-    SETS/retractions.jsonl        dislikes taken back (filtering.retractions)
-    SETS/20261122T021500Z-0001/   a version, never changed once it is there
-        manifest.json             what it is, and the size and SHA-256 of every file
-        calibration.json          thresholds (`conrec calibrate`)
-        items.parquet             item_id, title, category, codes; row n is item n of the set
-        items/                    the index of the item ids
-        item_side.npy                 the items' side of the score (`online.ItemFactors.table`)
-        users/                    the users, memory-mapped; those in Redis are elsewhere
+    SNAPSHOTS/current                  the name of the version in use, one line
+    SNAPSHOTS/undo.jsonl               dislikes taken back (`filter.undo`)
+    SNAPSHOTS/20261122T021500Z-0001/   a version, never changed once it is there
+        manifest.json                  what it is, and the size and SHA-256 of every file
+        calibration.json               thresholds (`conrec calibrate`)
+        items.parquet                  item_id, title, category, codes; row n is item n of the snapshot
+        items/                         the index of the item ids
+        item_factors.npy               `ItemFactors.table` of the score
+        users/                         the users, memory-mapped; those in Redis are elsewhere
 
 A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one
 rename, too. So whoever is killed between any two steps leaves the old version in use and whole, and who has an old
@@ -32,7 +32,7 @@ from typing import Any
 from conrec.errors import ConrecError
 from conrec.files import flush, write_whole
 
-FORMAT = 1
+FORMAT = 2
 _VERSION = re.compile(r"\d{8}T\d{6}Z-\d{4}")
 
 
@@ -46,8 +46,8 @@ class Manifest:
     items: int
     users: dict[str, Any]
     """store (mapped or redis), count and layout."""
-    retractions: int
-    """So many lines of the retractions were worked in when it was made."""
+    undos: int
+    """So many lines of `undo.jsonl` were worked in when it was made."""
     made_from: dict[str, Any]
     """Whatever the job that made it wants to find again (digests of its inputs, say)."""
     files: dict[str, dict[str, Any]]
@@ -55,40 +55,40 @@ class Manifest:
     format: int = FORMAT
 
 
-def versions(sets: Path) -> list[str]:
+def versions(snapshots: Path) -> list[str]:
     """The versions that are there, oldest first."""
-    if not sets.is_dir():
+    if not snapshots.is_dir():
         return []
-    return sorted(p.name for p in sets.iterdir() if _VERSION.fullmatch(p.name) and (p / "manifest.json").is_file())
+    return sorted(p.name for p in snapshots.iterdir() if _VERSION.fullmatch(p.name) and (p / "manifest.json").is_file())
 
 
-def current(sets: Path) -> str | None:
+def current(snapshots: Path) -> str | None:
     """The version in use; None where nothing was published yet."""
     try:
-        return (sets / "current").read_text(encoding="utf-8").strip()
+        return (snapshots / "current").read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
 
 
-def use(sets: Path, version: str) -> None:
+def use(snapshots: Path, version: str) -> None:
     """Put a version that is there into use, forwards or back. ConrecError where it is not there."""
-    if version not in versions(sets):
-        there = ", ".join(versions(sets)) or "none"
-        raise ConrecError(f"{sets}: there is no version {version}; there are: {there}")
-    write_whole(sets / "current", version + "\n")
-    flush(sets)
+    if version not in versions(snapshots):
+        there = ", ".join(versions(snapshots)) or "none"
+        raise ConrecError(f"{snapshots}: there is no version {version}; there are: {there}")
+    write_whole(snapshots / "current", version + "\n")
+    flush(snapshots)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Of one version; ConrecError where it is not there or not readable."""
+    """The manifest of one version; ConrecError where it is not there or not readable."""
     path = folder / "manifest.json"
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         if table.get("format") != FORMAT:
-            raise ConrecError(f"{path}: format {table.get('format')}, this conrec reads {FORMAT}; write the set again")
+            raise ConrecError(f"{path}: format {table.get('format')}, this conrec reads {FORMAT}; write it again")
         return Manifest(**table)
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConrecError(f"{path}: no readable set ({' '.join(str(error).split())}); write the set again") from error
+        raise ConrecError(f"{path}: no readable snapshot ({' '.join(str(error).split())}); write it again") from error
 
 
 def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
@@ -102,48 +102,48 @@ def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
         try:
             size = path.stat().st_size
         except OSError:
-            raise ConrecError(f"{path}: missing; roll back or write the set again") from None
+            raise ConrecError(f"{path}: missing; roll back or write it again") from None
         if size != noted["bytes"]:
-            raise ConrecError(f"{path}: {size} bytes, should be {noted['bytes']}; roll back or write the set again")
+            raise ConrecError(f"{path}: {size} bytes, should be {noted['bytes']}; roll back or write it again")
         if (contents or not name.startswith("users/")) and _digest(path) != noted["sha256"]:
-            raise ConrecError(f"{path}: damaged (its digest is another); roll back or write the set again")
+            raise ConrecError(f"{path}: damaged (its digest is another); roll back or write it again")
 
 
 @contextlib.contextmanager
-def writing(sets: Path) -> Iterator[None]:
-    """Nobody else writes into this folder of sets meanwhile; what a killed writer left is removed first."""
-    sets.mkdir(parents=True, exist_ok=True)
-    with (sets / ".lock").open("w") as lock:
+def writing(snapshots: Path) -> Iterator[None]:
+    """Nobody else writes into this folder of snapshots meanwhile; what a killed writer left is removed first."""
+    snapshots.mkdir(parents=True, exist_ok=True)
+    with (snapshots / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConrecError(f"{sets}: another job writes here; wait for it") from None
-        for left in sets.glob(".*.partial"):
+            raise ConrecError(f"{snapshots}: another job writes here; wait for it") from None
+        for left in snapshots.glob(".*.partial"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
 
 
-def new_version(sets: Path, now: datetime | None = None) -> str:
+def new_version(snapshots: Path, now: datetime | None = None) -> str:
     """A name that sorts after all versions there are, even if the clock went back."""
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
-    there = versions(sets)
+    there = versions(snapshots)
     last, count = there[-1].split("-") if there else ("", "0")
     return f"{stamp}-0001" if stamp > last else f"{last}-{int(count) + 1:04}"
 
 
-def partial(sets: Path, version: str) -> Path:
+def partial(snapshots: Path, version: str) -> Path:
     """Where a version is written before it takes its name."""
-    return sets / f".{version}.partial"
+    return snapshots / f".{version}.partial"
 
 
-def put_in_place(sets: Path, manifest: Manifest) -> None:
+def put_in_place(snapshots: Path, manifest: Manifest) -> None:
     """Seal the partial folder of a version with its manifest and let it take its name; not yet in use."""
-    folder = partial(sets, manifest.version)
+    folder = partial(snapshots, manifest.version)
     write_whole(folder / "manifest.json", json.dumps(asdict(manifest), indent=1))
     for path in [*folder.rglob("*"), folder]:
         flush(path)
-    folder.rename(sets / manifest.version)
-    flush(sets)
+    folder.rename(snapshots / manifest.version)
+    flush(snapshots)
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
@@ -152,12 +152,12 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     return {p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": _digest(p)} for p in paths}
 
 
-def remove(sets: Path, version: str) -> None:
+def remove(snapshots: Path, version: str) -> None:
     """Delete a version that is not in use; under another name first, so that no half version bears this one."""
-    if version == current(sets):
-        raise ConrecError(f"{sets}: version {version} is in use; use another before you remove it")
-    (sets / version).rename(partial(sets, version))
-    shutil.rmtree(partial(sets, version))
+    if version == current(snapshots):
+        raise ConrecError(f"{snapshots}: version {version} is in use; use another before you remove it")
+    (snapshots / version).rename(partial(snapshots, version))
+    shutil.rmtree(partial(snapshots, version))
 
 
 def _digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which store the users of a set are in: made when the set is written, opened when it is used.
+"""Which store the users of a snapshot are in: made when the snapshot is written, opened when it is used.
 
 Files that are memory-mapped, or a Redis server. Where that is says the environment variable CONREC_REDIS and nothing
 else: a URL may hold a password, a manifest or a command line may not.
@@ -19,11 +19,11 @@ from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, Use
 StoreName = Literal["mapped", "redis"]
 REDIS = "CONREC_REDIS"
 _WRITING_SECONDS = 60.0
-"""Redis may take so long for one answer while a set is written: a portion of many users takes its time."""
+"""Redis may take so long for one answer while a snapshot is written: a portion of many users takes its time."""
 
 
 def create_users(store: StoreName, folder: Path, layout: Layout, items: int) -> tuple[UserWriter, dict[str, Any]]:
-    """An empty store for a set being written in `folder`, and what the manifest has to say of it."""
+    """An empty store for a snapshot being written in `folder`, and what the manifest has to say of it."""
     if store == "mapped":
         return MappedUsersWriter(folder / "users", layout, items), {"store": store}
     namespace = uuid.uuid4().hex
@@ -31,7 +31,7 @@ def create_users(store: StoreName, folder: Path, layout: Layout, items: int) -> 
 
 
 def open_users(folder: Path, manifest: Manifest) -> UserStore:
-    """The users of a set; ConrecError where they are not there."""
+    """The users of a snapshot; ConrecError where they are not there."""
     about = manifest.users
     layout = Layout(**about["layout"])
     users: UserStore
@@ -40,12 +40,12 @@ def open_users(folder: Path, manifest: Manifest) -> UserStore:
     else:
         users = RedisUsers(_url(), about["namespace"], layout, manifest.items)
     if about["count"] and not len(users):
-        raise ConrecError(f"{folder}: its {about['count']} users are gone from {about['store']}; write the set again")
+        raise ConrecError(f"{folder}: its {about['count']} users are gone from {about['store']}; write it again")
     return users
 
 
 def drop_users(manifest: Manifest) -> None:
-    """Delete what a set has outside of its folder."""
+    """Delete what a snapshot has outside of its folder."""
     if manifest.users["store"] == "redis":
         layout = Layout(**manifest.users["layout"])
         users = RedisUsers(_url(), manifest.users["namespace"], layout, manifest.items, _WRITING_SECONDS)

@@ -23,8 +23,11 @@ class Thresholds:
     A segment without a threshold, or one that the calibration never met, was promised nothing: nothing of it goes.
     """
 
-    def __init__(self, calibration: dict[str, Any] | None, categories: pa.Array) -> None:
-        """categories: of the items, string [n]. KeyError, TypeError or ValueError for what is no calibration."""
+    def __init__(self, calibration: dict[str, Any] | None, categories: pa.Array | None = None) -> None:
+        """categories: of the items, string [n]; only thresholds by category need them.
+
+        KeyError, TypeError or ValueError for what is no calibration.
+        """
         calibration = calibration or {"threshold": None}
         segments = calibration.get("segments")
         self._everything = _limit(calibration["threshold"])
@@ -33,7 +36,7 @@ class Thresholds:
         if segments is None:
             return
         limits = {str(name): _limit(value) for name, value in segments["thresholds"].items()}
-        if segments["by"] == "category":
+        if segments["by"] == "category" and categories is not None:
             # Through the dictionary: a catalogue has many items and few categories.
             encoded = categories.fill_null(NO_CATEGORY).dictionary_encode()
             of_category = np.array([limits.get(name, np.inf) for name in encoded.dictionary.to_pylist()], np.float64)

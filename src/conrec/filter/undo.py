@@ -1,9 +1,8 @@
-"""Dislikes that were taken back: an append-only file beside the sets, in force at once.
+"""Dislikes that users took back: an append-only file beside the snapshots, in force at once.
 
-Each line of `retractions.jsonl` is one JSON object: user, item, time. A set says how many of the lines were there
-when it was made and have been worked in (`Manifest.retractions`); the filter applies the lines after those. So a
-dislike that is taken back counts no more from the next request on, and one that a user repeats after the next daily
-job counts again.
+Each line of `undo.jsonl` is one JSON object: user, item, time. A snapshot says how many of the lines were there when
+it was made and have been worked in (`Manifest.undos`); the filter applies the lines after those. So a dislike that is
+taken back counts no more from the next request on, and one that a user repeats after the next daily job counts again.
 """
 
 from __future__ import annotations
@@ -12,57 +11,62 @@ import fcntl
 import json
 import os
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from conrec.errors import ConrecError
 
-FILE = "retractions.jsonl"
+FILE = "undo.jsonl"
 
 
-def take_back(sets: Path, user: str, item: str) -> None:
+@dataclass(frozen=True)
+class Undo:
+    """A dislike that a user took back."""
+
+    user: str
+    item: str
+    time: np.datetime64
+    """When it was taken back (UTC)."""
+
+
+def undo_dislike(snapshots: Path, user: str, item: str) -> None:
     """Note that `user` takes back the dislike of `item` (ids); safe from several processes at once."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     line = json.dumps({"user": user, "item": item, "time": time}) + "\n"
-    with (sets / FILE).open("ab") as file:
+    with (snapshots / FILE).open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         # What a crash left half-written must not swallow this line; it stays a line of its own and is skipped.
         end = file.seek(0, os.SEEK_END)
-        torn = end > 0 and _last_byte(sets / FILE) != b"\n"
+        torn = end > 0 and _last_byte(snapshots / FILE) != b"\n"
         file.write(b"\n" * torn + line.encode())
         file.flush()
         os.fsync(file.fileno())
 
 
-class Retractions:
+def read_undos(snapshots: Path) -> list[Undo | None]:
+    """Every whole line of the file, oldest first; None for one that a crash cut short."""
+    path = snapshots / FILE
+    return _parsed(path.read_bytes())[0] if path.exists() else []
+
+
+class Undos:
     """The file as the filter reads it: only what is new since the last look. For any number of threads."""
 
-    def __init__(self, sets: Path) -> None:
-        self._path = sets / FILE
-        self._size = 0
-        self._lines: list[tuple[str, str] | None] = []
+    def __init__(self, snapshots: Path) -> None:
+        self._path = snapshots / FILE
+        self._size = self._lines = 0
         self._of_user: dict[str, list[tuple[int, str]]] = {}
         self._reading = threading.Lock()
 
-    def __len__(self) -> int:
-        """Lines so far: what the daily job notes in the set that it makes with them."""
-        self._look()
-        return len(self._lines)
-
     def of(self, user: str, after: int = 0) -> list[str]:
         """Ids of the items whose dislike the user took back, of the lines from `after` on."""
-        self._look()
-        return [item for line, item in self._of_user.get(user, ()) if line >= after]
-
-    def all(self) -> list[tuple[str, str]]:
-        """(user, item) of every line, oldest first."""
-        self._look()
-        return [line for line in self._lines if line is not None]
-
-    def _look(self) -> None:
         if self._now() != self._size:
             with self._reading:
                 self._read()
+        return [item for line, item in self._of_user.get(user, ()) if line >= after]
 
     def _now(self) -> int:
         """Bytes in the file."""
@@ -78,23 +82,26 @@ class Retractions:
             raise ConrecError(f"{self._path}: has become shorter; it is only ever appended to, put it back")
         with self._path.open("rb") as file:
             file.seek(self._size)
-            new = file.read(size - self._size)
-        whole = new[: new.rfind(b"\n") + 1]
-        for line in whole.splitlines():
-            pair = _pair(line)
-            if pair is not None:
-                self._of_user.setdefault(pair[0], []).append((len(self._lines), pair[1]))
-            self._lines.append(pair)
-        self._size += len(whole)
+            undos, read = _parsed(file.read(size - self._size))
+        for line, undo in enumerate(undos, self._lines):
+            if undo is not None:
+                self._of_user.setdefault(undo.user, []).append((line, undo.item))
+        self._lines += len(undos)
+        self._size += read
 
 
-def _pair(line: bytes) -> tuple[str, str] | None:
-    """User and item; None for a line that a crash cut short."""
-    try:
-        entry = json.loads(line)
-        return str(entry["user"]), str(entry["item"])
-    except (ValueError, KeyError, TypeError):
-        return None
+def _parsed(text: bytes) -> tuple[list[Undo | None], int]:
+    """The whole lines (None for one that is no undo), and how many bytes they take."""
+    whole = text[: text.rfind(b"\n") + 1]
+    undos: list[Undo | None] = []
+    for line in whole.splitlines():
+        try:
+            entry = json.loads(line)
+            time = np.datetime64(entry["time"].removesuffix("Z").removesuffix("+00:00"), "us")
+            undos.append(Undo(str(entry["user"]), str(entry["item"]), time))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            undos.append(None)
+    return undos, len(whole)
 
 
 def _last_byte(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 A record has the same bytes in every store (a row of `records.npy`, a value in Redis), so they all answer
 alike. In one piece, a user costs one or two pages of memory or disk, not one for each array. Item rows are those of
-the set that the store belongs to.
+the snapshot that the store belongs to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from conrec.score.factors import UserFactors
 
 @dataclass(frozen=True)
 class Layout:
-    """How long the parts of a record are; the same for all users of a set."""
+    """How long the parts of a record are; the same for all users of a snapshot."""
 
     predicted: int
     """Predicted dislikes (the paper: 20)."""
@@ -50,7 +50,7 @@ class Layout:
                 ("activity", "<i4"),
                 ("vector", f"<{self.vector}", (self.dimensions,)),
                 ("predicted", "<i4", (self.predicted,)),
-                ("because", "i1", (self.predicted,)),
+                ("reason_index", "i1", (self.predicted,)),
                 ("dislikes", "<i4", (self.dislikes,)),
                 ("liked", "<i4", (self.liked,)),
             ]
@@ -64,14 +64,14 @@ class Users:
     ids: Sequence[str]
     predicted: np.ndarray
     """int32 [U, K]: rows of the items predicted to be disliked, best first."""
-    because: np.ndarray
+    reason_index: np.ndarray
     """int8 [U, K]: which of `dislikes` (its position) a prediction is closest to, -1 for none."""
     dislikes: np.ndarray
     """int32 [U, M]: rows of the items disliked before, newest first."""
     liked: np.ndarray
     """int32 [U, L]: rows of the items liked before, newest first."""
     vectors: np.ndarray
-    """float [U, d]: the user's side of the score."""
+    """float [U, d]: the user's vector of the score."""
     biases: np.ndarray
     """float32 [U]."""
     activity: np.ndarray
@@ -89,10 +89,10 @@ class Users:
             if values.shape != rows[name].shape:
                 raise ValueError(f"{name}: shape {values.shape}, the layout asks for {rows[name].shape}")
             if name in _LISTS and values.size:
-                end = layout.dislikes if name == "because" else items
+                end = layout.dislikes if name == "reason_index" else items
                 if values.min() < -1 or values.max() >= end:
                     raise ValueError(f"{name}: values {values.min()} to {values.max()}, allowed are -1 to {end - 1}")
-                if ((values[:, :-1] < 0) & (values[:, 1:] >= 0)).any() and name != "because":
+                if ((values[:, :-1] < 0) & (values[:, 1:] >= 0)).any() and name != "reason_index":
                     raise ValueError(f"{name}: -1 pads a list at its end only")
             rows[name] = values
         if not (np.isfinite(rows["bias"]).all() and np.isfinite(rows["vector"]).all()):
@@ -107,7 +107,7 @@ class Users:
         return Users(ids, **lists, vectors=vectors, biases=biases, activity=activity)
 
 
-_LISTS = ("predicted", "because", "dislikes", "liked")
+_LISTS = ("predicted", "reason_index", "dislikes", "liked")
 
 
 class StoredUser:
@@ -124,9 +124,9 @@ class StoredUser:
         return _without_padding(self._record["predicted"])
 
     @property
-    def because(self) -> np.ndarray:
+    def reason_index(self) -> np.ndarray:
         """int8 [p]: position in `dislikes` of what a prediction is closest to, -1 for none."""
-        return self._record["because"][: len(self.predicted)]
+        return self._record["reason_index"][: len(self.predicted)]
 
     @property
     def dislikes(self) -> np.ndarray:
@@ -144,7 +144,7 @@ class StoredUser:
         return int(self._record["activity"])
 
     @property
-    def side(self) -> UserFactors:
+    def factors(self) -> UserFactors:
         """What the score takes."""
         return UserFactors(self.predicted, self._record["vector"].astype(np.float32), float(self._record["bias"]))
 
@@ -173,7 +173,7 @@ class UserStore(Protocol):
 
 
 class UserWriter(Protocol):
-    """How a store is filled when a set is made; `RedisUsers` takes single users later on, too."""
+    """How a store is filled when a snapshot is made; `RedisUsers` takes single users later on, too."""
 
     def add(self, users: Users) -> None:
         """ConrecError for an id that is empty or too long, ValueError for arrays that do not fit."""
@@ -192,7 +192,7 @@ class MappedUsers:
         self._records = map_npy(folder / "records.npy", layout.record, 1)
         self._single = RowFile(folder / "records.npy", layout.record)
         if len(self._index) != len(self._records):
-            raise ConrecError(f"{folder}: {len(self._index)} ids but {len(self._records)} records; write the set again")
+            raise ConrecError(f"{folder}: {len(self._index)} ids but {len(self._records)} records; write it again")
 
     def get(self, user_id: str) -> StoredUser | None:
         """The user's record, or None for one that is not there."""
@@ -238,7 +238,7 @@ def records_of(values: Sequence[bytes], layout: Layout, where: str) -> np.ndarra
     size = layout.record.itemsize
     for value in values:
         if len(value) != size:
-            raise ConrecError(f"{where}: a record of {len(value)} bytes, not {size}; write the set again")
+            raise ConrecError(f"{where}: a record of {len(value)} bytes, not {size}; write it again")
     return np.frombuffer(b"".join(values), layout.record)
 
 

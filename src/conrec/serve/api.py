@@ -11,14 +11,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from conrec.serve.schema import BatchAnswer, BatchRequest, FilterRequest, Health, RetractRequest, body
+from conrec.serve.schema import BatchAnswer, BatchRequest, FilterRequest, Health, UndoRequest, body
 from conrec.serve.service import Service
 from conrec.serve.web import Refused, decode, read_body, reply
 
 router = APIRouter()
 _filter = msgspec.json.Decoder(FilterRequest)
 _batch = msgspec.json.Decoder(BatchRequest)
-_retract = msgspec.json.Decoder(RetractRequest)
+_undo = msgspec.json.Decoder(UndoRequest)
 
 
 def documented(answer: str, asked: str | None = None, *problems: int) -> dict[str, Any]:
@@ -99,25 +99,25 @@ async def user_view(user: str, request: Request) -> Response:
     """What is known of a user: past dislikes, likes, predicted dislikes and what each follows from."""
     view = await service_of(request).user(user)
     if view is None:
-        raise Refused(404, "this user is not known to the set in use")
+        raise Refused(404, "this user is not known to the snapshot in use")
     return reply(view)
 
 
-@router.post("/v1/users/{user:path}/retract", tags=["users"], **documented("UserView", "RetractRequest", 404, 415))
-async def retract(user: str, request: Request) -> Response:
+@router.post("/v1/users/{user:path}/undo", tags=["users"], **documented("UserView", "UndoRequest", 404, 415))
+async def undo(user: str, request: Request) -> Response:
     """Take back a dislike: what is predicted because of it no longer counts, at once and after a restart."""
     # A form of another site can send text to this address, but not JSON: the browser would have to ask first.
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(415, "send JSON (content-type: application/json)")
     service = service_of(request)
-    item = decode(_retract, await read_body(request.scope, request.receive, service.settings.max_body)).item
+    item = decode(_undo, await read_body(request.scope, request.receive, service.settings.max_body)).item
     view = await service.user(user)
     if view is None:
-        raise Refused(404, "this user is not known to the set in use")
-    if item not in {one.item_id for one in (*view.dislikes, *view.taken_back)}:
+        raise Refused(404, "this user is not known to the snapshot in use")
+    if item not in {one.item_id for one in (*view.dislikes, *view.undone)}:
         raise Refused(404, "this user has no dislike of that item among those remembered")
     if item in {one.item_id for one in view.dislikes}:
-        await service.take_back(user, item)
+        await service.undo_dislike(user, item)
     return reply(await service.user(user))
 
 
@@ -129,7 +129,7 @@ async def healthz() -> Response:
 
 @router.get("/readyz", tags=["operation"], **documented("Health", None, 503))
 async def readyz(request: Request) -> Response:
-    """A set is in use. Without one (503) every list passes unfiltered."""
+    """A snapshot is in use. Without one (503) every list passes unfiltered."""
     service = service_of(request)
     if service.filter is None:
         return reply(Health("not ready", None, service.problem), 503)

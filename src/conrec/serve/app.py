@@ -34,7 +34,7 @@ SCHEMAS = (
     schema.FilterAnswer,
     schema.BatchRequest,
     schema.BatchAnswer,
-    schema.RetractRequest,
+    schema.UndoRequest,
     schema.Problem,
     schema.Health,
     schema.About,
@@ -50,21 +50,21 @@ KEEP_ALIVE = 75
 request meets one that is just being closed."""
 
 ASIDE = 10
-"""By how much less than a request the opening of a set is urgent (as `nice` counts)."""
+"""By how much less than a request the opening of a snapshot is urgent (as `nice` counts)."""
 
 log = logging.getLogger("conrec.serve")
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """The application; a set is looked for when it starts, and from then on again and again."""
+    """The application; a snapshot is looked for when it starts, and from then on again and again."""
     metrics = Metrics()
     service = Service(settings, metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(service.look_for_set)
-        with ThreadPoolExecutor(1, "conrec-sets", _step_back) as aside:
-            app.state.explorers = Explorers(settings.sets, settings.run, aside)
+        await asyncio.to_thread(service.look_for_snapshot)
+        with ThreadPoolExecutor(1, "conrec-snapshots", _step_back) as aside:
+            app.state.explorers = Explorers(settings.snapshots, settings.run, aside)
             watch = asyncio.create_task(_watch(service, aside))
             yield
             watch.cancel()
@@ -94,10 +94,10 @@ def make_app(settings: Settings) -> FastAPI:
 def serve(settings: Settings) -> None:
     """Run until stopped; requests under way are answered first."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # While a new set is opened, a request must not wait 5 ms (Python's default) for every turn that it needs.
+    # While a new snapshot is opened, a request must not wait 5 ms (Python's default) for every turn that it needs.
     sys.setswitchinterval(0.0005)
     config = configured(settings)
-    config.app.state.service.look_for_set()  # type: ignore[union-attr]
+    config.app.state.service.look_for_snapshot()  # type: ignore[union-attr]
     # What is there now is there to stay: a collection that looks through all of it would stop every request for half
     # a second.
     gc.collect()
@@ -125,11 +125,11 @@ def _step_back() -> None:
 
 
 async def _watch(service: Service, aside: Executor) -> None:
-    """Take over new sets, for as long as the service runs."""
+    """Take over new snapshots, for as long as the service runs."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(service.settings.poll_seconds)
-        await loop.run_in_executor(aside, service.look_for_set)
+        await loop.run_in_executor(aside, service.look_for_snapshot)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""What the page shows of a set and of the run behind it; opened when somebody looks, and anew for every set."""
+"""What the page shows of a snapshot and of the run behind it; opened when somebody looks, once a snapshot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from conrec.filter.filter import ItemView, OpenSet
+from conrec.filter.filter import ItemView, OpenSnapshot
 from conrec.run import open_run
 from conrec.serve.exposures import Exposures, sample, trade_off
 from conrec.serve.pictures import Pictures
@@ -24,39 +24,41 @@ log = logging.getLogger("conrec.serve")
 
 
 class Explorers:
-    """The Explorer of the set in use.
+    """The Explorer of the snapshot in use.
 
-    Opening one takes the interpreter from the ranker's requests for milliseconds at a time, so a change of sets does
-    not do it: the next person who looks at the page waits for it.
+    Opening one takes the interpreter from the ranker's requests for milliseconds at a time, so a change of snapshots
+    does not do it: the next person who looks at the page waits for it.
     """
 
-    def __init__(self, sets: Path, run: Path | None, aside: Executor) -> None:
+    def __init__(self, snapshots: Path, run: Path | None, aside: Executor) -> None:
         """`aside`: where it is opened."""
-        self._sets, self._run, self._aside = sets, run, aside
+        self._snapshots, self._run, self._aside = snapshots, run, aside
         self._opening = asyncio.Lock()
         self._tried: str | None = None
         self._explorer: Explorer | None = None
 
-    async def of(self, opened: OpenSet) -> Explorer | None:
-        """Of this set; the last one where this set or its run cannot be shown (the log says why), None without any."""
+    async def of(self, opened: OpenSnapshot) -> Explorer | None:
+        """The Explorer of this snapshot; the last one where it cannot be shown (the log says why), None without any."""
         async with self._opening:
             if self._tried != opened.manifest.version:
                 self._tried = opened.manifest.version
                 loop = asyncio.get_running_loop()
                 try:
-                    self._explorer = await loop.run_in_executor(self._aside, Explorer, opened, self._sets, self._run)
+                    self._explorer = await loop.run_in_executor(
+                        self._aside, Explorer, opened, self._snapshots, self._run
+                    )
                 except Exception:
-                    log.exception("the page cannot show set %s", self._tried)
+                    log.exception("the page cannot show snapshot %s", self._tried)
             return self._explorer
 
 
 class Explorer:
-    """One set, and one run or none."""
+    """One snapshot, and one run or none."""
 
-    def __init__(self, opened: OpenSet, sets: Path, run: Path | None) -> None:
-        """`opened` is a version in the folder `sets`; ConrecError for a run that cannot be read."""
-        folder = sets / opened.manifest.version
-        self._set, self._users = opened, folder / "users"
+    def __init__(self, opened: OpenSnapshot, snapshots: Path, run: Path | None) -> None:
+        """`opened` is a version in the folder `snapshots`; ConrecError for a run that cannot be read."""
+        folder = snapshots / opened.manifest.version
+        self._snapshot, self._users = opened, folder / "users"
         self.manifest = opened.manifest
         calibration = folder / "calibration.json"
         self.calibration: dict[str, Any] | None = json.loads(calibration.read_text()) if calibration.exists() else None
@@ -65,7 +67,9 @@ class Explorer:
         self._exposures: Exposures | None = None
         if run is not None:
             seed = self.manifest.made_from.get("seed", open_run(run)[0].seeds[0])
-            later = [sets / "live" / part / "items.parquet" for part in self.manifest.made_from.get("parts", [])]
+            later = [
+                snapshots / "live" / delta / "items.parquet" for delta in self.manifest.made_from.get("deltas", [])
+            ]
             self.pictures = Pictures([run / "prepare" / "items.parquet", *later])
             self.trade_off = trade_off(run, seed, self.manifest.score["name"])
             self._exposures = Exposures(run, seed)
@@ -83,13 +87,13 @@ class Explorer:
 
     def candidates(self, user: str) -> ShownList:
         """What to try the filter on for a user."""
-        found = self._exposures.of(user) if self._exposures is not None else sample(self._set.index, user)
-        rows = self._set.index.rows(found.items).tolist()
+        found = self._exposures.of(user) if self._exposures is not None else sample(self._snapshot.index, user)
+        rows = self._snapshot.index.rows(found.items).tolist()
         items = [
             Shown(v.item_id, v.title, v.category, v.codes, outcome)
             for row, outcome in zip(rows, found.outcomes)
             if row >= 0
-            for v in [self._set.view(row)]
+            for v in [self._snapshot.view(row)]
         ]
         # In times of one zone and form (UTC, ISO) the order of texts is that of moments.
         known = found.source == "shown" and str(found.since) < str(self.manifest.made_from.get("cutoff", ""))[:10]
@@ -103,7 +107,7 @@ class Explorer:
         """What is under a prefix."""
         if len(prefix) >= self.tree.levels - 1:
             return Branch([], self._views(self.tree.rows(prefix).tolist()))
-        name = self._set.index.id
+        name = self._snapshot.index.id
         nodes = [
             Prefix(node.prefix, node.items, node.words, node.categories, [name(row) for row in node.examples])
             for node in self.tree.children(prefix)
@@ -111,4 +115,4 @@ class Explorer:
         return Branch(nodes, [])
 
     def _views(self, rows: Iterable[int]) -> list[ItemView]:
-        return [self._set.view(row) for row in rows]
+        return [self._snapshot.view(row) for row in rows]

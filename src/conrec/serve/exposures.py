@@ -1,7 +1,7 @@
 """What a user was really shown, from a run's replay: candidates that the page can judge the filter by.
 
 Where the run has no window for a user, the items that are most popular in it now stand in; without a run, a random
-sample of the set's items. Which of the three it is goes along with the candidates and is said on the page.
+sample of the snapshot's items. Which of the three it is goes along with the candidates and is said on the page.
 """
 
 from __future__ import annotations

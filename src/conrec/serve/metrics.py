@@ -33,21 +33,21 @@ class Metrics:
         self.decisions = counter("decisions", "Lists of candidates that were asked about")
         self.candidates = counter("candidates", "Candidates that were asked about")
         self.dropped = counter("dropped", "Candidates that were dropped")
-        self.spared = counter("spared", "Candidates over the threshold that were kept so that enough remain")
+        self.kept_by_limit = counter("kept_by_limit", "Candidates over the threshold, kept so that enough remain")
         self.dry_run = counter("dry_run", "Candidates that a dry run would have dropped")
         self.exempt = counter("exempt_users", "Lists that passed because their user is exempt")
-        self.unknown_users = counter("unknown_users", "Lists that passed because the set does not know their user")
-        self.unknown_items = counter("unknown_items", "Candidates that passed because the set does not know them")
+        self.unknown_users = counter("unknown_users", "Lists that passed because the snapshot does not know their user")
+        self.unknown_items = counter("unknown_items", "Candidates that passed because the snapshot does not know them")
         self.fail_open = counter("fail_open", "Lists that passed for an inner cause", ("cause",))
-        for cause in ("error", "budget", "no_set"):
+        for cause in ("error", "budget", "no_snapshot"):
             self.fail_open.labels(cause)
-        self.retractions = counter("retractions", "Dislikes that were taken back")
-        self.swaps = counter("set_swaps", "Sets that were taken into use, or refused", ("result",))
+        self.undone_dislikes = counter("undone_dislikes", "Dislikes that were taken back")
+        self.swaps = counter("snapshot_swaps", "Snapshots that were taken into use, or refused", ("result",))
         for result in ("taken", "refused"):
             self.swaps.labels(result)
-        self.set = gauge("set", "1 for the set in use", ("version",))
-        self.age = gauge("set_age_seconds", "Seconds since the set in use was published")
-        self.ready = gauge("ready", "1 where a set is in use")
+        self.snapshot = gauge("snapshot", "1 for the snapshot in use", ("version",))
+        self.age = gauge("snapshot_age_seconds", "Seconds since the snapshot in use was published")
+        self.ready = gauge("ready", "1 where a snapshot is in use")
 
         self._of_answer: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
@@ -59,10 +59,10 @@ class Metrics:
         requests.inc()
         histogram.observe(seconds)
 
-    def set_in_use(self, version: str, published: float) -> None:
-        """Note the set in use; `published` in seconds since 1970."""
-        self.set.clear()
-        self.set.labels(version).set(1)
+    def snapshot_in_use(self, version: str, published: float) -> None:
+        """Note the snapshot in use; `published` in seconds since 1970."""
+        self.snapshot.clear()
+        self.snapshot.labels(version).set(1)
         self.age.set_function(lambda: max(0.0, time.time() - published))
         self.ready.set(1)
 

@@ -24,18 +24,18 @@ _filter = msgspec.json.Decoder(FilterRequest)
 
 
 def filter_of(request: Request) -> CoNRecFilter:
-    """The filter in use; Refused while there is no set."""
+    """The filter in use; Refused while there is no snapshot."""
     service = service_of(request)
     if service.filter is None:
-        raise Refused(503, service.problem or "no set is in use yet")
+        raise Refused(503, service.problem or "no snapshot is in use yet")
     return service.filter
 
 
 async def explorer_of(request: Request) -> Explorer:
-    """What the page looks into; Refused while there is no set, or none that it could show."""
-    explorer: Explorer | None = await request.app.state.explorers.of(filter_of(request).set)
+    """What the page looks into; Refused while there is no snapshot, or none that it could show."""
+    explorer: Explorer | None = await request.app.state.explorers.of(filter_of(request).snapshot)
     if explorer is None:
-        raise Refused(503, "the page cannot show the set in use; the service's log says why")
+        raise Refused(503, "the page cannot show the snapshot in use; the service's log says why")
     return explorer
 
 
@@ -55,7 +55,7 @@ async def file(name: str) -> Response:
 
 @router.get("/ui/about", **documented("About"))
 async def about(request: Request) -> Response:
-    """The set in use, its threshold and calibration, and the trade-off that the run measured."""
+    """The snapshot in use, its threshold and calibration, and the trade-off that the run measured."""
     service = service_of(request)
     try:
         explorer = await explorer_of(request)

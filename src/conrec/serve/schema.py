@@ -19,7 +19,7 @@ class FilterRequest(Struct, forbid_unknown_fields=True):
     user: Annotated[str, Meta(min_length=1)]
     candidates: Annotated[list[str], Meta(description="Item ids, best first; their order is kept.")]
     threshold: Annotated[
-        float | None, Meta(description="Drop what scores above this. null: what the service or the set says.")
+        float | None, Meta(description="Drop what scores above this. null: what the service or the snapshot says.")
     ] = None
     dry_run: Annotated[bool | None, Meta(description="Score, but drop nothing. null: as the service is set.")] = None
 
@@ -40,8 +40,8 @@ class FilterAnswer(Struct):
     threshold: Annotated[
         float | None, Meta(description="The one in force for all; null: none, or each segment has its own.")
     ] = None
-    version: Annotated[str | None, Meta(description="The set that decided.")] = None
-    spared: Annotated[int, Meta(description="Over the threshold, but kept so that enough remain.")] = 0
+    version: Annotated[str | None, Meta(description="The snapshot that decided.")] = None
+    kept_by_limit: Annotated[int, Meta(description="Over the threshold, but kept so that enough remain.")] = 0
     unknown_user: bool = False
     unknown_items: int = 0
     exempt: bool = False
@@ -49,7 +49,7 @@ class FilterAnswer(Struct):
     would_drop: Annotated[list[str], Meta(description="What a dry run would have dropped.")] = []
     fail_open: Annotated[
         str | None,
-        Meta(description="Why everything passes unfiltered: error, budget or no_set. null: it was filtered."),
+        Meta(description="Why everything passes unfiltered: error, budget or no_snapshot. null: it was filtered."),
     ] = None
 
 
@@ -65,7 +65,7 @@ class BatchAnswer(Struct):
     answers: list[FilterAnswer]
 
 
-class RetractRequest(Struct, forbid_unknown_fields=True):
+class UndoRequest(Struct, forbid_unknown_fields=True):
     """A dislike that the user takes back."""
 
     item: Annotated[str, Meta(min_length=1, description="Item id.")]
@@ -107,7 +107,7 @@ class ShownList(Struct):
     source: Annotated[str, Meta(description="shown (really, to this user), popular or sample.")]
     since: str | None
     until: str | None
-    known: Annotated[bool, Meta(description="The set was made later: it knows what came of these exposures.")]
+    known: Annotated[bool, Meta(description="The snapshot was made later: it knows what came of these exposures.")]
     items: list[Shown]
 
 

@@ -1,4 +1,4 @@
-"""The filter, answering whatever happens: within a time budget, over the change of sets, and open when it fails.
+"""The filter, answering whatever happens: within a time budget, over the change of snapshots, and open when it fails.
 
 What is asked is worked out on a worker thread, so that an answer can be given when the time is over (a cold disk, a
 store far away, a queue that has grown): then, and on any inner error, all candidates pass. That is the ranker's own
@@ -18,7 +18,7 @@ from typing import TypeVar
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.filter import CoNRecFilter, Decision, UserView
-from conrec.filter.guardrails import Manners
+from conrec.filter.guardrails import Guardrails
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
 from conrec.serve.settings import Settings
@@ -26,7 +26,7 @@ from conrec.serve.workers import Workers
 
 THREADS = 4
 TRY_AGAIN = 30.0
-"""Seconds until a set that was refused is looked at again, if it is still the one named."""
+"""Seconds until a snapshot that was refused is looked at again, if it is still the one named."""
 
 T = TypeVar("T")
 
@@ -40,9 +40,11 @@ class Service:
         self.settings, self.metrics = settings, metrics
         self._budget = settings.budget_ms / 1000
         self.filter: CoNRecFilter | None = None
-        self.problem: str | None = "no set was looked for yet"
+        self.problem: str | None = "no snapshot was looked for yet"
         """Why the version that is named last is not in use; None where it is."""
-        self._manners = Manners(settings.min_keep, settings.max_drop_share, _exempt(settings.exempt), settings.dry_run)
+        self._guardrails = Guardrails(
+            settings.min_keep, settings.max_drop_share, _exempt(settings.exempt), settings.dry_run
+        )
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
 
@@ -63,7 +65,7 @@ class Service:
 
     def _one(self, now: CoNRecFilter | None, request: FilterRequest) -> FilterAnswer:
         if now is None:
-            return _pass(request, "no_set")
+            return _pass(request, "no_snapshot")
         try:
             return answer(now.filter(request.user, request.candidates, request.threshold, request.dry_run), request)
         except Exception:
@@ -79,7 +81,7 @@ class Service:
             return
         metrics.dropped.inc(len(answer.dropped))
         metrics.dry_run.inc(len(answer.would_drop))
-        metrics.spared.inc(answer.spared)
+        metrics.kept_by_limit.inc(answer.kept_by_limit)
         metrics.exempt.inc(answer.exempt)
         metrics.unknown_users.inc(answer.unknown_user)
         metrics.unknown_items.inc(answer.unknown_items)
@@ -87,30 +89,30 @@ class Service:
     # --- users -------------------------------------------------------------------------------------------------
 
     async def user(self, user: str) -> UserView | None:
-        """What the set knows of a user; None for an unknown one or without a set."""
+        """What the snapshot knows of a user; None for an unknown one or without a snapshot."""
         now = self.filter
         return None if now is None else await self._in_thread(lambda: now.user(user))
 
-    async def take_back(self, user: str, item: str) -> None:
+    async def undo_dislike(self, user: str, item: str) -> None:
         """Take back a dislike, in force at once and for good."""
         now = self.filter
         assert now is not None
-        await self._in_thread(lambda: now.take_back(user, item))
-        self.metrics.retractions.inc()
+        await self._in_thread(lambda: now.undo_dislike(user, item))
+        self.metrics.undone_dislikes.inc()
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(None, function)
 
-    # --- sets --------------------------------------------------------------------------------------------------
+    # --- snapshots --------------------------------------------------------------------------------------------------
 
-    def look_for_set(self) -> bool:
-        """Take over the set that SETS/current names if it is another one; whether it was.
+    def look_for_snapshot(self) -> bool:
+        """Take over the snapshot that SNAPSHOTS/current names if it is another one; whether it was.
 
         One that cannot be opened is refused: the old one goes on, and `problem` says why.
         """
         named = None
         try:
-            named = published.current(self.settings.sets)
+            named = published.current(self.settings.snapshots)
             if self.filter is not None and named == self.filter.version:
                 self.problem = None
                 return False
@@ -118,7 +120,7 @@ class Service:
                 return False
             if self.filter is None:
                 given = self.settings
-                self.filter = CoNRecFilter.load(given.sets, self._manners, given.threshold)
+                self.filter = CoNRecFilter.load(given.snapshots, self._guardrails, given.threshold)
             else:
                 self.filter.reload()
         except Exception as error:
@@ -127,12 +129,12 @@ class Service:
             self.problem = str(error) if isinstance(error, ConrecError) else f"{type(error).__name__}: {error}"
             if not again:
                 self.metrics.swaps.labels("refused").inc()
-                log.error("set %s is not taken into use: %s", named, self.problem)
+                log.error("snapshot %s is not taken into use: %s", named, self.problem)
             return False
         self.problem = self._refused = None
         self.metrics.swaps.labels("taken").inc()
-        self.metrics.set_in_use(self.filter.version, published_at(self.filter.version).timestamp())
-        log.info("set %s is in use", self.filter.version)
+        self.metrics.snapshot_in_use(self.filter.version, published_at(self.filter.version).timestamp())
+        log.info("snapshot %s is in use", self.filter.version)
         return True
 
     def close(self) -> None:
@@ -151,7 +153,7 @@ def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
         why=why,
         threshold=decision.threshold,
         version=decision.version,
-        spared=decision.spared,
+        kept_by_limit=decision.kept_by_limit,
         unknown_user=decision.unknown_user,
         unknown_items=decision.unknown_items,
         exempt=decision.exempt,

@@ -16,14 +16,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CONREC_", frozen=True)
 
-    sets: Path
-    """The folder of published sets."""
+    snapshots: Path
+    """The folder of published snapshots."""
     run: Path | None = None
     """A run folder: the page's pictures, candidates, trade-off curve and report."""
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     threshold: float | None = Field(None, allow_inf_nan=False)
-    """Drop what scores above this; None: what the set's calibration says."""
+    """Drop what scores above this; None: what the snapshot's calibration says."""
     min_keep: int = Field(1, ge=0)
     """A list is never cut to fewer candidates than this."""
     max_drop_share: float = Field(0.5, ge=0, le=1)
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     max_body: int = Field(1 << 20, ge=1024)
     """Bytes of a request."""
     poll_seconds: float = Field(1.0, gt=0)
-    """How often to look for a newly published set."""
+    """How often to look for a newly published snapshot."""
     page: bool = True
     """Serve the page and what it asks for (user histories among it)."""
 
@@ -59,8 +59,8 @@ def read_settings(**flags: Any) -> Settings:
         name = str(first["loc"][0]) if first["loc"] else "?"
         where = "--" + name.replace("_", "-") if name in given else "CONREC_" + name.upper()
         raise ConrecError(f"{where} {first.get('input')!r}: {first['msg']}") from None
-    if not settings.sets.is_dir():
-        raise ConrecError(f"{settings.sets}: there is no such folder of published sets; `conrec refresh` makes one")
+    if not settings.snapshots.is_dir():
+        raise ConrecError(f"{settings.snapshots}: there is no such folder of snapshots; `conrec refresh` makes one")
     if settings.run is not None and not (settings.run / "prepare" / "items.parquet").is_file():
         raise ConrecError(f"--run {settings.run}: no run folder (no prepare/items.parquet); give one or none")
     return settings

@@ -8,7 +8,7 @@ import { home, user } from "./users.js";
 
 const content = document.getElementById("content");
 const status = document.getElementById("status");
-const LOOK_AGAIN = 15_000; // ms between two looks at which set is in use
+const LOOK_AGAIN = 15_000; // ms between two looks at which snapshot is in use
 
 let about = null;
 let visits = 0;
@@ -23,7 +23,7 @@ async function refresh() {
   about = await get("ui/about");
   usePictures(about.pictures);
   document.getElementById("report-link").hidden = !about.report;
-  status.textContent = about.version ? `Set of ${moment(about.published)}` : `No set in use: ${about.problem}`;
+  status.textContent = about.version ? `Snapshot of ${moment(about.published)}` : `No snapshot in use: ${about.problem}`;
   status.title = about.version ?? "";
 }
 
@@ -40,7 +40,7 @@ async function render(focus) {
   let parts;
   try {
     await refresh();
-    if (!about.version) parts = [h("h1", { tabindex: -1 }, "No set in use"), h("p", {}, about.problem, " Until there is one, all candidates pass.")];
+    if (!about.version) parts = [h("h1", { tabindex: -1 }, "No snapshot in use"), h("p", {}, about.problem, " Until there is one, all candidates pass.")];
     else if (view === "users" && argument) parts = await user(about, argument);
     else if (view === "catalogue") parts = await catalogue(about, argument);
     else if (view === "report" && about.report) parts = report();

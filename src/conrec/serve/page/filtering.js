@@ -35,7 +35,7 @@ export async function filtering(user, about) {
   const section = h("section", { class: "panel", "aria-labelledby": heading.id }, heading);
   section.append(h("p", { class: "lead" }, WHERE[candidates.source](candidates)));
   if (candidates.known)
-    section.append(h("p", { class: "note" }, "The set was made later and knows what came of it: judge the filter by the curve, not by this list."));
+    section.append(h("p", { class: "note" }, "The snapshot was made later and knows what came of it: judge the filter by the curve, not by this list."));
   if (!ids.length) return section;
 
   // Without a threshold of ours the service decides as it does for the ranker: by one threshold, or one a segment.
@@ -56,7 +56,7 @@ export async function filtering(user, about) {
   const kept = group("Kept", "kept");
 
   const cards = candidates.items.map((item) => {
-    const verdict = h("span", { class: "verdict", hidden: true }, "Spared");
+    const verdict = h("span", { class: "verdict", hidden: true }, "Kept by the limit");
     const outcome = item.outcome && h("span", { class: `outcome ${item.outcome}` }, OUTCOME[item.outcome]);
     const reason = h("p", { class: "reason" });
     const element = card(item, { class: "candidate" }, h("span", { class: "tags" }, verdict, outcome), reason);
@@ -65,14 +65,14 @@ export async function filtering(user, about) {
 
   function show(decision) {
     const dropped = new Set(decision.dropped);
-    let spared = 0;
+    let limited = 0;
     for (const { item, element, verdict, reason } of cards) {
       const why = decision.why[item.item_id];
       const mild = Boolean(why) && !dropped.has(item.item_id);
-      spared += mild;
+      limited += mild;
       verdict.hidden = !mild;
-      element.dataset.state = dropped.has(item.item_id) ? "hidden" : mild ? "spared" : "kept";
-      reason.replaceChildren(...(why ? because(why, item) : []));
+      element.dataset.state = dropped.has(item.item_id) ? "hidden" : mild ? "limited" : "kept";
+      reason.replaceChildren(...(why ? reasonOf(why, item) : []));
     }
     const elements = cards.map(({ element }) => element);
     hidden.fill(elements.filter((element) => element.dataset.state === "hidden"));
@@ -86,9 +86,9 @@ export async function filtering(user, about) {
     const parts = [`${dropped.size} of ${cards.length} candidates hidden`];
     if (bad) parts.push(`${badGone} of the ${bad} they then disliked`);
     if (good) parts.push(`${goodGone} of the ${good} they then liked`);
-    if (spared) parts.push(`${spared} spared so that enough remain`);
+    if (limited) parts.push(`${limited} kept by the limit, so that enough remain`);
     if (decision.fail_open) parts.push(`all pass: ${decision.fail_open}`);
-    else if (decision.unknown_user) parts.push("all pass: the set does not know this user");
+    else if (decision.unknown_user) parts.push("all pass: the snapshot does not know this user");
     else if (decision.exempt) parts.push("all pass: this user is exempt");
     said.textContent = `${parts.join("; ")}.`;
   }
@@ -190,7 +190,7 @@ function group(title, className) {
   return { element: h("section", { "aria-labelledby": heading.id }, heading, none, list, more), fill };
 }
 
-function because(why, item) {
+function reasonOf(why, item) {
   const shared = why.prefix.length;
   const expected = why.predicted_item === item.item_id ? ["Expected itself,"] : ["Close to ", h("b", {}, name(why.predicted_title)), ", expected"];
   const cause = why.past_item ? [" because of ", h("b", {}, name(why.past_title))] : [" from what others dislike"];
@@ -207,5 +207,5 @@ function calibration(about, threshold) {
       `with ${(100 * promise.confidence).toFixed(0)} % confidence.`
     );
   if (threshold !== null) return `In use: ${digits(threshold)}.`;
-  return "No threshold is set: the service itself drops nothing until the set is calibrated.";
+  return "No threshold is set: the service itself drops nothing until the snapshot is calibrated.";
 }

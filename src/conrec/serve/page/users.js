@@ -1,6 +1,6 @@
 // Users: find one; what they disliked and liked, what is predicted, and what the filter makes of it.
 
-import { get, retract } from "./api.js";
+import { get, undo } from "./api.js";
 import { count, day, h, name, newId, plural } from "./dom.js";
 import { filtering } from "./filtering.js";
 import { card, codes, strip } from "./items.js";
@@ -41,8 +41,8 @@ export async function home(about) {
     about.trade_off && worth(about),
     h(
       "section",
-      { class: "panel", "aria-labelledby": "set" },
-      h("h2", { id: "set" }, "The set in use"),
+      { class: "panel", "aria-labelledby": "snapshot" },
+      h("h2", { id: "snapshot" }, "The snapshot in use"),
       h(
         "dl",
         { class: "tiles" },
@@ -77,7 +77,7 @@ export async function user(about, id) {
   if (view === null)
     return [
       h("div", { class: "top" }, heading, finder()),
-      h("p", { class: "lead" }, "The set in use does not know this user: whatever they are offered passes."),
+      h("p", { class: "lead" }, "The snapshot in use does not know this user: whatever they are offered passes."),
       await filtering(id, about),
     ];
   return [
@@ -92,8 +92,8 @@ export async function user(about, id) {
     row(
       "Expected dislikes",
       "most likely first",
-      view.predicted.map(({ item, because }) =>
-        card(item, {}, codes(item.codes), because && h("p", { class: "reason" }, "because of ", h("b", {}, name(because.title)))),
+      view.predicted.map(({ item, past_dislike: past }) =>
+        card(item, {}, codes(item.codes), past && h("p", { class: "reason" }, "because of ", h("b", {}, name(past.title)))),
       ),
     ),
     await filtering(id, about),
@@ -117,7 +117,7 @@ function disliked(view) {
     take.addEventListener("click", () => confirmed(view.user, item, take));
     return card(item, {}, codes(item.codes), take);
   });
-  const gone = view.taken_back.map((item) => card(item, { class: "off" }, codes(item.codes), h("p", { class: "reason" }, "taken back")));
+  const gone = view.undone.map((item) => card(item, { class: "off" }, codes(item.codes), h("p", { class: "reason" }, "taken back")));
   return row("Disliked", "newest first", [...cards, ...gone]);
 }
 
@@ -138,7 +138,7 @@ function confirmed(user, item, opener) {
   no.addEventListener("click", () => dialog.close());
   yes.addEventListener("click", async () => {
     try {
-      await retract(user, item.item_id);
+      await undo(user, item.item_id);
       dialog.close("done");
     } catch (error) {
       problem.textContent = error.message;

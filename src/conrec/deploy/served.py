@@ -1,0 +1,73 @@
+"""What a run serves: its score, and the thresholds that were calibrated for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from conrec.errors import ConrecError
+from conrec.filter.thresholds import Thresholds
+from conrec.score.filter_score import FilterScore, run_score
+
+
+def served_score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
+    """The score to serve and its calibration: the run's own score, unless the calibration is for the paper's.
+
+    The calibration is None where there is no calibration.json. ConrecError for one that cannot be read, or that was
+    made from other scores than the run holds now.
+    """
+    folder = run / "filter" / f"seed{seed}"
+    score = run_score(run, seed)
+    path = run / "calibration.json"
+    if not path.exists():
+        return score, None
+    try:
+        calibration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        name, scores = calibration["score"], calibration["evidence"]["scores"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConrecError(f"{path}: not readable ({error}); run conrec calibrate again") from None
+    with (folder / "scores.parquet").open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != scores:
+            raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
+    return FilterScore() if name == "paper" else score, calibration
+
+
+def served_thresholds(
+    run: Path, seed: int, categories: list[str | None], given: float | None
+) -> tuple[FilterScore, Thresholds, str]:
+    """The score, the thresholds, and where they are from, in one line.
+
+    `given` (--threshold) counts before the run's calibration, and that before what the run's replay chose. A
+    calibration that could promise nothing drops nothing. categories: one an item. ConrecError where there is neither.
+    """
+    if given is not None:
+        score = run_score(run, seed)
+        if score.name == "paper" and not -1 <= given <= 1:
+            raise ConrecError(f"--threshold {given}: a cosine lies between -1 and 1; give such a value")
+        return score, Thresholds({"threshold": given}), f"threshold {given:.4g}, as given"
+    score, calibration = served_score(run, seed)
+    if calibration is None:
+        threshold = _chosen_by_replay(run / "filter" / f"seed{seed}")
+        return score, Thresholds({"threshold": threshold}), f"threshold {threshold:.4g}, chosen by the run's replay"
+    if calibration["segments"] is not None:
+        said = f"thresholds by {calibration['segments']['by']}, calibrated"
+    elif calibration["threshold"] is None:
+        said = "no threshold: the calibration could promise nothing, so nothing is dropped"
+    else:
+        said = f"threshold {calibration['threshold']:.4g}, calibrated"
+    return score, Thresholds(calibration, pa.array(categories, pa.string())), said
+
+
+def _chosen_by_replay(folder: Path) -> float:
+    """The threshold that the filter's replay chose on validation."""
+    try:
+        threshold = json.loads((folder / "replay.json").read_text(encoding="utf-8"))["threshold"]
+    except FileNotFoundError:
+        raise ConrecError(f"--threshold is missing, and {folder} is not there to take it from; give one") from None
+    if threshold is None:
+        raise ConrecError(f"--threshold is missing, and the replay in {folder} could choose none; give one")
+    return float(threshold)
