@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData, likes_of
+from conrec.baselines.base import LikeCounts, Recommender, TrainingData
 from conrec.baselines.boosted import Boosted
 from conrec.baselines.rates import Bias
 from conrec.data.exposures import replay_pairs
@@ -52,7 +52,7 @@ def main(run: Path) -> None:
             log_view.events.take(of_fold.may_learn(log_view.events)),
             replay.instances,
             of_fold.knowledge(log_view.items, log_view.events),
-            likes_of(log_view.items, log_view.events, train),
+            LikeCounts(log_view.items, log_view.events, train),
         )
         rows = padded_rows(replay.shown)
         found["history"].append(history.replay_scores(log_view, replay)[0])

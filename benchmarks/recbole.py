@@ -105,15 +105,14 @@ def compare(
         lists = given.lists(test, given.scores(test), 20)
         return np.column_stack([hit_rate(lists, test)[1], future_hit_rate(lists, test)[1]])
 
-    rate = SETTINGS["learning_rate"]
+    trained = {"learning_rate": SETTINGS["learning_rate"], "epochs": epochs}
+    common = trained | {"length": length}
     ours = {
-        "SASRec": SASRec(loss="softmax", dropout=0.5, length=length, learning_rate=rate),
-        "BERT4Rec": BERT4Rec(dropout=0.2, length=length, learning_rate=rate),
-        "Caser": Caser(loss="softmax", dropout=0.4, order=length, learning_rate=rate),
-        "FDSA": FDSA(loss="softmax", layers=2, dropout=0.5, length=length, learning_rate=rate),
-        "S3Rec": S3Rec(
-            loss="softmax", dropout=0.5, length=length, learning_rate=rate, pretraining_epochs=pretraining_epochs
-        ),
+        "SASRec": SASRec(loss="softmax", dropout=0.5, **common),
+        "BERT4Rec": BERT4Rec(dropout=0.2, **common),
+        "Caser": Caser(loss="softmax", dropout=0.4, order=length, **trained),
+        "FDSA": FDSA(loss="softmax", layers=2, dropout=0.5, **common),
+        "S3Rec": S3Rec(loss="softmax", dropout=0.5, pretraining_epochs=pretraining_epochs, **common),
     }
     print("| model | | RecBole | ours | difference |\n|---|---|---|---|---|")
     for model in models:
@@ -127,7 +126,6 @@ def compare(
             subprocess.run(command, cwd=folder, env=environ, check=True)
         theirs = figures(scores_by_row(path, len(items)))
         system = ours[model]
-        system.epochs = epochs
         system.fit(known)
         mine = figures(np.concatenate([system.scores(part) for _, part in system.parts(test)]))
         for name, estimate, a, b in zip(("HR@20", "FHR@20"), bootstrap(test.users, mine - theirs), theirs.T, mine.T):

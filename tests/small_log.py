@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.baselines.base import TrainingData, likes_of
+from conrec.baselines.base import LikeCounts, TrainingData
 from conrec.data.exposures import replay_pairs, users_to_replay
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
@@ -60,7 +60,7 @@ def small_known(items: Items, log: Events, seed: int = 0) -> TrainingData:
         log,
         all_instances(log).take(np.zeros(0, int)),
         Knowledge(items, log),
-        likes_of(items, log),
+        LikeCounts(items, log),
         CoDislikes(log, n),
         catalog,
         rng.normal(size=(n, 9)).astype(np.float32),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conrec.baselines import base
-from conrec.baselines.base import Recommender, best, likes_of
+from conrec.baselines.base import LikeCounts, Recommender, best
 from conrec.baselines.popularity import Popularity
 from conrec.data.instances import Instances
 from tests.small_log import CUTS, all_instances, small_known, small_log
@@ -64,11 +64,11 @@ def test_candidates_are_scored_as_in_the_whole(monkeypatch: pytest.MonkeyPatch) 
 
 def test_likes_are_counted_once_a_user_and_item() -> None:
     items, events = small_log()
-    likes = likes_of(items, events)
+    likes = LikeCounts(items, events)
     pairs = {
         (user, item)
         for user, item, time, kind in zip(events.users, events.items, events.times, events.kinds)
         if kind == "favorite" and time < CUTS[0]
     }
     expected = np.bincount([item for _, item in pairs], minlength=len(items))
-    assert likes.dislike_counts(CUTS[0]).tolist() == expected.tolist()
+    assert likes.before(CUTS[0]).tolist() == expected.tolist()

@@ -16,8 +16,8 @@ from tests.baselines.planted import chain
 @pytest.fixture(scope="module")
 def system() -> BERT4Rec:
     known, _ = chain()
-    system = BERT4Rec(width=16, masked=0.4)
-    system.epochs, system.repeats = 1, 1
+    system = BERT4Rec(width=16, epochs=1, masked=0.4)
+    system.repeats = 1
     system.fit(replace(known, validation=None))
     return system
 
@@ -57,8 +57,7 @@ def test_an_epoch_repeats_few_windows_only(of_all: float, rounds: int, monkeypat
     monkeypatch.setattr(sequence_model, "shuffled", counting)
     windows = len(set(known.events.users.tolist()))  # histories are short: one window a user
     monkeypatch.setattr(sequence_model, "EPOCH", int(of_all * windows))
-    system = BERT4Rec(width=16)
-    system.epochs = 1
+    system = BERT4Rec(width=16, epochs=1)
     system.fit(replace(known, validation=None))
     assert counted == [windows] * rounds
 

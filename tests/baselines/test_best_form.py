@@ -14,9 +14,7 @@ from tests.baselines.planted import chain
 
 
 def small(loss: str = "softmax") -> SASRec:
-    model = SASRec(loss=loss, width=16, layers=1)  # type: ignore[arg-type]
-    model.epochs = 2
-    return model
+    return SASRec(loss=loss, width=16, layers=1, epochs=2)  # type: ignore[arg-type]
 
 
 def test_the_better_form_is_chosen_and_training_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from conrec.baselines.base import TrainingData, likes_of
+from conrec.baselines.base import LikeCounts, TrainingData
 from conrec.baselines.boosted import Boosted
 from conrec.config import DataConfig, SplitConfig
 from conrec.data.adapters import movietweetings
@@ -29,7 +29,7 @@ from tests.small_log import CUTS, small_known
 
 
 def known_of(log_view: LogView) -> TrainingData:
-    knowledge, likes = Knowledge(log_view.items, log_view.events), likes_of(log_view.items, log_view.events)
+    knowledge, likes = Knowledge(log_view.items, log_view.events), LikeCounts(log_view.items, log_view.events)
     return replace(small_known(log_view.items, log_view.events), knowledge=knowledge, likes=likes)
 
 

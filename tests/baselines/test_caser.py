@@ -14,8 +14,7 @@ from tests.baselines.planted import chain
 @pytest.fixture(scope="module")
 def system() -> Caser:
     known, _ = chain()
-    system = Caser(width=8, horizontal=3, vertical=2, order=4)
-    system.epochs = 1
+    system = Caser(width=8, epochs=1, horizontal=3, vertical=2, order=4)
     system.fit(replace(known, validation=None))
     return system
 
@@ -74,7 +73,7 @@ def test_it_asks_with_the_newest_events(system: Caser) -> None:
 
 @pytest.mark.parametrize("loss", ["binary", "softmax"])
 def test_losses_against_their_formulas(system: Caser, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "kind", loss)
+    monkeypatch.setattr(system, "loss_name", loss)
     monkeypatch.setattr(
         "conrec.baselines.caser.negatives", lambda own, wanted, targets, generator: wanted % targets + 1
     )

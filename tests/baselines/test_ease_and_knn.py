@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import Inputs, Recommender, TrainingData
 from conrec.baselines.ease import EASE
 from conrec.baselines.knn import ItemKNN, SwingNeighbours
 from conrec.baselines.popularity import Popularity
-from conrec.baselines.sequences import Reads
 from conrec.data.instances import Instances
 from tests.baselines.planted import chain, hit_share, provoked
 from tests.small_log import all_instances, small_known, small_log
@@ -40,25 +39,25 @@ def history(instances: Instances, n: int, liked: bool) -> np.ndarray:
     return row
 
 
-@pytest.mark.parametrize("reads", ["dislikes", "both"])
-def test_ease_solves_its_problem(world: tuple[TrainingData, Instances], reads: Reads) -> None:
+@pytest.mark.parametrize("inputs", ["dislikes", "dislikes+likes"])
+def test_ease_solves_its_problem(world: tuple[TrainingData, Instances], inputs: Inputs) -> None:
     """Column by column: ridge regression on all other columns."""
     known, instances = world
     x = matrix(known, "dislike")
     targets = np.flatnonzero(x.sum(0))
-    if reads == "both":
+    if inputs == "dislikes+likes":
         x = np.hstack([x, matrix(known, "favorite")])
     weights = np.zeros((x.shape[1], 40))
     for j in targets:
         others = np.flatnonzero((x.sum(0) > 0) & (np.arange(x.shape[1]) != j))
         a = x[:, others]
         weights[others, j] = np.linalg.solve(a.T @ a + 7.0 * np.eye(len(others)), a.T @ x[:, j])
-    system = EASE(reads, l2=7.0)
+    system = EASE(inputs, l2=7.0)
     system.fit(known)
     scores = system.scores(instances)
     for n in range(0, len(instances), 7):
         row = history(instances, n, False)
-        if reads == "both":
+        if inputs == "dislikes+likes":
             row = np.concatenate([row, history(instances, n, True)])
         assert np.allclose(scores[n], row @ weights, atol=1e-4)
     assert (scores[:, 35:] == 0).all()
@@ -67,7 +66,7 @@ def test_ease_solves_its_problem(world: tuple[TrainingData, Instances], reads: R
 def test_ease_reads_only_the_most_liked(world: tuple[TrainingData, Instances], monkeypatch: pytest.MonkeyPatch) -> None:
     known, _ = world
     monkeypatch.setattr("conrec.baselines.ease.LIKED_COLUMNS", 6)
-    system = EASE("both")
+    system = EASE("dislikes+likes")
     system.fit(known)
     likes = matrix(known, "favorite").sum(0)
     assert np.flatnonzero(system.columns[2] >= 0).tolist() == sorted(np.argsort(-likes, kind="stable")[:6])
@@ -88,7 +87,7 @@ def test_knn_by_hand(world: tuple[TrainingData, Instances], neighbours: int, shr
         for i in sorted(found, key=lambda i: (-found[i], i))[:neighbours]:
             similar[j, i] = found[i] * (1 if j < 40 else weight)
     for system, rows in (
-        (ItemKNN("both", neighbours=neighbours, shrinkage=shrinkage, positive_weight=weight), similar),
+        (ItemKNN("dislikes+likes", neighbours=neighbours, shrinkage=shrinkage, positive_weight=weight), similar),
         (ItemKNN(neighbours=neighbours, shrinkage=shrinkage), similar[:40]),
     ):
         system.fit(known)
@@ -134,8 +133,8 @@ def test_they_beat_popularity_where_items_go_together(system: Recommender) -> No
 def test_positives_tell_what_dislikes_do_not(kind: type[EASE] | type[ItemKNN]) -> None:
     known, test = provoked()
     shares = []
-    for reads in ("dislikes", "both"):
-        system = kind(reads)
+    for inputs in ("dislikes", "dislikes+likes"):
+        system = kind(inputs)
         system.fit(known)
         shares.append(hit_share(system.recommend(test, 5), test))
     assert shares[1] > 0.8 > 0.45 > shares[0]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from conrec.baselines.base import Sizes
 from conrec.baselines.encoder_decoder import EncoderDecoder, Words, build_encoder_decoder
 from conrec.decode.beam import search
 from conrec.decode.trie import Trie
 from tests.small_log import all_instances, small_log
 
 WORDS = Words((5, 4, 3), users=7)
+SIZES = Sizes(width=16, dropout=0.1)
 
 
 @pytest.fixture(scope="module")
 def model() -> EncoderDecoder:
-    return build_encoder_decoder(WORDS, width=16, layers=2, heads=2, dropout=0.1, seed=0, whole_words=0).eval()
+    return build_encoder_decoder(WORDS, SIZES, seed=0).eval()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def test_search_agrees_with_scoring(model: EncoderDecoder, prompts: tuple[torch.
 @torch.no_grad()
 def test_an_answer_grown_token_by_token_is_the_answer_read_at_once(prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
     words = Words((4, 3, 5, 2, 3, 4))
-    model = build_encoder_decoder(words, width=16, layers=3, heads=2, dropout=0.1, seed=1).eval()
+    model = build_encoder_decoder(words, replace(SIZES, layers=3), seed=1).eval()
     ids, mask = prompts[0] % len(words), prompts[1]
     rng = torch.Generator().manual_seed(3)
     state = model.prefill(ids, mask)
@@ -82,7 +86,7 @@ def test_an_answer_grown_token_by_token_is_the_answer_read_at_once(prompts: tupl
 
 @torch.no_grad()
 def test_a_prompt_is_read_alike_in_any_company(prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
-    model = build_encoder_decoder(WORDS, width=16, layers=2, heads=2, dropout=0.1, seed=0, whole_words=6).eval()
+    model = build_encoder_decoder(WORDS, SIZES, seed=0, whole_words=6).eval()
     ids, mask = prompts
     alone = model.prefill(ids[:1, 4:], mask[:1, 4:])
     torch.testing.assert_close(model.prefill(ids, mask).hidden[:1], alone.hidden, atol=1e-5, rtol=1e-5)
@@ -94,7 +98,7 @@ def test_a_prompt_is_read_alike_in_any_company(prompts: tuple[torch.Tensor, torc
 
 
 def test_whole_words_tell_which_tokens_belong_together(prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
-    model = build_encoder_decoder(WORDS, width=16, layers=1, heads=2, dropout=0.0, seed=0, whole_words=6)
+    model = build_encoder_decoder(WORDS, replace(SIZES, layers=1, dropout=0.0), seed=0, whole_words=6)
     before = model.prefill(*prompts).hidden
     assert model.word_embeddings is not None
     with torch.no_grad():

@@ -35,8 +35,8 @@ def test_fdsa_needs_the_right_features(world: tuple[TrainingData, Instances]) ->
     known, test = world
     shares = []
     for one in (known, shuffled(known)):
-        system = FDSA(loss="softmax", width=32, learning_rate=5e-3)
-        system.epochs, system.cells = 8, 256
+        system = FDSA(loss="softmax", width=32, epochs=8, learning_rate=5e-3)
+        system.cells = 256
         system.fit(one)
         shares.append(hit_share(system.recommend(test, 1), test))
     assert shares[0] > 0.9
@@ -92,8 +92,8 @@ def test_s3rec_needs_the_right_features(world: tuple[TrainingData, Instances]) -
 
 
 def pretrained(known: TrainingData, pretraining: int, epochs: int) -> S3Rec:
-    system = S3Rec(loss="softmax", width=32, learning_rate=5e-3, pretraining_epochs=pretraining)
-    system.epochs, system.cells = epochs, 256
+    system = S3Rec(loss="softmax", width=32, epochs=epochs, learning_rate=5e-3, pretraining_epochs=pretraining)
+    system.cells = 256
     system.fit(known)
     return system
 

@@ -56,7 +56,7 @@ def fitted(world: tuple[TrainingData, Instances]) -> dict[str, Generative]:
     """Each system after half an epoch: its weights say something, whatever it is."""
     systems = {}
     for make in MAKERS:
-        system = make(positives=False, epochs=0.5)
+        system = make(epochs=0.5)
         system.fit(world[0])
         systems[make.__name__] = system
     return systems
@@ -65,7 +65,7 @@ def fitted(world: tuple[TrainingData, Instances]) -> dict[str, Generative]:
 @pytest.mark.parametrize("make", MAKERS)
 def test_learns_what_follows_what(make: Maker, world: tuple[TrainingData, Instances]) -> None:
     known, test = world
-    system = make(positives=False)
+    system = make()
     system.fit(known)
     popularity = Popularity(None)
     popularity.fit(known)
@@ -78,7 +78,7 @@ def test_learns_what_follows_what(make: Maker, world: tuple[TrainingData, Instan
 def test_positives_help_where_they_say_something(make: Maker) -> None:
     known, test = provoked_camps()
     known = with_training(known)
-    system = make(positives=True, epochs=6)
+    system = make(inputs="dislikes+likes", epochs=6)
     system.fit(known)
     popularity = Popularity(None)
     popularity.fit(known)
@@ -107,7 +107,7 @@ def test_beams_for_every_item_are_exact(
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_seed_gives_the_same_weights(make: Maker, world: tuple[TrainingData, Instances]) -> None:
-    first, again, other = (make(positives=False, epochs=0.3, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (make(epochs=0.3, seed=seed) for seed in (1, 1, 2))
     for system in (first, again, other):
         torch.manual_seed(int(np.random.default_rng().integers(1000)))  # what the caller drew before says nothing
         system.fit(world[0])
@@ -151,8 +151,8 @@ def test_a_large_log_is_passed_over_fewer_times(
         monkeypatch.setattr(generative, "EPOCH", len(data.instances) * of_all)
 
     monkeypatch.setattr(generative, "warm_up", stub)
-    tiger(positives=False).fit(world[0])  # says how many there are
-    tiger(positives=False, epochs=epochs).fit(world[0])
+    tiger().fit(world[0])  # says how many there are
+    tiger(epochs=epochs).fit(world[0])
     assert asked[1] == pytest.approx(passes)
 
 
@@ -185,4 +185,4 @@ def test_without_a_catalogue_the_systems_that_need_one_say_so(world: tuple[Train
     bare = replace(world[0], catalog=None)
     for make in (tiger, lcrec):
         with pytest.raises(ValueError, match="catalogue"):
-            make(positives=False).fit(bare)
+            make().fit(bare)

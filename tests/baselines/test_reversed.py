@@ -15,8 +15,8 @@ from tests.baselines.planted import hit_share, world
 
 
 def likes_only(relative: bool = True) -> Reversed:
-    likes = SASRec("likes", loss="softmax", width=32, learning_rate=5e-3)
-    likes.epochs, likes.cells = 10, 512
+    likes = SASRec("likes", loss="softmax", width=32, epochs=10, learning_rate=5e-3)
+    likes.cells = 512
     return Reversed(likes, relative=relative)
 
 

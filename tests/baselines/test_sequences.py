@@ -16,7 +16,7 @@ from conrec.baselines.fdsa import FDSA
 from conrec.baselines.popularity import Popularity
 from conrec.baselines.s3rec import S3Rec
 from conrec.baselines.sasrec import SASRec
-from conrec.baselines.sequence_model import Lift, SequenceSystem, negatives, next_item_loss
+from conrec.baselines.sequence_model import Lift, SequenceRecommender, negatives, next_item_loss
 from conrec.baselines.sequences import (
     OTHER,
     PREDICTED,
@@ -32,18 +32,18 @@ from tests.baselines.planted import chain, hit_share, provoked
 
 SOFT = {"loss": "softmax", "width": 32, "learning_rate": 5e-3}
 MODELS = {
-    "sasrec": lambda reads: SASRec(reads, **SOFT),
-    "bert4rec": lambda reads: BERT4Rec(reads, width=32, learning_rate=5e-3),
-    "caser": lambda reads: Caser(reads, **SOFT),
-    "fdsa": lambda reads: FDSA(reads, **SOFT),
-    "s3rec": lambda reads: S3Rec(reads, pretraining_epochs=2, **SOFT),
+    "sasrec": lambda inputs, epochs: SASRec(inputs, epochs=epochs, **SOFT),
+    "bert4rec": lambda inputs, epochs: BERT4Rec(inputs, epochs=epochs, width=32, learning_rate=5e-3),
+    "caser": lambda inputs, epochs: Caser(inputs, epochs=epochs, **SOFT),
+    "fdsa": lambda inputs, epochs: FDSA(inputs, epochs=epochs, **SOFT),
+    "s3rec": lambda inputs, epochs: S3Rec(inputs, epochs=epochs, pretraining_epochs=2, **SOFT),
 }
 EPOCHS = {"sasrec": 6, "bert4rec": 4, "caser": 12, "fdsa": 4, "s3rec": 4}
 
 
-def model(name: str, reads: str = "dislikes", epochs: int | None = None) -> SequenceSystem:
-    system = MODELS[name](reads)
-    system.epochs, system.cells = EPOCHS[name] if epochs is None else epochs, 512
+def model(name: str, inputs: str = "dislikes", epochs: int | None = None) -> SequenceRecommender:
+    system = MODELS[name](inputs, EPOCHS[name] if epochs is None else epochs)
+    system.cells = 512
     return system
 
 
@@ -55,7 +55,7 @@ def worlds() -> dict[str, tuple[TrainingData, Instances]]:
 
 
 @pytest.fixture(scope="module")
-def trained(worlds: dict[str, tuple[TrainingData, Instances]]) -> dict[str, SequenceSystem]:
+def trained(worlds: dict[str, tuple[TrainingData, Instances]]) -> dict[str, SequenceRecommender]:
     systems = {name: model(name) for name in MODELS}
     for system in systems.values():
         system.fit(worlds["chain"][0])
@@ -113,8 +113,8 @@ def test_histories_end_with_the_newest_known_item() -> None:
 
 def test_both_signs_stand_in_the_order_of_time(worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, test = worlds["provoked"]
-    by_log, users = UserEvents.of_log(known.events, "both")
-    by_instance = UserEvents.of_instances(test, "both")
+    by_log, users = UserEvents.of_log(known.events, "dislikes+likes")
+    by_instance = UserEvents.of_instances(test, "dislikes+likes")
     for n in range(0, len(test), 29):
         mine = by_instance.owners == n
         same = by_log.owners == np.searchsorted(users, test.users[n])
@@ -173,7 +173,7 @@ def test_an_epoch_shows_every_window_once_and_pads_little() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_learns_what_popularity_cannot_know(
-    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
+    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceRecommender]
 ) -> None:
     known, test = worlds["chain"]
     popularity = Popularity(None)
@@ -186,11 +186,11 @@ def test_it_learns_what_popularity_cannot_know(
 def test_positives_tell_what_dislikes_do_not(name: str, worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, test = worlds["provoked"]
     shares = {}
-    for reads in ("dislikes", "both"):
-        system = model(name, reads, EPOCHS[name])
+    for inputs in ("dislikes", "dislikes+likes"):
+        system = model(name, inputs, EPOCHS[name])
         system.fit(known)
-        shares[reads] = hit_share(system.recommend(test, 2), test)
-    assert shares["both"] > 0.7 > 0.4 > shares["dislikes"]
+        shares[inputs] = hit_share(system.recommend(test, 2), test)
+    assert shares["dislikes+likes"] > 0.7 > 0.4 > shares["dislikes"]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -211,7 +211,7 @@ def test_the_same_seed_is_the_same_model(name: str, worlds: dict[str, tuple[Trai
 
 @pytest.mark.parametrize("name", MODELS)
 def test_padding_changes_nothing(
-    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
+    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceRecommender]
 ) -> None:
     _, test = worlds["chain"]
     system = trained[name]
@@ -229,7 +229,7 @@ def test_padding_changes_nothing(
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_history_of_unknown_items_or_none_is_scored(
-    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
+    name: str, worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceRecommender]
 ) -> None:
     _, test = worlds["chain"]
     none = Ragged(np.zeros(0, np.int32), np.zeros(len(test) + 1, np.int64))
@@ -250,7 +250,7 @@ def test_cold_items_get_the_mean(worlds: dict[str, tuple[TrainingData, Instances
 
 
 def test_lift_takes_popularity_out(
-    worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceSystem]
+    worlds: dict[str, tuple[TrainingData, Instances]], trained: dict[str, SequenceRecommender]
 ) -> None:
     known, test = worlds["chain"]
     lift = Lift(trained["sasrec"])
@@ -280,7 +280,7 @@ def test_early_stopping_keeps_the_best_epoch(worlds: dict[str, tuple[TrainingDat
 
 
 @pytest.mark.parametrize("name", ["sasrec", "fdsa", "s3rec"])
-def test_no_state_depends_on_a_later_event(name: str, trained: dict[str, SequenceSystem]) -> None:
+def test_no_state_depends_on_a_later_event(name: str, trained: dict[str, SequenceRecommender]) -> None:
     network = trained[name].network
     tokens = torch.tensor([[3, 1, 4, 15, 9, 2]])
     marks = torch.ones_like(tokens)
@@ -295,7 +295,9 @@ def test_no_state_depends_on_a_later_event(name: str, trained: dict[str, Sequenc
 
 
 @pytest.mark.parametrize("name", ["sasrec", "fdsa", "s3rec"])
-def test_the_gradient_of_a_state_reaches_only_what_came_before(name: str, trained: dict[str, SequenceSystem]) -> None:
+def test_the_gradient_of_a_state_reaches_only_what_came_before(
+    name: str, trained: dict[str, SequenceRecommender]
+) -> None:
     network = trained[name].network
     tokens = torch.tensor([[3, 1, 4, 15, 9, 2]])
     network.zero_grad()
@@ -307,9 +309,9 @@ def test_the_gradient_of_a_state_reaches_only_what_came_before(name: str, traine
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_learns(name: str, worlds: dict[str, tuple[TrainingData, Instances]]) -> None:
     known, _ = worlds["provoked"]
-    system = model(name, "both", epochs=1)
+    system = model(name, "dislikes+likes", epochs=1)
     system.fit(known)
-    log, _ = UserEvents.of_log(known.events, "both")
+    log, _ = UserEvents.of_log(known.events, "dislikes+likes")
     batch = next(shuffled(training_windows(log, system.tokens, system.length), 2048, torch.Generator().manual_seed(0)))
     system.network.zero_grad()
     system.network.train()

@@ -52,14 +52,14 @@ def understood(world: tuple[TrainingData, Instances, np.ndarray], tmp_path_facto
 
 
 def tallrec(understood: Path, **options: Any) -> TitleRanker:
-    return TallRec(
-        **{"lm": LM, "understood": understood, "positives": False, "epochs": 4, "learning_rate": 1e-2} | options
-    )
+    return TallRec(**{"lm": LM, "understood": understood, "epochs": 4, "learning_rate": 1e-2} | options)
 
 
 def instructrec(understood: Path, **options: Any) -> TitleRanker:
-    small = {"lm": LM, "understood": understood, "positives": False, "distractors": 4, "epochs": 4}
-    return InstructRec(**small | {"learning_rate": 1e-2} | options)
+    small = {"lm": LM, "understood": understood, "epochs": 4}
+    system = InstructRec(**small | {"learning_rate": 1e-2} | options)
+    system.distractors = 4
+    return system
 
 
 MAKERS = [tallrec, instructrec]

@@ -149,7 +149,7 @@ def test_rates(world: tuple[TrainingData, Instances]) -> None:
     user, item, bias = (fitted(s, known).scores(instances) for s in (UserRate(), ItemRate(), Bias()))
     for n in range(0, len(instances), 11):
         cutoff = instances.cutoffs[n]
-        disliked, liked = known.knowledge.dislike_counts(cutoff), known.likes.dislike_counts(cutoff)
+        disliked, liked = known.knowledge.dislike_counts(cutoff), known.likes.before(cutoff)
         base = (disliked.sum() + 1) / (disliked.sum() + liked.sum() + 2)
         d, p = instances.n_dislikes[n], instances.n_positives[n]
         assert user[n] == pytest.approx((d + 3 * base) / (d + p + 3))

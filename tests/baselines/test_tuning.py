@@ -6,27 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conrec.baselines import (
-    bert4rec,
-    caser,
-    ease,
-    fdsa,
-    instructrec,
-    knn,
-    lcrec,
-    p5cid,
-    s3rec,
-    sasrec,
-    tallrec,
-    tiger,
-)
 from conrec.baselines.base import Recommender
 from conrec.baselines.best_form import under_prior
 from conrec.baselines.ease import EASE
+from conrec.baselines.knn import ItemKNN, SwingNeighbours
 from conrec.baselines.tuning import BUDGET, tune
 from conrec.baselines.with_prior import WithPrior
+from conrec.config import LmConfig
 from conrec.data.instances import Instances
 from conrec.evaluate.metrics import hit_any
+from conrec.studies.systems import PUBLISHED
 from tests.baselines.planted import chain
 
 
@@ -104,19 +93,9 @@ def test_what_cannot_be_tuned() -> None:
 
 
 def test_every_grid_is_the_budget() -> None:
-    modules = (bert4rec, caser, ease, fdsa, instructrec, knn, lcrec, p5cid, s3rec, sasrec, tallrec, tiger)
-    grids = [module.GRID for module in modules] + [knn.SWING_GRID]
-    for grid in grids:
+    for recommender in (*PUBLISHED, EASE, ItemKNN, SwingNeighbours):
+        grid = recommender.grid
         assert len(grid) == len({str(settings) for settings in grid}) == BUDGET
-    for make, grid in (
-        (bert4rec.BERT4Rec, bert4rec.GRID),
-        (caser.Caser, caser.GRID),
-        (fdsa.FDSA, fdsa.GRID),
-        (s3rec.S3Rec, s3rec.GRID),
-        (sasrec.SASRec, sasrec.GRID),
-        (ease.EASE, ease.GRID),
-        (knn.ItemKNN, knn.GRID),
-        (knn.SwingNeighbours, knn.SWING_GRID),
-    ):
+        given = {"prior_days": 14.0, "prior_smoothing": 0.05, "lm": LmConfig(), "understood": Path()}
         for settings in grid:
-            make(**settings)
+            recommender(**{name: given[name] for name in recommender.needs}, **settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conrec.baselines.base import TrainingData, likes_of
+from conrec.baselines.base import LikeCounts, TrainingData
 from conrec.baselines.popularity import Popularity
 from conrec.baselines.rates import Bias, ItemRate, UserRate
 from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL, Replay, replay_pairs, users_to_replay, without_prediction
@@ -148,7 +148,7 @@ def movietweetings(shared_data: Path) -> tuple[Items, Events, list[np.datetime64
 
 def known_of(items: Items, log: Events) -> TrainingData:
     empty = all_instances(log, cutoffs=[log.times[-1] + WEEK])
-    return TrainingData(items, log, empty, Knowledge(items, log), likes_of(items, log))
+    return TrainingData(items, log, empty, Knowledge(items, log), LikeCounts(items, log))
 
 
 def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Events, list[np.datetime64]]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conrec.config import UtilizeConfig
-from conrec.studies.cells import Cell, Measured, alone, key, link, made, run_cells
+from conrec.studies.cells import Cell, Measured, cached, key, link, locked, run_cells
 
 
 class Runs:
@@ -72,11 +72,11 @@ def test_what_an_interrupted_make_left_is_continued(tmp_path: Path) -> None:
         _die()
 
     with pytest.raises(KeyboardInterrupt):
-        made(tmp_path / "model", half)
+        cached(tmp_path / "model", half)
     seen = []
-    made(tmp_path / "model", lambda out: seen.append((out / "checkpoint").read_text()))
+    cached(tmp_path / "model", lambda out: seen.append((out / "checkpoint").read_text()))
     assert seen == ["half"]
-    made(tmp_path / "model", half)  # there already
+    cached(tmp_path / "model", half)  # there already
 
 
 @pytest.mark.parametrize("order", ["both asked for", "the free one later"])
@@ -88,7 +88,7 @@ def test_a_cell_that_another_process_holds_up_comes_last(tmp_path: Path, what: s
     held, let_go = Event(), Event()
 
     def other_process() -> None:
-        with alone(taken.folder(tmp_path) if what == "the cell" else shared):
+        with locked(taken.folder(tmp_path) if what == "the cell" else shared):
             held.set()
             let_go.wait(20)
 
@@ -116,7 +116,7 @@ def test_what_comes_later_is_not_run_before_its_time(tmp_path: Path) -> None:
 
 def test_two_at_once_make_a_folder_once(tmp_path: Path) -> None:
     calls: list[Path] = []
-    threads = [Thread(target=made, args=(tmp_path / "shared", calls.append)) for _ in range(4)]
+    threads = [Thread(target=cached, args=(tmp_path / "shared", calls.append)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -11,14 +11,12 @@ import pytest
 
 from conrec.config import load_recipe
 from conrec.run import find_recipe
-from conrec.studies.cells import Cell, Done, Measured, read_cell
+from conrec.studies.cells import Cell, CellResult, Measured, read_cell
 from conrec.studies.datasets import LOGS, Dataset, dataset
-from conrec.studies.models import Models
 from conrec.studies.paper import table3
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, rows
-from conrec.studies.study import Shop, Study
-from conrec.studies.systems import Recommenders
+from conrec.studies.study import Study, StudyContext
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 ARCHIVES = sorted((RESULTS / "cells").glob("*.tar.xz"))
@@ -35,7 +33,7 @@ def published(study: Study, name: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["dataset"] == name]
 
 
-def kept(root: Path, study: Study, name: str, table: list[dict[str, str]]) -> list[Done]:
+def kept(root: Path, study: Study, name: str, table: list[dict[str, str]]) -> list[CellResult]:
     """The cells of a table, in its order: that of the metric which most systems have, for rows go by metric."""
 
     def run() -> Measured:
@@ -73,10 +71,9 @@ def test_who_unpacks_an_archive_need_not_run_its_cells_again(
 ) -> None:
     name = archive.name.removesuffix(".tar.xz")
     data = request.getfixturevalue("shared_data") if name in LOGS else None
-    models = Models(tmp_path)
-    shop = Shop(models, Recommenders(models, quick=False), quick=False)
+    context = StudyContext.at(tmp_path, quick=False)
     of = dataset(name, data, quick=False)
-    asked = {cell.folder(tmp_path).name for study in STUDIES for cell in study.cells(shop, of, [0, 1, 2])}
+    asked = {cell.folder(tmp_path).name for study in STUDIES for cell in study.cells(context, of, [0, 1, 2])}
     with tarfile.open(archive) as tar:
         there = {path.split("/")[2] for path in tar.getnames() if path.startswith(f"cells/{name}/")}
     assert there

@@ -14,7 +14,7 @@ import pytest
 
 from conrec.baselines.trivial import trivial_systems
 from conrec.report.charts import SERIES
-from conrec.studies.cells import Done, Measured
+from conrec.studies.cells import CellResult, Measured
 from conrec.studies.models import CONREC, POLICY
 from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.reproduce import STUDIES
@@ -25,22 +25,24 @@ Values = Sequence[float] | np.ndarray
 USERS = np.array([f"u{n}" for n in range(40)])
 
 
-def done(system: str, values: Mapping[str, Values], seed: int = 0, fold: int = 0, ids: Sequence[int] = ()) -> Done:
+def result(
+    system: str, values: Mapping[str, Values], seed: int = 0, fold: int = 0, ids: Sequence[int] = ()
+) -> CellResult:
     """A cell's result, one user an instance."""
     length = len(next(iter(values.values())))
     numbers = np.asarray(ids) if ids else np.arange(length)
     arrays = {metric: np.asarray(own, np.float32) for metric, own in values.items()}
     users = np.array([f"{fold}{USERS[n]}" for n in numbers])
-    return Done("toy", system, seed, fold, Measured(numbers, users, arrays), 1.0)
+    return CellResult("toy", system, seed, fold, Measured(numbers, users, arrays), 1.0)
 
 
 def study(**changes: object) -> Study:
-    base = Study("toy", "Toy", "What it measures.", lambda shop, dataset, seeds: [], ("FHR@20",), source="its table")
+    base = Study("toy", "Toy", "What it measures.", lambda context, dataset, seeds: [], ("FHR@20",), source="its table")
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def test_seeds_are_averaged_per_instance() -> None:
-    pooled = pool([done("x", {"m": [0, 1, np.nan]}), done("x", {"m": [1, 1, np.nan]}, seed=1)])
+    pooled = pool([result("x", {"m": [0, 1, np.nan]}), result("x", {"m": [1, 1, np.nan]}, seed=1)])
     np.testing.assert_allclose(pooled.values["x"]["m"], [0.5, 1, np.nan])
     assert pooled.seeds == {"x": [0, 1]}
 
@@ -48,9 +50,9 @@ def test_seeds_are_averaged_per_instance() -> None:
 def test_instances_are_told_apart_by_fold_and_found_by_id() -> None:
     pooled = pool(
         [
-            done("x", {"m": [1, 0]}, ids=[5, 6]),
-            done("x", {"m": [0, 1]}, seed=1, fold=1, ids=[5, 6]),
-            done("y", {"m": [0.25, 0.75]}, ids=[6, 5]),
+            result("x", {"m": [1, 0]}, ids=[5, 6]),
+            result("x", {"m": [0, 1]}, seed=1, fold=1, ids=[5, 6]),
+            result("y", {"m": [0.25, 0.75]}, ids=[6, 5]),
         ]
     )
     assert len(pooled.users) == 4
@@ -62,7 +64,7 @@ def test_differences_are_paired_on_what_counts_for_both() -> None:
     table = rows(
         study(against={"x": "y"}),
         "toy",
-        [done("x", {"FHR@20": [1, 1, np.nan, 0]}), done("y", {"FHR@20": [0, np.nan, 1, 0]})],
+        [result("x", {"FHR@20": [1, 1, np.nan, 0]}), result("y", {"FHR@20": [0, np.nan, 1, 0]})],
     )
     x, y = table
     assert x.value.mean == pytest.approx(2 / 3)
@@ -74,7 +76,7 @@ def test_differences_are_paired_on_what_counts_for_both() -> None:
 def test_pairs_that_differ_alike_are_sure_where_means_alone_are_not() -> None:
     rng = np.random.default_rng(0)
     own = rng.random(40)
-    (x, _) = rows(study(against={"x": "y"}), "toy", [done("x", {"FHR@20": own + 0.05}), done("y", {"FHR@20": own})])
+    (x, _) = rows(study(against={"x": "y"}), "toy", [result("x", {"FHR@20": own + 0.05}), result("y", {"FHR@20": own})])
     assert x.difference is not None
     assert x.difference.significant
     assert x.value.low is not None
@@ -83,10 +85,10 @@ def test_pairs_that_differ_alike_are_sure_where_means_alone_are_not() -> None:
 
 def test_the_best_other_is_chosen_metric_by_metric_and_never_the_truth() -> None:
     cells = [
-        done("conrec", {"HR@20": [1, 1, 0, 0], "FHR@20": [1, 1, 1, 0]}),
-        done("a", {"HR@20": [1, 0, 0, 0], "FHR@20": [1, 1, 0, 0]}),
-        done("b", {"HR@20": [0, 0, 0, 0], "FHR@20": [1, 1, 1, 1]}),
-        done("oracle", {"HR@20": [1, 1, 1, 1], "FHR@20": [1, 1, 1, 1]}),
+        result("conrec", {"HR@20": [1, 1, 0, 0], "FHR@20": [1, 1, 1, 0]}),
+        result("a", {"HR@20": [1, 0, 0, 0], "FHR@20": [1, 1, 0, 0]}),
+        result("b", {"HR@20": [0, 0, 0, 0], "FHR@20": [1, 1, 1, 1]}),
+        result("oracle", {"HR@20": [1, 1, 1, 1], "FHR@20": [1, 1, 1, 1]}),
     ]
     one = study(metrics=("HR@20", "FHR@20"), best_other="conrec", aside=("oracle",))
     found = {row.metric: row for row in rows(one, "toy", cells) if row.system == "conrec"}
@@ -97,7 +99,7 @@ def test_the_best_other_is_chosen_metric_by_metric_and_never_the_truth() -> None
 
 def test_a_lead_over_the_best_other_is_a_share_too() -> None:
     one = study(best_other="x", paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}, "z": {"FHR@20": 0.01}})
-    cells = [done(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 15), ("w", 10))]
+    cells = [result(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 15), ("w", 10))]
     text = paragraph(one, rows(one, "toy", cells))
     assert "x .375 against w .250" in text
     assert ", +50.0% where the paper has +25.0%: the paper's direction holds" in text
@@ -105,21 +107,21 @@ def test_a_lead_over_the_best_other_is_a_share_too() -> None:
 
 def test_margins_name_the_best_other_and_say_where_they_are_significant() -> None:
     one = study(best_other="x", paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
-    cells = [done(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 30), ("w", 10))]
+    cells = [result(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 30), ("w", 10))]
     assert margins(one, rows(one, "toy", cells)).splitlines() == [
         "| | FHR@20 |",
         "|---|---|",
         "| the paper | +25.0% |",
         "| toy | **+200.0%** (w) |",
     ]
-    unsure = rows(one, "toy", [done("x", {"FHR@20": [1, 0, 1, 0]}), done("w", {"FHR@20": [1, 1, 0, 0]})])
+    unsure = rows(one, "toy", [result("x", {"FHR@20": [1, 0, 1, 0]}), result("w", {"FHR@20": [1, 1, 0, 0]})])
     assert "| toy | +0.0% (w) |" in margins(one, unsure)
 
 
 def test_a_second_opponent_is_told_and_kept_but_no_row_of_its_own() -> None:
     one = study(metrics=("ZUF@20",), best_other="x", second={"ZUF@20": ("p7", "p14")})
     hits = {"x": 20, "w": 30, "p7": 5, "p14": 10}
-    table = rows(one, "toy", [done(name, {"ZUF@20": [float(n < h) for n in range(40)]}) for name, h in hits.items()])
+    table = rows(one, "toy", [result(name, {"ZUF@20": [float(n < h) for n in range(40)]}) for name, h in hits.items()])
     text = page(one, table, "conrec reproduce toy")
     assert "x .500 against w .750" in text
     assert "x .500 against p14 .250, +.250" in text
@@ -131,28 +133,30 @@ def test_a_second_opponent_is_told_and_kept_but_no_row_of_its_own() -> None:
 def test_words_follow_the_numbers() -> None:
     flat = [0.0] * 20 + [1.0] * 20
     up = study(against={"x": "y"}, paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
-    better = rows(up, "toy", [done("x", {"FHR@20": [1.0] * 40}), done("y", {"FHR@20": flat})])
+    better = rows(up, "toy", [result("x", {"FHR@20": [1.0] * 40}), result("y", {"FHR@20": flat})])
     text = paragraph(up, better)
     assert "the paper reports x .0500, y .0400 (its table)" in text
     assert "x 1.000 against y .500, +.500" in text
     assert "the paper's direction holds, significant" in text
-    worse = rows(up, "toy", [done("x", {"FHR@20": flat}), done("y", {"FHR@20": [1.0] * 40})])
+    worse = rows(up, "toy", [result("x", {"FHR@20": flat}), result("y", {"FHR@20": [1.0] * 40})])
     assert "the paper's direction does not hold, significant" in paragraph(up, worse)
-    same = rows(up, "toy", [done("x", {"FHR@20": flat}), done("y", {"FHR@20": flat})])
+    same = rows(up, "toy", [result("x", {"FHR@20": flat}), result("y", {"FHR@20": flat})])
     assert "no difference" in paragraph(up, same)
-    unknown = rows(study(against={"x": "y"}), "toy", [done("x", {"FHR@20": [1.0] * 40}), done("y", {"FHR@20": flat})])
+    unknown = rows(
+        study(against={"x": "y"}), "toy", [result("x", {"FHR@20": [1.0] * 40}), result("y", {"FHR@20": flat})]
+    )
     assert "direction" not in paragraph(study(against={"x": "y"}), unknown)
 
 
 def test_what_is_forgotten_is_the_share_that_is_lost() -> None:
     one = study(metrics=("accuracy",), against={"sft": "before"}, forgetting="before")
-    table = rows(one, "toy", [done("before", {"accuracy": [1, 1, 1, 0]}), done("sft", {"accuracy": [1, 0, 0, 0]})])
+    table = rows(one, "toy", [result("before", {"accuracy": [1, 1, 1, 0]}), result("sft", {"accuracy": [1, 0, 0, 0]})])
     assert [row.forgotten for row in table] == [None, pytest.approx(2 / 3)]
     assert "66.7% of what was learned before is forgotten" in paragraph(one, table)
 
 
 def test_the_table_as_csv_reads_back() -> None:
-    table = rows(study(against={"x": "y"}), "toy", [done("x", {"FHR@20": [1, 0]}), done("y", {"FHR@20": [0, 0]})])
+    table = rows(study(against={"x": "y"}), "toy", [result("x", {"FHR@20": [1, 0]}), result("y", {"FHR@20": [0, 0]})])
     x, y = csv.DictReader(io.StringIO(as_csv(table)))
     assert (x["system"], x["against"], float(x["mean"]), float(x["difference"]), x["seeds"]) == (
         "x",
@@ -165,7 +169,7 @@ def test_the_table_as_csv_reads_back() -> None:
 
 
 def test_pictures_stand_alone(tmp_path: Path) -> None:
-    cells = [done("x", {"FHR@20": [1, 0, 1]}), done("y", {"FHR@20": [0, 0, 1]})]
+    cells = [result("x", {"FHR@20": [1, 0, 1]}), result("y", {"FHR@20": [0, 0, 1]})]
     dots, line = study(against={"x": "y"}), study(steps={"x": 1.0, "y": 7.0}, steps_title="H")
     for one in (dots, line):
         svg = picture(one, rows(one, "toy", cells))
@@ -180,7 +184,7 @@ def test_pictures_stand_alone(tmp_path: Path) -> None:
 
 
 def test_the_picture_marks_what_conrec_does_wherever_it_stands() -> None:
-    cells = [done("ours", {"FHR@20": [1, 0, 1]}), done("y", {"FHR@20": [0, 0, 1]})]
+    cells = [result("ours", {"FHR@20": [1, 0, 1]}), result("y", {"FHR@20": [0, 0, 1]})]
     marked = []
     for own in ((), ("ours",), ("ours", "y")):
         one = study(against={"y": "ours"}, own=own)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.tuning import BUDGET
 from conrec.config import DataConfig, SplitConfig
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
@@ -26,7 +27,6 @@ from conrec.studies.cells import key, link
 from conrec.studies.datasets import Dataset, dataset, one_context
 from conrec.studies.models import (
     POLICY,
-    Models,
     ids_inputs,
     utilize_inputs,
     variant,
@@ -35,8 +35,8 @@ from conrec.studies.models import (
 )
 from conrec.studies.paper import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
-from conrec.studies.study import Shop
-from conrec.studies.systems import Other, Recommenders, further, published, trivial
+from conrec.studies.study import StudyContext
+from conrec.studies.systems import BaselineSpec, further, published, trivial
 from tests.deploy.live_run import LiveRun
 from tests.small_log import small_log, write_prepared
 
@@ -47,9 +47,8 @@ def tiny() -> Dataset:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    models = Models(tmp_path / "models")
-    return Shop(models, Recommenders(models, quick=True), quick=True)
+def context(tmp_path: Path) -> StudyContext:
+    return StudyContext.at(tmp_path / "models", quick=True)
 
 
 def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:
@@ -122,9 +121,9 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
     assert (d.gamma, e.reward) == (c.gamma, "codes")
 
 
-def test_studies_share_their_cells(tiny: Dataset, shop: Shop) -> None:
+def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
     """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
-    everywhere = [study.cells(shop, tiny, (0, 1)) for study in (table2, table4, table5, horizon)]
+    everywhere = [study.cells(context, tiny, (0, 1)) for study in (table2, table4, table5, horizon)]
     folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2
@@ -143,16 +142,16 @@ def test_sizes_and_contexts(tiny: Dataset) -> None:
     assert table3.longer(tiny.recipe).utilize.warmup_epochs == 2 * tiny.recipe.utilize.warmup_epochs
 
 
-def test_unseeded_systems_run_once_for_all_seeds_that_share_a_log(tiny: Dataset, shop: Shop) -> None:
+def test_unseeded_systems_run_once_for_all_seeds_that_share_a_log(tiny: Dataset, context: StudyContext) -> None:
     ratings = Dataset("ratings", replace(tiny.recipe, data=DataConfig("movielens")))
     for data, once in ((ratings, 1), (tiny, 2)):
         first = variant(data, 0)
-        for other in [*trivial(), *further(True), *published(True)]:
-            cells = [shop.systems.cell(other, variant(data, seed), first) for seed in (0, 1)]
-            assert len({cell.folder(Path()) for cell in cells}) == (2 if other.seeded else once), other.name
-    names = [other.name for other in [*trivial(), *further(False), *published(False)]]
+        for spec in [*trivial(), *further(True), *published(True)]:
+            cells = [context.systems.cell(spec, variant(data, seed), first) for seed in (0, 1)]
+            assert len({cell.folder(Path()) for cell in cells}) == (2 if spec.seeded else once), spec.name
+    names = [spec.name for spec in [*trivial(), *further(False), *published(False)]]
     assert len(set(names)) == len(names)
-    assert all(len(other.grid) <= 6 for other in published(False))
+    assert all(len(spec.grid) <= BUDGET for spec in [*further(False), *published(False)])
 
 
 class Counted(Recommender):
@@ -174,12 +173,14 @@ class Counted(Recommender):
         return scores
 
 
-def test_what_was_chosen_is_not_trained_again_under_the_same_seed(tiny: Dataset, shop: Shop) -> None:
-    other = Other("counted", lambda place, s: Counted(s["item"], place.seed), [{"item": 3}, {"item": 5}])
-    positives = replace(other, name="counted+positives", settings_of=other)
+def test_what_was_chosen_is_not_trained_again_under_the_same_seed(tiny: Dataset, context: StudyContext) -> None:
+    spec = BaselineSpec("counted", lambda train, s: Counted(s["item"], train.seed), [{"item": 3}, {"item": 5}])
+    positives = replace(spec, name="counted+positives", settings_of=spec)
     Counted.trained.clear()
     first = variant(tiny, 0)
-    found = [shop.systems.cell(one, variant(tiny, seed), first).run() for seed in (0, 1) for one in (other, positives)]
+    found = [
+        context.systems.cell(one, variant(tiny, seed), first).run() for seed in (0, 1) for one in (spec, positives)
+    ]
     best = found[0].facts["settings"]["item"]
     assert {one.facts["settings"]["item"] for one in found} == {best}
     assert Counted.trained == [(3, 0), (5, 0), (best, 0), (best, 1), (best, 1)]

@@ -1,15 +1,16 @@
-"""What every system shares: scores over items in, lists of items and scores of candidates out.
+"""The base class of every recommender: scores of items in, lists of items and scores of candidates out.
 
-A system says how likely each item is to be the user's next dislikes; which items may be named at all (on offer, not
-judged before) is decided here, once, for every system alike (protocol).
+A recommender says how likely each item is to be among the user's next dislikes. Which items may be named at all (on
+offer, not consumed before) is decided here, once, for all of them alike (protocol).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -23,11 +24,29 @@ from conrec.sid.catalog import Catalog
 
 CELLS_AT_ONCE = 2**23
 """Scores held at a time (instances x items): bounds the memory to some 300 MB."""
+Settings = dict[str, Any]
+"""Options of a recommender's constructor."""
+Inputs = Literal["dislikes", "dislikes+likes", "likes"]
+"""Which events a recommender reads. It predicts dislikes, and from "likes" likes."""
+SUFFIX: dict[Inputs, str] = {"dislikes": "", "dislikes+likes": "+positives", "likes": "_of_likes"}
+"""What a recommender's name ends with, by its inputs."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Size and training of a neural baseline's network; each baseline has defaults of its own."""
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    dropout: float = 0.2
+    epochs: float = 60
+    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a baseline may see."""
+    """All that a recommender may learn from."""
 
     items: Items
     events: Events
@@ -35,8 +54,7 @@ class TrainingData:
     train: Instances
     knowledge: Knowledge
     """Dislikes of the day of a prediction: asked with a cutoff, answers with what came before it."""
-    likes: Knowledge
-    """The same counts over positives (see `likes_of`)."""
+    likes: LikeCounts
     co_dislikes: CoDislikes | None = None
     """Who disliked the one disliked the other, as of the day of a prediction."""
     catalog: Catalog | None = None
@@ -46,15 +64,75 @@ class TrainingData:
     """To choose on (when to stop, which setting), never to learn from."""
 
 
+class LikeCounts:
+    """How many users gave each item a positive event before a cutoff.
+
+    In `users` mode the log is that of the training users, whose whole history is known (see `Knowledge`).
+    """
+
+    def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
+        mask = np.isin(events.kinds, POSITIVE_KINDS)
+        if known_users is not None:
+            mask &= events.of_users(known_users)
+        liked = events.take(mask)
+        first = np.sort(np.unique(liked.owners()[1] * len(items) + liked.items, return_index=True)[1])
+        self._items, self._rows, self._times = len(items), liked.items[first], liked.times[first]
+        self._all_known = known_users is not None
+
+    def before(self, cutoff: np.datetime64) -> np.ndarray:
+        """int64 [items]: users with a positive event on the item, each counted once."""
+        stop = len(self._rows) if self._all_known else np.searchsorted(self._times, cutoff)
+        return np.bincount(self._rows[:stop], minlength=self._items)
+
+
 class Recommender(ABC):
-    """One system to compare."""
+    """A system that ranks items for the protocol."""
 
     name: str
     known: TrainingData
+    grid: ClassVar[Sequence[Settings]] = ({},)
+    """Settings to choose from on validation (see `baselines.tuning`)."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Options of the constructor that come from the run, not from the grid: `prior_days`, `lm`, `understood`, ..."""
+    quick: ClassVar[Settings] = {}
+    """Settings under which it hardly trains, to see that everything works."""
+    requires: Sequence[Literal["catalog", "embeddings"]] = ()
+    """Optional parts of `TrainingData` that it cannot do without."""
+    adds_prior: ClassVar[bool] = True
+    """May be used with the item prior added to its scores; False where the prior is part of the model."""
+    candidates_only: ClassVar[bool] = False
+    """Only `score_candidates` means anything; lists of items stay empty."""
+
+    @property
+    def form(self) -> str:
+        """Name of the model that was chosen, where there are several forms of it."""
+        return self.name
 
     def fit(self, known: TrainingData) -> None:
-        """Learn; the base class only keeps `known`."""
+        """Learn; the base class only keeps `known`. ValueError where a part that it requires is missing."""
+        for part in self.requires:
+            if getattr(known, part) is None:
+                raise ValueError(f"{self.name} needs the {'catalogue' if part == 'catalog' else part}")
         self.known = known
+
+    def tune(self, validation: Instances, k: int) -> dict[float, float]:
+        """Choose after training what is left to choose for lists of `k`; returns FHR@k by weight tried.
+
+        Most recommenders have nothing to choose.
+        """
+        return {}
+
+    def tune_candidates(self, validation: Instances, candidates: np.ndarray) -> dict[float, float]:
+        """Choose what is left to choose for `score_candidates`; returns CandAcc by weight tried.
+
+        candidates: int32 [B, c], the true next first, rows of -1 for instances without candidates.
+        """
+        return {}
+
+    def validation_figures(self, k: int) -> Mapping[Any, float]:
+        """What one setting of the grid is compared with another by; the highest value counts."""
+        assert self.known.validation is not None
+        return self.tune(self.known.validation, k)
 
     @abstractmethod
     def scores(self, instances: Instances) -> np.ndarray:
@@ -123,7 +201,7 @@ def _first_of_equals(scores: np.ndarray, last: np.ndarray, k: int) -> np.ndarray
 
 
 def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray]) -> np.ndarray:
-    """[B, n]: for each instance the vector of its cutoff, computed once per distinct cut."""
+    """Vector of each instance's cutoff, [B, n], computed once per distinct cutoff."""
     moments, which = np.unique(cutoffs, return_inverse=True)
     return np.stack([vector(moment) for moment in moments])[which]
 
@@ -137,16 +215,9 @@ def read_training_data(prepared: Path, compressed: Path | None, items: Items, in
         events=log.take(split.may_learn(log)),
         train=instances.of_split("train"),
         knowledge=split.knowledge(items, log),
-        likes=likes_of(items, log, split.train_users),
+        likes=LikeCounts(items, log, split.train_users),
         co_dislikes=CoDislikes(log, len(items), split.train_users),
         catalog=Catalog.load(compressed) if compressed else None,
         embeddings=np.load(compressed / "embeddings.npy", allow_pickle=False) if compressed else None,
         validation=instances.of_split("validation"),
     )
-
-
-def likes_of(items: Items, events: Events, known_users: np.ndarray | None = None) -> Knowledge:
-    """Knowledge that counts positives where the usual one counts dislikes: a user's first on each item."""
-    liked = events.take(np.isin(events.kinds, POSITIVE_KINDS))
-    first = np.sort(np.unique(liked.owners()[1] * len(items) + liked.items, return_index=True)[1])
-    return Knowledge(items, replace(liked.take(first), kinds=np.full(len(first), "dislike")), known_users)

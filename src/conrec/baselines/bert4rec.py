@@ -15,18 +15,15 @@ item of a user's sequence, without saying how many; ours are half, and of any pr
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.sequence_model import SequenceSystem, transformer
-from conrec.baselines.sequences import PREDICTED, Batch, Reads, Tokens
-
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"masked": masked, "dropout": dropout, "learning_rate": rate}
-    for masked in (0.2, 0.5)
-    for dropout, rate in ((0.2, 1e-3), (0.5, 3e-3))
-)
+from conrec.baselines.base import Inputs, Sizes
+from conrec.baselines.sequence_model import SequenceRecommender, transformer
+from conrec.baselines.sequences import PREDICTED, Batch, Tokens
 
 AT_END = 0.5
 """Share of the training windows that end with a mask, the only one."""
@@ -35,17 +32,18 @@ AT_END = 0.5
 class Cloze(nn.Module):
     """Tokens and marks int64 [B, L] -> states float [B, L, d]; token `self.mask` stands for what is hidden."""
 
-    def __init__(
-        self, tokens: Tokens, length: int, *, width: int, layers: int, heads: int, dropout: float, signed: bool
-    ) -> None:
+    def __init__(self, tokens: Tokens, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
+        width, dropout = sizes.width, sizes.dropout
         self.mask = len(tokens)
         self.items = nn.Embedding(len(tokens) + 1, width, padding_idx=0)
         self.positions = nn.Embedding(length, width)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
-        self.layers = transformer(width, layers, heads, 4 * width, dropout, activation="gelu", norm_first=False)
+        self.layers = transformer(
+            width, sizes.layers, sizes.heads, 4 * width, dropout, activation="gelu", norm_first=False
+        )
         self.project = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.zeros(tokens.targets))
         self.targets = tokens.targets
@@ -68,38 +66,24 @@ class Cloze(nn.Module):
         return F.gelu(self.project(states)) @ self.items.weight[1 : self.targets + 1].T + self.bias
 
 
-class BERT4Rec(SequenceSystem):
+class BERT4Rec(SequenceRecommender):
     """The mask asks for the next dislike; a history without any known item is a mask alone."""
 
+    name = "bert4rec"
     repeats = 5
+    grid = tuple(
+        {"masked": masked, "dropout": dropout, "learning_rate": rate}
+        for masked in (0.2, 0.5)
+        for dropout, rate in ((0.2, 1e-3), (0.5, 3e-3))
+    )
 
-    def __init__(
-        self,
-        reads: Reads = "dislikes",
-        *,
-        masked: float = 0.2,
-        width: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        dropout: float = 0.2,
-        length: int = 50,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
-    ) -> None:
-        super().__init__("bert4rec", reads=reads, length=length, learning_rate=learning_rate, seed=seed)
+    def __init__(self, inputs: Inputs = "dislikes", *, masked: float = 0.2, **options: Any) -> None:
+        """`masked`: share of the dislikes that are masked; further options as in `SequenceRecommender`."""
+        super().__init__(inputs, loss="softmax", **options)
         self.masked = masked
-        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
 
     def build(self) -> Cloze:
-        return Cloze(
-            self.tokens,
-            self.length + 1,
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            dropout=self.dropout,
-            signed=self.reads == "both",
-        )
+        return Cloze(self.tokens, self.length + 1, self.sizes, signed=self.inputs == "dislikes+likes")
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         shown, hidden = self.hide(batch, generator)

@@ -8,7 +8,7 @@ better, on the simulator the first (.192 against .169).
 from __future__ import annotations
 
 from conrec.baselines.base import Recommender, TrainingData
-from conrec.baselines.sequence_model import Lift, SequenceSystem
+from conrec.baselines.sequence_model import Lift, SequenceRecommender
 from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances
 
@@ -16,7 +16,7 @@ from conrec.data.instances import Instances
 class BestForm(WithPrior):
     """`model` must be trained with a softmax, so that its logits are log-probabilities."""
 
-    def __init__(self, model: SequenceSystem, days: float, smoothing: float) -> None:
+    def __init__(self, model: SequenceRecommender, days: float, smoothing: float) -> None:
         super().__init__(model, days, smoothing)
         self.forms: tuple[Recommender, Recommender] = (model, Lift(model))
 
@@ -38,7 +38,7 @@ class BestForm(WithPrior):
 
 
 def under_prior(system: Recommender, days: float, smoothing: float) -> WithPrior:
-    """The system as it is to be used with the item prior."""
-    if isinstance(system, SequenceSystem) and getattr(system, "kind", "softmax") == "softmax":
+    """A recommender with the item prior: in the better of two forms where its logits are log-probabilities."""
+    if isinstance(system, SequenceRecommender) and system.loss_name == "softmax":
         return BestForm(system, days, smoothing)
     return WithPrior(system, days, smoothing)

@@ -16,18 +16,15 @@ vectors; ReLU after both convolutions is what the paper's experiments use.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.sequence_model import Loss, SequenceSystem, negatives
-from conrec.baselines.sequences import Batch, Reads, Tokens
-
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"loss": loss, "order": order, "learning_rate": rate}
-    for loss in ("binary", "softmax")
-    for order, rate in ((5, 1e-3), (10, 3e-3))
-)
+from conrec.baselines.base import Inputs, Sizes
+from conrec.baselines.sequence_model import SequenceRecommender, negatives
+from conrec.baselines.sequences import Batch, Tokens
 
 TARGETS = 3
 """T of the paper, and its number of negatives for each target."""
@@ -40,21 +37,21 @@ class Convolutions(nn.Module):
         self,
         tokens: Tokens,
         users: int,
+        sizes: Sizes,
         *,
         order: int,
-        width: int,
         horizontal: int,
         vertical: int,
-        dropout: float,
         signed: bool,
     ) -> None:
         super().__init__()
+        width = sizes.width
         self.items = nn.Embedding(len(tokens), width, padding_idx=0)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.users = nn.Embedding(users, width)
         self.horizontal = nn.ModuleList(nn.Conv2d(1, horizontal, (height + 1, width)) for height in range(order))
         self.vertical = nn.Conv2d(1, vertical, (order, 1))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(sizes.dropout)
         self.hidden = nn.Linear(order * horizontal + vertical * width, width)
         self.output = nn.Embedding(tokens.targets + 1, 2 * width, padding_idx=0)
         self.bias = nn.Parameter(torch.zeros(tokens.targets + 1))
@@ -75,46 +72,42 @@ class Convolutions(nn.Module):
         return torch.cat([z, torch.where(unknown, self.users.weight.mean(0), own)], dim=1)
 
 
-class Caser(SequenceSystem):
+class Caser(SequenceRecommender):
     """`order` is the paper's L; filters and dropout are its defaults."""
 
+    name = "caser"
+    sizes = Sizes(dropout=0.5)
     weight_decay = 1e-6
     betas = (0.9, 0.999)
+    grid = tuple(
+        {"loss": loss, "order": order, "learning_rate": rate}
+        for loss in ("binary", "softmax")
+        for order, rate in ((5, 1e-3), (10, 3e-3))
+    )
 
     def __init__(
-        self,
-        reads: Reads = "dislikes",
-        *,
-        loss: Loss = "binary",
-        order: int = 5,
-        width: int = 64,
-        horizontal: int = 16,
-        vertical: int = 4,
-        dropout: float = 0.5,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
+        self, inputs: Inputs = "dislikes", *, order: int = 5, horizontal: int = 16, vertical: int = 4, **options: Any
     ) -> None:
-        super().__init__("caser", reads=reads, length=order, learning_rate=learning_rate, seed=seed)
-        self.kind = loss
-        self.width, self.horizontal, self.vertical, self.dropout = width, horizontal, vertical, dropout
+        """`horizontal`, `vertical`: numbers of filters; further options as in `SequenceRecommender`."""
+        super().__init__(inputs, length=order, **options)
+        self.horizontal, self.vertical = horizontal, vertical
 
     def build(self) -> Convolutions:
         return Convolutions(
             self.tokens,
             len(self.users),
+            self.sizes,
             order=self.length,
-            width=self.width,
             horizontal=self.horizontal,
             vertical=self.vertical,
-            dropout=self.dropout,
-            signed=self.reads == "both",
+            signed=self.inputs == "dislikes+likes",
         )
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         tokens, marks, owners, wanted = self.unrolled(batch)
         states = self.network(tokens, marks, owners)
         real = wanted > 0
-        if self.kind == "softmax":
+        if self.loss_name == "softmax":
             logits = (states @ self.network.output.weight.T + self.network.bias)[:, 1:]
             return F.cross_entropy(logits[:, None].expand(-1, TARGETS, -1)[real], wanted[real] - 1)
         own = torch.cat([tokens, wanted], dim=1)

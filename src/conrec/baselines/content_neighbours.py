@@ -25,20 +25,19 @@ class ContentNeighbours(Recommender):
 
     def __init__(self, space: Literal["catalog", "input"] = "catalog") -> None:
         self.space = space
+        self.requires = ("catalog",) if space == "catalog" else ("embeddings",)
         self.name = "content_neighbours" if space == "catalog" else "content_neighbours_input"
         self.popularity = Popularity(14)
 
     def fit(self, known: TrainingData) -> None:
-        """Take the unit rows of the space; ValueError where it was not given."""
+        """Take the unit rows of the space."""
         super().fit(known)
         self.popularity.fit(known)
         if self.space == "catalog":
-            if known.catalog is None:
-                raise ValueError("content_neighbours needs the catalogue")
+            assert known.catalog is not None
             self.unit = known.catalog.unit
         else:
-            if known.embeddings is None:
-                raise ValueError("content_neighbours_input needs the embeddings")
+            assert known.embeddings is not None
             self.unit = unit_rows(known.embeddings)
 
     def scores(self, instances: Instances) -> np.ndarray:

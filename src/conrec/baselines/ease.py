@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from conrec.baselines.base import Recommender, TrainingData
-from conrec.baselines.sequences import OTHER, PREDICTED, Reads, Tokens, UserEvents
+from conrec.baselines.base import SUFFIX, Inputs, Recommender, TrainingData
+from conrec.baselines.sequences import OTHER, PREDICTED, Tokens, UserEvents
 from conrec.data.instances import Instances
-
-GRID: tuple[dict[str, object], ...] = tuple({"l2": l2} for l2 in (30.0, 100.0, 300.0, 1000.0))
 
 LIKED_COLUMNS = 4000
 """At most so many liked items are read, the most liked ones."""
@@ -27,14 +25,17 @@ LIKED_COLUMNS = 4000
 class EASE(Recommender):
     """`l2` is the paper's lambda."""
 
-    def __init__(self, reads: Reads = "dislikes", *, l2: float = 30.0) -> None:
-        self.name = {"dislikes": "ease", "both": "ease+positives", "likes": "ease_of_likes"}[reads]
-        self.reads, self.l2 = reads, l2
+    name = "ease"
+    grid = tuple({"l2": l2} for l2 in (30.0, 100.0, 300.0, 1000.0))
+
+    def __init__(self, inputs: Inputs = "dislikes", *, l2: float = 30.0) -> None:
+        self.name += SUFFIX[inputs]
+        self.inputs, self.l2 = inputs, l2
 
     def fit(self, known: TrainingData) -> None:
         """Invert the Gram matrix."""
         super().fit(known)
-        events, users = UserEvents.of_log(known.events, self.reads)
+        events, users = UserEvents.of_log(known.events, self.inputs)
         self.tokens = Tokens.of(events, len(known.items))
         self.columns = columns(events, self.tokens, LIKED_COLUMNS)
         x = indicators(events, self.columns, len(users))
@@ -48,7 +49,7 @@ class EASE(Recommender):
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
-        history = indicators(UserEvents.of_instances(instances, self.reads), self.columns, len(instances))
+        history = indicators(UserEvents.of_instances(instances, self.inputs), self.columns, len(instances))
         result = np.zeros((len(instances), len(self.known.items)), np.float32)
         result[:, self.tokens.rows[: self.tokens.targets]] = history @ self.weights
         return result

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
+from conrec.baselines.base import Sizes
 from conrec.data.instances import Instances, Ragged
 from conrec.lm.policy import Policy, PromptState
 
@@ -199,22 +200,20 @@ def _by_head(projected: Tensor, attention: Any) -> Tensor:
     return projected.unflatten(2, (attention.n_heads, -1))
 
 
-def build_encoder_decoder(
-    words: Words, *, width: int, layers: int, heads: int, dropout: float, seed: int, whole_words: int = 0
-) -> EncoderDecoder:
-    """A T5 of random weights: `layers` in the encoder and as many in the decoder, feed-forward four times as wide."""
+def build_encoder_decoder(words: Words, sizes: Sizes, *, seed: int, whole_words: int = 0) -> EncoderDecoder:
+    """A T5 of random weights: as many layers in the encoder as in the decoder, feed-forward four times as wide."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         lm = T5ForConditionalGeneration(
             T5Config(
                 vocab_size=len(words),
-                d_model=width,
-                d_kv=width // heads,
-                d_ff=4 * width,
-                num_layers=layers,
-                num_decoder_layers=layers,
-                num_heads=heads,
-                dropout_rate=dropout,
+                d_model=sizes.width,
+                d_kv=sizes.width // sizes.heads,
+                d_ff=4 * sizes.width,
+                num_layers=sizes.layers,
+                num_decoder_layers=sizes.layers,
+                num_heads=sizes.heads,
+                dropout_rate=sizes.dropout,
                 pad_token_id=PAD,
                 eos_token_id=None,
             )

@@ -23,14 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conrec.baselines.base import TrainingData
-from conrec.baselines.sequence_model import Loss, NextItemSystem, causal, transformer
-from conrec.baselines.sequences import Reads, Tokens
+from conrec.baselines.base import Sizes, TrainingData
+from conrec.baselines.sequence_model import NextItemRecommender, causal, transformer
+from conrec.baselines.sequences import Tokens
 from conrec.sid.catalog import unit_rows
-
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"loss": loss, "dropout": 0.2, "learning_rate": rate} for loss in ("binary", "softmax") for rate in (1e-3, 3e-3)
-)
 
 
 def category_numbers(known: TrainingData) -> np.ndarray:
@@ -64,19 +60,9 @@ class Features(nn.Module):
 class TwoStreams(nn.Module):
     """Tokens and marks int64 [B, L] -> states float [B, L, d]."""
 
-    def __init__(
-        self,
-        tokens: Tokens,
-        features: Features,
-        length: int,
-        *,
-        width: int,
-        layers: int,
-        heads: int,
-        dropout: float,
-        signed: bool,
-    ) -> None:
+    def __init__(self, tokens: Tokens, features: Features, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
+        width, dropout = sizes.width, sizes.dropout
         self.items = nn.Embedding(len(tokens), width, padding_idx=0)
         self.features = features
         self.positions = nn.ModuleList(nn.Embedding(length, width) for _ in range(2))
@@ -84,7 +70,8 @@ class TwoStreams(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
         self.streams = nn.ModuleList(
-            transformer(width, layers, heads, 4 * width, dropout, activation="gelu", norm_first=False) for _ in range(2)
+            transformer(width, sizes.layers, sizes.heads, 4 * width, dropout, activation="gelu", norm_first=False)
+            for _ in range(2)
         )
         self.join = nn.Sequential(nn.Linear(2 * width, width), nn.LayerNorm(width), nn.Dropout(dropout))
         for table in (self.items, *self.positions, self.marks):
@@ -103,41 +90,17 @@ class TwoStreams(nn.Module):
         return self.join(torch.cat(outputs, dim=-1))
 
 
-class FDSA(NextItemSystem):
-    """Needs `TrainingData.embeddings`."""
+class FDSA(NextItemRecommender):
+    """Defaults are as published, but for the width."""
 
-    def __init__(
-        self,
-        reads: Reads = "dislikes",
-        *,
-        loss: Loss = "binary",
-        width: int = 64,
-        layers: int = 1,
-        heads: int = 2,
-        dropout: float = 0.2,
-        length: int = 50,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
-    ) -> None:
-        super().__init__("fdsa", loss=loss, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
-        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
-
-    def fit(self, known: TrainingData) -> None:
-        """ValueError where there are no embeddings."""
-        if known.embeddings is None:
-            raise ValueError("fdsa needs the embeddings")
-        super().fit(known)
+    name = "fdsa"
+    sizes = Sizes(layers=1)
+    requires = ("embeddings",)
+    grid = tuple(
+        {"loss": loss, "dropout": 0.2, "learning_rate": rate} for loss in ("binary", "softmax") for rate in (1e-3, 3e-3)
+    )
 
     def build(self) -> TwoStreams:
         assert self.known.embeddings is not None
-        features = Features(self.tokens, category_numbers(self.known), self.known.embeddings, self.width)
-        return TwoStreams(
-            self.tokens,
-            features,
-            self.length,
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            dropout=self.dropout,
-            signed=self.reads == "both",
-        )
+        features = Features(self.tokens, category_numbers(self.known), self.known.embeddings, self.sizes.width)
+        return TwoStreams(self.tokens, features, self.length, self.sizes, signed=self.inputs == "dislikes+likes")

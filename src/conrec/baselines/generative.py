@@ -1,4 +1,4 @@
-"""What P5-CID, TIGER and LC-Rec share: the next dislike is spelled out code by code behind a history.
+"""Generative baselines (P5-CID, TIGER, LC-Rec): the next dislike is spelled out code by code behind a history.
 
 They differ in the codes, in the model and in what it is trained on. Everything else is the same for all, and the
 same as for CoNRec: training on each dislike with the history before it, the items on offer as a trie, the item prior
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import SUFFIX, Recommender, Settings, Sizes, TrainingData
 from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
 from conrec.decode.beam import search
 from conrec.decode.predict_items import predict_items, score_items
@@ -47,16 +49,17 @@ class Generative(Recommender):
     codes: np.ndarray
     policy: Policy
     pad: int
+    sizes = Sizes()
+    needs: ClassVar[tuple[str, ...]] = ("prior_days", "prior_smoothing")
+    quick: ClassVar[Settings] = {"epochs": 0.5, "beams": 20}
+    adds_prior = False
 
     def __init__(
         self,
-        name: str,
+        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
         *,
-        positives: bool,
         prior_days: float,
         prior_smoothing: float,
-        epochs: float,
-        learning_rate: float,
         batch: int = 64,
         beams: int = 100,
         max_dislikes: int = 20,
@@ -64,13 +67,14 @@ class Generative(Recommender):
         weights: tuple[float, ...] = WEIGHTS,
         seed: int = 0,
         curves: Path | None = None,
+        **sizes: Any,
     ) -> None:
-        """`positives`: whether histories tell them beside the dislikes. `weights`: exponents of the prior to choose
-        from. `curves`: a folder for the training's curves."""
-        self.name = f"{name}+positives" if positives else name
-        self.positives, self.seed = positives, seed
+        """`weights`: exponents of the prior to choose from; `curves`: a folder for the training's curves; `sizes`:
+        fields of `Sizes` other than the class's own."""
+        self.name += SUFFIX[inputs]
+        self.positives, self.seed = inputs == "dislikes+likes", seed
         self.prior_days, self.prior_smoothing, self.weights = prior_days, prior_smoothing, weights
-        self.epochs, self.learning_rate, self.batch, self.beams = epochs, learning_rate, batch, beams
+        self.sizes, self.batch, self.beams = replace(self.sizes, **sizes), batch, beams
         self.max_dislikes, self.max_positives = max_dislikes, max_positives
         self.curves = curves
         self.weight = self.candidate_weight = 1.0
@@ -84,8 +88,9 @@ class Generative(Recommender):
         """Token ids of each instance's history."""
 
     def fit(self, known: TrainingData) -> None:
-        """Learn each training instance's next dislike from the history before it. ValueError without a catalogue."""
+        """Learn each training instance's next dislike from the history before it."""
         super().fit(known)
+        sizes = self.sizes
         self._best_figure = -1.0
         self._best_weights: dict[str, torch.Tensor] | None = None
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -106,13 +111,13 @@ class Generative(Recommender):
                 targets,
                 self.codes,
                 folder / self.name,
-                epochs=min(self.epochs, max(1.0, self.epochs * EPOCH / len(train))),
+                epochs=min(sizes.epochs, max(1.0, sizes.epochs * EPOCH / len(train))),
                 batch=self.batch,
-                learning_rate=self.learning_rate,
+                learning_rate=sizes.learning_rate,
                 checkpoint_every=1000,
                 seed=self.seed,
                 validate=self._keep_best,
-                validations=max(1, round(self.epochs)),
+                validations=max(1, round(sizes.epochs)),
             )
         if self._best_weights is not None:
             load_trained_state(self.policy, self._best_weights)
@@ -134,7 +139,7 @@ class Generative(Recommender):
         return values
 
     def prompt_dataset(self, instances: Instances, weight: float = 1.0, *, everything: bool = False) -> PromptDataset:
-        """Histories and the offer of their days, under the prior to the power of `weight`."""
+        """Histories and the candidate pools of their days, under the prior to the power of `weight`."""
         pool, rows = pool_of_days(
             instances,
             self.known.knowledge,
@@ -160,7 +165,7 @@ class Generative(Recommender):
         return tried
 
     def tune_candidates(self, validation: Instances, candidates: np.ndarray) -> dict[float, float]:
-        """The same for candidates int32 [B, c] (the true next first, rows of -1 where there are none), by CandAcc."""
+        """Choose the prior's exponent for candidates; see `Recommender.tune_candidates`."""
         asked = evenly(np.flatnonzero((candidates >= 0).any(axis=1)), TUNING_INSTANCES)
         if not len(asked):
             return {}

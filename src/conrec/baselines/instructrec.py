@@ -10,44 +10,39 @@ model wrote); a decoder-only backbone, the run's own model behind the understand
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from conrec.baselines.titles import Answers, Question, TitleRanker, ask
-from conrec.config import LmConfig
 from conrec.data.instances import Instances
 from conrec.lm.policy import Policy
 
 CANDIDATES = "\nOne of: "
 
 
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"lora_rank": a, "objective": b, "epochs": c} for a in (8, 0) for b, c in (("choice", 1), ("title", 3))
-)
-"""Settings to choose from on validation. A choice is learned from the titles of all candidates, so its passes are
-longer."""
-
-
 class InstructRec(TitleRanker):
     """The likelihood of each candidate's title behind history and list; options as in `TitleRanker`."""
 
+    name = "instructrec"
+    # A choice is learned from the titles of all candidates, so its passes are longer.
+    grid = tuple(
+        {"lora_rank": a, "objective": b, "epochs": c} for a in (8, 0) for b, c in (("choice", 1), ("title", 3))
+    )
+    distractors = 19
+
     def __init__(
         self,
+        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
         *,
-        lm: LmConfig,
-        understood: Path,
-        positives: bool,
-        distractors: int = 19,
         objective: Literal["choice", "title"] = "choice",
         **options: Any,
     ) -> None:
         """`objective`: what is made likely: the right title among the candidates' (a softmax over their
         likelihoods), or the right title among all texts (the paper's)."""
-        super().__init__("instructrec", lm=lm, understood=understood, positives=positives, **options)
-        self.distractors, self.objective = distractors, objective
+        super().__init__(inputs, **options)
+        self.objective = objective
 
     def question(self, instances: Instances, n: int, rows: list[int]) -> Question:
         """The history, the candidates in the order of their rows, then the title of each item as an answer."""

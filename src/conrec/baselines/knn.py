@@ -14,63 +14,61 @@ from abc import abstractmethod
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import SUFFIX, Inputs, Recommender, TrainingData
 from conrec.baselines.ease import columns, indicators
-from conrec.baselines.sequences import Reads, Tokens, UserEvents
+from conrec.baselines.sequences import Tokens, UserEvents
 from conrec.data.instances import Instances
 from conrec.features.co_dislikes import cosine_neighbours
 from conrec.items.swing import swing
-
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"neighbours": neighbours, "shrinkage": shrinkage} for neighbours in (20, 100) for shrinkage in (3.0, 10.0)
-)
-SWING_GRID: tuple[dict[str, object], ...] = tuple(
-    {"neighbours": neighbours, "alpha2": alpha2} for neighbours in (20, 100) for alpha2 in (0.0, 1.0)
-)
 
 
 class Neighbours(Recommender):
     """Sum of the similarities to the events of a history."""
 
-    reads: Reads = "dislikes"
+    inputs: Inputs = "dislikes"
 
     @abstractmethod
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
-        """float [columns, T]: of what may stand in a history to the targets."""
+        """Similarities of what may stand in a history to the targets, float [columns, T]."""
 
     def fit(self, known: TrainingData) -> None:
         """Find the neighbours."""
         super().fit(known)
-        events, users = UserEvents.of_log(known.events, self.reads)
+        events, users = UserEvents.of_log(known.events, self.inputs)
         self.tokens = Tokens.of(events, len(known.items))
         self.columns = columns(events, self.tokens, len(known.items))
         self.similar = self.similarities(events, len(users))
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
-        history = indicators(UserEvents.of_instances(instances, self.reads), self.columns, len(instances))
+        history = indicators(UserEvents.of_instances(instances, self.inputs), self.columns, len(instances))
         result = np.zeros((len(instances), len(self.known.items)), np.float32)
         result[:, self.tokens.rows[: self.tokens.targets]] = (history @ self.similar).toarray()
         return result
 
 
 class ItemKNN(Neighbours):
-    """By cosine."""
+    """Neighbours by cosine."""
+
+    name = "item_knn"
+    grid = tuple(
+        {"neighbours": neighbours, "shrinkage": shrinkage} for neighbours in (20, 100) for shrinkage in (3.0, 10.0)
+    )
 
     def __init__(
         self,
-        reads: Reads = "dislikes",
+        inputs: Inputs = "dislikes",
         *,
         neighbours: int = 100,
         shrinkage: float = 3.0,
         positive_weight: float = 0.3,
     ) -> None:
-        self.name = {"dislikes": "item_knn", "both": "item_knn+positives", "likes": "item_knn_of_likes"}[reads]
-        self.reads, self.neighbours, self.shrinkage = reads, neighbours, shrinkage
+        self.name += SUFFIX[inputs]
+        self.inputs, self.neighbours, self.shrinkage = inputs, neighbours, shrinkage
         self.positive_weight = positive_weight
 
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
-        """Row by row the nearest, an item itself left out."""
+        """The nearest of each row, an item itself left out."""
         x = indicators(events, self.columns, users)
         targets = self.tokens.targets
         matrix = cosine_neighbours(x, targets, self.neighbours, self.shrinkage)
@@ -79,15 +77,16 @@ class ItemKNN(Neighbours):
 
 
 class SwingNeighbours(Neighbours):
-    """By Swing (paper equation 5)."""
+    """Neighbours by Swing (paper equation 5)."""
 
     name = "swing_neighbours"
+    grid = tuple({"neighbours": neighbours, "alpha2": alpha2} for neighbours in (20, 100) for alpha2 in (0.0, 1.0))
 
     def __init__(self, *, neighbours: int = 20, alpha2: float = 1.0) -> None:
         self.neighbours, self.alpha2 = neighbours, alpha2
 
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
-        """As `items.swing` finds them."""
+        """Similarities as `items.swing` finds them."""
         log = self.known.events  # in the order of time, which Swing's caps want
         dislikes = log.take(log.kinds == "dislike")
         token = self.tokens.of_row[dislikes.items] - 1

@@ -17,10 +17,11 @@ mixes them; what is on offer and its prior as in `baselines.generative`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from conrec.baselines.base import Settings, Sizes
 from conrec.baselines.generative import Generative
 from conrec.baselines.titles import TitleHistories
 from conrec.config import LmConfig
@@ -30,40 +31,40 @@ from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts
 from conrec.train.sft import train_supervised
 from conrec.train.translation import translation_samples
 
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"learning_rate": a, "language_epochs": b} for a in (2e-3, 4e-3) for b in (2.0, 4.0)
-)
-"""Settings to choose from on validation."""
-
 
 class LcRec(Generative):
     """CoNRec's language model under LC-Rec's tasks; options as in `Generative`.
 
-    `positives`: the paper's two rows, "Neg. & Pos." and "Neg. Only".
+    The paper's two rows, "Neg. & Pos." and "Neg. Only", differ in the inputs.
     """
+
+    name = "lc_rec"
+    sizes = Sizes(epochs=3, learning_rate=3e-3)
+    requires = ("catalog",)
+    needs = (*Generative.needs, "lm")
+    quick: ClassVar[Settings] = Generative.quick | {"language_epochs": 0.2, "asymmetric": 50}
+    grid = tuple({"learning_rate": a, "language_epochs": b} for a in (2e-3, 4e-3) for b in (2.0, 4.0))
 
     def __init__(
         self,
+        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
         *,
         lm: LmConfig,
         language_epochs: float = 4,
         language_learning_rate: float = 4e-3,
         asymmetric: int = 4000,
-        epochs: float = 3,
-        learning_rate: float = 3e-3,
         **options: Any,
     ) -> None:
         """`language_*`: of the mutual and asymmetric tasks; `asymmetric`: samples of each of the latter at most."""
         options = {"max_dislikes": lm.max_dislikes, "max_positives": lm.max_positives} | options
-        super().__init__("lc_rec", epochs=epochs, learning_rate=learning_rate, **options)
+        super().__init__(inputs, **options)
         self.lm, self.asymmetric = lm, asymmetric
         self.language_epochs, self.language_learning_rate = language_epochs, language_learning_rate
 
     def build(self, folder: Path) -> None:
-        """The model with the language tasks behind it; ValueError without a catalogue."""
+        """Train the model on the language tasks."""
         catalog = self.known.catalog
-        if catalog is None:
-            raise ValueError("lc_rec needs the catalogue")
+        assert catalog is not None
         self.codes = catalog.codes
         vocabulary = build_vocabulary(self.lm, catalog.titles + wording_texts(), catalog.sizes)
         self.pad = vocabulary.pad

@@ -14,13 +14,14 @@ task only; items that nobody disliked with another have no place in the graph an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 
+from conrec.baselines.base import Sizes
 from conrec.baselines.encoder_decoder import PAD, Words, build_encoder_decoder
 from conrec.baselines.generative import Generative
 from conrec.data.instances import Events, Instances, Ragged
@@ -28,46 +29,33 @@ from conrec.data.instances import Events, Instances, Ragged
 USERS = 2000
 
 
-GRID: tuple[dict[str, object], ...] = tuple({"learning_rate": a, "clusters": b} for a in (1e-3, 3e-3) for b in (10, 20))
-"""Settings to choose from on validation."""
-
-
 class P5Cid(Generative):
     """T5 over collaborative IDs; options as in `Generative`."""
 
+    name = "p5_cid"
+    sizes = Sizes(heads=4, dropout=0.1, epochs=4, learning_rate=3e-3)
+    grid = tuple({"learning_rate": a, "clusters": b} for a in (1e-3, 3e-3) for b in (10, 20))
+
     def __init__(
         self,
+        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
         *,
         clusters: int = 20,
         leaf: int = 100,
-        width: int = 64,
-        layers: int = 2,
-        heads: int = 4,
-        dropout: float = 0.1,
-        epochs: float = 4,
-        learning_rate: float = 3e-3,
         **options: Any,
     ) -> None:
         """`clusters`: parts that a part is split into; `leaf`: items that a part may have to be numbered."""
-        super().__init__("p5_cid", epochs=epochs, learning_rate=learning_rate, **options)
+        super().__init__(inputs, **options)
         self.clusters, self.leaf = clusters, leaf
-        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
 
     def build(self, folder: Path) -> None:
-        """Index the items, and a T5 of random weights for their IDs."""
+        """Index the items, and set up a T5 of random weights for their IDs."""
         graph = dislike_graph(self.known.events, len(self.known.items))
         self.codes = collaborative_codes(graph, clusters=self.clusters, leaf=self.leaf, seed=self.seed)
         self.pad = PAD
         self.words = Words(tuple(int(n) + 1 for n in self.codes.max(axis=0)), USERS)
-        self.policy = build_encoder_decoder(
-            self.words,
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            dropout=self.dropout,
-            seed=self.seed,
-            whole_words=self.max_dislikes + self.max_positives + 1,
-        )
+        places = self.max_dislikes + self.max_positives + 1
+        self.policy = build_encoder_decoder(self.words, self.sizes, seed=self.seed, whole_words=places)
 
     def prompts(self, instances: Instances) -> Ragged:
         """User token, dislikes, positives."""
@@ -81,7 +69,7 @@ class P5Cid(Generative):
 
 
 def dislike_graph(events: Events, items: int) -> csr_array:
-    """float [items, items]: how many users disliked both; 0 on the diagonal."""
+    """Number of users who disliked both, float [items, items]; 0 on the diagonal."""
     dislikes = events.take(events.kinds == "dislike")
     users = dislikes.owners()[1]
     pairs = np.unique(np.stack([users, dislikes.items], axis=1), axis=0)

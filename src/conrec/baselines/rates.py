@@ -41,7 +41,7 @@ class ItemRate(Recommender):
         return per_cutoff(instances.cutoffs, self._rate).astype(np.float32)
 
     def _rate(self, cutoff: np.datetime64) -> np.ndarray:
-        dislikes, likes = self.known.knowledge.dislike_counts(cutoff), self.known.likes.dislike_counts(cutoff)
+        dislikes, likes = self.known.knowledge.dislike_counts(cutoff), self.known.likes.before(cutoff)
         return (dislikes + ITEM_SMOOTHING * base_rate(self, cutoff)) / (dislikes + likes + ITEM_SMOOTHING)
 
 
@@ -63,5 +63,5 @@ class Bias(Recommender):
 def base_rate(system: Recommender, cutoff: np.datetime64) -> float:
     """Rate of the whole log before the cutoff, itself smoothed by one dislike in two so that it is never 0 or 1."""
     dislikes = system.known.knowledge.dislike_counts(cutoff).sum()
-    likes = system.known.likes.dislike_counts(cutoff).sum()
+    likes = system.known.likes.before(cutoff).sum()
     return float((dislikes + 1) / (dislikes + likes + 2))

@@ -17,16 +17,19 @@ from __future__ import annotations
 import numpy as np
 
 from conrec.baselines.base import Recommender, TrainingData
-from conrec.baselines.sequence_model import Lift, SequenceSystem
+from conrec.baselines.sequence_model import Lift, SequenceRecommender
 from conrec.data.instances import Instances
 
 
 class Reversed(Recommender):
-    """`likes`: a sequence model with `reads="likes"` and a softmax loss, so that its logits are log-probabilities."""
+    """Scores of a model of likes, negated.
 
-    def __init__(self, likes: SequenceSystem, *, relative: bool = True) -> None:
-        if likes.reads != "likes":
-            raise ValueError(f'{likes.name} reads {likes.reads}; a model to be reversed reads "likes"')
+    `likes`: a sequence model with the inputs "likes" and a softmax loss, so that its logits are log-probabilities.
+    """
+
+    def __init__(self, likes: SequenceRecommender, *, relative: bool = True) -> None:
+        if likes.inputs != "likes":
+            raise ValueError(f'{likes.name} reads {likes.inputs}; a model to be reversed reads "likes"')
         self.model: Recommender = Lift(likes) if relative else likes
         self.name = f"reversed_{likes.name}" if relative else f"upside_down_{likes.name}"
 

@@ -14,32 +14,27 @@ binary with one sampled negative, or softmax over all targets, as for SASRec; bo
 
 Attributes are discrete there: here an item's category and which of `CLUSTERS` clusters its content (title, picture,
 and fields, as in `TrainingData.embeddings`) falls into. Departures: pretraining reads what training reads, so with
-positives all events of both signs are masked and predicted; it lasts a fixed number of epochs; b_a is ours and
-starts at the
-attribute's log-odds (without it the embeddings first become all alike, to say that most attributes are absent). Cold
-items stay cold: an attribute is a target of pretraining, not an input.
+positives all events of both signs are masked and predicted; it lasts a fixed number of epochs; b_a is ours and starts
+at the attribute's log-odds (without it the embeddings first become all alike, to say that most attributes are absent).
+Cold items stay cold: an attribute is a target of pretraining, not an input.
 """
 
 from __future__ import annotations
+
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.base import TrainingData
+from conrec.baselines.base import Inputs, Settings, Sizes, TrainingData
 from conrec.baselines.fdsa import category_numbers
-from conrec.baselines.sequence_model import Loss, NextItemSystem, causal, negatives, transformer
-from conrec.baselines.sequences import Batch, Reads, Tokens, shuffled
+from conrec.baselines.sequence_model import NextItemRecommender, causal, negatives, transformer
+from conrec.baselines.sequences import Batch, Tokens, shuffled
 from conrec.progress import track
 from conrec.sid.catalog import unit_rows
 from conrec.sid.kmeans import nearest, residual_kmeans
-
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"loss": loss, "dropout": dropout, "learning_rate": 3e-3}
-    for loss in ("binary", "softmax")
-    for dropout in (0.2, 0.5)
-)
 
 CLUSTERS = 64
 MASKED = 0.2
@@ -60,26 +55,18 @@ def attributes(known: TrainingData, seed: int) -> np.ndarray:
 class Pretrained(nn.Module):
     """Tokens and marks int64 [B, L] -> states float [B, L, d]; causal unless `both_ways`."""
 
-    def __init__(
-        self,
-        tokens: Tokens,
-        attributes: np.ndarray,
-        length: int,
-        *,
-        width: int,
-        layers: int,
-        heads: int,
-        dropout: float,
-        signed: bool,
-    ) -> None:
+    def __init__(self, tokens: Tokens, attributes: np.ndarray, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
+        width, dropout = sizes.width, sizes.dropout
         self.mask = len(tokens)
         self.items = nn.Embedding(len(tokens) + 1, width, padding_idx=0)
         self.positions = nn.Embedding(length, width)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
-        self.layers = transformer(width, layers, heads, 4 * width, dropout, activation="gelu", norm_first=False)
+        self.layers = transformer(
+            width, sizes.layers, sizes.heads, 4 * width, dropout, activation="gelu", norm_first=False
+        )
         self.attributes = nn.Parameter(torch.empty(attributes.shape[1], width))
         self.maps = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in WEIGHTS})
         rate = attributes[tokens.rows].mean(0).clip(1e-3, 1 - 1e-3)
@@ -103,48 +90,31 @@ class Pretrained(nn.Module):
         return x
 
 
-class S3Rec(NextItemSystem):
-    """Needs `TrainingData.embeddings`."""
+class S3Rec(NextItemRecommender):
+    """Defaults are the paper's, but for fewer epochs of pretraining."""
 
-    def __init__(
-        self,
-        reads: Reads = "dislikes",
-        *,
-        loss: Loss = "binary",
-        pretraining_epochs: int = 20,
-        width: int = 64,
-        layers: int = 2,
-        heads: int = 2,
-        dropout: float = 0.2,
-        length: int = 50,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
-    ) -> None:
-        super().__init__("s3rec", loss=loss, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
+    name = "s3rec"
+    requires = ("embeddings",)
+    quick: ClassVar[Settings] = {"epochs": 1, "pretraining_epochs": 1}
+    grid = tuple(
+        {"loss": loss, "dropout": dropout, "learning_rate": 3e-3}
+        for loss in ("binary", "softmax")
+        for dropout in (0.2, 0.5)
+    )
+
+    def __init__(self, inputs: Inputs = "dislikes", *, pretraining_epochs: int = 20, **options: Any) -> None:
+        """Options as in `SequenceRecommender`."""
+        super().__init__(inputs, **options)
         self.pretraining_epochs = pretraining_epochs
-        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
-
-    def fit(self, known: TrainingData) -> None:
-        """ValueError where there are no embeddings."""
-        if known.embeddings is None:
-            raise ValueError("s3rec needs the embeddings")
-        super().fit(known)
 
     def build(self) -> Pretrained:
-        return Pretrained(
-            self.tokens,
-            attributes(self.known, self.seed),
-            self.length + 1,  # pretraining reads whole windows
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            dropout=self.dropout,
-            signed=self.reads == "both",
-        )
+        length = self.length + 1  # pretraining reads whole windows
+        table = attributes(self.known, self.seed)
+        return Pretrained(self.tokens, table, length, self.sizes, signed=self.inputs == "dislikes+likes")
 
     def pretrain(self, windows: Batch, generator: torch.Generator) -> None:
         """The four objectives together, for a fixed number of epochs."""
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, betas=self.betas)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.sizes.learning_rate, betas=self.betas)
         for _ in track(range(self.pretraining_epochs), f"{self.name}: pretraining"):
             for batch in shuffled(windows, self.cells, generator):
                 losses = self.objectives(batch.to(self.device), generator)

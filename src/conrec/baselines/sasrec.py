@@ -14,28 +14,22 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from conrec.baselines.sequence_model import Loss, NextItemSystem, causal, transformer
-from conrec.baselines.sequences import Reads, Tokens
-
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"loss": loss, "dropout": dropout, "learning_rate": rate}
-    for loss in ("binary", "softmax")
-    for dropout, rate in ((0.2, 1e-3), (0.5, 3e-3))
-)
+from conrec.baselines.base import Sizes
+from conrec.baselines.sequence_model import NextItemRecommender, causal, transformer
+from conrec.baselines.sequences import Tokens
 
 
 class SelfAttention(nn.Module):
     """Tokens int64 [B, L] and marks int64 [B, L] -> states float [B, L, d] of a causal Transformer."""
 
-    def __init__(
-        self, tokens: Tokens, length: int, *, width: int, layers: int, heads: int, dropout: float, signed: bool
-    ) -> None:
+    def __init__(self, tokens: Tokens, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
+        width, dropout = sizes.width, sizes.dropout
         self.items = nn.Embedding(len(tokens), width, padding_idx=0)
         self.positions = nn.Embedding(length, width)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.dropout = nn.Dropout(dropout)
-        self.layers = transformer(width, layers, heads, width, dropout, activation="relu", norm_first=True)
+        self.layers = transformer(width, sizes.layers, sizes.heads, width, dropout, activation="relu", norm_first=True)
         self.norm = nn.LayerNorm(width)
         for table in (self.items, self.positions, self.marks):
             if table is not None:
@@ -48,32 +42,16 @@ class SelfAttention(nn.Module):
         return self.norm(causal(self.layers, self.dropout(x)))
 
 
-class SASRec(NextItemSystem):
+class SASRec(NextItemRecommender):
     """Defaults are the paper's, but for the width (50 there)."""
 
-    def __init__(
-        self,
-        reads: Reads = "dislikes",
-        *,
-        loss: Loss = "binary",
-        width: int = 64,
-        layers: int = 2,
-        heads: int = 1,
-        dropout: float = 0.2,
-        length: int = 50,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
-    ) -> None:
-        super().__init__("sasrec", loss=loss, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
-        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
+    name = "sasrec"
+    sizes = Sizes(heads=1)
+    grid = tuple(
+        {"loss": loss, "dropout": dropout, "learning_rate": rate}
+        for loss in ("binary", "softmax")
+        for dropout, rate in ((0.2, 1e-3), (0.5, 3e-3))
+    )
 
     def build(self) -> SelfAttention:
-        return SelfAttention(
-            self.tokens,
-            self.length,
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            dropout=self.dropout,
-            signed=self.reads == "both",
-        )
+        return SelfAttention(self.tokens, self.length, self.sizes, signed=self.inputs == "dislikes+likes")

@@ -1,4 +1,4 @@
-"""A neural model of sequences: one way of training, of stopping, and of turning its answers into scores.
+"""Neural models of sequences: one way of training, of stopping, and of turning answers into scores.
 
 A model of items by their IDs knows the items that were disliked in training: these are its targets, the only ones it
 gives a score of its own. All others are cold to it and get the mean of its scores: it says nothing for or against
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,11 +21,10 @@ import torch.nn.functional as F
 from scipy.special import logsumexp
 from torch import Tensor, nn
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import SUFFIX, Inputs, Recommender, Settings, Sizes, TrainingData
 from conrec.baselines.sequences import (
     PREDICTED,
     Batch,
-    Reads,
     Tokens,
     UserEvents,
     histories,
@@ -42,16 +42,16 @@ EPOCH = 20_000
 """Windows that an epoch shows at most, if it shows any twice: early stopping would look too seldom."""
 
 
-class SequenceSystem(Recommender):
-    """Subclasses say what network, what loss, and what it answers for a history.
+class SequenceRecommender(Recommender):
+    """A neural model of sequences; subclasses say what network, what loss, and what it answers for a history.
 
-    Trained with Adam; after each epoch the lists for the validation instances (`TrainingData.validation`) are
-    measured by
-    the mean of HR@20 and FHR@20, and the weights of the best epoch are kept. Without validation instances all
-    `epochs` are used. The same seed on the same machine gives the same weights.
+    Trained with Adam. After each epoch the lists for the validation instances (`TrainingData.validation`) are measured
+    by the mean of HR@20 and FHR@20, and the weights of the best epoch are kept. Without validation instances all
+    epochs are used. The same seed on the same machine gives the same weights.
     """
 
-    epochs = 60
+    sizes = Sizes()
+    quick: ClassVar[Settings] = {"epochs": 1}
     patience = 10
     """Epochs without a new best before training ends."""
     cells = 1024
@@ -63,17 +63,12 @@ class SequenceSystem(Recommender):
     network: Any
 
     def __init__(
-        self,
-        name: str,
-        *,
-        reads: Reads = "dislikes",
-        length: int = 50,
-        learning_rate: float = 1e-3,
-        seed: int = 0,
+        self, inputs: Inputs = "dislikes", *, loss: Loss = "binary", length: int = 50, seed: int = 0, **sizes: Any
     ) -> None:
-        """`length`: of the history, in events."""
-        self.name = name + {"dislikes": "", "both": "+positives", "likes": "_of_likes"}[reads]
-        self.reads, self.length, self.learning_rate, self.seed = reads, length, learning_rate, seed
+        """`length`: events of a history that are read; `sizes`: fields of `Sizes` other than the class's own."""
+        self.name += SUFFIX[inputs]
+        self.inputs, self.loss_name, self.length, self.seed = inputs, loss, length, seed
+        self.sizes = replace(self.sizes, **sizes)
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -81,7 +76,7 @@ class SequenceSystem(Recommender):
 
     @abstractmethod
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The training loss of some windows."""
+        """Training loss of some windows."""
 
     @abstractmethod
     def logits(self, batch: Batch) -> Tensor:
@@ -93,7 +88,7 @@ class SequenceSystem(Recommender):
     def fit(self, known: TrainingData) -> None:
         """Train; ValueError where no user has two dislikes."""
         super().fit(known)
-        events, self.users = UserEvents.of_log(known.events, self.reads)
+        events, self.users = UserEvents.of_log(known.events, self.inputs)
         self.tokens = Tokens.of(events, len(known.items))
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         windows = training_windows(events, self.tokens, self.length)
@@ -109,17 +104,17 @@ class SequenceSystem(Recommender):
 
     def _train(self, windows: Batch, generator: torch.Generator) -> None:
         optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay
+            self.network.parameters(), lr=self.sizes.learning_rate, betas=self.betas, weight_decay=self.weight_decay
         )
         validation = self.known.validation
         if validation is not None:
-            likes = self.reads == "likes"
+            likes = self.inputs == "likes"
             validation = validation.take(
                 validation.future_positives.lengths > 0 if likes else validation.n_dislikes > 0
             )
         rounds = max(1, min(self.repeats, EPOCH // len(windows)))
         best, chosen, self.epoch = -1.0, None, 0
-        for epoch in range(1, self.epochs + 1):
+        for epoch in range(1, int(self.sizes.epochs) + 1):
             self.network.train()
             losses = []
             for batch in chain.from_iterable(shuffled(windows, self.cells, generator) for _ in range(rounds)):
@@ -147,7 +142,7 @@ class SequenceSystem(Recommender):
     def validate(self, validation: Instances) -> float:
         """Mean of HR@20 and FHR@20; of a model of likes the share of the lists with a future like."""
         lists = self.recommend(validation, K)
-        if self.reads == "likes":
+        if self.inputs == "likes":
             return float(hit_any(lists, validation.future_positives).mean())
         values = [
             value[mask].mean() for mask, value in (hit_rate(lists, validation), future_hit_rate(lists, validation))
@@ -162,8 +157,8 @@ class SequenceSystem(Recommender):
         return result.astype(np.float32)
 
     def target_scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, T]: of the targets only."""
-        events = UserEvents.of_instances(instances, self.reads)
+        """Scores of the targets only, float32 [B, T]."""
+        events = UserEvents.of_instances(instances, self.inputs)
         place = np.searchsorted(self.users, instances.users)
         known = self.users[np.minimum(place, len(self.users) - 1)] == instances.users
         owners = np.where(known, place, len(self.users))
@@ -177,19 +172,19 @@ class SequenceSystem(Recommender):
 
 
 class Lift(Recommender):
-    """What a history adds to how often an item is disliked anyhow: log p(i | history) - log q(i).
+    """Lift of a history over how often an item is disliked anyhow: log p(i | history) - log q(i).
 
     p is the softmax over the targets, q the share of i among what was predicted in training; cold items score 0. This
     is the form in which the item prior of the day takes the place of the popularity of the training period instead of
     counting beside it: p(i | history, day) ~ p(i | history) / q(i) * prior(i | day).
     """
 
-    def __init__(self, model: SequenceSystem) -> None:
+    def __init__(self, model: SequenceRecommender) -> None:
         self.model, self.name = model, f"{model.name}_lift"
 
     @property
     def epoch(self) -> int:
-        """The model's."""
+        """Epoch of the model's weights."""
         return self.model.epoch
 
     def fit(self, known: TrainingData) -> None:
@@ -207,22 +202,12 @@ class Lift(Recommender):
         return result
 
 
-class NextItemSystem(SequenceSystem):
-    """Those whose network turns tokens and marks int64 [B, L] into states float [B, L, d], each of what came up to
-    it, and scores a target by the product of the last state with its input embedding (`network.items`)."""
+class NextItemRecommender(SequenceRecommender):
+    """A causal model of sequences, trained to predict the next item.
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        loss: Loss,
-        reads: Reads,
-        length: int,
-        learning_rate: float,
-        seed: int,
-    ) -> None:
-        super().__init__(name, reads=reads, length=length, learning_rate=learning_rate, seed=seed)
-        self.kind = loss
+    Its network turns tokens and marks int64 [B, L] into states float [B, L, d], each of the events up to it. A target's
+    score is the product of the last state with the target's input embedding (`network.items`).
+    """
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """See `next_item_loss`."""
@@ -230,7 +215,7 @@ class NextItemSystem(SequenceSystem):
         asked = batch.wanted[:, 1:]
         wanted, own = batch.tokens[:, 1:][asked], batch.tokens[asked.nonzero()[:, 0]]
         embeddings = self.network.items.weight[: self.tokens.targets + 1]
-        return next_item_loss(self.kind, states[asked], embeddings, wanted, own, generator)
+        return next_item_loss(self.loss_name, states[asked], embeddings, wanted, own, generator)
 
     def logits(self, batch: Batch) -> Tensor:
         """float [B, T]; a history without any known item is one of padding."""
@@ -256,7 +241,7 @@ def negatives(own: Tensor, wanted: Tensor, targets: int, generator: torch.Genera
 def next_item_loss(
     loss: Loss, states: Tensor, embeddings: Tensor, wanted: Tensor, own: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Of states float [M, d] after which `wanted` int64 [M] came, in sequences `own` int64 [M, L]; mean over M.
+    """Loss of states float [M, d] after which `wanted` int64 [M] came, in sequences `own` int64 [M, L]; mean over M.
 
     `binary`: -log sigmoid(s . e_wanted) - log(1 - sigmoid(s . e_drawn)) with one drawn target each;
     `softmax`: cross-entropy over all targets. embeddings float [1 + T, d].

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from conrec.baselines.base import Inputs
 from conrec.data.instances import Events, Instances
 from conrec.data.schema import POSITIVE_KINDS
 
-Reads = Literal["dislikes", "both", "likes"]
-"""Which events a model reads. It predicts dislikes from "dislikes" and from "both", likes from "likes"."""
 T = TypeVar("T")
 PREDICTED, OTHER = 1, 2
 """Marks of events: of the sign that is to be predicted, or of the other one; 0 is padding."""
@@ -41,7 +40,7 @@ class Tokens:
 
     @classmethod
     def of(cls, events: UserEvents, n_items: int) -> Tokens:
-        """Of the events to learn from."""
+        """Numbering of the items in the events to learn from."""
         targets = np.unique(events.rows[events.marks == PREDICTED])
         rows = np.concatenate([targets, np.setdiff1d(events.rows, targets)]).astype(np.int64)
         of_row = np.zeros(n_items, np.int64)
@@ -65,24 +64,24 @@ class UserEvents:
     """int64 [n]."""
 
     @classmethod
-    def of_log(cls, events: Events, reads: Reads) -> tuple[UserEvents, np.ndarray]:
-        """Those of a log, sorted by time, and who the owners are: str [U], sorted."""
+    def of_log(cls, events: Events, inputs: Inputs) -> tuple[UserEvents, np.ndarray]:
+        """Events of a log, sorted by time, and who the owners are: str [U], sorted."""
         signs = [events.kinds == "dislike", np.isin(events.kinds, POSITIVE_KINDS)]
         marks = np.zeros(len(events.items), np.int64)
-        for mark, sign in _marked(signs, reads):
+        for mark, sign in _marked(signs, inputs):
             marks[sign] = mark
         used = events.take(marks != 0)
         users, owners = used.owners()
         return cls._sorted(owners, used.items, marks[marks != 0], used.times), users
 
     @classmethod
-    def of_instances(cls, instances: Instances, reads: Reads) -> UserEvents:
-        """The histories of instances; owner n is instance n."""
+    def of_instances(cls, instances: Instances, inputs: Inputs) -> UserEvents:
+        """Histories of instances; owner n is instance n."""
         lists = [
             (instances.dislikes, instances.dislike_times.values),
             (instances.positives, instances.positive_times.values),
         ]
-        marked = _marked(lists, reads)
+        marked = _marked(lists, inputs)
         return cls._sorted(
             np.concatenate([rows.owners for _, (rows, _) in marked]),
             np.concatenate([rows.values for _, (rows, _) in marked]),
@@ -100,12 +99,12 @@ class UserEvents:
         return cls(owners[first], rows[first], marks[first])
 
 
-def _marked(signs: list[T], reads: Reads) -> list[tuple[int, T]]:
-    """What belongs to dislikes and to positives, in this order, with the mark it gets; without what is not read."""
+def _marked(signs: list[T], inputs: Inputs) -> list[tuple[int, T]]:
+    """Mark of each sign that is read, with what belongs to it; `signs`: dislikes, then positives."""
     dislikes, positives = signs
-    if reads == "likes":
+    if inputs == "likes":
         return [(PREDICTED, positives)]
-    return [(PREDICTED, dislikes), (OTHER, positives)][: 1 if reads == "dislikes" else 2]
+    return [(PREDICTED, dislikes), (OTHER, positives)][: 1 if inputs == "dislikes" else 2]
 
 
 @dataclass(frozen=True)

@@ -11,34 +11,23 @@ paper: LLaMA-7B and its Alpaca tuning; a checkpoint in the recipe takes the same
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from conrec.baselines.titles import Answers, Question, TitleRanker, ask
-from conrec.config import LmConfig
 from conrec.data.instances import Instances
 from conrec.lm.policy import Policy
 
 YES, NO = "Yes", "No"
 
 
-GRID: tuple[dict[str, object], ...] = tuple({"lora_rank": a, "learning_rate": b} for a in (8, 0) for b in (1e-3, 4e-3))
-"""Settings to choose from on validation."""
-
-
 class TallRec(TitleRanker):
     """Yes or no behind each candidate's title; options as in `TitleRanker`."""
 
-    def __init__(
-        self, *, lm: LmConfig, understood: Path, positives: bool, distractors: int = 4, **options: Any
-    ) -> None:
-        """`distractors`: questions with the answer no for each with the answer yes."""
-        super().__init__("tallrec", lm=lm, understood=understood, positives=positives, **options)
-        self.distractors = distractors
+    name = "tallrec"
+    grid = tuple({"lora_rank": a, "learning_rate": b} for a in (8, 0) for b in (1e-3, 4e-3))
+    distractors = 4
 
     def question(self, instances: Instances, n: int, rows: list[int]) -> Question:
         """The history, then `Will dislike: TITLE?` for each item."""

@@ -10,8 +10,8 @@ thousand items (theirs: 4 + 4 layers of width 128).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from conrec.baselines.base import Sizes
 from conrec.baselines.encoder_decoder import PAD, Words, build_encoder_decoder
 from conrec.baselines.generative import Generative
 from conrec.data.instances import Instances, Ragged
@@ -19,43 +19,20 @@ from conrec.data.instances import Instances, Ragged
 USERS = 2000
 
 
-GRID: tuple[dict[str, object], ...] = tuple(
-    {"learning_rate": a, "dropout": b} for a in (1e-3, 3e-3) for b in (0.1, 0.3)
-)
-"""Settings to choose from on validation."""
-
-
 class Tiger(Generative):
     """T5 over the catalogue's semantic IDs; options as in `Generative`."""
 
-    def __init__(
-        self,
-        *,
-        width: int = 64,
-        layers: int = 2,
-        heads: int = 4,
-        dropout: float = 0.1,
-        epochs: float = 8,
-        learning_rate: float = 3e-3,
-        **options: Any,
-    ) -> None:
-        super().__init__("tiger", epochs=epochs, learning_rate=learning_rate, **options)
-        self.width, self.layers, self.heads, self.dropout = width, layers, heads, dropout
+    name = "tiger"
+    sizes = Sizes(heads=4, dropout=0.1, epochs=8, learning_rate=3e-3)
+    requires = ("catalog",)
+    grid = tuple({"learning_rate": a, "dropout": b} for a in (1e-3, 3e-3) for b in (0.1, 0.3))
 
     def build(self, folder: Path) -> None:
-        """A T5 of random weights for the catalogue's codes; ValueError without a catalogue."""
-        if self.known.catalog is None:
-            raise ValueError("tiger needs the catalogue")
+        """Set up a T5 of random weights for the catalogue's codes."""
+        assert self.known.catalog is not None
         self.codes, self.pad = self.known.catalog.codes, PAD
         self.words = Words(self.known.catalog.sizes, USERS)
-        self.policy = build_encoder_decoder(
-            self.words,
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            dropout=self.dropout,
-            seed=self.seed,
-        )
+        self.policy = build_encoder_decoder(self.words, self.sizes, seed=self.seed)
 
     def prompts(self, instances: Instances) -> Ragged:
         """User token, dislikes, positives."""

@@ -1,4 +1,4 @@
-"""What reads histories as titles: TALLRec and InstructRec score given candidates, LC-Rec trains on such histories.
+"""Histories as titles: TALLRec and InstructRec score given candidates, LC-Rec trains on such histories.
 
 Candidates stand behind one shared history: each sees the history and itself, none another one, so a set of twenty
 costs little more than its own titles, and no score depends on where in the set a candidate stands. Titles are data
@@ -11,10 +11,11 @@ candidates only, as in the paper.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
 from conrec.config import LmConfig
 from conrec.data.distractors import draw_candidates
 from conrec.data.instances import Instances
@@ -82,7 +83,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model thinks at the options of some questions."""
+    """Hidden states of the model at the options of some questions."""
 
     before: Tensor
     """[N, W, H]: hidden states before each option token (the first: at the end of the prompt)."""
@@ -95,7 +96,7 @@ class Answers:
 
 
 def ask(policy: Policy, questions: Sequence[Question], pad: int) -> Answers:
-    """One pass over prompts and options; N options of all questions in their order, W the longest one's length."""
+    """Answers of one pass over prompts and options: N options of all questions in their order, W the longest one."""
     shape = (len(questions), max(question.length for question in questions))
     ids, positions, owner = np.full(shape, pad), np.zeros(shape, np.int64), np.full(shape, -1)
     width = max(len(option) for q in questions for option in q.options)
@@ -155,8 +156,11 @@ class TitleRanker(Recommender):
     in all its weights.
     """
 
+    needs = ("lm", "understood")
+    quick: ClassVar[Settings] = {"epochs": 1, "samples": 40}
+    requires = ("catalog",)
+    adds_prior = False
     candidates_only = True
-    """Only `score_candidates` means anything; lists of items stay empty."""
     distractors: int
     """Of each training question, beside the true next dislike."""
     accuracy: float
@@ -164,11 +168,10 @@ class TitleRanker(Recommender):
 
     def __init__(
         self,
-        name: str,
+        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
         *,
         lm: LmConfig,
         understood: Path,
-        positives: bool,
         samples: int = 6000,
         epochs: int = 3,
         batch: int = 16,
@@ -178,8 +181,8 @@ class TitleRanker(Recommender):
         curves: Path | None = None,
     ) -> None:
         """`samples`: training questions at most; `curves`: a folder for the training's curves."""
-        self.name = f"{name}+positives" if positives else name
-        self.lm, self.understood, self.positives = lm, understood, positives
+        self.name += SUFFIX[inputs]
+        self.lm, self.understood, self.positives = lm, understood, inputs == "dislikes+likes"
         self.samples, self.epochs, self.batch, self.learning_rate = samples, epochs, batch, learning_rate
         self.lora_rank, self.seed, self.curves = lora_rank, seed, curves
 
@@ -196,10 +199,9 @@ class TitleRanker(Recommender):
         """Scalar loss of questions whose first option is the true one."""
 
     def fit(self, known: TrainingData) -> None:
-        """Tune the model; ValueError without a catalogue."""
+        """Tune the model."""
         super().fit(known)
-        if known.catalog is None:
-            raise ValueError(f"{self.name} needs the catalogue")
+        assert known.catalog is not None
         self.vocabulary = Vocabulary.load(self.understood / "tokenizer")
         self.histories = TitleHistories(
             self.vocabulary,
@@ -258,6 +260,10 @@ class TitleRanker(Recommender):
     def _about(self, instances: Instances, candidates: np.ndarray, n: int) -> Question:
         """The question of instance n and its own candidates."""
         return self.question(instances, int(n), candidates[n][candidates[n] >= 0].tolist())
+
+    def validation_figures(self, k: int) -> Mapping[Any, float]:
+        """CandAcc on the questions held out from training."""
+        return {"CandAcc": self.accuracy}
 
     def scores(self, instances: Instances) -> np.ndarray:
         """Not for whole catalogues: see `score_candidates`."""

@@ -1,4 +1,4 @@
-"""Any system plus the item prior, its weight chosen on validation: open to every system alike (protocol)."""
+"""A recommender with the item prior added, its weight chosen on validation: open to every system alike (protocol)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ class WithPrior(Recommender):
         self.weight = weights[0]
         self.candidate_weight: float | None = None
 
+    @property
+    def form(self) -> str:
+        """Name of the recommender within."""
+        return self.inner.name
+
     def fit(self, known: TrainingData) -> None:
-        """Fit the system within."""
+        """Fit the recommender within."""
         super().fit(known)
         self.inner.fit(known)
         self.prior.fit(known)
@@ -52,23 +57,24 @@ class WithPrior(Recommender):
         if not asked.any():
             return {}
         part, rows = validation.take(asked), candidates[asked]
-        inner, prior = (system.score_candidates(part, rows) for system in (self.inner, self.prior))
+        inner, prior = self._parts_of_candidates(part, rows)
         tried = {}
         for weight in self.weights:
-            scores = np.where(rows < 0, -np.inf, inner + np.float32(weight) * np.where(rows < 0, 0, prior))
-            tried[weight] = float(candidate_accuracy(scores, part)[1].mean())
+            tried[weight] = float(candidate_accuracy(inner + np.float32(weight) * prior, part)[1].mean())
         self.candidate_weight = max(tried, key=lambda weight: (tried[weight], -weight))
         return tried
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
         """As `Recommender.score_candidates`, under the candidates' own weight where it was tuned."""
-        weight = self.weight
-        self.weight = weight if self.candidate_weight is None else self.candidate_weight
-        try:
-            return super().score_candidates(instances, candidates)
-        finally:
-            self.weight = weight
+        weight = self.weight if self.candidate_weight is None else self.candidate_weight
+        inner, prior = self._parts_of_candidates(instances, candidates)
+        return inner + np.float32(weight) * prior
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
         return self.inner.scores(instances) + np.float32(self.weight) * self.prior.scores(instances)
+
+    def _parts_of_candidates(self, instances: Instances, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and log prior of candidates, float32 [B, c] each; where a row is -1, -inf and 0."""
+        inner, prior = (system.score_candidates(instances, candidates) for system in (self.inner, self.prior))
+        return inner, np.where(candidates < 0, np.float32(0), prior)

@@ -65,7 +65,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Done:
+class CellResult:
     """A cell with its result."""
 
     dataset: str
@@ -76,7 +76,7 @@ class Done:
     seconds: float
 
 
-def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> list[Done]:
+def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> list[CellResult]:
     """Run what is missing, read what is there; in the order given, equal cells once.
 
     Says after each run how long it took and, by what the cells so far took, how long the rest will, with those that
@@ -94,20 +94,20 @@ def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> 
         cell = known[folder]
         name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
         say(f"{name}: running")
-        made(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
+        cached(folder, lambda out, cell=cell: _write(cell.run(), out))  # type: ignore[misc]
         left = [other for other in left if not other.exists()]
         say(f"{name}: done in {read_seconds(folder):.0f} s; {len(left)} cells left: {_left(left, root)}")
     return [read_cell(folder, cell) for folder, cell in asked.items()]
 
 
-def made(folder: Path, make: Callable[[Path], None]) -> Path:
+def cached(folder: Path, make: Callable[[Path], None]) -> Path:
     """`folder`, after `make` wrote into it under another name if it was not there.
 
     A folder of that name is always whole. What an interrupted `make` left is handed to the next one, to continue.
     """
     if folder.exists():
         return folder
-    with alone(folder):  # another process may be making it
+    with locked(folder):  # another process may be making it
         if not folder.exists():
             partial = folder.with_name(folder.name + ".partial")
             partial.mkdir(exist_ok=True)
@@ -119,7 +119,7 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the right to make `folder`, after waiting for whoever holds it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder).open("w") as file:
@@ -181,7 +181,7 @@ def _write(measured: Measured, out: Path) -> None:
     write_whole(out / "cell.json", json.dumps(measured.facts, indent=1))
 
 
-def read_cell(folder: Path, cell: Cell) -> Done:
+def read_cell(folder: Path, cell: Cell) -> CellResult:
     """What is kept of a cell in `folder`."""
     table = pq.read_table(folder / "hits.parquet")
     names = [name for name in table.column_names if name.startswith("metric ")]
@@ -191,7 +191,7 @@ def read_cell(folder: Path, cell: Cell) -> Done:
         {name.removeprefix("metric "): table[name].to_numpy() for name in names},
         json.loads((folder / "cell.json").read_text(encoding="utf-8")),
     )
-    return Done(cell.dataset, cell.system, cell.seed, cell.fold, measured, read_seconds(folder))
+    return CellResult(cell.dataset, cell.system, cell.seed, cell.fold, measured, read_seconds(folder))
 
 
 def _left(left: Sequence[Path], root: Path) -> str:

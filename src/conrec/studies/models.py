@@ -22,7 +22,7 @@ from conrec.data.split import Split
 from conrec.data.windows import make_instances, plan_split
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.progress import say
-from conrec.studies.cells import Cell, Measured, key, link, made
+from conrec.studies.cells import Cell, Measured, cached, key, link
 from conrec.studies.datasets import Dataset, policy_alone, without_policy
 
 CONREC, POLICY, FEATURES = "conrec", "conrec's policy", "conrec's leanings"
@@ -172,7 +172,7 @@ class Models:
             say(f"{step} for {variant.dataset.name}, seed {variant.seed}")
             make(out)
 
-        return made(self.folder(step, variant), speaking)
+        return cached(self.folder(step, variant), speaking)
 
 
 def measured(prepared: Path, items: Items, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:

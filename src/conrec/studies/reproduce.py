@@ -11,12 +11,10 @@ from conrec.errors import ConrecError
 from conrec.files import write_whole
 from conrec.progress import say
 from conrec.studies import results
-from conrec.studies.cells import Cell, alone, read_seconds, run_cells
+from conrec.studies.cells import Cell, locked, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
-from conrec.studies.models import Models
 from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
-from conrec.studies.study import Shop, Study
-from conrec.studies.systems import Recommenders
+from conrec.studies.study import Study, StudyContext
 
 STUDIES: tuple[Study, ...] = (
     fig2a.STUDY,
@@ -46,9 +44,8 @@ def reproduce(
     names = names or (NAMES[:1] if data is None else NAMES)
     datasets = [dataset(name, data, quick) for name in names]
     start = time.monotonic()
-    models = Models(out / "models")
-    shop = Shop(models, Recommenders(models, quick), quick)
-    planned = [_cells(study, shop, datasets, seeds) for study in chosen]
+    context = StudyContext.at(out / "models", quick)
+    planned = [_cells(study, context, datasets, seeds) for study in chosen]
     for number, (study, cells) in enumerate(zip(chosen, planned)):
         say(f"{study.name}: {study.title}")
         later = [cell for other in planned[number + 1 :] for cell in other]
@@ -56,15 +53,15 @@ def reproduce(
         table = [
             row for one in datasets for row in results.rows(study, one.name, [d for d in done if d.dataset == one.name])
         ]
-        with alone(out / "results"):
+        with locked(out / "results"):
             results.write(study, table, _command(study, seeds, names, quick), out / "results")
             _index(out / "results")
     say(f"{time.monotonic() - start:.0f} s in all; {_work(planned, out / 'cells')}")
     return out / "results"
 
 
-def _cells(study: Study, shop: Shop, datasets: Sequence[Dataset], seeds: Sequence[int]) -> list[Cell]:
-    return [cell for one in datasets for cell in study.cells(shop, one, seeds)]
+def _cells(study: Study, context: StudyContext, datasets: Sequence[Dataset], seeds: Sequence[int]) -> list[Cell]:
+    return [cell for one in datasets for cell in study.cells(context, one, seeds)]
 
 
 def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from conrec.evaluate.bootstrap import Estimate, bootstrap
 from conrec.files import write_whole
 from conrec.report.charts import Interval, Series, line_panels, panels
-from conrec.studies.cells import Done
+from conrec.studies.cells import CellResult
 from conrec.studies.study import Study
 
 COLUMNS = (
@@ -81,7 +81,7 @@ class Row:
     """The figure once more, beside a second opponent's."""
 
 
-def pool(done: Sequence[Done]) -> Pool:
+def pool(done: Sequence[CellResult]) -> Pool:
     """Put the cells of one data set together; instances are told apart by fold and id."""
     places: dict[tuple[int, int], int] = {}
     users: list[str] = []
@@ -114,7 +114,7 @@ def pool(done: Sequence[Done]) -> Pool:
     return Pool(np.array(users, dtype=str), means, seeds)
 
 
-def rows(study: Study, dataset: str, done: Sequence[Done], draws: int = DRAWS) -> list[Row]:
+def rows(study: Study, dataset: str, done: Sequence[CellResult], draws: int = DRAWS) -> list[Row]:
     """The study's table for one data set."""
     pooled = pool(done)
     columns: list[tuple[str, str, str | None, bool]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
@@ -16,12 +17,18 @@ METRICS = ("HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc")
 
 
 @dataclass(frozen=True)
-class Shop:
-    """Where cells are made."""
+class StudyContext:
+    """What the cells of a study are made from."""
 
     models: Models
     systems: Recommenders
     quick: bool
+
+    @classmethod
+    def at(cls, root: Path, quick: bool) -> StudyContext:
+        """Context with its logs and models below `root`; `quick`: everything tiny."""
+        models = Models(root)
+        return cls(models, Recommenders(models, quick), quick)
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Study:
     title: str
     measures: str
     """One sentence: what is varied and what is measured."""
-    cells: Callable[[Shop, Dataset, Sequence[int]], list[Cell]]
+    cells: Callable[[StudyContext, Dataset, Sequence[int]], list[Cell]]
     """The cells of a data set under some seeds."""
     metrics: Sequence[str]
     """Columns of the table, the headline first for the picture and the text."""

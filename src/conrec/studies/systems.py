@@ -1,7 +1,7 @@
-"""The other systems as cells: each tuned once on validation with one budget, then trained under every seed.
+"""The baselines as cells: each tuned once on validation with one budget, then trained under every seed.
 
 The settings are chosen under the first seed that is asked for on a data set: a grid of at most four, by FHR@20 on
-validation (by CandAcc on held-out questions where a system ranks candidates only). The weights of the item prior, for
+validation (by CandAcc on held-out questions where a baseline ranks candidates only). The weights of the item prior, for
 lists and for candidates, are chosen under every seed, as they are for CoNRec. A row with positives takes the settings
 of its row without.
 """
@@ -16,200 +16,195 @@ from typing import Any
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData, read_training_data
-from conrec.baselines.bert4rec import GRID as BERT4REC_GRID
+from conrec.baselines.base import Inputs, Recommender, Settings, TrainingData, read_training_data
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.best_form import under_prior
-from conrec.baselines.caser import GRID as CASER_GRID
 from conrec.baselines.caser import Caser
 from conrec.baselines.ease import EASE
-from conrec.baselines.ease import GRID as EASE_GRID
 from conrec.baselines.fdsa import FDSA
-from conrec.baselines.fdsa import GRID as FDSA_GRID
-from conrec.baselines.generative import Generative
-from conrec.baselines.instructrec import GRID as INSTRUCTREC_GRID
 from conrec.baselines.instructrec import InstructRec
-from conrec.baselines.knn import GRID as KNN_GRID
-from conrec.baselines.knn import SWING_GRID, ItemKNN, SwingNeighbours
-from conrec.baselines.lcrec import GRID as LCREC_GRID
+from conrec.baselines.knn import ItemKNN, SwingNeighbours
 from conrec.baselines.lcrec import LcRec
-from conrec.baselines.p5cid import GRID as P5CID_GRID
 from conrec.baselines.p5cid import P5Cid
 from conrec.baselines.reversed import Reversed
-from conrec.baselines.s3rec import GRID as S3REC_GRID
 from conrec.baselines.s3rec import S3Rec
-from conrec.baselines.sasrec import GRID as SASREC_GRID
 from conrec.baselines.sasrec import SASRec
-from conrec.baselines.tallrec import GRID as TALLREC_GRID
 from conrec.baselines.tallrec import TallRec
-from conrec.baselines.tiger import GRID as TIGER_GRID
 from conrec.baselines.tiger import Tiger
-from conrec.baselines.titles import TitleRanker
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.tuning import tune
-from conrec.baselines.with_prior import WithPrior
 from conrec.config import LmConfig
 from conrec.data.instances import Instances, read_instances, read_items
 from conrec.evaluate.protocol import Outputs, read_candidates, read_oracle
 from conrec.progress import say
-from conrec.studies.cells import Cell, Measured, key, made
+from conrec.studies.cells import Cell, Measured, cached, key
 from conrec.studies.models import Models, Variant, ids_inputs, measured
 
-Settings = dict[str, Any]
 ORACLE = "oracle"
-QUICK_PRETRAINING = {"pretraining_epochs": 1}
+PUBLISHED: tuple[Any, ...] = (Caser, SASRec, BERT4Rec, FDSA, S3Rec, P5Cid, Tiger, LcRec, TallRec, InstructRec)
+"""The ten systems of the paper's table 1: each takes `inputs`, `seed`, what it `needs`, and its settings."""
+SECTIONS = {"lm": "lm", "understood": "understand"}
+"""Section of the recipe that decides about a need, beside the prior, which is in every key."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a system is trained: what it may read, and under which seed."""
+class TrainContext:
+    """What a baseline is made from beside its settings."""
 
     variant: Variant
-    understood: Callable[[], Path]
-    """The language model after context understanding; made when asked for."""
-    seed: int
+    models: Models
     quick: bool
 
     @property
-    def prior(self) -> dict[str, float]:
-        """The item prior that CoNRec uses."""
-        config = self.variant.recipe.predict
-        return {"prior_days": config.prior_days, "prior_smoothing": config.prior_smoothing}
+    def seed(self) -> int:
+        """Seed of the training."""
+        return self.variant.seed
+
+    @property
+    def prior_days(self) -> float:
+        """Time constant of the item prior, as CoNRec's."""
+        return self.variant.recipe.predict.prior_days
+
+    @property
+    def prior_smoothing(self) -> float:
+        """Smoothing of the item prior, as CoNRec's."""
+        return self.variant.recipe.predict.prior_smoothing
 
     @property
     def lm(self) -> LmConfig:
         """CoNRec's backbone."""
         return self.variant.recipe.lm
 
+    @property
+    def understood(self) -> Path:
+        """The language model after context understanding, made when asked for."""
+        return self.models.understood(self.variant)
+
 
 @dataclass(frozen=True)
-class Other:
-    """A system: how to make it, and what may be tried."""
+class BaselineSpec:
+    """A baseline's name, how to make it, and which settings may be tried."""
 
     name: str
-    make: Callable[[Place, Settings], Recommender]
+    make: Callable[[TrainContext, Settings], Recommender]
     grid: Sequence[Settings] = ({},)
     seeded: bool = True
     """False: nothing is drawn, so one seed says all."""
     needs: tuple[str, ...] = ()
-    """What of the recipe it reads beyond log, IDs and prior: `lm`, `understand`."""
-    weighed: bool = True
-    """The item prior is added with a weight chosen on validation; False: it is taken as it is."""
-    settings_of: Other | None = None
-    """The system whose settings it takes, instead of trying the grid itself: the same one without positives."""
+    """As `Recommender.needs`."""
+    add_prior: bool = True
+    """The item prior is added with a weight chosen on validation, where the recommender can take it."""
+    settings_of: BaselineSpec | None = None
+    """The baseline whose settings it takes, instead of trying the grid itself: the same one without positives."""
 
 
-def published(quick: bool) -> list[Other]:
-    """The ten of the paper; of those that can read positives a second row each."""
-    found: list[Other] = []
-    sequence: list[tuple[Any, Any]] = [
-        (Caser, CASER_GRID),
-        (SASRec, SASREC_GRID),
-        (BERT4Rec, BERT4REC_GRID),
-        (FDSA, FDSA_GRID),
-        (S3Rec, S3REC_GRID),
-    ]
-    for cls, grid in sequence:
-        first = Other(cls.__name__.lower(), _sequence(cls, "dislikes"), grid)
-        found += _with_positives(first, _sequence(cls, "both"))
-    generative: list[tuple[str, Any, Any, tuple[str, ...]]] = [
-        ("p5_cid", P5Cid, P5CID_GRID, ()),
-        ("tiger", Tiger, TIGER_GRID, ()),
-        ("lc_rec", LcRec, LCREC_GRID, ("lm",)),
-    ]
-    for name, cls, grid, needs in generative:
-        first = Other(name, _generative(cls, positives=False), grid, needs=needs)
-        found += _with_positives(first, _generative(cls, positives=True))
-    titles: list[tuple[str, Any, Any]] = [
-        ("tallrec", TallRec, TALLREC_GRID),
-        ("instructrec", InstructRec, INSTRUCTREC_GRID),
-    ]
-    for name, cls, grid in titles:
-        first = Other(name, _titles(cls, positives=False), grid, needs=("lm", "understand"))
-        found += _with_positives(first, _titles(cls, positives=True))
-    return [replace(other, grid=other.grid[:1]) if quick else other for other in found]
+def published(quick: bool) -> list[BaselineSpec]:
+    """The ten systems of the paper, each once on dislikes and once more with positives."""
+    found = []
+    for recommender in PUBLISHED:
+        grid = recommender.grid[:1] if quick else recommender.grid
+        first = BaselineSpec(recommender.name, _maker(recommender, "dislikes"), grid, needs=recommender.needs)
+        make = _maker(recommender, "dislikes+likes")
+        found += [first, replace(first, name=f"{first.name}+positives", make=make, settings_of=first)]
+    return found
 
 
-def trivial() -> list[Other]:
+def trivial() -> list[BaselineSpec]:
     """Popularity, category rules, content neighbours."""
 
-    def maker(n: int) -> Callable[[Place, Settings], Recommender]:
-        return lambda place, settings: trivial_systems(**place.prior)[n]
+    def maker(n: int) -> Callable[[TrainContext, Settings], Recommender]:
+        return lambda context, settings: trivial_systems(context.prior_days, context.prior_smoothing)[n]
 
     names = [(n, system) for n, system in enumerate(trivial_systems(1.0, 1.0))]
-    return [Other(system.name, maker(n), seeded=False, weighed=False) for n, system in names]
+    return [BaselineSpec(system.name, maker(n), seeded=False, add_prior=False) for n, system in names]
 
 
-def further(quick: bool) -> list[Other]:
+def further(quick: bool) -> list[BaselineSpec]:
     """Neighbours, EASE, and a model of likes reversed."""
+    both: Inputs = "dislikes+likes"
     found = [
-        Other("item_knn", lambda place, s: ItemKNN("dislikes", **s), KNN_GRID, seeded=False),
-        Other("item_knn+positives", lambda place, s: ItemKNN("both", **s), KNN_GRID, seeded=False),
-        Other("swing_neighbours", lambda place, s: SwingNeighbours(**s), SWING_GRID, seeded=False),
-        Other("ease", lambda place, s: EASE("dislikes", **s), EASE_GRID, seeded=False),
-        Other("ease+positives", lambda place, s: EASE("both", **s), EASE_GRID, seeded=False),
+        BaselineSpec("item_knn", lambda _, s: ItemKNN(**s), ItemKNN.grid, seeded=False),
+        BaselineSpec("item_knn+positives", lambda _, s: ItemKNN(both, **s), ItemKNN.grid, seeded=False),
+        BaselineSpec("swing_neighbours", lambda _, s: SwingNeighbours(**s), SwingNeighbours.grid, seeded=False),
+        BaselineSpec("ease", lambda _, s: EASE(**s), EASE.grid, seeded=False),
+        BaselineSpec("ease+positives", lambda _, s: EASE(both, **s), EASE.grid, seeded=False),
         # Many more likes than dislikes: one setting, for each takes as long as a whole grid does elsewhere.
-        Other("reversed_likes", _reversed, [{"loss": "softmax", "dropout": 0.2, "learning_rate": 1e-3}]),
+        BaselineSpec("reversed_likes", _reversed, [{"loss": "softmax", "dropout": 0.2, "learning_rate": 1e-3}]),
     ]
-    return [replace(other, grid=other.grid[:1]) if quick else other for other in found]
+    return [replace(spec, grid=spec.grid[:1]) if quick else spec for spec in found]
+
+
+def _maker(recommender: Any, inputs: Inputs) -> Callable[[TrainContext, Settings], Recommender]:
+    def make(context: TrainContext, settings: Settings) -> Recommender:
+        given = {name: getattr(context, name) for name in recommender.needs}
+        quick = recommender.quick if context.quick else {}
+        made: Recommender = recommender(inputs, seed=context.seed, **given | settings | quick)
+        return made
+
+    return make
+
+
+def _reversed(context: TrainContext, settings: Settings) -> Recommender:
+    quick = SASRec.quick if context.quick else {}
+    return Reversed(SASRec("likes", seed=context.seed, **settings | quick))
 
 
 class Recommenders:
-    """Cells of other systems; what is tuned is kept beside the models."""
+    """Cells of baselines; the settings tried are kept beside the models."""
 
     def __init__(self, models: Models, quick: bool) -> None:
         self.models, self.quick = models, quick
-        self._tuned: dict[Path, Recommender] = {}
-        """The system that was just chosen, trained: by where it is kept what was tried."""
-        self._kept: tuple[tuple[Path, Path], tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
+        self._chosen: dict[Path, Recommender] = {}
+        """The recommender that was just chosen, trained, by the folder of its tuning."""
+        self._last: tuple[tuple[Path, Path], tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
 
-    def cell(self, other: Other, variant: Variant, tuned_on: Variant | None = None) -> Cell:
-        """A system under a variant's log, IDs and prior; the settings are those chosen on `tuned_on` (without it on
+    def cell(self, spec: BaselineSpec, variant: Variant, tuned_on: Variant | None = None) -> Cell:
+        """A baseline under a variant's log, IDs and prior; the settings are those chosen on `tuned_on` (without it on
         the variant itself)."""
         tuned_on = tuned_on or variant
-        inputs = _inputs(other, variant) | {"tuned on": _inputs(other, tuned_on)}
+        inputs = _inputs(spec, variant) | {"tuned on": _inputs(spec, tuned_on)}
 
         def run() -> Measured:
-            settings = self.settings(other, tuned_on)
-            say(f"{other.name}: {settings or 'nothing to set'}")
+            settings = self.settings(spec, tuned_on)
+            say(f"{spec.name}: {settings or 'nothing to set'}")
             known, test, candidates = self._read(variant)
-            system = self._tuned.pop(self._tuning(other, variant), None)
+            system = self._chosen.pop(self._tuning(spec, variant), None)
             if system is None:
-                system = self._make(other, variant, settings)
+                system = self._make(spec, variant, settings)
                 system.fit(known)
             return measure(
                 system, known, test, candidates, variant.recipe.evaluate.k, self.models.prepared(variant), settings
             )
 
-        seed = variant.seed if other.seeded else variant.fold
+        seed = variant.seed if spec.seeded else variant.fold
         log_and_ids = (self.models.folder(step, variant) for step in ("prepare", "compress"))
-        shared = (*log_and_ids, self._tuning(other.settings_of or other, tuned_on))
-        return Cell(variant.dataset.name, other.name, seed, inputs, run, variant.fold, shared)
+        shared = (*log_and_ids, self._tuning(spec.settings_of or spec, tuned_on))
+        return Cell(variant.dataset.name, spec.name, seed, inputs, run, variant.fold, shared)
 
-    def _tuning(self, other: Other, variant: Variant) -> Path:
-        """Where it is kept what was tried."""
-        return self.models.root / f"{variant.dataset.name}-tuning" / f"{other.name}-{key(_inputs(other, variant))}"
+    def _tuning(self, spec: BaselineSpec, variant: Variant) -> Path:
+        """Folder of the settings that were tried."""
+        return self.models.root / f"{variant.dataset.name}-tuning" / f"{spec.name}-{key(_inputs(spec, variant))}"
 
-    def settings(self, other: Other, variant: Variant) -> Settings:
+    def settings(self, spec: BaselineSpec, variant: Variant) -> Settings:
         """The best of the grid on validation; a grid of one has nothing to choose."""
-        other = other.settings_of or other
-        if len(other.grid) == 1:
-            return dict(other.grid[0])
-        folder = self._tuning(other, variant)
+        spec = spec.settings_of or spec
+        if len(spec.grid) == 1:
+            return dict(spec.grid[0])
+        folder = self._tuning(spec, variant)
 
         def make(out: Path) -> None:
             known, _, _ = self._read(variant)
             best, record = tune(
-                lambda **settings: self._make(other, variant, settings),
-                other.grid,
+                lambda **settings: self._make(spec, variant, settings),
+                spec.grid,
                 known,
-                lambda system: _judge(system, known, variant.recipe.evaluate.k),
+                lambda system: system.validation_figures(variant.recipe.evaluate.k),
                 out,
             )
-            self._tuned = {} if best is None else {folder: best}
+            self._chosen = {} if best is None else {folder: best}
             (out / "tuning.json").write_text(json.dumps(record, indent=1))
 
-        made(folder, make)
+        cached(folder, make)
         record = json.loads((folder / "tuning.json").read_text(encoding="utf-8"))
         return dict(record["settings"])
 
@@ -225,41 +220,28 @@ class Recommenders:
             assert truth is not None
             return measured(prepared, known.items, test, truth, {})
 
-        inputs = _inputs(Other(ORACLE, _no_system, seeded=False), variant)
-        return Cell(variant.dataset.name, ORACLE, variant.fold, inputs, run, variant.fold)
+        return Cell(variant.dataset.name, ORACLE, variant.fold, _key_of(ORACLE, variant, 0), run, variant.fold)
 
-    def _make(self, other: Other, variant: Variant, settings: Settings) -> Recommender:
-        """As it is used: under the item prior, unless it is that itself, has it within, or ranks candidates only."""
-        system = other.make(self._place(variant), dict(settings))
-        if not other.weighed or isinstance(system, Generative | TitleRanker):
+    def _make(self, spec: BaselineSpec, variant: Variant, settings: Settings) -> Recommender:
+        """A recommender as it is measured: under the item prior where it can take it."""
+        system = spec.make(TrainContext(variant, self.models, self.quick), dict(settings))
+        if not (spec.add_prior and system.adds_prior):
             return system
         config = variant.recipe.predict
         return under_prior(system, config.prior_days, config.prior_smoothing)
 
-    def _place(self, variant: Variant) -> Place:
-        return Place(variant, lambda: self.models.understood(variant), variant.seed, self.quick)
-
     def _read(self, variant: Variant) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
-        """What may be known, the test instances, and candidates by split; the last variant's is kept in memory."""
+        """Training data, test instances, and candidates by split; the last variant's stay in memory."""
         prepared, ids = self.models.prepared(variant), self.models.compressed(variant)
-        if self._kept is None or self._kept[0] != (prepared, ids):
+        if self._last is None or self._last[0] != (prepared, ids):
             items = read_items(prepared)
             instances = read_instances(prepared, items)
             known = read_training_data(prepared, ids, items, instances)
             test = instances.of_split("test")
             parts = {"test": test, "validation": known.validation}
             candidates = {split: read_candidates(prepared, part, items) for split, part in parts.items() if part}
-            self._kept = (prepared, ids), (known, test, candidates)
-        return self._kept[1]
-
-
-def _judge(system: Recommender, known: TrainingData, k: int) -> dict[Any, float]:
-    """FHR@k on validation by weight of the prior; CandAcc on held-out questions of a ranker."""
-    if isinstance(system, TitleRanker):
-        return {"CandAcc": system.accuracy}
-    assert isinstance(system, Generative | WithPrior)
-    assert known.validation is not None
-    return dict(system.tune(known.validation, k))
+            self._last = (prepared, ids), (known, test, candidates)
+        return self._last[1]
 
 
 def measure(
@@ -271,82 +253,32 @@ def measure(
     prepared: Path,
     settings: Settings,
 ) -> Measured:
-    """Weigh the prior of a trained system on validation, and measure on test. A ranker of candidates has no lists."""
+    """Tune the weights of a trained recommender on validation, and measure it on test."""
     facts: dict[str, Any] = {"settings": settings}
-    if isinstance(system, Generative | WithPrior) and known.validation is not None:
-        lists, ranks = (
-            system.tune(known.validation, k),
-            system.tune_candidates(known.validation, candidates["validation"]),
-        )
-        facts["form"] = system.inner.name if isinstance(system, WithPrior) else system.name
-        facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
-        facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
+    if known.validation is not None:
+        lists = system.tune(known.validation, k)
+        ranks = system.tune_candidates(known.validation, candidates["validation"])
+        if lists or ranks:
+            facts["form"] = system.form
+            facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
+            facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
     scores = system.score_candidates(test, candidates["test"]).astype(np.float64)
     scores[(candidates["test"] < 0).all(axis=1)] = np.nan
     found = measured(prepared, known.items, test, Outputs(system.recommend(test, k), {"CandAcc": scores}), facts)
-    if isinstance(system, TitleRanker):
+    if system.candidates_only:
         return replace(found, values={"CandAcc": found.values["CandAcc"]})
     return found
 
 
-def _sequence(cls: Any, reads: str) -> Callable[[Place, Settings], Recommender]:
-    def make(place: Place, settings: Settings) -> Recommender:
-        system: Recommender = cls(
-            reads, seed=place.seed, **settings, **(QUICK_PRETRAINING if place.quick and cls is S3Rec else {})
-        )
-        if place.quick:
-            system.epochs = 1  # type: ignore[attr-defined]
-        return system
-
-    return make
+def _inputs(spec: BaselineSpec, variant: Variant) -> dict[str, Any]:
+    """What a baseline depends on; without seeds all seeds are one."""
+    sections = {SECTIONS[name]: getattr(variant.recipe, SECTIONS[name]) for name in spec.needs if name in SECTIONS}
+    seed = variant.seed if spec.seeded else 0
+    return _key_of(spec.name, variant, seed, spec.grid) | sections
 
 
-def _generative(cls: Any, positives: bool) -> Callable[[Place, Settings], Recommender]:
-    def make(place: Place, settings: Settings) -> Recommender:
-        options: Settings = {"positives": positives, "seed": place.seed, **place.prior, **settings}
-        if cls is LcRec:
-            options["lm"] = place.lm
-        if place.quick:
-            options |= {"epochs": 0.5, "beams": 20} | (
-                {"language_epochs": 0.2, "asymmetric": 50} if cls is LcRec else {}
-            )
-        system: Recommender = cls(**options)
-        return system
-
-    return make
-
-
-def _titles(cls: Any, positives: bool) -> Callable[[Place, Settings], Recommender]:
-    def make(place: Place, settings: Settings) -> Recommender:
-        options = settings | ({"epochs": 1, "samples": 40} if place.quick else {})
-        system: Recommender = cls(
-            lm=place.lm, understood=place.understood(), positives=positives, seed=place.seed, **options
-        )
-        return system
-
-    return make
-
-
-def _reversed(place: Place, settings: Settings) -> Recommender:
-    likes = SASRec("likes", seed=place.seed, **settings)
-    if place.quick:
-        likes.epochs = 1
-    return Reversed(likes)
-
-
-def _no_system(place: Place, settings: Settings) -> Recommender:
-    raise NotImplementedError("the oracle is read, not made")
-
-
-def _with_positives(first: Other, make: Callable[[Place, Settings], Recommender]) -> list[Other]:
-    """A system, and as a second row the same one reading positives, under the same settings."""
-    return [first, replace(first, name=f"{first.name}+positives", make=make, settings_of=first)]
-
-
-def _inputs(other: Other, variant: Variant) -> dict[str, Any]:
-    """What a system depends on; without seeds all seeds are one."""
+def _key_of(system: str, variant: Variant, seed: int, grid: Sequence[Settings] = ({},)) -> dict[str, Any]:
     recipe = variant.recipe
-    sections = {name: getattr(recipe, name) for name in other.needs}
     prior = {"prior_days": recipe.predict.prior_days, "prior_smoothing": recipe.predict.prior_smoothing}
-    own = {"system": other.name, "grid": [dict(one) for one in other.grid], "seed": variant.seed if other.seeded else 0}
-    return ids_inputs(variant) | sections | prior | own | {"k": recipe.evaluate.k}
+    own = {"system": system, "grid": [dict(one) for one in grid], "seed": seed}
+    return ids_inputs(variant) | prior | own | {"k": recipe.evaluate.k}

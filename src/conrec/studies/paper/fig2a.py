@@ -21,7 +21,7 @@ from conrec.items.swing import read_swing
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import Variant, ids_inputs, variant
-from conrec.studies.study import Shop, Study
+from conrec.studies.study import Study, StudyContext
 from conrec.train.rewards import ground_truth
 
 NEXT, WEEK, SWING = "next dislike", "7 days", "7 days + Swing"
@@ -30,20 +30,20 @@ Interests = Mapping[str, Sequence[np.ndarray]]
 """User -> their interests, strongest first, each a bool [items] of the items that belong to it."""
 
 
-def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """One a ground truth; nothing is trained, so seeds only matter where they bring other users."""
     found = []
     for own in {one.fold: one for one in (variant(dataset, seed) for seed in reversed(seeds))}.values():
         for truth in (NEXT, WEEK, SWING):
             inputs = ids_inputs(own) | {"truth": truth, "neighbours": own.recipe.utilize.neighbours}
-            run = _runner(shop, own, truth)
+            run = _runner(context, own, truth)
             found.append(Cell(dataset.name, truth, own.fold, inputs, run, own.fold))
     return found
 
 
-def _runner(shop: Shop, own: Variant, truth: str) -> Callable[[], Measured]:
+def _runner(context: StudyContext, own: Variant, truth: str) -> Callable[[], Measured]:
     def run() -> Measured:
-        prepared, compressed = shop.models.prepared(own), shop.models.compressed(own)
+        prepared, compressed = context.models.prepared(own), context.models.compressed(own)
         items = read_items(prepared)
         test = read_instances(prepared, items).of_split("test")
         sets = truths(test, read_swing(compressed, items.ids)[:, : own.recipe.utilize.neighbours])[truth]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import POLICY, policy
-from conrec.studies.study import Shop, Study
+from conrec.studies.study import Study, StudyContext
 
 DAYS = (1, 3, 7, 14, 30)
 OWN = 7
@@ -19,11 +19,11 @@ def named(days: int) -> str:
     return POLICY if days == OWN else f"H = {days}"
 
 
-def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """The policy trained for each horizon."""
-    days = [days for days in DAYS if not shop.quick or days in (3, OWN)]
+    days = [days for days in DAYS if not context.quick or days in (3, OWN)]
     return [
-        shop.models.cell(named(own), replace(policy(dataset, seed), horizon=None if own == OWN else own))
+        context.models.cell(named(own), replace(policy(dataset, seed), horizon=None if own == OWN else own))
         for seed in seeds
         for own in days
     ]

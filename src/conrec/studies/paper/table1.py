@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, FEATURES, POLICY, item_features, policy, variant
-from conrec.studies.study import METRICS, Shop, Study
+from conrec.studies.study import METRICS, Study, StudyContext
 from conrec.studies.systems import ORACLE, further, published, trivial
 
 POPULARITY = tuple(f"popularity_{days}" for days in ("7d", "14d", "30d", "all", "decayed"))
 """All that may be known of users without a dislike, to most systems."""
 
 
-def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """CoNRec, the ten published systems, simpler ones, and the simulator's truth."""
     first = variant(dataset, seeds[0])
     found = []
     for seed in seeds:
         here = variant(dataset, seed)
-        found.append(shop.models.cell(CONREC, here))
-        found.append(shop.models.cell(POLICY, policy(dataset, seed)))
-        found.append(shop.models.cell(FEATURES, item_features(dataset, seed)))
-        for other in [*trivial(), *further(shop.quick), *published(shop.quick)]:
-            found.append(shop.systems.cell(other, here, first))
-        oracle = shop.systems.oracle(here)
+        found.append(context.models.cell(CONREC, here))
+        found.append(context.models.cell(POLICY, policy(dataset, seed)))
+        found.append(context.models.cell(FEATURES, item_features(dataset, seed)))
+        for other in [*trivial(), *further(context.quick), *published(context.quick)]:
+            found.append(context.systems.cell(other, here, first))
+        oracle = context.systems.oracle(here)
         found += [oracle] if oracle else []
     return found
 

@@ -10,7 +10,7 @@ from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, POLICY, Variant, policy, variant
-from conrec.studies.study import METRICS, Shop, Study
+from conrec.studies.study import METRICS, Study, StudyContext
 
 BASELINE, ALIGNED, PROGRESSIVE, FUTURE = "baseline", "+ alignment", "+ progressive GRPO", "+ future dislikes"
 
@@ -42,9 +42,9 @@ def rungs(dataset: Dataset, seed: int) -> dict[str, Variant]:
     }
 
 
-def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """Six rows under each seed."""
-    return [shop.models.cell(name, rung) for seed in seeds for name, rung in rungs(dataset, seed).items()]
+    return [context.models.cell(name, rung) for seed in seeds for name, rung in rungs(dataset, seed).items()]
 
 
 ROWS = (BASELINE, ALIGNED, PROGRESSIVE, FUTURE, POLICY, CONREC)

@@ -24,7 +24,7 @@ from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, Models, Variant, utilize_inputs, variant
 from conrec.studies.paper.table2 import next_only, warm_up_only
-from conrec.studies.study import Shop, Study
+from conrec.studies.study import Study, StudyContext
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choices
 
@@ -40,14 +40,14 @@ def longer(recipe: Recipe) -> Recipe:
     )
 
 
-def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """The questions before and after."""
     found = []
     for seed in seeds:
         ours = variant(dataset, seed)
         trained = {SFT: variant(dataset, seed, longer), GRPO: variant(dataset, seed, next_only), CONREC: ours}
-        found.append(_cell(shop.models, ALIGNMENT, ours, after=False))
-        found += [_cell(shop.models, name, own, after=True) for name, own in trained.items()]
+        found.append(_cell(context.models, ALIGNMENT, ours, after=False))
+        found += [_cell(context.models, name, own, after=True) for name, own in trained.items()]
     return found
 
 

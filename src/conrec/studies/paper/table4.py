@@ -11,7 +11,7 @@ from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import POLICY, policy
 from conrec.studies.paper.table2 import FUTURE
-from conrec.studies.study import Shop, Study
+from conrec.studies.study import Study, StudyContext
 
 HIGH = 0.6
 """Cosines below this are cut to zero in the schemes with truncation."""
@@ -32,9 +32,11 @@ SCHEMES: dict[str, Callable[[Recipe], Recipe]] = {
 """Scheme a is a row of table 2, scheme c is the policy as it is: they keep those names, so that they are run once."""
 
 
-def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """Five schemes behind the same warm-up."""
-    return [shop.models.cell(name, policy(dataset, seed, change)) for seed in seeds for name, change in SCHEMES.items()]
+    return [
+        context.models.cell(name, policy(dataset, seed, change)) for seed in seeds for name, change in SCHEMES.items()
+    ]
 
 
 PAPER = {

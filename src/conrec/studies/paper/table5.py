@@ -9,7 +9,7 @@ from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import POLICY, policy, variant
-from conrec.studies.study import Shop, Study
+from conrec.studies.study import Study, StudyContext
 from conrec.studies.systems import published
 
 LCREC = "lc_rec"
@@ -33,16 +33,16 @@ def sized(size: str) -> Callable[[Recipe], Recipe]:
     return change
 
 
-def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """Both systems in three sizes; LC-Rec's settings are those chosen at the recipe's size."""
-    (lcrec,) = (other for other in published(shop.quick) if other.name == LCREC)
+    (lcrec,) = (other for other in published(context.quick) if other.name == LCREC)
     first = variant(dataset, seeds[0])
     found = []
     for seed in seeds:
         for size in SIZES:
             own = policy(dataset, seed, sized(size))
-            found.append(shop.models.cell(named(POLICY, size), own))
-            cell = shop.systems.cell(lcrec, own, first)
+            found.append(context.models.cell(named(POLICY, size), own))
+            cell = context.systems.cell(lcrec, own, first)
             found.append(replace(cell, system=named(LCREC, size)))
     return found
 
