@@ -20,10 +20,10 @@ import tyro
 
 from conrec.config import load_recipe
 from conrec.data.instances import Instances
-from conrec.lm.model import build_policy, load_trained_policy
+from conrec.decode.inputs import Inputs
+from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
-from conrec.stages.inputs import Inputs, device
 from conrec.stages.utilize import future_reward, validator
 from conrec.train.curriculum import choose_prompts, chosen_data, train_stage
 

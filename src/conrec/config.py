@@ -349,9 +349,9 @@ class PredictConfig:
     prior_smoothing: float = 0.05
     """Added to every item on offer, so that nothing is impossible."""
     prior_weights: tuple[float, ...] = (0.0, 1.0, 1.5)
-    """Exponents of the prior in decoding. They and those below are chosen on validation by FHR@20, one after the
-    other until no change of one is better (`stages.tune`). (0.0,) switches the prior off. Where given candidates are
-    ranked, what is not switched off gets a fitted weight instead (`features.candidate_weights`)."""
+    """Weights of the prior in decoding. They and those below are chosen on validation by FHR@20, one after the other
+    until no change of one is better (`features.weight_search`). (0.0,) switches the prior off. Where given candidates
+    are ranked, what is not switched off gets a fitted weight instead (`features.candidate_weights`)."""
     content_weights: tuple[float, ...] = (0.0, 1.0)
     """Of how close an item is to the user's own past dislikes (`decode.item_features`). (0.0,) switches it off."""
     co_dislike_weights: tuple[float, ...] = (0.0, 0.5, 2.0)

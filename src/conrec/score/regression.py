@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+
 from conrec.score.user_features import Signals
 
 LIMIT = 4.0
