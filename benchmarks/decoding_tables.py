@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from conrec.baselines.base import best
+from conrec.decode.inputs import PLAIN, Inputs
 from conrec.decode.predict_items import future_hits
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.features.item_features import Setting
-from conrec.lm.model import build_policy, load_trained_policy
+from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.run import open_run
 from conrec.score.history import HistoryScore
 from conrec.score.propensity import propensity
-from conrec.stages.inputs import PLAIN, Inputs, device
 from conrec.stages.predict import Decoder, read_setting
 
 AT_ONCE = 256

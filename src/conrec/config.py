@@ -274,7 +274,7 @@ class PredictConfig:
     """Constrained beam search, and the item features that it weighs beside the policy.
 
     The exponents and the temperature are chosen on validation by FHR@20, one after the other until no change of one is
-    better (`stages.tune`). Where given candidates are ranked, what is not switched off gets a fitted weight instead
+    better (`features.weight_search`). Where given candidates are ranked, what is not switched off gets a fitted weight instead
     (`features.candidate_weights`).
     """
 

@@ -30,6 +30,7 @@ from conrec.data.histories import Histories
 from conrec.data.instances import Instances, Ragged, as_events, as_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
+from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import predict_items
 from conrec.decode.trie import Trie
 from conrec.deploy.live import (
@@ -51,7 +52,7 @@ from conrec.filter.stores import StoreName, open_users
 from conrec.filter.undo import Undo, read_undos
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
-from conrec.lm.model import build_policy, load_trained_policy
+from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
@@ -59,7 +60,6 @@ from conrec.score.filter_score import FilterScore, ScoreAtCutoff
 from conrec.score.history import HistoryScore
 from conrec.score.propensity import propensity
 from conrec.sid.catalog import unit_rows
-from conrec.stages.inputs import Inputs, device
 from conrec.stages.predict import read_setting
 from conrec.toml import to_toml
 

@@ -18,7 +18,7 @@ from conrec.config import LmConfig
 from conrec.errors import ConrecError
 from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
-from conrec.processes import is_main
+from conrec.processes import is_main, local_rank
 
 
 def build_vocabulary(config: LmConfig, texts: list[str], sizes: Sequence[int]) -> Vocabulary:
@@ -162,3 +162,8 @@ def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
             task_type="CAUSAL_LM",
         ),
     )
+
+
+def device() -> torch.device:
+    """Where models run: the accelerator where there is one, of several processes on a machine each its own."""
+    return torch.device(f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu")

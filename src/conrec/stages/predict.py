@@ -15,22 +15,22 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.data.exposures import read_replay, without_prediction
 from conrec.data.instances import Instances, Items, evenly
+from conrec.decode.inputs import PLAIN, Inputs
 from conrec.decode.predict_items import future_hits, predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.metrics import candidate_accuracy
 from conrec.features.candidate_weights import fit_weights
 from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import ItemFeature, Setting, combine_features, of_some, remembered
-from conrec.lm.model import build_policy, load_trained_policy
+from conrec.features.weight_search import best_setting
+from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.score.propensity import propensity
 from conrec.score.similarity import max_cosine
-from conrec.stages.inputs import PLAIN, Inputs, device
 from conrec.stages.score import read_history
-from conrec.stages.tune import best_setting
 from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 
 Choices = dict[str, tuple[float, ...]]

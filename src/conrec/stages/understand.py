@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conrec.config import Recipe
+from conrec.decode.inputs import Inputs
 from conrec.errors import ConrecError
-from conrec.lm.model import build_policy, build_vocabulary, load_trained_policy, save_policy
+from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample, wording_texts
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main
 from conrec.progress import say
-from conrec.stages.inputs import Inputs, device
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choice_accuracy, train_supervised
 from conrec.train.translation import translation_samples

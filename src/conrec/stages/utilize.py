@@ -12,15 +12,15 @@ import torch
 
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Ragged, with_dislikes
+from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import future_hits, predict_items
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.errors import ConrecError
-from conrec.lm.model import build_policy, load_trained_policy, save_policy
+from conrec.lm.model import build_policy, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main
-from conrec.stages.inputs import Inputs, device
 from conrec.train.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage
 from conrec.train.rewards import CodesReward, FutureReward, Reward
 from conrec.train.rollout import rollout

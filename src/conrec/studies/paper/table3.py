@@ -16,10 +16,9 @@ import numpy as np
 from conrec.config import Recipe
 from conrec.data.instances import read_events, read_items
 from conrec.data.split import Split
-from conrec.lm.model import build_policy, load_trained_policy
+from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.sid.catalog import Catalog
-from conrec.stages.inputs import device
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, Models, Variant, utilize_inputs, variant

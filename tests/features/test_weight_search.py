@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conrec.features.item_features import Setting
-from conrec.stages.tune import best_setting
+from conrec.features.weight_search import best_setting
 
 CHOICES = {"prior": (1.0, 0.0), "co_dislike_score": (0.0, 2.0), "exposure": (0.0, 0.5, 1.0)}
 ALL = [Setting(prior=p, co_dislike_score=f, exposure=e) for p, f, e in itertools.product(*CHOICES.values())]

@@ -8,9 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from conrec import processes
 from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items, read_instances
 from conrec.data.knowledge import Knowledge
@@ -29,6 +27,7 @@ from conrec.features.item_features import (
 )
 from conrec.features.log_view import LogView
 from conrec.items.swing import read_swing
+from conrec.lm.model import device
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
 from conrec.sid.catalog import Catalog
@@ -160,8 +159,3 @@ class Inputs:
     @cached_property
     def _exposures(self) -> ExposureLikelihood:
         return ExposureLikelihood(self.items, self.events, self.log_view.train_users)
-
-
-def device() -> torch.device:
-    """The accelerator where there is one, of several processes on a machine each its own."""
-    return torch.device(f"cuda:{processes.local_rank()}" if torch.cuda.is_available() else "cpu")
