@@ -408,7 +408,7 @@ def test_mistakes_on_the_command_line(
     assert "nothing was published" in fails(run, "--sets", str(tmp_path / "none"), "--rollback")
     assert "bring the run as far as filter" in fails(run, "--seed", "5", "--sets", str(tmp_path / "none"))
     with published.writing(sets):  # another job is at it
-        assert "another job writes" in fails(
+        assert "works in this folder" in fails(
             run, "--sets", str(sets), "--events", str(live.their_events), "--items", str(live.items)
         )
     assert published.current(sets) == done[-1].version

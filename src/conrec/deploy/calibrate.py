@@ -23,7 +23,6 @@ A user's activity is how many items they disliked and liked before the cutoff; i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -43,7 +42,7 @@ from conrec.data.schema import POSITIVE_KINDS
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.risk_control import Promise, divided, promise, promises
-from conrec.files import write_whole
+from conrec.files import file_digest, write_whole
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
 from conrec.score.filter_score import FilterScore
 
@@ -139,7 +138,7 @@ def calibrate(
     evidence: dict[str, Any] = {
         "seed": seed,
         "column": column,
-        "scores": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "scores": file_digest(path),
         "fitted_to": {"users": len(np.unique(fitted_to.users)), "likes": int(fitted_to.liked.sum())},
         "decodings": decodings,
         "shares": shares,

@@ -11,12 +11,8 @@ here, too: its first call publishes all its users.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +43,7 @@ from conrec.errors import ConrecError
 from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import Setting
 from conrec.features.log_view import LogView
+from conrec.files import file_digest, lock, value_digest
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SetItems, SetWriter
 from conrec.filter.stores import Kind, open_users
@@ -119,7 +116,7 @@ def refresh(
     sets = run / "sets" if sets is None else sets
     seed = recipe.seeds[0] if seed is None else seed
     score, calibration = _score(run, seed)
-    with _alone(sets):
+    with lock(sets / "live" / ".lock"):
         in_use = _in_use(sets)
         # A set of another run, or of another score, has nothing that could be carried over.
         base = _base(run, seed, score)
@@ -137,7 +134,7 @@ def refresh(
             "parts": parts,
             "retractions": len(retractions),
             "first_retractions": first,
-            "calibration": calibration and _digest(calibration),
+            "calibration": calibration and value_digest(calibration),
             "parent": in_use.version if in_use is not None else None,
         }
         told = ("base", "parts", "retractions", "calibration")
@@ -172,7 +169,7 @@ def roll_back(sets: Path) -> str:
     """Put the set that the one in use was made after back into use, with the log it knew; its version."""
     if published.current(sets) is None:
         raise ConrecError(f"{sets}: nothing was published here yet, so there is nothing to go back to")
-    with _alone(sets):
+    with lock(sets / "live" / ".lock"):
         in_use = _in_use(sets)
         assert in_use is not None
         parent = in_use.made_from.get("parent")
@@ -361,7 +358,7 @@ def _base(run: Path, seed: int, score: FilterScore) -> str:
             digests.append(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["outputs"])
         except (OSError, ValueError, KeyError):
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
-    return _digest([digests, score.name])
+    return value_digest([digests, score.name])
 
 
 def _score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
@@ -376,9 +373,8 @@ def _score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
         name, scores = calibration["score"], calibration["evidence"]["scores"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConrecError(f"{path}: not readable ({error}); run conrec calibrate again") from None
-    with (folder / "scores.parquet").open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != scores:
-            raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
+    if file_digest(folder / "scores.parquet") != scores:
+        raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
     return FilterScore.paper() if name == "paper" else score, calibration
 
 
@@ -404,18 +400,6 @@ def _remove_orphans(sets: Path) -> None:
     for folder in (sets / "live").iterdir():
         if folder.is_dir() and folder.name not in named:
             shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def _alone(sets: Path) -> Iterator[None]:
-    """Nobody else runs the job for these sets meanwhile."""
-    (sets / "live").mkdir(parents=True, exist_ok=True)
-    with (sets / "live" / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConrecError(f"{sets}: another refresh is at work here; wait for it") from None
-        yield
 
 
 def _take(users: Users, rows: np.ndarray) -> Users:
@@ -455,7 +439,3 @@ def _account_line(what: str, account: dict[str, Any]) -> str:
     """For example `events: 812 read, 790 kept; dropped: duplicate 20, unknown_item 2`."""
     dropped = ", ".join(f"{cause} {count:,}" for cause, count in account["dropped"].items())
     return f"{what}: {account['read']:,} read, {account['kept']:,} kept" + (f"; dropped: {dropped}" if dropped else "")
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
