@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import fcntl
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ import pytest
 
 from conrec.config import FilterConfig, Recipe, SidConfig, UnderstandConfig
 from conrec.errors import ConrecError
+from conrec.files import lock
 from conrec.run import STAGES, Job, Stage, open_run, run_stages, sections_of, start_run
 
 
@@ -241,10 +241,11 @@ def test_other_versions_are_mentioned_but_do_not_repeat_the_stage(platform: Plat
 
 
 def test_two_processes_in_one_folder_are_kept_apart(platform: Platform) -> None:
-    with (platform.run / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ConrecError, match="another conrec works in this folder"):
-            platform.go()
+    with (
+        lock(platform.run / ".lock"),
+        pytest.raises(ConrecError, match=rf"run: process {os.getpid()} on .* works in this folder"),
+    ):
+        platform.go()
     assert platform.go()
 
 

@@ -274,8 +274,8 @@ class PredictConfig:
     """Constrained beam search, and the item features that it weighs beside the policy.
 
     The exponents and the temperature are chosen on validation by FHR@20, one after the other until no change of one is
-    better (`features.weight_search`). Where given candidates are ranked, what is not switched off gets a fitted weight instead
-    (`features.candidate_weights`).
+    better (`features.weight_search`). Where given candidates are ranked, what is not switched off gets a fitted weight
+    instead (`features.candidate_weights`).
     """
 
     k: PositiveInt = 20

@@ -1,9 +1,19 @@
-"""Files that are there as a whole or not at all, also when the machine stops."""
+"""Files: there as a whole or not at all, held by one process at a time, and known by their contents."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from conrec.errors import ConrecError
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -21,3 +31,68 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where the file is not there. ConrecError for anything else in it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConrecError(f"{path}: not readable as JSON ({error}); run its stage again with --force") from None
+    if not isinstance(value, dict):
+        raise ConrecError(f"{path}: holds no JSON object; run its stage again with --force")
+    return value
+
+
+def value_digest(value: Any) -> str:
+    """SHA-256 (hexadecimal) of a value made of dataclasses, paths, and what JSON knows, in whatever order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hexadecimal) of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def lock(path: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file `path` until the block or the process ends; who holds it is written into it.
+
+    Where another holds it: ConrecError that names that process, or with `wait` patience.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise ConrecError(f"{path.parent}: {holder} works in this folder; wait for it") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def locked(path: Path) -> bool:
+    """Whether somebody holds the lock file `path`; it need not be there."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _plain(value: Any) -> Any:
+    """What `json` asks for what it does not know."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} cannot be part of a digest")

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
-import hashlib
 import importlib.metadata
 import json
 import platform
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -32,7 +30,7 @@ from typing import Any
 from conrec import __version__, processes
 from conrec.config import Recipe, load_recipe
 from conrec.errors import ConrecError
-from conrec.files import write_whole
+from conrec.files import file_digest, lock, read_json, value_digest, write_whole
 from conrec.progress import say
 from conrec.toml import to_toml
 
@@ -199,7 +197,7 @@ def run_stages(
             for seed in _seeds(stage, recipe):
                 _join_in(stage, Job(recipe, run, _partial(_folder(run, stage, seed)), data, images, seed))
         return
-    with _alone(run):
+    with lock(run / ".lock"):
         for stage in stages[:begin]:
             for seed in _seeds(stage, recipe):
                 _take_as_it_is(stage, stages, Job(recipe, run, run, data, images, seed))
@@ -231,7 +229,7 @@ def _take_as_it_is(stage: Stage, stages: Sequence[Stage], job: Job) -> None:
     manifest = _manifest(folder)
     if manifest is None:
         raise ConrecError(f"{folder}: not there or not complete, and later stages read it; run {stage.name} first")
-    if manifest["key"] != _hash(_inputs(stage, stages, job)):
+    if manifest["key"] != value_digest(_inputs(stage, stages, job)):
         say(f"{_label(stage, job)}: taken as it is, though what it was made from has changed")
 
 
@@ -240,7 +238,7 @@ def _bring_up_to_date(stage: Stage, stages: Sequence[Stage], job: Job, force: bo
     folder = _folder(job.run, stage, job.seed)
     label = _label(stage, job)
     inputs = _inputs(stage, stages, job)
-    key = _hash(inputs)
+    key = value_digest(inputs)
     manifest = _manifest(folder)
     up_to_date = manifest is not None and manifest["key"] == key and not force
     # It died between the manifest and the rename.
@@ -338,21 +336,13 @@ def _files(path: Path | None) -> str | None:
         return None
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
-    return _hash([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+    return value_digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 def _digest(folder: Path) -> str:
     """Hash of the names and contents of all files below a stage's folder, but for our own notes."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in NO_OUTPUT)
-    contents = []
-    for path in files:
-        with path.open("rb") as file:
-            contents.append([path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()])
-    return _hash(contents)
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return value_digest([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
 
 
 def _plain(value: Any) -> Any:
@@ -382,11 +372,11 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where it is not there or not whole."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except ConrecError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _range(stages: Sequence[Stage], first: str | None, last: str | None) -> tuple[int, int]:
@@ -400,17 +390,6 @@ def _range(stages: Sequence[Stage], first: str | None, last: str | None) -> tupl
     if begin > end:
         raise ConrecError(f"--from {first} --to {last}: {first} comes after {last}; exchange them")
     return begin, end
-
-
-@contextlib.contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Hold the run folder; a second process would spoil the first one's partial folders."""
-    with (run / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConrecError(f"{run}: another conrec works in this folder; wait for it or use another") from None
-        yield
 
 
 def _versions() -> dict[str, str]:

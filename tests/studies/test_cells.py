@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from conrec.config import UtilizeConfig
-from conrec.studies.cells import Cell, Measured, cached, key, link, locked, run_cells
+from conrec.files import lock
+from conrec.studies.cells import Cell, Measured, cached, key, link, lock_of, run_cells
 
 
 class Runs:
@@ -88,7 +89,7 @@ def test_a_cell_that_another_process_holds_up_comes_last(tmp_path: Path, what: s
     held, let_go = Event(), Event()
 
     def other_process() -> None:
-        with locked(taken.folder(tmp_path) if what == "the cell" else shared):
+        with lock(lock_of(taken.folder(tmp_path) if what == "the cell" else shared)):
             held.set()
             let_go.wait(20)
 

@@ -22,7 +22,6 @@ A user's activity is how many items they disliked and liked before the cutoff; i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.protocol import OURS
 from conrec.evaluate.risk_control import Promise, divided, promise, promises
-from conrec.files import write_whole
+from conrec.files import file_digest, write_whole
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
 from conrec.score.filter_score import Name, score_name
 
@@ -137,7 +136,7 @@ def calibrate(
     evidence: dict[str, Any] = {
         "seed": seed,
         "column": column,
-        "scores": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "scores": file_digest(path),
         "decodings": decodings,
         "units_needed": chosen.needed,
         "validation": _happened(validation, chosen.threshold),

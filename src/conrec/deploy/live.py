@@ -31,7 +31,7 @@ from conrec.data.adapters.generic import read_day
 from conrec.data.clean import clean
 from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, TIME, Accounting, Log
 from conrec.errors import ConrecError
-from conrec.files import flush
+from conrec.files import file_digest, flush
 from conrec.filter.undo import Undo
 from conrec.items.encoders import JointEncoder
 from conrec.sid.catalog import Catalog
@@ -162,8 +162,7 @@ def input_digest(events: Path | None, items: Path | None) -> str:
             digests.append("")
             continue
         try:
-            with path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+            digests.append(file_digest(path))
         except OSError as error:
             raise ConrecError(f"{path}: cannot be read ({error.strerror})") from None
     return "-".join(digests)

@@ -11,12 +11,8 @@ here, too: its first call publishes all its users.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +42,7 @@ from conrec.errors import ConrecError
 from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import Setting
 from conrec.features.log_view import LogView
+from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
 from conrec.filter.stores import StoreName, open_users
@@ -117,7 +114,7 @@ def refresh(
     snapshots = run / "snapshots" if snapshots is None else snapshots
     seed = recipe.seeds[0] if seed is None else seed
     score, calibration = served_score(run, seed)
-    with _alone(snapshots):
+    with lock(snapshots / "live" / ".lock"):
         in_use = _in_use(snapshots)
         # A snapshot of another run, or of another score, has nothing that could be carried over.
         base = _base(run, seed, score)
@@ -135,7 +132,7 @@ def refresh(
             "deltas": deltas,
             "undos": len(undos),
             "first_undo": first,
-            "calibration": calibration and _digest(calibration),
+            "calibration": calibration and value_digest(calibration),
             "parent": in_use.version if in_use is not None else None,
         }
         told = ("base", "deltas", "undos", "calibration")
@@ -170,7 +167,7 @@ def roll_back(snapshots: Path) -> str:
     """Put the snapshot that the one in use was made after back into use, with the log it knew; its version."""
     if published.current(snapshots) is None:
         raise ConrecError(f"{snapshots}: nothing was published here yet, so there is nothing to go back to")
-    with _alone(snapshots):
+    with lock(snapshots / "live" / ".lock"):
         in_use = _in_use(snapshots)
         assert in_use is not None
         parent = in_use.made_from.get("parent")
@@ -359,7 +356,7 @@ def _base(run: Path, seed: int, score: FilterScore) -> str:
             digests.append(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["outputs"])
         except (OSError, ValueError, KeyError):
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
-    return _digest([digests, score.name])
+    return value_digest([digests, score.name])
 
 
 def _in_use(snapshots: Path) -> published.Manifest | None:
@@ -382,18 +379,6 @@ def _remove_orphans(snapshots: Path) -> None:
     for folder in (snapshots / "live").iterdir():
         if folder.is_dir() and folder.name not in named:
             shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def _alone(snapshots: Path) -> Iterator[None]:
-    """Nobody else runs the job for these snapshots meanwhile."""
-    (snapshots / "live").mkdir(parents=True, exist_ok=True)
-    with (snapshots / "live" / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConrecError(f"{snapshots}: another refresh is at work here; wait for it") from None
-        yield
 
 
 def _take(users: Users, rows: np.ndarray) -> Users:
@@ -433,7 +418,3 @@ def _account_line(what: str, account: dict[str, Any]) -> str:
     """For example `events: 812 read, 790 kept; dropped: duplicate 20, unknown_item 2`."""
     dropped = ", ".join(f"{cause} {count:,}" for cause, count in account["dropped"].items())
     return f"{what}: {account['read']:,} read, {account['kept']:,} kept" + (f"; dropped: {dropped}" if dropped else "")
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -18,8 +18,6 @@ version open goes on undisturbed: mapped files outlive their names.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import re
 import shutil
@@ -30,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from conrec.errors import ConrecError
-from conrec.files import flush, write_whole
+from conrec.files import file_digest, flush, lock, write_whole
 
 FORMAT = 2
 _VERSION = re.compile(r"\d{8}T\d{6}Z-\d{4}")
@@ -105,19 +103,14 @@ def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
             raise ConrecError(f"{path}: missing; roll back or write it again") from None
         if size != noted["bytes"]:
             raise ConrecError(f"{path}: {size} bytes, should be {noted['bytes']}; roll back or write it again")
-        if (contents or not name.startswith("users/")) and _digest(path) != noted["sha256"]:
+        if (contents or not name.startswith("users/")) and file_digest(path) != noted["sha256"]:
             raise ConrecError(f"{path}: damaged (its digest is another); roll back or write it again")
 
 
 @contextlib.contextmanager
 def writing(snapshots: Path) -> Iterator[None]:
     """Nobody else writes into this folder of snapshots meanwhile; what a killed writer left is removed first."""
-    snapshots.mkdir(parents=True, exist_ok=True)
-    with (snapshots / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConrecError(f"{snapshots}: another job writes here; wait for it") from None
+    with lock(snapshots / ".lock"):
         for left in snapshots.glob(".*.partial"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
@@ -149,7 +142,7 @@ def put_in_place(snapshots: Path, manifest: Manifest) -> None:
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and digest of every file below `folder`."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": _digest(p)} for p in paths}
+    return {p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": file_digest(p)} for p in paths}
 
 
 def remove(snapshots: Path, version: str) -> None:
@@ -158,8 +151,3 @@ def remove(snapshots: Path, version: str) -> None:
         raise ConrecError(f"{snapshots}: version {version} is in use; use another before you remove it")
     (snapshots / version).rename(partial(snapshots, version))
     shutil.rmtree(partial(snapshots, version))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

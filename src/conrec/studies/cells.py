@@ -10,14 +10,10 @@ processes may work in one folder, each at another cell: the same command started
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import fcntl
-import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.files import flush, write_whole
+from conrec.files import flush, lock, locked, value_digest, write_whole
 from conrec.progress import say
 
 
@@ -89,7 +85,7 @@ def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> 
         say(f"{len(left)} cells to run: {_left(left, root)}")
     while missing := [folder for folder in asked if not folder.exists()]:
         # What another process is at, or at something that it needs, comes when nothing else is left.
-        free = (one for one in left if not any(map(_being_made, (one, *known[one].shared))))
+        free = (one for one in left if not any(locked(lock_of(each)) for each in (one, *known[one].shared)))
         folder = next(free, missing[0])
         cell = known[folder]
         name = f"{cell.dataset}, {cell.system}, seed {cell.seed}"
@@ -107,7 +103,7 @@ def cached(folder: Path, make: Callable[[Path], None]) -> Path:
     """
     if folder.exists():
         return folder
-    with locked(folder):  # another process may be making it
+    with lock(lock_of(folder), wait=True):  # another process may be making it
         if not folder.exists():
             partial = folder.with_name(folder.name + ".partial")
             partial.mkdir(exist_ok=True)
@@ -118,28 +114,8 @@ def cached(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the right to make `folder`, after waiting for whoever holds it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(folder).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _being_made(folder: Path) -> bool:
-    """Another process, or thread, is at it."""
-    if not _lock(folder).exists():
-        return False
-    with _lock(folder).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _lock(folder: Path) -> Path:
+def lock_of(folder: Path) -> Path:
+    """The lock file of a folder that may not be there yet."""
     return folder.with_name(folder.name + ".lock")
 
 
@@ -150,8 +126,7 @@ def read_seconds(folder: Path) -> float:
 
 def key(inputs: Any) -> str:
     """A short name for all that something depends on: dataclasses, paths, and what JSON knows."""
-    text = json.dumps(inputs, sort_keys=True, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return value_digest(inputs)[:12]
 
 
 def link(source: Path, target: Path) -> None:
@@ -162,14 +137,6 @@ def link(source: Path, target: Path) -> None:
 def _hard_link(source: str, target: str) -> None:
     Path(target).unlink(missing_ok=True)
     Path(target).hardlink_to(source)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{value!r} cannot be part of a key")
 
 
 def _write(measured: Measured, out: Path) -> None:

@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 
 from conrec.errors import ConrecError
-from conrec.files import write_whole
+from conrec.files import lock, write_whole
 from conrec.progress import say
 from conrec.studies import results
-from conrec.studies.cells import Cell, locked, read_seconds, run_cells
+from conrec.studies.cells import Cell, lock_of, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
 from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.study import Study, StudyContext
@@ -53,7 +53,7 @@ def reproduce(
         table = [
             row for one in datasets for row in results.rows(study, one.name, [d for d in done if d.dataset == one.name])
         ]
-        with locked(out / "results"):
+        with lock(lock_of(out / "results"), wait=True):
             results.write(study, table, _command(study, seeds, names, quick), out / "results")
             _index(out / "results")
     say(f"{time.monotonic() - start:.0f} s in all; {_work(planned, out / 'cells')}")
