@@ -68,12 +68,12 @@ def main(run: Path) -> None:
     assert result is not None
     print(f"{len(np.unique(whole['users']))} users, {len(whole['users'])} exposures")
     for name in scores:
-        print(name, {budget: round(one["mean"], 3) for budget, one in result.of(name).items()})
+        print(name, {budget: one.mean and round(one.mean, 3) for budget, one in result.of(name).items()})
     for other in ("boosted", "bias"):
         print("history -", other)
         for budget, one in result.difference("history", other).items():
-            low, high = one["ci95"]
-            print(f"  {budget}: {one['difference']:+.3f} ({low:+.3f} to {high:+.3f}), {one['verdict']}")
+            low, high = one.ci95
+            print(f"  {budget}: {one.difference:+.3f} ({low:+.3f} to {high:+.3f}), {one.verdict}")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from conrec.deploy.replay import read_replays
+from conrec.deploy.replay import SystemSummary, read_replays
 from conrec.evaluate.protocol import OURS
+from conrec.evaluate.results import Differences
 from conrec.run import open_run
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
@@ -40,37 +39,34 @@ def main(run: Path, seeds: list[int]) -> None:
             out = Path(scratch) / "filter" / f"seed{seed}"
             filter_replay(recipe, *stages, scored, run / "predict" / trained, out, seed)
         found = read_replays(Path(scratch), replace(recipe, seeds=tuple(seeds)))
-    print(f"\n{found['events']:,} exposures, {found['dislikes'] / found['events']:.1%} disliked\n")
+    print(f"\n{found.exposures:,} exposures, {found.dislikes / found.exposures:.1%} disliked\n")
     print("| | AUC | at 1 % | at 2 % | at 5 % |\n|---|---|---|---|---|")
     for name, title in ROWS.items():
-        if name in found["systems"]:
-            print(_row(title, found["systems"][name]))
+        if name in found.systems:
+            print(_row(title, found.systems[name]))
     for other in ("bias", "boosted"):
-        print(_lead(other, found["differences"][other]))
-    beaten = {name: [one["verdict"] for one in table.values()] for name, table in found["differences"].items()}
+        print(_lead(other, found.differences[other]))
+    beaten = {name: [one.verdict for one in table.values()] for name, table in found.differences.items()}
     unbeaten = {n: v for n, v in beaten.items() if not n.startswith(OURS) and set(v) != {"better"}}
     print("\nnot significantly below at 1, 2 and 5 %:", unbeaten or "none of the other filters")
 
 
-def _row(title: str, system: Mapping[str, Any]) -> str:
-    cells = [
-        f"{_figure(value)} ({_figure(low)}-{_figure(high)})"
-        for value, (low, high) in zip(system["avoided_at"].values(), system["ci95"].values())
-    ]
-    return f"| {title} | {_figure(system['auc'])} | {' | '.join(cells)} |"
+def _row(title: str, system: SystemSummary) -> str:
+    cells = [f"{_figure(one.mean)} ({_figure(one.ci95[0])}-{_figure(one.ci95[1])})" for one in system.avoided.values()]
+    return f"| {title} | {_figure(system.auc)} | {' | '.join(cells)} |"
 
 
-def _lead(other: str, table: Mapping[str, Any]) -> str:
+def _lead(other: str, table: Differences) -> str:
     cells = [
-        f"{_figure(one['difference'], '+')} ({_figure(one['ci95'][0], '+')} to {_figure(one['ci95'][1], '+')})"
+        f"{_figure(one.difference, '+')} ({_figure(one.ci95[0], '+')} to {_figure(one.ci95[1], '+')})"
         for one in table.values()
     ]
     return f"| lead over {other} | | {' | '.join(cells)} |"
 
 
-def _figure(value: float, sign: str = "") -> str:
-    """Without the zero before the point."""
-    return f"{value:{sign}.3f}".replace("0.", ".", 1)
+def _figure(value: float | None, sign: str = "") -> str:
+    """A number without the zero before the point; a dash where there is none."""
+    return "-" if value is None else f"{value:{sign}.3f}".replace("0.", ".", 1)
 
 
 if __name__ == "__main__":

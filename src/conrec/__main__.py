@@ -360,6 +360,8 @@ def replay(args: Replay) -> None:
     from conrec.run import open_run
 
     recipe, _, _ = open_run(args.run)
+    import msgspec
+
     from conrec.deploy.replay import Operator, describe, estimate, read_replays
 
     operator = args.daily_exposures is not None and Operator(
@@ -368,8 +370,8 @@ def replay(args: Replay) -> None:
     found = read_replays(args.run, recipe)
     guess = estimate(found, operator) if operator else None
     if args.json:
-        found |= {"estimate": guess} if operator else {}
-        print(json.dumps(found, indent=1))
+        estimated = {"estimate": msgspec.to_builtins(guess)} if operator else {}
+        print(json.dumps(msgspec.to_builtins(found) | estimated, indent=1))
     else:
         print(describe(found, guess))
 

@@ -93,5 +93,5 @@ def test_the_boosted_row_of_the_protocols_table(shared_data: Path) -> None:
     system = Boosted(log_view, split, backtests(log_view, split, config))
     system.fit(known_of(log_view))
     report = measure(system.score_candidates(replay.instances, rows)[rows >= 0], replay.labels.values)
-    assert report["auc"] == pytest.approx(0.882, abs=0.004)
-    assert list(report["at"].values()) == pytest.approx([0.265, 0.366, 0.525, 0.669], abs=0.015)
+    assert report.auc == pytest.approx(0.882, abs=0.004)
+    assert list(report.avoided_at.values()) == pytest.approx([0.265, 0.366, 0.525, 0.669], abs=0.015)

@@ -8,10 +8,27 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
+
+from conrec.evaluate.results import (
+    AtThreshold,
+    Curve,
+    Difference,
+    Figure,
+    FilterFigures,
+    FilterMetrics,
+    Metrics,
+    Protocol,
+    SplitMetrics,
+    StageFigures,
+    StageManifest,
+    Validity,
+    write,
+)
 
 EVIL = "<script>alert('title')</script>"
 EVIL_USER = "u<img src=https://example.org/x onerror=alert(1)>"
@@ -25,7 +42,7 @@ def write_run(run: Path, seed: int = 0) -> Path:
     items = _items(run / "prepare", rng)
     _instances(run, items, rng)
     _curves(run, rng)
-    write_json(run / "metrics.json", metrics())
+    write(run / "metrics.json", metrics())
     write_json(
         run / "prepare" / "accounting.json",
         {
@@ -70,18 +87,17 @@ def write_run(run: Path, seed: int = 0) -> Path:
     took = {"prepare": (4.2, 410), "compress": (21.9, 620), "evaluate": (18.0, 505)}
     took |= {"understand/seed0": (88.4, 910), "utilize/seed0": (305.7, 1480), "predict/seed0": (41.3, 890)}
     for name, (seconds, memory) in took.items():
-        write_json(
-            run / name / "manifest.json",
-            {
-                "stage": name.split("/")[0],
-                "seed": 0 if "/" in name else None,
-                "key": "0" * 64,
-                "outputs": "0" * 64,
-                "versions": {"conrec": "0.1.0", "python": "3.11.2", "torch": "2.13.0"},
-                "seconds": seconds,
-                "peak_memory_mb": memory,
-            },
+        manifest = StageManifest(
+            stage=name.split("/")[0],
+            seed=0 if "/" in name else None,
+            key="0" * 64,
+            outputs="0" * 64,
+            versions={"conrec": "0.1.0", "python": "3.11.2", "torch": "2.13.0"},
+            seconds=seconds,
+            peak_memory_mb=memory,
         )
+        (run / name).mkdir(parents=True, exist_ok=True)
+        write(run / name / "manifest.json", manifest)
     (run / "recipe.toml").write_text('name = "demo"\nseeds = [0]\n\n[simulate]\nusers = 2000 # <b>\n')
     return run
 
@@ -91,11 +107,35 @@ def write_json(file: Path, value: Any) -> None:
     file.write_text(json.dumps(value), encoding="utf-8")
 
 
-def estimate(mean: float, half: float = 0.02) -> dict[str, Any]:
-    return {"mean": mean, "ci95": [mean - half, mean + half], "seeds": [mean]}
+def figure(mean: float | None, half: float = 0.02) -> Figure:
+    """A figure of one seed with an even interval; None: nothing counted."""
+    if mean is None:
+        return Figure(None, (None, None), [None], 0)
+    return Figure(mean, (mean - half, mean + half), [mean], 1204)
 
 
-def metrics() -> dict[str, Any]:
+def difference(value: float, half: float = 0.018) -> Difference:
+    low, high = value - half, value + half
+    return Difference(value, (low, high), "better" if low > 0 else "worse" if high < 0 else "not significant", 1204)
+
+
+def filter_figures(power: float, chosen: AtThreshold | None = None) -> FilterFigures:
+    """A filter that avoids lost ** power of the dislikes."""
+    lost = np.linspace(0, 1, 201)
+    avoided = lost**power
+    return FilterFigures(
+        exposures=9354,
+        dislikes=3087,
+        likes=4000,
+        rate_before=0.33,
+        auc=float(np.trapezoid(avoided, lost)),
+        avoided_at={budget: float(budget) ** power for budget in ("0.01", "0.02", "0.05")},
+        curve=Curve(lost.tolist(), avoided.tolist(), lost.tolist(), lost.tolist(), lost.tolist()),
+        chosen=chosen,
+    )
+
+
+def metrics() -> Metrics:
     """metrics.json as the evaluation writes it."""
     means = {
         "conrec": (0.345, 0.288, 0.351, 0.062, 0.322, 0.211),
@@ -107,49 +147,45 @@ def metrics() -> dict[str, Any]:
         "oracle": (0.612, 0.518, 0.633, 0.401, 0.590, None),
     }
     names = ("FHR@20", "HR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc")
-    systems = {
-        system: {n: estimate(v) for n, v in zip(names, values) if v is not None} for system, values in means.items()
+    known = {system: {n: v for n, v in zip(names, values) if v is not None} for system, values in means.items()}
+    stages = {
+        stage: StageFigures({"FHR@20": figure(0.301 + 0.013 * n), "HR@20": figure(0.24 + 0.01 * n)}, {})
+        for n, stage in enumerate(("warmup", "stage1", "stage2", "stage3"))
     }
-    comparisons = {
-        system: {
-            n: {
-                "difference": means["conrec"][k] - v,
-                "ci95": [means["conrec"][k] - v - 0.018, means["conrec"][k] - v + 0.018],
-            }
-            for k, (n, v) in enumerate(zip(names, values))
-            if v is not None and means["conrec"][k] is not None
-        }
-        for system, values in means.items()
-        if system != "conrec"
-    }
-    stages: dict[str, Any] = {}
-    for n, stage in enumerate(("warmup", "stage1", "stage2", "stage3")):
-        stages[stage] = {"FHR@20": estimate(0.301 + 0.013 * n), "HR@20": estimate(0.24 + 0.01 * n)}
-    for metric, gain, half in (("FHR@20", 0.039, 0.015), ("HR@20", 0.03, 0.04)):
-        differences = stages["stage3"].setdefault("difference", {})
-        differences[metric] = {"difference": gain, "ci95": [gain - half, gain + half]}
-    stages["test"] = json.loads(json.dumps(stages))
-    lost = np.linspace(0, 1, 201)
-    replay = {}
-    for system, power in {"conrec": 0.3, "bias": 0.2, "category_rule": 0.7, "content_neighbours": 0.8}.items():
-        avoided = lost**power
-        replay[system] = {
-            "auc": float(np.trapezoid(avoided, lost)),
-            "at": {b: float(b) ** power for b in ("0.01", "0.02", "0.05")},
-            "curve": {"likes_lost": lost.tolist(), "dislikes_avoided": avoided.tolist()},
-        }
-    chosen = {"threshold": 0.83, "dislikes_avoided": 0.309, "likes_lost": 0.02, "dropped": 0.07}
-    return {
-        "dataset": "demo",
-        "split_mode": "time",
-        "fold": None,
-        "protocol": {"horizon_days": 7, "k": 20, "instances": dict.fromkeys(names, 1204), "seeds": [0]},
-        "systems": systems,
-        "comparisons": comparisons,
-        "stages": stages,
-        "validity": {"valid": 1.0, "unique": 1.0, "filled": 0.998},
-        "filter": {"events": 9354, "systems": replay, "chosen": chosen | {"rate_before": 0.33, "rate_after": 0.25}},
-    }
+    stages["stage3"].differences["warmup"] = {"FHR@20": difference(0.039, 0.015), "HR@20": difference(0.03, 0.04)}
+    split = SplitMetrics(
+        systems={system: {n: figure(v) for n, v in values.items()} for system, values in known.items()},
+        comparisons={
+            system: {n: difference(known["conrec"][n] - v) for n, v in values.items()}
+            for system, values in known.items()
+            if system != "conrec"
+        },
+        stages=stages,
+        oracle_share={},
+        instances=dict.fromkeys(names, 1204),
+        validity=Validity(1.0, 1.0, 0.998),
+    )
+    chosen = AtThreshold(
+        rate_before=0.33, threshold=0.83, dislikes_avoided=0.309, likes_lost=0.02, dropped=0.07, rate_after=0.25
+    )
+    powers = {"bias": 0.2, "category_rule": 0.7, "content_neighbours": 0.8}
+    return Metrics(
+        **msgspec.structs.asdict(split),
+        dataset="demo",
+        split_mode="time",
+        fold=None,
+        protocol=Protocol(horizon_days=7, k=20, seeds=[0], bootstrap=1000),
+        validation=split,
+        prior_weights={},
+        filter=FilterMetrics(
+            instances=500,
+            coverage=1.0,
+            systems={"conrec": filter_figures(0.3, chosen)} | {n: filter_figures(p) for n, p in powers.items()},
+            suppression=None,
+            likes_lost_budget=0.02,
+            seeds=[],
+        ),
+    )
 
 
 def _items(folder: Path, rng: np.random.Generator, count: int = 60) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conrec.evaluate.avoided import dislikes_avoided
+from conrec.evaluate.results import Difference
 from conrec.evaluate.threshold import choose_threshold
 
 
@@ -25,10 +26,10 @@ def test_the_share_is_that_of_the_threshold_within_the_budget() -> None:
     found = dislikes_avoided(users, disliked, {"a": [scores], "b": [scores, other]}, (0.01, 0.02, 0.1), draws=5)
     assert found is not None
     for budget, one in found.of("a").items():
-        assert one["mean"] == pytest.approx(brute_force(scores, disliked, float(budget)))
+        assert one.mean == pytest.approx(brute_force(scores, disliked, float(budget)))
     for budget, one in found.of("b").items():
         both = [brute_force(x, disliked, float(budget)) for x in (scores, other)]
-        assert one["mean"] == pytest.approx(np.mean(both))
+        assert one.mean == pytest.approx(np.mean(both))
 
 
 def test_a_draw_is_the_share_of_the_users_drawn() -> None:
@@ -49,20 +50,20 @@ def test_intervals_hold_the_truth_and_differences_are_paired() -> None:
     found = dislikes_avoided(users, disliked, {"ours": [better], "same": [2 * better], "other": [scores]}, draws=200)
     assert found is not None
     for one in found.of("ours").values():
-        low, high = one["ci95"]
-        assert low < one["mean"] < high
+        low, high = one.ci95
+        assert low < one.mean < high
     for one in found.difference("ours", "other").values():
-        assert one["verdict"] == "better"
-        assert one["ci95"][0] <= one["difference"] <= one["ci95"][1]
+        assert one.verdict == "better"
+        assert one.ci95[0] <= one.difference <= one.ci95[1]
     for one in found.difference("ours", "same").values():
-        assert one == {"difference": 0, "ci95": [0, 0], "verdict": "not significant"}
-    assert [one["verdict"] for one in found.difference("other", "ours").values()] == ["worse"] * 3
+        assert one == Difference(0, (0, 0), "not significant")
+    assert [one.verdict for one in found.difference("other", "ours").values()] == ["worse"] * 3
 
 
 def test_a_constant_score_avoids_nothing_and_one_sign_is_nothing_to_trade() -> None:
     users, disliked, _ = events(300)
     found = dislikes_avoided(users, disliked, {"flat": [np.ones(300)]}, draws=10)
     assert found is not None
-    assert {one["mean"] for one in found.of("flat").values()} == {0}
+    assert {one.mean for one in found.of("flat").values()} == {0}
     assert dislikes_avoided(users, np.ones(300, bool), {"flat": [np.ones(300)]}) is None
     assert dislikes_avoided(users[:0], disliked[:0], {"flat": [np.ones(0)]}) is None

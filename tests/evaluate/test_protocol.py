@@ -18,6 +18,7 @@ from conrec.evaluate.protocol import (
     validity,
     write_hits,
 )
+from conrec.evaluate.results import Validity
 from tests.small_log import all_instances, small_log
 
 
@@ -50,24 +51,24 @@ def test_the_table_has_means_seeds_and_paired_differences(world: tuple[Items, Kn
     }
     hits = count_hits(outputs, instances, knowledge)
     table = summarise(hits, instances.users, 200, 0)
-    ours = table["systems"]["conrec"]["FHR@6"]
+    ours = table.systems["conrec"]["FHR@6"]
     each = [np.nanmean(hits["conrec"][seed]["FHR@6"]) for seed in (0, 1, 2)]
-    assert ours["seeds"] == pytest.approx(each)
-    assert ours["mean"] == pytest.approx(np.mean(each))
-    assert ours["ci95"][0] < ours["mean"] < ours["ci95"][1]
-    assert set(table["systems"]) == {"conrec", "rival", "oracle"}
-    assert set(table["stages"]) == {"warmup", "stage3"}
+    assert ours.seeds == pytest.approx(each)
+    assert ours.mean == pytest.approx(np.mean(each))
+    assert ours.ci95[0] < ours.mean < ours.ci95[1]
+    assert set(table.systems) == {"conrec", "rival", "oracle"}
+    assert set(table.stages) == {"warmup", "stage3"}
 
-    rival = table["comparisons"]["rival"]["FHR@6"]
-    assert rival["difference"] == pytest.approx(ours["mean"] - table["systems"]["rival"]["FHR@6"]["mean"])
-    assert (rival["verdict"] == "not significant") == (rival["ci95"][0] <= 0 <= rival["ci95"][1])
-    assert table["comparisons"]["oracle"]["HR@6"]["verdict"] == "worse"
-    gained = table["stage_differences"]["stage3-warmup"]["HR@6"]
-    assert gained["verdict"] == "better"
-    assert table["stage_differences"]["stage3-warmup"]["reward"]["difference"] == 0.5
-    assert table["oracle_share"]["oracle"]["HR@6"] == 1
-    assert table["oracle_share"]["rival"]["HR@6"] == pytest.approx(table["systems"]["rival"]["HR@6"]["mean"])
-    assert table["systems"]["conrec"]["ZUF@6"]["mean"] is None
+    rival = table.comparisons["rival"]["FHR@6"]
+    assert rival.difference == pytest.approx(ours.mean - table.systems["rival"]["FHR@6"].mean)
+    assert (rival.verdict == "not significant") == (rival.ci95[0] <= 0 <= rival.ci95[1])
+    assert table.comparisons["oracle"]["HR@6"].verdict == "worse"
+    gained = table.stages["stage3"].differences["warmup"]["HR@6"]
+    assert gained.verdict == "better"
+    assert table.stages["stage3"].differences["warmup"]["reward"].difference == 0.5
+    assert table.oracle_share["oracle"]["HR@6"] == 1
+    assert table.oracle_share["rival"]["HR@6"] == pytest.approx(table.systems["rival"]["HR@6"].mean)
+    assert table.systems["conrec"]["ZUF@6"].mean is None
 
 
 def test_pairing_is_tighter_than_two_intervals(world: tuple[Items, Knowledge, Instances]) -> None:
@@ -78,8 +79,8 @@ def test_pairing_is_tighter_than_two_intervals(world: tuple[Items, Knowledge, In
     second[:3] = -1
     hits = count_hits({"conrec": {0: Outputs(first)}, "rival": {0: Outputs(second)}}, instances, knowledge)
     table = summarise(hits, instances.users, 300, 0)
-    low, high = table["systems"]["conrec"]["FHR@6"]["ci95"]
-    paired = table["comparisons"]["rival"]["FHR@6"]["ci95"]
+    low, high = table.systems["conrec"]["FHR@6"].ci95
+    paired = table.comparisons["rival"]["FHR@6"].ci95
     assert paired[1] - paired[0] < (high - low) / 2
 
 
@@ -94,18 +95,18 @@ def test_validity_finds_what_must_not_be(world: tuple[Items, Knowledge, Instance
             some.append(n)
             good.append(free[:4])
     part, named = instances.take(np.array(some[:4])), np.stack(good[:4]).astype(np.int32)
-    assert validity(named, part, knowledge) == {"valid": 1.0, "unique": 1.0, "filled": 1.0}
+    assert validity(named, part, knowledge) == Validity(valid=1.0, unique=1.0, filled=1.0)
     bad = named.copy()
     bad[0, 0] = part.seen[0][0]
     bad[1, 0] = -2
     bad[2, 0] = bad[2, 1]
     bad[3, 3] = -1
-    assert validity(bad, part, knowledge) == {"valid": 13 / 15, "unique": 0.75, "filled": 15 / 16}
+    assert validity(bad, part, knowledge) == Validity(valid=13 / 15, unique=0.75, filled=15 / 16)
     early = Knowledge(
         Items(items.ids, items.titles, items.categories, items.first_seen + np.timedelta64(900, "D")), EVENTS
     )
-    assert validity(named, part, early)["valid"] == 0
-    assert validity(np.full((4, 4), -1), part, knowledge)["valid"] is None
+    assert validity(named, part, early).valid == 0
+    assert validity(np.full((4, 4), -1), part, knowledge).valid is None
 
 
 EVENTS = small_log()[1]
@@ -161,5 +162,5 @@ def test_hits_can_be_averaged_back_to_the_table(world: tuple[Items, Knowledge, I
     write_hits(tmp_path / "hits.parquet", {"test": hits}, {"test": instances})
     table = pq.read_table(tmp_path / "hits.parquet").group_by(["system", "metric"]).aggregate([("value", "mean")])
     means = dict(zip(table["metric"].to_pylist(), table["value_mean"].to_pylist()))
-    expected = summarise(hits, instances.users, 10, 0)["systems"]["a"]
-    assert means == {name: pytest.approx(cell["mean"]) for name, cell in expected.items() if cell["instances"]}
+    expected = summarise(hits, instances.users, 10, 0).systems["a"]
+    assert means == {name: pytest.approx(cell.mean) for name, cell in expected.items() if cell.instances}

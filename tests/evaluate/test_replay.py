@@ -101,29 +101,29 @@ def test_measure_is_the_brute_force() -> None:
     report = measure(scores, labels, threshold=0.7)
     bad, good = scores[labels == DISLIKED], scores[labels == LIKED]
     pairs = [(a > b) + 0.5 * (a == b) for a in bad for b in good]
-    assert report["auc"] == pytest.approx(np.mean(pairs))
-    for budget, avoided in report["at"].items():
+    assert report.auc == pytest.approx(np.mean(pairs))
+    for budget, avoided in report.avoided_at.items():
         best = max((bad > t).mean() for t in [*scores, scores.max()] if (good > t).mean() <= float(budget) + 1e-12)
         assert avoided == pytest.approx(best)
-    chosen = report["chosen"]
+    chosen = report.chosen
     drop = scores > 0.7
-    assert chosen["dislikes_avoided"] == pytest.approx((bad > 0.7).mean())
-    assert chosen["likes_lost"] == pytest.approx((good > 0.7).mean())
-    assert chosen["dropped"] == pytest.approx(drop.mean())
-    assert report["rate_before"] == pytest.approx((labels == DISLIKED).mean())
-    assert chosen["rate_after"] == pytest.approx((labels[~drop] == DISLIKED).mean())
-    curve = report["curve"]
-    assert (curve["dislikes_avoided"][0], curve["likes_lost"][0]) == (1, 1)
-    assert (curve["dislikes_avoided"][-1], curve["likes_lost"][-1]) == (0, 0)
-    assert (np.diff(curve["likes_lost"]) <= 0).all()
+    assert chosen.dislikes_avoided == pytest.approx((bad > 0.7).mean())
+    assert chosen.likes_lost == pytest.approx((good > 0.7).mean())
+    assert chosen.dropped == pytest.approx(drop.mean())
+    assert report.rate_before == pytest.approx((labels == DISLIKED).mean())
+    assert chosen.rate_after == pytest.approx((labels[~drop] == DISLIKED).mean())
+    curve = report.curve
+    assert (curve.dislikes_avoided[0], curve.likes_lost[0]) == (1, 1)
+    assert (curve.dislikes_avoided[-1], curve.likes_lost[-1]) == (0, 0)
+    assert (np.diff(curve.likes_lost) <= 0).all()
 
 
 def test_measure_has_nothing_to_say_without_both_signs() -> None:
     report = measure(np.ones(3), np.array([LIKED, LIKED, NEUTRAL]), 0.5)
-    assert report["auc"] is None
-    assert report["curve"] is None
-    assert report["events"] == 3
-    assert measure(np.zeros(0), np.zeros(0))["events"] == 0
+    assert report.auc is None
+    assert report.curve is None
+    assert report.exposures == 3
+    assert measure(np.zeros(0), np.zeros(0)).exposures == 0
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +170,8 @@ def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Events, l
     for system, (auc, avoided) in expected.items():
         system.fit(known_of(items, log))
         report = measure(system.score_candidates(replay.instances, rows)[rows >= 0], labels)
-        assert report["auc"] == pytest.approx(auc, abs=0.001), system.name
-        assert list(report["at"].values()) == pytest.approx(avoided, abs=0.0015), system.name
+        assert report.auc == pytest.approx(auc, abs=0.001), system.name
+        assert list(report.avoided_at.values()) == pytest.approx(avoided, abs=0.0015), system.name
 
 
 def test_the_popularity_yardsticks(movietweetings: tuple[Items, Events, list[np.datetime64]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -12,12 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from conrec.errors import ConrecError
+from conrec.evaluate.results import (
+    Difference,
+    FilterComparison,
+    FilterFigures,
+    Metrics,
+    StageFigures,
+    StageManifest,
+    Validity,
+    read,
+    write,
+)
 from conrec.features.item_features import Setting
 from conrec.report.html import render
 from conrec.stages.report import report
-from tests.evaluate.run_folder import EVIL, EVIL_USER, estimate, metrics, write_json, write_run
+from tests.evaluate.run_folder import (
+    EVIL,
+    EVIL_USER,
+    difference,
+    figure,
+    filter_figures,
+    metrics,
+    write_json,
+    write_run,
+)
 
 
 class Page(HTMLParser):
@@ -72,7 +92,7 @@ def page(html: str) -> Page:
 
 def with_metrics(folder: Path, **changed) -> Page:
     """A page from nothing but metrics.json."""
-    write_json(folder / "metrics.json", metrics() | changed)
+    write(folder / "metrics.json", replace(metrics(), **changed))
     return Page(render(folder))
 
 
@@ -102,7 +122,7 @@ def test_strangers_text_stays_text(page: Page, html: str):
 
 
 def test_the_name_of_the_data_is_escaped_too(tmp_path: Path):
-    page = with_metrics(tmp_path, dataset=EVIL, systems={EVIL: {"FHR@20": estimate(0.2)}, **metrics()["systems"]})
+    page = with_metrics(tmp_path, dataset=EVIL, systems={EVIL: {"FHR@20": figure(0.2)}, **metrics().systems})
     assert page.all("script") == []
     assert page.words.count(EVIL) >= 2
 
@@ -138,67 +158,68 @@ def test_headline(page: Page):
 
 
 def test_the_headline_compares_with_the_best_of_all_others_whatever_its_name(tmp_path: Path):
-    systems = metrics()["systems"] | {"co_dislikes+prior": {"FHR@20": estimate(0.33)}}
+    systems = metrics().systems | {"co_dislikes+prior": {"FHR@20": figure(0.33)}}
     words = with_metrics(tmp_path, systems=systems).words
     assert "best trivial baseline (co dislikes+prior)" in words
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    ("paired", "said"),
     [
-        ({"difference": 0.01, "ci95": [-0.01, 0.03]}, "cannot be told apart"),
-        (
-            {"difference": -0.05, "ci95": [-0.07, -0.03]},
-            "CoNRec is behind the best trivial baseline (popularity 14d) by 5.0",
-        ),
-        ({"difference": None, "ci95": [None, None]}, "No paired comparison"),
+        (difference(0.01), "not significantly different"),
+        (difference(-0.05), "CoNRec is behind the best trivial baseline (popularity 14d) by 5.0"),
+        (Difference(None, (None, None), "not significant", 0), "No paired comparison"),
     ],
 )
-def test_headline_does_not_flatter(tmp_path: Path, difference, said):
-    page = with_metrics(tmp_path, comparisons={"popularity_14d": {"FHR@20": difference}})
+def test_headline_does_not_flatter(tmp_path: Path, paired, said):
+    page = with_metrics(tmp_path, comparisons={"popularity_14d": {"FHR@20": paired}})
     assert said in page.words
     assert "ahead of" not in page.words
 
 
 def test_not_significant_is_marked_where_the_interval_holds_zero(page: Page):
-    comparisons = [c for system in metrics()["comparisons"].values() for c in system.values()]
-    expected = sum(c["ci95"][0] <= 0 <= c["ci95"][1] for c in comparisons)
+    comparisons = [one for system in metrics().comparisons.values() for one in system.values()]
+    expected = sum(one.low <= 0 <= one.high for one in comparisons)
     assert 0 < expected < len(comparisons)
     assert len(page.all("abbr")) == expected
 
 
 def test_the_filters_that_are_not_significantly_beaten_are_named(tmp_path: Path):
-    def compared(*verdicts: str) -> dict[str, Any]:
-        return {budget: {"verdict": verdict} for budget, verdict in zip(("0.01", "0.02", "0.05"), verdicts)}
+    def words(**verdicts: tuple[str, str, str]) -> str:
+        differences = {
+            system: {budget: Difference(0.0, (0.0, 0.0), one) for budget, one in zip(("0.01", "0.02", "0.05"), each)}
+            for system, each in verdicts.items()
+        }
+        return with_metrics(tmp_path, filter=replace(replay, comparison=FilterComparison({}, differences, None))).words
 
-    better = compared("better", "better", "better")
-    undecided = compared("not significant", "not significant", "better")
-    comparisons = {"bias": better, "conrec_paper": undecided}
-    replay = metrics()["filter"]
-    words = with_metrics(tmp_path, filter=replay | {"comparisons": comparisons}).words
-    assert "significantly more than every other filter at 1, 2 and 5 % of the likes lost." in words
-    comparisons |= {"boosted": undecided, "item_rate": compared("better", "better", "worse")}
-    words = with_metrics(tmp_path, filter=replay | {"comparisons": comparisons}).words
-    assert "but not than boosted at 1 %, 2 % (not told apart); item rate at 5 % (significantly fewer)." in words
+    replay = metrics().filter
+    better = ("better", "better", "better")
+    undecided = ("not significant", "not significant", "better")
+    assert "significantly more than every other filter at 1, 2 and 5 % of the likes lost." in words(
+        bias=better, conrec_paper=undecided
+    )
+    assert "but not than boosted at 1 %, 2 % (not significant); item rate at 5 % (significantly fewer)." in words(
+        bias=better, conrec_paper=undecided, boosted=undecided, item_rate=("better", "better", "worse")
+    )
 
 
 def test_a_better_filter_is_named(tmp_path: Path):
     words = with_metrics(tmp_path).words
     assert "the best other filter (bias)" in words
     assert "by this figure that filter is the better one" in words
-    weaker = metrics()["filter"]
-    weaker["systems"]["bias"]["at"]["0.02"] = 0.1
+    replay = metrics().filter
+    weaker = replace(replay, systems=replay.systems | {"bias": filter_figures(0.9)})
     assert "that filter is the better one" not in with_metrics(tmp_path, filter=weaker).words
 
 
 def test_data_that_does_not_add_up_is_said(run: Path, page: Page, tmp_path: Path):
     assert "does not add up" not in page.words
-    write_json(tmp_path / "metrics.json", metrics())
+    write(tmp_path / "metrics.json", metrics())
     write_json(tmp_path / "prepare" / "accounting.json", {"read": 10, "kept": 8, "dropped": {"no time": 1}})
     assert "does not add up" in Page(render(tmp_path)).words
 
 
-def test_what_decoding_leans_on(run: Path, tmp_path: Path):
+def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
     chosen = Setting(0.0, 0.0, 2.0, 1.0, 0.5, 0.25, 4.0)
@@ -209,12 +230,12 @@ def test_what_decoding_leans_on(run: Path, tmp_path: Path):
     (folder / "predict" / "seed3").mkdir()
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
-    heads = "policy prior pull follow exposure attribute aversion prior alone chosen"
+    heads = "policy prior content similarity co dislike score exposure attribute propensity prior alone chosen"
     assert f"{heads} 3 lists 0.25 0 0 2 1 0.5 0.25 0.212 0.353" in words
     assert "3 candidates 0.123 -0.5 0 0 0 1.5 0 – 0.432" in words
-    assert "over so many days, 0.107 (liked, 7 days); 0.020 (met, 7 days)." in words
+    assert "decays over the days named: 0.107 (liked, 7 days); 0.020 (met, 7 days)." in words
     (folder / "predict" / "seed3" / "tuning.json").unlink()
-    assert "leans on" not in Page(render(folder)).words
+    assert "Item features" not in Page(render(folder)).words
 
 
 def test_stages_versions_and_recipe(page: Page):
@@ -227,17 +248,14 @@ def test_any_number_of_training_stages(run: Path, tmp_path: Path):
     shutil.copytree(run, tmp_path / "run")
     page = tmp_path / "run"
     shutil.copytree(page / "utilize" / "seed0" / "stage3", page / "utilize" / "seed0" / "stage10")
-    metrics = json.loads((page / "metrics.json").read_text())
-    metrics["stages"]["stage10"] = {"FHR@20": estimate(0.377)}
-    write_json(page / "metrics.json", metrics)
+    found = read(page / "metrics.json", Metrics)
+    tenth = found.stages | {"stage10": StageFigures({"FHR@20": figure(0.377)}, {})}
+    write(page / "metrics.json", replace(found, stages=tenth))
     words = Page(render(page)).words
-    assert "stage 10 0.377 0.357–0.397" in words
+    assert "stage 10 – – – – 0.377 0.357–0.397" in words
     assert "stage 10, train: from" in words
-    for n in (1, 2, 3):
-        metrics["stages"].pop(f"stage{n}")
-        metrics["stages"]["test"].pop(f"stage{n}")
-    metrics["stages"].pop("stage10")
-    write_json(page / "metrics.json", metrics)
+    only = {"warmup": found.stages["warmup"]}
+    write(page / "metrics.json", replace(found, stages=only, validation=replace(found.validation, stages=only)))
     for folder in (page / "utilize" / "seed0").glob("stage*"):
         shutil.rmtree(folder)
     words = Page(render(page)).words
@@ -267,30 +285,27 @@ def test_what_is_missing_costs_its_section_only(run: Path, tmp_path: Path, gone:
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("changed", "said"),
     [
-        ("systems", "No system was measured"),
-        ("comparisons", "No paired comparison"),
-        ("stages", "There are no training curves"),
-        ("filter", "The filter was not replayed"),
-        ("validity", "All systems"),
-        ("protocol", "All systems"),
+        ({"systems": {}}, "No system was measured"),
+        ({"comparisons": {}}, "No paired comparison"),
+        ({"stages": {}, "validation": replace(metrics().validation, stages={})}, "There are no training curves"),
+        ({"filter": None}, "The filter was not replayed"),
+        ({"validity": None}, "All systems"),
     ],
 )
-@pytest.mark.parametrize("value", [{}, None])
-def test_metrics_without_a_part(tmp_path: Path, key: str, said: str, value):
-    assert said in with_metrics(tmp_path, **{key: value}).words
+def test_metrics_without_a_part(tmp_path: Path, changed: dict[str, Any], said: str):
+    assert said in with_metrics(tmp_path, **changed).words
 
 
 def test_figures_that_could_not_be_measured(tmp_path: Path):
     """A small data set: no instance counts, or the replay saw no dislike."""
-    nothing = {"mean": None, "ci95": [None, None], "seeds": [None], "instances": 0}
-    empty = {"auc": None, "at": {}, "curve": None, "chosen": None}
+    nothing, empty = figure(None), FilterFigures(exposures=3, dislikes=0, likes=3, rate_before=0.0)
     words = with_metrics(
         tmp_path,
-        systems={"conrec": {"FHR@20": nothing, "HR@20": estimate(0.1)}, "popularity_14d": {"FHR@20": nothing}},
-        validity={"valid": None},
-        filter={"events": 3, "systems": {"conrec": empty, "bias": empty}, "chosen": None},
+        systems={"conrec": {"FHR@20": nothing, "HR@20": figure(0.1)}, "popularity_14d": {"FHR@20": nothing}},
+        validity=Validity(None, None, None),
+        filter=replace(metrics().filter, systems={"conrec": empty, "bias": empty}),
     ).words
     assert "None" not in words
     assert "nan" not in words
@@ -320,8 +335,9 @@ def test_same_run_same_page(run: Path, html: str):
 
 def test_partial_stages_are_not_counted(run: Path, tmp_path: Path):
     shutil.copytree(run, tmp_path / "run")
-    manifest = json.loads((run / "prepare" / "manifest.json").read_text())
-    write_json(tmp_path / "run" / "filter" / "seed0.partial" / "manifest.json", manifest | {"seconds": 1e6})
+    manifest = replace(read(run / "prepare" / "manifest.json", StageManifest), seconds=1e6)
+    (tmp_path / "run" / "filter" / "seed0.partial").mkdir(parents=True)
+    write(tmp_path / "run" / "filter" / "seed0.partial" / "manifest.json", manifest)
     assert "All 479.5" in Page(render(tmp_path / "run")).words
 
 

@@ -27,6 +27,7 @@ from PIL import Image
 from conrec.config import Recipe
 from conrec.data.schema import EVENTS, ITEMS
 from conrec.evaluate.replay import measure
+from conrec.evaluate.results import FilterReplay, SplitReplay, write
 from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.filter.user_store import Users
 from conrec.run import start_run
@@ -117,7 +118,11 @@ def write_run(run: Path) -> Path:
     )
     pq.write_table(scores, filtered / "scores.parquet")
     measured = measure(np.array(cosine), np.array(labels), THRESHOLD)
-    (filtered / "replay.json").write_text(json.dumps({"test": {"systems": {"conrec": measured}}}))
+    part = SplitReplay(instances=2, coverage=1.0, systems={"conrec": measured}, suppression=None)
+    replay = FilterReplay(
+        seed=0, score="paper", likes_lost_budget=0.02, threshold=THRESHOLD, validation=part, test=part
+    )
+    write(filtered / "replay.json", replay)
     events = [
         {"user_id": "zoe", "item_id": f"i{n}", "time": new, "kind": "click", "reason": None, "value": None}
         for n in (9, 9, 9, 8, 8, 10)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -17,6 +18,7 @@ from conrec.data.exposures import LIKED, read_replay, without_prediction
 from conrec.data.instances import Instances, Items
 from conrec.deploy.apply import describe, filter_file
 from conrec.errors import ConrecError
+from conrec.evaluate.results import FilterReplay, Metrics, read
 from conrec.features.log_view import LogView
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore
@@ -131,28 +133,35 @@ def test_every_system_and_metric_is_in_the_table(metrics: dict) -> None:
 
 
 def test_the_stages_are_compared_on_both_splits(metrics: dict) -> None:
-    for stages in (metrics["stages"], metrics["stages"]["test"]):
-        assert {"warmup", "stage1", "stage2", "stage3"} <= set(stages)
-        assert stages["stage3"]["difference"]["HR@5"]["significant"]
-        assert stages["stage3"]["difference_to_stage2"]["HR@5"]["difference"] > 0.3
-        assert stages["stage1"]["difference"]["HR@5"] | {"ci95": None} == {
+    for stages in (metrics["validation"]["stages"], metrics["stages"]):
+        assert list(stages) == ["warmup", "stage1", "stage2", "stage3"]
+        assert stages["stage3"]["differences"]["warmup"]["HR@5"]["verdict"] == "better"
+        assert stages["stage3"]["differences"]["stage2"]["HR@5"]["difference"] > 0.3
+        assert stages["stage1"]["differences"]["warmup"]["HR@5"] | {"ci95": None} == {
             "difference": 0,
             "ci95": None,
-            "significant": False,
             "verdict": "not significant",
-            "instances": stages["stage1"]["HR@5"]["instances"],
+            "instances": stages["stage1"]["figures"]["HR@5"]["instances"],
         }
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"), [("evaluate/metrics.json", Metrics), ("filter/seed0/replay.json", FilterReplay)]
+)
+def test_the_files_are_what_their_types_say(run: Path, file: str, kind: type) -> None:
+    """No key more and no key less."""
+    assert json.loads(msgspec.json.encode(read(run / file, kind))) == json.loads((run / file).read_text())
 
 
 def test_validity_and_the_filter_are_in_the_table(metrics: dict) -> None:
     assert 0 < metrics["validity"]["valid"] < 1  # these predictions name items at random, judged ones too
     replay = metrics["filter"]
-    assert replay["events"] > 0
+    assert replay["systems"]["conrec"]["exposures"] > 0
     assert {"conrec", "bias", "user_rate", "item_rate", "popularity_14d"} <= set(replay["systems"])
     aucs = [one["auc"] for one in replay["seeds"]]
     assert replay["systems"]["conrec"]["auc"] == pytest.approx(np.mean(aucs))
-    assert replay["chosen"]["threshold"] is not None
-    assert replay["covered"] == 1
+    assert replay["systems"]["conrec"]["chosen"]["threshold"] is not None
+    assert replay["coverage"] == 1
 
 
 def test_it_is_the_same_twice(run: Path, tmp_path: Path) -> None:
@@ -198,7 +207,7 @@ def test_the_threshold_is_validations_and_keeps_the_budget_there(run: Path) -> N
     assert lost <= 0.1
     assert report["validation"]["systems"]["conrec"]["chosen"]["likes_lost"] == pytest.approx(lost)
     assert report["test"]["systems"]["conrec"]["chosen"]["threshold"] == report["threshold"]
-    assert report["validation"]["covered"] < 1  # only the test's windows were predicted for in full
+    assert report["validation"]["coverage"] < 1  # only the test's windows were predicted for in full
 
 
 def test_a_threshold_in_the_recipe_is_the_one(run: Path, tmp_path: Path) -> None:

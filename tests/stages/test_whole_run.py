@@ -9,9 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
+
+from conrec.evaluate.results import StageManifest, read
 
 RECIPE = """
 name = "tiny"
@@ -103,8 +106,15 @@ def test_every_row_and_every_stage_is_accounted_for(finished):
     account = json.loads((out / "prepare" / "accounting.json").read_text())
     assert account["read"] == account["kept"] + sum(account["dropped"].values())
     assert {"reason_bait_price", "reason_counterfeit", "reason_seen_or_bought"} <= account["dropped"].keys()
-    for stage in ("prepare", "compress", "understand/seed0", "utilize/seed0", "predict/seed0", "filter/seed0"):
-        assert json.loads((out / stage / "manifest.json").read_text())["seconds"] > 0
+    folders = ("prepare", "compress", "understand/seed0", "utilize/seed0", "predict/seed0", "filter/seed0")
+    files = [out / folder / "manifest.json" for folder in folders]
+    manifests = [read(file, StageManifest) for file in files]
+    for folder, file, manifest in zip(folders, files, manifests):
+        assert (manifest.stage, manifest.seed) == (folder.split("/")[0], 0 if "/" in folder else None)
+        assert 50 < manifest.peak_memory_mb < 20_000
+        assert json.loads(msgspec.json.encode(manifest)) == json.loads(file.read_text())  # no key more, none less
+    took = (out / "report.html").stat().st_mtime - (out / "recipe.toml").stat().st_mtime
+    assert 0 < sum(manifest.seconds for manifest in manifests) < took
 
 
 def test_predictions_are_on_offer_unseen_and_distinct(finished):

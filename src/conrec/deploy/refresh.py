@@ -11,7 +11,6 @@ here, too: its first call publishes all its users.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from conrec.deploy.live import (
 )
 from conrec.deploy.served import served_score
 from conrec.errors import ConrecError
+from conrec.evaluate.results import StageManifest, read
 from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import Setting
 from conrec.features.log_view import LogView
@@ -353,8 +353,8 @@ def _base(run: Path, seed: int, score: FilterScore) -> str:
     for stage in STAGES:
         folder = run / stage if stage in ("prepare", "compress") else run / stage / f"seed{seed}"
         try:
-            digests.append(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["outputs"])
-        except (OSError, ValueError, KeyError):
+            digests.append(read(folder / "manifest.json", StageManifest).outputs)
+        except (OSError, ConrecError):
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
     return value_digest([digests, score.name])
 

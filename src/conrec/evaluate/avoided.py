@@ -8,46 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from conrec.evaluate.bootstrap import LEVEL
+from conrec.evaluate.results import Difference, Estimate
 
 BUDGETS = (0.01, 0.02, 0.05)
 
 
 @dataclass(frozen=True)
 class Avoided:
-    """Shares of the dislikes avoided, of every system at every budget."""
+    """Share of the dislikes that every system avoids at every budget."""
 
     names: tuple[str, ...]
     budgets: tuple[float, ...]
     value: np.ndarray
-    """float64 [systems, budgets]: on the data itself, mean over seeds."""
+    """float64 [systems, budgets]: shares on the data itself, mean over seeds."""
     drawn: np.ndarray
-    """float64 [draws, systems, budgets], nan where a draw held no dislike or no like."""
+    """float64 [draws, systems, budgets]: shares in each bootstrap draw, nan where it held no dislike or no like."""
 
-    def of(self, name: str) -> dict[str, dict[str, Any]]:
-        """Budget -> mean and ci95."""
+    def of(self, name: str) -> dict[str, Estimate]:
+        """One system: budget ("0.01") -> share of dislikes avoided."""
         row = self.names.index(name)
         intervals = [_interval(self.drawn[:, row, n]) for n in range(len(self.budgets))]
         return {
-            f"{budget:g}": {"mean": float(value), "ci95": interval}
+            f"{budget:g}": Estimate(float(value), interval)
             for budget, value, interval in zip(self.budgets, self.value[row], intervals)
         }
 
-    def difference(self, ours: str, other: str) -> dict[str, dict[str, Any]]:
-        """Budget -> how much more `ours` avoids on the same events: difference, ci95, verdict."""
+    def difference(self, ours: str, other: str) -> dict[str, Difference]:
+        """Paired lead of `ours`: budget -> how much more it avoids on the same exposures."""
         a, b = self.names.index(ours), self.names.index(other)
         result = {}
         for n, budget in enumerate(self.budgets):
             low, high = _interval(self.drawn[:, a, n] - self.drawn[:, b, n])
-            result[f"{budget:g}"] = {
-                "difference": float(self.value[a, n] - self.value[b, n]),
-                "ci95": [low, high],
-                "verdict": "better" if low > 0 else "worse" if high < 0 else "not significant",
-            }
+            result[f"{budget:g}"] = Difference(
+                float(self.value[a, n] - self.value[b, n]),
+                (low, high),
+                "better" if low > 0 else "worse" if high < 0 else "not significant",
+            )
         return result
 
 
@@ -59,10 +59,11 @@ def dislikes_avoided(
     draws: int = 1000,
     seed: int = 0,
 ) -> Avoided | None:
-    """What each system avoids when it may lose so much of the likes.
+    """Share of the dislikes that each system avoids at each budget of likes lost.
 
-    users: [m] whose event each is; disliked: bool [m], the others are likes; scores: system -> for each seed of it
-    float [m], higher = rather drop. Systems with several seeds count with their mean. None without both signs.
+    users: [m] owner of each exposure; disliked: bool [m], the others are likes; scores: system -> for each of its
+    seeds float [m], higher = rather drop. Systems with several seeds count with their mean. None where there are no
+    dislikes or no likes.
     """
     if disliked.all() or not disliked.any():
         return None
@@ -84,7 +85,7 @@ def dislikes_avoided(
 
 
 class _Sorted:
-    """One system's events from the highest score down, as far as the budgets of a draw may reach."""
+    """Exposures of one system from the highest score down, as far as the budgets of a draw may reach."""
 
     def __init__(self, scores: np.ndarray, disliked: np.ndarray, owner: np.ndarray, budgets: Sequence[float]) -> None:
         order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
@@ -102,7 +103,7 @@ class _Sorted:
         self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
 
     def avoided(self, times: np.ndarray) -> list[float]:
-        """For each budget, with every user counted so many times."""
+        """Share of dislikes avoided at each budget, with user n counted `times[n]` times."""
         likes, dislikes = times @ self._likes, times @ self._dislikes
         if not likes or not dislikes:
             return [np.nan] * len(self._budgets)
@@ -113,6 +114,7 @@ class _Sorted:
         return [float(gone[n - 1] / dislikes) if n else 0.0 for n in groups]
 
 
-def _interval(sampled: np.ndarray) -> list[float]:
+def _interval(sampled: np.ndarray) -> tuple[float, float]:
     tail = (1 - LEVEL) / 2
-    return [float(x) for x in np.nanquantile(sampled, [tail, 1 - tail])]
+    low, high = np.nanquantile(sampled, [tail, 1 - tail])
+    return float(low), float(high)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conrec.evaluate.results import Verdict
+
 LEVEL = 0.95
 DRAWS_AT_ONCE = 50
 
@@ -26,12 +28,12 @@ class Estimate:
 
     @property
     def significant(self) -> bool:
-        """For a difference: the interval does not hold 0."""
+        """Whether the interval does not hold 0; for a difference."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
-    def verdict(self) -> str:
-        """For a difference, in words."""
+    def verdict(self) -> Verdict:
+        """A difference in words."""
         if not self.significant or self.mean is None:
             return "not significant"
         return "better" if self.mean > 0 else "worse"
@@ -40,7 +42,7 @@ class Estimate:
 def bootstrap(users: np.ndarray, values: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Estimate]:
     """Cluster bootstrap: draw as many users as there are, with replacement, take the mean over their instances.
 
-    users: [I] whose instance each row is; values: float [I, C], NaN where it does not count. One estimate a column.
+    users: [I] owner of each instance; values: float [I, C], NaN where it does not count. One estimate a column.
     A draw in which no instance of a column came up is left out of that column's interval.
     """
     if not len(users):

@@ -1,4 +1,4 @@
-"""From what the systems said to the numbers of the table: one set of instances, one way of counting for all.
+"""From predictions to the numbers of the table: one set of instances, one way of counting for all systems.
 
 A system's figure per instance is first averaged over its seeds; users are resampled after that. Two systems are
 compared on the instances that count for both.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,27 +19,29 @@ from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import Estimate, bootstrap
 from conrec.evaluate.metrics import all_metrics, rare_future
+from conrec.evaluate.results import Difference, Figure, Figures, SplitMetrics, StageFigures, Validity
 
 OURS = "conrec"
 
 
 def is_ours(system: str) -> bool:
-    """CoNRec itself, one of its training stages (`conrec/stage1`), or a part of its score (`conrec_history`)."""
+    """Whether a system is CoNRec, one of its training stages (`conrec/stage1`), or a part of its score
+    (`conrec_history`)."""
     return system.startswith(OURS)
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one system (with one seed) said about some instances."""
+    """Predictions of one system, with one seed, for some instances."""
 
     lists: np.ndarray
     """int32 [B, k] item rows, best first, -1 for none."""
     candidates: dict[str, np.ndarray] = field(default_factory=dict)
-    """Name of a candidate accuracy -> float [B, c], the true next first; NaN rows have no candidates."""
+    """Candidate scores: name of the accuracy -> float [B, c], the true next first; NaN rows have no candidates."""
     measured: dict[str, np.ndarray] = field(default_factory=dict)
-    """What the system measured itself, by name: float [B], NaN where it did not (the reward after each stage)."""
+    """Metrics that the system measured itself (rewards after each stage): name -> float [B], NaN where it did not."""
     asked: np.ndarray | None = None
-    """bool [B]: the instances that it was asked about, which alone count; None: all."""
+    """bool [B]: instances that have a prediction, which alone count; None: all."""
 
 
 Hits = dict[str, dict[int, dict[str, np.ndarray]]]
@@ -63,13 +64,11 @@ def count_hits(outputs: dict[str, dict[int, Outputs]], instances: Instances, kno
     return hits
 
 
-def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str, Any]:
-    """Means, intervals and paired differences, ready for JSON.
+def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetrics:
+    """Means, intervals, and paired differences of one split.
 
-    `systems`: system -> metric -> {mean, ci95, seeds (the mean of each seed), instances}; `comparisons`: system ->
-    metric -> {difference, ci95, significant, verdict} of `conrec` minus it; `stages` and `stage_differences`
-    likewise for `conrec/<stage>`, each minus the first and minus the one before;
-    `oracle_share`: system -> metric -> mean / the oracle's mean.
+    `conrec/<stage>` becomes a stage, compared with the first stage and with the one before. users: [B] owner of each
+    instance; draws, seed: of the bootstrap.
     """
     means = {
         system: {
@@ -77,47 +76,56 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> dict[str,
         }
         for system, seeds in hits.items()
     }
+    # (system, "", metric) for a figure, (first, second, metric) for a difference; all share the bootstrap's draws.
     columns: dict[tuple[str, str, str], np.ndarray] = {}
     for system, metrics in means.items():
         for metric, values in metrics.items():
-            columns["systems", system, metric] = values
-    pairs = [("comparisons", system, OURS, system) for system in means if "/" not in system]
+            columns[system, "", metric] = values
+    pairs = [(OURS, system) for system in means if "/" not in system]
     stages = [system for system in means if system.startswith(f"{OURS}/")]
-    earlier = dict.fromkeys([(later, stages[0]) for later in stages[1:]] + list(zip(stages[1:], stages)))
-    pairs += [("stage_differences", f"{_stage(a)}-{_stage(b)}", a, b) for a, b in earlier]
-    for group, name, first, second in pairs:
+    pairs += dict.fromkeys([(later, stages[0]) for later in stages[1:]] + list(zip(stages[1:], stages)))
+    for first, second in pairs:
         if first == second or first not in means or second not in means:
             continue
         for metric in means[first]:
             if metric in means[second]:
-                columns[group, name, metric] = means[first][metric] - means[second][metric]
+                columns[first, second, metric] = means[first][metric] - means[second][metric]
 
     table = np.column_stack(list(columns.values())) if columns else np.zeros((len(users), 0))
-    result: dict[str, Any] = {
-        group: {} for group in ("systems", "comparisons", "stages", "stage_differences", "oracle_share")
-    }
-    for (group, name, metric), estimate in zip(columns, bootstrap(users, table, draws, seed)):
-        if group != "systems":
-            result[group].setdefault(name, {})[metric] = {
-                "difference": estimate.mean,
-                "ci95": [estimate.low, estimate.high],
-                "significant": estimate.significant,
-                "verdict": estimate.verdict,
-                "instances": estimate.instances,
-            }
-            continue
-        place = result["stages"] if name.startswith(f"{OURS}/") else result["systems"]
-        place.setdefault(_stage(name), {})[metric] = _figure(estimate, hits[name], metric)
-    oracle = result["systems"].get("oracle", {})
-    for system, metrics in result["systems"].items():
-        shares = {
-            metric: metrics[metric]["mean"] / best["mean"]
-            for metric, best in oracle.items()
-            if best["mean"] and metrics.get(metric, {}).get("mean") is not None
+    figures: dict[str, Figures] = {}
+    differences: dict[tuple[str, str], dict[str, Difference]] = {}
+    for (first, second, metric), estimate in zip(columns, bootstrap(users, table, draws, seed)):
+        if second:
+            differences.setdefault((first, second), {})[metric] = _difference(estimate)
+        else:
+            figures.setdefault(first, {})[metric] = _figure(estimate, hits[first], metric)
+    systems = {system: metrics for system, metrics in figures.items() if system not in stages}
+    return SplitMetrics(
+        systems=systems,
+        comparisons={second: found for (first, second), found in differences.items() if first == OURS},
+        stages={
+            _stage(stage): StageFigures(
+                figures[stage],
+                {_stage(second): found for (first, second), found in differences.items() if first == stage},
+            )
+            for stage in stages
+        },
+        oracle_share=_oracle_share(systems),
+    )
+
+
+def _oracle_share(systems: dict[str, Figures]) -> dict[str, dict[str, float]]:
+    """Means as shares of the oracle's, where both are known and the oracle's is not 0: system -> metric -> share."""
+    best = {metric: figure.mean for metric, figure in systems.get("oracle", {}).items() if figure.mean}
+    shares = {
+        system: {
+            metric: own / mean
+            for metric, mean in best.items()
+            if metric in figures and (own := figures[metric].mean) is not None
         }
-        if shares:
-            result["oracle_share"][system] = shares
-    return result
+        for system, figures in systems.items()
+    }
+    return {system: share for system, share in shares.items() if share}
 
 
 def _stage(system: str) -> str:
@@ -125,21 +133,19 @@ def _stage(system: str) -> str:
     return system.removeprefix(f"{OURS}/")
 
 
-def _figure(estimate: Estimate, seeds: dict[int, dict[str, np.ndarray]], metric: str) -> dict[str, Any]:
+def _figure(estimate: Estimate, seeds: dict[int, dict[str, np.ndarray]], metric: str) -> Figure:
     """One cell of the table."""
-    return {
-        "mean": estimate.mean,
-        "ci95": [estimate.low, estimate.high],
-        "seeds": [
-            float(np.nanmean(one[metric])) if not np.isnan(one[metric]).all() else None for one in seeds.values()
-        ],
-        "instances": estimate.instances,
-    }
+    means = [float(np.nanmean(one[metric])) if not np.isnan(one[metric]).all() else None for one in seeds.values()]
+    return Figure(estimate.mean, (estimate.low, estimate.high), means, estimate.instances)
 
 
-def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> dict[str, float | None]:
-    """Shares that must be 1: of named items that may be named (on offer, not judged before), of lists with no item
-    twice; and how many of the k places are filled. None where nothing was named.
+def _difference(estimate: Estimate) -> Difference:
+    """One cell of a comparison."""
+    return Difference(estimate.mean, (estimate.low, estimate.high), estimate.verdict, estimate.instances)
+
+
+def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> Validity:
+    """Whether predicted items may be recommended, lists repeat no item, and all k places are filled, as shares.
 
     lists: int32 [B, k], -1 for an empty place and -2 for an id that is no item.
     """
@@ -153,18 +159,18 @@ def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> d
     allowed &= ~np.isin(np.arange(len(lists))[:, None] * width + lists, seen)
     ordered = np.sort(lists, axis=1)
     twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != -1)).any(axis=1)
-    return {
-        "valid": float(allowed[named].mean()) if named.any() else None,
-        "unique": float(1 - twice.mean()) if len(lists) else None,
-        "filled": float(named.mean()) if lists.size else None,
-    }
+    return Validity(
+        valid=float(allowed[named].mean()) if named.any() else None,
+        unique=float(1 - twice.mean()) if len(lists) else None,
+        filled=float(named.mean()) if lists.size else None,
+    )
 
 
 def read_outputs(path: Path, instances: Instances, items: Items, k: int, *, some: bool = False) -> Outputs:
-    """Predictions (`predict/seedN/predictions.parquet` or one of its stages) for exactly these instances.
+    """Predictions for exactly these instances, from `predict/seedN/predictions.parquet` or one of its stages.
 
-    Ids that are no items become -2. ConrecError where an instance has no prediction, unless `some` says that not all
-    were asked about.
+    Ids that are no items become -2. ConrecError where an instance has no prediction, unless `some` says that only
+    some were predicted for.
     """
     try:
         table = pq.read_table(path)
@@ -208,13 +214,13 @@ def read_candidates(prepared: Path, instances: Instances, items: Items) -> np.nd
 
 
 def read_oracle(prepared: Path, instances: Instances, items: Items, k: int) -> Outputs | None:
-    """The simulator's truth: the best lists, and candidates by their true chances; None where the data is real."""
+    """Predictions of the oracle, by the simulator's true chances; None where the data is real."""
     path = prepared / "truth.parquet"
     return read_outputs(path, instances, items, k) if path.exists() else None
 
 
 def write_hits(path: Path, hits: dict[str, Hits], instances: dict[str, Instances]) -> None:
-    """hits.parquet: split, system, seed, instance_id, user_id, metric, value - only what counts."""
+    """Write hits.parquet: split, system, seed, instance_id, user_id, metric, value. Only what counts is in it."""
     parts = []
     for split, systems in hits.items():
         here = instances[split]

@@ -6,60 +6,46 @@ What counts is how many dislikes that avoids and how many likes it costs.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL, Replay
+from conrec.evaluate.results import AtThreshold, Curve, FilterFigures, HardestHit, Suppression
 from conrec.evaluate.threshold import choose_threshold
 
 BUDGETS = (0.01, 0.02, 0.05, 0.10)
 """Shares of the likes that may be lost, at which the dislikes avoided are reported."""
 HARD_HIT = 0.01
-"""So large a share of the lists is asked for the least that they lose."""
+"""Share of the lists that counts as hardest hit."""
 HARDEST = 5
-"""So many users are named."""
+"""How many of the hardest hit users are named."""
 
 
-def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = None) -> dict[str, Any]:
-    """What a filter with these scores does to these exposures.
+def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = None) -> FilterFigures:
+    """Trade-off of a filter with these scores on these exposures.
 
-    scores: float [n], higher = rather drop; labels: int [n]. Returns, ready for JSON:
-
-    - `events`, `dislikes`, `likes`, `rate_before` (negative-feedback rate: dislikes / everything shown),
-    - `auc`: dislikes against likes, a tie counts half,
-    - `at`: for each share of likes lost the share of dislikes avoided, threshold set on these very events,
-    - `curve`: lists `threshold`, `dislikes_avoided`, `likes_lost`, `dropped` (share of everything), `rate_after`,
-    - `chosen`: the same at a threshold that was chosen beforehand, with `rate_before`.
-
-    Without any dislike or any like there is nothing to trade: `auc`, `curve` and `chosen` are None and `at` is empty.
+    scores: float [n], higher = rather drop; labels: int [n]; threshold: chosen beforehand, for `chosen`. In the AUC a
+    tie counts half. Without any dislike or any like there is nothing to trade: `auc`, `curve` and `chosen` are None
+    and `avoided_at` is empty.
     """
     scores = np.asarray(scores, np.float64)
     disliked, liked = np.sort(scores[labels == DISLIKED]), np.sort(scores[labels == LIKED])
     everything = np.sort(scores)
-    result: dict[str, Any] = {
-        "events": len(everything),
-        "dislikes": len(disliked),
-        "likes": len(liked),
-        "rate_before": len(disliked) / len(everything) if len(everything) else None,
-        "auc": None,
-        "at": {},
-        "curve": None,
-        "chosen": None,
-    }
+    counts = len(everything), len(disliked), len(liked)
     if not len(disliked) or not len(liked):
-        return result
+        return FilterFigures(*counts, len(disliked) / len(everything) if len(everything) else None)
+    rate_before = len(disliked) / len(everything)
 
-    def at(value: float) -> dict[str, float | None]:
+    def at(value: float) -> AtThreshold:
         gone = [len(x) - int(np.searchsorted(x, value, side="right")) for x in (disliked, liked, everything)]
         left = len(everything) - gone[2]
-        return {
-            "threshold": float(value),
-            "dislikes_avoided": gone[0] / len(disliked),
-            "likes_lost": gone[1] / len(liked),
-            "dropped": gone[2] / len(everything),
-            "rate_after": (len(disliked) - gone[0]) / left if left else None,
-        }
+        return AtThreshold(
+            rate_before=rate_before,
+            threshold=float(value),
+            dislikes_avoided=gone[0] / len(disliked),
+            likes_lost=gone[1] / len(liked),
+            dropped=gone[2] / len(everything),
+            rate_after=(len(disliked) - gone[0]) / left if left else None,
+        )
 
     # The whole range evenly, the first tenth of the likes finely: that is where a filter is used.
     shares = np.concatenate([np.linspace(0, 1, 61), np.linspace(0.9, 1, 51)])
@@ -68,20 +54,21 @@ def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = No
     from sklearn.metrics import roc_auc_score  # it takes a second to import, and the service reads replays, too
 
     signed = labels != NEUTRAL
-    result["auc"] = float(roc_auc_score(labels[signed] == DISLIKED, scores[signed]))
-    result["at"] = {f"{share:g}": at(choose_threshold(liked, share))["dislikes_avoided"] for share in BUDGETS}
-    result["curve"] = {key: [point[key] for point in curve] for key in curve[0]}
-    if threshold is not None:
-        result["chosen"] = {"rate_before": result["rate_before"], **at(threshold)}
-    return result
+    return FilterFigures(
+        *counts,
+        rate_before,
+        auc=float(roc_auc_score(labels[signed] == DISLIKED, scores[signed])),
+        avoided_at={f"{share:g}": at(choose_threshold(liked, share)).dislikes_avoided for share in BUDGETS},
+        curve=Curve(*([getattr(point, name) for point in curve] for name in Curve.__struct_fields__)),
+        chosen=None if threshold is None else at(threshold),
+    )
 
 
-def suppression(scores: np.ndarray, replay: Replay, threshold: float | None) -> dict[str, Any] | None:
-    """Who loses most: a filter that is cheap on average may empty a few people's lists.
+def suppression(scores: np.ndarray, replay: Replay, threshold: float | None) -> Suppression | None:
+    """Over-suppression: a filter that is cheap on average may empty a few people's lists.
 
-    scores: float [n], of everything shown. Of the lists (a user's exposures after one cutoff): how many lose anything,
-    more than half, and everything; the largest share of `HARD_HIT` of the lists; and the `HARDEST` users, whose lists
-    together lose the largest share. None without a threshold or without exposures.
+    scores: float [n], of all exposures. The users named are those whose lists together lose the largest share. None
+    without a threshold or without exposures.
     """
     if threshold is None or not len(scores):
         return None
@@ -99,20 +86,16 @@ def suppression(scores: np.ndarray, replay: Replay, threshold: float | None) -> 
     }
     of_user = counts["dropped"] / np.maximum(counts["shown"], 1)
     hardest = np.lexsort((names, -counts["dropped"], -of_user))[:HARDEST]
-    return {
-        "lists": len(replay),
-        "lists_touched": int((lost > 0).sum()),
-        "lists_halved": int((share > 0.5).sum()),
-        "lists_emptied": int((lost == lengths).sum()),
-        "hard_hit": HARD_HIT,
-        "hard_hit_lose": float(np.quantile(share, 1 - HARD_HIT)),
-        "users": [
-            {
-                "user": str(names[n]),
-                "share": float(of_user[n]),
-                **{name: int(column[n]) for name, column in counts.items()},
-            }
+    return Suppression(
+        lists=len(replay),
+        lists_touched=int((lost > 0).sum()),
+        lists_halved=int((share > 0.5).sum()),
+        lists_emptied=int((lost == lengths).sum()),
+        hard_hit=HARD_HIT,
+        hard_hit_lose=float(np.quantile(share, 1 - HARD_HIT)),
+        users=[
+            HardestHit(str(names[n]), float(of_user[n]), **{name: int(column[n]) for name, column in counts.items()})
             for n in hardest
             if counts["dropped"][n]
         ],
-    }
+    )

@@ -17,10 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from msgspec import to_builtins
 
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS
+from conrec.evaluate.results import FilterReplay, read
 from conrec.filter.id_index import IdIndex
 
 SHOWN = 120
@@ -114,23 +116,24 @@ def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
     where the replay did not measure this score.
     """
     folder = run / "filter" / f"seed{seed}"
-    replay = _json(folder / "replay.json")
-    if replay.get("score") == score:
+    if not (folder / "replay.json").is_file():
+        return None
+    replay = read(folder / "replay.json", FilterReplay)
+    if replay.score == score:
         name = OURS
     elif score == "paper":
         name = f"{OURS}_paper"
     else:
         return None
-    for split in ("test", "validation"):
-        system = (replay.get(split) or {}).get("systems", {}).get(name) or {}
-        if system.get("curve"):
-            chosen = system.get("chosen") or {}
+    for split, part in (("test", replay.test), ("validation", replay.validation)):
+        system = part.systems.get(name)
+        if system is not None and system.curve is not None:
             return {
                 "split": split,
-                "events": system["events"],
-                "rate_before": system["rate_before"],
-                "threshold": chosen.get("threshold"),
-                "curve": system["curve"],
+                "events": system.exposures,
+                "rate_before": system.rate_before,
+                "threshold": system.chosen and system.chosen.threshold,
+                "curve": to_builtins(system.curve),
             }
     return None
 

@@ -1,11 +1,11 @@
-"""Stage: every system's lists to `hits.parquet` and `metrics.json`."""
+"""Stage: measure every system's lists, to `hits.parquet` and `metrics.json`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from conrec.baselines.base import Recommender, TrainingData, read_training_data
@@ -26,6 +26,19 @@ from conrec.evaluate.protocol import (
     validity,
     write_hits,
 )
+from conrec.evaluate.results import (
+    FilterFigures,
+    FilterMetrics,
+    FilterReplay,
+    Metrics,
+    PriorWeight,
+    Protocol,
+    SeedReplay,
+    SplitMetrics,
+    Validity,
+    read,
+    write,
+)
 from conrec.progress import track
 from conrec.report.curves import training_order
 
@@ -36,10 +49,10 @@ BOOTSTRAP_SEED = 0
 def evaluate(
     recipe: Recipe, prepared: Path, compressed: Path, predicted: list[Path], filtered: list[Path], out: Path
 ) -> None:
-    """Write `hits.parquet` (per instance) and `metrics.json` (the table) into `out`.
+    """Write `hits.parquet` (a row an instance) and `metrics.json` (`evaluate.results.Metrics`) into `out`.
 
     predicted: one `predict/seedN` folder per seed (none: only the baselines are measured); filtered: the
-    `filter/seedN` folders, whose replay goes into the table as it is.
+    `filter/seedN` folders, whose replays on test are pooled.
     """
     k = recipe.evaluate.k
     items = read_items(prepared)
@@ -55,12 +68,12 @@ def evaluate(
         if isinstance(system, WithPrior):
             tried = system.tune(held_out["validation"], k)
             ranked = system.tune_candidates(held_out["validation"], candidates["validation"])
-            weights[system.name] = {
-                "weight": system.weight,
-                f"validation FHR@{k}": tried,
-                "candidate_weight": system.candidate_weight,
-                "validation CandAcc": ranked,
-            }
+            weights[system.name] = PriorWeight(
+                system.weight,
+                {str(weight): value for weight, value in tried.items()},
+                system.candidate_weight,
+                {str(weight): value for weight, value in ranked.items()},
+            )
         for split in SPLITS:
             outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:
@@ -69,37 +82,26 @@ def evaluate(
             outputs[split]["oracle"] = {0: oracle}
 
     hits = {split: count_hits(outputs[split], held_out[split], known.knowledge) for split in SPLITS}
-    tables = {
-        split: summarise(hits[split], held_out[split].users, recipe.evaluate.bootstrap, BOOTSTRAP_SEED)
-        for split in SPLITS
-    }
+    tables: dict[str, SplitMetrics] = {}
+    for split in SPLITS:
+        table = summarise(hits[split], held_out[split].users, recipe.evaluate.bootstrap, BOOTSTRAP_SEED)
+        counts, quality = _instances(hits[split]), _validity(outputs[split].get(OURS, {}), held_out[split], known)
+        tables[split] = msgspec.structs.replace(table, instances=counts, validity=quality)
     out.mkdir(parents=True, exist_ok=True)
     write_hits(out / "hits.parquet", hits, held_out)
-    metrics = {
-        "dataset": recipe.name,
-        "split_mode": recipe.split.mode,
-        "fold": recipe.split.fold if recipe.split.mode == "users" else None,
-        "protocol": {
-            "horizon_days": recipe.split.horizon_days,
-            "k": k,
-            "instances": _instances(hits["test"]),
-            "seeds": [_seed(folder) for folder in predicted],
-            "bootstrap": recipe.evaluate.bootstrap,
-        },
-        "systems": tables["test"]["systems"],
-        "comparisons": tables["test"]["comparisons"],
-        "stages": _stages(tables["validation"]) | {"test": _stages(tables["test"])},
-        "validity": _validity(outputs["test"].get(OURS, {}), held_out["test"], known),
-        "oracle_share": tables["test"]["oracle_share"],
-        "validation": {
-            "instances": _instances(hits["validation"]),
-            "validity": _validity(outputs["validation"].get(OURS, {}), held_out["validation"], known),
-            **{name: tables["validation"][name] for name in ("systems", "comparisons", "oracle_share")},
-        },
-        "prior_weights": weights,
-        "filter": _filter(filtered),
-    }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    metrics = Metrics(
+        **msgspec.structs.asdict(tables["test"]),
+        dataset=recipe.name,
+        split_mode=recipe.split.mode,
+        fold=recipe.split.fold if recipe.split.mode == "users" else None,
+        protocol=Protocol(
+            recipe.split.horizon_days, k, [_seed(folder) for folder in predicted], recipe.evaluate.bootstrap
+        ),
+        validation=tables["validation"],
+        prior_weights=weights,
+        filter=_filter(filtered),
+    )
+    write(out / "metrics.json", metrics)
 
 
 def ours(predicted: list[Path], instances: Instances, items: Items, k: int) -> dict[str, dict[int, Outputs]]:
@@ -120,19 +122,17 @@ def theirs(system: Recommender, instances: Instances, candidates: np.ndarray, k:
     return Outputs(system.recommend(instances, k), {"CandAcc": scores})
 
 
-def _validity(outputs: dict[int, Outputs], instances: Instances, known: TrainingData) -> dict[str, Any]:
-    """Of all seeds' lists together."""
+def _validity(outputs: dict[int, Outputs], instances: Instances, known: TrainingData) -> Validity | None:
+    """Validity of CoNRec's lists, mean over seeds; None without predictions."""
     if not outputs:
-        return {}
+        return None
     seeds = [validity(output.lists, instances, known.knowledge) for output in outputs.values()]
-    return {
-        key: None if any(one[key] is None for one in seeds) else float(np.mean([one[key] for one in seeds]))
-        for key in seeds[0]
-    }
+    columns = zip(*map(msgspec.structs.astuple, seeds))
+    return Validity(*(None if None in column else float(np.mean(column)) for column in columns))
 
 
 def _instances(hits: Hits) -> dict[str, int]:
-    """Metric -> number of instances that count."""
+    """Number of instances that count, by metric."""
     counts: dict[str, int] = {}
     for seeds in hits.values():
         for metrics in seeds.values():
@@ -141,39 +141,27 @@ def _instances(hits: Hits) -> dict[str, int]:
     return counts
 
 
-def _stages(table: dict[str, Any]) -> dict[str, Any]:
-    """stage -> metric -> figure, with `difference` to the warm-up and `difference_to_<stage>` to others."""
-    stages = {stage: dict(figures) for stage, figures in table["stages"].items()}
-    for name, differences in table["stage_differences"].items():
-        stage, other = name.split("-")
-        stages[stage]["difference" if other == "warmup" else f"difference_to_{other}"] = differences
-    return stages
-
-
-def _filter(filtered: list[Path]) -> dict[str, Any] | None:
-    """The replay on test: CoNRec's scalars are means over seeds (also listed), its curve is the first seed's.
-
-    What CoNRec avoids, with intervals and against the others, is of all seeds together.
-    """
+def _filter(filtered: list[Path]) -> FilterMetrics | None:
+    """The filter replay on test, seeds pooled; None without one."""
     if not filtered:
         return None
-    reports = [json.loads((folder / "replay.json").read_text()) for folder in filtered]
-    result = {**reports[0]["test"], "likes_lost_budget": reports[0]["likes_lost"]}
+    replays = [read(folder / "replay.json", FilterReplay) for folder in filtered]
+    first, conrec = replays[0].test, [replay.test.systems[OURS] for replay in replays]
+    mean = msgspec.convert(_mean([msgspec.to_builtins(one) for one in conrec]), FilterFigures)
+    shared = msgspec.structs.asdict(first) | {"systems": {**first.systems, OURS: mean}}
     if len(filtered) > 1:
-        result |= pooled(filtered, "test")
-    conrec = [report["test"]["systems"][OURS] for report in reports]
-    result["systems"] = {**result["systems"], OURS: _mean(conrec)}
-    result["chosen"] = result["systems"][OURS]["chosen"]
-    result["events"] = conrec[0]["events"]
-    result["seeds"] = [
-        {"seed": report["seed"], "threshold": report["threshold"], "auc": one["auc"], "at": one["at"]}
-        for report, one in zip(reports, conrec)
-    ]
-    return result
+        shared["comparison"] = pooled(filtered, "test")
+    return FilterMetrics(
+        **shared,
+        likes_lost_budget=replays[0].likes_lost_budget,
+        seeds=[
+            SeedReplay(replay.seed, replay.threshold, one.auc, one.avoided_at) for replay, one in zip(replays, conrec)
+        ],
+    )
 
 
 def _mean(values: list[Any]) -> Any:
-    """Mean of numbers, and of dicts of numbers key by key; of all else (lists, None) the first."""
+    """Means of numbers, and of dicts of numbers key by key; of all else (lists, None) the first value."""
     if all(isinstance(value, dict) for value in values):
         return {key: _mean([value[key] for value in values]) for key in values[0]}
     if all(isinstance(value, int | float) for value in values):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,7 @@ from conrec.data.split import Split
 from conrec.evaluate.compare import compared
 from conrec.evaluate.protocol import OURS, rows_of
 from conrec.evaluate.replay import measure, suppression
+from conrec.evaluate.results import FilterReplay, write
 from conrec.evaluate.threshold import choose_threshold
 from conrec.features.log_view import LogView
 from conrec.progress import say, track
@@ -42,7 +43,7 @@ def filter_replay(
     embeddings (`conrec_without_embedding`), and every other filter's score.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
     CoNRec's) and judged on test. Predictions come from `predicted/predictions.parquet` and, for users who disliked
-    nothing in a window, `predicted/replay.parquet`; `covered` says what share of the exposures had a prediction.
+    nothing in a window, `predicted/replay.parquet`.
     """
     log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
     items = log_view.items
@@ -62,7 +63,7 @@ def filter_replay(
     report: dict[str, Any] = {
         "seed": seed,
         "score": score.name,
-        "likes_lost": recipe.filter.likes_lost,
+        "likes_lost_budget": recipe.filter.likes_lost,
         "threshold": None,
     }
     scores: dict[str, dict[str, np.ndarray]] = {}
@@ -80,8 +81,8 @@ def filter_replay(
         for system in track(systems, f"filter replay, {name}"):
             scores[name][system.name] = system.score_candidates(replay.instances, rows[name])[rows[name] != -1]
         report[name] = {
-            "pairs": len(replay),
-            "covered": float(covered[replay.shown.owners].mean()) if len(replay) else None,
+            "instances": len(replay),
+            "coverage": float(covered[replay.shown.owners].mean()) if len(replay) else None,
             "systems": {},
         }
 
@@ -100,11 +101,11 @@ def filter_replay(
             report[part]["systems"][name] = measure(scores[part][name], replay.labels.values, chosen)
     for name, replay in replays.items():
         report[name]["suppression"] = suppression(scores[name][OURS], replay, report["threshold"])
-    report["test"] |= compared(replays["test"], {system: [values] for system, values in scores["test"].items()})
+    report["test"]["comparison"] = compared(replays["test"], {name: [one] for name, one in scores["test"].items()})
     out.mkdir(parents=True, exist_ok=True)
     tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
-    (out / "replay.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write(out / "replay.json", msgspec.convert(report, FilterReplay))
 
 
 def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int) -> np.ndarray:

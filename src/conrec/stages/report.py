@@ -1,4 +1,4 @@
-"""Stage 8: one page about the run (`DIR/report.html`)."""
+"""Stage: one page about the run (`DIR/report.html`)."""
 
 from __future__ import annotations
 

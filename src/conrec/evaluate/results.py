@@ -1,0 +1,324 @@
+"""Result files of a run, each as a type that reads, checks, and documents it (`docs/results_format.md`).
+
+`metrics.json` is `Metrics`, `filter/seedN/replay.json` is `FilterReplay`, and a stage's `manifest.json` is
+`StageManifest`. Shares lie between 0 and 1. A budget is a share of the likes that may be lost, written as "0.01".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from conrec.errors import ConrecError
+
+T = TypeVar("T")
+
+Interval = tuple[float | None, float | None]
+"""Both ends of a 95 % bootstrap interval over users; None where nothing was measured."""
+Verdict = Literal["better", "worse", "not significant"]
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """A JSON file as its type. Fields that this version does not know are passed over.
+
+    FileNotFoundError where there is none; ConrecError where it cannot be read or is not of this type.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        raise ConrecError(f"{path}: not readable ({error}); run its stage again with --force") from None
+
+
+def write(path: Path, result: Struct) -> None:
+    """A result as JSON, one value a line. ValueError where a number is not finite."""
+    path.write_text(json.dumps(msgspec.to_builtins(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+class Estimate(Struct, frozen=True):
+    """A mean with its interval."""
+
+    mean: float | None
+    """None where nothing could be measured."""
+    ci95: Interval
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval."""
+        return self.ci95[0]
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the interval."""
+        return self.ci95[1]
+
+
+class Figure(Estimate, frozen=True):
+    """One metric of one system: the mean over instances, with the interval of that mean."""
+
+    seeds: list[float | None]
+    """The mean of each seed."""
+    instances: int
+    """How many instances count."""
+
+
+class Difference(Struct, frozen=True, omit_defaults=True):
+    """A paired difference on the same instances or exposures; positive where the first of the two is higher."""
+
+    difference: float | None
+    ci95: Interval
+    verdict: Verdict
+    """`better` and `worse` where the interval does not hold 0."""
+    instances: int | None = None
+    """How many instances count; absent between filters."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval does not hold 0."""
+        return self.verdict != "not significant"
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the interval."""
+        return self.ci95[0]
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the interval."""
+        return self.ci95[1]
+
+
+Figures = dict[str, Figure]
+"""Metric -> figure."""
+Differences = dict[str, Difference]
+"""Metric, or budget -> difference."""
+
+
+class StageFigures(Struct, frozen=True):
+    """One training stage's checkpoint: its figures, and its gain over earlier checkpoints."""
+
+    figures: Figures
+    differences: dict[str, Differences]
+    """Earlier stage (the warm-up, and the stage just before) -> metric -> this stage minus that one."""
+
+
+class Validity(Struct, frozen=True):
+    """Properties of CoNRec's predicted lists; None where nothing was predicted."""
+
+    valid: float | None
+    """Share of predicted items that could be recommended: on offer, and not rated or consumed before. Must be 1."""
+    unique: float | None
+    """Share of lists that hold no item twice. Must be 1."""
+    filled: float | None
+    """Share of the k places of a list that hold an item."""
+
+
+class SplitMetrics(Struct, frozen=True, kw_only=True):
+    """All metrics on one split."""
+
+    systems: dict[str, Figures]
+    comparisons: dict[str, Differences]
+    """System -> metric -> CoNRec minus that system."""
+    stages: dict[str, StageFigures]
+    """Stage, in the order of training -> its figures."""
+    oracle_share: dict[str, dict[str, float]]
+    """System -> metric -> mean as a share of the oracle's; empty without an oracle."""
+    instances: dict[str, int] = {}
+    """Metric -> how many instances count."""
+    validity: Validity | None = None
+    """None where CoNRec was not measured."""
+
+
+class Protocol(Struct, frozen=True):
+    """Settings of the evaluation."""
+
+    horizon_days: int
+    k: int
+    """Items of a predicted list."""
+    seeds: list[int]
+    bootstrap: int
+    """Bootstrap draws."""
+
+
+class PriorWeight(Struct, frozen=True):
+    """Weights of the prior that were chosen on validation for one baseline with a prior."""
+
+    weight: float
+    """In lists."""
+    validation_FHR: dict[str, float]
+    """Weight tried -> FHR@k."""
+    candidate_weight: float | None
+    """Among candidates; None: as in lists."""
+    validation_CandAcc: dict[str, float]
+    """Weight tried -> CandAcc."""
+
+
+class Curve(Struct, frozen=True):
+    """Trade-off of a filter, threshold by threshold, ascending; lists of one length."""
+
+    threshold: list[float]
+    dislikes_avoided: list[float]
+    likes_lost: list[float]
+    dropped: list[float]
+    """Share of all exposures that are dropped."""
+    rate_after: list[float | None]
+    """Share of dislikes among the exposures that stay; None where none stays."""
+
+
+class AtThreshold(Struct, frozen=True):
+    """A filter at one threshold that was chosen beforehand."""
+
+    rate_before: float
+    """Share of dislikes among all exposures."""
+    threshold: float
+    dislikes_avoided: float
+    likes_lost: float
+    dropped: float
+    rate_after: float | None
+
+
+class FilterFigures(Struct, frozen=True):
+    """One filter on the exposures of one split."""
+
+    exposures: int
+    dislikes: int
+    likes: int
+    rate_before: float | None
+    auc: float | None = None
+    """Of dislikes against likes; None where there are no dislikes or no likes, and so for `curve` and `chosen`."""
+    avoided_at: dict[str, float] = {}
+    """Budget -> share of dislikes avoided, with the threshold set on these very exposures."""
+    curve: Curve | None = None
+    chosen: AtThreshold | None = None
+    """At the threshold that validation chose; None where there is none."""
+
+
+class HardestHit(Struct, frozen=True):
+    """One user who loses most."""
+
+    user: str
+    share: float
+    """Share of the user's exposures that are dropped."""
+    shown: int
+    dropped: int
+    likes: int
+    likes_lost: int
+
+
+class Suppression(Struct, frozen=True):
+    """Over-suppression at the threshold in use. A list: what one user was shown after one cutoff."""
+
+    lists: int
+    lists_touched: int
+    """Lists that lose at least one item."""
+    lists_halved: int
+    """Lists that lose more than half."""
+    lists_emptied: int
+    hard_hit: float
+    """Share of lists that counts as hardest hit."""
+    hard_hit_lose: float
+    """Smallest share of its items that such a list loses."""
+    users: list[HardestHit]
+
+
+class Band(Struct, frozen=True):
+    """95 % interval of CoNRec's trade-off curve; lists of one length."""
+
+    likes_lost: list[float]
+    dislikes_avoided: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class FilterComparison(Struct, frozen=True):
+    """Dislikes avoided by every filter at a few budgets, with intervals over users."""
+
+    avoided: dict[str, dict[str, Estimate]]
+    """System -> budget -> share of dislikes avoided."""
+    differences: dict[str, Differences]
+    """System -> budget -> CoNRec minus that system."""
+    band: Band | None
+    """None where there are no dislikes or no likes."""
+
+
+class SplitReplay(Struct, frozen=True, kw_only=True):
+    """The filter replay on one split."""
+
+    instances: int
+    coverage: float | None
+    """Share of exposures whose user had a predicted list."""
+    systems: dict[str, FilterFigures]
+    suppression: Suppression | None
+    """None without a threshold."""
+    comparison: FilterComparison | None = None
+    """None on validation."""
+
+
+class FilterReplay(Struct, frozen=True, kw_only=True):
+    """`replay.json`: the filter replay of one seed."""
+
+    seed: int
+    score: str
+    """`history` or `paper`."""
+    likes_lost_budget: float
+    threshold: float | None
+    """Chosen on validation within the budget, or set by the recipe."""
+    validation: SplitReplay
+    test: SplitReplay
+
+
+class SeedReplay(Struct, frozen=True):
+    """One seed's filter on test."""
+
+    seed: int
+    threshold: float | None
+    auc: float | None
+    avoided_at: dict[str, float]
+
+
+class FilterMetrics(SplitReplay, frozen=True, kw_only=True):
+    """The filter replay on test of all seeds.
+
+    CoNRec's numbers are means over seeds, and `comparison` is of all seeds together. Curves, `suppression`, and
+    `coverage` are the first seed's.
+    """
+
+    likes_lost_budget: float
+    seeds: list[SeedReplay]
+
+
+class Metrics(SplitMetrics, frozen=True, kw_only=True):
+    """`metrics.json`: every system of a run, on test (at the top) and on validation."""
+
+    dataset: str
+    split_mode: str
+    fold: int | None
+    """None where the split is by time."""
+    protocol: Protocol
+    validation: SplitMetrics
+    prior_weights: dict[str, PriorWeight]
+    filter: FilterMetrics | None
+    """None where no filter was replayed."""
+
+
+class StageManifest(Struct, frozen=True, kw_only=True):
+    """`manifest.json`: what a stage's folder was made from, and what it took."""
+
+    stage: str
+    seed: int | None
+    """None for a stage that is the same for all seeds."""
+    key: str
+    """SHA-256 of `inputs`: the folder is up to date as long as it stays the same."""
+    outputs: str
+    """SHA-256 of the files in the folder."""
+    versions: dict[str, str]
+    """Package -> version."""
+    seconds: float
+    peak_memory_mb: float
+    inputs: dict[str, Any] = {}
+    """Settings that the stage depends on, and `outputs` of the stages before it."""

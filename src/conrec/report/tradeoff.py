@@ -1,0 +1,125 @@
+"""The filter's trade-off in the report: dislikes avoided against likes lost, for every filter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conrec.evaluate.protocol import OURS, is_ours
+from conrec.evaluate.results import AtThreshold, Band, Curve, Differences, FilterFigures, FilterMetrics, Suppression
+from conrec.report.charts import Series, lines
+from conrec.report.formats import label
+from conrec.report.systems import ORACLE
+
+BUDGETS = ("0.01", "0.02", "0.05")
+CURVES_SHOWN = 7
+
+
+@dataclass(frozen=True)
+class Filtering:
+    """Everything that the page's section on the filter shows."""
+
+    exposures: int
+    chosen: AtThreshold | None
+    """CoNRec's filter at the threshold in use."""
+    rival: dict[str, Any] | None
+    """`budget`, `name`, `other`, `ours`: CoNRec beside the best other filter at one budget."""
+    unbeaten: list[dict[str, Any]] | None
+    """`name` of another filter, with the budgets at which CoNRec's lead is `undecided` or it avoids fewer (`worse`)."""
+    rows: list[dict[str, Any]]
+    """`name`, `ours`, `auc`, and `at`: the dislikes avoided at each of `BUDGETS`."""
+    budgets: Sequence[str]
+    legend: list[tuple[str, int]]
+    """Name and number of its colour."""
+    svgs: list[str]
+    suppression: Suppression | None
+
+
+def filtering(replay: FilterMetrics) -> Filtering | None:
+    """The filter replay as tables and charts; None where no filter was measured."""
+    systems = replay.systems
+    if not systems:
+        return None
+    order = sorted(systems, key=lambda name: -(systems[name].auc or 0))
+    rows = [
+        {
+            "name": label(name),
+            "ours": name == OURS,
+            "auc": systems[name].auc,
+            "at": [systems[name].avoided_at.get(budget) for budget in BUDGETS],
+        }
+        for name in order
+    ]
+    others = [name for name in order if not is_ours(name)]
+    curves = {name: curve for name in [OURS, *others] if (curve := systems[name].curve)}
+    shown = dict(list(curves.items())[:CURVES_SHOWN])
+    chosen = systems[OURS].chosen
+    band = replay.comparison.band if replay.comparison else None
+    return Filtering(
+        exposures=systems[OURS].exposures,
+        chosen=chosen,
+        rival=_rival(systems),
+        unbeaten=_unbeaten(replay.comparison.differences) if replay.comparison else None,
+        rows=rows,
+        budgets=BUDGETS,
+        legend=[(label(name), number) for number, name in enumerate(shown)],
+        svgs=[_chart(shown, chosen, limit, band) for limit in (1.0, 0.1)] if shown else [],
+        suppression=replay.suppression,
+    )
+
+
+def _rival(systems: Mapping[str, FilterFigures], budget: str = "0.02") -> dict[str, Any] | None:
+    """The best other filter at one budget: whether CoNRec's is worth deploying at all."""
+    at = {name: one.avoided_at[budget] for name, one in systems.items() if budget in one.avoided_at}
+    # `conrec_paper` and the like are parts of our own score.
+    others = [name for name in at if name != ORACLE and not is_ours(name)]
+    if OURS not in at or not others:
+        return None
+    best = max(others, key=at.__getitem__)
+    return {"budget": float(budget), "name": label(best), "other": at[best], "ours": at[OURS]}
+
+
+def _unbeaten(comparisons: Mapping[str, Differences]) -> list[dict[str, Any]] | None:
+    """Filters that CoNRec does not beat significantly, with the budgets; None where none was compared."""
+    if not comparisons:
+        return None
+    found = []
+    for name, table in comparisons.items():
+        undecided = [float(budget) for budget, one in table.items() if one.verdict == "not significant"]
+        worse = [float(budget) for budget, one in table.items() if one.verdict == "worse"]
+        if (undecided or worse) and not is_ours(name):
+            found.append({"name": label(name), "undecided": undecided, "worse": worse})
+    return found
+
+
+def _chart(curves: Mapping[str, Curve], chosen: AtThreshold | None, up_to: float, band: Band | None) -> str:
+    """Dislikes avoided against likes lost, as far as `up_to` of the likes; a dot on the threshold in use.
+
+    band: CoNRec's 95 % interval over users where it is known (the first tenth of the likes).
+    """
+    series = []
+    for name, curve in curves.items():
+        points = sorted((x, y) for x, y in zip(curve.likes_lost, curve.dislikes_avoided) if x <= up_to)
+        if name == OURS and band and up_to <= max(band.likes_lost):
+            columns = map(np.asarray, (band.likes_lost, band.dislikes_avoided, band.low, band.high))
+            series.append(Series(label(name), *columns))
+            continue
+        xs, ys = zip(*points) if points else ((), ())
+        series.append(Series(label(name), _thinned(xs), _thinned(ys)))
+    part = "the whole range" if up_to == 1 else f"the first {up_to:.0%} of likes lost"
+    title = f"Dislikes avoided against likes lost, {part}"
+    text = "One line a system; higher is better. The same figures stand in the table below."
+    marks = []
+    if chosen and OURS in curves and chosen.likes_lost <= up_to:
+        marks = [(label(OURS), chosen.likes_lost, chosen.dislikes_avoided)]
+    form = "~%"
+    return lines(series, title, text, "likes lost", y_format=form, x_format=form, from_zero=True, marks=marks)
+
+
+def _thinned(values: Sequence[float], most: int = 120) -> np.ndarray:
+    """At most `most` of a curve's points, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))
+    return np.asarray(values, dtype=float)[places]
