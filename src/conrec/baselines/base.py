@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from conrec.data.instances import Events, Instances, Items, read_events
+from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
 from conrec.data.schema import POSITIVE_KINDS
-from conrec.data.split import Split
 from conrec.features.item_features import CoDislikes
+from conrec.features.prepared_log import PreparedLog
 from conrec.sid.catalog import Catalog
 
 CELLS_AT_ONCE = 2**23
@@ -128,25 +128,29 @@ def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray
     return np.stack([vector(moment) for moment in moments])[which]
 
 
-def read_training_data(prepared: Path, compressed: Path | None, items: Items, instances: Instances) -> TrainingData:
-    """`TrainingData` from the folders of a run; without `compressed` there is neither catalogue nor embeddings."""
-    split = Split.read(prepared)
-    log = read_events(prepared, items)
+def training_data(log: PreparedLog) -> TrainingData:
+    """All of a run that baselines may see."""
+    items, events, known_users = log.items, log.events, log.split.train_users
     return TrainingData(
         items=items,
-        events=log.take(split.may_learn(log)),
-        train=instances.of_split("train"),
-        knowledge=split.knowledge(items, log),
-        likes=likes_of(items, log, split.train_users),
-        co_dislikes=CoDislikes(log, len(items), split.train_users),
-        catalog=Catalog.load(compressed) if compressed else None,
-        embeddings=np.load(compressed / "embeddings.npy", allow_pickle=False) if compressed else None,
-        validation=instances.of_split("validation"),
+        events=events.take(log.split.may_learn(events)),
+        train=log.instances.of_split("train"),
+        knowledge=log.knowledge,
+        likes=likes_of(items, events, known_users),
+        co_dislikes=CoDislikes(events, len(items), known_users),
+        catalog=log.catalog,
+        embeddings=log.embeddings,
+        validation=log.instances.of_split("validation"),
     )
+
+
+def read_training_data(prepared: Path, compressed: Path, items: Items, instances: Instances) -> TrainingData:
+    """`training_data` from the folders of a run, read again."""
+    return training_data(PreparedLog(prepared, compressed))
 
 
 def likes_of(items: Items, events: Events, known_users: np.ndarray | None = None) -> Knowledge:
     """Knowledge that counts positives where the usual one counts dislikes: a user's first on each item."""
-    liked = events.take(np.isin(events.kinds, POSITIVE_KINDS))
-    first = np.sort(np.unique(liked.owners()[1] * len(items) + liked.items, return_index=True)[1])
-    return Knowledge(items, replace(liked.take(first), kinds=np.full(len(first), "dislike")), known_users)
+    liked = events.take(events.is_positive)
+    first = liked.take(liked.first_of_item())
+    return Knowledge(items, first, known_users, POSITIVE_KINDS)

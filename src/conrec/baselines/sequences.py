@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from conrec.data.instances import Events, Instances
-from conrec.data.schema import POSITIVE_KINDS
 
 Reads = Literal["dislikes", "both", "likes"]
 """Which events a model reads. It predicts dislikes from "dislikes" and from "both", likes from "likes"."""
@@ -67,7 +66,7 @@ class UserEvents:
     @classmethod
     def of_log(cls, events: Events, reads: Reads) -> tuple[UserEvents, np.ndarray]:
         """Those of a log, sorted by time, and who the owners are: str [U], sorted."""
-        signs = [events.kinds == "dislike", np.isin(events.kinds, POSITIVE_KINDS)]
+        signs = [events.is_dislike, events.is_positive]
         marks = np.zeros(len(events.items), np.int64)
         for mark, sign in _marked(signs, reads):
             marks[sign] = mark

@@ -65,14 +65,13 @@ def filter_file(
     scores: list[float | None] = [None] * len(ids)
     nearest: list[int | None] = [None] * len(ids)
     rows_of_user: dict[str, list[int]] = {}
+    known = Histories(log_view.events)
     for n, (user, item) in enumerate(zip(users, ids)):
         if item in row_of and user in sets:
             rows_of_user.setdefault(user, []).append(n)
     for cutoff in track(np.unique([sets[user][0] for user in rows_of_user]), "filter"):
         names = np.array(sorted(user for user in rows_of_user if sets[user][0] == cutoff))
-        histories = Histories(log_view.items, log_view.events, cutoff).of(
-            names, config.max_dislikes, config.max_positives
-        )
+        histories = known.instances(names, np.full(len(names), cutoff), config.max_dislikes, config.max_positives)
         width = max(len(sets[user][1]) for user in names)
         predicted = np.full((len(names), width), -1, np.int32)
         for n, user in enumerate(names):

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData, read_training_data
+from conrec.baselines.base import Recommender, TrainingData, training_data
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
 from conrec.config import Recipe
-from conrec.data.instances import Instances, Items, read_instances, read_items
+from conrec.data.instances import Instances, Items
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import (
     OURS,
@@ -26,28 +26,25 @@ from conrec.evaluate.protocol import (
     validity,
     write_hits,
 )
+from conrec.features.prepared_log import PreparedLog
 from conrec.progress import track
 from conrec.report.curves import training_order
 
 SPLITS = ("validation", "test")
 
 
-def evaluate(
-    recipe: Recipe, prepared: Path, compressed: Path, predicted: list[Path], filtered: list[Path], out: Path
-) -> None:
+def evaluate(recipe: Recipe, log: PreparedLog, predicted: list[Path], filtered: list[Path], out: Path) -> None:
     """Write `hits.parquet` (per instance) and `metrics.json` (the table) into `out`.
 
     predicted: one `predict/seedN` folder per seed (none: only the baselines are measured); filtered: the
     `filter/seedN` folders, whose replay goes into the table as it is.
     """
     k = recipe.evaluate.k
-    items = read_items(prepared)
-    instances = read_instances(prepared, items)
-    known = read_training_data(prepared, compressed, items, instances)
-    held_out = {split: instances.of_split(split) for split in SPLITS}
+    items, known = log.items, training_data(log)
+    held_out = {split: log.instances.of_split(split) for split in SPLITS}
     outputs = {split: ours(predicted, held_out[split], items, k) for split in SPLITS}
     systems = trivial_systems(recipe.predict.prior_days, recipe.predict.prior_smoothing)
-    candidates = {split: read_candidates(prepared, held_out[split], items) for split in SPLITS}
+    candidates = {split: read_candidates(log.prepared, held_out[split], items) for split in SPLITS}
     weights = {}
     for system in track(systems, "baselines"):
         system.fit(known)
@@ -63,7 +60,7 @@ def evaluate(
         for split in SPLITS:
             outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:
-        oracle = read_oracle(prepared, held_out[split], items, k)
+        oracle = read_oracle(log.prepared, held_out[split], items, k)
         if oracle is not None:
             outputs[split]["oracle"] = {0: oracle}
 

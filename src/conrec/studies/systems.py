@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData, read_training_data
+from conrec.baselines.base import Recommender, TrainingData, training_data
 from conrec.baselines.bert4rec import GRID as BERT4REC_GRID
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.best_form import under_prior
@@ -49,8 +49,9 @@ from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.tuning import tune
 from conrec.baselines.with_prior import WithPrior
 from conrec.config import LmConfig
-from conrec.data.instances import Instances, read_instances, read_items
+from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, read_candidates, read_oracle
+from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, key, made
 from conrec.studies.models import Models, Variant, ids_inputs, measured
@@ -243,10 +244,8 @@ class Recommenders:
         """What may be known, the test instances, and candidates by split; the last variant's is kept in memory."""
         prepared, ids = self.models.prepared(variant), self.models.compressed(variant)
         if self._kept is None or self._kept[0] != (prepared, ids):
-            items = read_items(prepared)
-            instances = read_instances(prepared, items)
-            known = read_training_data(prepared, ids, items, instances)
-            test = instances.of_split("test")
+            log = PreparedLog(prepared, ids)
+            items, known, test = log.items, training_data(log), log.instances.of_split("test")
             parts = {"test": test, "validation": known.validation}
             candidates = {split: read_candidates(prepared, part, items) for split, part in parts.items() if part}
             self._kept = (prepared, ids), (known, test, candidates)
