@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,9 @@ def test_the_same_lists_as_the_windows(tmp_path: Path) -> None:
             kept.append((user, item, day, kind))
     table = event_table(*((user, item, 24 * day, kind) for user, item, day, kind in kept))
     catalogue = as_items(item_table(*items))
+    catalogue = replace(catalogue, first_seen=np.full(40, np.datetime64("2025-12-01", "us")))
     events, config = as_events(table, catalogue), SplitConfig(max_dislikes=5, max_positives=7)
-    expected, _ = make_instances(events, plan_split(events, config), config)
+    expected, _ = make_instances(events, catalogue, plan_split(events, config), config)
     pq.write_table(instances_table(expected, catalogue), tmp_path / "instances.parquet")
     expected = read_instances(tmp_path, catalogue)
     expected = expected.take(expected.split != "train")

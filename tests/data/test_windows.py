@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from conrec.config import SplitConfig
 from conrec.data.clean import clean
 from conrec.data.instances import as_events, as_items, instances_table
+from conrec.data.knowledge import Knowledge
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import SPLITS, TimeSplit, UserSplit, describe_split, plan_split
 from conrec.data.windows import make_instances
@@ -26,6 +27,7 @@ from tests.data.events import START, event_table, item_table, make_log
 
 DAY = timedelta(days=1)
 ITEMS = as_items(item_table(*"abcdef", *(f"{sign}{day}" for sign in "dp" for day in range(40))))
+ITEMS = replace(ITEMS, first_seen=np.full(len(ITEMS), np.datetime64("2025-12-01", "us")))
 HALF = SplitConfig(validation_from=0.4, test_from=0.7, horizon_days=2, max_dislikes=2, max_positives=2)
 FOLD = SplitConfig(mode="users", cutoffs="per_user", horizon_days=2, max_dislikes=3, max_positives=3)
 
@@ -126,7 +128,7 @@ def logs(users: str) -> st.SearchStrategy[list[tuple]]:
 def made(events: pa.Table, config: SplitConfig, names: Sequence[str] = SPLITS) -> tuple[pa.Table, dict[str, int]]:
     """The table of the instances, and the account of those that are left out."""
     log = as_events(events, ITEMS)
-    instances, dropped = make_instances(log, plan_split(log, config), config, names)
+    instances, dropped = make_instances(log, ITEMS, plan_split(log, config), config, names)
     return instances_table(instances, ITEMS), dropped
 
 
@@ -238,6 +240,30 @@ def test_a_log_of_newcomers_has_nobody_to_test_on() -> None:
     config = SplitConfig(horizon_days=2, validation_from=0.2, test_from=0.7)
     with pytest.raises(ConrecError, match="no test instance is left: nobody with a history has a dislike after 2026"):
         made(events, config)
+
+
+def test_who_stands_alone_at_the_beginning_is_not_asked_before_anything_was_seen() -> None:
+    first = [("pioneer", f"d{n}", n, "dislike") for n in range(6)]
+    rows = first + [(f"u{user}", f"d{day}", 24 * day, "dislike") for user in range(29) for day in (user, 30, 35)]
+    events = event_table(*rows)
+    seen = np.array([np.datetime64(START.replace(tzinfo=None), "us")] * len(ITEMS))
+    log = as_events(events, ITEMS)
+    folds = [replace(FOLD, fold=fold) for fold in range(5)]
+    config = next(one for one in folds if "pioneer" not in plan_split(log, one).train_users)
+    split = plan_split(log, config)
+    open_before, nothing = make_instances(log, ITEMS, split, config)
+    assert "empty_pool" not in nothing
+    assert "pioneer" in open_before.users
+    instances, dropped = make_instances(log, replace(ITEMS, first_seen=seen), split, config)
+    left_out = [n for n, (user, at) in enumerate(zip(open_before.users, open_before.cutoffs)) if at < seen[0] + DAY]
+    left_out = [n for n in left_out if open_before.split[n] != "train"]
+    assert dropped["empty_pool"] == len(left_out) > 0
+    assert "pioneer" not in instances.users
+    assert len(instances) == len(open_before) - len(left_out)
+    knowledge, held_out = Knowledge(replace(ITEMS, first_seen=seen), log), instances.take(instances.split != "train")
+    for midnight in np.unique(held_out.cutoffs.astype("datetime64[D]")).astype("datetime64[us]"):
+        assert knowledge.prior(midnight, 30, 0.1).any()
+    assert describe_split(split, config, {}, dropped)["dropped"]["empty_pool"] == len(left_out)
 
 
 def test_start_is_midnight() -> None:

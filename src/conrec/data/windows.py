@@ -5,6 +5,9 @@ horizon, from its first midnight on, for the users who dislike something in the 
 may see into the next period: samples whose horizon reaches past the start of validation are dropped (embargo),
 likewise validation windows past the start of test. In a split by users a held-out user with at least two dislikes has
 one cutoff, just before the middle one (the (n // 2)-th of n, from 0).
+
+Nobody can be asked on the log's first day, before any item was seen: such held-out instances are left out. (Training
+samples of that day stay: stages that decode leave them out themselves.)
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 
 from conrec.config import SplitConfig
 from conrec.data.histories import Histories
-from conrec.data.instances import Events, Instances, Ragged
+from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.split import SPLITS, TimeSplit, UserSplit, iso
 from conrec.errors import ConrecError
 
@@ -32,7 +35,7 @@ class _Cutoffs:
 
 
 def make_instances(
-    events: Events, split: TimeSplit | UserSplit, config: SplitConfig, names: Sequence[str] = SPLITS
+    events: Events, items: Items, split: TimeSplit | UserSplit, config: SplitConfig, names: Sequence[str] = SPLITS
 ) -> tuple[Instances, dict[str, int]]:
     """The instances of the splits `names`, by split, cutoff and user; how many possible ones were dropped, by cause.
 
@@ -46,19 +49,25 @@ def make_instances(
     else:
         possible, dropped = _by_user(dislikes, split)
     histories, parts = Histories(events), []
-    dropped["no_history"] = 0
+    dropped |= {"no_history": 0, "empty_pool": 0}
+    opening = np.min(items.first_seen[~np.isnat(items.first_seen)])
     for name in SPLITS:
         if name not in names:
             continue
         at = possible[name]
         users = events.names[at.users]
-        has_history = np.sum(histories.counts(users, at.times), axis=0) > 0
-        dropped["no_history"] += int((~has_history).sum())
-        if not has_history.any():
+        kept = np.sum(histories.counts(users, at.times), axis=0) > 0
+        dropped["no_history"] += int((~kept).sum())
+        if at.next is None:
+            # The candidate pool is that of midnight, and holds the items seen by then.
+            pool = at.times.astype("datetime64[D]") > opening
+            dropped["empty_pool"] += int((kept & ~pool).sum())
+            kept &= pool
+        if not kept.any():
             raise ConrecError(_why_none(name, split, config))
         instances = histories.instances(
-            users[has_history],
-            at.times[has_history],
+            users[kept],
+            at.times[kept],
             config.max_dislikes,
             config.max_positives,
             horizon=horizon,
@@ -66,7 +75,7 @@ def make_instances(
         )
         if at.next is not None:
             nothing = Ragged(np.zeros(0, np.int32), np.zeros(len(instances) + 1, np.int64))
-            instances = replace(instances, next=at.next[has_history], seen=nothing)
+            instances = replace(instances, next=at.next[kept], seen=nothing)
         parts.append(instances)
     together = Instances.joined(parts)
     return replace(together, ids=np.arange(len(together))), {cause: n for cause, n in dropped.items() if n}

@@ -52,7 +52,7 @@ def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -
     catalogue = as_items(items)
     events = as_events(log.events, catalogue)
     split = plan_split(events, recipe.split)
-    made, dropped = make_instances(events, split, recipe.split)
+    made, dropped = make_instances(events, catalogue, split, recipe.split)
     candidates = candidates_table(events, catalogue, made, recipe.split.candidates, recipe.split.seed)
     instances = instances_table(made, catalogue)
 

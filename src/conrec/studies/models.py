@@ -200,7 +200,7 @@ def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None
     items = read_items(prepared)
     events = read_events(prepared, items)
     old = pq.read_table(prepared / "instances.parquet")
-    train = instances_table(make_instances(events, plan_split(events, split), split, names=["train"])[0], items)
+    train = instances_table(make_instances(events, items, plan_split(events, split), split, names=["train"])[0], items)
     held_out = old.filter(pc.not_equal(old["split"], "train"))
     first = int(np.max(old["instance_id"].to_numpy())) + 1
     ids = pa.array(first + np.arange(len(train)), pa.int64())
