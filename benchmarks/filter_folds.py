@@ -19,7 +19,7 @@ from conrec.baselines.base import LikeCounts, Recommender, TrainingData
 from conrec.baselines.boosted import Boosted
 from conrec.baselines.rates import Bias
 from conrec.data.exposures import replay_pairs
-from conrec.data.split import Split
+from conrec.data.split import UserSplit
 from conrec.evaluate.avoided import dislikes_avoided
 from conrec.features.log_view import LogView
 from conrec.run import open_run
@@ -32,7 +32,6 @@ def main(run: Path) -> None:
     recipe, _, _ = open_run(run)
     config = recipe.split
     everything = LogView.read(run / "prepare", run / "compress")
-    split = Split.read(run / "prepare")
     users = np.unique(everything.events.users)
     parts = np.array_split(np.random.default_rng(config.seed).permutation(len(users)), 10)
     horizon = np.timedelta64(config.horizon_days, "D")
@@ -40,7 +39,8 @@ def main(run: Path) -> None:
     for fold in range(5):
         test, validation = users[parts[2 * fold]], users[parts[2 * fold + 1]]
         train = np.setdiff1d(users, np.concatenate([test, validation]))
-        log_view, of_fold = replace(everything, train_users=train), replace(split, train_users=train)
+        log_view = replace(everything, train_users=train)
+        of_fold = UserSplit(train, validation, test, everything.events.times[-1])
         pairs = middles(log_view, test)
         replay = signed_only(
             replay_pairs(log_view.events, pairs, "test", horizon, config.max_dislikes, config.max_positives)

@@ -70,21 +70,22 @@ def compare(
     """
     import numpy as np
 
-    from conrec.baselines.base import Recommender, read_training_data
+    from conrec.baselines.base import Recommender, training_data
     from conrec.baselines.bert4rec import BERT4Rec
     from conrec.baselines.caser import Caser
     from conrec.baselines.fdsa import FDSA
     from conrec.baselines.s3rec import S3Rec
     from conrec.baselines.sasrec import SASRec
-    from conrec.data.instances import Instances, read_instances, read_items
+    from conrec.data.instances import Instances
     from conrec.evaluate.bootstrap import bootstrap
     from conrec.evaluate.metrics import future_hit_rate, hit_rate
+    from conrec.features.prepared_log import PreparedLog
 
     folder = folder.resolve()
-    items = read_items(run / "prepare")
-    instances = read_instances(run / "prepare", items)
+    log = PreparedLog(run / "prepare", run / "compress")
+    items, instances = log.items, log.instances
     instances = instances.take(instances.n_dislikes > 0)
-    known = read_training_data(run / "prepare", run / "compress", items, instances)
+    known = training_data(log)
     test = instances.of_split("test")
     export(known, test, folder / "data", length)
     python = environment(folder / "venv")

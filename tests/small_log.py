@@ -38,7 +38,7 @@ def small_log(
         first,
     )
     values = np.array([{"dislike": 2.0, "exposure": 3.0, "favorite": 4.0}[kind] for kind in kinds])
-    return catalogue, Events(names, rows, times, kinds, values)
+    return catalogue, Events.of(names, rows, times, kinds, values)
 
 
 def small_known(items: Items, log: Events, seed: int = 0) -> TrainingData:

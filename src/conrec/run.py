@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conrec import __version__, processes
 from conrec.config import Recipe, load_recipe
@@ -33,6 +33,9 @@ from conrec.errors import ConrecError
 from conrec.files import file_digest, lock, read_json, value_digest, write_whole
 from conrec.progress import say
 from conrec.toml import to_toml
+
+if TYPE_CHECKING:
+    from conrec.features.prepared_log import PreparedLog
 
 NO_OUTPUT = ("manifest.json", "inputs.json")
 
@@ -49,6 +52,8 @@ class Job:
     images: Path | None
     seed: int
     """Of this call; 0 for a stage that knows no seeds."""
+    log: PreparedLog
+    """What `prepare` and `compress` wrote; all stages of a run share it, so that the log is parsed once."""
 
     def of(self, stage: str) -> Path:
         """The folder of an earlier stage without seeds."""
@@ -91,19 +96,19 @@ def _prepare(job: Job) -> None:
 def _compress(job: Job) -> None:
     from conrec.stages.compress import compress
 
-    compress(job.recipe, job.of("prepare"), job.out)
+    compress(job.recipe, job.log, job.out)
 
 
 def _understand(job: Job) -> None:
     from conrec.stages.understand import understand
 
-    understand(job.recipe, job.of("prepare"), job.of("compress"), job.out, job.seed)
+    understand(job.recipe, job.log, job.out, job.seed)
 
 
 def _utilize(job: Job) -> None:
     from conrec.stages.utilize import utilize
 
-    utilize(job.recipe, job.of("prepare"), job.of("compress"), job.of_seed("understand"), job.out, job.seed)
+    utilize(job.recipe, job.log, job.of_seed("understand"), job.out, job.seed)
 
 
 def _score(job: Job) -> None:
@@ -130,7 +135,7 @@ def _evaluate(job: Job) -> None:
     from conrec.stages.evaluate import evaluate
 
     predicted, filtered = job.of_seeds("predict"), job.of_seeds("filter")
-    evaluate(job.recipe, job.of("prepare"), job.of("compress"), predicted, filtered, job.out)
+    evaluate(job.recipe, job.log, predicted, filtered, job.out)
 
 
 def _report(job: Job) -> None:
@@ -191,20 +196,23 @@ def run_stages(
     date. Raises ConrecError for a stage that does not exist, for one that is missing before `first`, and where
     another process works in the same folder.
     """
+    from conrec.features.prepared_log import PreparedLog
+
     begin, end = _range(stages, first, last)
+    log = PreparedLog(run / "prepare", run / "compress")
     if not processes.is_main():
         for stage in stages[begin : end + 1]:
             for seed in _seeds(stage, recipe):
-                _join_in(stage, Job(recipe, run, _partial(_folder(run, stage, seed)), data, images, seed))
+                _join_in(stage, Job(recipe, run, _partial(_folder(run, stage, seed)), data, images, seed, log))
         return
     with lock(run / ".lock"):
         for stage in stages[:begin]:
             for seed in _seeds(stage, recipe):
-                _take_as_it_is(stage, stages, Job(recipe, run, run, data, images, seed))
+                _take_as_it_is(stage, stages, Job(recipe, run, run, data, images, seed, log))
         for stage in stages[begin : end + 1]:
             for seed in _seeds(stage, recipe):
                 out = run if stage.in_place else _partial(_folder(run, stage, seed))
-                job = Job(recipe, run, out, data, images, seed)
+                job = Job(recipe, run, out, data, images, seed, log)
                 with contextlib.nullcontext() if stage.together else processes.alone():
                     if stage.in_place:
                         say(f"{stage.name}: running")

@@ -29,7 +29,7 @@ def world(
         for t, (kind, item) in enumerate(history)
     )
     times, names, rows, kinds = (np.array(column) for column in zip(*flat))
-    log = Events(names, rows.astype(np.int32), times.astype("datetime64[us]"), kinds, np.ones(len(flat)))
+    log = Events.of(names, rows.astype(np.int32), times.astype("datetime64[us]"), kinds, np.ones(len(flat)))
     first = np.full(n_items, START - HOUR)
     items = Items(
         [f"i{n:03d}" for n in range(n_items)], [f"title {n}" for n in range(n_items)], list(categories), first

@@ -17,8 +17,7 @@ from conrec.data.clean import clean
 from conrec.data.exposures import replay_pairs, users_to_replay
 from conrec.data.instances import as_events, as_items
 from conrec.data.knowledge import Knowledge
-from conrec.data.split import Split
-from conrec.data.windows import plan_split
+from conrec.data.split import TimeSplit, plan_split
 from conrec.evaluate.replay import measure
 from conrec.features.log_view import LogView
 from conrec.items.fields import fields_of
@@ -73,14 +72,13 @@ def test_the_boosted_row_of_the_protocols_table(shared_data: Path) -> None:
     log = clean(
         movietweetings.read(shared_data / "movietweetings", DataConfig(dislike_at_most=5, like_at_least=8), None)
     )
-    plan = plan_split(log.events, config)
     items = as_items(log.items)
     events = as_events(log.events, items)
     first = np.full(len(items), np.datetime64("NaT"), "datetime64[us]")
     first[events.items[::-1]] = events.times[::-1]
     items = replace(items, first_seen=first)
-    moments = [np.datetime64(value, "us") for value in (plan.validation_start, plan.test_start, plan.log_end)]
-    split = Split("time", *moments, None)
+    split = plan_split(events, config)
+    assert isinstance(split, TimeSplit)
     catalog = small_known(items, events).catalog
     assert catalog is not None
     log_view = LogView(items, events, catalog, np.zeros((len(items), 1), np.float32), fields_of(log.items))

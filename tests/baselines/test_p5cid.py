@@ -73,7 +73,7 @@ def test_the_graph_counts_users_who_disliked_both() -> None:
 
 
 def test_a_log_without_dislikes_is_numbered_all_the_same() -> None:
-    empty = Events(np.array(["u"]), np.array([3], np.int32), np.array([START]), np.array(["favorite"]), np.ones(1))
+    empty = Events.of(np.array(["u"]), np.array([3], np.int32), np.array([START]), np.array(["favorite"]), np.ones(1))
     codes = collaborative_codes(dislike_graph(empty, 50), clusters=4, leaf=10, seed=0)
     assert len(np.unique(codes, axis=0)) == 50
 

@@ -1,28 +1,30 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from conrec.data.distractors import draw_candidates
-from tests.data.events import event_table
+from conrec.data.distractors import candidates_table
+from conrec.data.instances import INSTANCES, as_events, as_instances, as_items
+from tests.data.events import START, event_table, item_table
 
 DAY = 24
 
 
-def instance(next_item: str = "true", seen: tuple[str, ...] = (), future: tuple[str, ...] = ("true",)) -> dict:
-    return {
-        "instance_id": 0,
-        "split": "test",
-        "user_id": "u",
-        "n_dislikes": 1,
-        "next": next_item,
-        "seen": list(seen),
-        "future": list(future),
-    }
+def instance(seen: tuple[str, ...] = (), future: tuple[str, ...] = ("true",), **more: Any) -> dict[str, Any]:
+    """The user u on day 10, who next dislikes the item "true"."""
+    row = {"instance_id": 0, "split": "test", "user_id": "u", "n_dislikes": 1, "n_positives": 0, "next": "true"}
+    lists = {name: [] for name in INSTANCES.names if name not in row}
+    return lists | row | {"cutoff": START + timedelta(days=10), "seen": list(seen), "future": list(future)} | more
 
 
 def draw(events: pa.Table, *instances: dict, size: int = 4, seed: int = 0) -> list[list[str]]:
-    return draw_candidates(events, pa.Table.from_pylist(list(instances)), size, seed)["candidates"].to_pylist()
+    items = as_items(item_table(*sorted(pc.unique(events["item_id"]).to_pylist())))
+    some = as_instances(pa.Table.from_pylist(list(instances), schema=INSTANCES), items)
+    return candidates_table(as_events(events, items), items, some, size, seed)["candidates"].to_pylist()
 
 
 def others(*counts: tuple[str, int], day: int = 10) -> list[tuple]:
@@ -78,7 +80,7 @@ def test_too_few_items_make_a_smaller_set_and_none_makes_no_row() -> None:
 
 def test_train_and_users_without_dislikes_are_not_asked_and_a_seed_decides() -> None:
     events = event_table(TRUE, *others(*((f"i{n}", 1 + n) for n in range(12))))
-    assert draw(events, instance() | {"split": "train"}, instance() | {"n_dislikes": 0}) == []
+    assert draw(events, instance(split="train"), instance(n_dislikes=0)) == []
     assert draw(events, instance(), seed=3) == draw(events, instance(), seed=3)
     assert len({str(draw(events, instance(), seed=seed)) for seed in range(9)}) > 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pyarrow.parquet as pq
 
 from conrec.config import SplitConfig
 from conrec.data.histories import Histories
-from conrec.data.instances import as_events, as_items, read_instances
+from conrec.data.instances import as_events, as_items, instances_table, read_instances
 from conrec.data.schema import EVENTS, ITEMS
-from conrec.data.windows import make_instances, plan_split
+from conrec.data.split import plan_split
+from conrec.data.windows import make_instances
 from tests.data.events import event_table, item_table
 
 
@@ -32,17 +34,22 @@ def test_the_same_lists_as_the_windows(tmp_path: Path) -> None:
             kept.append((user, item, day, kind))
     table = event_table(*((user, item, 24 * day, kind) for user, item, day, kind in kept))
     catalogue = as_items(item_table(*items))
-    instances, _ = make_instances(table, plan_split(table, SplitConfig(max_dislikes=5, max_positives=7)))
-    pq.write_table(instances, tmp_path / "instances.parquet")
+    catalogue = replace(catalogue, first_seen=np.full(40, np.datetime64("2025-12-01", "us")))
+    events, config = as_events(table, catalogue), SplitConfig(max_dislikes=5, max_positives=7)
+    expected, _ = make_instances(events, catalogue, plan_split(events, config), config)
+    pq.write_table(instances_table(expected, catalogue), tmp_path / "instances.parquet")
     expected = read_instances(tmp_path, catalogue)
     expected = expected.take(expected.split != "train")
-    events = as_events(table, catalogue)
     assert len(np.unique(expected.cutoffs)) > 2
     for cutoff in np.unique(expected.cutoffs):
         asked = expected.take(expected.cutoffs == cutoff)
         # In another order, and with somebody who did nothing.
         users = np.concatenate([asked.users[::-1], ["nobody"]])
-        found = Histories(catalogue, events, cutoff).of(users, 5, 7)
+        histories = Histories(events)
+        found = histories.instances(users, np.full(len(users), cutoff), 5, 7)
+        assert histories.users(cutoff).tolist() == sorted(
+            {str(user) for user in events.users[(events.kinds == "dislike") & (events.times < cutoff)]}
+        )
         assert found.users.tolist() == users.tolist()
         for n, user in enumerate(asked.users.tolist()):
             row = users.tolist().index(user)
@@ -55,6 +62,6 @@ def test_the_same_lists_as_the_windows(tmp_path: Path) -> None:
 def test_nobody_and_nothing() -> None:
     catalogue = as_items(ITEMS.empty_table())
     events = as_events(EVENTS.empty_table(), catalogue)
-    histories = Histories(catalogue, events, np.datetime64("2026-01-01", "us"))
-    assert len(histories.of(np.zeros(0, str), 5, 5)) == 0
-    assert histories.of(np.array(["a"]), 5, 5).n_dislikes.tolist() == [0]
+    histories, cutoffs = Histories(events), np.array(["2026-01-01"], "datetime64[us]")
+    assert len(histories.instances(np.zeros(0, str), cutoffs[:0], 5, 5)) == 0
+    assert histories.instances(np.array(["a"]), cutoffs, 5, 5).n_dislikes.tolist() == [0]

@@ -56,11 +56,14 @@ def test_owners_are_the_unique_users_of_any_part_of_a_log(
     for _ in range(2):  # a part, and a part of it
         mask = data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
         events = events.take(np.array(mask, bool))
-        plain = Events(events.users, events.items, events.times, events.kinds, events.values)
+        plain = Events.of(events.users, events.items, events.times, events.kinds, events.values)
+        pairs = list(zip(events.users.tolist(), events.items.tolist()))
+        firsts = [n for n, pair in enumerate(pairs) if pair not in pairs[:n]]
         names, owner = np.unique(events.users, return_inverse=True)
         for one in (events, plain):
             np.testing.assert_array_equal(one.owners()[0], names)
             np.testing.assert_array_equal(one.owners()[1], owner)
+            assert one.first_of_item().tolist() == firsts
             np.testing.assert_array_equal(one.of_users(np.array(["z", "u1"])), np.isin(events.users, ["z", "u1"]))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import assume, given, settings
@@ -14,12 +17,17 @@ from hypothesis import strategies as st
 
 from conrec.config import SplitConfig
 from conrec.data.clean import clean
+from conrec.data.instances import as_events, as_items, instances_table
+from conrec.data.knowledge import Knowledge
 from conrec.data.schema import POSITIVE_KINDS
-from conrec.data.windows import describe_split, make_instances, plan_split
+from conrec.data.split import SPLITS, TimeSplit, UserSplit, describe_split, plan_split
+from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
-from tests.data.events import START, event_table, make_log
+from tests.data.events import START, event_table, item_table, make_log
 
 DAY = timedelta(days=1)
+ITEMS = as_items(item_table(*"abcdef", *(f"{sign}{day}" for sign in "dp" for day in range(40))))
+ITEMS = replace(ITEMS, first_seen=np.full(len(ITEMS), np.datetime64("2025-12-01", "us")))
 HALF = SplitConfig(validation_from=0.4, test_from=0.7, horizon_days=2, max_dislikes=2, max_positives=2)
 FOLD = SplitConfig(mode="users", cutoffs="per_user", horizon_days=2, max_dislikes=3, max_positives=3)
 
@@ -117,16 +125,24 @@ def logs(users: str) -> st.SearchStrategy[list[tuple]]:
     return st.lists(row, min_size=40, max_size=120)
 
 
+def made(events: pa.Table, config: SplitConfig, names: Sequence[str] = SPLITS) -> tuple[pa.Table, dict[str, int]]:
+    """The table of the instances, and the account of those that are left out."""
+    log = as_events(events, ITEMS)
+    instances, dropped = make_instances(log, ITEMS, plan_split(log, config), config, names)
+    return instances_table(instances, ITEMS), dropped
+
+
 def compare(rows: list[tuple], config: SplitConfig) -> None:
     events = clean(make_log(*rows)).events
     assume("dislike" in events["kind"].to_pylist())
-    split = plan_split(events, config)
-    expected = naive(events.to_pylist(), config, split.users)
+    split = plan_split(as_events(events, ITEMS), config)
+    users = {name: getattr(split, f"{name}_users") for name in SPLITS} if isinstance(split, UserSplit) else None
+    expected = naive(events.to_pylist(), config, users)
     if len({row["split"] for row in expected}) < 3:
         with pytest.raises(ConrecError, match="too little data"):
-            make_instances(events, split)
+            made(events, config)
         return
-    got = make_instances(events, split)[0].to_pylist()
+    got = made(events, config)[0].to_pylist()
     assert [row.pop("instance_id") for row in got] == list(range(len(got)))
     assert got == expected
 
@@ -155,20 +171,20 @@ def steady_log(users: int = 8, days: int = 40) -> list[tuple]:
 
 def test_nothing_that_trains_or_tunes_sees_the_next_period() -> None:
     events = event_table(*steady_log())
-    split = plan_split(events, SplitConfig(horizon_days=3))
-    table, dropped = make_instances(events, split)
+    config = SplitConfig(horizon_days=3)
+    split = plan_split(as_events(events, ITEMS), config)
+    table, dropped = made(events, config)
     rows = table.to_pylist()
-    assert split.validation_start is not None
-    assert split.test_start is not None
+    assert isinstance(split, TimeSplit)
     for row in rows:
-        end = int((row["cutoff"] + 3 * DAY).timestamp() * 1e6)
+        end = np.datetime64((row["cutoff"] + 3 * DAY).replace(tzinfo=None))
         if row["split"] == "train":
             assert end <= split.validation_start
         if row["split"] == "validation":
             assert end <= split.test_start
         assert all(time < row["cutoff"] for time in row["dislike_times"] + row["positive_times"])
     assert dropped["train_embargo"] > 0
-    description = describe_split(split, table, dropped)
+    description = describe_split(split, config, Counter(table["split"].to_pylist()), dropped)
     assert description["validation_start"].endswith("T00:00:00.000000Z")
     assert sum(description["counts"].values()) == len(rows)
 
@@ -177,10 +193,10 @@ def test_over_the_five_folds_everybody_is_held_out_once() -> None:
     events = event_table(*steady_log(users=43))
     held_out: list[str] = []
     for fold in range(5):
-        users = plan_split(events, replace(FOLD, fold=fold)).users
-        assert users is not None
-        assert len(users["train"]) + len(users["validation"]) + len(users["test"]) == 43
-        held_out += users["validation"] + users["test"]
+        split = plan_split(as_events(events, ITEMS), replace(FOLD, fold=fold))
+        assert isinstance(split, UserSplit)
+        assert len(split.train_users) + len(split.validation_users) + len(split.test_users) == 43
+        held_out += [*split.validation_users.tolist(), *split.test_users.tolist()]
     assert sorted(held_out) == [f"u{n:02d}" for n in range(43)]
 
 
@@ -189,7 +205,7 @@ def test_over_the_five_folds_everybody_is_held_out_once() -> None:
     [
         ([("u", "a", 0, "click")], SplitConfig(), "no dislikes after cleaning"),
         (steady_log(), SplitConfig(cutoffs="per_user"), "needs split.mode"),
-        (steady_log(), SplitConfig(mode="users"), "needs split.cuts"),
+        (steady_log(), SplitConfig(mode="users"), "needs split.cutoffs"),
         (steady_log(), replace(FOLD, fold=5), "split.fold = 5"),
         (steady_log(), SplitConfig(horizon_days=0), "horizon_days = 0"),
         (steady_log(), SplitConfig(validation_from=0.9), "0 < validation_from < test_from < 1"),
@@ -203,19 +219,18 @@ def test_too_little_data_and_contradictions_are_one_clear_line(
 ) -> None:
     events = event_table(*rows)
     with pytest.raises(ConrecError, match=complaint) as error:
-        make_instances(events, plan_split(events, config))
+        made(events, config)
     assert "\n" not in str(error.value)
 
 
 def test_training_alone_needs_no_held_out_window() -> None:
     events = event_table(*steady_log())
-    whole, _ = make_instances(events, plan_split(events, SplitConfig(horizon_days=2)))
-    train, _ = make_instances(events, plan_split(events, SplitConfig(horizon_days=2)), names=["train"])
+    whole, _ = made(events, SplitConfig(horizon_days=2))
+    train, _ = made(events, SplitConfig(horizon_days=2), names=["train"])
     assert train.equals(whole.filter(pc.equal(whole["split"], "train")))
-    split = plan_split(events, SplitConfig(horizon_days=7))
     with pytest.raises(ConrecError, match="no validation instance is left"):
-        make_instances(events, split)
-    assert len(make_instances(events, split, names=["train"])[0])
+        made(events, SplitConfig(horizon_days=7))
+    assert len(made(events, SplitConfig(horizon_days=7), names=["train"])[0])
 
 
 def test_a_log_of_newcomers_has_nobody_to_test_on() -> None:
@@ -224,7 +239,31 @@ def test_a_log_of_newcomers_has_nobody_to_test_on() -> None:
     events = event_table(*rows)
     config = SplitConfig(horizon_days=2, validation_from=0.2, test_from=0.7)
     with pytest.raises(ConrecError, match="no test instance is left: nobody with a history has a dislike after 2026"):
-        make_instances(events, plan_split(events, config))
+        made(events, config)
+
+
+def test_who_stands_alone_at_the_beginning_is_not_asked_before_anything_was_seen() -> None:
+    first = [("pioneer", f"d{n}", n, "dislike") for n in range(6)]
+    rows = first + [(f"u{user}", f"d{day}", 24 * day, "dislike") for user in range(29) for day in (user, 30, 35)]
+    events = event_table(*rows)
+    seen = np.array([np.datetime64(START.replace(tzinfo=None), "us")] * len(ITEMS))
+    log = as_events(events, ITEMS)
+    folds = [replace(FOLD, fold=fold) for fold in range(5)]
+    config = next(one for one in folds if "pioneer" not in plan_split(log, one).train_users)
+    split = plan_split(log, config)
+    open_before, nothing = make_instances(log, ITEMS, split, config)
+    assert "empty_pool" not in nothing
+    assert "pioneer" in open_before.users
+    instances, dropped = make_instances(log, replace(ITEMS, first_seen=seen), split, config)
+    left_out = [n for n, (user, at) in enumerate(zip(open_before.users, open_before.cutoffs)) if at < seen[0] + DAY]
+    left_out = [n for n in left_out if open_before.split[n] != "train"]
+    assert dropped["empty_pool"] == len(left_out) > 0
+    assert "pioneer" not in instances.users
+    assert len(instances) == len(open_before) - len(left_out)
+    knowledge, held_out = Knowledge(replace(ITEMS, first_seen=seen), log), instances.take(instances.split != "train")
+    for midnight in np.unique(held_out.cutoffs.astype("datetime64[D]")).astype("datetime64[us]"):
+        assert knowledge.prior(midnight, 30, 0.1).any()
+    assert describe_split(split, config, {}, dropped)["dropped"]["empty_pool"] == len(left_out)
 
 
 def test_start_is_midnight() -> None:

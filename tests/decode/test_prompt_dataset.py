@@ -34,7 +34,7 @@ def events() -> Events:
     rows = np.array([0, 0, 1, 3], np.int32)
     times = np.array([START + hours * np.timedelta64(1, "h") for hours in (12, 30, 36, 90)])
     kinds = np.array(["dislike", "dislike", "dislike", "click"])
-    return Events(np.array(["u", "v", "u", "u"]), rows, times, kinds, np.full(4, np.nan))
+    return Events.of(np.array(["u", "v", "u", "u"]), rows, times, kinds, np.full(4, np.nan))
 
 
 def instances(cutoffs: list[np.datetime64], dislikes: list[list[int]]) -> Instances:

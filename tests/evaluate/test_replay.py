@@ -13,7 +13,7 @@ from conrec.baselines.rates import Bias, ItemRate, UserRate
 from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL, Replay, replay_pairs, users_to_replay, without_prediction
 from conrec.data.instances import Events, Items
 from conrec.data.knowledge import Knowledge
-from conrec.data.split import Split
+from conrec.data.split import TimeSplit
 from conrec.evaluate.metrics import (
     future_hit_rate,
     hit_rate,
@@ -79,7 +79,7 @@ def test_with_exposures_the_neutral_ones_count_as_shown() -> None:
     users = np.array(["u"] * 5)
     times = CUTS[0] + np.array([-9, 1, 2, 3, 4]).astype("timedelta64[h]")
     kinds = np.array(["dislike", "exposure", "exposure", "dislike", "click"])
-    events = Events(users, np.array([0, 1, 2, 2, 3], np.int32), times, kinds, np.full(5, np.nan))
+    events = Events.of(users, np.array([0, 1, 2, 2, 3], np.int32), times, kinds, np.full(5, np.nan))
     shown = replay_of(events, CUTS[:1])
     assert shown.shown[0].tolist() == [1, 2, 3]
     assert shown.labels[0].tolist() == [NEUTRAL, DISLIKED, LIKED]
@@ -89,7 +89,7 @@ def test_with_exposures_the_neutral_ones_count_as_shown() -> None:
 
 def test_validation_windows_end_before_the_test_begins() -> None:
     start, test, end = (np.datetime64(f"2026-01-{day}", "us") for day in ("01", "17", "31"))
-    split = Split("time", start, test, end, None)
+    split = TimeSplit(start, test, end)
     assert [str(c)[:10] for c in split.cutoffs("validation", WEEK)] == ["2026-01-01", "2026-01-08"]
     assert [str(c)[:10] for c in split.cutoffs("test", WEEK)] == ["2026-01-17", "2026-01-24", "2026-01-31"]
 
@@ -141,7 +141,7 @@ def movietweetings(shared_data: Path) -> tuple[Items, Events, list[np.datetime64
     kinds = np.where(rating <= 5, "dislike", np.where(rating >= 8, "favorite", "exposure"))
     disliked = np.sort(times[kinds == "dislike"]).astype("int64")
     start = np.datetime64(int(np.quantile(disliked, 0.8)), "us").astype("datetime64[D]").astype("datetime64[us]")
-    log = Events(users, item.astype(np.int32), times, kinds, rating.astype(float))
+    log = Events.of(users, item.astype(np.int32), times, kinds, rating.astype(float))
     cutoffs = list(np.arange(start, times[-1], WEEK.astype("timedelta64[us]")))
     return Items(names.tolist(), names.tolist(), [None] * len(names), first), log, cutoffs
 

@@ -9,7 +9,7 @@ import numpy as np
 from conrec.config import SplitConfig
 from conrec.data.exposures import Replay, replay_pairs, users_to_replay
 from conrec.data.instances import Events, Instances, Items
-from conrec.data.split import Split
+from conrec.data.split import TimeSplit
 from conrec.features.log_view import LogView
 from conrec.sid.catalog import Catalog, unit_rows
 from tests.small_log import CUTS, START, WEEK, small_known
@@ -35,16 +35,16 @@ def small_log_view(users: int = 60, items: int = 40, events: int = 4000, seed: i
         first,
     )
     names = np.array([f"u{n:03d}" for n in range(users)])
-    log = Events(names[user], item.astype(np.int32), times, kinds, values)
+    log = Events.of(names[user], item.astype(np.int32), times, kinds, values)
     catalog = small_known(catalogue, log).catalog
     assert isinstance(catalog, Catalog)
     fields = [{"category": f"c{n % 2}", "shape": f"s{n % 3}", "year": str(1990 + n)} for n in range(items)]
     return LogView(catalogue, log, catalog, unit_rows(rng.normal(size=(items, 5))), fields)
 
 
-def split_of(log_view: LogView) -> Split:
+def split_of(log_view: LogView) -> TimeSplit:
     """Validation is the week of the first cut, test the others."""
-    return Split("time", CUTS[0], CUTS[1], log_view.events.times[-1], None)
+    return TimeSplit(CUTS[0], CUTS[1], log_view.events.times[-1])
 
 
 def replay_of(log_view: LogView, cutoffs: list[np.datetime64], split: str = "test") -> Replay:

@@ -42,7 +42,7 @@ def log(shown: list[tuple[str, int]], disliked: list[tuple[str, int, int]]) -> E
     rows += [(user, item, "dislike", reason) for user, item, reason in disliked]
     times = np.datetime64("2026-01-01T12:00", "us") + np.arange(len(rows)) * np.timedelta64(60_000_000, "us")
     users, items, kinds, reasons = (list(column) for column in zip(*rows))
-    return Events(
+    return Events.of(
         np.array(users),
         np.array(items, np.int32),
         times,

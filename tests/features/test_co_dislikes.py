@@ -10,7 +10,7 @@ from conrec.features.co_dislikes import SHRINKAGE, co_dislikes, cosine_neighbour
 
 def log(seed: int = 0, n: int = 400) -> Events:
     rng = np.random.default_rng(seed)
-    return Events(
+    return Events.of(
         np.array([f"u{k}" for k in rng.integers(0, 25, n)]),
         rng.integers(0, 12, n).astype(np.int32),
         np.arange(n).astype("datetime64[us]"),

@@ -149,7 +149,7 @@ def follower(rng: np.random.Generator, co_dislike_weights: str) -> Events:
             times.append(START + day * DAY + np.timedelta64(int(rng.integers(86_000)), "s"))
             kinds.append("exposure")
     order = np.argsort(np.array(times), kind="stable")
-    return Events(
+    return Events.of(
         np.array(users)[order],
         np.array(items, np.int32)[order],
         np.array(times, "datetime64[us]")[order],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL
+from conrec.data.split import UserSplit
 from conrec.features.log_view import LogView
 from conrec.score.backtest import FIRST_HORIZONS, backtests
 from conrec.score.embedding import TasteSpace
@@ -47,7 +48,7 @@ def test_rehearsals_end_before_validation(log_view: LogView, monkeypatch: pytest
 
 def test_rehearsals_of_users_do_not_know_whom_they_ask(log_view: LogView) -> None:
     users = np.unique(log_view.events.users)
-    split = replace(split_of(log_view), mode="users", validation_start=None, train_users=users[:40])
+    split = UserSplit(users[:40], users[40:50], users[50:], log_view.events.times[-1])
     found = backtests(replace(log_view, train_users=users[:40]), split, CONFIG)
     asked = [user for one in found for user in one.replay.instances.users.tolist()]
     assert len(found) == 5

@@ -20,6 +20,7 @@ from conrec.deploy.apply import describe, filter_file
 from conrec.errors import ConrecError
 from conrec.evaluate.results import FilterReplay, Metrics, read
 from conrec.features.log_view import LogView
+from conrec.features.prepared_log import PreparedLog
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore
 from conrec.sid.catalog import Catalog
@@ -96,8 +97,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     evaluate(
         RECIPE,
-        folder / "prepare",
-        folder / "compress",
+        PreparedLog(folder / "prepare", folder / "compress"),
         [folder / "predict" / f"seed{seed}" for seed in (0, 1)],
         [folder / "filter" / f"seed{seed}" for seed in (0, 1)],
         folder / "evaluate",
@@ -167,13 +167,13 @@ def test_validity_and_the_filter_are_in_the_table(metrics: dict) -> None:
 def test_it_is_the_same_twice(run: Path, tmp_path: Path) -> None:
     folders = [run / "predict" / "seed0"], [run / "filter" / "seed0"]
     for out in ("a", "b"):
-        evaluate(RECIPE, run / "prepare", run / "compress", *folders, tmp_path / out)
+        evaluate(RECIPE, PreparedLog(run / "prepare", run / "compress"), *folders, tmp_path / out)
     for name in ("metrics.json", "hits.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_without_predictions_the_baselines_alone_are_measured(run: Path, tmp_path: Path) -> None:
-    evaluate(RECIPE, run / "prepare", run / "compress", [], [], tmp_path)
+    evaluate(RECIPE, PreparedLog(run / "prepare", run / "compress"), [], [], tmp_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert "popularity_14d" in metrics["systems"]
     assert "conrec" not in metrics["systems"]
@@ -190,7 +190,7 @@ def test_the_oracle_is_a_row_where_the_truth_is_known(run: Path, tmp_path: Path)
     scores = pa.array([right.get(n) for n in instances["instance_id"].to_pylist()], pa.list_(pa.float64()))
     truth = {"instance_id": instances["instance_id"], "items": instances["future"], "candidate_scores": scores}
     pq.write_table(pa.table(truth), prepared / "truth.parquet")
-    evaluate(RECIPE, prepared, run / "compress", [run / "predict" / "seed0"], [], tmp_path / "out")
+    evaluate(RECIPE, PreparedLog(prepared, run / "compress"), [run / "predict" / "seed0"], [], tmp_path / "out")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["systems"]["oracle"]["HR@5"]["mean"] == 1
     assert metrics["systems"]["oracle"]["CandAcc"]["mean"] == 1

@@ -3,15 +3,16 @@
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
+from conrec.features.prepared_log import PreparedLog
 from conrec.stages.utilize import utilize
 
 PARTS = ("warmup", "stage1")
 
 
 def test_validation_changes_no_weight(live, tmp_path):
-    prepared, compressed = (live.run / stage for stage in ("prepare", "compress"))
+    log = PreparedLog(live.run / "prepare", live.run / "compress")
     understood, watched = (live.run / stage / "seed0" for stage in ("understand", "utilize"))
-    utilize(live.recipe, prepared, compressed, understood, tmp_path, 0, weights_only=True)
+    utilize(live.recipe, log, understood, tmp_path, 0, weights_only=True)
     for part in PARTS:
         alone, beside = (load_file(folder / part / "weights.safetensors") for folder in (tmp_path, watched))
         assert alone.keys() == beside.keys()

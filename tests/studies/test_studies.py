@@ -19,6 +19,7 @@ from conrec.baselines.tuning import BUDGET
 from conrec.config import DataConfig, SplitConfig
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
+from conrec.features.prepared_log import PreparedLog
 from conrec.simulate import simulate
 from conrec.stages import utilize as stages
 from conrec.stages.prepare import prepare
@@ -275,9 +276,9 @@ def test_grpo_is_shown_the_next_dislike_alone_where_the_recipe_says_so(
     shown: list[Instances] = []
     monkeypatch.setattr(stages, "train_stage", lambda policy, data, *rest, **options: shown.append(data.instances))
     config = replace(live.recipe.utilize, reward_truth=truth)  # type: ignore[arg-type]
-    prepared, ids, understood = (live.run / name for name in ("prepare", "compress", "understand/seed0"))
+    log, understood = PreparedLog(live.run / "prepare", live.run / "compress"), live.run / "understand" / "seed0"
     link(live.run / "utilize" / "seed0" / "warmup", tmp_path / "warmup")
-    stages.utilize(replace(live.recipe, utilize=config), prepared, ids, understood, tmp_path, 0)
+    stages.utilize(replace(live.recipe, utilize=config), log, understood, tmp_path, 0)
     (instances,) = shown
     first = [own[0] for own in (instances.future[n] for n in range(len(instances)))]
     assert (instances.next == first).all()

@@ -17,7 +17,7 @@ def log(seed: int = 0, users: int = 60) -> Events:
     kinds = np.array(["dislike", "click", "purchase", "exposure"])[rng.integers(0, 4, n)]
     who = np.array([f"u{k:03d}" for k in rng.integers(0, users, n)])
     times = np.datetime64("2026-01-01", "us") + np.arange(n) * np.timedelta64(60, "s")
-    return Events(who, rng.integers(0, 30, n).astype(np.int32), times, kinds, np.full(n, np.nan))
+    return Events.of(who, rng.integers(0, 30, n).astype(np.int32), times, kinds, np.full(n, np.nan))
 
 
 @pytest.mark.parametrize("repeats", [1, 2])

@@ -15,11 +15,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from conrec.data.instances import Events, Instances, Items, read_events
+from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
-from conrec.data.schema import POSITIVE_KINDS
-from conrec.data.split import Split
 from conrec.features.item_features import CoDislikes
+from conrec.features.prepared_log import PreparedLog
 from conrec.sid.catalog import Catalog
 
 CELLS_AT_ONCE = 2**23
@@ -71,11 +70,11 @@ class LikeCounts:
     """
 
     def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
-        mask = np.isin(events.kinds, POSITIVE_KINDS)
+        mask = events.is_positive
         if known_users is not None:
             mask &= events.of_users(known_users)
         liked = events.take(mask)
-        first = np.sort(np.unique(liked.owners()[1] * len(items) + liked.items, return_index=True)[1])
+        first = liked.first_of_item()
         self._items, self._rows, self._times = len(items), liked.items[first], liked.times[first]
         self._all_known = known_users is not None
 
@@ -206,18 +205,22 @@ def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray
     return np.stack([vector(moment) for moment in moments])[which]
 
 
-def read_training_data(prepared: Path, compressed: Path | None, items: Items, instances: Instances) -> TrainingData:
-    """`TrainingData` from the folders of a run; without `compressed` there is neither catalogue nor embeddings."""
-    split = Split.read(prepared)
-    log = read_events(prepared, items)
+def training_data(log: PreparedLog) -> TrainingData:
+    """All of a run that baselines may see."""
+    items, events, known_users = log.items, log.events, log.split.train_users
     return TrainingData(
         items=items,
-        events=log.take(split.may_learn(log)),
-        train=instances.of_split("train"),
-        knowledge=split.knowledge(items, log),
-        likes=LikeCounts(items, log, split.train_users),
-        co_dislikes=CoDislikes(log, len(items), split.train_users),
-        catalog=Catalog.load(compressed) if compressed else None,
-        embeddings=np.load(compressed / "embeddings.npy", allow_pickle=False) if compressed else None,
-        validation=instances.of_split("validation"),
+        events=events.take(log.split.may_learn(events)),
+        train=log.instances.of_split("train"),
+        knowledge=log.knowledge,
+        likes=LikeCounts(items, events, known_users),
+        co_dislikes=CoDislikes(events, len(items), known_users),
+        catalog=log.catalog,
+        embeddings=log.embeddings,
+        validation=log.instances.of_split("validation"),
     )
+
+
+def read_training_data(prepared: Path, compressed: Path, items: Items, instances: Instances) -> TrainingData:
+    """`training_data` from the folders of a run, read again."""
+    return training_data(PreparedLog(prepared, compressed))

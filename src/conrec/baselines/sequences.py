@@ -20,7 +20,6 @@ from torch import Tensor
 
 from conrec.baselines.base import Inputs
 from conrec.data.instances import Events, Instances
-from conrec.data.schema import POSITIVE_KINDS
 
 T = TypeVar("T")
 PREDICTED, OTHER = 1, 2
@@ -66,7 +65,7 @@ class UserEvents:
     @classmethod
     def of_log(cls, events: Events, inputs: Inputs) -> tuple[UserEvents, np.ndarray]:
         """Events of a log, sorted by time, and who the owners are: str [U], sorted."""
-        signs = [events.kinds == "dislike", np.isin(events.kinds, POSITIVE_KINDS)]
+        signs = [events.is_dislike, events.is_positive]
         marks = np.zeros(len(events.items), np.int64)
         for mark, sign in _marked(signs, inputs):
             marks[sign] = mark

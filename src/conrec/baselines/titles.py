@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
@@ -26,8 +25,7 @@ from torch import Tensor, nn
 from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
 from conrec.config import LmConfig
 from conrec.data.distractors import draw_candidates
-from conrec.data.instances import Instances
-from conrec.data.schema import TIME
+from conrec.data.instances import Instances, Ragged
 from conrec.evaluate.metrics import candidate_accuracy
 from conrec.lm.model import build_policy, load_trained_policy, load_trained_state, trained_state
 from conrec.lm.policy import Policy
@@ -301,32 +299,8 @@ def training_candidates(known: TrainingData, samples: int, size: int, seed: int)
     usable = np.flatnonzero(known.train.n_dislikes > 0)
     chosen = np.sort(np.random.default_rng(seed).permutation(usable)[:samples])
     part = known.train.take(chosen)
-    names = pa.array(known.items.ids)
-    judged = [np.concatenate([part.dislikes[n], part.positives[n]]) for n in range(len(part))]
-    moments = pa.array(known.events.times.astype("datetime64[us]")).cast(TIME)
-    events = pa.table(
-        {
-            "item_id": names.take(pa.array(known.events.items)),
-            "user_id": pa.array(known.events.users.tolist(), pa.string()),
-            "time": moments,
-            "kind": pa.array(known.events.kinds.tolist(), pa.string()),
-            "value": pa.array(known.events.values, from_pandas=True),
-        }
-    )
-    asked = pa.table(
-        {
-            "instance_id": np.arange(len(part)),
-            "split": ["drawn"] * len(part),
-            "n_dislikes": part.n_dislikes,
-            "user_id": part.users.tolist(),
-            "next": names.take(pa.array(part.next)),
-            "seen": [names.take(pa.array(rows)).to_pylist() for rows in judged],
-            "future": [names.take(pa.array(part.future[n])).to_pylist() for n in range(len(part))],
-        }
-    )
-    drawn = draw_candidates(events, asked, size, seed)
-    row = {item: n for n, item in enumerate(known.items.ids)}
+    known_items = Ragged.of([np.append(part.dislikes[n], part.positives[n]) for n in range(len(part))])
+    numbers, drawn = draw_candidates(known.events, replace(part, seen=known_items), size, seed)
     candidates = np.full((len(drawn), size), -1, np.int32)
-    for n, items in enumerate(drawn["candidates"].to_pylist()):
-        candidates[n, : len(items)] = [row[item] for item in items]
-    return part.take(drawn["instance_id"].to_numpy()), candidates
+    candidates[drawn.owners, np.arange(len(drawn.values)) - drawn.offsets[drawn.owners]] = drawn.values
+    return part.take(numbers), candidates

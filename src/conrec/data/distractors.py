@@ -11,98 +11,87 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.data.user_log import UserLog
 from conrec.progress import track
-
-DAY_US = 86_400_000_000
 
 CANDIDATES = pa.schema([("instance_id", pa.int64()), ("candidates", pa.list_(pa.string()))])
 """`candidates`: the true next dislike first, then the distractors; fewer than asked where the log has too few items."""
 
 
-def draw_candidates(events: pa.Table, instances: pa.Table, size: int, seed: int) -> pa.Table:
-    """The table CANDIDATES for the held-out instances with a dislike before the cutoff, drawn once under the seed.
+def draw_candidates(events: Events, instances: Instances, size: int, seed: int) -> tuple[np.ndarray, Ragged]:
+    """The numbers of the instances for which there is a distractor, int64 [n], and their candidates, rows of items.
 
-    `events` is the cleaned log, `size` counts the true item. An instance without any possible distractor is left out.
+    Drawn once under the seed. `events` is the cleaned log, `size` counts the true item, which comes first.
     """
-    held_out = pc.and_(pc.not_equal(instances["split"], "train"), pc.greater(instances["n_dislikes"], 0))
-    asked = instances.filter(held_out).select(["instance_id", "user_id", "next", "seen", "future"])
-    day_log = _DayLog(events)
+    log = _DayLog(events, instances)
     rng = np.random.default_rng(seed)
-    ids, candidates = [], []
-    for row in track(asked.to_pylist(), "draw distractors"):
-        true = day_log.row[row["next"]]
-        known = np.array([day_log.row[item] for item in row["seen"] + row["future"]])
-        distractors = day_log.draw(row["user_id"], true, known, size - 1, rng)
+    numbers, candidates = [], []
+    for n in track(range(len(instances)), "draw distractors"):
+        distractors = log.draw(n, size - 1, rng)
         if len(distractors):
-            ids.append(row["instance_id"])
-            candidates.append([day_log.names[item] for item in [true, *distractors.tolist()]])
-    return pa.table([pa.array(ids, pa.int64()), pa.array(candidates, pa.list_(pa.string()))], schema=CANDIDATES)
+            numbers.append(n)
+            candidates.append(np.append(instances.next[n], distractors))
+    return np.array(numbers, np.int64), Ragged.of(candidates)
+
+
+def candidates_table(events: Events, items: Items, instances: Instances, size: int, seed: int) -> pa.Table:
+    """The table CANDIDATES: `draw_candidates` for the held-out instances with a dislike before the cutoff."""
+    asked = instances.take((instances.split != "train") & (instances.n_dislikes > 0))
+    numbers, candidates = draw_candidates(events, asked, size, seed)
+    ids = pa.array(items.ids, pa.string()).take(pa.array(candidates.values))
+    lists = pa.ListArray.from_arrays(pa.array(candidates.offsets, pa.int32()), ids)
+    return pa.table([pa.array(asked.ids[numbers], pa.int64()), lists], schema=CANDIDATES)
 
 
 class _DayLog:
-    """What was shown to whom, and what everybody interacted with, by day. Items and users are small integers here."""
+    """What was shown to whom, and what everybody interacted with, by day.
 
-    def __init__(self, events: pa.Table) -> None:
-        items = events["item_id"].combine_chunks().dictionary_encode()
-        users = events["user_id"].combine_chunks().dictionary_encode()
-        self.names: list[str] = items.dictionary.to_pylist()
-        self.row = {name: n for n, name in enumerate(self.names)}
-        self._user = {name: n for n, name in enumerate(users.dictionary.to_pylist())}
-        item, user = items.indices.to_numpy(), users.indices.to_numpy()
-        day = events["time"].cast(pa.int64()).to_numpy() // DAY_US
-        kind = events["kind"]
-        # An exposure with a value is a lukewarm rating: the user met the item, nobody showed it.
-        shown = pc.and_(pc.equal(kind, "exposure"), pc.is_null(events["value"])).to_numpy()
-        dislike = pc.equal(kind, "dislike").to_numpy()
-        self._shown = _Grouped(user[shown], item[shown], day[shown])
-        self._touched = _Grouped(user[~shown], item[~shown], day[~shown])
-        self._disliked_on = {
-            (u, i): d for u, i, d in zip(user[dislike].tolist(), item[dislike].tolist(), day[dislike].tolist())
-        }
-        by_day = np.argsort(day[~shown], kind="stable")
-        self._days, self._items = day[~shown][by_day], item[~shown][by_day]
-        self._counts: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+    Items are numbered in the order in which the log first names them.
+    """
 
-    def draw(self, user_id: str, true: int, known: np.ndarray, wanted: int, rng: np.random.Generator) -> np.ndarray:
-        """Up to `wanted` distinct items: own exposures of the true dislike's day, then the day's items."""
-        user = self._user[user_id]
-        day = self._disliked_on[user, true]
-        items, days = self._shown.of(user)
-        own = np.setdiff1d(items[days == day], known)
-        chosen = rng.permutation(own)[:wanted]
-        excluded = np.concatenate([self._touched.of(user)[0], known, chosen])
-        first_day, length = int(self._days[0]), 1
+    def __init__(self, events: Events, instances: Instances) -> None:
+        rows, first = np.unique(events.items, return_index=True)
+        self._rows = rows[np.argsort(first)]
+        self._number = np.zeros(1 + int(rows.max(initial=0)), np.int64)
+        self._number[self._rows] = np.arange(len(rows))
+        # An exposure with a value is a neutral rating: the user met the item, nobody showed it.
+        shown = (events.kinds == "exposure") & ~events.rated
+        dislikes, self._touched = UserLog(events.take(events.is_dislike)), UserLog(events.take(~shown))
+        self._instances, self._users = instances, dislikes.number(instances.users)
+        following = dislikes.order[dislikes.position(self._users, instances.cutoffs)]
+        self._days = dislikes.events.times[following].astype("datetime64[D]")
+        """The day of each instance's `next`."""
+        exposures = events.take(shown)
+        own = UserLog(exposures).window(instances.users, self._days, np.timedelta64(1, "D"))
+        self._shown = own.of_values(self._number[exposures.items[own.values]])
+        self._log_days = self._touched.events.times.astype("datetime64[D]")
+        self._log_items = self._number[self._touched.events.items]
+        self._counts: dict[tuple[np.datetime64, np.datetime64], tuple[np.ndarray, np.ndarray]] = {}
+
+    def draw(self, n: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
+        """Up to `wanted` distinct item rows for instance n: own exposures of `next`'s day, then the day's items."""
+        day, first_day, length = self._days[n], self._log_days[0], 1
+        known = self._number[np.append(self._instances.seen[n], self._instances.future[n])]
+        chosen = rng.permutation(np.setdiff1d(self._shown[n], known))[:wanted]
+        excluded = np.concatenate([self._log_items[self._touched.of(self._users[n])], known, chosen])
         while True:
-            pool, count = self._popular(day - length + 1, day)
+            pool, count = self._popular(day - (length - 1), day)
             free = ~np.isin(pool, excluded)
-            if free.sum() >= wanted - len(chosen) or length > day - first_day:
+            if free.sum() >= wanted - len(chosen) or length > (day - first_day).astype(int):
                 break
             length *= 2
         if free.sum() < wanted - len(chosen):
-            pool, count = self._popular(first_day, int(self._days[-1]))
+            pool, count = self._popular(first_day, self._log_days[-1])
             free = ~np.isin(pool, excluded)
         # Largest log-weight plus Gumbel noise: a draw without replacement in proportion to the weights.
         keys = np.log(count[free]) + rng.gumbel(size=int(free.sum()))
-        return np.concatenate([chosen, pool[free][np.argsort(-keys)[: wanted - len(chosen)]]])
+        return self._rows[np.concatenate([chosen, pool[free][np.argsort(-keys)[: wanted - len(chosen)]]])]
 
-    def _popular(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    def _popular(self, first: np.datetime64, last: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
         """Items that anyone interacted with on the days first..last, and how often."""
         if (first, last) not in self._counts:
-            start, stop = np.searchsorted(self._days, [first, last + 1])
-            self._counts[first, last] = np.unique(self._items[start:stop], return_counts=True)
+            start, stop = np.searchsorted(self._log_days, [first, last + 1])
+            self._counts[first, last] = np.unique(self._log_items[start:stop], return_counts=True)
         return self._counts[first, last]
-
-
-class _Grouped:
-    """Items and days of events by user."""
-
-    def __init__(self, users: np.ndarray, items: np.ndarray, days: np.ndarray) -> None:
-        order = np.argsort(users, kind="stable")
-        self._users, self._items, self._days = users[order], items[order], days[order]
-
-    def of(self, user: int) -> tuple[np.ndarray, np.ndarray]:
-        """Items and days of one user's events."""
-        start, stop = np.searchsorted(self._users, [user, user + 1])
-        return self._items[start:stop], self._days[start:stop]

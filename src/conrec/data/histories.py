@@ -1,75 +1,96 @@
-"""What is known of given users at one moment: their histories, without any future (the daily job asks for these)."""
+"""Instances of any user at any cutoff: the history before it, and what came within the horizon after it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from conrec.data.instances import Events, Instances, Items, Ragged
-from conrec.data.schema import POSITIVE_KINDS
+from conrec.data.instances import Events, Instances, Ragged
+from conrec.data.user_log import UserLog
+
+NO_HORIZON = np.timedelta64(0, "us")
 
 
 class Histories:
-    """The part of a log that makes histories, before a cutoff, sorted by user."""
+    """A log, indexed for instances."""
 
-    def __init__(self, items: Items, events: Events, cutoff: np.datetime64) -> None:
-        self.cutoff = cutoff
-        telling = np.isin(events.kinds, ("dislike", *POSITIVE_KINDS)) | events.rated
-        telling[np.searchsorted(events.times, cutoff) :] = False
-        some = events.take(telling)
-        by_id = np.empty(len(items), np.int64)
-        by_id[np.argsort(np.array(items.ids, object))] = np.arange(len(items))
-        self.users, owner = some.owners()
-        order = np.lexsort((by_id[some.items], some.times, owner))
-        self._events, owner = some.take(order), owner[order]
-        self._bounds = np.searchsorted(owner, np.arange(len(self.users) + 1))
-        self._items = len(items)
+    def __init__(self, events: Events) -> None:
+        """events: the cleaned log (no user dislikes an item twice), sorted by time, user and item id."""
+        positives, consumed = events.take(events.is_positive), events.take(events.is_consumed)
+        self._dislikes, self._positives = UserLog(events.take(events.is_dislike)), UserLog(positives)
+        self._first_positives = UserLog(positives.take(positives.first_of_item()))
+        self._consumed = UserLog(consumed.take(consumed.first_of_item()))
 
-    def of(self, users: np.ndarray, max_dislikes: int, max_positives: int) -> Instances:
-        """One instance a user (str [n], each once, known here or not), in their order; as `data.windows` makes them.
+    def users(self, cutoff: np.datetime64) -> np.ndarray:
+        """str [u], ascending: the users with a dislike before the cutoff."""
+        dislikes = self._dislikes.events
+        return dislikes.names[np.unique(dislikes.numbers[dislikes.until(cutoff)])]
 
-        Lists are oldest first, of the same moment by item id; of several positives on an item the first counts.
-        `next` is -1, the future is empty.
+    def counts(self, users: np.ndarray, cutoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int64 [b] each: how many items each user disliked, and liked, before the cutoff."""
+        numbers = self._dislikes.number(users)
+        dislikes, likes = (
+            log.position(numbers, cutoffs) - log.bounds[numbers] for log in (self._dislikes, self._first_positives)
+        )
+        return dislikes, likes
+
+    def instances(
+        self,
+        users: np.ndarray,
+        cutoffs: np.ndarray,
+        max_dislikes: int,
+        max_positives: int,
+        *,
+        horizon: np.timedelta64 = NO_HORIZON,
+        split: str | np.ndarray = "live",
+    ) -> Instances:
+        """One instance for each user, str [b], and cutoff, datetime64[us] [b], in their order; strangers have none.
+
+        Lists are oldest first, of the same moment by item id; of several positives on an item the first counts. The
+        future is what came from the cutoff on, up to the horizon; `next` is the first dislike of it, or -1.
         """
-        place = np.searchsorted(self.users, users)
-        known = place < len(self.users)
-        known[known] = self.users[place[known]] == users[known]
-        starts, stops = (np.where(known, self._bounds[np.minimum(place + n, len(self.users))], 0) for n in (0, 1))
-        lengths = stops - starts
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        events = self._events.take(np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1]))
-        owner = np.repeat(np.arange(len(users)), lengths)
-        pair = owner * self._items + events.items
-        disliked = events.kinds == "dislike"
-        positive = np.isin(events.kinds, POSITIVE_KINDS)
-        judged = disliked | (events.kinds == "purchase") | events.rated
+        numbers = self._dislikes.number(users)
+        ends = cutoffs + horizon
 
-        def lists(mask: np.ndarray, newest: int | None) -> tuple[Ragged, Ragged, np.ndarray]:
-            """Items and times under the mask, each item once and at most so many a user; and how many there were."""
-            rows = np.flatnonzero(mask)
-            rows = rows[np.sort(np.unique(pair[rows], return_index=True)[1])]
-            counts = np.bincount(owner[rows], minlength=len(users))
-            if newest is not None:
-                rows = rows[np.cumsum(counts)[owner[rows]] - np.arange(len(rows)) <= newest]
-            kept = np.bincount(owner[rows], minlength=len(users))
-            offsets = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
-            return Ragged(events.items[rows], offsets), Ragged(events.times[rows], offsets), counts
+        def history(log: UserLog, newest: int | None = None) -> tuple[Ragged, Ragged, np.ndarray]:
+            """Items and times before the cutoff, at most so many, and how many there were."""
+            first, stop = log.bounds[numbers], log.position(numbers, cutoffs)
+            kept = first if newest is None else np.maximum(first, stop - newest)
+            places = log.lists(kept, stop)
+            items, times = log.events.items[places.values], log.events.times[places.values]
+            return places.of_values(items), places.of_values(times), stop - first
 
-        dislikes, dislike_times, n_dislikes = lists(disliked, max_dislikes)
-        positives, positive_times, n_positives = lists(positive, max_positives)
-        nothing = Ragged(np.zeros(0, np.int32), np.zeros(len(users) + 1, np.int64))
+        def future(log: UserLog) -> Ragged:
+            """Items from the cutoff on, up to the horizon."""
+            places = log.lists(log.position(numbers, cutoffs), log.position(numbers, ends))
+            return places.of_values(log.events.items[places.values])
+
+        dislikes, dislike_times, n_dislikes = history(self._dislikes, max_dislikes)
+        positives, positive_times, n_positives = history(self._first_positives, max_positives)
+        disliked = future(self._dislikes)
+        following = np.full(len(users), -1, np.int32)
+        some = np.flatnonzero(disliked.lengths)
+        following[some] = disliked.values[disliked.offsets[some]]
         return Instances(
             ids=np.arange(len(users)),
-            split=np.full(len(users), "live"),
+            split=np.full(len(users), split) if isinstance(split, str) else split,
             users=users,
-            cutoffs=np.full(len(users), self.cutoff, "datetime64[us]"),
+            cutoffs=cutoffs,
             n_dislikes=n_dislikes,
             n_positives=n_positives,
             dislikes=dislikes,
             dislike_times=dislike_times,
             positives=positives,
             positive_times=positive_times,
-            seen=lists(judged, None)[0],
-            next=np.full(len(users), -1, np.int32),
-            future=nothing,
-            future_positives=nothing,
+            seen=history(self._consumed)[0],
+            next=following,
+            future=disliked,
+            future_positives=without_repeats(future(self._positives)),
         )
+
+
+def without_repeats(lists: Ragged) -> Ragged:
+    """Lists of item rows with each item only where it comes first."""
+    keys = lists.owners * (1 + int(lists.values.max(initial=0))) + lists.values
+    keep = np.zeros(len(keys), bool)
+    keep[np.unique(keys, return_index=True)[1]] = True
+    return lists.where(keep)

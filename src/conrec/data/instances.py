@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.data.schema import REASONS
+from conrec.data.schema import POSITIVE_KINDS, REASONS, TIME
+
+INSTANCES = pa.schema(
+    [
+        ("instance_id", pa.int64()),
+        ("split", pa.string()),
+        ("user_id", pa.string()),
+        ("cutoff", TIME),
+        ("n_dislikes", pa.int64()),
+        ("n_positives", pa.int64()),
+        ("dislikes", pa.list_(pa.string())),
+        ("dislike_times", pa.list_(TIME)),
+        ("positives", pa.list_(pa.string())),
+        ("positive_times", pa.list_(TIME)),
+        ("seen", pa.list_(pa.string())),
+        ("next", pa.string()),
+        ("future", pa.list_(pa.string())),
+        ("future_positives", pa.list_(pa.string())),
+    ]
+)
+"""One row an instance; what the columns hold: see `Instances`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +68,10 @@ class Ragged:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         starts = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths)
         return Ragged(self.values[starts + np.arange(offsets[-1])], offsets)
+
+    def of_values(self, values: np.ndarray) -> Ragged:
+        """Lists of the same lengths with other values: `values` [len(self.values)]."""
+        return Ragged(values, self.offsets)
 
     def where(self, keep: np.ndarray) -> Ragged:
         """The lists without the values where `keep`, bool [len(values)], is false."""
@@ -95,9 +118,9 @@ class Instances:
     positives: Ragged
     positive_times: Ragged
     seen: Ragged
-    """Item rows rated, disliked or bought before the cutoff (held-out instances; empty for train)."""
+    """Item rows consumed before the cutoff: disliked, bought or rated (empty for train)."""
     next: np.ndarray
-    """int32 [n]: the first dislike after the cutoff."""
+    """int32 [n]: the first dislike after the cutoff, -1 for none; in training the one the sample was cut before."""
     future: Ragged
     """Item rows disliked within the horizon."""
     future_positives: Ragged
@@ -144,10 +167,12 @@ class Items:
 
 @dataclass(frozen=True)
 class Events:
-    """The cleaned log as arrays, sorted by time."""
+    """The cleaned log as arrays, sorted by time, and at one moment by user and item id."""
 
-    users: np.ndarray
-    """str [n]."""
+    names: np.ndarray
+    """str [u], ascending: the users. A part of a log keeps the names of the whole."""
+    numbers: np.ndarray
+    """int32 [n]: the user of each event, a place in `names`. (Comparing millions of names takes seconds.)"""
     items: np.ndarray
     """int32 [n] rows of the items."""
     times: np.ndarray
@@ -156,57 +181,83 @@ class Events:
     """str [n]: dislike, exposure, click, favorite, cart or purchase."""
     values: np.ndarray
     """float64 [n]: the rating, nan for an event that is none."""
-    reasons: np.ndarray = None  # type: ignore[assignment]
-    """int8 [n]: why it was disliked, a place in `data.schema.REASONS`, -1 where nothing was said (the default)."""
+    reasons: np.ndarray
+    """int8 [n]: why it was disliked, a place in `data.schema.REASONS`, -1 where nothing was said."""
 
-    def __post_init__(self) -> None:
-        if self.reasons is None:
-            object.__setattr__(self, "reasons", np.full(len(self.items), -1, np.int8))
+    @classmethod
+    def of(
+        cls,
+        users: np.ndarray,
+        items: np.ndarray,
+        times: np.ndarray,
+        kinds: np.ndarray,
+        values: np.ndarray,
+        reasons: np.ndarray | None = None,
+    ) -> Events:
+        """Events of users by name, str [n]; without `reasons` none was given."""
+        names, numbers = np.unique(users, return_inverse=True)
+        if reasons is None:
+            reasons = np.full(len(items), -1, np.int8)
+        return cls(names, numbers.astype(np.int32), items, times, kinds, values, reasons)
 
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def users(self) -> np.ndarray:
+        """str [n]: the name of each event's user."""
+        return self.names[self.numbers]
+
     def take(self, index: np.ndarray) -> Events:
         """The events at `index` (positions or a boolean mask), in that order."""
-        part = Events(*(getattr(self, field.name)[index] for field in fields(self)))
-        if "_coded" in self.__dict__:
-            names, codes = self._coded
-            part.__dict__["_coded"] = names, codes[index]
-        return part
+        return Events(self.names, *(getattr(self, field.name)[index] for field in fields(self)[1:]))
 
-    @cached_property
-    def _coded(self) -> tuple[np.ndarray, np.ndarray]:
-        """`users` as names, str [u] ascending, and the place of each event's among them, int32 [n].
-
-        Comparing millions of names takes seconds, so it is done once; there may be more names than there are users.
-        """
-        names, codes = np.unique(self.users, return_inverse=True)
-        return names, codes.astype(np.int32)
+    def until(self, moment: np.datetime64) -> slice:
+        """Where everybody's events before the moment are."""
+        return slice(0, int(np.searchsorted(self.times, moment)))
 
     def owners(self) -> tuple[np.ndarray, np.ndarray]:
-        """Who is in the log, str [u] ascending, and whose each event is, int64 [n]."""
-        names, codes = self._coded
-        there = np.bincount(codes, minlength=len(names)) > 0
-        return names[there], (np.cumsum(there) - 1)[codes]
+        """Users with an event, str [u] ascending, and the place of each event's user among these, int64 [n]."""
+        there = np.bincount(self.numbers, minlength=len(self.names)) > 0
+        return self.names[there], (np.cumsum(there) - 1)[self.numbers]
+
+    def first_of_item(self) -> np.ndarray:
+        """int64, ascending: the place of each user's first event on each item."""
+        pairs = self.numbers.astype(np.int64) * (1 + int(self.items.max(initial=0))) + self.items
+        return np.sort(np.unique(pairs, return_index=True)[1])
 
     def of_users(self, users: np.ndarray) -> np.ndarray:
         """bool [n]: the event is of one of these users, str [m]."""
-        names, codes = self._coded
-        return np.isin(names, users)[codes]
+        return np.isin(self.names, users)[self.numbers]
+
+    @property
+    def is_dislike(self) -> np.ndarray:
+        """bool [n]."""
+        return self.kinds == "dislike"
+
+    @property
+    def is_positive(self) -> np.ndarray:
+        """bool [n]."""
+        return np.isin(self.kinds, POSITIVE_KINDS)
+
+    @property
+    def is_consumed(self) -> np.ndarray:
+        """bool [n]: disliked, bought or rated, so the item is not to be recommended to the user again."""
+        return self.is_dislike | (self.kinds == "purchase") | self.rated
 
     @property
     def rated(self) -> np.ndarray:
-        """bool [n]: the event carries a rating, so the user has judged the item."""
+        """bool [n]: the event carries a rating."""
         return ~np.isnan(self.values)
 
     @property
     def has_exposures(self) -> bool:
-        """Whether the platform logged what it showed (a neutral rating is not a exposure)."""
+        """Whether the platform logged what it showed (a neutral rating is not an exposure)."""
         return bool(self._exposed.any())
 
     @property
     def shown(self) -> np.ndarray:
-        """bool [n]: what the platform logged as shown; where it logs nothing, what was judged: all."""
+        """bool [n]: what the platform logged as shown; where it logs nothing, all events: users met these items."""
         exposed = self._exposed
         return exposed if exposed.any() else np.ones(len(self), bool)
 
@@ -242,14 +293,14 @@ def as_events(table: pa.Table, items: Items) -> Events:
     (names, users), (ids, named), (kinds, kind) = (_texts(table[name]) for name in ("user_id", "item_id", "kind"))
     times = _times(table["time"].combine_chunks())
     events = Events(
-        names[users],
+        names,
+        users,
         _rows(pa.array(ids, pa.string()), items)[named],
         times,
         kinds[kind],
         table["value"].cast(pa.float64()).to_numpy(),
         pc.fill_null(pc.index_in(table["reason"], pa.array(REASONS)), -1).to_numpy().astype(np.int8),
     )
-    events.__dict__["_coded"] = names, users
     step = [np.diff(key) for key in (times.view(np.int64), users, named)]
     sorted_already = (step[0] > 0) | (step[0] == 0) & ((step[1] > 0) | (step[1] == 0) & (step[2] >= 0))
     return events if sorted_already.all() else events.take(np.lexsort((named, users, times)))
@@ -266,7 +317,11 @@ def _texts(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 def read_instances(folder: Path, items: Items) -> Instances:
     """The instances of a `prepare` folder, sorted by id."""
-    table = pq.read_table(folder / "instances.parquet").sort_by("instance_id")
+    return as_instances(pq.read_table(folder / "instances.parquet").sort_by("instance_id"), items)
+
+
+def as_instances(table: pa.Table, items: Items) -> Instances:
+    """A table INSTANCES, in the order of its rows."""
 
     def ragged(name: str) -> Ragged:
         column = table[name].combine_chunks()
@@ -291,6 +346,28 @@ def read_instances(folder: Path, items: Items) -> Instances:
         future=ragged("future"),
         future_positives=ragged("future_positives"),
     )
+
+
+def instances_table(instances: Instances, items: Items) -> pa.Table:
+    """The table INSTANCES, with item ids instead of rows."""
+    ids = pa.array(items.ids, pa.string())
+
+    def lists(ragged: Ragged) -> pa.ListArray:
+        flat = pa.array(ragged.values)
+        flat = flat.cast(TIME) if pa.types.is_timestamp(flat.type) else ids.take(flat)
+        return pa.ListArray.from_arrays(pa.array(ragged.offsets, pa.int32()), flat)
+
+    columns = {
+        "instance_id": instances.ids,
+        "split": pa.array(instances.split.tolist(), pa.string()),
+        "user_id": pa.array(instances.users.tolist(), pa.string()),
+        "cutoff": pa.array(instances.cutoffs).cast(TIME),
+        "n_dislikes": instances.n_dislikes,
+        "n_positives": instances.n_positives,
+        "next": ids.take(pa.array(instances.next)),
+    }
+    columns |= {name: lists(getattr(instances, name)) for name in INSTANCES.names if name not in columns}
+    return pa.table([columns[name] for name in INSTANCES.names], schema=INSTANCES)
 
 
 def with_dislikes(instances: Instances, most: int) -> Instances:

@@ -21,7 +21,8 @@ class Knowledge:
     """
 
     def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
-        mask = events.kinds == "dislike"
+        """`known_users`, str [n]: the training users, in `users` mode."""
+        mask = events.is_dislike
         if known_users is not None:
             mask &= events.of_users(known_users)
         self.items = len(items)
@@ -44,7 +45,7 @@ class Knowledge:
         """float64 [items], sums to 1: exponentially decayed dislikes (time constant `days`) + `smoothing`
         for each item on offer; 0 for the others (all 0 before the first item was seen)."""
         stop = np.searchsorted(self._times, cutoff)
-        age = (cutoff - self._times[:stop]) / DAY
+        age = np.subtract(cutoff, self._times[:stop]) / DAY
         weight = np.bincount(self._rows[:stop], weights=np.exp(-age / days), minlength=self.items)
         if self._all_known:
             weight = np.bincount(self._rows, minlength=self.items).astype(np.float64)

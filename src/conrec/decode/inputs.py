@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from conrec.config import Recipe
-from conrec.data.instances import Events, Instances, Items, read_instances
+from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
-from conrec.data.split import Split
+from conrec.data.split import Split, TimeSplit
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
 from conrec.features.exposures import ExposureLikelihood, ExposureWeights
@@ -26,7 +26,7 @@ from conrec.features.item_features import (
     remembered,
 )
 from conrec.features.log_view import LogView
-from conrec.items.swing import read_swing
+from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import device
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
@@ -56,16 +56,13 @@ class Inputs:
     @classmethod
     def read(cls, recipe: Recipe, prepared: Path, compressed: Path) -> Inputs:
         """From the folders of `prepare` and `compress`."""
-        log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
-        return cls(
-            recipe,
-            log_view,
-            read_instances(prepared, log_view.items),
-            split,
-            split.knowledge(log_view.items, log_view.events),
-            Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device()),
-            read_swing(compressed, log_view.items.ids),
-        )
+        return cls.of(recipe, PreparedLog(prepared, compressed))
+
+    @classmethod
+    def of(cls, recipe: Recipe, log: PreparedLog) -> Inputs:
+        """From a log that may have been read already."""
+        trie = Trie.of(log.catalog.codes, log.catalog.sizes, device())
+        return cls(recipe, log.view, log.instances, log.split, log.knowledge, trie, log.neighbours)
 
     @property
     def items(self) -> Items:
@@ -148,7 +145,7 @@ class Inputs:
         if not any(self.recipe.predict.exposures):
             return ExposureWeights()
         horizon, train = np.timedelta64(self.recipe.split.horizon_days, "D"), self.instances.of_split("train")
-        if self.split.validation_start is not None:  # training may have been shown a shorter future
+        if isinstance(self.split, TimeSplit):  # training may have been shown a shorter future
             train = train.take(np.flatnonzero(train.cutoffs + horizon <= self.split.validation_start))
         return self._exposures.learn(train, horizon)
 

@@ -65,14 +65,13 @@ def filter_file(
     nearest: list[int | None] = [None] * len(ids)
     kept = [True] * len(ids)
     rows_of_user: dict[str, list[int]] = {}
+    known = Histories(log_view.events)
     for n, (user, item) in enumerate(zip(users, ids)):
         if item in row_of and user in predicted_of:
             rows_of_user.setdefault(user, []).append(n)
     for cutoff in track(np.unique([predicted_of[user][0] for user in rows_of_user]), "filter"):
         names = np.array(sorted(user for user in rows_of_user if predicted_of[user][0] == cutoff))
-        histories = Histories(log_view.items, log_view.events, cutoff).of(
-            names, config.max_dislikes, config.max_positives
-        )
+        histories = known.instances(names, np.full(len(names), cutoff), config.max_dislikes, config.max_positives)
         at_cutoff = score.at(log_view, cutoff)
         side, (vectors, biases) = at_cutoff.item_factors(), at_cutoff.user_factors(histories)
         activity = (histories.n_dislikes + histories.n_positives).tolist()

@@ -35,8 +35,8 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, LIKED
+from conrec.data.histories import Histories
 from conrec.data.instances import Events, read_events, read_items
-from conrec.data.schema import POSITIVE_KINDS
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.protocol import OURS
@@ -242,19 +242,7 @@ def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarra
 
 def activity(events: Events, users: np.ndarray, cutoffs: np.ndarray) -> np.ndarray:
     """int64 [n]: how many items each user (str [n]) disliked and liked before its cutoff (datetime64 [n])."""
-    disliked = events.kinds == "dislike"
-    signed = np.flatnonzero(disliked | np.isin(events.kinds, POSITIVE_KINDS))
-    names, codes = np.unique(np.concatenate([users, events.users[signed]]), return_inverse=True)
-    asked, actors = codes[: len(users)], codes[len(users) :]
-    # Of a user's dislikes or likes of one item the first counts.
-    pair = (actors * (events.items.max(initial=0) + 1) + events.items[signed]) * 2 + disliked[signed]
-    first = np.sort(np.unique(pair, return_index=True)[1])
-    actors, times = actors[first], events.times[signed[first]]
-    counts = np.zeros(len(users), np.int64)
-    for cutoff in np.unique(cutoffs):
-        here = cutoffs == cutoff
-        counts[here] = np.bincount(actors[: np.searchsorted(times, cutoff)], minlength=len(names))[asked[here]]
-    return counts
+    return np.sum(Histories(events).counts(users, cutoffs), axis=0)
 
 
 def activity_edges(users: np.ndarray, counts: np.ndarray, mask: np.ndarray) -> list[float]:

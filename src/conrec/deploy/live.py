@@ -37,7 +37,7 @@ from conrec.items.encoders import JointEncoder
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import add_items, load_model
 from conrec.sid.kmeans import reconstruct
-from conrec.stages.compress import read_content
+from conrec.stages.compress import content_of
 
 LONGEST_GAP = pa.scalar(400 * 86_400_000_000, pa.duration("us"))
 """An event this long after all others is a broken clock rather than news."""
@@ -248,7 +248,7 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
     codes = np.zeros((0, levels), np.int32)
     if len(new):
         book = run / "compress" / "codebook"
-        embeddings, _ = JointEncoder.load(recipe.items, book).encode(read_content(folder))
+        embeddings, _ = JointEncoder.load(recipe.items, book).encode(content_of(new, folder))
         ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
         extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
         latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]

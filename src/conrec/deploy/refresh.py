@@ -242,7 +242,7 @@ class _Job:
         knowledge = Knowledge(items, events, everybody)
         score = self.score.at(log_view, cutoff)
         side = score.item_factors()
-        histories = Histories(items, events, cutoff)
+        histories = Histories(events)
         layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         predictor = _Predictor(self, log_view, score, knowledge, split)
         contents = SnapshotItems(items.ids, items.titles, items.categories, live.catalog.codes, side)
@@ -265,13 +265,11 @@ class _Job:
                     writer.add(_take(portion, stays))
                     users += len(stays)
                 old.close()
-            asked = histories.users if changed is None else changed
+            asked = histories.users(cutoff) if changed is None else changed
             for start in range(0, len(asked), USERS_AT_ONCE):
-                some = histories.of(
-                    asked[start : start + USERS_AT_ONCE],
-                    self.recipe.split.max_dislikes,
-                    self.recipe.split.max_positives,
-                )
+                names, config = asked[start : start + USERS_AT_ONCE], self.recipe.split
+                cutoffs = np.full(len(names), cutoff)
+                some = histories.instances(names, cutoffs, config.max_dislikes, config.max_positives)
                 # The replay that calibrates is of users with a dislike; of the others nothing was promised.
                 some = some.take(some.n_dislikes > 0)
                 if len(some):
@@ -292,7 +290,7 @@ class _Predictor:
         self._job, self._log_view, self._score = job, log_view, score
         no_neighbours = np.zeros((len(log_view.items), 0), np.int32)
         trie = Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device())
-        none = Histories(log_view.items, log_view.events, job.live.cutoff).of(np.zeros(0, str), 0, 0)
+        none = Histories(log_view.events).instances(np.zeros(0, str), np.zeros(0, "datetime64[us]"), 0, 0)
         self._inputs = Inputs(job.recipe, log_view, none, split, knowledge, trie, no_neighbours)
         self._model: _Model | None = None
 

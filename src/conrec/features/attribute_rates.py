@@ -27,9 +27,9 @@ import numpy as np
 from numba import njit
 from scipy.sparse import csr_matrix
 
-from conrec.data.by_user import ByUser
 from conrec.data.instances import Events, Instances
 from conrec.data.schema import REASONS
+from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 from conrec.items.fields import FieldsEncoder
 
@@ -121,7 +121,7 @@ class AttributeRates:
         """
         self._attributes = Attributes.of(items)
         shown, disliked = events.shown, events.kinds == "dislike"
-        self._shown, self._disliked = ByUser(events.take(shown)), ByUser(events.take(disliked))
+        self._shown, self._disliked = UserLog(events.take(shown)), UserLog(events.take(disliked))
         self._days: dict[np.datetime64, Everybody] = {}
         self._always: Everybody | None = None
         if known_users is not None:
@@ -154,14 +154,14 @@ class AttributeRates:
     def _of_users(self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody) -> np.ndarray:
         """float64 [b, attributes]: expected rates of users, each at its own cutoff."""
         matrix = self._attributes.matrix
-        owners, places = _histories(self._shown, users, cutoffs)
-        ones = np.ones(len(places), np.float32)
-        counts = csr_matrix((ones, (owners, self._shown.events.items[places])), shape=(len(users), matrix.shape[0]))
+        places = self._shown.before(users, cutoffs)
+        ones, items = np.ones(len(places.values), np.float32), self._shown.events.items[places.values]
+        counts = csr_matrix((ones, (places.owners, items)), shape=(len(users), matrix.shape[0]))
         shown = (counts @ matrix).toarray().astype(np.float64)
-        owners, places = _histories(self._disliked, users, cutoffs)
-        disliked = self._disliked.events.take(places)
+        places = self._disliked.before(users, cutoffs)
+        disliked = self._disliked.events.take(places.values)
         return personal_rates(
-            matrix, everybody.shape, shown, owners, disliked.items, everybody.reasons[:, disliked.reasons]
+            matrix, everybody.shape, shown, places.owners, disliked.items, everybody.reasons[:, disliked.reasons]
         )
 
     def _of_day(self, day: np.datetime64) -> Everybody:
@@ -169,7 +169,7 @@ class AttributeRates:
             return self._always
         if day not in self._days:
             midnight = day.astype("datetime64[us]")
-            shown, disliked = self._shown.until(midnight), self._disliked.until(midnight)
+            shown, disliked = self._shown.events.until(midnight), self._disliked.events.until(midnight)
             own = self._disliked.events
             self._days[day] = self._of_all(self._shown.events.items[shown], own.items[disliked], own.reasons[disliked])
         return self._days[day]
@@ -275,9 +275,3 @@ def explanations(
         if sweep >= burn_in:
             total += counts
     return total / (sweeps - burn_in)
-
-
-def _histories(log: ByUser, users: np.ndarray, cutoffs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whose event (number in `users`), and its place in the log, of some users before their cuts; int64 [e] both."""
-    places = [log.before(user, cutoff) for user, cutoff in zip(users.tolist(), cutoffs)]
-    return np.repeat(np.arange(len(users)), [len(own) for own in places]), np.concatenate(places)

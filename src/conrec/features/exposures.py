@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from conrec.data.by_user import ByUser
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import DAY
 from conrec.data.schema import POSITIVE_KINDS
+from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 
 ITEM_DAYS = 7.0
@@ -84,7 +84,7 @@ class ExposureLikelihood:
         self._categories = np.unique([category or "" for category in items.categories], return_inverse=True)[1]
         self._width = int(self._categories.max(initial=-1)) + 1
         self._first_seen = items.first_seen
-        self._log = ByUser(events)
+        self._log = UserLog(events)
         self._liked = np.isin(events.kinds, POSITIVE_KINDS)
         self._always: tuple[np.ndarray, np.ndarray] | None = None
         if known_users is not None:
@@ -102,12 +102,13 @@ class ExposureLikelihood:
         counts: list[np.ndarray] = []
         totals: list[np.ndarray] = []
         owners: list[np.ndarray] = []
-        for user, cutoff in zip(instances.users[latest], instances.cutoffs[latest]):
-            before, after = self._log.around(user, cutoff, horizon)
-            met = self._categories[self._log.events.items[after[shown[after]]]]
+        users, cutoffs = instances.users[latest], instances.cutoffs[latest]
+        before, after = self._log.before(users, cutoffs), self._log.window(users, cutoffs, horizon)
+        for n, cutoff in enumerate(cutoffs):
+            met = self._categories[self._log.events.items[after[n][shown[after[n]]]]]
             if len(met):
-                own = self._categories[self._log.events.items[before]]
-                each = np.stack([np.bincount(own, one, self._width) for one in self._traces(before, cutoff)])
+                own = self._categories[self._log.events.items[before[n]]]
+                each = np.stack([np.bincount(own, one, self._width) for one in self._traces(before[n], cutoff)])
                 counts.append(np.vstack([self._of_day(cutoff)[1][met], each[:, met]]).T)
                 totals.append(np.append(1.0, each.sum(axis=1)))
                 owners.append(np.full(len(met), len(owners)))
@@ -121,17 +122,17 @@ class ExposureLikelihood:
 
         def item_feature(index: np.ndarray) -> np.ndarray:
             out = np.empty((len(index), len(self._categories)), np.float32)
+            before = self._log.before(instances.users[index], instances.cutoffs[index])
             for row, n in enumerate(index):
                 within, everybody = self._of_day(instances.cutoffs[n])
-                own = self._of_user(instances.users[n], instances.cutoffs[n], weights)
+                own = self._of_user(before[row], instances.cutoffs[n], weights)
                 out[row] = np.log((everybody + own) / (1.0 + own.sum()))[self._categories] + within
             return out
 
         return item_feature
 
-    def _of_user(self, user: str, cutoff: np.datetime64, weights: ExposureWeights) -> np.ndarray:
-        """float [categories]: the weighted sum of the traces."""
-        own = self._log.before(user, cutoff)
+    def _of_user(self, own: np.ndarray, cutoff: np.datetime64, weights: ExposureWeights) -> np.ndarray:
+        """float [categories]: the weighted sum of the traces of a user's events, at places in the log."""
         weight = np.array(weights.traces) @ self._traces(own, cutoff)
         return np.bincount(self._categories[self._log.events.items[own]], weight, self._width)
 
@@ -147,7 +148,7 @@ class ExposureLikelihood:
             return self._always
         day = cutoff.astype("datetime64[D]").astype("datetime64[us]")
         if day not in self._days:
-            known, log = self._log.until(day), self._log.events
+            known, log = self._log.events.until(day), self._log.events
             age = (day - log.times[known]) / DAY
             counts = np.bincount(log.items[known], np.exp(-age / ITEM_DAYS), len(self._categories))
             there = np.where(self._first_seen < day, (day - self._first_seen) / DAY, np.inf)

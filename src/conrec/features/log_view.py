@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from conrec.data.instances import Events, Instances, Items, as_items, read_events
-from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
+from conrec.data.user_log import UserLog, slices
 from conrec.features.attribute_rates import AttributeRates
 from conrec.items.fields import fields_of
 from conrec.sid.catalog import Catalog, unit_rows
@@ -58,14 +58,16 @@ class LogView:
 
     @cached_property
     def told(self) -> ExplicitFeedback:
-        """The events that tell what their user thinks of the item."""
-        return ExplicitFeedback.of(self.events, len(self.items))
+        """The explicit feedback of the log."""
+        return ExplicitFeedback.of(self.events)
 
 
 @dataclass(frozen=True)
 class ExplicitFeedback:
     """Dislikes, positives (a user's first on each item) and neutral ratings, by user and then by time."""
 
+    log: UserLog
+    """These events in the order of time; places in the arrays below are its positions."""
     names: np.ndarray
     """str [users], sorted."""
     bounds: np.ndarray
@@ -82,28 +84,16 @@ class ExplicitFeedback:
     """float64 [m]: ratings, nan where there is none."""
 
     @classmethod
-    def of(cls, events: Events, n_items: int) -> ExplicitFeedback:
-        """From a log sorted by time."""
-        signs = np.where(events.kinds == "dislike", 1, np.where(np.isin(events.kinds, POSITIVE_KINDS), -1, 0))
-        telling = (signs != 0) | events.rated
-        told, signs = events.take(telling), signs[telling]
-        names, owner = told.owners()
-        liked = np.flatnonzero(signs < 0)
-        pair = owner[liked] * n_items + told.items[liked]
-        again = np.ones(len(liked), bool)
-        again[np.unique(pair, return_index=True)[1]] = False
-        kept = np.delete(np.arange(len(told)), liked[again])
-        order = kept[np.argsort(owner[kept], kind="stable")]
-        owner = owner[order]
-        return cls(
-            names,
-            np.searchsorted(owner, np.arange(len(names) + 1)),
-            owner,
-            told.items[order],
-            told.times[order],
-            signs[order].astype(np.int8),
-            told.values[order],
-        )
+    def of(cls, events: Events) -> ExplicitFeedback:
+        """The explicit feedback of a log sorted by time."""
+        positives = np.flatnonzero(events.is_positive)
+        others = np.flatnonzero((events.is_dislike | events.rated) & ~events.is_positive)
+        kept = events.take(np.sort(np.append(others, positives[events.take(positives).first_of_item()])))
+        names, numbers = kept.owners()
+        log = UserLog(replace(kept, names=names, numbers=numbers))
+        own = log.events.take(log.order)
+        signs = own.is_dislike.astype(np.int8) - own.is_positive.astype(np.int8)
+        return cls(log, names, log.bounds[:-1], own.numbers, own.items, own.times, signs, own.values)
 
     def before(self, cutoff: np.datetime64) -> np.ndarray:
         """int64: places of everybody's events before the cutoff."""
@@ -115,14 +105,6 @@ class ExplicitFeedback:
 
     def histories(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Places of the events of each instance's user before its cutoff, and whose instance it is; int64 [h] both."""
-        place = np.minimum(np.searchsorted(self.names, instances.users), len(self.names) - 1)
-        places, owners = [], []
-        for n, (user, name, cutoff) in enumerate(zip(place, instances.users, instances.cutoffs)):
-            if len(self.names) and self.names[user] == name:
-                start, stop = self.bounds[user], self.bounds[user + 1]
-                stop = start + np.searchsorted(self.times[start:stop], cutoff)
-                places.append(np.arange(start, stop))
-                owners.append(np.full(stop - start, n))
-        if not places:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return np.concatenate(places), np.concatenate(owners)
+        numbers = self.log.number(instances.users)
+        places = slices(self.log.bounds[numbers], self.log.position(numbers, instances.cutoffs))
+        return places.values, places.owners

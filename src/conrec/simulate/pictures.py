@@ -1,15 +1,18 @@
 """Product pictures that show an item's attributes, drawn with Pillow.
 
-A leaf category is a short list of strokes in the unit square (0, 0 top left, 1, 1 bottom right). The attributes
-change how it is drawn: shape its width and the thickness of its parts, colour and pattern its body, material the
-surface, connection a cable with a plug, image the scene behind, store a mark in the corner.
+A leaf category is a short list of strokes in the unit square (0, 0 top left, 1, 1 bottom right): `strokes.json`. The
+attributes change how it is drawn: shape its width and the thickness of its parts, colour and pattern its body,
+material the surface, connection a cable with a plug, image the scene behind, store a mark in the corner.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -17,11 +20,7 @@ from PIL import Image, ImageDraw
 from conrec.simulate.catalogue import STORES
 
 RGB = tuple[int, int, int]
-Points = tuple[float, ...]
-Stroke = tuple[str, str, Points] | tuple[str, str, Points, float]
-"""(fill, primitive, coordinates[, line width or corner radius]). The fill 'body' takes colour and pattern, 'trim' a
-darker tone of it, 'ink', 'pale' and 'glint' are greys. Primitives: poly, oval, box (rounded), line, arc (a box
-that is open below or, as 'bow', above)."""
+Points = Sequence[float]
 
 COLOURS: dict[str, RGB] = {
     "black": (52, 52, 60),
@@ -56,280 +55,11 @@ TEXTURE = {
 FLOOR = 0.84
 """Where things stand."""
 
-LEAF_STROKES: dict[str, list[Stroke]] = {
-    "footwear/sneakers": [
-        ("body", "poly", (0.16, 0.42, 0.3, 0.36, 0.4, 0.48, 0.6, 0.54, 0.84, 0.62, 0.88, 0.74, 0.14, 0.74)),
-        ("pale", "box", (0.12, 0.72, 0.9, 0.82), 0.05),
-        ("glint", "line", (0.42, 0.47, 0.36, 0.56), 0.022),
-        ("glint", "line", (0.5, 0.5, 0.44, 0.59), 0.022),
-        ("glint", "line", (0.58, 0.53, 0.52, 0.62), 0.022),
-        ("trim", "poly", (0.15, 0.5, 0.25, 0.5, 0.28, 0.74, 0.14, 0.74)),
-    ],
-    "footwear/boots": [
-        ("body", "poly", (0.28, 0.16, 0.58, 0.16, 0.58, 0.54, 0.82, 0.62, 0.86, 0.76, 0.26, 0.76)),
-        ("trim", "box", (0.27, 0.14, 0.59, 0.23), 0.03),
-        ("ink", "box", (0.24, 0.75, 0.88, 0.82), 0.02),
-        ("ink", "box", (0.24, 0.78, 0.42, 0.86), 0.01),
-    ],
-    "footwear/sandals": [
-        ("ink", "box", (0.1, 0.7, 0.9, 0.8), 0.05),
-        ("body", "poly", (0.54, 0.72, 0.58, 0.54, 0.74, 0.52, 0.82, 0.72)),
-        ("body", "poly", (0.16, 0.72, 0.2, 0.46, 0.34, 0.46, 0.36, 0.72)),
-        ("trim", "line", (0.3, 0.5, 0.62, 0.6), 0.045),
-    ],
-    "footwear/loafers": [
-        ("body", "poly", (0.12, 0.54, 0.24, 0.5, 0.5, 0.56, 0.66, 0.52, 0.86, 0.62, 0.9, 0.75, 0.12, 0.75)),
-        ("trim", "line", (0.5, 0.57, 0.6, 0.66, 0.74, 0.57), 0.04),
-        ("ink", "box", (0.11, 0.74, 0.91, 0.79), 0.02),
-        ("ink", "box", (0.11, 0.76, 0.32, 0.83), 0.01),
-    ],
-    "footwear/slippers": [
-        ("pale", "box", (0.08, 0.68, 0.92, 0.8), 0.06),
-        ("body", "poly", (0.44, 0.7, 0.46, 0.54, 0.6, 0.44, 0.8, 0.48, 0.92, 0.62, 0.92, 0.72)),
-        ("glint", "oval", (0.42, 0.46, 0.56, 0.6)),
-    ],
-    "audio/headphones": [
-        ("trim", "arc", (0.2, 0.16, 0.8, 0.96), 0.07),
-        ("body", "box", (0.1, 0.48, 0.3, 0.8), 0.08),
-        ("body", "box", (0.7, 0.48, 0.9, 0.8), 0.08),
-        ("ink", "box", (0.27, 0.52, 0.34, 0.76), 0.03),
-        ("ink", "box", (0.66, 0.52, 0.73, 0.76), 0.03),
-    ],
-    "audio/earphones": [
-        ("body", "box", (0.24, 0.4, 0.36, 0.78), 0.06),
-        ("body", "oval", (0.16, 0.26, 0.42, 0.52)),
-        ("body", "box", (0.64, 0.4, 0.76, 0.78), 0.06),
-        ("body", "oval", (0.58, 0.26, 0.84, 0.52)),
-        ("ink", "oval", (0.21, 0.32, 0.31, 0.44)),
-        ("ink", "oval", (0.69, 0.32, 0.79, 0.44)),
-    ],
-    "audio/speakers": [
-        ("body", "box", (0.26, 0.12, 0.74, 0.84), 0.06),
-        ("ink", "oval", (0.34, 0.44, 0.66, 0.78)),
-        ("trim", "oval", (0.42, 0.53, 0.58, 0.69)),
-        ("ink", "oval", (0.42, 0.2, 0.58, 0.36)),
-    ],
-    "audio/microphones": [
-        ("ink", "box", (0.3, 0.78, 0.7, 0.84), 0.03),
-        ("trim", "line", (0.5, 0.5, 0.5, 0.8), 0.05),
-        ("body", "poly", (0.38, 0.38, 0.62, 0.38, 0.57, 0.68, 0.43, 0.68)),
-        ("pale", "oval", (0.34, 0.12, 0.66, 0.42)),
-        ("ink", "line", (0.35, 0.27, 0.65, 0.27), 0.02),
-        ("ink", "line", (0.5, 0.13, 0.5, 0.41), 0.012),
-    ],
-    "audio/turntables": [
-        ("body", "box", (0.08, 0.4, 0.92, 0.82), 0.04),
-        ("ink", "oval", (0.14, 0.43, 0.62, 0.79)),
-        ("trim", "oval", (0.31, 0.55, 0.45, 0.67)),
-        ("glint", "line", (0.8, 0.46, 0.78, 0.64, 0.58, 0.7), 0.03),
-    ],
-    "bags/backpacks": [
-        ("trim", "arc", (0.38, 0.08, 0.62, 0.36), 0.05),
-        ("body", "box", (0.22, 0.18, 0.78, 0.84), 0.16),
-        ("trim", "box", (0.3, 0.54, 0.7, 0.78), 0.05),
-        ("glint", "line", (0.34, 0.62, 0.66, 0.62), 0.018),
-        ("ink", "line", (0.3, 0.42, 0.7, 0.42), 0.018),
-    ],
-    "bags/handbags": [
-        ("trim", "arc", (0.3, 0.14, 0.7, 0.76), 0.045),
-        ("body", "poly", (0.2, 0.44, 0.8, 0.44, 0.9, 0.82, 0.1, 0.82)),
-        ("trim", "poly", (0.2, 0.44, 0.8, 0.44, 0.83, 0.56, 0.5, 0.66, 0.17, 0.56)),
-        ("glint", "oval", (0.46, 0.58, 0.54, 0.66)),
-    ],
-    "bags/suitcases": [
-        ("ink", "line", (0.4, 0.26, 0.4, 0.08, 0.6, 0.08, 0.6, 0.26), 0.03),
-        ("body", "box", (0.24, 0.22, 0.76, 0.8), 0.07),
-        ("trim", "line", (0.38, 0.26, 0.38, 0.77), 0.025),
-        ("trim", "line", (0.62, 0.26, 0.62, 0.77), 0.025),
-        ("ink", "oval", (0.28, 0.78, 0.38, 0.87)),
-        ("ink", "oval", (0.62, 0.78, 0.72, 0.87)),
-    ],
-    "bags/wallets": [
-        ("trim", "box", (0.14, 0.34, 0.86, 0.76), 0.05),
-        ("pale", "box", (0.22, 0.3, 0.76, 0.5), 0.02),
-        ("body", "box", (0.14, 0.4, 0.86, 0.8), 0.05),
-        ("trim", "box", (0.68, 0.52, 0.88, 0.66), 0.04),
-        ("glint", "oval", (0.71, 0.56, 0.77, 0.62)),
-    ],
-    "bags/totes": [
-        ("trim", "arc", (0.34, 0.08, 0.66, 0.68), 0.04),
-        ("body", "poly", (0.2, 0.36, 0.8, 0.36, 0.76, 0.84, 0.24, 0.84)),
-        ("glint", "oval", (0.42, 0.5, 0.58, 0.66)),
-    ],
-    "clothing/tshirts": [
-        ("body", "poly", (0.32, 0.18, 0.68, 0.18, 0.92, 0.34, 0.82, 0.5, 0.7, 0.42, 0.7, 0.84, 0.3, 0.84,
-                          0.3, 0.42, 0.18, 0.5, 0.08, 0.34)),
-        ("trim", "oval", (0.4, 0.12, 0.6, 0.26)),
-    ],
-    "clothing/hoodies": [
-        ("trim", "oval", (0.32, 0.06, 0.68, 0.36)),
-        ("body", "poly", (0.34, 0.22, 0.66, 0.22, 0.82, 0.3, 0.94, 0.76, 0.82, 0.8, 0.73, 0.48, 0.73, 0.84,
-                          0.27, 0.84, 0.27, 0.48, 0.18, 0.8, 0.06, 0.76, 0.18, 0.3)),
-        ("trim", "poly", (0.38, 0.6, 0.62, 0.6, 0.68, 0.76, 0.32, 0.76)),
-        ("glint", "line", (0.45, 0.26, 0.45, 0.44), 0.018),
-        ("glint", "line", (0.55, 0.26, 0.55, 0.44), 0.018),
-    ],
-    "clothing/trousers": [
-        ("body", "poly", (0.3, 0.12, 0.7, 0.12, 0.78, 0.86, 0.57, 0.86, 0.5, 0.38, 0.43, 0.86, 0.22, 0.86)),
-        ("trim", "box", (0.295, 0.12, 0.705, 0.19), 0.01),
-    ],
-    "clothing/skirts": [
-        ("body", "poly", (0.36, 0.24, 0.64, 0.24, 0.88, 0.8, 0.7, 0.84, 0.5, 0.82, 0.3, 0.84, 0.12, 0.8)),
-        ("trim", "box", (0.35, 0.2, 0.65, 0.28), 0.02),
-        ("trim", "line", (0.45, 0.3, 0.38, 0.8), 0.012),
-        ("trim", "line", (0.55, 0.3, 0.62, 0.8), 0.012),
-    ],
-    "clothing/coats": [
-        ("body", "poly", (0.36, 0.12, 0.64, 0.12, 0.8, 0.2, 0.92, 0.66, 0.8, 0.7, 0.74, 0.46, 0.8, 0.88, 0.2, 0.88,
-                          0.26, 0.46, 0.2, 0.7, 0.08, 0.66, 0.2, 0.2)),
-        ("trim", "poly", (0.36, 0.12, 0.5, 0.4, 0.34, 0.3)),
-        ("trim", "poly", (0.64, 0.12, 0.5, 0.4, 0.66, 0.3)),
-        ("ink", "line", (0.5, 0.4, 0.5, 0.87), 0.014),
-        ("glint", "oval", (0.53, 0.46, 0.58, 0.51)),
-        ("glint", "oval", (0.53, 0.6, 0.58, 0.65)),
-    ],
-    "furniture/chairs": [
-        ("ink", "line", (0.3, 0.56, 0.26, 0.86), 0.04),
-        ("ink", "line", (0.7, 0.56, 0.74, 0.86), 0.04),
-        ("body", "box", (0.3, 0.1, 0.7, 0.5), 0.08),
-        ("trim", "box", (0.24, 0.5, 0.76, 0.62), 0.05),
-    ],
-    "furniture/tables": [
-        ("trim", "line", (0.18, 0.44, 0.18, 0.86), 0.05),
-        ("trim", "line", (0.82, 0.44, 0.82, 0.86), 0.05),
-        ("body", "poly", (0.2, 0.32, 0.8, 0.32, 0.94, 0.46, 0.06, 0.46)),
-        ("trim", "box", (0.06, 0.45, 0.94, 0.52), 0.01),
-    ],
-    "furniture/lamps": [
-        ("ink", "box", (0.32, 0.79, 0.68, 0.85), 0.03),
-        ("ink", "line", (0.5, 0.42, 0.5, 0.82), 0.035),
-        ("body", "poly", (0.36, 0.12, 0.64, 0.12, 0.8, 0.46, 0.2, 0.46)),
-        ("glint", "oval", (0.44, 0.43, 0.56, 0.53)),
-    ],
-    "furniture/shelves": [
-        ("trim", "box", (0.18, 0.1, 0.82, 0.86), 0.02),
-        ("pale", "box", (0.24, 0.15, 0.76, 0.36), 0.01),
-        ("pale", "box", (0.24, 0.4, 0.76, 0.6), 0.01),
-        ("pale", "box", (0.24, 0.64, 0.76, 0.83), 0.01),
-        ("body", "box", (0.28, 0.2, 0.48, 0.36), 0.01),
-        ("body", "box", (0.5, 0.44, 0.72, 0.6), 0.01),
-        ("body", "box", (0.3, 0.68, 0.62, 0.83), 0.01),
-    ],
-    "furniture/sofas": [
-        ("ink", "line", (0.16, 0.76, 0.16, 0.86), 0.04),
-        ("ink", "line", (0.84, 0.76, 0.84, 0.86), 0.04),
-        ("body", "box", (0.14, 0.32, 0.86, 0.72), 0.09),
-        ("trim", "box", (0.18, 0.54, 0.82, 0.76), 0.04),
-        ("body", "box", (0.05, 0.46, 0.2, 0.8), 0.06),
-        ("body", "box", (0.8, 0.46, 0.95, 0.8), 0.06),
-    ],
-    "kitchen/mugs": [
-        ("trim", "line", (0.66, 0.38, 0.86, 0.4, 0.88, 0.62, 0.66, 0.68), 0.055),
-        ("body", "box", (0.22, 0.26, 0.7, 0.84), 0.07),
-        ("ink", "oval", (0.23, 0.21, 0.69, 0.33)),
-    ],
-    "kitchen/kettles": [
-        ("ink", "arc", (0.3, 0.1, 0.72, 0.7), 0.045),
-        ("trim", "poly", (0.7, 0.5, 0.92, 0.36, 0.94, 0.42, 0.74, 0.68)),
-        ("body", "poly", (0.34, 0.34, 0.66, 0.34, 0.8, 0.82, 0.2, 0.82)),
-        ("trim", "oval", (0.33, 0.29, 0.67, 0.39)),
-    ],
-    "kitchen/pans": [
-        ("ink", "line", (0.6, 0.5, 0.94, 0.3), 0.06),
-        ("body", "oval", (0.06, 0.36, 0.7, 0.84)),
-        ("ink", "oval", (0.13, 0.42, 0.63, 0.77)),
-        ("pale", "oval", (0.27, 0.5, 0.49, 0.68)),
-        ("trim", "oval", (0.33, 0.54, 0.43, 0.64)),
-    ],
-    "kitchen/knives": [
-        ("pale", "poly", (0.44, 0.08, 0.58, 0.2, 0.6, 0.54, 0.44, 0.54)),
-        ("glint", "line", (0.57, 0.22, 0.585, 0.52), 0.014),
-        ("body", "box", (0.4, 0.52, 0.64, 0.88), 0.05),
-        ("glint", "oval", (0.5, 0.6, 0.54, 0.64)),
-        ("glint", "oval", (0.5, 0.74, 0.54, 0.78)),
-    ],
-    "kitchen/blenders": [
-        ("trim", "box", (0.38, 0.06, 0.62, 0.14), 0.02),
-        ("pale", "poly", (0.26, 0.14, 0.74, 0.14, 0.66, 0.56, 0.34, 0.56)),
-        ("trim", "poly", (0.3, 0.36, 0.7, 0.36, 0.66, 0.56, 0.34, 0.56)),
-        ("body", "poly", (0.32, 0.56, 0.68, 0.56, 0.76, 0.85, 0.24, 0.85)),
-        ("glint", "oval", (0.46, 0.66, 0.54, 0.74)),
-    ],
-    "toys/bears": [
-        ("body", "oval", (0.24, 0.08, 0.42, 0.26)),
-        ("body", "oval", (0.58, 0.08, 0.76, 0.26)),
-        ("body", "oval", (0.22, 0.44, 0.78, 0.88)),
-        ("body", "oval", (0.26, 0.12, 0.74, 0.54)),
-        ("pale", "oval", (0.4, 0.34, 0.6, 0.5)),
-        ("ink", "oval", (0.37, 0.26, 0.43, 0.33)),
-        ("ink", "oval", (0.57, 0.26, 0.63, 0.33)),
-        ("ink", "oval", (0.46, 0.35, 0.54, 0.41)),
-    ],
-    "toys/robots": [
-        ("ink", "line", (0.5, 0.06, 0.5, 0.18), 0.025),
-        ("trim", "line", (0.24, 0.5, 0.12, 0.7), 0.05),
-        ("trim", "line", (0.76, 0.5, 0.88, 0.7), 0.05),
-        ("trim", "box", (0.32, 0.74, 0.44, 0.88), 0.02),
-        ("trim", "box", (0.56, 0.74, 0.68, 0.88), 0.02),
-        ("body", "box", (0.24, 0.44, 0.76, 0.78), 0.04),
-        ("trim", "box", (0.3, 0.15, 0.7, 0.42), 0.05),
-        ("glint", "oval", (0.36, 0.22, 0.47, 0.33)),
-        ("glint", "oval", (0.53, 0.22, 0.64, 0.33)),
-    ],
-    "toys/blocks": [
-        ("body", "box", (0.1, 0.5, 0.46, 0.84), 0.03),
-        ("trim", "box", (0.52, 0.5, 0.88, 0.84), 0.03),
-        ("body", "box", (0.32, 0.14, 0.68, 0.48), 0.03),
-        ("glint", "oval", (0.44, 0.24, 0.56, 0.38)),
-        ("glint", "poly", (0.7, 0.58, 0.8, 0.76, 0.6, 0.76)),
-    ],
-    "toys/cars": [
-        ("trim", "poly", (0.26, 0.52, 0.36, 0.32, 0.66, 0.32, 0.78, 0.52)),
-        ("pale", "poly", (0.33, 0.5, 0.39, 0.37, 0.63, 0.37, 0.71, 0.5)),
-        ("body", "box", (0.06, 0.5, 0.94, 0.74), 0.08),
-        ("ink", "oval", (0.16, 0.62, 0.38, 0.84)),
-        ("ink", "oval", (0.62, 0.62, 0.84, 0.84)),
-        ("pale", "oval", (0.23, 0.69, 0.31, 0.77)),
-        ("pale", "oval", (0.69, 0.69, 0.77, 0.77)),
-    ],
-    "toys/balls": [
-        ("body", "oval", (0.16, 0.18, 0.84, 0.86)),
-        ("trim", "arc", (0.3, 0.24, 0.7, 1.4), 0.03),
-        ("glint", "oval", (0.28, 0.28, 0.42, 0.4)),
-    ],
-    "accessories/watches": [
-        ("body", "box", (0.4, 0.04, 0.6, 0.94), 0.04),
-        ("ink", "oval", (0.24, 0.25, 0.76, 0.75)),
-        ("glint", "oval", (0.3, 0.31, 0.7, 0.69)),
-        ("ink", "line", (0.5, 0.38, 0.5, 0.5, 0.6, 0.56), 0.022),
-    ],
-    "accessories/sunglasses": [
-        ("body", "line", (0.08, 0.4, 0.92, 0.4), 0.05),
-        ("body", "oval", (0.06, 0.34, 0.47, 0.7)),
-        ("body", "oval", (0.53, 0.34, 0.94, 0.7)),
-        ("ink", "oval", (0.11, 0.39, 0.42, 0.65)),
-        ("ink", "oval", (0.58, 0.39, 0.89, 0.65)),
-        ("glint", "line", (0.18, 0.52, 0.26, 0.44), 0.02),
-        ("glint", "line", (0.65, 0.52, 0.73, 0.44), 0.02),
-    ],
-    "accessories/hats": [
-        ("trim", "oval", (0.04, 0.6, 0.96, 0.82)),
-        ("body", "poly", (0.26, 0.7, 0.3, 0.34, 0.42, 0.26, 0.58, 0.26, 0.7, 0.34, 0.74, 0.7)),
-        ("ink", "box", (0.265, 0.58, 0.735, 0.68), 0.01),
-    ],
-    "accessories/necklaces": [
-        ("trim", "bow", (0.2, -0.24, 0.8, 0.64), 0.03),
-        ("body", "poly", (0.5, 0.56, 0.66, 0.7, 0.5, 0.88, 0.34, 0.7)),
-        ("glint", "line", (0.44, 0.7, 0.5, 0.63), 0.018),
-    ],
-    "accessories/umbrellas": [
-        ("ink", "line", (0.5, 0.1, 0.5, 0.82, 0.58, 0.86, 0.64, 0.8), 0.03),
-        ("body", "poly", (0.06, 0.5, 0.14, 0.32, 0.3, 0.19, 0.5, 0.14, 0.7, 0.19, 0.86, 0.32, 0.94, 0.5, 0.79, 0.46,
-                          0.65, 0.5, 0.5, 0.46, 0.35, 0.5, 0.21, 0.46)),
-        ("trim", "line", (0.5, 0.15, 0.35, 0.49), 0.012),
-        ("trim", "line", (0.5, 0.15, 0.65, 0.49), 0.012),
-    ],
-}  # fmt: skip
+LEAF_STROKES: dict[str, list[list[Any]]] = json.loads((files(__package__) / "strokes.json").read_text("utf-8"))
+"""The strokes of each leaf category, in the order of drawing: fill, primitive, coordinates (x, y, x, y ...) and
+perhaps a line width or corner radius, all in the unit square. The fill 'body' takes colour and pattern, 'trim' a darker
+tone of it, 'ink', 'pale' and 'glint' are greys. Primitives: poly, oval, box (rounded), line, arc (a box that is open
+below or, as 'bow', above)."""
 
 
 def draw_picture(leaf: str, attributes: Mapping[str, str], size: int, rng: np.random.Generator) -> Image.Image:

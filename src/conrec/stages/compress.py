@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from conrec.config import Recipe
-from conrec.data.instances import Items, read_events, read_items
+from conrec.data.instances import Items
 from conrec.data.split import Split
+from conrec.features.prepared_log import PreparedLog
 from conrec.items.encoders import Content, JointEncoder
 from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
@@ -35,18 +35,18 @@ from conrec.sid.quality import quality_report
 from conrec.sid.rqvae import decode, train_rqvae
 
 
-def compress(recipe: Recipe, prepared: Path, out: Path) -> None:
+def compress(recipe: Recipe, log: PreparedLog, out: Path) -> None:
     """Run the stage; the same inputs and seed give the same bytes."""
     out.mkdir(parents=True, exist_ok=True)
-    items = read_items(prepared)
-    split = Split.read(prepared)
-    fit_rows = known_items(items, split)
+    items = log.items
+    fit_rows = known_items(items, log.split)
 
-    neighbours, scores = swing(*known_dislikes(prepared, items, split), len(items), recipe.items.swing_neighbours)
+    learned = log.events.take(log.events.is_dislike & log.split.may_learn(log.events))
+    neighbours, scores = swing(learned.owners()[1], learned.items, len(items), recipe.items.swing_neighbours)
     write_swing(out / "swing.parquet", items.ids, neighbours, scores)
 
     encoder = JointEncoder(recipe.items)
-    embeddings, pictures = encoder.fit_encode(read_content(prepared), fit_rows)
+    embeddings, pictures = encoder.fit_encode(content_of(log.item_table, log.prepared), fit_rows)
     encoder.save(out / "codebook")
     np.save(out / "embeddings.npy", embeddings)
     _write_json(out / "images.json", pictures.to_json(items.ids))
@@ -73,28 +73,20 @@ def compress(recipe: Recipe, prepared: Path, out: Path) -> None:
 
 def known_items(items: Items, split: Split) -> np.ndarray:
     """int64 [m]: rows of the items that encoders and codebooks may learn from."""
-    if split.mode == "users":
+    if split.validation_start is None:
         return np.arange(len(items))
     # NaT (never seen) compares as false.
     return np.flatnonzero(items.first_seen < split.validation_start)
 
 
-def known_dislikes(prepared: Path, items: Items, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Users (numbered) and item rows of the dislikes that Swing may learn from, oldest first."""
-    events = read_events(prepared, items)
-    learned = events.take((events.kinds == "dislike") & split.may_learn(events))
-    return learned.owners()[1], learned.items
+def content_of(items: pa.Table, folder: Path) -> Content:
+    """Titles, fields and pictures of a table ITEMS; a relative path of a picture begins in `folder`."""
+    return Content(items["title"].to_pylist(), fields_of(items), _pictures(items, folder))
 
 
-def read_content(prepared: Path) -> Content:
-    """Titles, fields and pictures of a `prepare` folder's items."""
-    table = pq.read_table(prepared / "items.parquet")
-    return Content(table["title"].to_pylist(), fields_of(table), _pictures(table, prepared))
-
-
-def _pictures(table: pa.Table, prepared: Path) -> list[Picture]:
-    """Bytes as they are; paths absolute, or inside the `prepare` folder: a relative one that leads out is none."""
-    home = prepared.resolve()
+def _pictures(table: pa.Table, folder: Path) -> list[Picture]:
+    """Bytes as they are; paths absolute, or inside the folder: a relative one that leads out is none."""
+    home = folder.resolve()
     pictures: list[Picture] = []
     for name, content in zip(table["image"].to_pylist(), table["image_bytes"].to_pylist()):
         if content is not None or name is None:

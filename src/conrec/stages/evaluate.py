@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData, read_training_data
+from conrec.baselines.base import Recommender, TrainingData, training_data
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
 from conrec.config import Recipe
-from conrec.data.instances import Instances, Items, read_instances, read_items
+from conrec.data.instances import Instances, Items
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import (
     OURS,
@@ -39,6 +39,7 @@ from conrec.evaluate.results import (
     read,
     write,
 )
+from conrec.features.prepared_log import PreparedLog
 from conrec.progress import track
 from conrec.report.curves import training_order
 
@@ -46,22 +47,18 @@ SPLITS = ("validation", "test")
 BOOTSTRAP_SEED = 0
 
 
-def evaluate(
-    recipe: Recipe, prepared: Path, compressed: Path, predicted: list[Path], filtered: list[Path], out: Path
-) -> None:
+def evaluate(recipe: Recipe, log: PreparedLog, predicted: list[Path], filtered: list[Path], out: Path) -> None:
     """Write `hits.parquet` (a row an instance) and `metrics.json` (`evaluate.results.Metrics`) into `out`.
 
     predicted: one `predict/seedN` folder per seed (none: only the baselines are measured); filtered: the
     `filter/seedN` folders, whose replays on test are pooled.
     """
     k = recipe.evaluate.k
-    items = read_items(prepared)
-    instances = read_instances(prepared, items)
-    known = read_training_data(prepared, compressed, items, instances)
-    held_out = {split: instances.of_split(split) for split in SPLITS}
+    items, known = log.items, training_data(log)
+    held_out = {split: log.instances.of_split(split) for split in SPLITS}
     outputs = {split: ours(predicted, held_out[split], items, k) for split in SPLITS}
     systems = trivial_systems(recipe.predict.prior_days, recipe.predict.prior_smoothing)
-    candidates = {split: read_candidates(prepared, held_out[split], items) for split in SPLITS}
+    candidates = {split: read_candidates(log.prepared, held_out[split], items) for split in SPLITS}
     weights = {}
     for system in track(systems, "baselines"):
         system.fit(known)
@@ -77,7 +74,7 @@ def evaluate(
         for split in SPLITS:
             outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:
-        oracle = read_oracle(prepared, held_out[split], items, k)
+        oracle = read_oracle(log.prepared, held_out[split], items, k)
         if oracle is not None:
             outputs[split]["oracle"] = {0: oracle}
 

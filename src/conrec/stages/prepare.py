@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.clean import clean
-from conrec.data.distractors import draw_candidates
+from conrec.data.distractors import candidates_table
+from conrec.data.instances import as_events, as_items, instances_table
 from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
-from conrec.data.windows import describe_split, make_instances, plan_split
+from conrec.data.split import describe_split, plan_split
+from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
 from conrec.progress import say
 
@@ -49,15 +52,18 @@ def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -
 
     items = _first_seen(log.items, log.events).sort_by("item_id")
     log = clean(log, recipe.data.min_user_dislikes)
-    split = plan_split(log.events, recipe.split)
-    instances, dropped = make_instances(log.events, split)
-    candidates = draw_candidates(log.events, instances, CANDIDATES, recipe.split.seed)
+    catalogue = as_items(items)
+    events = as_events(log.events, catalogue)
+    split = plan_split(events, recipe.split)
+    made, dropped = make_instances(events, catalogue, split, recipe.split)
+    candidates = candidates_table(events, catalogue, made, CANDIDATES, recipe.split.seed)
+    instances = instances_table(made, catalogue)
 
     pq.write_table(items, out / "items.parquet")
     pq.write_table(log.events, out / "events.parquet")
     pq.write_table(instances, out / "instances.parquet")
     pq.write_table(candidates, out / "candidates.parquet")
-    description = describe_split(split, instances, dropped)
+    description = describe_split(split, recipe.split, Counter(made.split.tolist()), dropped)
     _write_json(out / "split.json", description)
     _write_json(out / "accounting.json", _account(log, items).to_json())
     if simulation is not None:

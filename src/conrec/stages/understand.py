@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.decode.inputs import Inputs
 from conrec.errors import ConrecError
+from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample, wording_texts
@@ -26,9 +27,9 @@ from conrec.train.translation import translation_samples
 MIN_QUESTIONS = 50
 
 
-def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed: int) -> None:
+def understand(recipe: Recipe, log: PreparedLog, out: Path, seed: int) -> None:
     """Write `tokenizer/`, `weights.safetensors`, `curves.parquet` and `metrics.json` into `out`."""
-    inputs = Inputs.read(recipe, prepared, compressed)
+    inputs = Inputs.of(recipe, log)
     catalog = inputs.catalog
     vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
     if is_main():

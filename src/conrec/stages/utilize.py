@@ -16,6 +16,7 @@ from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import future_hits, predict_items
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.errors import ConrecError
+from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
@@ -32,8 +33,7 @@ CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
 
 def utilize(
     recipe: Recipe,
-    prepared: Path,
-    compressed: Path,
+    log: PreparedLog,
     understood: Path,
     out: Path,
     seed: int,
@@ -44,7 +44,7 @@ def utilize(
 
     `weights_only` leaves validation out of the curves, a quarter of the time; the weights are the same.
     """
-    inputs = Inputs.read(recipe, prepared, compressed)
+    inputs = Inputs.of(recipe, log)
     vocabulary = Vocabulary.load(understood / "tokenizer")
     if is_main():
         vocabulary.save(out / "tokenizer")

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.config import Recipe, SplitConfig, UtilizeConfig
-from conrec.data.instances import Instances, Items, read_events, read_instances, read_items
-from conrec.data.split import Split
-from conrec.data.windows import make_instances, plan_split
+from conrec.data.instances import Instances, Items, instances_table, read_events, read_instances, read_items
+from conrec.data.split import Split, plan_split
+from conrec.data.windows import make_instances
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
+from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key, link
 from conrec.studies.datasets import Dataset, policy_alone, without_policy
@@ -103,14 +104,14 @@ class Models:
         from conrec.stages.compress import compress
 
         base = self.prepared(replace(variant, horizon=None))
-        return self._made("compress", variant, lambda out: compress(variant.recipe, base, out))
+        return self._made("compress", variant, lambda out: compress(variant.recipe, PreparedLog(base, out), out))
 
     def understood(self, variant: Variant) -> Path:
         """Folder of the stage understand; without alignment only what the translation left of it."""
         from conrec.stages.understand import understand
 
-        base, ids = self.prepared(replace(variant, horizon=None)), self.compressed(variant)
-        whole = self._made("understand", variant, lambda out: understand(variant.recipe, base, ids, out, variant.seed))
+        log = PreparedLog(self.prepared(replace(variant, horizon=None)), self.compressed(variant))
+        whole = self._made("understand", variant, lambda out: understand(variant.recipe, log, out, variant.seed))
         if variant.aligned:
             return whole
         return self._made("translate", variant, lambda out: _without_alignment(whole, out))
@@ -154,9 +155,10 @@ class Models:
         def make(out: Path) -> None:
             if warm is not None and not (out / "warmup").exists():
                 link(warm / "warmup", out / "warmup")
-            utilize(variant.recipe, prepared, ids, understood, out, variant.seed, weights_only=True)
+            utilize(variant.recipe, log, understood, out, variant.seed, weights_only=True)
 
-        prepared, ids, understood = self.prepared(variant), self.compressed(variant), self.understood(variant)
+        log = PreparedLog(self.prepared(variant), self.compressed(variant))
+        understood = self.understood(variant)
         return self._made(step, variant, make)
 
     def _measure(self, variant: Variant) -> Measured:
@@ -203,9 +205,10 @@ def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None
     The candidates and the truth belong to held-out instances, so they are those of `prepared`, too.
     """
     link(prepared, out)
-    events = pq.read_table(prepared / "events.parquet")
+    items = read_items(prepared)
+    events = read_events(prepared, items)
     old = pq.read_table(prepared / "instances.parquet")
-    train, _ = make_instances(events, plan_split(events, split), names=["train"])
+    train = instances_table(make_instances(events, items, plan_split(events, split), split, names=["train"])[0], items)
     held_out = old.filter(pc.not_equal(old["split"], "train"))
     first = int(np.max(old["instance_id"].to_numpy())) + 1
     ids = pa.array(first + np.arange(len(train)), pa.int64())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec.baselines.base import Inputs, Recommender, Settings, TrainingData, read_training_data
+from conrec.baselines.base import Inputs, Recommender, Settings, TrainingData, training_data
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.best_form import under_prior
 from conrec.baselines.caser import Caser
@@ -34,8 +34,9 @@ from conrec.baselines.tiger import Tiger
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.tuning import tune
 from conrec.config import LmConfig
-from conrec.data.instances import Instances, read_instances, read_items
+from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, read_candidates, read_oracle
+from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key
 from conrec.studies.models import Models, Variant, ids_inputs, measured
@@ -234,10 +235,8 @@ class Recommenders:
         """Training data, test instances, and candidates by split; the last variant's stay in memory."""
         prepared, ids = self.models.prepared(variant), self.models.compressed(variant)
         if self._last is None or self._last[0] != (prepared, ids):
-            items = read_items(prepared)
-            instances = read_instances(prepared, items)
-            known = read_training_data(prepared, ids, items, instances)
-            test = instances.of_split("test")
+            log = PreparedLog(prepared, ids)
+            items, known, test = log.items, training_data(log), log.instances.of_split("test")
             parts = {"test": test, "validation": known.validation}
             candidates = {split: read_candidates(prepared, part, items) for split, part in parts.items() if part}
             self._last = (prepared, ids), (known, test, candidates)

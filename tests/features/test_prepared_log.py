@@ -1,0 +1,57 @@
+"""What the stages read, against the readers of the single files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conrec.data.instances import read_events, read_instances, read_items
+from conrec.errors import ConrecError
+from conrec.features.log_view import LogView
+from conrec.features.prepared_log import PreparedLog
+from tests.features.log_view_for_tests import CONFIG
+from tests.small_log import CUTS, WEEK, small_known, small_log, write_prepared
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PreparedLog:
+    items, events = small_log()
+    write_prepared(tmp_path / "prepare", items, events)
+    known = small_known(items, events)
+    assert known.catalog is not None
+    assert known.embeddings is not None
+    known.catalog.save(tmp_path / "compress")
+    np.save(tmp_path / "compress" / "embeddings.npy", known.embeddings)
+    return PreparedLog(tmp_path / "prepare", tmp_path / "compress")
+
+
+def test_the_parts_are_those_of_the_files(log: PreparedLog) -> None:
+    items = read_items(log.prepared)
+    assert log.items.ids == items.ids
+    assert log.events.users.tolist() == read_events(log.prepared, items).users.tolist()
+    assert log.instances.next.tolist() == read_instances(log.prepared, items).next.tolist()
+    assert (log.split.validation_start, log.split.train_users) == (CUTS[0], None)
+    view = LogView.read(log.prepared, log.compressed)
+    assert (log.view.content == view.content).all()
+    assert log.view.fields == view.fields
+    assert log.replay("test", CONFIG).instances.cutoffs.min() == CUTS[1]
+    assert log.knowledge.dislike_counts(CUTS[0] + WEEK).sum() > 0
+
+
+def test_each_part_is_read_once_and_shared(log: PreparedLog) -> None:
+    assert log.view.events is log.events
+    for path in log.prepared.iterdir():
+        if path.name != "split.json":
+            assert log.instances is not None
+            path.unlink()
+    assert log.view.items is log.items
+    assert log.view.catalog is log.catalog
+
+
+def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
+    log = PreparedLog(tmp_path / "prepare", tmp_path / "compress")
+    items, events = small_log()
+    write_prepared(tmp_path / "prepare", items, events)
+    assert len(log.events) == len(events)
+    with pytest.raises(ConrecError, match="run the compress stage again"):
+        log.catalog  # noqa: B018
