@@ -1,7 +1,7 @@
-"""What every system shares: scores over items in, lists of items and scores of candidates out.
+"""The recommender that every system is: scores over items in, lists of items and scores of candidates out.
 
-A system says how likely each item is to be the user's next dislikes; which items may be named at all (on offer, not
-judged before) is decided here, once, for every system alike (protocol).
+A system says how likely each item is to be the user's next dislike; which items may be named at all (on offer, not
+consumed before) is decided here, once, for every system alike (protocol).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CELLS_AT_ONCE = 2**23
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a baseline may see."""
+    """All that a recommender may learn from, and the state of the log on any day."""
 
     items: Items
     events: Events
@@ -36,7 +36,7 @@ class TrainingData:
     knowledge: Knowledge
     """Dislikes of the day of a prediction: asked with a cutoff, answers with what came before it."""
     likes: Knowledge
-    """The same counts over positives (see `likes_of`)."""
+    """Counts of positives as those of dislikes (see `likes_of`)."""
     co_dislikes: CoDislikes | None = None
     """Who disliked the one disliked the other, as of the day of a prediction."""
     catalog: Catalog | None = None
@@ -123,7 +123,7 @@ def _first_of_equals(scores: np.ndarray, last: np.ndarray, k: int) -> np.ndarray
 
 
 def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray]) -> np.ndarray:
-    """[B, n]: for each instance the vector of its cutoff, computed once per distinct cut."""
+    """[B, n]: for each instance the vector of its cutoff, computed once per distinct cutoff."""
     moments, which = np.unique(cutoffs, return_inverse=True)
     return np.stack([vector(moment) for moment in moments])[which]
 

@@ -40,7 +40,7 @@ class Tokens:
 
     @classmethod
     def of(cls, events: UserEvents, n_items: int) -> Tokens:
-        """Of the events to learn from."""
+        """The tokens of the events to learn from."""
         targets = np.unique(events.rows[events.marks == PREDICTED])
         rows = np.concatenate([targets, np.setdiff1d(events.rows, targets)]).astype(np.int64)
         of_row = np.zeros(n_items, np.int64)
@@ -65,7 +65,7 @@ class UserEvents:
 
     @classmethod
     def of_log(cls, events: Events, reads: Reads) -> tuple[UserEvents, np.ndarray]:
-        """Those of a log, sorted by time, and who the owners are: str [U], sorted."""
+        """The events of a log, sorted by time, and the names of their owners: str [U], sorted."""
         signs = [events.is_dislike, events.is_positive]
         marks = np.zeros(len(events.items), np.int64)
         for mark, sign in _marked(signs, reads):
@@ -100,7 +100,7 @@ class UserEvents:
 
 
 def _marked(signs: list[T], reads: Reads) -> list[tuple[int, T]]:
-    """What belongs to dislikes and to positives, in this order, with the mark it gets; without what is not read."""
+    """The marks of dislikes and positives with the values that belong to them, in this order; only of what is read."""
     dislikes, positives = signs
     if reads == "likes":
         return [(PREDICTED, positives)]
