@@ -52,7 +52,7 @@ def test_own_exposures_of_the_day_come_first() -> None:
 
 
 def test_without_exposures_the_days_items_are_drawn_as_often_as_they_were_met() -> None:
-    # Lukewarm ratings are logged as exposures with a value: nobody showed those items.
+    # Neutral ratings are logged as exposures with a value: nobody showed those items.
     rated = [("u", "rated", 10 * DAY + 1, "exposure", None, 6.0)]
     events = event_table(TRUE, *rated, *others(("often", 60), ("rare", 3), ("never", 0)), *others(("past", 99), day=3))
     drawn = [draw(events, instance(), size=2, seed=seed)[0][1] for seed in range(60)]

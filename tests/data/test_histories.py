@@ -1,4 +1,4 @@
-"""Histories of the day are the ones that the stages train and are judged on."""
+"""Histories of the day are those that the stages train on and are measured on."""
 
 from __future__ import annotations
 

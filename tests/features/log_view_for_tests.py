@@ -11,7 +11,8 @@ from conrec.data.exposures import Replay, replay_pairs, users_to_replay
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.split import TimeSplit
 from conrec.features.log_view import LogView
-from conrec.sid.catalog import Catalog, unit_rows
+from conrec.items.vectors import unit_rows
+from conrec.sid.catalog import Catalog
 from tests.small_log import CUTS, START, WEEK, small_known
 
 CONFIG = SplitConfig(max_dislikes=20, max_positives=20)

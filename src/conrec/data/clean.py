@@ -1,4 +1,4 @@
-"""Cleaning: keep the dislikes that tell of interest, drop what cannot be used, account for every row.
+"""Cleaning: keep the dislikes that are about the user's interest, drop what cannot be used, account for every row.
 
 The steps, in this order (a row that an earlier step dropped takes no part in a later one):
 
@@ -50,11 +50,11 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
     events = _positives_while_disliking(events)
     if min_user_dislikes > 0:
         events = _small_users(events, min_user_dislikes)
-    judged = events.to_arrow().sort_by("row")
+    marked = events.to_arrow().sort_by("row")
 
-    kept = judged.filter(pc.is_null(judged["cause"])).select(EVENTS.names).cast(EVENTS)
-    causes = {entry["values"]: entry["counts"] for entry in judged["cause"].drop_null().value_counts().to_pylist()}
-    account = Accounting(len(judged), len(kept), Counter(causes))
+    kept = marked.filter(pc.is_null(marked["cause"])).select(EVENTS.names).cast(EVENTS)
+    causes = {entry["values"]: entry["counts"] for entry in marked["cause"].drop_null().value_counts().to_pylist()}
+    account = Accounting(len(marked), len(kept), Counter(causes))
     return Log(log.items, kept, log.accounting.then(account).check())
 
 

@@ -46,7 +46,7 @@ def candidates_table(events: Events, items: Items, instances: Instances, size: i
 
 
 class _DayLog:
-    """What was shown to whom, and what everybody interacted with, by day.
+    """The exposures of each user, and the interactions of everybody, by day.
 
     Items are numbered in the order in which the log first names them.
     """

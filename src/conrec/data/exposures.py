@@ -1,4 +1,4 @@
-"""What was really shown after each cutoff, and what became of it: the events of the filter replay (protocol).
+"""The filter replay: the items shown after each cutoff, with the sign each user gave (protocol).
 
 For each cutoff and each user with a dislike before it: the items shown within the horizon, labelled by what the user
 then did. Nothing of the window is used to choose the users: a user who disliked nothing in it is in the replay too,
@@ -23,7 +23,7 @@ DISLIKED, NEUTRAL, LIKED = 1, 0, -1
 
 @dataclass(frozen=True)
 class Replay:
-    """What was shown after each cutoff, and what became of it."""
+    """Users at cutoffs, the items shown to each within the horizon, and the sign each item drew."""
 
     instances: Instances
     """One per (user, cutoff); `next` is -1 where the user disliked nothing in the window."""
@@ -101,7 +101,7 @@ def replay_pairs(
 
 
 def without_prediction(replay: Replay, instances: Instances) -> Instances:
-    """Of the replay's instances those whose (user, cutoff) is not among `instances`: still to be predicted for."""
+    """The replay's instances whose (user, cutoff) is not among `instances`, and that need a prediction of their own."""
     there = set(zip(instances.users.tolist(), instances.cutoffs.tolist()))
     pairs = zip(replay.instances.users.tolist(), replay.instances.cutoffs.tolist())
     return replay.instances.take(np.array([pair not in there for pair in pairs], bool))

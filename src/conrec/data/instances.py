@@ -147,7 +147,7 @@ class Instances:
         return Instances(**columns)
 
     def of_split(self, split: str) -> Instances:
-        """Those of one split."""
+        """The instances of one split."""
         return self.take(self.split == split)
 
 

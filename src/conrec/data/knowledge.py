@@ -1,4 +1,4 @@
-"""What is known on the day of a prediction: items on offer, and how often each was disliked lately.
+"""The state of the log on the day of a prediction: items on offer, and how often each was disliked lately.
 
 A static model knows nothing of items that came out after its training; this does, for CoNRec and for every
 baseline alike. Nothing here looks at or after the cutoff.

@@ -28,7 +28,7 @@ EPOCH = np.datetime64(0, "us")
 
 
 class Split:
-    """What may be learned from: a `TimeSplit` or a `UserSplit`."""
+    """The split of a log: a `TimeSplit` or a `UserSplit`."""
 
     mode: str
     log_end: np.datetime64
@@ -56,7 +56,7 @@ class Split:
         raise NotImplementedError
 
     def knowledge(self, items: Items, events: Events) -> Knowledge:
-        """What is known on a day, under this split."""
+        """Items on offer and counts of dislikes on any day, as far as this split lets them be known."""
         return Knowledge(items, events, self.train_users)
 
 

@@ -1,4 +1,4 @@
-"""What a score may look at: the log before a cutoff, and the contents of the items."""
+"""The log as scores and features read it: with the catalogue, and with the explicit feedback by user."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from conrec.data.split import Split
 from conrec.data.user_log import UserLog, slices
 from conrec.features.attribute_rates import AttributeRates
 from conrec.items.fields import fields_of
-from conrec.sid.catalog import Catalog, unit_rows
+from conrec.items.vectors import unit_rows
+from conrec.sid.catalog import Catalog
 
 
 @dataclass(frozen=True)
 class LogView:
-    """The whole log with what is needed to cut it; a score asks for a cutoff and sees nothing from there on.
+    """The whole log and the catalogue. A score asks for a cutoff and uses nothing from there on.
 
     In `users` mode (strong generalisation) what is known of the items is the whole log of the training users, and of
     a user to score the own events before the own cutoff (protocol).

@@ -17,7 +17,8 @@ from conrec.data.split import Split, TimeSplit, UserSplit
 from conrec.features.log_view import LogView
 from conrec.items.fields import fields_of
 from conrec.items.swing import read_swing
-from conrec.sid.catalog import Catalog, unit_rows
+from conrec.items.vectors import unit_rows
+from conrec.sid.catalog import Catalog
 
 
 class PreparedLog:

@@ -1,4 +1,4 @@
-"""What an encoder is, and the joint embedding of titles, fields and pictures.
+"""The protocols of encoders, and the joint embedding of titles, fields and pictures.
 
 Three blocks describe an item: its title, its fields (category and attributes) and its picture. Each encoder is
 fitted on the items that existed before validation and frozen; later items go through the same maps. Every block is
@@ -25,6 +25,7 @@ from conrec.items.image import HogEncoder
 from conrec.items.pictures import ImageAccount, Picture
 from conrec.items.pretrained import PretrainedEncoder
 from conrec.items.text import TfidfEncoder
+from conrec.items.vectors import unit_rows
 
 TEXT_DIMENSIONS, IMAGE_DIMENSIONS, FIELDS_DIMENSIONS = 96, 32, 32
 """Lengths of the vectors of a title, a picture and the fields, where they are learned from the catalogue."""
@@ -40,7 +41,7 @@ class TextEncoder(Protocol):
         """float32 [n, d]; a text of which nothing is known becomes zeros."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """What `fit` learned, as arrays."""
+        """The result of `fit`, as arrays."""
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take up a `state`."""
@@ -61,7 +62,7 @@ class ImageEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of items before anyone has seen them; one entry an item in each list."""
+    """Titles, fields and pictures of items; one entry an item in each list."""
 
     titles: list[str]
     fields: list[dict[str, str]]
@@ -179,9 +180,3 @@ class JointEncoder:
             ("fields", self.fields),
         ]
         return [*parts, ("image", self.image)] if self.image is not None else parts
-
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """float32 rows of length 1; a row of zeros stays zero."""
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return (x / np.where(length > 0, length, 1)).astype(np.float32)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 CATEGORY_STRENGTH = 1.5
-"""Of a value of the field `category` against 1 of any other. Without it eight attributes drown the category: on
+"""Weight of a value of the field `category`, where any other has 1. Without it eight attributes drown the category: on
 simulated items 46 % of an item's ten nearest were of its category, with it 95 %, and what a user dislikes next is
 slightly nearer to the last dislike (AUC 0.622 against 0.633)."""
 STEPS = 8

@@ -22,7 +22,7 @@ MAX_BYTES = 64_000_000
 
 @dataclass
 class ImageAccount:
-    """What became of every picture."""
+    """The outcome of every picture: used, missing, or refused and why."""
 
     outcome: list[str] = field(default_factory=list)
     """Per item: "used", "missing", "broken" (truncated, of no known format, unreadable), "too large", or

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from conrec.errors import ConrecError
+from conrec.items.vectors import unit_rows
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,3 @@ class Catalog:
             )
         except (OSError, KeyError, ValueError, pa.ArrowException, SafetensorError) as error:
             raise ConrecError(f"{folder}: no readable catalogue ({error}); run the compress stage again") from error
-
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """float32 rows of length 1; a row of zeros stays zero."""
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return (x / np.where(length > 0, length, 1)).astype(np.float32)

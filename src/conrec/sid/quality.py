@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from conrec.items.encoders import unit_rows
+from conrec.items.vectors import unit_rows
 from conrec.sid.kmeans import reconstruct
 
 PROBES = 2000
@@ -62,7 +62,7 @@ def neighbourhoods(
     k: int = 10,
     seed: int = 0,
 ) -> dict[str, float]:
-    """What is kept of who is near whom.
+    """How far each item keeps its nearest neighbours.
 
     `overlap_*`: share of an item's k nearest by input embedding that are also among its k nearest by latents or by
     reconstructed latents. `category_*`: share of the k nearest with the item's own category, against `by_chance`.

@@ -30,8 +30,8 @@ COMMITMENT = 0.25
 SEED = 0
 
 
-class Bent(nn.Module):
-    """A linear map plus a network that starts at zero."""
+class ResidualMlp(nn.Module):
+    """A linear map plus a multilayer perceptron that starts at zero."""
 
     def __init__(self, d_in: int, hidden: tuple[int, ...], d_out: int) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class RqVae(nn.Module):
     def __init__(self, d_input: int, sizes: tuple[int, ...], config: SidConfig) -> None:
         super().__init__()
         d = config.dimensions
-        self.encoder = Bent(d_input, config.hidden, d)
-        self.decoder = Bent(d, config.hidden[::-1], d_input)
+        self.encoder = ResidualMlp(d_input, config.hidden, d)
+        self.decoder = ResidualMlp(d, config.hidden[::-1], d_input)
         self.quantiser = ResidualVQ(
             dim=d,
             num_quantizers=len(sizes),
@@ -212,5 +212,5 @@ def _revive_dead(model: RqVae, latents: np.ndarray, batch_share: float) -> int:
 
 
 def _uses(codes: np.ndarray, sizes: tuple[int, ...]) -> list[np.ndarray]:
-    """How many items each code stands for, per level."""
+    """Number of items of each code, int [size] per level."""
     return [np.bincount(codes[:, level], minlength=size) for level, size in enumerate(sizes)]

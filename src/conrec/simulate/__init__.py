@@ -45,8 +45,8 @@ class Simulation:
         return self.platform.shown_and_disliked(self._users(user_ids), _day(cutoff, self.platform), horizon_days)
 
     def oracle(self, user_ids: list[str], cutoffs: np.ndarray, horizon_days: int, k: int) -> list[list[str]]:
-        """For each (user, cut) the k items with the highest true probability of being shown and disliked in
-        [cut, cut + horizon), best first; fewer where fewer are on offer.
+        """For each (user, cutoff) the k items with the highest true probability of being shown and disliked in
+        [cutoff, cutoff + horizon), best first; fewer where fewer are on offer.
 
         On offer: listed before the cutoff, neither disliked nor bought by the user (what no system may list).
         `cutoffs` is datetime64[us] [len(user_ids)], midnights UTC of the log. Raises ValueError as above.

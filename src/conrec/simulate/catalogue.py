@@ -1,4 +1,4 @@
-"""The simulated platform's items: a category tree, attributes that cutoff across it, and sellers' titles.
+"""The simulated platform's items: a category tree, attributes that cut across it, and sellers' titles.
 
 Attributes are drawn per leaf category with a leaf's own bias, so they are correlated with the tree but never
 determined by it: 'bulky' occurs among all footwear, 'leopard' everywhere, 'wired' among what has a plug.
@@ -29,7 +29,7 @@ COLOURS = ("black", "white", "red", "blue", "green", "yellow", "pink", "purple",
 PATTERNS = ("plain", "striped", "checked", "dotted", "floral", "leopard")
 STYLES = ("minimal", "sporty", "retro", "cute", "luxury")
 LOOKS = ("clean", "lifestyle", "cluttered", "unsettling")
-"""How the seller's picture looks: it is told by the picture alone, never by the title."""
+"""Looks of the seller's picture. The picture alone shows it, never the title."""
 CONNECTIONS = ("wired", "wireless")
 MATERIALS = {
     "footwear": ("leather", "canvas", "mesh", "suede"),

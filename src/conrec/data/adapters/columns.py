@@ -66,7 +66,10 @@ class Sieve:
         return ~self.bad
 
     def keep_listed(self, account: Accounting) -> np.ndarray:
-        """As `keep`, but only the rows that are dropped are added: whoever fits the others to the log counts them."""
+        """bool [rows] of the usable rows, after adding the dropped rows alone to the account.
+
+        The others are counted where they are fitted to the log (`item_list.fit`).
+        """
         own = Accounting()
         keep = self.keep(own)
         account.read += own.dropped.total()

@@ -48,7 +48,7 @@ def find(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
 
 
 def require(folder: Path, stem: str, suffixes: Sequence[str], what: str) -> Path:
-    """As `find`, or a ConrecError naming the folder and the names that would do."""
+    """The file that `find` finds. Raises ConrecError with the folder and the names that would do."""
     if not folder.exists():
         raise ConrecError(f"{folder}: there is no such folder; --data must be the folder that holds {what}")
     if not folder.is_dir():

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conrec.config import DataConfig
-from conrec.data.adapters import catalogue, columns, files, ratings
+from conrec.data.adapters import columns, files, item_list, ratings
 from conrec.data.images import LARGEST, Found, Pictures, below
 from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, check_events, check_items
 from conrec.errors import ConrecError
@@ -46,7 +46,7 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account, of_items = Accounting(), Accounting()
     events = _events(events_file, config, account)
     raw = _items(items_file or events_file, config, of_items, own_file=items_file is not None)
-    items = catalogue.fit(
+    items = item_list.fit(
         _listed(raw, config, items_file is not None), events, of_items, keep_unseen=items_file is not None
     )
     items, account.images = _pictures(items, raw, config, images)
@@ -68,7 +68,7 @@ def read_day(
     new_items = ITEMS.empty_table()
     if items is not None:
         raw = _items(items, config, of_items, own_file=True)
-        new_items = catalogue.fit(_listed(raw, config, True), EVENTS.empty_table(), of_items, keep_unseen=True)
+        new_items = item_list.fit(_listed(raw, config, True), EVENTS.empty_table(), of_items, keep_unseen=True)
         new_items, account.images = _pictures(new_items, raw, config, images)
         new_items = check_items(new_items, str(items))
     account.items = of_items
@@ -76,7 +76,7 @@ def read_day(
 
 
 def _check_recipe(config: DataConfig) -> None:
-    """What can be said about the recipe without the log."""
+    """Raise ConrecError for a recipe that cannot be right, whatever the log holds."""
     known = dict.fromkeys(EVENT_COLUMNS + ITEM_COLUMNS)
     for name in config.columns:
         if name not in known:
@@ -241,8 +241,8 @@ def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) 
     return files.Raw(path, table)
 
 
-def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> catalogue.Catalogue:
-    """The catalogue of these rows."""
+def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> item_list.ItemList:
+    """The list of the items of these rows."""
     names = {name: config.columns.get(name, name) for name in ITEM_COLUMNS[1:]}
     nothing = pa.chunked_array([pa.nulls(raw.table.num_rows, pa.string())])
 
@@ -258,11 +258,11 @@ def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> catalogue.Cat
     used = {*names.values(), "item_id"}
     others = [c for c in raw.table.column_names if c not in used and _is_plain(raw.table[c].type)]
     about = {name: text(name) for name in others} if own_file else {}
-    attributes = catalogue.attributes(about or {"none": nothing})
+    attributes = item_list.attributes(about or {"none": nothing})
     ready = raw.table.column("attributes") if "attributes" in raw.table.column_names else None
     if ready is not None and pa.types.is_map(ready.type):
         attributes = ready.cast(pa.map_(pa.string(), pa.string()))
-    return catalogue.Catalogue(
+    return item_list.ItemList(
         str(raw.path),
         raw.table["item_id"],
         text(names["title"]),
@@ -282,7 +282,7 @@ def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path 
     name = config.columns.get("image", "image")
     pictures = None if images is None else Pictures(images)
     if name not in raw.table.column_names:
-        return catalogue.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
+        return item_list.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
     row = pc.index_in(items["item_id"], raw.table["item_id"].combine_chunks())
     cells = raw.table[name].take(row)
     if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
@@ -306,7 +306,7 @@ def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path 
         if picture.cause is not None:
             account.drop(picture.cause)
         found.append(picture)
-    return catalogue.with_pictures(items, found), account
+    return item_list.with_pictures(items, found), account
 
 
 def _named_picture(name: str, base: Path, pictures: Pictures | None) -> Found:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conrec.config import DataConfig
-from conrec.data.adapters import catalogue, columns, files
+from conrec.data.adapters import columns, files, item_list
 from conrec.data.images import Pictures
 from conrec.data.schema import EVENTS, TIME, Accounting, Log, check_events, check_items
 from conrec.errors import ConrecError
@@ -35,12 +35,12 @@ FLAGS = ("is_hate", "is_like", "is_click")
 ABOUT = ("tag", "author_id", "video_type", "upload_type", "music_id", "video_duration")
 LEVELS = tuple(f"{level}_level_category_name" for level in ("first", "second", "third", "fourth"))
 NOTHING = ("", "UNKNOWN", "unknown", "nan", "null", "-124")
-"""How these files write that there is no value."""
+"""Spellings of "no value" in these files."""
 
 
 def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     """The log in the folder (or extract) `path`: is_hate is a dislike, else is_like a favourite, else is_click a
-    click, else the video was merely shown (an exposure).
+    click, else an exposure.
 
     `title` is the caption (with the text on the cover), else categories or tags, else the video's id; `category` the
     first level of the categories, else the first tag; `first_seen` the beginning of the upload day. Items are the
@@ -52,9 +52,9 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     videos = pc.unique(events["item_id"])
     folders = [path, path / "data", path.parent] if path.is_dir() else [path.parent]
     listed = _videos(folders, videos)
-    items = catalogue.fit(listed, events, of_items)
+    items = item_list.fit(listed, events, of_items)
     pictures = None if images is None else Pictures(images)
-    items, of_images = catalogue.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
+    items, of_images = item_list.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
     account.items, account.images = of_items, of_images
     return Log(check_items(items, listed.source), check_events(events, str(path)), account.check())
 
@@ -112,8 +112,8 @@ def _events(path: Path, account: Accounting) -> pa.Table:
     return pa.table([users, videos, times, kind, no_reason, no_value], schema=EVENTS).filter(keep)
 
 
-def _videos(folders: Sequence[Path], videos: pa.Array) -> catalogue.Catalogue:
-    """What the optional files say about the videos, in the order given; nothing where they are not there."""
+def _videos(folders: Sequence[Path], videos: pa.Array) -> item_list.ItemList:
+    """The videos, in the order given, as the optional files describe them; without these files by their ids alone."""
     basic, texts, levels = {}, {}, {}
     source = str(folders[0])
     if path := _find(folders, "video_features_basic"):
@@ -130,12 +130,12 @@ def _videos(folders: Sequence[Path], videos: pa.Array) -> catalogue.Catalogue:
     title = _joined([texts.get(name, nothing) for name in ("caption", "show_cover_text")], " ")
     first_tag = pc.binary_join_element_wise("tag", pc.list_element(pc.split_pattern(tag, ","), 0), " ")
     about = {name: basic[name] for name in ABOUT if name in basic}
-    return catalogue.Catalogue(
+    return item_list.ItemList(
         source,
         item_id=pa.chunked_array([videos]),
         title=columns.titles(pc.coalesce(title, category_path, tags)),
         category=pc.coalesce(levels.get(LEVELS[0], nothing), first_tag),
-        attributes=catalogue.attributes(about | {"categories": category_path}),
+        attributes=item_list.attributes(about | {"categories": category_path}),
         first_seen=_uploaded(basic.get("upload_dt", nothing)),
     )
 
@@ -147,7 +147,7 @@ def _find(folders: Sequence[Path], prefix: str) -> Path | None:
 
 
 def _columns(path: Path, id_names: Sequence[str], names: Sequence[str], videos: pa.Array) -> dict[str, pa.ChunkedArray]:
-    """Those of the text columns that the file has, one cell a video (null where the file says nothing)."""
+    """The text columns that the file has, one cell a video (null where the file says nothing)."""
     have = files.header(path)
     id_name = next((name for name in id_names if name in have), id_names[0])
     present = [name for name in names if name in have]

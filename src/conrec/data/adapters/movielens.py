@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from conrec.config import DataConfig
-from conrec.data.adapters import catalogue, columns, files, ratings
+from conrec.data.adapters import columns, files, item_list, ratings
 from conrec.data.adapters.movietweetings import MOVIE, RATING
 from conrec.data.images import Pictures, imdb_key, movielens_key
 from conrec.data.schema import Accounting, Log, check_events, check_items
@@ -39,13 +39,13 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account, of_items = Accounting(), Accounting()
     events = ratings.rated(_table(ratings_file, RATING, RATING_COLUMNS), limits, account, BEGIN)
     listed = ratings.films(_table(movies_file, MOVIE, MOVIE_COLUMNS), of_items)
-    items = catalogue.fit(listed, events, of_items)
+    items = item_list.fit(listed, events, of_items)
 
     pictures = None if images is None else Pictures(images)
     imdb = {} if images is None else _links(files.find(path, "links", SUFFIXES))
     ids = items["item_id"].to_pylist()
     keys = [[imdb[i], movielens_key(i)] if i in imdb else [movielens_key(i)] for i in ids]
-    items, of_images = catalogue.attach(items, pictures, keys)
+    items, of_images = item_list.attach(items, pictures, keys)
     account.items, account.images = of_items, of_images
     return Log(check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check())
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from conrec.config import DataConfig
-from conrec.data.adapters import catalogue, files, ratings
+from conrec.data.adapters import files, item_list, ratings
 from conrec.data.images import Pictures, imdb_key
 from conrec.data.schema import Accounting, Log, check_events, check_items
 
@@ -36,10 +36,10 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     raw = files.read_pattern(ratings_file, RATING, ("user", "item", "rating", "time"))
     events = ratings.rated(raw, limits, account, BEGIN)
     listed = ratings.films(files.read_pattern(movies_file, MOVIE, ("item", "title", "genres")), of_items)
-    items = catalogue.fit(listed, events, of_items)
+    items = item_list.fit(listed, events, of_items)
 
     pictures = None if images is None else Pictures(images)
     keys = [(imdb_key(item),) for item in items["item_id"].to_pylist()]
-    items, of_images = catalogue.attach(items, pictures, keys)
+    items, of_images = item_list.attach(items, pictures, keys)
     account.items, account.images = of_items, of_images
     return Log(check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check())

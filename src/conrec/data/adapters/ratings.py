@@ -1,6 +1,6 @@
-"""What the film rating sites have in common: ratings become events, films become items.
+"""Film rating sites: ratings become events, films become items.
 
-Low ratings are dislikes, high ones favourites, what lies between was merely seen.
+Low ratings are dislikes, high ones favourites, those between exposures with a value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files
-from conrec.data.adapters.catalogue import Catalogue, attributes
+from conrec.data.adapters.item_list import ItemList, attributes
 from conrec.data.schema import EVENTS, Accounting
 from conrec.errors import ConrecError
 
@@ -55,8 +55,8 @@ def rated(raw: files.Raw, limits: tuple[float, float], account: Accounting, begi
     return pa.table([users, items, times, kind, pa.nulls(len(kind), pa.string()), values], schema=EVENTS)
 
 
-def films(raw: files.Raw, account: Accounting) -> Catalogue:
-    """The catalogue of a table with the columns item, title (`Name (year)`) and genres (`A|B|C`).
+def films(raw: files.Raw, account: Accounting) -> ItemList:
+    """The items of a table with the columns item, title (`Name (year)`) and genres (`A|B|C`).
 
     Rows that cannot be used are added to `account`, that of the items; the others are counted where they are fitted.
     """
@@ -67,11 +67,11 @@ def films(raw: files.Raw, account: Accounting) -> Catalogue:
     titles = columns.titles(raw.table["title"])
     first, genres = first_genre(raw.table["genres"])
     about = attributes({"genres": genres, "year": years(titles)})
-    return Catalogue(str(raw.path), items.filter(keep), titles.filter(keep), first.filter(keep), about.filter(keep))
+    return ItemList(str(raw.path), items.filter(keep), titles.filter(keep), first.filter(keep), about.filter(keep))
 
 
 def first_genre(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """Of `A|B|C` the first genre and the text as it is; both null where there is none."""
+    """The first genre of `A|B|C`, and the text as it is; both null where there is none."""
     none = columns.mask(pc.is_in(column, pa.array(["", "(no genres listed)"])))
     text = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), column)
     return pc.list_element(pc.split_pattern(text, "|"), 0), text

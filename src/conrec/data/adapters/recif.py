@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.config import DataConfig
-from conrec.data.adapters import catalogue, columns, files
+from conrec.data.adapters import columns, files, item_list
 from conrec.data.images import Pictures
 from conrec.data.schema import EVENTS, TIME, Accounting, Log, check_events, check_items
 from conrec.errors import ConrecError
@@ -36,7 +36,7 @@ STEP = 3_600_000_000
 
 MAIN = "onerec_bench_release"
 FLAGS = {"not_interested": "dislike", "like": "favorite", "longview": "click"}
-"""Flag to kind, the first that is set decides; a video with none of them was merely shown (an exposure)."""
+"""Flag to kind, the first that is set decides; a video with none of them is an exposure."""
 BATCH = 4096
 """Users read at a time."""
 
@@ -44,7 +44,7 @@ BATCH = 4096
 def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     """The log in the folder (or the main file) `path`, with made-up times (see the module).
 
-    `title` is the caption, else the video's id; `category` the first code of Kuaishou's semantic ID, which stands for
+    `title` is the caption, else the video's id; `category` the first code of Kuaishou's semantic ID, which names
     a coarse cluster of contents, and the attribute `sid` all of them. Pictures are found by video id. A user whose
     lists are not aligned is a broken row.
     """
@@ -55,9 +55,9 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account, of_items = Accounting(), Accounting()
     events = _events(main, account)
     listed = _videos(folder, pc.unique(events["item_id"]))
-    items = catalogue.fit(listed, events, of_items)
+    items = item_list.fit(listed, events, of_items)
     pictures = None if images is None else Pictures(images)
-    items, of_images = catalogue.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
+    items, of_images = item_list.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
     account.items, account.images = of_items, of_images
     return Log(check_items(items, listed.source), check_events(events, str(main)), account.check())
 
@@ -146,7 +146,7 @@ def _of_part(table: pa.Table, part: str, account: Accounting) -> pa.Table:
     return pa.table(columns_, names=names).filter(pa.array(~missing)).cast(EVENTS)
 
 
-def _videos(folder: Path, videos: pa.Array) -> catalogue.Catalogue:
+def _videos(folder: Path, videos: pa.Array) -> item_list.ItemList:
     """Captions and semantic IDs of the videos, where the files are there."""
     nothing = pa.chunked_array([pa.nulls(len(videos), pa.string())])
     title, category, sid, source = nothing, nothing, nothing, str(folder)
@@ -161,8 +161,8 @@ def _videos(folder: Path, videos: pa.Array) -> catalogue.Catalogue:
         category = pc.binary_join_element_wise(
             "cluster", pc.list_element(pc.list_slice(codes, 0, 1, return_fixed_size_list=True), 0), " "
         )
-    attributes = catalogue.attributes({"sid": sid})
-    return catalogue.Catalogue(source, pa.chunked_array([videos]), title, category, attributes)
+    attributes = item_list.attributes({"sid": sid})
+    return item_list.ItemList(source, pa.chunked_array([videos]), title, category, attributes)
 
 
 def _row(videos: pa.Array, raw: files.Raw) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The items table: what the log's own list of items says, fitted to the items its events name."""
+"""The items of a log: its own list of them, fitted to the items that its events name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conrec.errors import ConrecError
 
 
 @dataclass
-class Catalogue:
+class ItemList:
     """Items as the log lists them, in any order; columns without a value are null."""
 
     source: str
@@ -33,7 +33,7 @@ class Catalogue:
         return pa.table(columns, names=["item_id", "title", "category", "attributes", "first_seen"])
 
 
-def fit(listed: Catalogue, events: pa.Table, account: Accounting, keep_unseen: bool = False) -> pa.Table:
+def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bool = False) -> pa.Table:
     """ITEMS (pictures empty) for every item of the events, and with `keep_unseen` the others listed as well.
 
     Of an item that is listed twice the first row counts. An item that is not listed, or has no title, is called by
