@@ -11,7 +11,6 @@ from conrec.data.instances import Events, Instances
 from conrec.data.schema import REASONS
 from conrec.features.attribute_rates import (
     EXPOSURES,
-    LEAST_SHAPE,
     AttributeRates,
     Attributes,
     explanations,
@@ -182,4 +181,13 @@ def test_items_without_attributes_have_what_all_share(instances: Instances) -> N
     rates = AttributeRates([{} for _ in range(N)], LOG).of(instances)(np.arange(4))
     assert np.isfinite(rates).all()
     np.testing.assert_allclose(rates, rates[:, :1].repeat(N, axis=1), rtol=1e-6)
-    assert LEAST_SHAPE > 0
+
+
+def test_a_dislike_that_nobody_known_shares_still_counts(instances: Instances) -> None:
+    """Known users disliked no hat, so all of them say that hats are never disliked; the user did dislike one."""
+    shown = [(user, item) for user in "ab" for item in range(16)]
+    items = [kind for kind in (SHOE, HAT) for _ in range(8)]
+    events = log(shown, [("b", 0, -1), ("b", 1, -1), ("a", 8, -1), ("a", 9, -1)])
+    rates = AttributeRates(items, events, np.array(["b"])).of(asked(["a"], instances))(np.arange(1))
+    assert np.isfinite(rates).all()
+    assert (rates[:, 8:] > rates[:, :8]).all()
