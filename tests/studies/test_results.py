@@ -16,9 +16,10 @@ from conrec.baselines.trivial import trivial_systems
 from conrec.report.charts import SERIES
 from conrec.studies.cells import CellResult, Measured
 from conrec.studies.models import CONREC, POLICY
+from conrec.studies.pages import margins, page, paragraph, picture, write
 from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.reproduce import STUDIES
-from conrec.studies.results import as_csv, margins, page, paragraph, picture, pool, rows, write
+from conrec.studies.results import as_csv, pool, rows
 from conrec.studies.study import Study
 
 Values = Sequence[float] | np.ndarray
@@ -101,7 +102,7 @@ def test_a_lead_over_the_best_other_is_a_share_too() -> None:
     one = study(best_other="x", paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}, "z": {"FHR@20": 0.01}})
     cells = [result(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 15), ("w", 10))]
     text = paragraph(one, rows(one, "toy", cells))
-    assert "x .375 against w .250" in text
+    assert "x 0.375 against w 0.250" in text
     assert ", +50.0% where the paper has +25.0%: the paper's direction holds" in text
 
 
@@ -123,8 +124,8 @@ def test_a_second_opponent_is_told_and_kept_but_no_row_of_its_own() -> None:
     hits = {"x": 20, "w": 30, "p7": 5, "p14": 10}
     table = rows(one, "toy", [result(name, {"ZUF@20": [float(n < h) for n in range(40)]}) for name, h in hits.items()])
     text = page(one, table, "conrec reproduce toy")
-    assert "x .500 against w .750" in text
-    assert "x .500 against p14 .250, +.250" in text
+    assert "x 0.500 against w 0.750" in text
+    assert "x 0.500 against p14 0.250, +0.250" in text
     assert text.count("| x |") == 1
     of_x = [line for line in csv.DictReader(io.StringIO(as_csv(table))) if line["system"] == "x"]
     assert [(line["against"], line["verdict"]) for line in of_x] == [("w", "worse"), ("p14", "better")]
@@ -135,8 +136,8 @@ def test_words_follow_the_numbers() -> None:
     up = study(against={"x": "y"}, paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
     better = rows(up, "toy", [result("x", {"FHR@20": [1.0] * 40}), result("y", {"FHR@20": flat})])
     text = paragraph(up, better)
-    assert "the paper reports x .0500, y .0400 (its table)" in text
-    assert "x 1.000 against y .500, +.500" in text
+    assert "the paper reports x 0.0500, y 0.0400 (its table)" in text
+    assert "x 1.000 against y 0.500, +0.500" in text
     assert "the paper's direction holds, significant" in text
     worse = rows(up, "toy", [result("x", {"FHR@20": flat}), result("y", {"FHR@20": [1.0] * 40})])
     assert "the paper's direction does not hold, significant" in paragraph(up, worse)
@@ -205,7 +206,7 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
         "table4",
         "table5",
     ]
-    assert {m for one in STUDIES for m in one.told} <= {m for one in STUDIES for m in one.metrics}
+    assert {m for one in STUDIES for m in one.text_metrics} <= {m for one in STUDIES for m in one.metrics}
     assert table1.STUDY.paper["conrec"]["CandAcc"] / table1.STUDY.paper["instructrec"]["CandAcc"] == pytest.approx(
         2.013, abs=0.001
     )

@@ -1,8 +1,8 @@
 """A sequence model under the item prior in the better of two forms, chosen on validation without further training.
 
 Its scores with the prior beside them, or its `Lift` with the prior in place of the popularity of the training period:
-where what is new is what people dislike (MovieTweetings: FHR@20 of SASRec .316 against .289) the second is far
-better, on the simulator the first (.192 against .169).
+where what is new is what people dislike (MovieTweetings: FHR@20 of SASRec 0.316 against 0.289) the second is far
+better, on the simulator the first (0.192 against 0.169).
 """
 
 from __future__ import annotations

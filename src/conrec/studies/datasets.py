@@ -67,7 +67,7 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5, days=90)
         # One week of validation and one of test, each some 7,000 instances: beam search for more would take hours.
         split = replace(recipe.split, validation_from=0.78, test_from=0.89)
-        # The demo saves time where it chooses what decoding leans on; hits are rarer here, and 500 instances too few.
+        # The demo saves time where it chooses the features' weights; hits are rarer here, and 500 instances too few.
         predict = replace(
             recipe.predict,
             attributes=PredictConfig().attributes,
@@ -100,7 +100,7 @@ def _tiny(recipe: Recipe) -> Recipe:
 
 
 def _short(recipe: Recipe) -> Recipe:
-    """The same data with a model that hardly learns."""
+    """Recipe of the same data with a model that hardly learns."""
     lm = LmConfig(hidden=16, layers=1, heads=2, kv_heads=1, ffn=32, vocabulary=400, max_dislikes=4, max_positives=4)
     return replace(
         recipe,
@@ -141,7 +141,7 @@ def _short(recipe: Recipe) -> Recipe:
 
 
 def policy_alone(recipe: Recipe) -> Recipe:
-    """Decoding under the item prior, weighed as it is for every other system, without all else it can lean on."""
+    """Recipe decoded by policy and item prior, weighed as for every other system, without the other item features."""
     off = (0.0,)
     alone = replace(
         recipe.predict,
@@ -156,11 +156,11 @@ def policy_alone(recipe: Recipe) -> Recipe:
 
 
 def without_policy(recipe: Recipe) -> Recipe:
-    """The other way round: at such a temperature the policy is not asked."""
+    """Recipe decoded by the item features alone: at such a temperature the policy is not asked."""
     return replace(recipe, predict=replace(recipe.predict, temperatures=(math.inf,)))
 
 
 def one_context(recipe: Recipe, context: str) -> Recipe:
-    """Without the progressive schedule: warm-up and all stages in the same context."""
+    """Recipe without the progressive schedule: warm-up and all stages in the same context."""
     stages = tuple(GrpoStage(context, stage.prompts, stage.beta) for stage in recipe.utilize.stages)  # type: ignore[arg-type]
     return replace(recipe, utilize=replace(recipe.utilize, warmup_context=context, stages=stages))  # type: ignore[arg-type]

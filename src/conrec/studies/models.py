@@ -26,9 +26,9 @@ from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key, link
 from conrec.studies.datasets import Dataset, policy_alone, without_policy
 
-CONREC, POLICY, FEATURES = "conrec", "conrec's policy", "conrec's leanings"
-"""The whole system; its policy without what decoding leans on, which the studies of training compare; and what
-decoding leans on without the policy."""
+CONREC, POLICY, FEATURES = "conrec", "conrec's policy", "conrec's features"
+"""The whole system; its policy without the other item features, which the studies of training compare; and the item
+features without the policy."""
 TRAINED_UNDER = ("k", "beams", "prior_days", "prior_smoothing")
 """Settings of `predict` that training looks at; beside them, whether there is a prior at all."""
 SHARED = ("prepare", "compress", "understand", "warmup", "utilize")
@@ -51,7 +51,7 @@ class Variant:
 
     @property
     def fold(self) -> int:
-        """As `Dataset.fold`."""
+        """Which test users the seed sees (see `Dataset.fold`)."""
         return self.dataset.fold(self.seed)
 
 
@@ -61,7 +61,7 @@ def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = la
 
 
 def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
-    """The same, decoded without what is not the policy's own."""
+    """The data set's recipe with a change, decoded by policy and item prior alone."""
     return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
 
 

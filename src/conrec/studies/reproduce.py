@@ -10,7 +10,7 @@ from pathlib import Path
 from conrec.errors import ConrecError
 from conrec.files import lock, write_whole
 from conrec.progress import say
-from conrec.studies import results
+from conrec.studies import pages, results
 from conrec.studies.cells import Cell, lock_of, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
 from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
@@ -49,12 +49,10 @@ def reproduce(
     for number, (study, cells) in enumerate(zip(chosen, planned)):
         say(f"{study.name}: {study.title}")
         later = [cell for other in planned[number + 1 :] for cell in other]
-        done = run_cells(cells, out / "cells", later)
-        table = [
-            row for one in datasets for row in results.rows(study, one.name, [d for d in done if d.dataset == one.name])
-        ]
+        found = run_cells(cells, out / "cells", later)
+        table = [row for one in datasets for row in results.rows(study, one.name, found)]
         with lock(lock_of(out / "results"), wait=True):
-            results.write(study, table, _command(study, seeds, names, quick), out / "results")
+            pages.write(study, table, _command(study, seeds, names, quick), out / "results")
             _index(out / "results")
     say(f"{time.monotonic() - start:.0f} s in all; {_work(planned, out / 'cells')}")
     return out / "results"

@@ -1,4 +1,4 @@
-"""From cells to a table (CSV), a picture (SVG) and a paragraph (Markdown); all of it from the numbers.
+"""From cells to a study's table: means, paired differences, intervals.
 
 Seeds of one system are averaged instance by instance, folds (other users) are put one behind the other; users are
 resampled after that, all columns of a data set together, so that every difference is paired.
@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from conrec.evaluate.bootstrap import Estimate, bootstrap
-from conrec.files import write_whole
-from conrec.report.charts import Interval, Series, line_panels, panels
 from conrec.studies.cells import CellResult
 from conrec.studies.study import Study
 
@@ -38,18 +35,6 @@ COLUMNS = (
     "forgotten",
 )
 DRAWS = 1000
-MARGINS = "CoNRec's lead over the best other system, named in brackets; bold: significant."
-MARKS = "In brackets 95 % intervals; + and - mark a significant difference to what a row is compared with."
-INKS = {
-    "--ink": "#1c2024",
-    "--faint": "#5f6770",
-    "--line": "#dfe3e8",
-    "--series-0": "#1f6fd1",
-    "--series-1": "#c85a00",
-    "--series-2": "#137a4b",
-    "--series-3": "#93408f",
-}
-"""The report's colours: a picture that stands alone has no page to take them from."""
 
 
 @dataclass(frozen=True)
@@ -81,42 +66,40 @@ class Row:
     """The figure once more, beside a second opponent's."""
 
 
-def pool(done: Sequence[CellResult]) -> Pool:
+def pool(results: Sequence[CellResult]) -> Pool:
     """Put the cells of one data set together; instances are told apart by fold and id."""
     places: dict[tuple[int, int], int] = {}
     users: list[str] = []
-    for one in done:
+    for one in results:
         for number, user in zip(one.measured.ids.tolist(), one.measured.users.tolist()):
             if (one.fold, number) not in places:
                 places[one.fold, number] = len(users)
                 users.append(f"{one.fold}/{user}")
-    sums: dict[str, dict[str, np.ndarray]] = {}
-    counts: dict[str, dict[str, np.ndarray]] = {}
+    columns: dict[str, dict[str, list[np.ndarray]]] = {}
     seeds: dict[str, list[int]] = {}
-    for one in done:
-        at = np.array([places[one.fold, number] for number in one.measured.ids.tolist()], np.int64)
+    for one in results:
+        at = [places[one.fold, number] for number in one.measured.ids.tolist()]
         seeds.setdefault(one.system, []).append(one.seed)
         for metric, values in one.measured.values.items():
-            total = sums.setdefault(one.system, {}).setdefault(metric, np.zeros(len(users)))
-            count = counts.setdefault(one.system, {}).setdefault(metric, np.zeros(len(users)))
-            there = ~np.isnan(values)
-            total[at[there]] += values[there]
-            count[at[there]] += 1
+            column = np.full(len(users), np.nan)
+            column[at] = values
+            columns.setdefault(one.system, {}).setdefault(metric, []).append(column)
     means = {
-        system: {
-            metric: np.divide(
-                total, counts[system][metric], out=np.full(len(users), np.nan), where=counts[system][metric] > 0
-            )
-            for metric, total in metrics.items()
-        }
-        for system, metrics in sums.items()
+        system: {metric: _mean_of_seeds(np.stack(own)) for metric, own in metrics.items()}
+        for system, metrics in columns.items()
     }
     return Pool(np.array(users, dtype=str), means, seeds)
 
 
-def rows(study: Study, dataset: str, done: Sequence[CellResult], draws: int = DRAWS) -> list[Row]:
+def _mean_of_seeds(values: np.ndarray) -> np.ndarray:
+    """Mean over the seeds that count, float [I] of float [S, I]; NaN where none does."""
+    count = (~np.isnan(values)).sum(axis=0)
+    return np.divide(np.nansum(values, axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
+
+
+def rows(study: Study, dataset: str, results: Sequence[CellResult], draws: int = DRAWS) -> list[Row]:
     """The study's table for one data set."""
-    pooled = pool(done)
+    pooled = pool([one for one in results if one.dataset == dataset])
     columns: list[tuple[str, str, str | None, bool]] = []
     for metric in study.metrics:
         for system in pooled.values:
@@ -149,14 +132,6 @@ def rows(study: Study, dataset: str, done: Sequence[CellResult], draws: int = DR
     return found
 
 
-def write(study: Study, table: Sequence[Row], command: str, out: Path) -> None:
-    """NAME.csv, NAME.svg and NAME.md."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / f"{study.name}.csv", as_csv(table))
-    write_whole(out / f"{study.name}.svg", picture(study, table))
-    write_whole(out / f"{study.name}.md", page(study, table, command))
-
-
 def as_csv(table: Sequence[Row]) -> str:
     """One line a figure; empty where there is nothing."""
     text = io.StringIO()
@@ -169,158 +144,6 @@ def as_csv(table: Sequence[Row]) -> str:
         line += [difference.mean, difference.low, difference.high, difference.verdict] if difference else [None] * 4
         writer.writerow([_rounded(cell) for cell in [*line, row.forgotten]])
     return text.getvalue()
-
-
-def picture(study: Study, table: Sequence[Row]) -> str:
-    """The first metric as SVG that stands alone."""
-    metric = study.metrics[0]
-    shown = [row for row in table if row.metric == metric and not row.second and row.value.mean is not None]
-    title = f"{study.title}: {metric}"
-    about = "Means with 95 % intervals over users; the same figures are in the table."
-    if study.steps is not None:
-        series = []
-        for name in dict.fromkeys(row.dataset for row in shown):
-            own = [row for row in shown if row.dataset == name and row.system in study.steps]
-            own.sort(key=lambda row: study.steps[row.system])  # type: ignore[index]
-            x = np.array([study.steps[row.system] for row in own], dtype=float)
-            y, low, high = (np.array([getattr(row.value, part) for row in own]) for part in ("mean", "low", "high"))
-            series.append(Series(name, x, y.astype(float), low.astype(float), high.astype(float)))
-        return _alone(line_panels(series, title, about, study.steps_title, metric))
-    dots: dict[str, list[Interval]] = {}
-    for row in shown:
-        value, strong = row.value, row.system in study.own
-        one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
-        dots.setdefault(row.dataset, []).append(one)
-    return _alone(panels(dots, title, about, metric))
-
-
-def page(study: Study, table: Sequence[Row], command: str) -> str:
-    """Heading, paragraph, picture, table."""
-    parts = [f"# {study.title}", study.measures]
-    if study.best_other:
-        parts += [margins(study, table), MARGINS]
-    parts.append(paragraph(study, table))
-    if study.notes:
-        parts.append(study.notes)
-    parts += [f"![{study.title}]({study.name}.svg)", *_tables(study, table)]
-    parts.append(MARKS)
-    parts.append(f"Made by `{command}`; every figure with its interval is in [{study.name}.csv]({study.name}.csv).")
-    return "\n\n".join(parts) + "\n"
-
-
-def paragraph(study: Study, table: Sequence[Row]) -> str:
-    """What the paper reports, what we find, whether the direction holds, whether it is significant."""
-    lines = []
-    for metric in study.told:
-        reported = ", ".join(f"{name} {_short(own[metric])}" for name, own in study.paper.items() if metric in own)
-        if reported:
-            lines.append(f"**{metric}**: the paper reports {reported} ({study.source}).\n")
-        else:
-            lines.append(f"**{metric}**: the paper reports nothing here.\n")
-        for dataset in dict.fromkeys(row.dataset for row in table):
-            here = [row for row in table if row.dataset == dataset and row.metric == metric]
-            own = {row.system: row for row in here}
-            told = [_finding(study, own, row) for row in here if row.difference is not None]
-            if told:
-                count = max(row.value.instances for row in own.values())
-                lines.append(f"- On {dataset} ({count:,} instances): " + "; ".join(told) + ".")
-        lines.append("")
-    return "\n".join(lines).rstrip()
-
-
-def margins(study: Study, table: Sequence[Row]) -> str:
-    """By how much `study.best_other` leads the best of all others: a row a data set, the paper's first."""
-    metrics = study.told
-    best = str(study.best_other)
-    reported = [_papers_difference(study, best, metric, None)[1] for metric in metrics]
-    lines = {"the paper": [f"{lead:+.1%}" if lead else "" for lead in reported]}
-    for dataset in dict.fromkeys(row.dataset for row in table):
-        here = [row for row in table if row.dataset == dataset and not row.second]
-        figures = {(row.system, row.metric): row for row in here}
-        lines[dataset] = [_margin(figures, figures.get((best, metric))) for metric in metrics]
-    return _markdown("", metrics, lines)
-
-
-def _margin(figures: dict[tuple[str, str], Row], row: Row | None) -> str:
-    """`**+29.7%** (ease+positives)`, bold where it is significant."""
-    if row is None or row.difference is None or row.difference.mean is None:
-        return ""
-    text = _lead(row.difference.mean, figures[str(row.against), row.metric]) or _signed(row.difference.mean)
-    return (f"**{text}**" if row.difference.significant else text) + f" ({row.against})"
-
-
-def _lead(difference: float, other: Row) -> str:
-    """A difference as a share of the other's figure; empty where that is 0."""
-    return f"{difference / other.value.mean:+.1%}" if other.value.mean else ""
-
-
-def _finding(study: Study, own: dict[str, Row], row: Row) -> str:
-    """One comparison in words: `+ alignment .215 against baseline .189, +.026 (.014 to .036): holds, significant`."""
-    other, difference = own[str(row.against)], row.difference
-    if difference is None or difference.mean is None or difference.low is None or difference.high is None:
-        return f"{row.system} against {row.against}: no instance counts for both"
-    text = f"{row.system} {_short(row.value.mean)} against {row.against} {_short(other.value.mean)}, "
-    text += f"{_signed(difference.mean)} ({_signed(difference.low)} to {_signed(difference.high)})"
-    if row.forgotten is not None:
-        text += f", {row.forgotten:.1%} of what was learned before is forgotten"
-    significant = "significant" if difference.significant else "not significant"
-    wanted, lead = _papers_difference(study, row.system, row.metric, row.against)
-    share = _lead(difference.mean, other)
-    if row.system == study.best_other and share:
-        text += f", {share}" + (f" where the paper has {lead:+.1%}" if lead and not row.second else "")
-    if not wanted or row.second:
-        return f"{text}: {significant}"
-    if not difference.mean:
-        return f"{text}: no difference"
-    holds = "the paper's direction holds" if wanted * difference.mean > 0 else "the paper's direction does not hold"
-    return f"{text}: {holds}, {significant}"
-
-
-def _papers_difference(
-    study: Study, system: str, metric: str, against: str | None
-) -> tuple[float | None, float | None]:
-    """The same comparison in the paper, and as a share; against its own best other where there is no fixed one."""
-    mine = study.paper.get(system, {}).get(metric)
-    if system == study.best_other:
-        others = [own[metric] for name, own in study.paper.items() if name != system and metric in own]
-        theirs = max(others, default=None)
-    else:
-        theirs = study.paper.get(str(against), {}).get(metric)
-    return (None, None) if mine is None or theirs is None else (mine - theirs, mine / theirs - 1)
-
-
-def _tables(study: Study, table: Sequence[Row]) -> list[str]:
-    """One Markdown table a data set."""
-    found = []
-    for dataset in dict.fromkeys(row.dataset for row in table):
-        here = {(row.system, row.metric): row for row in table if row.dataset == dataset and not row.second}
-        metrics = [metric for metric in study.metrics if any(m == metric for _, m in here)]
-        systems = dict.fromkeys(system for system, _ in here)
-        lines = {system: [_cell(here.get((system, metric))) for metric in metrics] for system in systems}
-        found.append(_markdown(dataset, metrics, lines))
-    return found
-
-
-def _markdown(corner: str, columns: Sequence[str], lines: Mapping[str, Sequence[str]]) -> str:
-    """A table; `lines`: of each row its name and its cells."""
-
-    def line(name: str, cells: Sequence[str]) -> str:
-        return "|" + "|".join(f" {cell} " if cell else " " for cell in (name, *cells)) + "|"
-
-    rule = "|---" * (1 + len(columns)) + "|"
-    return "\n".join([line(corner, columns), rule, *(line(name, cells) for name, cells in lines.items())])
-
-
-def _cell(row: Row | None) -> str:
-    """`.215 (.204-.226)`, with a mark where it differs significantly from what it is compared with."""
-    if row is None or row.value.mean is None:
-        return ""
-    text = _short(row.value.mean)
-    if row.value.low is not None and row.value.high is not None:
-        text += f" ({_short(row.value.low)}-{_short(row.value.high)})"
-    if row.difference is not None and row.difference.significant:
-        text += " +" if (row.difference.mean or 0) > 0 else " -"
-    return text
 
 
 def _other(study: Study, pooled: Pool, system: str, metric: str) -> str | None:
@@ -357,25 +180,6 @@ def _forgotten(study: Study, pooled: Pool, system: str, metric: str) -> float | 
 def _column(pooled: Pool, system: str, metric: str, other: str | None) -> np.ndarray:
     values = pooled.values[system][metric]
     return values if other is None else values - pooled.values[other][metric]
-
-
-def _alone(svg: str) -> str:
-    """With the colours inside, and a ground of its own."""
-    colours = "".join(f"{name}:{value};" for name, value in INKS.items())
-    head, rest = svg.split(">", 1)
-    return f"{head}><style>svg{{background:#fff;{colours}}}</style>{rest}\n"
-
-
-def _short(value: float | None) -> str:
-    """`.0330`, `.215`."""
-    if value is None:
-        return "-"
-    text = f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
-    return text.replace("0.", ".", 1)
-
-
-def _signed(value: float) -> str:
-    return ("+" if value >= 0 else "-") + _short(abs(value))
 
 
 def _rounded(cell: object) -> object:

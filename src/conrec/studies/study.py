@@ -68,6 +68,6 @@ class Study:
     """A system whose figure the others are a loss of: adds the share that is forgotten."""
 
     @property
-    def told(self) -> Sequence[str]:
-        """The metrics of the text."""
+    def text_metrics(self) -> Sequence[str]:
+        """Metrics that the text goes through."""
         return self.headlines or self.metrics[:1]

@@ -39,8 +39,8 @@ STUDY = Study(
     title="All systems (table 1)",
     measures="CoNRec beside ten published systems and simpler ones: the same instances, items on offer, item "
     "prior and tuning budget for all; each of the ten trained on dislikes, and again with positives. "
-    f"`{POLICY}` is CoNRec's model under the item prior alone, as the others are; `{FEATURES}` is what decoding leans "
-    "on beside it (docs/decoding.md), without the model.",
+    f"`{POLICY}` is CoNRec's model under the item prior alone, as the others are; `{FEATURES}` ranks by the other "
+    "item features (docs/decoding.md), without the model.",
     cells=cells,
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc", "ZUF@20"),
     headlines=(*METRICS, "ZUF@20"),

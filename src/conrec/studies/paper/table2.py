@@ -62,7 +62,7 @@ STUDY = Study(
     measures="Each row adds one module to the row above and is compared with it: translation and warm-up alone; "
     "item-level alignment before the warm-up; progressive GRPO rewarded for the next dislike; the dislikes of the "
     f"following days and their Swing neighbours in the reward; the penalty for what the user will like (`{POLICY}`); "
-    "at last, not in the paper, what decoding leans on beside the policy (docs/decoding.md).",
+    "at last, not in the paper, the item features beside the policy (docs/decoding.md).",
     cells=cells,
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc"),
     headlines=("FHR@20", "CandAcc"),

@@ -91,8 +91,8 @@ AFTER = {name: f"alignment after {name}" for name in (SFT, GRPO, CONREC)}
 STUDY = Study(
     name="table3",
     title="Forgetting of item-level alignment (table 3)",
-    measures="Share of held-out alignment questions (which of four items was disliked; chance is .25) answered rightly "
-    "after alignment, and again after what is trained behind it.",
+    measures="Share of held-out alignment questions (which of four items was disliked; chance is 0.25) answered "
+    "rightly after alignment, and again after what is trained behind it.",
     cells=cells,
     metrics=(ACCURACY,),
     against={AFTER[SFT]: ALIGNMENT, AFTER[GRPO]: AFTER[SFT], AFTER[CONREC]: AFTER[GRPO]},

@@ -63,5 +63,5 @@ STUDY = Study(
         POLICY: {"FHR@20": 0.0441},
     },
     source="its table 5, Qwen3-8B as the smaller backbone, and table 1, Qwen3-14B; a third one of 13 billion "
-    "parameters, .0439 against .0381, has no counterpart here",
+    "parameters, 0.0439 against 0.0381, has no counterpart here",
 )
