@@ -1,6 +1,6 @@
 """The tables of docs/filter.md: what each part of the filter's score gives, in Markdown.
 
-    python bench/filter_tables.py RUN [--seeds 0 1 2]
+    python benchmarks/filter_tables.py RUN [--seeds 0 1 2]
 
 RUN came as far as predict. Contrast and weights are fitted anew with each seed, into a folder that is thrown away, on
 the predictions, and with the history score, of the seeds that the run has (the first one's for seeds beyond).

@@ -1,6 +1,6 @@
 """How a GRPO group is best drawn: independently or without replacement, on a finished run.
 
-    python bench/sampling.py runs/demo --seeds 0 1 2
+    python benchmarks/sampling.py runs/demo --seeds 0 1 2
 
 From the run's own warm-up it trains the last stage once with either sampling and each seed: the same prompts, as
 many updates, the same settings. It says how many different items a group holds, the share of groups whose rewards
