@@ -179,8 +179,8 @@ def run_stages(
 ) -> None:
     """Update the stages from `first` to `last` (both included) of the folder `run`.
 
-    Stages before `first` are reused and must be complete. `force` rebuilds stages that are up to date. ConrecError for a
-    stage that does not exist, for one that is missing before `first`, and where another process works in the folder.
+    Stages before `first` are reused and must be complete. `force` rebuilds stages that are up to date. ConrecError for
+    a stage that does not exist, for one that is missing before `first`, and where another process works in the folder.
     """
     begin, end = _range(stages, first, last)
     if not processes.is_main():
