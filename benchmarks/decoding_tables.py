@@ -1,6 +1,6 @@
 """The table of docs/decoding.md: what each leaning of decoding gives, and what the language model gives on top.
 
-    python bench/decoding_tables.py RUN [--split test]
+    python benchmarks/decoding_tables.py RUN [--split test]
 
 RUN came as far as predict. Every setting is decoded anew for all instances with a dislike before the cutoff, with the
 exponents that the run chose on validation; a leaning is left out by the exponent 0. "Without the model" ranks the

@@ -1,6 +1,6 @@
 """The tables of docs/filter.md: what each part of the filter's score gives, in Markdown.
 
-    python bench/filter_tables.py RUN [--seeds 0 1 2]
+    python benchmarks/filter_tables.py RUN [--seeds 0 1 2]
 
 RUN came as far as predict. Scores are learned anew with each seed, into a folder that is thrown away, on the
 predictions of the seeds that the run has (the first one's for seeds beyond).

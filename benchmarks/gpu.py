@@ -1,4 +1,4 @@
-"""The benches at the sizes of Qwen3-0.6B, 4B and 8B on one CUDA device (bench/gpu.sh runs it).
+"""The benches at the sizes of Qwen3-0.6B, 4B and 8B on one CUDA device (benchmarks/run_gpu.sh runs it).
 
 Weights are random, shapes are the checkpoints'; LoRA as in training, bfloat16, 3 x 8192 codes, a million items. For
 each shape and length of prompts, with seconds, tokens/s and peak memory of each:

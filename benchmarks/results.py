@@ -1,7 +1,7 @@
-"""What the benches found, as a table on the terminal and as a section of bench/RESULTS.md.
+"""What the benches found, as a table on the terminal and as a section of benchmarks/RESULTS.md.
 
-`conrec bench all --json | python -m benchmarks.results bench/RESULTS.md` replaces the section of that file between
-the lines `<!-- cpu -->` and `<!-- /cpu -->` (bench/run.sh does it).
+`python -m benchmarks all --json | python -m benchmarks.results benchmarks/RESULTS.md` replaces the section of that file
+between the lines `<!-- cpu -->` and `<!-- /cpu -->` (benchmarks/run.sh does it).
 """
 
 from __future__ import annotations

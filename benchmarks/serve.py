@@ -1,8 +1,8 @@
 """The service under load, with ten million users: latency, a hot swap, memory, start-up; and the filter in process.
 
 The users are random but valid, the service is the real one (`conrec serve`) in a process of its own and on a core of
-its own, the load comes from another (bench.load). Twenty predictions a user, 500 candidates a request, one in twenty
-of them over the threshold.
+its own, the load comes from another (benchmarks.load). Twenty predictions a user, 500 candidates a request, one in
+twenty of them over the threshold.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _loads(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The result as a section of bench/RESULTS.md."""
+    """The result as a section of benchmarks/RESULTS.md."""
     lines = [
         f"{result['work']}; {result['cores']}; the snapshot takes {result['snapshot']['gb']:.1f} GB on disk and "
         f"{result['snapshot']['publish_seconds']:.0f} s to write.",

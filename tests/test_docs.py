@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conrec.__main__ import VERBS
+from conrec.cli.main import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAPER_MAP = (ROOT / "docs" / "paper_map.md").read_text(encoding="utf-8")

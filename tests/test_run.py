@@ -155,7 +155,7 @@ def test_from_takes_earlier_stages_as_they_are_and_says_so(platform: Platform, c
     platform.go()
     recipe = Recipe(sid=SidConfig(codes=9), understand=UnderstandConfig(row_tokens=9))
     assert platform.go(recipe, first="train") == ["train0", "measure"]
-    assert "compress: taken as it is, though" in capsys.readouterr().err
+    assert "compress: reused, though" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
-"""The stages in order: skip what is done, continue what died, make anew what its inputs changed.
+"""The stages in order: skip what is done, continue what died, rebuild what its inputs changed.
 
 A run folder holds one folder a stage (`compress/`), or one a stage and seed (`understand/seed0/`). A stage writes
 into `<folder>.partial/`; when it is through, `manifest.json` is written there last and the folder takes its name
 in one rename. What bears its name is therefore whole, and what died is continued.
 
-A stage is made anew when its *key* changes: a hash of its part of the recipe and that of the stages before it, of
+A stage is rebuilt when its *key* changes: a hash of its part of the recipe and that of the stages before it, of
 its seed, of the log's files (first stage: names, sizes and times) and of the *contents* of the folders it reads. A
-stage that was made anew and came out the same (the log was only copied, say) thus makes nothing after it anew.
+stage that was rebuilt and came out the same (the log was only copied, say) thus rebuilds nothing after it.
 
 Started as several processes (see `processes`), the main one does all this; the others join in where a stage trains.
 """
@@ -145,7 +145,7 @@ def _report(job: Job) -> None:
 
 
 OF_DECODING = ("k", "beams", "batch", "prior_days", "prior_smoothing", "prior_weights")
-"""What training shares with prediction; the rest of `[predict]` can be changed without training anew."""
+"""What training shares with prediction; the rest of `[predict]` can be changed without training again."""
 
 STAGES: tuple[Stage, ...] = (
     Stage("prepare", _prepare, ("data", "simulate", "split", "evaluate.k")),
@@ -190,11 +190,10 @@ def run_stages(
     last: str | None = None,
     force: bool = False,
 ) -> None:
-    """Bring the stages from `first` to `last` (both included) of the folder `run` up to date.
+    """Update the stages from `first` to `last` (both included) of the folder `run`.
 
-    Stages before `first` are taken as they are and must be complete. `force` makes stages anew that are up to
-    date. Raises ConrecError for a stage that does not exist, for one that is missing before `first`, and where
-    another process works in the same folder.
+    Stages before `first` are reused and must be complete. `force` rebuilds stages that are up to date. ConrecError for
+    a stage that does not exist, for one that is missing before `first`, and where another process works in the folder.
     """
     from conrec.features.prepared_log import PreparedLog
 
@@ -208,7 +207,7 @@ def run_stages(
     with lock(run / ".lock"):
         for stage in stages[:begin]:
             for seed in _seeds(stage, recipe):
-                _take_as_it_is(stage, stages, Job(recipe, run, run, data, images, seed, log))
+                _reuse(stage, stages, Job(recipe, run, run, data, images, seed, log))
         for stage in stages[begin : end + 1]:
             for seed in _seeds(stage, recipe):
                 out = run if stage.in_place else _partial(_folder(run, stage, seed))
@@ -218,19 +217,19 @@ def run_stages(
                         say(f"{stage.name}: running")
                         stage.function(job)
                     else:
-                        _bring_up_to_date(stage, stages, job, force)
+                        _update(stage, stages, job, force)
                 processes.agree(True)  # that it is done: the others wait for this
 
 
 def _join_in(stage: Stage, job: Job) -> None:
-    """What the other processes do while the main one brings a stage up to date: train along, or wait."""
+    """What the other processes do while the main one updates a stage: train along, or wait."""
     if stage.together and processes.agree(True):
         stage.function(job)
     processes.agree(True)
 
 
-def _take_as_it_is(stage: Stage, stages: Sequence[Stage], job: Job) -> None:
-    """Make sure that a stage before the first one is there, and say so if it would have been made anew."""
+def _reuse(stage: Stage, stages: Sequence[Stage], job: Job) -> None:
+    """Make sure that a stage before the first one is there, and say so if it would have been rebuilt."""
     if stage.in_place:
         return
     folder = _folder(job.run, stage, job.seed)
@@ -238,10 +237,10 @@ def _take_as_it_is(stage: Stage, stages: Sequence[Stage], job: Job) -> None:
     if manifest is None:
         raise ConrecError(f"{folder}: not there or not complete, and later stages read it; run {stage.name} first")
     if manifest["key"] != value_digest(_inputs(stage, stages, job)):
-        say(f"{_label(stage, job)}: taken as it is, though what it was made from has changed")
+        say(f"{_label(stage, job)}: reused, though what it was made from has changed")
 
 
-def _bring_up_to_date(stage: Stage, stages: Sequence[Stage], job: Job, force: bool) -> None:
+def _update(stage: Stage, stages: Sequence[Stage], job: Job, force: bool) -> None:
     """Skip the stage, or run it and put its folder in place."""
     folder = _folder(job.run, stage, job.seed)
     label = _label(stage, job)
@@ -413,7 +412,7 @@ def _warn_of_versions(label: str, then: dict[str, str]) -> None:
     """Other versions are no reason to throw hours of work away, but the user should know."""
     changed = [f"{name} {then.get(name)} -> {now}" for name, now in _versions().items() if then.get(name) != now]
     if changed:
-        say(f"{label}: was made with other versions ({', '.join(changed)}); --force makes it anew")
+        say(f"{label}: was made with other versions ({', '.join(changed)}); --force rebuilds it")
 
 
 def _reset_peak_memory() -> None:

@@ -104,7 +104,7 @@ def test_the_loop_over_candidates_is_the_formula():
 
 
 def test_the_command_line():
-    command = [sys.executable, "-m", "conrec", "bench", "filter", "--quick", "--json"]
+    command = [sys.executable, "-m", "benchmarks", "filter", "--quick", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["bench"] == "filter"

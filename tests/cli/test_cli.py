@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec import __version__
-from conrec.__main__ import VERBS, main
+from conrec.cli.main import VERBS, main
 from conrec.config import Recipe
 from conrec.data.schema import EVENTS, ITEMS
 from conrec.run import start_run
@@ -76,7 +76,7 @@ def test_every_help_teaches(verb: str) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"usage: conrec {verb} ")
     assert f"conrec {verb}" in done.stdout.split("Example", 1)[1]
-    if verb not in ("demo", "bench", "doctor"):
+    if verb not in ("demo", "doctor"):
         assert "run folder" in done.stdout or "DIR" in done.stdout
 
 

@@ -12,14 +12,14 @@ def test_a_failing_part_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: py
         raise OSError("libgomp.so.1: cannot open\nmore")
 
     monkeypatch.setattr(doctor, "_torch_learns", fail)
-    assert not doctor.doctor()
+    assert not doctor.examine()
     assert "torch test            FAILS: OSError: libgomp.so.1: cannot open (" in capsys.readouterr().out
 
 
 def test_a_missing_library_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     known = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "redis") else known(name))
-    assert not doctor.doctor()
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "fastapi") else known(name))
+    assert not doctor.examine()
     said = capsys.readouterr().out
     assert "peft                  MISSING" in said
-    assert "pip install -e '.[redis]'" in said
+    assert "pip install -e '.[serve]'" in said

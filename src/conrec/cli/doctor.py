@@ -21,7 +21,18 @@ EXTRAS = {
 }
 
 
-def doctor() -> bool:
+def doctor() -> None:
+    """Look at this machine: versions, cores, memory, disk, GPU, optional parts, and a short self-test.
+
+    Exit status 1 if something that is needed does not work.
+
+    Example: conrec doctor
+    """
+    if not examine():
+        raise SystemExit(1)
+
+
+def examine() -> bool:
     """Print one line a check to stdout; True if everything that is needed works."""
     print(f"conrec                {__version__}, Python {platform.python_version()}, {platform.platform()}")
     needed = [_library(name) for name in ("torch", "transformers", "peft", "daft", "numpy", "pyarrow")]

@@ -1,0 +1,277 @@
+"""The verbs of deployment: filter a file, replay, calibrate, refresh, serve."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from conrec.errors import ConrecError
+
+
+@dataclass(frozen=True)
+class Filter:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder with predictions."""
+    candidates: Annotated[Positional[Path], arg(metavar="CANDIDATES")]
+    """Candidates (.parquet, .csv or .tsv) with the columns user_id and item_id."""
+    out: Annotated[Path, arg(metavar="FILE")]
+    """Where the decisions go (.parquet, .csv or .tsv)."""
+    threshold: Annotated[float | None, arg(metavar="SCORE")] = None
+    """Drop what scores higher than this; without it what DIR/calibration.json says, else what the replay chose."""
+
+
+def filter_(args: Filter) -> None:
+    """Apply the filter to a file of candidates, as behind a ranker.
+
+    Reads DIR/prepare, DIR/compress, DIR/score, DIR/predict and DIR/filter (of the first seed) and CANDIDATES. Writes
+    every candidate to FILE, in the same order: whether it is kept, its score, and the predicted dislike that it comes
+    closest to. The threshold is the calibrated one (conrec calibrate) where there is one, else what the run's replay
+    chose; the output says which. (What the filter avoids and costs: conrec replay.)
+
+    Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
+    """
+    from conrec.run import open_run
+
+    recipe, _, _ = open_run(args.run)
+    seed = f"seed{recipe.seeds[0]}"
+    predictions = args.run / "predict" / seed / "predictions.parquet"
+    if not predictions.is_file():
+        raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
+    from conrec.deploy.apply import describe, filter_file
+    from conrec.deploy.served import served_thresholds
+    from conrec.features.log_view import LogView
+
+    log_view = LogView.read(args.run / "prepare", args.run / "compress")
+    score, thresholds, said = served_thresholds(args.run, recipe.seeds[0], log_view.items.categories, args.threshold)
+    account = filter_file(args.candidates, predictions, log_view, score, recipe.split, thresholds, args.out)
+    print(said)
+    print(describe(account))
+    print(args.out)
+
+
+@dataclass(frozen=True)
+class Replay:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder that came as far as the stage filter."""
+    daily_exposures: Annotated[float | None, arg(metavar="N")] = None
+    """Items that you show a day; with the next two options: what the filter would be worth to you."""
+    cost_of_dislike: Annotated[float, arg(metavar="X")] = 1.0
+    """What a shown item costs you that is disliked, in any unit."""
+    value_of_click: Annotated[float, arg(metavar="Y")] = 1.0
+    """What a shown item is worth to you that is liked, in the same unit."""
+    json: bool = False
+    """Print everything as JSON instead of a summary."""
+
+
+def replay(args: Replay) -> None:
+    """Show what the filter would have avoided, what it costs, and whom.
+
+    Reads DIR/filter: on what was really shown after the cuts of test, the dislikes avoided at 1, 2 and 5 % of likes
+    lost, of CoNRec (mean over seeds), its parts and every other filter, with intervals over users and paired
+    differences; likes lost, share dropped, and the users whose lists lose most; and a day in your own numbers.
+
+    Example: conrec replay runs/mt
+
+    Example, a day of yours: conrec replay runs/mt --daily-exposures 1e6 --cost-of-dislike 0.05 --value-of-click 0.02
+    """
+    from conrec.run import open_run
+
+    recipe, _, _ = open_run(args.run)
+    import msgspec
+
+    from conrec.deploy.replay import Operator, describe, estimate, read_replays
+
+    operator = args.daily_exposures is not None and Operator(
+        args.daily_exposures, args.cost_of_dislike, args.value_of_click
+    )
+    found = read_replays(args.run, recipe)
+    guess = estimate(found, operator) if operator else None
+    if args.json:
+        estimated = {"estimate": msgspec.to_builtins(guess)} if operator else {}
+        print(json.dumps(msgspec.to_builtins(found) | estimated, indent=1))
+    else:
+        print(describe(found, guess))
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder that came as far as the stage filter."""
+    likes_lost: Annotated[float, arg(metavar="SHARE")] = 0.01
+    """The budget: at most this share of what people would have liked may be dropped."""
+    confidence: Annotated[float, arg(metavar="P")] = 0.95
+    """How surely: in this share of calibrations the promise is kept."""
+    on_average: bool = False
+    """Promise the budget on average over calibrations instead (conformal risk control): bolder, kept less surely."""
+    units: Literal["users", "likes"] = "users"
+    """Whose share is promised: a user's, averaged over users; or that of all likes, as if they were independent."""
+    by: Literal["category", "activity"] | None = None
+    """A threshold for each category of items, or for users of low, middle and high activity."""
+    score: Literal["history", "paper"] | None = None
+    """Which score the threshold is for; without it the one that the run's filter uses."""
+    seed: Annotated[int | None, arg(metavar="N")] = None
+    """The seed of the run whose scores are read; without it the first."""
+    json: bool = False
+    """Print what DIR/calibration.json holds instead of a summary."""
+
+
+def calibrate(args: Calibrate) -> None:
+    """Choose the threshold by a budget of lost likes, with a guarantee.
+
+    Reads DIR/filter and writes DIR/calibration.json: the threshold (none where the data is too small to promise
+    anything, with what would be needed), what it rests on, and what it did on test. docs/guarantee.md says what is
+    promised.
+
+    Example: conrec calibrate runs/mt --likes-lost 0.02
+
+    Example, a threshold for each category: conrec calibrate runs/mt --likes-lost 0.05 --by category
+    """
+    from conrec.run import open_run
+
+    recipe, _, _ = open_run(args.run)
+    from conrec.deploy.calibrate import calibrate, describe
+
+    result = calibrate(
+        args.run,
+        recipe,
+        likes_lost=args.likes_lost,
+        confidence=None if args.on_average else args.confidence,
+        by=args.by,
+        score=args.score,
+        units=args.units,
+        seed=args.seed,
+    )
+    print(json.dumps(result, indent=1) if args.json else describe(result))
+
+
+@dataclass(frozen=True)
+class Refresh:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder that came as far as the stage filter."""
+    events: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The day's events (.parquet, .csv or .tsv) with our columns: user_id, item_id, time, kind, reason, value."""
+    items: Annotated[Path | None, arg(metavar="FILE")] = None
+    """New items (.parquet, .csv or .tsv): item_id, title, category, image, first_seen, other columns as attributes."""
+    images: Annotated[Path | None, arg(metavar="PATH")] = None
+    """Pictures of the new items: a folder or an archive."""
+    snapshots: Annotated[Path | None, arg(metavar="SNAPSHOTS")] = None
+    """Where the snapshots are published; without it DIR/snapshots."""
+    keep: Annotated[int, arg(metavar="N")] = 7
+    """So many versions stay."""
+    store: Literal["mapped", "redis"] | None = None
+    """Where the users go: files that are memory-mapped (the default), or Redis (CONREC_REDIS names it)."""
+    seed: Annotated[int | None, arg(metavar="N")] = None
+    """The seed of the run that predicts; without it the first."""
+    rollback: bool = False
+    """Only go back to the version that the one in use was made after."""
+    merged: Annotated[Path | None, arg(metavar="OUT")] = None
+    """Only write the log so far to OUT, to train on."""
+
+
+def refresh(args: Refresh) -> None:
+    """Publish the predictions for the filter, updated by a new day of log; or roll back; or write the log out.
+
+    One of three things:
+
+      conrec refresh DIR [--events FILE] [--items FILE]   publish a new version, updated by what is new
+      conrec refresh DIR --rollback                       use the version before again, and nothing else
+      conrec refresh DIR --merged OUT                     write the log so far to OUT, and nothing else
+
+    Publishing. The first call, without --events, publishes the run with its own log. Every further one ingests what is
+    new: events are cleaned like the first log and every row is accounted for, new items get IDs from the frozen
+    codebook, users whose history changed are predicted again, the others are carried over. The new snapshot is in
+    SNAPSHOTS at once or not at all; the same input a second time changes nothing. docs/daily_job.md is the how-to.
+
+    Rolling back. The version in use is again the one that it was made after; the next call goes on from there.
+
+    Writing the log out. Nothing is trained here. To train on the log so far:
+
+      conrec refresh runs/mt --merged merged && conrec run merged/recipe.toml --data merged --out runs/mt2
+
+    and go on with: conrec refresh runs/mt2 --snapshots runs/mt/snapshots
+
+    Example: conrec refresh runs/mt
+
+    Example, every night: conrec refresh runs/mt --events 2026-11-22.parquet --items new_items.csv
+
+    Example, back to the version before: conrec refresh runs/mt --rollback
+    """
+    from conrec.run import open_run
+
+    recipe, _, _ = open_run(args.run)
+    snapshots = args.run / "snapshots" if args.snapshots is None else args.snapshots
+    alone = args.rollback + (args.merged is not None)
+    if alone and (alone > 1 or args.events or args.items):
+        raise ConrecError("--rollback and --merged each stand alone; leave out --events, --items and the other one")
+    from conrec.deploy.refresh import refresh, roll_back, write_merged
+
+    if args.rollback:
+        print(f"{roll_back(snapshots)} in use")
+    elif args.merged is not None:
+        print(write_merged(args.run, recipe, snapshots, args.merged))
+    else:
+        print(
+            refresh(
+                args.run,
+                recipe,
+                snapshots=snapshots,
+                events=args.events,
+                items=args.items,
+                images=args.images,
+                keep=args.keep,
+                seed=args.seed,
+                store=args.store,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Serve:
+    snapshots: Annotated[Positional[Path], arg(metavar="SNAPSHOTS")]
+    """The folder of published snapshots; the one in use is followed."""
+    run: Annotated[Path | None, arg(metavar="DIR")] = None
+    """A run folder, for the page: pictures, what was really shown, the trade-off curve, the report."""
+    host: Annotated[str | None, arg(metavar="ADDRESS")] = None
+    """Where to listen (127.0.0.1); the service asks nobody who they are, so keep it inside."""
+    port: Annotated[int | None, arg(metavar="N")] = None
+    """Which port (8000)."""
+    threshold: Annotated[float | None, arg(metavar="SCORE")] = None
+    """Drop what scores above this; without it what the snapshot was calibrated to."""
+    min_keep: Annotated[int | None, arg(metavar="N")] = None
+    """At least so many candidates of a list stay (1)."""
+    max_drop_share: Annotated[float | None, arg(metavar="SHARE")] = None
+    """At most this share of a list goes (0.5); the worst go first."""
+    exempt: Annotated[Path | None, arg(metavar="FILE")] = None
+    """User ids, one a line, whose candidates all pass."""
+    dry_run: bool = False
+    """Score and count, but drop nothing."""
+    budget_ms: Annotated[float | None, arg(metavar="MS")] = None
+    """Time for one answer (25); when it is over all candidates pass."""
+
+
+def serve(args: Serve) -> None:
+    """Serve the filter over HTTP, with a page that shows what it does.
+
+    Reads the published snapshots in SNAPSHOTS and takes over a new one without a pause. POST /v1/filter decides about
+    candidates, /metrics counts, /openapi.json describes, and / is the page. Whatever fails, all candidates pass. Each
+    option can also be given in the environment (CONREC_PORT=8080), and so can limits that docs/service.md lists.
+
+    Example: conrec serve snapshots --run runs/demo
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import pydantic_settings  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConrecError(f"serve needs {error.name}; pip install 'conrec[serve]' (in a clone: '.[serve]')") from None
+    from conrec.serve.settings import read_settings
+
+    settings = read_settings(**{**vars(args), "dry_run": args.dry_run or None})
+    from conrec.serve.app import serve
+
+    serve(settings)

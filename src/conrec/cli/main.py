@@ -1,0 +1,111 @@
+"""The command line: verb -> function. `conrec --help` lists the verbs, `conrec VERB --help` teaches one.
+
+A verb is a function of one dataclass, which its options are read into, or of nothing; its docstring is its help. What
+is heavy is imported inside the functions, so that help and mistakes come at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from conrec import __version__
+from conrec.cli import deploy, doctor, research, run
+from conrec.errors import ConrecError
+from conrec.processes import leave
+
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": run.demo,
+    "run": run.run,
+    "prepare": run.prepare,
+    "compress": run.compress,
+    "understand": run.understand,
+    "utilize": run.utilize,
+    "score": run.score,
+    "predict": run.predict,
+    "filter": deploy.filter_,
+    "replay": deploy.replay,
+    "calibrate": deploy.calibrate,
+    "refresh": deploy.refresh,
+    "evaluate": run.evaluate,
+    "report": run.report,
+    "serve": deploy.serve,
+    "reproduce": research.reproduce,
+    "doctor": doctor.doctor,
+}
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """For a verb without options."""
+
+
+def overview() -> str:
+    """The text of `conrec --help`."""
+    width = max(map(len, VERBS))
+    verbs = [f"  {name:{width}}  {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: conrec VERB ...",
+            "",
+            "Learns what each user will dislike, and keeps it out of what a recommender shows.",
+            "",
+            *verbs,
+            "",
+            "`conrec VERB --help` says what a verb reads and writes, with an example. Begin with `conrec demo`.",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; the exit status: 0 done, 2 a mistake that the user can mend, 130 stopped by the user."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if argv else 2
+    if argv[0] in ("-V", "--version"):
+        print(__version__)
+        return 0
+    try:
+        _call(argv[0], argv[1:])
+    except ConrecError as error:
+        print(f"conrec: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("conrec: stopped; run the same command again to continue", file=sys.stderr)
+        return 130
+    leave()
+    return 0
+
+
+def program() -> NoReturn:
+    """The command `conrec`: `main`, and then the end, without what the interpreter would still clean up.
+
+    Daft's threads and the connections between processes outlive the interpreter, and now and then abort a process
+    whose files are all written (one run in fourteen; of two processes one in five), which looks like a failure.
+    """
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _call(name: str, rest: list[str]) -> None:
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, 1)
+        raise ConrecError(f"{name}: no such verb" + (f"; did you mean {near[0]}?" if near else "; see conrec --help"))
+    import tyro
+
+    verb = VERBS[name]
+    # A verb takes one dataclass, from which the options are read, or nothing.
+    options = typing.get_type_hints(verb).get("args")
+    description = inspect.cleandoc(verb.__doc__ or "")
+    config = (tyro.conf.FlagCreatePairsOff,)
+    parsed = tyro.cli(options or Nothing, prog=f"conrec {name}", description=description, args=rest, config=config)
+    verb(parsed) if options else verb()

@@ -1,0 +1,44 @@
+"""The verb of research: the paper's measurements, repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+StudyName = Literal["fig2a", "fig2b", "table1", "table2", "table3", "table4", "table5", "horizon", "all"]
+DatasetName = Literal["simulator", "movietweetings", "movielens"]
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    what: Annotated[Positional[StudyName], arg(metavar="STUDY")]
+    """fig2a, fig2b, table1, table2, table3, table4, table5, horizon, or all of these."""
+    data: Annotated[Path | None, arg(metavar="DATA")] = None
+    """A folder with movietweetings/ and movielens-latest/ (and movie-posters/); without it the simulator alone."""
+    out: Annotated[Path, arg(metavar="DIR")] = Path("runs/studies")
+    """Where runs are kept and the results go (DIR/results)."""
+    quick: bool = False
+    """Tiny sizes, to see that everything works; the figures mean nothing."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="N [N ...]")] = (0, 1, 2)
+    """Train once with each of these seeds."""
+    datasets: Annotated[tuple[DatasetName, ...], arg(metavar="NAME [NAME ...]")] = ()
+    """Of simulator, movietweetings, movielens; without it all that DATA allows."""
+
+
+def reproduce(args: Reproduce) -> None:
+    """Repeat the paper's tables and figures: what it reports, what we find, and how sure that is.
+
+    Every run that a study needs is kept in DIR by what it depends on: a study that was stopped goes on, a further seed
+    runs alone, and what studies share is run once. Writes a table (CSV), a picture (SVG) and a paragraph (Markdown)
+    for each study to DIR/results. Started twice, the same command works on two cells at a time.
+
+    Example: conrec reproduce table1 --data ../shared/data --out runs/studies
+
+    Example, all of it on the simulator, tiny: conrec reproduce all --quick --out runs/quick --seeds 0
+    """
+    from conrec.studies.reproduce import reproduce
+
+    print(reproduce(args.what, args.data, args.out, args.seeds, args.datasets, args.quick))

@@ -1,0 +1,204 @@
+"""The verbs of a run: all stages, one of them, and the demonstration."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from conrec.processes import is_main
+
+StageName = Literal["prepare", "compress", "understand", "utilize", "score", "predict", "filter", "evaluate", "report"]
+
+
+@dataclass(frozen=True)
+class Run:
+    recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]
+    """A recipe (TOML): a file, or the name of one that comes along: demo, movietweetings, movielens."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The run folder; it is made if need be, and continued if it is there."""
+    data: Annotated[Path | None, arg(metavar="PATH")] = None
+    """The log: a file or a folder, as the recipe's `data.adapter` expects it."""
+    images: Annotated[Path | None, arg(metavar="PATH")] = None
+    """Pictures of the items: a folder or an archive. Without it items are known by their titles alone."""
+    start: Annotated[StageName | None, arg(name="from", metavar="STAGE")] = None
+    """Begin at this stage, and reuse those before it."""
+    to: Annotated[StageName | None, arg(metavar="STAGE")] = None
+    """Stop after this stage."""
+    force: bool = False
+    """Rebuild stages that are up to date, too."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="N [N ...]")] = ()
+    """Train once with each of these seeds; without it those of the recipe."""
+
+
+def run(args: Run) -> None:
+    """Run all stages: from a log to predicted dislikes, metrics and a report.
+
+    The stages are prepare, compress, understand, utilize, score, predict, filter, evaluate, report. Each writes its
+    folder in DIR; DIR/metrics.json and DIR/report.html come last. What is up to date is skipped; what died is continued
+    by the same command.
+
+    Example: conrec run recipes/movietweetings.toml --data movietweetings/ --images posters/ --out runs/mt
+
+    Example, after a change of the recipe's [filter]: the same command; only filter and what follows is rebuilt.
+
+    Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
+    """
+    from conrec.config import load_recipe
+    from conrec.run import STAGES, find_recipe, run_stages, start_run
+
+    recipe = load_recipe(find_recipe(args.recipe))
+    if args.seeds:
+        recipe = dataclasses.replace(recipe, seeds=args.seeds)
+    start_run(recipe, args.out, args.data, args.images)
+    run_stages(STAGES, recipe, args.out, args.data, args.images, args.start, args.to, args.force)
+    if args.to in (None, "report") and is_main():
+        print(args.out / "report.html")
+
+
+@dataclass(frozen=True)
+class Demo:
+    out: Annotated[Path, arg(metavar="DIR")] = Path("runs/demo")
+    """The run folder."""
+
+
+def demo(args: Demo) -> None:
+    """Run everything on a small simulated platform; needs nothing but this package.
+
+    The same as `conrec run demo --out runs/demo`. Ends with the path of the report. Run it again to continue one
+    that was stopped.
+
+    Example: conrec demo
+    """
+    run(Run(Path("demo"), args.out))
+
+
+@dataclass(frozen=True)
+class Prepare:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """The run folder; with --recipe it is made if need be."""
+    recipe: Annotated[Path | None, arg(metavar="RECIPE")] = None
+    """Begin a run with this recipe; without it the run folder's own."""
+    data: Annotated[Path | None, arg(metavar="PATH")] = None
+    """The log; without it where the run folder says."""
+    images: Annotated[Path | None, arg(metavar="PATH")] = None
+    """Pictures of the items; without it where the run folder says."""
+    force: bool = False
+    """Rebuild it even if it is up to date."""
+
+
+def prepare(args: Prepare) -> None:
+    """Read and clean the log, and cut it into instances; also begins a run.
+
+    Reads the log and writes DIR/prepare: items, events, instances and candidates (Parquet), with an account of
+    every row that was dropped (accounting.json).
+
+    Example: conrec prepare runs/mt --recipe recipes/movietweetings.toml --data movietweetings/
+
+    Example, once the run has begun: conrec prepare runs/mt
+    """
+    from conrec.config import load_recipe
+    from conrec.run import STAGES, find_recipe, open_run, run_stages, start_run
+
+    if args.recipe is None:
+        recipe, data, images = open_run(args.run)
+        data, images = args.data or data, args.images or images
+    else:
+        recipe, data, images = load_recipe(find_recipe(args.recipe)), args.data, args.images
+    start_run(recipe, args.run, data, images)
+    run_stages(STAGES, recipe, args.run, data, images, "prepare", "prepare", args.force)
+
+
+@dataclass(frozen=True)
+class OneStage:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """The run folder."""
+    force: bool = False
+    """Rebuild it even if it is up to date."""
+
+
+def compress(args: OneStage) -> None:
+    """Turn every item into an embedding and a semantic ID (context compression).
+
+    Reads DIR/prepare and writes DIR/compress: embeddings, Swing neighbours, the codebook, the catalogue of semantic
+    IDs and their quality (quality.json).
+
+    Example: conrec compress runs/mt
+    """
+    _one_stage("compress", args)
+
+
+def understand(args: OneStage) -> None:
+    """Teach the model what the semantic IDs mean (context understanding).
+
+    Reads DIR/prepare and DIR/compress and writes DIR/understand/seedN: the model after translation between titles
+    and IDs and after item-level alignment. A stopped training continues from its last checkpoint.
+
+    Example: conrec understand runs/mt
+    """
+    _one_stage("understand", args)
+
+
+def utilize(args: OneStage) -> None:
+    """Teach the model what a user will dislike: warm-up, then progressive GRPO (context utilization).
+
+    Reads DIR/prepare, DIR/compress and DIR/understand and writes DIR/utilize/seedN: the model after the warm-up and
+    after each of the three stages. A stopped training continues from its last checkpoint.
+
+    Example: conrec utilize runs/mt
+    """
+    _one_stage("utilize", args)
+
+
+def score(args: OneStage) -> None:
+    """Learn the filter's score from the training period of the log.
+
+    Reads DIR/prepare and DIR/compress and writes DIR/score/seedN: a regression on what the log says of a user and an
+    item, learned on backtest windows. Nothing of validation or test is looked at.
+
+    Example: conrec score runs/mt
+    """
+    _one_stage("score", args)
+
+
+def predict(args: OneStage) -> None:
+    """Predict the 20 items that each user will most likely dislike.
+
+    Reads DIR/prepare, DIR/compress, DIR/utilize and DIR/score and writes DIR/predict/seedN/predictions.parquet: items,
+    best first, with their scores. Only valid semantic IDs of items on offer can come out.
+
+    Example: conrec predict runs/mt
+    """
+    _one_stage("predict", args)
+
+
+def evaluate(args: OneStage) -> None:
+    """Measure the predictions and the filter by the protocol, next to the baselines.
+
+    Reads DIR/prepare, DIR/compress, DIR/predict and DIR/filter and writes DIR/evaluate and DIR/metrics.json: hit
+    rates with intervals over users, candidate accuracy, and the filter's trade-off.
+
+    Example: conrec evaluate runs/mt
+    """
+    _one_stage("evaluate", args)
+
+
+def report(args: OneStage) -> None:
+    """Write the report: one HTML file with numbers and pictures.
+
+    Reads the whole run folder and writes DIR/report.html. It is always rebuilt.
+
+    Example: conrec report runs/mt
+    """
+    _one_stage("report", args)
+    print(args.run / "report.html")
+
+
+def _one_stage(name: str, args: OneStage) -> None:
+    from conrec.run import STAGES, open_run, run_stages
+
+    recipe, data, images = open_run(args.run)
+    run_stages(STAGES, recipe, args.run, data, images, name, name, args.force)
