@@ -49,7 +49,7 @@ class Setting(NamedTuple):
 
 
 def combine_features(setting: Setting, item_features: Mapping[str, ItemFeature]) -> list[tuple[float, ItemFeature]]:
-    """The leanings that count under a setting, each with its exponent."""
+    """The features that count under a setting, each with its exponent."""
     wanted = {name: value for name, value in setting._asdict().items() if name not in NO_FEATURES and value}
     return [(value, item_features[name]) for name, value in wanted.items()]
 
@@ -106,7 +106,7 @@ class CoDislikes:
 
 
 def of_some(item_features: Mapping[str, ItemFeature], index: np.ndarray) -> dict[str, ItemFeature]:
-    """The leanings of instances that were taken at `index` from those that they were made for."""
+    """The features of instances that were taken at `index` from those that they were made for."""
 
     def one(item_feature: ItemFeature) -> ItemFeature:
         return lambda some: item_feature(index[some])
