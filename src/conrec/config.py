@@ -279,31 +279,26 @@ class UtilizeConfig:
     warmup_targets: Literal["next", "future"] = "next"
     warmup_max_targets: int = 8
     """With `future`: at most this many targets of an instance."""
-    warmup_leave_out: float = 0.0
-    """Each time a prompt is used, each event of its history is left out with this probability (augmentation)."""
+    history_dropout: float = 0.0
+    """Chance of each event of a history to be left out whenever the warm-up uses the prompt (augmentation)."""
     warmup_epochs: float = 2.0
     warmup_batch: int = 32
     warmup_learning_rate: float = 1e-3
-    group: int = 16
-    """Answers a prompt (G)."""
+    num_generations: int = 16
+    """Answers drawn for a prompt (the group's size, G)."""
     prompts_per_step: int = 16
-    updates_per_rollout: int = 2
-    clip: float = 0.2
+    num_iterations: int = 2
+    """Optimiser updates on one rollout."""
+    epsilon: float = 0.2
+    """Clipping range of the probability ratio."""
     gamma: float = 0.5
     """Weight of the future positives in equation 6."""
     hit_bonus: float = 0.0
     """Added to the similarity of an answer that is exactly one of the future dislikes (0: the paper's reward)."""
-    reward: Literal["cosine", "codes"] = "cosine"
-    """`cosine`: equation 6. `codes`: 1 for the whole semantic ID of a future dislike, a tenth for each code less (the
-    paper's scheme e); neither penalty nor bonus."""
-    reward_truth: Literal["future", "next"] = "future"
-    """`next`: of the future dislikes only the first counts (what the paper argues against)."""
-    reward_from: float = -1.0
-    """A cosine below this counts as 0, in the similarity and in the penalty (the paper's truncation: 0.6; -1: none)."""
-    guided: int = 0
+    demonstrations: int = 0
     """At most this many of a group's answers are not drawn, but are dislikes that the user really went on to voice (0:
     the paper's groups). Lets the exact hit earn an advantage in every group."""
-    neighbours: int = 5
+    swing_neighbours: int = 5
     """Swing neighbours of every future dislike that join the ground truth (0: none)."""
     learning_rate: float = 1e-4
     stages: tuple[GrpoStage, ...] = (
@@ -317,15 +312,15 @@ class UtilizeConfig:
 
     def __post_init__(self) -> None:
         _check(self, "warmup_max_targets warmup_batch", at_least=1)
-        _check(self, "warmup_leave_out", at_least=0, below=1)
+        _check(self, "history_dropout", at_least=0, below=1)
         _check(self, "warmup_epochs", at_least=0)
-        _check(self, "warmup_learning_rate learning_rate clip", above=0)
-        _check(self, "group", at_least=2)
-        _check(self, "prompts_per_step updates_per_rollout checkpoint_every validation_users", at_least=1)
-        _check(self, "gamma hit_bonus guided neighbours", at_least=0)
-        _check(self, "reward_from", at_least=-1, below=1)
-        if self.guided >= self.group:
-            raise ValueError(f"guided = {self.guided}; some of the group's {self.group} answers must be drawn")
+        _check(self, "warmup_learning_rate learning_rate epsilon", above=0)
+        _check(self, "num_generations", at_least=2)
+        _check(self, "prompts_per_step num_iterations checkpoint_every validation_users", at_least=1)
+        _check(self, "gamma hit_bonus demonstrations swing_neighbours", at_least=0)
+        if self.demonstrations >= self.num_generations:
+            drawn = f"some of the group's {self.num_generations} answers must be drawn"
+            raise ValueError(f"demonstrations = {self.demonstrations}; {drawn}")
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class HistoryPrompts:
     ) -> list[int]:
         """Token ids of instance n's prompt.
 
-        `keep`: bool over the instance's dislikes followed by its positives, for augmentation by leaving out.
+        `keep`: bool over the instance's dislikes followed by its positives, for history dropout.
         `question`: what is asked for, the next disliked item or the next liked one; None: the history alone.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
@@ -119,12 +119,12 @@ class HistoryPrompts:
         """Token ids of a question, which follow the history's."""
         return self._text[question]
 
-    def thinned(
-        self, instances: Instances, n: int, context: Context, share: float, rng: np.random.Generator
+    def with_dropout(
+        self, instances: Instances, n: int, context: Context, rate: float, rng: np.random.Generator
     ) -> list[int]:
-        """Instance n's prompt with each event of the history left out with probability `share` (augmentation)."""
+        """Instance n's prompt with history dropout: each event is left out with probability `rate` (augmentation)."""
         events = len(instances.dislikes[n]) + len(instances.positives[n])
-        return self.of(instances, n, context, rng.random(events) >= share)
+        return self.of(instances, n, context, rng.random(events) >= rate)
 
     def all(self, instances: Instances, context: Context) -> Ragged:
         """Prompts of all instances as ragged token ids, int64."""

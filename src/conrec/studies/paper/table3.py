@@ -45,7 +45,7 @@ def cells(shop: Shop, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     found = []
     for seed in seeds:
         ours = variant(dataset, seed)
-        trained = {SFT: variant(dataset, seed, longer), GRPO: variant(dataset, seed, next_only), CONREC: ours}
+        trained = {SFT: variant(dataset, seed, longer), GRPO: next_only(ours), CONREC: ours}
         found.append(_cell(shop.models, ALIGNMENT, ours, after=False))
         found += [_cell(shop.models, name, own, after=True) for name, own in trained.items()]
     return found
