@@ -26,10 +26,9 @@ from torch import Tensor
 from benchmarks.measure import Result, Work, compared, in_turns, memory_growth, one_thread, oracle, ratios, spread
 from benchmarks.setting import LEVELS, Setting, WholeVocabulary, gradients, relative_error, setting
 from conrec.decode.prompt_dataset import Batch
-from conrec.lm.model import load_trained_state, trained_state
+from conrec.lm.model import frozen_copy
 from conrec.lm.policy import Path as PolicyPath
-from conrec.train.grpo import advantages, grpo_loss
-from conrec.train.rollout import rollout
+from conrec.train.grpo import advantages, grpo_loss, rollout
 
 GROUP, BETA, CLIP, RATE = 16, 0.04, 0.2, 1e-5
 TOLERANCE = 1e-4
@@ -102,7 +101,7 @@ def our_step(things: Setting, part: Batch, path: PolicyPath, copies: int = 1) ->
     """
     policy = things.policy
     policy.path = path
-    reference = trained_state(policy)
+    reference = frozen_copy(policy)
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE)
     generator = torch.Generator().manual_seed(0)
@@ -118,13 +117,10 @@ def our_step(things: Setting, part: Batch, path: PolicyPath, copies: int = 1) ->
         advantage, useful = advantages(reward(codes).view(groups))
         inputs = (asked.prompt_ids, asked.prompt_mask, codes, asked.rows, things.pool)
         policy.train(policy.checkpointing)
-        own = trained_state(policy)
-        load_trained_state(policy, reference)
         with torch.no_grad():
-            behind = policy(*inputs).view(*groups, LEVELS)
-        load_trained_state(policy, own)
+            behind = reference(*inputs).view(*groups, LEVELS)
         new = policy(*inputs).view(*groups, LEVELS)
-        loss = grpo_loss(new, new.detach(), behind, advantage, useful, clip=CLIP, beta=BETA)
+        loss = grpo_loss(new, new.detach(), behind, advantage, useful, epsilon=CLIP, beta=BETA)
         _update(loss.value, trained, optimizer)
 
     return step
@@ -270,7 +266,13 @@ def gradient_error(quick: bool, length: int, path: PolicyPath, **settings: Any) 
     # TRL divides by std + 1e-4 and we by std: the advantages are TRL's, so that the losses are the same.
     advantage = batch["advantages"].view(len(part.rows), GROUP)
     loss = grpo_loss(
-        policy(*inputs), old, reference, advantage, torch.ones(len(advantage), dtype=torch.bool), clip=CLIP, beta=BETA
+        policy(*inputs),
+        old,
+        reference,
+        advantage,
+        torch.ones(len(advantage), dtype=torch.bool),
+        epsilon=CLIP,
+        beta=BETA,
     )
     loss.value.backward()
     if loss.clip_share == 0 or loss.kl < 1e-6:

@@ -73,8 +73,11 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
         ("[lm]\nheads = 3", "lm.hidden = 128, heads = 3, .* multiple of twice the heads"),
         ("[understand]\nlearning_rate = 0", "understand.learning_rate = 0; it must be float > 0.0"),
         ("[understand]\nlearning_rate = nan", "understand.learning_rate = nan; it must be float > 0.0"),
-        ("[utilize]\ngroup = 1", "utilize.group = 1; it must be int >= 2"),
-        ("[utilize]\ngroup = 4\nguided = 4", "utilize.guided = 4; some of the group's 4 answers must be drawn"),
+        ("[utilize]\nnum_generations = 1", "utilize.num_generations = 1; it must be int >= 2"),
+        (
+            "[utilize]\nnum_generations = 4\ndemonstrations = 4",
+            "utilize.demonstrations = 4; some of the group's 4 answers must be drawn",
+        ),
         ("[[utilize.stages]]\nprompts = 0", r"utilize.stages\[0\].prompts = 0; it must be int >= 1"),
         ("[predict]\ntemperatures = [1.0, 0.0]", r"predict.temperatures\[1\] = 0.0; it must be float > 0.0"),
         ("[predict]\nco_dislike_weights = []", r"predict.co_dislike_weights = \[\]; it must be list of length >= 1"),

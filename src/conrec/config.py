@@ -223,37 +223,30 @@ class UtilizeConfig:
     """What a prompt of the warm-up is answered by: the next dislike, or each one within the horizon."""
     warmup_max_targets: PositiveInt = 8
     """With `future`: dislikes of an instance that are targets at most."""
-    warmup_leave_out: Fraction = 0.0
-    """Probability that an event of a history is left out, anew each time its prompt is used (augmentation)."""
+    history_dropout: Fraction = 0.0
+    """Probability that an event of a history is left out, whenever the warm-up uses its prompt (augmentation)."""
     warmup_epochs: NonNegativeFloat = 2.0
     """Passes over the training instances."""
     warmup_batch: PositiveInt = 32
     """Prompts in a step of the warm-up."""
     warmup_learning_rate: PositiveFloat = 1e-3
     """Step size of the optimiser in the warm-up."""
-    group: Annotated[int, Meta(ge=2)] = 16
-    """Answers drawn for a prompt (G)."""
+    num_generations: Annotated[int, Meta(ge=2)] = 16
+    """Answers drawn for a prompt (the group's size, G)."""
     prompts_per_step: PositiveInt = 16
     """Prompts in a rollout."""
-    updates_per_rollout: PositiveInt = 2
+    num_iterations: PositiveInt = 2
     """Steps of the optimiser on one rollout."""
-    clip: PositiveFloat = 0.2
-    """Clipping range of the probability ratio (epsilon)."""
+    epsilon: PositiveFloat = 0.2
+    """Clipping range of the probability ratio."""
     gamma: NonNegativeFloat = 0.5
     """Weight of the future positives in the reward (equation 6)."""
     hit_bonus: NonNegativeFloat = 0.0
     """Added to the reward of an answer that is exactly one of the future dislikes (0: the paper's reward)."""
-    reward: Literal["cosine", "codes"] = "cosine"
-    """`cosine`: equation 6. `codes`: 1 for the whole semantic ID of a future dislike, a tenth for each code less (the
-    paper's scheme e); neither penalty nor bonus."""
-    reward_truth: Literal["future", "next"] = "future"
-    """`next`: of the future dislikes only the first counts (what the paper argues against)."""
-    reward_from: Annotated[float, Meta(ge=-1, lt=1)] = -1.0
-    """A cosine below this counts as 0, in the similarity and in the penalty (the paper's truncation: 0.6; -1: none)."""
-    guided: NonNegativeInt = 0
+    demonstrations: NonNegativeInt = 0
     """Answers of a group that are not drawn, at most: they are dislikes that the user really went on to voice (0: the
     paper's groups). Lets the exact hit earn an advantage in every group."""
-    neighbours: NonNegativeInt = 5
+    swing_neighbours: NonNegativeInt = 5
     """Swing neighbours of each future dislike that count as right, too (0: none)."""
     learning_rate: PositiveFloat = 1e-4
     """Step size of the optimiser in GRPO."""
@@ -265,8 +258,9 @@ class UtilizeConfig:
     """Validation instances that the training curves look at."""
 
     def __post_init__(self) -> None:
-        if self.guided >= self.group:
-            raise ValueError(f"guided = {self.guided}; some of the group's {self.group} answers must be drawn")
+        if self.demonstrations >= self.num_generations:
+            drawn = f"some of the group's {self.num_generations} answers must be drawn"
+            raise ValueError(f"demonstrations = {self.demonstrations}; {drawn}")
 
 
 @dataclass(frozen=True)

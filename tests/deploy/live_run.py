@@ -40,7 +40,7 @@ RECIPE = Recipe(
         translation_epochs=0.2, alignment_samples=300, alignment_min_repeats=1, alignment_held_out=0.4, row_tokens=128
     ),
     utilize=UtilizeConfig(
-        warmup_epochs=0.2, group=4, validation_users=16, stages=(GrpoStage("full", prompts=16, beta=0.5),)
+        warmup_epochs=0.2, num_generations=4, validation_users=16, stages=(GrpoStage("full", prompts=16, beta=0.5),)
     ),
     predict=PredictConfig(
         beams=20,

@@ -296,7 +296,7 @@ def _curves(run: Path, rng: np.random.Generator) -> None:
             ("penalty", 0.30, 0.29, 0.01),
             ("kl", 0.0, 0.05, 0.004),
             ("clip_share", 0.0, 0.08, 0.01),
-            ("no_spread_share", 0.02, 0.05, 0.01),
+            ("zero_variance_share", 0.02, 0.05, 0.01),
             ("unique_items", 15.5, 13.9, 0.3),
         ):
             rows += noisy(start, end, name, 125, 25, noise)

@@ -6,7 +6,7 @@ import torch
 
 from conrec.config import LmConfig
 from conrec.errors import ConrecError
-from conrec.lm.model import build_policy, build_vocabulary, load_trained_policy, save_policy, trained_state
+from conrec.lm.model import build_policy, build_vocabulary, frozen_copy, load_trained_policy, save_policy, trained_state
 from conrec.lm.policy import pad_prompts
 from tests import tiny
 
@@ -66,6 +66,24 @@ def test_an_item_is_the_sum_of_its_tokens():
     scale = (tokens * tokens).sum() / (wanted * wanted).sum()
     correlation = np.corrcoef((tokens @ tokens.T).ravel() / scale, (wanted @ wanted.T).ravel())[0, 1]
     assert correlation > 0.97
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_frozen_copy_stays_as_it_is_and_shares_what_does_not_train(rank):
+    config = LmConfig(hidden=32, layers=1, heads=2, kv_heads=1, ffn=64, lora_rank=rank)
+    words = tiny.vocabulary()
+    policy = build_policy(config, words, CODEWORDS, seed=0)
+    ids = torch.tensor([words.sid(tiny.codes(3))])
+    reference = frozen_copy(policy)
+    before = policy.body(input_ids=ids).last_hidden_state
+    optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], lr=0.5)
+    policy.head(before).logsumexp(-1).mean().backward()
+    optimizer.step()
+    assert not torch.allclose(policy.body(input_ids=ids).last_hidden_state, before)
+    assert torch.equal(reference.body(input_ids=ids).last_hidden_state, before)
+    assert not any(p.requires_grad for p in reference.parameters())
+    for own, copied in zip(policy.parameters(), reference.parameters()):
+        assert (own.data_ptr() == copied.data_ptr()) == (not own.requires_grad)
 
 
 def test_weights_of_another_shape_are_refused(tmp_path):

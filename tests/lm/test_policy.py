@@ -67,7 +67,7 @@ def grpo_gradients(policy, logprobs_of) -> dict[str, torch.Tensor]:
     noise = 0.4 * torch.randn(new.shape, generator=generator)
     old, reference = new.detach() + noise, new.detach() - 0.5 * noise
     advantage, useful = advantages(torch.randn(new.shape[:2], generator=generator))
-    loss = grpo_loss(new, old, reference, advantage, useful, clip=0.2, beta=0.1)
+    loss = grpo_loss(new, old, reference, advantage, useful, epsilon=0.2, beta=0.1)
     assert loss.clip_share > 0
     assert loss.kl > 0
     policy.zero_grad()

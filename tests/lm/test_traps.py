@@ -1,6 +1,6 @@
 """The silent traps of docs/engine.md, one test each: what goes wrong, and that ours does not.
 
-The trap of an unwrapped model under DDP needs two processes: `tests/utilize/test_two_processes.py`.
+The trap of an unwrapped model under DDP needs two processes: `tests/train/test_two_processes.py`.
 """
 
 import numpy as np

@@ -49,7 +49,7 @@ bootstrap = 100
 [utilize]
 warmup_epochs = 0.3
 warmup_context = "mixed"
-group = 8
+num_generations = 8
 validation_users = 32
 checkpoint_every = 2
 [[utilize.stages]]

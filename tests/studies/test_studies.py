@@ -19,16 +19,16 @@ from conrec.baselines.tuning import BUDGET
 from conrec.config import DataConfig, SplitConfig
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
-from conrec.features.prepared_log import PreparedLog
 from conrec.simulate import simulate
-from conrec.stages import utilize as stages
 from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
-from conrec.studies.cells import key, link
+from conrec.studies.cells import key
 from conrec.studies.datasets import Dataset, dataset, one_context
 from conrec.studies.models import (
+    INPUTS,
     POLICY,
     ids_inputs,
+    policy,
     utilize_inputs,
     variant,
     warmup_only,
@@ -38,7 +38,6 @@ from conrec.studies.paper import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, further, published, trivial
-from tests.deploy.live_run import LiveRun
 from tests.small_log import small_log, write_prepared
 
 
@@ -94,7 +93,7 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
     config = tiny.recipe.utilize
-    other = replace(config, gamma=0.7, reward="codes", hit_bonus=0.0, learning_rate=1.0, neighbours=0)
+    other = replace(config, gamma=0.7, hit_bonus=0.0, learning_rate=1.0, swing_neighbours=0)
     assert warmup_only(config) == warmup_only(other)
     assert warmup_only(config) != warmup_only(replace(config, warmup_epochs=9.0))
     assert warmup_only(config).stages == ()
@@ -105,8 +104,8 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     assert [rung.aligned for rung in rungs.values()] == [False, True, True, True, True, True]
     settings = [rung.recipe.utilize for rung in rungs.values()]
     assert [bool(s.stages) for s in settings] == [False, False, True, True, True, True]
-    assert [s.reward_truth for s in settings[2:]] == ["next", "future", "future", "future"]
-    assert [bool(s.neighbours) for s in settings[2:]] == [False, True, True, True]
+    assert [rung.reward for rung in rungs.values()][2:] == ["next", "future", "future", "future"]
+    assert [bool(s.swing_neighbours) for s in settings[2:]] == [False, True, True, True]
     assert [bool(s.gamma) for s in settings[2:]] == [False, False, True, True]
     assert settings[-1] == tiny.recipe.utilize
     decoding = [rung.recipe.predict for rung in rungs.values()]
@@ -116,10 +115,14 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
 
 
 def test_schemes_of_table_4(tiny: Dataset) -> None:
-    found = {name: change(tiny.recipe).utilize for name, change in table4.SCHEMES.items()}
-    a, b, c, d, e = found.values()
-    assert (a.gamma, b.gamma, b.reward_from, c, d.reward_from) == (0.0, 0.0, 0.6, tiny.recipe.utilize, 0.6)
-    assert (d.gamma, e.reward) == (c.gamma, "codes")
+    variants = [change(policy(tiny, 0)) for change in table4.SCHEMES.values()]
+    assert [own.reward for own in variants] == ["future", "truncated", "future", "truncated", "codes"]
+    a, b, c, d, e = (own.recipe.utilize for own in variants)
+    assert c == d == e == tiny.recipe.utilize
+    assert a == b == replace(c, gamma=0.0)
+    assert len({key(utilize_inputs(own)) for own in variants}) == 5
+    warmups = {key(INPUTS["warmup"](own)) for own in variants}
+    assert len(warmups) == 1
 
 
 def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
@@ -267,19 +270,3 @@ def test_a_training_horizon_may_be_longer_than_validation(tiny: Dataset, tmp_pat
     cutoffs = table.filter(pc.equal(table["split"], "train"))["cutoff"].to_pylist()
     assert cutoffs
     assert max(cutoffs) + timedelta(days=days) <= start
-
-
-@pytest.mark.parametrize("truth", ["next", "future"])
-def test_grpo_is_shown_the_next_dislike_alone_where_the_recipe_says_so(
-    live: LiveRun, truth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shown: list[Instances] = []
-    monkeypatch.setattr(stages, "train_stage", lambda policy, data, *rest, **options: shown.append(data.instances))
-    config = replace(live.recipe.utilize, reward_truth=truth)  # type: ignore[arg-type]
-    log, understood = PreparedLog(live.run / "prepare", live.run / "compress"), live.run / "understand" / "seed0"
-    link(live.run / "utilize" / "seed0" / "warmup", tmp_path / "warmup")
-    stages.utilize(replace(live.recipe, utilize=config), log, understood, tmp_path, 0)
-    (instances,) = shown
-    first = [own[0] for own in (instances.future[n] for n in range(len(instances)))]
-    assert (instances.next == first).all()
-    assert (instances.future.lengths.max() == 1) == (truth == "next")

@@ -30,15 +30,15 @@ def test_loss_equals_equation_3_written_as_loops():
                 q = math.exp(reference[b, g, t] - new[b, g, t])
                 gain = min(ratio * a, min(max(ratio, 1 - eps), 1 + eps) * a)
                 total += (gain - beta * (q - math.log(q) - 1)) / (3 * 4 * 3)
-    loss = grpo_loss(new, old, reference, advantage, useful, clip=eps, beta=beta)
+    loss = grpo_loss(new, old, reference, advantage, useful, epsilon=eps, beta=beta)
     assert float(loss.value) == pytest.approx(-total, abs=1e-5)
 
 
-def test_a_group_without_spread_gives_no_gradient_not_even_of_the_kl():
+def test_a_zero_variance_group_gives_no_gradient_not_even_of_the_kl():
     new = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
     reward = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 2.0, 3.0]])
     advantage, useful = advantages(reward)
-    grpo_loss(new, new.detach(), new.detach() + 1, advantage, useful, clip=0.2, beta=1.0).value.backward()
+    grpo_loss(new, new.detach(), new.detach() + 1, advantage, useful, epsilon=0.2, beta=1.0).value.backward()
     assert (new.grad[0] == 0).all()
     assert (new.grad[1] != 0).all()
 
@@ -46,7 +46,7 @@ def test_a_group_without_spread_gives_no_gradient_not_even_of_the_kl():
 def test_nothing_useful_is_an_exact_zero():
     new = torch.zeros(1, 2, 3, requires_grad=True)
     advantage, useful = advantages(torch.ones(1, 2))
-    loss = grpo_loss(new, new.detach(), new.detach() + 1, advantage, useful, clip=0.2, beta=1.0)
+    loss = grpo_loss(new, new.detach(), new.detach() + 1, advantage, useful, epsilon=0.2, beta=1.0)
     loss.value.backward()
     assert float(loss.value) == 0
     assert (new.grad == 0).all()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conrec.data.instances import Instances, Ragged
-from conrec.train.rewards import CodesReward, FutureReward, ground_truth
+from conrec.train.rewards import FutureReward, ground_truth
 
 ITEMS = 12
 UNIT = np.random.default_rng(0).normal(size=(ITEMS, 5)).astype(np.float32)
@@ -48,7 +48,7 @@ rows = st.lists(st.integers(0, ITEMS - 1), max_size=4)
 def test_reward_equals_a_loop(sets, gamma, n_neighbours, bonus):
     future, positives = [list(s[0]) for s in sets], [list(s[1]) for s in sets]
     reward = FutureReward(
-        instances(future, positives), UNIT, NEIGHBOURS, n_neighbours=n_neighbours, gamma=gamma, hit_bonus=bonus
+        instances(future, positives), UNIT, NEIGHBOURS, swing_neighbours=n_neighbours, gamma=gamma, hit_bonus=bonus
     )
     index = np.arange(len(sets))[::-1].copy()
     items = torch.as_tensor(np.random.default_rng(2).integers(0, ITEMS, (len(sets), 3)))
@@ -67,32 +67,3 @@ def test_reward_equals_a_loop(sets, gamma, n_neighbours, bonus):
 def test_the_ground_truth_has_each_item_once():
     truth = ground_truth(Ragged.of([[3, 1]]), np.array([[-1], [3], [0], [2]]))
     assert truth[0].tolist() == [1, 2, 3]
-
-
-def test_cosines_below_the_threshold_count_as_nothing():
-    """Scheme b cuts the similarity, scheme d the penalty as well."""
-    data = instances([[0, 3], [5]], [[1], [2, 7]])
-    items = torch.arange(ITEMS).repeat(2, 1)
-    plain = FutureReward(data, UNIT, NEIGHBOURS, n_neighbours=2, gamma=0.5).of(np.arange(2), items)
-    cutoff = FutureReward(data, UNIT, NEIGHBOURS, n_neighbours=2, gamma=0.5, cosine_from=0.6).of(np.arange(2), items)
-    for name in ("similarity", "penalty"):
-        before, after = getattr(plain, name), getattr(cutoff, name)
-        assert ((before < 0.6) & (after == 0) | (before >= 0.6) & (after == before)).all()
-        assert ((before != 0) & (before < 0.6)).any()
-        assert (before >= 0.6).any()
-    assert torch.equal(cutoff.total, cutoff.similarity - 0.5 * cutoff.penalty)
-
-
-def test_codes_reward_is_a_power_of_ten_by_the_codes_shared():
-    codes = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 1, 1], [2, 0, 0]])
-    nobody = np.full((6, 1), -1)
-    data = instances([[0], [0, 4]], [[1], []])
-    items = torch.arange(6).repeat(2, 1)
-    found = CodesReward(data, codes, nobody, n_neighbours=1).of(np.arange(2), items)
-    assert torch.allclose(found.total[0], torch.tensor([1.0, 0.1, 0.01, 0.0, 0.0, 0.0]))
-    assert torch.allclose(found.total[1], torch.tensor([1.0, 0.1, 0.01, 0.01, 1.0, 0.0]))
-    assert not found.penalty.any()
-    # A Swing neighbour of a future dislike is as good as the dislike.
-    neighbours = np.full((6, 1), -1)
-    neighbours[0] = 5
-    assert CodesReward(data, codes, neighbours, n_neighbours=1).of(np.array([0]), items[:1]).total[0, 5] == 1

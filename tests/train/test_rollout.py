@@ -7,7 +7,7 @@ from conrec.decode.beam import search
 from conrec.decode.prompt_dataset import Batch
 from conrec.decode.trie import Trie
 from conrec.lm.policy import pad_prompts
-from conrec.train.rollout import rollout
+from conrec.train.grpo import rollout
 from tests import tiny
 
 WORDS = tiny.vocabulary()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.config import GrpoStage, LmConfig, UtilizeConfig
+from conrec.config import LmConfig, UtilizeConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.decode.predict_items import future_hits, predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset
@@ -15,8 +15,10 @@ from conrec.lm.model import build_policy, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import HistoryPrompts
 from conrec.lm.training import Trainer
-from conrec.train.curriculum import choose_prompts, chosen_data, train_stage
-from conrec.train.rewards import FutureReward
+from conrec.train.curriculum import choose_prompts, chosen_data
+from conrec.train.demonstrations import Demonstrations
+from conrec.train.grpo import StageTraining, train_stage
+from conrec.train.rewards import FutureReward, Reward
 from conrec.train.warmup import reachable, warm_up
 from tests import tiny
 
@@ -27,7 +29,8 @@ WORDS = tiny.vocabulary(SIZES)
 WORDS_OF_LEVEL = [np.random.default_rng(5 + t).normal(size=(4, 6)) / 2**t for t in range(3)]
 UNIT = sum(words[CODES[:, t]] for t, words in enumerate(WORDS_OF_LEVEL)).astype(np.float32)
 UNIT /= np.linalg.norm(UNIT, axis=1, keepdims=True)
-CONFIG = UtilizeConfig(prompts_per_step=16, group=16, learning_rate=6e-3, checkpoint_every=2)
+NOBODY = np.full((40, 1), -1)
+CONFIG = UtilizeConfig(prompts_per_step=16, num_generations=16, learning_rate=6e-3, checkpoint_every=2)
 DAY = np.datetime64("2026-03-01", "us")
 
 
@@ -92,24 +95,23 @@ def warm(model, data, folder, epochs, validate=lambda _: {}):
     )
 
 
+def grpo(model, data: PromptDataset, reward: Reward, folder, config: UtilizeConfig, beta=0.0) -> None:
+    """One stage on all of `data`, for whose instances `reward` was made."""
+    demonstrations = Demonstrations(reachable(reward.future, data, 8), CODES, data.pool.trie, config.demonstrations)
+    training = StageTraining(
+        data, reward, demonstrations, config, beta=beta, seed=0, title="test", validate=lambda _: {"answer": 42.0}
+    )
+    train_stage(model, training, folder)
+
+
 def stage(model, folder, beta=0.0, prompts=256, hit_bonus=0.0, **settings_of_grpo):
     instances, data, history = world()
-    reward = FutureReward(instances, UNIT, np.full((40, 1), -1), n_neighbours=1, gamma=0.5, hit_bonus=hit_bonus)
-    settings = GrpoStage("full", prompts=prompts, beta=beta)
-    chosen = choose_prompts(model, data, reward, prompts=prompts, group=8, batch=16, seed=0, use_policy=True)
-    train_stage(
-        model,
-        chosen_data(data, chosen, history, settings, 0),
-        chosen.index,
-        CODES,
-        reward,
-        settings,
-        dataclasses.replace(CONFIG, **settings_of_grpo),
-        folder,
-        seed=0,
-        title="test",
-        validate=lambda _: {},
-    )
+    options = {"swing_neighbours": 1, "gamma": 0.5, "hit_bonus": hit_bonus}
+    reward = FutureReward(instances, UNIT, NOBODY, **options)
+    chosen = choose_prompts(model, data, reward, prompts=prompts, num_generations=8, batch=16, seed=0, use_policy=True)
+    data = chosen_data(data, chosen, history, "full", 0)
+    reward = FutureReward(data.instances, UNIT, NOBODY, **options)
+    grpo(model, data, reward, folder, dataclasses.replace(CONFIG, **settings_of_grpo), beta)
 
 
 def test_warm_up_learns_the_rule(tmp_path):
@@ -134,24 +136,54 @@ def test_grpo_raises_the_reward_from_a_cold_start(tmp_path):
         "penalty",
         "kl",
         "clip_share",
-        "no_spread_share",
+        "zero_variance_share",
         "unique_items",
     }
 
 
-def test_told_answers_teach_exact_hits_that_drawn_ones_rarely_show(tmp_path):
+def test_demonstrations_teach_exact_hits_that_drawn_answers_rarely_show(tmp_path):
     import pyarrow.parquet as pq
 
     _, data, _ = world()
     found = {}
-    for guided in (0, 1):
+    for shown in (0, 1):
         model = policy()
-        stage(model, tmp_path / str(guided), prompts=512, guided=guided, group=4, hit_bonus=2.0)
-        found[guided] = hits(model, data)
+        stage(model, tmp_path / str(shown), prompts=512, demonstrations=shown, num_generations=4, hit_bonus=2.0)
+        found[shown] = hits(model, data)
     assert found[1] > found[0] + 0.2
     table = pq.read_table(tmp_path / "1" / "curves.parquet").to_pylist()
     first = next(row["value"] for row in table if row["name"] == "reward")
-    assert first < 0.6  # the told answers, whose reward is 1, do not count in the curve
+    assert first < 0.6  # the demonstrations, whose reward is 1, do not count in the curve
+
+
+class Dull(FutureReward):
+    """In the prompts `dull` all answers earn the same, elsewhere no two do."""
+
+    dull = np.arange(6, 16)
+
+    def of(self, index, items):
+        found = super().of(index, items)
+        flat = torch.as_tensor(np.isin(index, self.dull))[:, None]
+        total = found.total + torch.arange(float(items.shape[1]))
+        return dataclasses.replace(found, total=total.masked_fill(flat, 0.5))
+
+
+def test_zero_variance_groups_give_no_gradient_and_are_counted(tmp_path, monkeypatch):
+    """In the second step of eight prompts all groups are such: its gradient is an exact zero, although beta is not."""
+    import pyarrow.parquet as pq
+
+    instances, data, _ = world(24)
+    norms = []
+    update = Trainer.update
+    monkeypatch.setattr(Trainer, "update", lambda self, loss: norms.append(update(self, loss)))
+    reward = Dull(instances, UNIT, NOBODY, swing_neighbours=1, gamma=0.5)
+    config = dataclasses.replace(CONFIG, prompts_per_step=8, num_generations=4)
+    grpo(policy(), data, reward, tmp_path, config, beta=1.0)
+    table = pq.read_table(tmp_path / "curves.parquet").to_pylist()
+    assert [row["value"] for row in table if row["name"] == "zero_variance_share"] == [0.25, 1.0, 0.0]
+    by_step = np.array(norms).reshape(3, CONFIG.num_iterations)
+    assert (by_step[1] == 0).all()
+    assert (by_step[[0, 2]] > 0).all()
 
 
 def test_beta_keeps_the_policy_near_its_reference(tmp_path):
@@ -185,20 +217,18 @@ def test_a_stage_that_died_ends_in_the_same_bits(tmp_path, monkeypatch):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_prompts_without_spread_are_replaced_and_those_close_to_likes_are_doubled():
+def test_zero_variance_prompts_are_replaced_and_those_close_to_likes_get_history_dropout():
     instances, data, _ = world(32)
     flat = np.ones((40, 1), dtype=np.float32)
     flat[:20] = -1
     likes = Ragged.of([[n % 20] for n in range(32)])
     instances = Instances(**{**instances.__dict__, "future_positives": likes})
-    everything_alike = FutureReward(
-        instances, np.ones((40, 1), np.float32), np.full((40, 1), -1), n_neighbours=1, gamma=0
-    )
-    options = {"prompts": 16, "group": 8, "batch": 8, "seed": 0, "use_policy": True}
+    everything_alike = FutureReward(instances, np.ones((40, 1), np.float32), NOBODY, swing_neighbours=1, gamma=0)
+    options = {"prompts": 16, "num_generations": 8, "batch": 8, "seed": 0, "use_policy": True}
     chosen = choose_prompts(policy(), data, everything_alike, **options)
-    assert chosen.counts["without_spread"] == chosen.counts["looked_at"]
+    assert chosen.counts["zero_variance"] == chosen.counts["looked_at"]
     assert len(chosen.index) == 16
-    biased = FutureReward(instances, flat, np.full((40, 1), -1), n_neighbours=1, gamma=0.5)
+    biased = FutureReward(instances, flat, NOBODY, swing_neighbours=1, gamma=0.5)
     data_of_likes = PromptDataset(
         instances,
         data.prompts,
@@ -210,7 +240,7 @@ def test_prompts_without_spread_are_replaced_and_those_close_to_likes_are_double
     chosen = choose_prompts(policy(), data_of_likes, biased, **options)
     assert chosen.counts["too_close_to_likes"] > 0
     assert 0 < chosen.augmented.sum() <= chosen.counts["too_close_to_likes"]
-    assert len(set(chosen.index.tolist())) == len(chosen.index)  # thinned in place, not used twice
+    assert len(set(chosen.index.tolist())) == len(chosen.index)  # augmented in place, not used twice
 
 
 def test_candidates_are_scored_as_the_sum_of_their_tokens():
@@ -286,7 +316,7 @@ def test_gradient_checkpointing_stays_on_after_a_validation(tmp_path, monkeypatc
 
     warm(model, data, tmp_path / "warm", 1, validate)
     stage(model, tmp_path / "stage", prompts=64)
-    assert len(with_gradient) == 8 + 4 * CONFIG.updates_per_rollout
+    assert len(with_gradient) == 8 + 4 * CONFIG.num_iterations
     assert all(with_gradient)
     assert len(decoding) > 8
     assert not any(decoding)

@@ -58,7 +58,7 @@ def test_the_first_gradient_is_that_of_one_process(one, two, kind):
 
 @pytest.mark.parametrize("kind", small_training.KINDS)
 def test_the_trajectory_is_that_of_one_process(one, two, kind):
-    """Weights and everything on the curves: answers, rewards, shares without spread."""
+    """Weights and everything on the curves: answers, rewards, shares of zero-variance groups."""
     assert distance(tensors(one, kind), tensors(two, kind)) < 1e-3
     curves = [pq.read_table(out / kind / "curves.parquet").to_pandas() for out in (one, two)]
     keys = ["step", "split", "name"]
@@ -68,7 +68,7 @@ def test_the_trajectory_is_that_of_one_process(one, two, kind):
 
 def test_the_comparison_saw_groups_that_teach_nothing(one):
     values = pq.read_table(one / "grpo" / "curves.parquet").to_pandas().groupby("name")["value"].mean()
-    assert 0 < values["no_spread_share"] < 1
+    assert 0 < values["zero_variance_share"] < 1
 
 
 @pytest.mark.parametrize("kind", [*small_training.KINDS, "died"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +87,17 @@ def load_trained_state(policy: Policy, state: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(state[name])
+
+
+def frozen_copy(policy: Policy) -> Policy:
+    """The policy as it is now, to compare with while the policy goes on training.
+
+    Only weights that train are copied; those that do not are shared with `policy`, so that with LoRA the copy is a
+    second set of adapters on one model.
+    """
+    shared = [p for p in policy.parameters() if not p.requires_grad] + list(policy.buffers())
+    copied = copy.deepcopy(policy, {id(tensor): tensor for tensor in shared})
+    return copied.requires_grad_(False).eval()
 
 
 def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:

@@ -91,7 +91,7 @@ class HistoryPrompts:
     def of(self, instances: Instances, n: int, context: Context, keep: np.ndarray | None = None) -> list[int]:
         """Token ids of instance n's prompt.
 
-        `keep`: bool over the instance's dislikes followed by its positives, for augmentation by leaving out.
+        `keep`: bool over the instance's dislikes followed by its positives, for history dropout.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
         if keep is not None:
@@ -107,12 +107,12 @@ class HistoryPrompts:
             tokens += self._text["positives"] + self._items(positives[-self._max_positives :])
         return tokens + self._text["next"]
 
-    def thinned(
-        self, instances: Instances, n: int, context: Context, share: float, rng: np.random.Generator
+    def with_dropout(
+        self, instances: Instances, n: int, context: Context, rate: float, rng: np.random.Generator
     ) -> list[int]:
-        """Instance n's prompt with each event of the history left out with probability `share` (augmentation)."""
+        """Instance n's prompt with history dropout: each event is left out with probability `rate` (augmentation)."""
         events = len(instances.dislikes[n]) + len(instances.positives[n])
-        return self.of(instances, n, context, rng.random(events) >= share)
+        return self.of(instances, n, context, rng.random(events) >= rate)
 
     def all(self, instances: Instances, context: Context) -> Ragged:
         """Prompts of all instances as ragged token ids, int64."""

@@ -38,7 +38,7 @@ GRPO = {
     "FHR@20": ("FHR@20", "share of validation instances with a hit"),
     "kl": ("KL to the reference", "nats per token; how far the model has moved"),
     "clip_share": ("Clip share", "share of tokens whose ratio was clipped"),
-    "no_spread_share": ("Zero-variance groups", "share of groups that teach nothing: all rewards equal"),
+    "zero_variance_share": ("Zero-variance groups", "share of groups that teach nothing: all rewards equal"),
     "unique_items": ("Unique items per group", "different items among a group's answers"),
 }
 

@@ -22,13 +22,27 @@ from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main
-from conrec.train.curriculum import choose_prompts, chosen_data, items_of_leaves, train_stage
-from conrec.train.rewards import CodesReward, FutureReward, Reward
-from conrec.train.rollout import rollout
+from conrec.train.curriculum import choose_prompts, chosen_data
+from conrec.train.demonstrations import Demonstrations
+from conrec.train.grpo import StageTraining, items_of_leaves, rollout, train_stage
+from conrec.train.rewards import FutureReward, Reward
 from conrec.train.warmup import reachable, warm_up
 
 MIN_TRAINING = 32
 CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
+
+
+def future_reward(inputs: Inputs, instances: Instances) -> Reward:
+    """The reward of equation 6 for some instances, with the recipe's settings."""
+    config = inputs.recipe.utilize
+    return FutureReward(
+        instances,
+        inputs.catalog.unit,
+        inputs.neighbours,
+        swing_neighbours=config.swing_neighbours,
+        gamma=config.gamma,
+        hit_bonus=config.hit_bonus,
+    )
 
 
 def utilize(
@@ -39,10 +53,12 @@ def utilize(
     seed: int,
     *,
     weights_only: bool = False,
+    reward_for: Callable[[Inputs, Instances], Reward] = future_reward,
 ) -> None:
     """Write `tokenizer/`, `warmup/`, `stage1/`, `stage2/` ... (weights and curves each) into `out`.
 
-    `weights_only` leaves validation out of the curves, a quarter of the time; the weights are the same.
+    `weights_only` leaves validation out of the curves, a quarter of the time; the weights are the same. `reward_for`
+    makes the reward of some instances.
     """
     inputs = Inputs.of(recipe, log)
     vocabulary = Vocabulary.load(understood / "tokenizer")
@@ -51,7 +67,7 @@ def utilize(
     policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     load_trained_policy(policy, understood)
     train = inputs.instances.of_split("train")
-    # On the log's first day nothing is on offer yet at midnight, so nothing could be decoded.
+    # On the log's first day the candidate pool of midnight is still empty, so nothing could be decoded.
     started = train.cutoffs.astype("datetime64[D]") > inputs.items.first_seen[~np.isnat(inputs.items.first_seen)].min()
     train = train.take((train.n_dislikes > 0) & started)
     validation = with_dislikes(inputs.instances.of_split("validation"), recipe.utilize.validation_users)
@@ -61,25 +77,24 @@ def utilize(
             f"too few to train on (at least {MIN_TRAINING} and 1); bring a longer log"
         )
 
-    def watched(context: Context) -> Callable[[Policy], dict[str, float]]:
-        return (lambda _: {}) if weights_only else validator(inputs, vocabulary, validation, context)
+    def validate_in(context: Context) -> Callable[[Policy], dict[str, float]]:
+        if weights_only:
+            return lambda _: {}
+        return validator(inputs, vocabulary, validation, context, reward_for(inputs, validation))
 
-    _warm_up(inputs, vocabulary, policy, train, watched, out / "warmup", seed)
-    if recipe.utilize.reward_truth == "next":
-        train = replace(train, future=Ragged(train.next, np.arange(len(train) + 1)))
+    _warm_up(inputs, vocabulary, policy, train, validate_in, out / "warmup", seed)
     for number, stage in enumerate(recipe.utilize.stages, start=1):
         folder = out / f"stage{number}"
         if (folder / "weights.safetensors").exists():
             load_trained_policy(policy, folder)
             continue
-        data = inputs.prompt_dataset(train, stage.context, vocabulary)
-        reward = future_reward(inputs, train)
+        pool_of_prompts = inputs.prompt_dataset(train, stage.context, vocabulary)
         chosen = choose_prompts(
             policy,
-            data,
-            reward,
+            pool_of_prompts,
+            reward_for(inputs, train),
             prompts=stage.prompts,
-            group=recipe.utilize.group,
+            num_generations=recipe.utilize.num_generations,
             batch=recipe.utilize.prompts_per_step,
             seed=seed * 10 + number,
             use_policy=number > 1,
@@ -88,44 +103,33 @@ def utilize(
             counts = {**chosen.counts, "augmented": int(chosen.augmented.sum())}
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "prompts.json").write_text(json.dumps(counts))
-        train_stage(
-            policy,
-            chosen_data(data, chosen, inputs.history_prompts(vocabulary), stage, seed),
-            chosen.index,
+        data = chosen_data(pool_of_prompts, chosen, inputs.history_prompts(vocabulary), stage.context, seed)
+        reward = reward_for(inputs, data.instances)
+        demonstrations = Demonstrations(
+            reachable(reward.future, data, recipe.utilize.warmup_max_targets),
             inputs.catalog.codes,
+            data.pool.trie,
+            recipe.utilize.demonstrations,
+        )
+        training = StageTraining(
+            data,
             reward,
-            stage,
+            demonstrations,
             recipe.utilize,
-            folder,
+            beta=stage.beta,
             seed=seed * 10 + number,
             title=f"GRPO stage {number} ({stage.context})",
-            validate=watched(stage.context),
+            validate=validate_in(stage.context),
         )
+        train_stage(policy, training, folder)
         save_policy(policy, folder)
 
 
-def future_reward(inputs: Inputs, instances: Instances) -> Reward:
-    """Equation 6 with the recipe's settings, or the recipe's other reward."""
-    config = inputs.recipe.utilize
-    if config.reward == "codes":
-        return CodesReward(instances, inputs.catalog.codes, inputs.neighbours, n_neighbours=config.neighbours)
-    return FutureReward(
-        instances,
-        inputs.catalog.unit,
-        inputs.neighbours,
-        n_neighbours=config.neighbours,
-        gamma=config.gamma,
-        hit_bonus=config.hit_bonus,
-        cosine_from=config.reward_from,
-    )
-
-
 def validator(
-    inputs: Inputs, vocabulary: Vocabulary, instances: Instances, context: Context
+    inputs: Inputs, vocabulary: Vocabulary, instances: Instances, context: Context, reward: Reward
 ) -> Callable[[Policy], dict[str, float]]:
     """Reward of sampled answers and FHR@20 on some instances of validation, the same answers' seed every time."""
     decoding = inputs.decoding(instances, context, vocabulary)
-    reward = future_reward(inputs, instances)
     recipe = inputs.recipe
 
     def validate(policy: Policy) -> dict[str, float]:
@@ -150,8 +154,8 @@ def sampled_reward(policy: Policy, data: PromptDataset, reward: Reward, recipe: 
     generator = torch.Generator().manual_seed(0)
     out = np.zeros(len(data))
     for part in data.by_length(recipe.predict.batch):
-        _, leaves = rollout(policy, part, data.pool, recipe.utilize.group, generator)
-        out[part.index] = reward.of(part.index, items_of_leaves(data, leaves)).total.mean(1).numpy()
+        _, leaves = rollout(policy, part, data.pool, recipe.utilize.num_generations, generator)
+        out[part.index] = reward.of(part.index, items_of_leaves(data.pool, leaves)).total.mean(1).numpy()
     return out
 
 
@@ -160,7 +164,7 @@ def _warm_up(
     vocabulary: Vocabulary,
     policy: Policy,
     train: Instances,
-    watched: Callable[[Context], Callable[[Policy], dict[str, float]]],
+    validate_in: Callable[[Context], Callable[[Policy], dict[str, float]]],
     folder: Path,
     seed: int,
 ) -> None:
@@ -181,8 +185,8 @@ def _warm_up(
     prompts = inputs.history_prompts(vocabulary)
     own = [context for context in contexts for _ in range(len(train))]
 
-    def thinned(n: int, rng: np.random.Generator) -> list[int]:
-        return prompts.thinned(data.instances, n, own[n], config.warmup_leave_out, rng)
+    def with_dropout(n: int, rng: np.random.Generator) -> list[int]:
+        return prompts.with_dropout(data.instances, n, own[n], config.history_dropout, rng)
 
     wanted = Ragged.of([[n] for n in train.next]) if config.warmup_targets == "next" else train.future
     warm_up(
@@ -196,7 +200,7 @@ def _warm_up(
         learning_rate=config.warmup_learning_rate,
         checkpoint_every=config.checkpoint_every,
         seed=seed,
-        validate=watched(contexts[-1]),
-        thinned=thinned if config.warmup_leave_out else None,
+        validate=validate_in(contexts[-1]),
+        augment=with_dropout if config.history_dropout else None,
     )
     save_policy(policy, folder)

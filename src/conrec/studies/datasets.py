@@ -118,8 +118,8 @@ def _short(recipe: Recipe) -> Recipe:
         utilize=UtilizeConfig(
             warmup_context="mixed",
             warmup_epochs=0.2,
-            group=4,
-            guided=1,
+            num_generations=4,
+            demonstrations=1,
             hit_bonus=1.0,
             gamma=0.1,
             prompts_per_step=8,

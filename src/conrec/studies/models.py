@@ -33,7 +33,7 @@ TRAINED_UNDER = ("k", "beams", "prior_days", "prior_smoothing")
 """Settings of `predict` that training looks at; beside them, whether there is a prior at all."""
 SHARED = ("prepare", "compress", "understand", "warmup", "utilize")
 """Steps that cells have in common and that take long."""
-WARMUP_TOO = ("validation_users", "checkpoint_every")
+WARMUP_TOO = ("history_dropout", "validation_users", "checkpoint_every")
 """Settings of `utilize`, beside those that begin with `warmup_`, that the warm-up reads."""
 
 
@@ -48,6 +48,8 @@ class Variant:
     """Days of future that training is shown, where they are not those of the evaluation."""
     aligned: bool = True
     """False: context understanding ends with the translation, without item-level alignment."""
+    reward: str = "future"
+    """One of `studies.rewards.REWARDS`."""
 
     @property
     def fold(self) -> int:
@@ -151,11 +153,13 @@ class Models:
 
     def _utilize(self, step: str, variant: Variant, warm: Path | None) -> Path:
         from conrec.stages.utilize import utilize
+        from conrec.studies.rewards import REWARDS
 
         def make(out: Path) -> None:
             if warm is not None and not (out / "warmup").exists():
                 link(warm / "warmup", out / "warmup")
-            utilize(variant.recipe, log, understood, out, variant.seed, weights_only=True)
+            reward_for = REWARDS[variant.reward]
+            utilize(variant.recipe, log, understood, out, variant.seed, weights_only=True, reward_for=reward_for)
 
         log = PreparedLog(self.prepared(variant), self.compressed(variant))
         understood = self.understood(variant)
@@ -196,7 +200,8 @@ def warmup_only(config: UtilizeConfig) -> UtilizeConfig:
 
 
 def _warmup_of(variant: Variant) -> Variant:
-    return replace(variant, recipe=replace(variant.recipe, utilize=warmup_only(variant.recipe.utilize)))
+    recipe = replace(variant.recipe, utilize=warmup_only(variant.recipe.utilize))
+    return replace(variant, recipe=recipe, reward="future")
 
 
 def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None:
@@ -241,7 +246,8 @@ def utilize_inputs(variant: Variant) -> dict[str, Any]:
     horizon = variant.horizon or recipe.split.horizon_days
     under = {name: getattr(recipe.predict, name) for name in TRAINED_UNDER}
     under["prior"] = recipe.predict.prior_weights != (0.0,)
-    own = {"utilize": recipe.utilize, "under": under, "horizon": horizon, "aligned": variant.aligned}
+    own = {"utilize": recipe.utilize, "under": under, "reward": variant.reward}
+    own |= {"horizon": horizon, "aligned": variant.aligned}
     return _understand_inputs(variant) | own
 
 

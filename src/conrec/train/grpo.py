@@ -1,4 +1,4 @@
-"""Group relative policy optimisation: equations 3 and 4 of the paper, in one file.
+"""Group relative policy optimisation from top to bottom: roll out, reward, advantage, loss, update.
 
     A_i    = (r_i - mean(r)) / std(r)                                            within a group          (4)
     J      = mean over groups, answers i and tokens t of
@@ -6,21 +6,176 @@
     rho_it = pi(y_it | c, y_i<t) / pi_old(y_it | c, y_i<t)
     KL_it  = q - log q - 1,  q = pi_ref / pi        (the unbiased estimator of Shao et al. 2024)
 
-How it departs: a group without reward spread carries no signal and gives no gradient at all, not even the KL's
-(it is counted); the loss uses the constrained normalisation that the rollout sampled from.
+`train_stage` is the loop; what it calls stands below it, in the order of the step. `train.curriculum` chooses the
+prompts of a stage, `train.rewards` and `train.demonstrations` hold equation 6 and the off-policy answers.
 
-Shapes: B prompts, G answers a prompt, T tokens.
+How it departs from the paper: a zero-variance group (all answers earn the same) carries no signal and gives no gradient
+at all, not even the KL's (it is counted); the loss uses the constrained normalisation that the rollout sampled from.
+
+Shapes: B prompts, G answers a prompt, T tokens of an answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-SPREAD = 1e-4
-"""A group whose rewards have a smaller standard deviation than this counts as without spread."""
+from conrec.config import UtilizeConfig
+from conrec.decode.prompt_dataset import Batch, PromptDataset
+from conrec.decode.trie import CandidatePool
+from conrec.lm.model import frozen_copy
+from conrec.lm.policy import Policy
+from conrec.lm.sharing import Share, gumbel_noise
+from conrec.lm.training import Trainer
+from conrec.progress import track
+from conrec.train.demonstrations import Demonstrations
+from conrec.train.rewards import Reward
+
+MIN_STD = 1e-4
+"""A group whose rewards have a smaller standard deviation than this is a zero-variance group."""
+VALIDATIONS = 4
+"""How often a stage is validated while it is trained, beside once before."""
+
+
+@dataclass(frozen=True)
+class StageTraining:
+    """What one stage of the curriculum trains on and with. Prompt n is number n of `data` everywhere."""
+
+    data: PromptDataset
+    """The stage's prompts in the order in which they are used."""
+    reward: Reward
+    demonstrations: Demonstrations
+    config: UtilizeConfig
+    beta: float
+    """Weight of the KL divergence to the reference."""
+    seed: int
+    title: str
+    """For the progress bar."""
+    validate: Callable[[Policy], dict[str, float]]
+    """Values for the training curves."""
+
+
+def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
+    """Train `policy` in place; curves and checkpoints go into `folder`.
+
+    The reference is the policy as it is at the call: the stage before. Each rollout is used for
+    `config.num_iterations` updates; the first is on-policy (ratio 1).
+    """
+    config, data = stage.config, stage.data
+    reference = frozen_copy(policy)
+    size = min(config.prompts_per_step, len(data))
+    steps = max(1, len(data) // config.prompts_per_step)
+    every = max(1, steps // VALIDATIONS)
+    trainer = Trainer(
+        policy,
+        folder,
+        steps=steps,
+        learning_rate=config.learning_rate,
+        checkpoint_every=config.checkpoint_every,
+    )
+    if trainer.step == 0:
+        trainer.log(stage.validate(policy), "validation")
+    for step in track(range(trainer.step, steps), stage.title):
+        share = trainer.share(size)
+        index = step * size + share.own
+        batch = data.batch(index)
+
+        codes, leaves = rollout(
+            policy, batch, data.pool, config.num_generations, trainer.generator(stage.seed), share=share
+        )
+        codes, leaves, demonstrated = stage.demonstrations.mix_in(codes, leaves, index)
+
+        items = items_of_leaves(data.pool, leaves)
+        rewards = stage.reward.of(index, items)
+
+        advantage, useful = (tensor.to(data.device) for tensor in advantages(rewards.total))
+
+        answers = (batch.prompt_ids, batch.prompt_mask, codes, batch.rows, data.pool)
+        with torch.no_grad():
+            reference_logprobs = reference(*answers)
+        policy.train(policy.checkpointing)
+        weight = trainer.weight(int(useful.sum()))
+        old = None
+        for _ in range(config.num_iterations):
+            new = trainer.module(*answers)
+            old = new.detach() if old is None else old
+            loss = grpo_loss(new, old, reference_logprobs, advantage, useful, epsilon=config.epsilon, beta=stage.beta)
+            trainer.update(loss.value * weight)
+
+        drawn = ~demonstrated
+        trainer.log(
+            {
+                "reward": float(rewards.total[drawn].mean()),
+                "similarity": float(rewards.similarity[drawn].mean()),
+                "penalty": float(rewards.penalty[drawn].mean()),
+                "kl": loss.kl * weight,
+                "clip_share": loss.clip_share * weight,
+                "zero_variance_share": float((~useful).float().mean()),
+                "unique_items": float(np.mean([len(set(row)) for row in items.tolist()])),
+            }
+        )
+        if (step + 1) % every == 0 or step + 1 == steps:
+            trainer.log(stage.validate(policy), "validation")
+        trainer.advance()
+    trainer.finish()
+
+
+@torch.no_grad()
+def rollout(
+    policy: Policy,
+    batch: Batch,
+    pool: CandidatePool,
+    num_generations: int,
+    generator: torch.Generator,
+    *,
+    share: Share | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Codes int64 [B, G, T] and leaves int64 [B, G], drawn from the policy independently of each other.
+
+    All answers of a prompt share its one pass. `share`: which prompts of a larger step these are (the answers then are
+    those that the whole step would have got).
+    """
+    policy.eval()
+    size = len(batch.prompt_ids)
+    device = batch.prompt_ids.device
+    state = policy.prefill(batch.prompt_ids, batch.prompt_mask)
+    hidden = state.hidden[:, None].expand(-1, num_generations, -1)
+    nodes = torch.zeros(size * num_generations, dtype=torch.int64, device=device)
+    rows = batch.rows.repeat_interleave(num_generations)
+    codes: list[Tensor] = []
+    places: list[Tensor] = []
+    levels = len(pool.trie.sizes)
+    for t in range(levels):
+        scores = policy.level_logprobs(hidden.reshape(size * num_generations, -1), t, nodes, rows, pool)
+        noise = gumbel_noise((size, num_generations, scores.shape[1]), generator, device, share)
+        # The largest of log-probability plus Gumbel noise is a draw from the distribution.
+        code = (scores + noise.view(scores.shape)).argmax(-1)
+        nodes = pool.child(t, nodes, code)
+        codes.append(code.view(size, num_generations))
+        if t + 1 < levels:
+            ancestors = torch.stack(places, -1) if places else codes[0].new_zeros(size, num_generations, 0)
+            start = state.suffix
+            hidden = policy.extend(state, codes[-1], t, ancestors)
+            places.append(torch.arange(start, start + num_generations, device=device).expand(size, -1))
+    return torch.stack(codes, -1), nodes.view(size, num_generations)
+
+
+def items_of_leaves(pool: CandidatePool, leaves: Tensor) -> Tensor:
+    """Item row of each leaf, int64 [B, G]: the first of those that share the ID, and so its rebuilt embedding."""
+    return pool.trie.item_order[pool.trie.leaf_start[leaves]].cpu()
+
+
+def advantages(rewards: Tensor) -> tuple[Tensor, Tensor]:
+    """Equation 4: rewards [B, G] -> advantages [B, G], and bool [B]: False for zero-variance groups."""
+    centred = rewards - rewards.mean(1, keepdim=True)
+    std = rewards.std(1, keepdim=True)
+    useful = std > MIN_STD
+    return torch.where(useful, centred / std.clamp_min(MIN_STD), torch.zeros_like(centred)), useful[:, 0]
 
 
 @dataclass(frozen=True)
@@ -32,28 +187,21 @@ class Loss:
     clip_share: float
 
 
-def advantages(rewards: Tensor) -> tuple[Tensor, Tensor]:
-    """Equation 4: rewards [B, G] -> advantages [B, G], and bool [B] whether the group has any spread."""
-    centred = rewards - rewards.mean(1, keepdim=True)
-    spread = rewards.std(1, keepdim=True)
-    useful = spread > SPREAD
-    return torch.where(useful, centred / spread.clamp_min(SPREAD), torch.zeros_like(centred)), useful[:, 0]
-
-
 def grpo_loss(
-    new: Tensor, old: Tensor, reference: Tensor, advantage: Tensor, useful: Tensor, *, clip: float, beta: float
+    new: Tensor, old: Tensor, reference: Tensor, advantage: Tensor, useful: Tensor, *, epsilon: float, beta: float
 ) -> Loss:
     """Equation 3, negated.
 
     Args: log-probabilities [B, G, T] under the policy, the old policy and the reference; advantages [B, G]; `useful`
-    bool [B], groups with spread. The mean runs over the useful groups; without any, the loss is an exact zero.
+    bool [B], all but the zero-variance groups. The mean runs over the useful groups; without any, the loss is an exact
+    zero.
     """
     ratio = (new - old).exp()
     a = advantage[:, :, None]
-    gain = torch.minimum(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a)
+    gain = torch.minimum(ratio * a, ratio.clamp(1 - epsilon, 1 + epsilon) * a)
     kl = (reference - new).exp() - (reference - new) - 1
     weight = useful.float()[:, None, None] / (useful.sum().clamp_min(1) * new.shape[1] * new.shape[2])
     value = -((gain - beta * kl) * weight).sum()
     with torch.no_grad():
-        clipped = ((ratio > 1 + clip) & (a > 0)) | ((ratio < 1 - clip) & (a < 0))
+        clipped = ((ratio > 1 + epsilon) & (a > 0)) | ((ratio < 1 - epsilon) & (a < 0))
         return Loss(value, float((kl * weight).sum()), float((clipped * weight).sum()))

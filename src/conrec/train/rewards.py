@@ -10,6 +10,7 @@ penalty.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from conrec.data.instances import Instances, Ragged
 
 @dataclass(frozen=True)
 class Rewards:
-    """Per answer, float32 [B, G]."""
+    """Rewards of answers and what they are made of, float32 [B, G] each."""
 
     total: Tensor
     similarity: Tensor
@@ -28,8 +29,18 @@ class Rewards:
     """Largest cosine to a future positive (before gamma); 0 where there is none."""
 
 
+class Reward(Protocol):
+    """What GRPO asks of a reward, for the instances that it was made for."""
+
+    future: Ragged
+    """Item rows that are exact hits, per instance; demonstrations are taken from them."""
+
+    def of(self, index: np.ndarray, items: Tensor) -> Rewards:
+        """Rewards of answers `items` int64 [B, G] (item rows) to the prompts of the instances `index` [B]."""
+
+
 class FutureReward:
-    """Equation 6 for the instances of a split."""
+    """Equation 6, and a bonus for exact hits."""
 
     def __init__(
         self,
@@ -37,61 +48,35 @@ class FutureReward:
         unit: np.ndarray,
         neighbours: np.ndarray,
         *,
-        n_neighbours: int,
+        swing_neighbours: int,
         gamma: float,
         hit_bonus: float = 0.0,
-        cosine_from: float = -1.0,
     ) -> None:
-        """`unit` float32 [items, d]: rebuilt embeddings of length 1. `neighbours` int [items, n]: Swing
-        neighbours, best first, -1 for none. `hit_bonus` is added to the similarity of an exact future dislike;
-        cosines below `cosine_from` count as 0."""
+        """Args: `unit` float32 [items, d], rebuilt embeddings of length 1; `neighbours` int [items, n], Swing
+        neighbours, best first, -1 for none, of which the first `swing_neighbours` count; `gamma` weighs the penalty;
+        `hit_bonus` is added to the similarity of an exact future dislike."""
+        self.future = instances.future
         self._unit = torch.as_tensor(unit)
-        self._cosine_from = cosine_from
-        self._truth = ground_truth(instances.future, neighbours[:, :n_neighbours])
-        self._future = instances.future
+        self._truth = ground_truth(instances.future, neighbours[:, :swing_neighbours])
         self._positives = instances.future_positives
         self._gamma = gamma
         self._hit_bonus = hit_bonus
 
     def of(self, index: np.ndarray, items: Tensor) -> Rewards:
-        """Rewards of answers `items` int64 [B, G] (item rows) to the prompts of the instances `index` [B]."""
+        """Rewards of answers, see `Reward.of`."""
         out = self._unit[items]
-        similarity = self._closest(out, self._truth.take(index))
+        similarity = self.largest_cosine(out, self._truth.take(index))
         if self._hit_bonus:
-            similarity = similarity + self._hit_bonus * is_member(items, self._future.take(index))
-        penalty = self._closest(out, self._positives.take(index))
+            similarity = similarity + self._hit_bonus * is_member(items, self.future.take(index))
+        penalty = self.largest_cosine(out, self._positives.take(index))
         return Rewards(similarity - self._gamma * penalty, similarity, penalty)
 
-    def _closest(self, out: Tensor, sets: Ragged) -> Tensor:
-        """Largest cosine of each answer [B, G, d] to the prompt's set; 0 where the set is empty."""
+    def largest_cosine(self, out: Tensor, sets: Ragged) -> Tensor:
+        """Largest cosine of each answer [B, G, d] to the prompt's set of items; 0 where the set is empty."""
         padded = pad_sets(sets)
         cosine = torch.einsum("bgd,bmd->bgm", out, self._unit[padded.clamp_min(0)])
         cosine = cosine.masked_fill((padded < 0)[:, None, :], -torch.inf).amax(-1)
-        return cosine.masked_fill(torch.isinf(cosine) | (cosine < self._cosine_from), 0.0)
-
-
-class CodesReward:
-    """Scheme e of the paper's table 4: how much of the semantic ID of a future dislike an answer spells.
-
-    1 for all T codes, 0.1 for the first T - 1, 0.01 for the first T - 2 and so on, 0 where the first one is wrong.
-    """
-
-    def __init__(self, instances: Instances, codes: np.ndarray, neighbours: np.ndarray, *, n_neighbours: int) -> None:
-        """`codes` int [items, T]; `neighbours` as in `FutureReward`."""
-        self._codes = torch.as_tensor(codes)
-        self._truth = ground_truth(instances.future, neighbours[:, :n_neighbours])
-
-    def of(self, index: np.ndarray, items: Tensor) -> Rewards:
-        """As `FutureReward.of`, without penalty."""
-        truth = pad_sets(self._truth.take(index))
-        same = self._codes[items][:, :, None] == self._codes[truth.clamp_min(0)][:, None]
-        shared = same.int().cumprod(-1).sum(-1) * (truth >= 0)[:, None]
-        longest = shared.amax(-1)
-        reward = torch.where(longest > 0, 10.0 ** (longest - self._codes.shape[1]).float(), 0.0)
-        return Rewards(reward, reward, torch.zeros_like(reward))
-
-
-Reward = FutureReward | CodesReward
+        return cosine.masked_fill(torch.isinf(cosine), 0.0)
 
 
 def ground_truth(future: Ragged, neighbours: np.ndarray) -> Ragged:

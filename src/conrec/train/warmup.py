@@ -20,7 +20,7 @@ from conrec.progress import track
 
 
 def reachable(sets: Ragged, data: PromptDataset, limit: int) -> Ragged:
-    """Of each instance's item rows the first `limit` that are on offer on its day."""
+    """The first `limit` of each instance's item rows that are in the candidate pool of its day."""
     weight = data.pool.item_weight.cpu().numpy()
     keep = weight[data.rows[sets.owners], sets.values] > 0
     lists = [sets[n][keep[sets.offsets[n] : sets.offsets[n + 1]]][:limit] for n in range(len(sets))]
@@ -41,13 +41,13 @@ def warm_up(
     seed: int,
     validate: Callable[[Policy], dict[str, float]],
     validations: int = 4,
-    thinned: Callable[[int, np.random.Generator], list[int]] | None = None,
+    augment: Callable[[int, np.random.Generator], list[int]] | None = None,
 ) -> None:
     """Train `policy` in place to make `targets` (item rows of each instance) likely.
 
     The loss of a prompt is the mean over its targets of the negative log-probability of the semantic ID, `codes`
-    int [items, T]. Prompts without a target on offer are passed over. Batches hold prompts of similar length.
-    `thinned` draws the prompt of an instance anew, with some of its history left out, each time it is used.
+    int [items, T]. Prompts without a target in the candidate pool are passed over. Batches hold prompts of
+    similar length. `augment` draws the prompt of an instance anew each time it is used (history dropout).
     """
     usable = np.flatnonzero(targets.lengths > 0)
     per_epoch = max(1, len(usable) // batch)
@@ -59,7 +59,7 @@ def warm_up(
         whole = usable[chosen]
         own = trainer.share(len(whole)).own
         rng = np.random.default_rng([seed, step])
-        prompts = [thinned(int(n), rng) for n in whole] if thinned else None
+        prompts = [augment(int(n), rng) for n in whole] if augment else None
         index = whole[own]
         answers = targets.take(index)
         width = int(answers.lengths.max())

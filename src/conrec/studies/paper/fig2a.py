@@ -35,7 +35,7 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     found = []
     for own in {one.fold: one for one in (variant(dataset, seed) for seed in reversed(seeds))}.values():
         for truth in (NEXT, WEEK, SWING):
-            inputs = ids_inputs(own) | {"truth": truth, "neighbours": own.recipe.utilize.neighbours}
+            inputs = ids_inputs(own) | {"truth": truth, "neighbours": own.recipe.utilize.swing_neighbours}
             run = _runner(context, own, truth)
             found.append(Cell(dataset.name, truth, own.fold, inputs, run, own.fold))
     return found
@@ -46,7 +46,7 @@ def _runner(context: StudyContext, own: Variant, truth: str) -> Callable[[], Mea
         prepared, compressed = context.models.prepared(own), context.models.compressed(own)
         items = read_items(prepared)
         test = read_instances(prepared, items).of_split("test")
-        sets = truths(test, read_swing(compressed, items.ids)[:, : own.recipe.utilize.neighbours])[truth]
+        sets = truths(test, read_swing(compressed, items.ids)[:, : own.recipe.utilize.swing_neighbours])[truth]
         if (prepared / "truth_interests.parquet").exists():
             rules = true_interests(prepared)
             interests = [rules.get(user, []) for user in test.users.tolist()]

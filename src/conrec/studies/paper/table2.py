@@ -20,9 +20,11 @@ def warm_up_only(recipe: Recipe) -> Recipe:
     return replace(recipe, utilize=replace(recipe.utilize, stages=()))
 
 
-def next_only(recipe: Recipe) -> Recipe:
+def next_only(variant: Variant) -> Variant:
     """Rewarded for the next dislike alone: no days after it, no neighbours, no penalty."""
-    return replace(recipe, utilize=replace(recipe.utilize, reward_truth="next", neighbours=0, gamma=0.0))
+    recipe = variant.recipe
+    changed = replace(recipe, utilize=replace(recipe.utilize, swing_neighbours=0, gamma=0.0))
+    return replace(variant, recipe=changed, reward="next")
 
 
 def no_penalty(recipe: Recipe) -> Recipe:
@@ -35,7 +37,7 @@ def rungs(dataset: Dataset, seed: int) -> dict[str, Variant]:
     return {
         BASELINE: replace(policy(dataset, seed, warm_up_only), aligned=False),
         ALIGNED: policy(dataset, seed, warm_up_only),
-        PROGRESSIVE: policy(dataset, seed, next_only),
+        PROGRESSIVE: next_only(policy(dataset, seed)),
         FUTURE: policy(dataset, seed, no_penalty),
         POLICY: policy(dataset, seed),
         CONREC: variant(dataset, seed),

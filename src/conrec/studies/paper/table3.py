@@ -44,7 +44,7 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     found = []
     for seed in seeds:
         ours = variant(dataset, seed)
-        trained = {SFT: variant(dataset, seed, longer), GRPO: variant(dataset, seed, next_only), CONREC: ours}
+        trained = {SFT: variant(dataset, seed, longer), GRPO: next_only(ours), CONREC: ours}
         found.append(_cell(context.models, ALIGNMENT, ours, after=False))
         found += [_cell(context.models, name, own, after=True) for name, own in trained.items()]
     return found
