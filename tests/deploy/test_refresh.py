@@ -21,7 +21,7 @@ from conrec.__main__ import main
 from conrec.config import load_recipe
 from conrec.data.schema import EVENTS, OTHER_REASONS
 from conrec.deploy.calibrate import calibrate
-from conrec.deploy.live import changed_users, input_digest, without_undone
+from conrec.deploy.live import input_digest, users_with_news, without_undone
 from conrec.deploy.refresh import Refreshed, refresh, roll_back, write_merged
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
@@ -59,7 +59,7 @@ def changed_on(day: Path) -> set[str]:
     """Users whose history the day changes; a dislike for another reason than interest does not."""
     table = pq.read_table(day)
     other = pc.is_in(table["reason"], pa.array(OTHER_REASONS))
-    return set(changed_users(table.filter(pc.invert(other))).tolist())
+    return set(users_with_news(table.filter(pc.invert(other))).tolist())
 
 
 def copy_of(snapshots: Path, to: Path, version: str) -> Path:

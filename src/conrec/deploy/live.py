@@ -168,7 +168,14 @@ def input_digest(events: Path | None, items: Path | None) -> str:
     return "-".join(digests)
 
 
-def changed_users(events: pa.Table) -> np.ndarray:
+def changed_users(snapshots: Path, deltas: Sequence[str], undos: Sequence[Undo | None]) -> np.ndarray:
+    """The users (str) with something new in these deltas, or who took a dislike back."""
+    tables = [pq.read_table(snapshots / "live" / name / "events.parquet") for name in deltas]
+    undoing = [undo.user for undo in undos if undo is not None]
+    return np.unique(np.concatenate([*map(users_with_news, tables), np.array(undoing, str)]))
+
+
+def users_with_news(events: pa.Table) -> np.ndarray:
     """The users (str) whose history these events change. Merely having been shown something does not."""
     telling = pc.or_(pc.is_in(events["kind"], pa.array(["dislike", *POSITIVE_KINDS])), pc.is_valid(events["value"]))
     return np.unique(events.filter(telling)["user_id"].to_numpy().astype(str))

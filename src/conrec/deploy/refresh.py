@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from conrec.config import DataConfig, Recipe
 from conrec.data.histories import Histories
-from conrec.data.instances import Instances, Ragged, as_events, as_items
+from conrec.data.instances import Instances, as_events, as_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.inputs import Inputs
@@ -36,7 +36,9 @@ from conrec.deploy.live import (
     read_delta,
     read_live,
 )
+from conrec.deploy.refreshed import Refreshed
 from conrec.deploy.served import served_score
+from conrec.deploy.user_lists import newest, reason_index
 from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
 from conrec.features.exposures import ExposureWeights
@@ -46,7 +48,7 @@ from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
 from conrec.filter.stores import StoreName, open_users
-from conrec.filter.undo import Undo, read_undos
+from conrec.filter.undo import read_undos
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.lm.model import build_policy, device, load_trained_policy
@@ -65,30 +67,6 @@ PAST_DISLIKES, PAST_LIKES = 20, 20
 USERS_AT_ONCE = 10_000
 STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
 """What a snapshot is made from."""
-
-
-@dataclass(frozen=True)
-class Refreshed:
-    """What a call did."""
-
-    version: str
-    """The snapshot in use."""
-    changed: bool
-    """Whether it is a new one."""
-    users: int
-    recomputed: int
-    """Users whose predictions were made anew."""
-    account: dict[str, Any] | None
-    """What became of every row of the input; None without one."""
-
-    def __str__(self) -> str:
-        lines = []
-        if self.account is not None:
-            lines += [_account_line("events", self.account)]
-            if self.account.get("items", {}).get("read"):
-                lines += [_account_line("items", self.account["items"])]
-        state = "in use" if self.changed else "stays in use: nothing is new"
-        return "\n".join([*lines, f"{self.version} {state}; {self.users:,} users, {self.recomputed:,} made anew"])
 
 
 def refresh(
@@ -155,7 +133,9 @@ def refresh(
         made_from["cutoff"] = f"{live.cutoff}Z"
         if calibration is None:
             say(f"{run}: no calibration.json, so this snapshot drops nothing; run conrec calibrate and refresh again")
-        changed = None if state is None else _changed(snapshots, deltas[len(state["deltas"]) :], state, undos)
+        changed = None
+        if state is not None:
+            changed = changed_users(snapshots, deltas[len(state["deltas"]) :], undos[state["undos"] :])
         store = store or (in_use.users["store"] if in_use is not None else "mapped")
         job = _Job(run, recipe, seed, snapshots, live, score, calibration)
         version, users, recomputed = job.publish(before, changed, made_from, keep, store)
@@ -262,7 +242,7 @@ class _Job:
                 old = open_users(self.snapshots / before.version, before)
                 for portion in old.portions():
                     stays = np.flatnonzero(~np.isin(np.array(portion.ids, str), changed))
-                    writer.add(_take(portion, stays))
+                    writer.add(portion.take(stays))
                     users += len(stays)
                 old.close()
             asked = histories.users(cutoff) if changed is None else changed
@@ -297,14 +277,14 @@ class _Predictor:
     def users(self, instances: Instances) -> Users:
         """Predictions and everything else that the filter keeps of these users."""
         predicted = self._predict(instances)
-        dislikes = _newest(instances.dislikes, PAST_DISLIKES)
+        dislikes = newest(instances.dislikes, PAST_DISLIKES)
         vectors, biases = self._score.user_factors(instances)
         return Users(
             instances.users.tolist(),
             predicted,
-            _reason_index(self._log_view.catalog.unit, predicted, dislikes),
+            reason_index(self._log_view.catalog.unit, predicted, dislikes),
             dislikes,
-            _newest(instances.positives, PAST_LIKES),
+            newest(instances.positives, PAST_LIKES),
             vectors,
             biases,
             (instances.n_dislikes + instances.n_positives).astype(np.int32),
@@ -363,13 +343,6 @@ def _in_use(snapshots: Path) -> published.Manifest | None:
     return None if version is None else published.read_manifest(snapshots / version)
 
 
-def _changed(snapshots: Path, new_deltas: list[str], state: dict[str, Any], undos: list[Undo | None]) -> np.ndarray:
-    """str: users with something new since the state: events that tell, or dislikes taken back."""
-    named = [changed_users(pq.read_table(snapshots / "live" / name / "events.parquet")) for name in new_deltas]
-    undoing = [line.user for line in undos[state["undos"] :] if line is not None]
-    return np.unique(np.concatenate([*named, np.array(undoing, str)]))
-
-
 def _remove_orphans(snapshots: Path) -> None:
     """Delete deltas that no version names: of calls that were killed, or of versions that are gone."""
     manifests = [published.read_manifest(snapshots / version) for version in published.versions(snapshots)]
@@ -377,42 +350,3 @@ def _remove_orphans(snapshots: Path) -> None:
     for folder in (snapshots / "live").iterdir():
         if folder.is_dir() and folder.name not in named:
             shutil.rmtree(folder)
-
-
-def _take(users: Users, rows: np.ndarray) -> Users:
-    """The users at `rows`."""
-    return Users(
-        [users.ids[n] for n in rows.tolist()],
-        users.predicted[rows],
-        users.reason_index[rows],
-        users.dislikes[rows],
-        users.liked[rows],
-        users.vectors[rows],
-        users.biases[rows],
-        users.activity[rows],
-    )
-
-
-def _newest(lists: Ragged, width: int) -> np.ndarray:
-    """int32 [B, width]: the last of each list, last first, -1 where there are no more."""
-    place = np.arange(width)
-    rows = np.full((len(lists), width), -1, np.int32)
-    there = place < lists.lengths[:, None]
-    at = lists.offsets[1:, None] - 1 - place
-    rows[there] = lists.values[at[there]]
-    return rows
-
-
-def _reason_index(unit: np.ndarray, predicted: np.ndarray, dislikes: np.ndarray) -> np.ndarray:
-    """int8 [B, K]: which past dislike (its position) each prediction is closest to, -1 without any."""
-    cosine = np.einsum("bkd,bmd->bkm", unit[predicted], unit[dislikes], optimize=True)
-    cosine[np.broadcast_to(dislikes[:, None] < 0, cosine.shape)] = -np.inf
-    nearest = cosine.argmax(axis=2).astype(np.int8)
-    nearest[(predicted < 0) | (dislikes[:, :1] < 0)] = -1
-    return nearest
-
-
-def _account_line(what: str, account: dict[str, Any]) -> str:
-    """For example `events: 812 read, 790 kept; dropped: duplicate 20, unknown_item 2`."""
-    dropped = ", ".join(f"{cause} {count:,}" for cause, count in account["dropped"].items())
-    return f"{what}: {account['read']:,} read, {account['kept']:,} kept" + (f"; dropped: {dropped}" if dropped else "")

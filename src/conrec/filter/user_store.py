@@ -8,7 +8,7 @@ the snapshot that the store belongs to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -98,6 +98,11 @@ class Users:
         if not (np.isfinite(rows["bias"]).all() and np.isfinite(rows["vector"]).all()):
             raise ValueError("a user's bias or vector is not finite")
         return rows
+
+    def take(self, rows: np.ndarray) -> Users:
+        """The users at these rows (int [u])."""
+        arrays = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "ids"}
+        return Users([self.ids[n] for n in rows.tolist()], **arrays)
 
     @staticmethod
     def of_records(ids: Sequence[str], records: np.ndarray) -> Users:
