@@ -1,6 +1,6 @@
 """The tables of docs/filter.md: what each part of the filter's score gives, in Markdown.
 
-    python bench/filter_tables.py RUN [--seeds 0 1 2]
+    python -m benchmarks.filter_tables RUN [--seeds 0 1 2]
 
 RUN came as far as predict. Contrast and weights are fitted anew with each seed, into a folder that is thrown away, on
 the predictions, and with the history score, of the seeds that the run has (the first one's for seeds beyond).
@@ -24,8 +24,8 @@ from conrec.stages.filter import filter_replay
 ROWS = {
     f"{OURS}_paper": "the paper's score",
     f"{OURS}_contrast": "contrast alone",
-    f"{OURS}_rates": "rates, effects and other numbers",
-    f"{OURS}_history": "history: the same with tastes",
+    f"{OURS}_rates": "rates, bias terms and other features",
+    f"{OURS}_history": "history: the same with user embeddings",
     OURS: "**default**",
     "bias": "bias",
     "boosted": "boosted",
@@ -71,8 +71,7 @@ def _lead(other: str, table: Mapping[str, Any]) -> str:
 
 
 def _figure(value: float, sign: str = "") -> str:
-    """Without the zero before the point."""
-    return f"{value:{sign}.3f}".replace("0.", ".", 1)
+    return f"{value:{sign}.3f}"
 
 
 if __name__ == "__main__":

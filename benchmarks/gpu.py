@@ -1,4 +1,4 @@
-"""The benches at the sizes of Qwen3-0.6B, 4B and 8B on one CUDA device (bench/gpu.sh runs it).
+"""The benches at the sizes of Qwen3-0.6B, 4B and 8B on one CUDA device (benchmarks/run_gpu.sh runs it).
 
 Weights are random, shapes are the checkpoints'; LoRA as in training, bfloat16, 3 x 8192 codes, a million items. For
 each shape and length of prompts, with seconds, tokens/s and peak memory of each:
@@ -149,13 +149,13 @@ def at_length(things: Setting, length: int, options: Options, ceiling: float) ->
     policy.lm.set_attn_implementation("sdpa")
 
     say(f"prompts of {length}: prediction")
-    ways: dict[str, Work] = {
+    methods: dict[str, Work] = {
         "ours": lambda: beams(things, part, 20),
         "ours, prompt pass alone": lambda: policy.prefill(part.prompt_ids, part.prompt_mask),
         "Hugging Face generate": _hugging_face(things, part),
     }
-    for name, way in ways.items():
-        taken = measured(_without_gradient(way), options.turns, tokens, device)
+    for name, method in methods.items():
+        taken = measured(_without_gradient(method), options.turns, tokens, device)
         if "seconds" in taken:
             taken["users_an_hour"] = options.users * 3600 / taken["seconds"]
         found["prediction"][name] = taken
@@ -234,20 +234,20 @@ def prompt_flops(policy: Policy, users: int, length: int) -> float:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """A table a shape, every way a row."""
+    """A table a shape, every method a row."""
     lines = [
         f"{found['device']}; {', '.join(f'{name} {value}' for name, value in found['versions'].items())}.",
         f"Ceiling of the matrix product: {found['matmul_tflops']:.0f} TFLOPS. {found['items']:,} items, "
         f"3 x {found['codes']} codes.",
         "",
-        "| model | prompt | work | way | seconds (range) | tokens/s | share of ceiling | users an hour | peak GB |",
+        "| model | prompt | work | method | seconds (range) | tokens/s | share of ceiling | users an hour | peak GB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for shape, lengths in found["shapes"].items():
         for length, works in lengths.items():
-            for work, ways in (works if length != "sft" else {"sft": works}).items():
-                for way, taken in ways.items():
-                    lines.append(f"| {shape} | {length} | {work} | {way} | {_cells(taken)} |")
+            for work, methods in (works if length != "sft" else {"sft": works}).items():
+                for method, taken in methods.items():
+                    lines.append(f"| {shape} | {length} | {work} | {method} | {_cells(taken)} |")
     return "\n".join(lines) + "\n"
 
 

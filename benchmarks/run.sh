@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
-"$python" -m conrec bench all --json >"$found"
+"$python" -m benchmarks all --json >"$found"
 "$python" -m benchmarks.results benchmarks/RESULTS.md <"$found"
-"$python" -m conrec bench serve --json >"$found"
+"$python" -m benchmarks serve --json >"$found"
 "$python" -m benchmarks.serve benchmarks/RESULTS.md <"$found"
