@@ -61,7 +61,7 @@ class Options:
     """Tokens a prompt."""
     items: int = 1_000_000
     codes: int = 8192
-    """Of each of the three levels."""
+    """Codes of each of the three levels."""
     users: int = 8
     """Prompts of a batch in prediction."""
     groups: int = 2
@@ -204,7 +204,7 @@ def measured(work: Work, turns: int, tokens: int, device: torch.device) -> dict[
 
 
 def attentions(device: torch.device) -> list[str]:
-    """Those of transformers' attention implementations that can run here."""
+    """Attention implementations of transformers that can run here."""
     names = ["sdpa"]
     if device.type == "cuda":
         names += ["flex_attention"] + ["flash_attention_2"] * is_flash_attn_2_available()
@@ -224,7 +224,7 @@ def matmul_ceiling(device: torch.device) -> float:
 
 
 def prompt_flops(policy: Policy, users: int, length: int) -> float:
-    """Of one pass over the prompts: two for each weight of the layers a token, and causal attention."""
+    """Operations of one pass over the prompts: two for each weight of the layers a token, and causal attention."""
     config = policy.lm.get_base_model().config
     kv, heads = config.num_key_value_heads, config.num_attention_heads
     projections = config.hidden_size * config.head_dim * (2 * heads + 2 * kv)

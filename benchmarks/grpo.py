@@ -233,7 +233,7 @@ def lm_head_on(head: Head) -> Iterator[None]:
 
 
 def gradient_error(quick: bool, length: int, path: PolicyPath, **settings: Any) -> float:
-    """How far our gradient is from TRL's on one batch of TRL's, relative to its length.
+    """Distance of our gradient from TRL's on one batch of TRL's, relative to its length.
 
     The answers are drawn by our rollout, so that they are items; rewards, advantages, reference and loss are TRL's.
     The reference is another model than the policy, and the old log-probabilities are off by more than the clip allows

@@ -34,7 +34,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Result:
-    """What a bench found. A method is one manner of doing the work; `ours` and `lower bound` are two of them."""
+    """Result of a bench. A method is one manner of doing the work; `ours` and `lower bound` are two of them."""
 
     bench: str
     work: str
@@ -56,7 +56,7 @@ class Result:
     clock: str
     """`cpu` or `wall`."""
     targets: dict[str, bool]
-    """What this is meant to reach, and whether it did here; empty for work too small to judge by."""
+    """Targets, and whether each was reached here; empty for work too small to judge by."""
     details: dict[str, Any]
 
     def json(self) -> dict[str, Any]:

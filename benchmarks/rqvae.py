@@ -78,7 +78,7 @@ def bench(quick: bool) -> Result:
 
 @dataclass(frozen=True)
 class Quantised:
-    """What a method made of the embeddings."""
+    """Quantised embeddings of one method."""
 
     codes: np.ndarray
     """int32 [n, levels]."""

@@ -98,7 +98,7 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
 
 
 def targets(result: dict[str, Any]) -> dict[str, bool]:
-    """What was promised, and whether it was kept."""
+    """Targets of the service, and whether each was reached."""
     slowest = result["open_loop"]["p99_ms"]
     return {
         f"p99 under {LIMIT_MS:g} ms at {RATE} requests/s": slowest is not None and slowest < LIMIT_MS,

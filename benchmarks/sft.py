@@ -112,7 +112,7 @@ def pad_batch(drawn: list[Sample], length: int | None, pad: int) -> tuple[Tensor
 
 
 def lower_bound(things: Setting, drawn: list[Sample]) -> None:
-    """The same number of tokens and of answer tokens, but nothing to keep apart."""
+    """Pass over as many tokens and answer tokens, with nothing to keep apart."""
     tokens = torch.tensor([token for s in drawn for token in s.prompt + s.answer], device=things.policy.device)
     answers = sum(len(s.answer) for s in drawn)
     width = 128  # about a sample's: attention costs as much as theirs, not as much as a packed row's

@@ -84,9 +84,8 @@ class SwingNeighbours(Neighbours):
     name = "swing_neighbours"
     grid = tuple({"neighbours": neighbours, "alpha2": alpha2} for neighbours in (20, 100) for alpha2 in (0.0, 1.0))
 
-    def __init__(self, *, neighbours: int = 20, alpha2: float = 1.0, config: ItemsConfig | None = None) -> None:
-        base = config or ItemsConfig()
-        self.config = replace(base, swing_neighbours=neighbours, swing_alpha2=alpha2)
+    def __init__(self, *, neighbours: int = 20, alpha2: float = 1.0) -> None:
+        self.config = replace(ItemsConfig(), swing_neighbours=neighbours, swing_alpha2=alpha2)
 
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
         """Similarities as `items.swing` finds them."""
