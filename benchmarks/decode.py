@@ -1,7 +1,7 @@
 """Beams: one prompt pass a user and a trie, against Hugging Face `generate` with `prefix_allowed_tokens_fn`.
 
 Both search with 20 beams under the same scores (log-softmax over the whole vocabulary, then the mask). The
-floor is the pass over the prompts alone, by the model itself with plain causal attention.
+lower bound is the pass over the prompts alone, by the model itself with plain causal attention.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def bench(quick: bool) -> Result:
             {
                 "ours": lambda: beams(things, part, K),
                 f"ours, {WIDE} beams inside": lambda: beams(things, part, WIDE),
-                "floor": lambda: things.policy.body(input_ids=part.prompt_ids, use_cache=True),
+                "lower bound": lambda: things.policy.body(input_ids=part.prompt_ids, use_cache=True),
                 HF: lambda: theirs.search(part),
             },
             2 if quick else 7,
@@ -42,7 +42,7 @@ def bench(quick: bool) -> Result:
         items, scores = beams(things, part, K)
         their_items, their_scores = theirs.search(part)
     difference = float(np.abs(scores - their_scores).max())
-    times, passes = (float(np.median(ratios(taken, *pair))) for pair in ((HF, "ours"), ("ours", "floor")))
+    times, passes = (float(np.median(ratios(taken, *pair))) for pair in ((HF, "ours"), ("ours", "lower bound")))
     return compared(
         taken,
         HF,
@@ -50,7 +50,7 @@ def bench(quick: bool) -> Result:
         work=f"{users} users, {length} tokens each, {len(things.codes):,} items, {K} beams, "
         f"{things.parameters / 1e6:.1f} M weights",
         exact=bool((items == their_items).all()) and difference <= TOLERANCE,
-        bars={} if quick else {"at least 20 times": times >= 20, "at most 1.3 prompt passes": passes <= 1.3},
+        targets={} if quick else {"at least 20 times": times >= 20, "at most 1.3 prompt passes": passes <= 1.3},
         details={"largest_difference_of_scores": difference, "prompt_passes": passes},
     )
 

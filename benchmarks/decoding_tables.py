@@ -1,10 +1,10 @@
-"""The table of docs/decoding.md: what each leaning of decoding gives, and what the language model gives on top.
+"""The table of docs/decoding.md: what each item feature gives in decoding, and what the language model gives on top.
 
-    python benchmarks/decoding_tables.py RUN [--split test]
+    python -m benchmarks.decoding_tables RUN [--split test]
 
 RUN came as far as predict. Every setting is decoded anew for all instances with a dislike before the cutoff, with the
-exponents that the run chose on validation; a leaning is left out by the exponent 0. "Without the model" ranks the
-items by the leanings alone. Differences are paired to the run's own setting; seeds are averaged instance by instance.
+weights that the run chose on validation; a feature is left out by the weight 0. "Without the model" ranks the items
+by the features alone. Differences are paired to the run's own setting; seeds are averaged instance by instance.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The filter's score of one user's candidates: one matrix product, against a Python loop over the candidates.
 
 The work is the whole formula of `conrec.score.factors`, with the nearest prediction. Exact means: the same scores
-to 1e-5 and the same nearest predictions. The floor fetches the vectors and multiplies them, nothing more.
+to 1e-5 and the same nearest predictions. The lower bound fetches the vectors and multiplies them, nothing more.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def bench(quick: bool) -> Result:
             {
                 "ours": _often(lambda: score(items, user, rows, 1.0), calls),
                 "ours, scores alone": _often(lambda: scores_alone(items, user, rows, 1.0), calls),
-                "floor": _often(lambda: unit.take(rows, axis=0) @ unit.take(user.predicted, axis=0).T, calls),
+                "lower bound": _often(lambda: unit.take(rows, axis=0) @ unit.take(user.predicted, axis=0).T, calls),
                 LOOP: _often(lambda: one_by_one(items, user, rows), max(1, calls // 20)),
             },
             turns,
@@ -51,7 +51,7 @@ def bench(quick: bool) -> Result:
         bench="filter",
         work=f"{CANDIDATES} candidates, {PREDICTED} predicted dislikes, {n:,} items",
         exact=difference <= TOLERANCE and bool((ours.nearest == nearest).all()),
-        bars={} if quick else {"under 150 us": bool(np.median(taken["ours"]) < 150e-6)},
+        targets={} if quick else {"under 150 us": bool(np.median(taken["ours"]) < 150e-6)},
         details={"largest_difference_of_scores": difference},
     )
 

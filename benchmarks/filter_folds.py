@@ -1,6 +1,6 @@
 """The filter's score on all five folds of users: what the log alone gives, without training a model five times.
 
-    python benchmarks/filter_folds.py RUN
+    python -m benchmarks.filter_folds RUN
 
 RUN is a run split by users (recipes/movielens.toml) that came as far as compress. A fold has some 130 test users, too
 few to tell two good filters apart; the five folds hold everybody once. Of the default score only the part that is

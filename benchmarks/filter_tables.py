@@ -1,6 +1,6 @@
 """The tables of docs/filter.md: what each part of the filter's score gives, in Markdown.
 
-    python benchmarks/filter_tables.py RUN [--seeds 0 1 2]
+    python -m benchmarks.filter_tables RUN [--seeds 0 1 2]
 
 RUN came as far as predict. Scores are learned anew with each seed, into a folder that is thrown away, on the
 predictions of the seeds that the run has (the first one's for seeds beyond).
@@ -65,8 +65,8 @@ def _lead(other: str, table: Differences) -> str:
 
 
 def _figure(value: float | None, sign: str = "") -> str:
-    """A number without the zero before the point; a dash where there is none."""
-    return "-" if value is None else f"{value:{sign}.3f}".replace("0.", ".", 1)
+    """A number; a dash where there is none."""
+    return "-" if value is None else f"{value:{sign}.3f}"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Options:
     """Tokens a prompt."""
     items: int = 1_000_000
     codes: int = 8192
-    """Of each of the three levels."""
+    """Codes of each of the three levels."""
     users: int = 8
     """Prompts of a batch in prediction."""
     groups: int = 2
@@ -149,13 +149,13 @@ def at_length(things: Setting, length: int, options: Options, ceiling: float) ->
     policy.lm.set_attn_implementation("sdpa")
 
     say(f"prompts of {length}: prediction")
-    ways: dict[str, Work] = {
+    methods: dict[str, Work] = {
         "ours": lambda: beams(things, part, 20),
         "ours, prompt pass alone": lambda: policy.prefill(part.prompt_ids, part.prompt_mask),
         "Hugging Face generate": _hugging_face(things, part),
     }
-    for name, way in ways.items():
-        taken = measured(_without_gradient(way), options.turns, tokens, device)
+    for name, method in methods.items():
+        taken = measured(_without_gradient(method), options.turns, tokens, device)
         if "seconds" in taken:
             taken["users_an_hour"] = options.users * 3600 / taken["seconds"]
         found["prediction"][name] = taken
@@ -204,7 +204,7 @@ def measured(work: Work, turns: int, tokens: int, device: torch.device) -> dict[
 
 
 def attentions(device: torch.device) -> list[str]:
-    """Those of transformers' attention implementations that can run here."""
+    """Attention implementations of transformers that can run here."""
     names = ["sdpa"]
     if device.type == "cuda":
         names += ["flex_attention"] + ["flash_attention_2"] * is_flash_attn_2_available()
@@ -224,7 +224,7 @@ def matmul_ceiling(device: torch.device) -> float:
 
 
 def prompt_flops(policy: Policy, users: int, length: int) -> float:
-    """Of one pass over the prompts: two for each weight of the layers a token, and causal attention."""
+    """Operations of one pass over the prompts: two for each weight of the layers a token, and causal attention."""
     config = policy.lm.get_base_model().config
     kv, heads = config.num_key_value_heads, config.num_attention_heads
     projections = config.hidden_size * config.head_dim * (2 * heads + 2 * kv)
@@ -234,20 +234,20 @@ def prompt_flops(policy: Policy, users: int, length: int) -> float:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """A table a shape, every way a row."""
+    """A table a shape, every method a row."""
     lines = [
         f"{found['device']}; {', '.join(f'{name} {value}' for name, value in found['versions'].items())}.",
         f"Ceiling of the matrix product: {found['matmul_tflops']:.0f} TFLOPS. {found['items']:,} items, "
         f"3 x {found['codes']} codes.",
         "",
-        "| model | prompt | work | way | seconds (range) | tokens/s | share of ceiling | users an hour | peak GB |",
+        "| model | prompt | work | method | seconds (range) | tokens/s | share of ceiling | users an hour | peak GB |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for shape, lengths in found["shapes"].items():
         for length, works in lengths.items():
-            for work, ways in (works if length != "sft" else {"sft": works}).items():
-                for way, taken in ways.items():
-                    lines.append(f"| {shape} | {length} | {work} | {way} | {_cells(taken)} |")
+            for work, methods in (works if length != "sft" else {"sft": works}).items():
+                for method, taken in methods.items():
+                    lines.append(f"| {shape} | {length} | {work} | {method} | {_cells(taken)} |")
     return "\n".join(lines) + "\n"
 
 

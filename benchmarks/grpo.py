@@ -2,7 +2,7 @@
 
 A step is: draw 16 answers of three tokens a prompt, score them under the reference, forward, backward, clip, AdamW.
 TRL is measured twice: as it is on a CPU, where it puts every token of the prompt through the LM head, and with the
-head on the answers only, as it does on CUDA; the second is the opponent. The floor sends each prompt three times
+head on the answers only, as it does on CUDA; the second is the opponent. The lower bound sends each prompt three times
 through the body alone (to draw, for the reference, with gradient) and takes the optimiser's step.
 
 Exact means: on the same batch, with clip and KL active, our gradient is TRL's to 1e-4 of its length. Losses say
@@ -49,7 +49,7 @@ def bench(quick: bool) -> Result:
             by_length[length] = in_turns(
                 {
                     **{name: small_step(quick, length, path) for name, path in OURS.items()},
-                    "floor": floor_step(quick, length),
+                    "lower bound": lower_bound_step(quick, length),
                     HEAD_ON_ANSWERS: trl_step(quick, length, "answers"),
                     AS_IS: trl_step(quick, length, "every token"),
                 },
@@ -64,19 +64,19 @@ def bench(quick: bool) -> Result:
         }
     longest = lengths[-1]
     taken = by_length[longest]
-    bars = {}
+    targets = {}
     if not quick:
-        bars["at least 10 times"] = bool(np.median(ratios(taken, HEAD_ON_ANSWERS)) >= 10)
+        targets["at least 10 times"] = bool(np.median(ratios(taken, HEAD_ON_ANSWERS)) >= 10)
         ours_mb, theirs_mb = memory[longest]["ours"], memory[longest][HEAD_ON_ANSWERS]
         if ours_mb is not None and theirs_mb is not None:
-            bars["at most a fifth of the memory"] = ours_mb <= theirs_mb / 5
+            targets["at most a fifth of the memory"] = ours_mb <= theirs_mb / 5
     return compared(
         taken,
         HEAD_ON_ANSWERS,
         bench="grpo",
         work=f"2 prompts of {longest} tokens, {GROUP} answers each, {setting(quick).parameters / 1e6:.1f} M weights",
         exact=error <= TOLERANCE,
-        bars=bars,
+        targets=targets,
         details={
             "relative_error_of_gradient": error,
             "memory_growth_mb": {str(length): found for length, found in memory.items()},
@@ -132,7 +132,7 @@ def small_step(quick: bool, length: int, path: PolicyPath) -> Work:
     return our_step(things, things.prompts(2, length), path)
 
 
-def floor_step(quick: bool, length: int) -> Work:
+def lower_bound_step(quick: bool, length: int) -> Work:
     """Three passes of the body over each prompt, one of them backwards, too, and the optimiser's step."""
     things = setting(quick)
     part = things.prompts(2, length)
@@ -228,7 +228,7 @@ def lm_head_on(head: Head) -> Iterator[None]:
 
 
 def gradient_error(quick: bool, length: int, path: PolicyPath, **settings: Any) -> float:
-    """How far our gradient is from TRL's on one batch of TRL's, relative to its length.
+    """Distance of our gradient from TRL's on one batch of TRL's, relative to its length.
 
     The answers are drawn by our rollout, so that they are items; rewards, advantages, reference and loss are TRL's.
     The reference is another model than the policy, and the old log-probabilities are off by more than the clip allows

@@ -28,7 +28,7 @@ PATIENCE = 5.0
 
 @dataclass
 class Outcome:
-    """What became of the requests."""
+    """Outcome of the requests."""
 
     seconds: list[float] = field(default_factory=list)
     """Latencies of those that were answered with 200."""

@@ -1,6 +1,6 @@
-"""Measuring two ways to do the same work, and what a bench reports.
+"""Measurement of methods that do the same work, and what a bench reports.
 
-All ways run in one process, in turns, so that a machine that slows down slows all of them; the ratio is taken turn
+All methods run in one process, in turns, so that a machine that slows down slows all of them; the ratio is taken turn
 by turn. The clock of everything that runs on one thread is the CPU time of the process, which other programs disturb
 least; what is meant to use all cores is timed by the wall. Growth of memory is taken in a fresh process for each.
 """
@@ -34,29 +34,29 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Result:
-    """What a bench found. A way is one manner of doing the work; `ours` and `floor` are two of them."""
+    """Result of a bench. A method is one manner of doing the work; `ours` and `lower bound` are two of them."""
 
     bench: str
     work: str
     """The work in one line, sizes included."""
     opponent: str
-    """The way that `ratio` compares with."""
+    """The method that `ratio` compares with."""
     ratio: float
     """How many times our seconds the opponent takes (in `rqvae`: how many times our error it makes)."""
     ratio_spread: tuple[float, float]
     """Smallest and largest of the turns."""
     exact: bool
     """Whether the opponent's results and ours are the same, to the tolerance that the bench names."""
-    floor_share: float
-    """Floor over ours, 0 to 1: how much of our time is work that no way can avoid."""
+    lower_bound_share: float
+    """Lower bound over ours, 0 to 1: how much of our time is work that no method can avoid."""
     seconds: float
     """Ours, median."""
-    ways: dict[str, list[float]]
-    """Smallest, median and largest seconds of each way."""
+    methods: dict[str, list[float]]
+    """Smallest, median and largest seconds of each method."""
     clock: str
     """`cpu` or `wall`."""
-    bars: dict[str, bool]
-    """What this is meant to reach, and whether it did here; empty for work too small to judge by."""
+    targets: dict[str, bool]
+    """Targets, and whether each was reached here; empty for work too small to judge by."""
     details: dict[str, Any]
 
     def json(self) -> dict[str, Any]:
@@ -65,16 +65,16 @@ class Result:
 
 
 def in_turns(
-    ways: Mapping[str, Work], turns: int, clock: Callable[[], float] = time.process_time
+    methods: Mapping[str, Work], turns: int, clock: Callable[[], float] = time.process_time
 ) -> dict[str, np.ndarray]:
-    """Seconds of each way, float [turns]: each once unmeasured, then all of them in turns."""
-    for name, work in ways.items():
+    """Seconds of each method, float [turns]: each once unmeasured, then all of them in turns."""
+    for name, work in methods.items():
         say(f"{name}: first run, not measured")
         work()
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+    taken: dict[str, list[float]] = {name: [] for name in methods}
     for turn in range(turns):
         say(f"turn {turn + 1} of {turns}")
-        for name, work in ways.items():
+        for name, work in methods.items():
             begin = clock()
             work()
             taken[name].append(clock() - begin)
@@ -90,10 +90,10 @@ def compared(
     exact: bool,
     clock: str = "cpu",
     against: str = "ours",
-    bars: dict[str, bool] | None = None,
+    targets: dict[str, bool] | None = None,
     details: dict[str, Any] | None = None,
 ) -> Result:
-    """A result from the seconds of `ours`, `floor` and `opponent`; `against` is our way on the opponent's work."""
+    """Result from the seconds of `ours`, `lower bound` and `opponent`; `against`: our method on the opponent's work."""
     ratio = ratios(taken, opponent, against)
     return Result(
         bench=bench,
@@ -102,11 +102,11 @@ def compared(
         ratio=float(np.median(ratio)),
         ratio_spread=(float(ratio.min()), float(ratio.max())),
         exact=exact,
-        floor_share=float(np.median(ratios(taken, "floor"))),
+        lower_bound_share=float(np.median(ratios(taken, "lower bound"))),
         seconds=float(np.median(taken["ours"])),
-        ways={name: spread(seconds) for name, seconds in taken.items()},
+        methods={name: spread(seconds) for name, seconds in taken.items()},
         clock=clock,
-        bars=bars or {},
+        targets=targets or {},
         details=details or {},
     )
 

@@ -1,6 +1,6 @@
 """The sequence models of `conrec.baselines` beside those of RecBole 1.2.1: same split, same items, same lists.
 
-    python benchmarks/recbole.py runs/mt --folder runs/recbole
+    python -m benchmarks.recbole runs/mt --folder runs/recbole
 
 makes an environment of RecBole's own in FOLDER/venv (it needs older packages than ours), writes the run's dislikes
 there in RecBole's format (each training dislike with what the user disliked before it; the instances of validation

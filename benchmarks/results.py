@@ -26,48 +26,49 @@ def show(result: Json) -> None:
     """Print one result."""
     console = Console()
     table = Table(title=f"{result['bench']}: {result['work']}", title_justify="left")
-    for heading, justify in (("way", "left"), ("median", "right"), ("smallest", "right"), ("largest", "right")):
+    for heading, justify in (("method", "left"), ("median", "right"), ("smallest", "right"), ("largest", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for name, (smallest, median, largest) in result["ways"].items():
+    for name, (smallest, median, largest) in result["methods"].items():
         table.add_row(name, duration(median), duration(smallest), duration(largest))
     console.print(table)
     low, high = result["ratio_spread"]
     console.print(f"{result['opponent']} over ours: {result['ratio']:.1f} ({low:.1f} to {high:.1f})", highlight=False)
     console.print(f"results are the same: {_yes(result['exact'])}", highlight=False)
-    console.print(f"floor over ours: {result['floor_share']:.2f}", highlight=False)
-    for bar, met in result["bars"].items():
-        console.print(f"{bar}: {_yes(met)}", highlight=False)
+    console.print(f"lower bound over ours: {result['lower_bound_share']:.2f}", highlight=False)
+    for target, met in result["targets"].items():
+        console.print(f"{target}: {_yes(met)}", highlight=False)
     for name, value in _flat(result["details"]):
         console.print(f"{name}: {value}", highlight=False)
 
 
 def markdown(results: dict[str, Json]) -> str:
-    """One table of all benches, and below it for each its ways and details."""
+    """One table of all benches, and below it for each its methods and details."""
     first = next(iter(results.values()))
     lines = [
         ", ".join(f"{name} {value}" for name, value in first["machine"].items()) + ".",
         ", ".join(f"{name} {value}" for name, value in first["versions"].items()) + ".",
         "",
-        "| bench | work | against | ratio (spread) | ours | floor over ours | same results | bars |",
+        "| bench | work | against | ratio (spread) | ours | lower bound over ours | same results | targets |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, result in results.items():
         low, high = result["ratio_spread"]
-        bars = "; ".join(f"{bar}: {_yes(met)}" for bar, met in result["bars"].items())
+        targets = "; ".join(f"{target}: {_yes(met)}" for target, met in result["targets"].items())
         lines.append(
             f"| {name} | {result['work']} | {result['opponent']} | {result['ratio']:.1f} ({low:.1f} to {high:.1f}) "
-            f"| {duration(result['seconds'])} | {result['floor_share']:.2f} | {_yes(result['exact'])} | {bars} |"
+            f"| {duration(result['seconds'])} | {result['lower_bound_share']:.2f} | {_yes(result['exact'])} "
+            f"| {targets} |"
         )
     for name, result in results.items():
         lines += [
             "",
             f"### {name}",
             "",
-            f"| way ({result['clock']} time) | median | smallest | largest |",
+            f"| method ({result['clock']} time) | median | smallest | largest |",
             "|---|---|---|---|",
         ]
-        for way, (smallest, median, largest) in result["ways"].items():
-            lines.append(f"| {way} | {duration(median)} | {duration(smallest)} | {duration(largest)} |")
+        for method, (smallest, median, largest) in result["methods"].items():
+            lines.append(f"| {method} | {duration(median)} | {duration(smallest)} | {duration(largest)} |")
         lines += ["", *(f"- {detail}: {value}" for detail, value in _flat(result["details"]))]
     return "\n".join(lines) + "\n"
 

@@ -3,8 +3,8 @@
 Ours starts from principal components and residual k-means, trains, and repairs collisions; ResidualVQ is used as its
 documentation shows it, on the embeddings themselves, for as many epochs; faiss quantises them without training a
 network. Here quality counts before time: `ratio` is the error (1 - cosine of an embedding to what its ID says) of
-the opponent, ResidualVQ, over ours. The floor is the error of our latents before they are quantised. Every way's
-cosine, collisions, and perplexity of each level's use are in the details.
+the opponent, ResidualVQ, over ours. The lower bound is the error of our latents before they are quantised. Every
+method's cosine, collisions, and perplexity of each level's use are in the details.
 
 Exact means: every item has an ID of its own, and the catalogue's vectors are the sums of its codewords.
 """
@@ -37,22 +37,22 @@ def bench(quick: bool) -> Result:
     n, codes, epochs, draws = (640, 16, 3, 1) if quick else (16_000, 256, 60, 3)
     config = SidConfig(codes=codes, epochs=epochs)
     sizes = (codes,) * LEVELS
-    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
-    quality: dict[str, list[np.ndarray]] = {name: [] for name in WAYS}
-    floors, exact = [], True
+    seconds: dict[str, list[float]] = {name: [] for name in METHODS}
+    quality: dict[str, list[np.ndarray]] = {name: [] for name in METHODS}
+    bounds, exact = [], True
     with one_thread():
         for draw in range(draws):
             x = embeddings(n, 160, draw)
-            for name, way in WAYS.items():
+            for name, method in METHODS.items():
                 say(f"{name}: draw {draw + 1} of {draws}")
                 begin = time.process_time()
-                found = way(x, sizes, config)
+                found = method(x, sizes, config)
                 seconds[name].append(time.process_time() - begin)
                 use = [level["perplexity_per_code"] for level in level_use(found.codes, sizes)]
                 shared = collisions(found.codes)
                 quality[name].append(np.array([mean_cosine(x, found.rebuilt), shared["share"], *use]))
                 if name == "ours":
-                    floors.append(1 - mean_cosine(x, found.unquantised))
+                    bounds.append(1 - mean_cosine(x, found.unquantised))
                     exact &= shared["items"] == 0 and found.consistent
     error = {name: 1 - np.array(found)[:, 0] for name, found in quality.items()}
     ratio = error[RESIDUAL_VQ] / error["ours"]
@@ -64,11 +64,11 @@ def bench(quick: bool) -> Result:
         ratio=float(np.median(ratio)),
         ratio_spread=(float(ratio.min()), float(ratio.max())),
         exact=exact,
-        floor_share=float(np.median(np.array(floors) / error["ours"])),
+        lower_bound_share=float(np.median(np.array(bounds) / error["ours"])),
         seconds=float(np.median(seconds["ours"])),
-        ways={name: spread(np.array(taken)) for name, taken in seconds.items()},
+        methods={name: spread(np.array(taken)) for name, taken in seconds.items()},
         clock="cpu",
-        bars={},
+        targets={},
         details={
             name: {"cosine": each[0], "collisions": each[1], "perplexity_per_code": each[2:]}
             for name, each in mean.items()
@@ -78,7 +78,7 @@ def bench(quick: bool) -> Result:
 
 @dataclass(frozen=True)
 class Quantised:
-    """What a way made of the embeddings."""
+    """Quantised embeddings of one method."""
 
     codes: np.ndarray
     """int32 [n, levels]."""
@@ -91,7 +91,7 @@ class Quantised:
 
 
 def ours(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> Quantised:
-    """The compress stage's way."""
+    """The compress stage's method."""
     model, _ = train_rqvae(x, sizes, config)
     names = [str(item) for item in range(len(x))]
     catalog, _ = make_catalog(model, names, names, x)
@@ -139,7 +139,7 @@ def residual_faiss(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> 
     return Quantised(codes, quantiser.decode(packed), x)
 
 
-WAYS = {"ours": ours, "ours, k-means alone": kmeans_alone, RESIDUAL_VQ: residual_vq, FAISS: residual_faiss}
+METHODS = {"ours": ours, "ours, k-means alone": kmeans_alone, RESIDUAL_VQ: residual_vq, FAISS: residual_faiss}
 
 
 def embeddings(n: int, d: int, seed: int = 0) -> np.ndarray:

@@ -93,12 +93,12 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(),
     }
-    found["bars"] = {} if quick else bars(found)
+    found["targets"] = {} if quick else targets(found)
     return found
 
 
-def bars(result: dict[str, Any]) -> dict[str, bool]:
-    """What was promised, and whether it was kept."""
+def targets(result: dict[str, Any]) -> dict[str, bool]:
+    """Targets of the service, and whether each was reached."""
     slowest = result["open_loop"]["p99_ms"]
     return {
         f"p99 under {LIMIT_MS:g} ms at {RATE} requests/s": slowest is not None and slowest < LIMIT_MS,
@@ -148,7 +148,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"- the service's own work: {result['service_cpu_ms']:.2f} ms of CPU time a request",
         f"- the service starts in {result['startup_seconds']:.1f} s and takes {memory['own']:.0f} MB of its own, "
         f"{memory['mapped']:.0f} MB of mapped files that processes share",
-        *(f"- {bar}: {'yes' if met else 'NO'}" for bar, met in result["bars"].items()),
+        *(f"- {target}: {'yes' if met else 'NO'}" for target, met in result["targets"].items()),
     ]
     return "\n".join(lines) + "\n"
 

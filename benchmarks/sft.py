@@ -1,8 +1,8 @@
 """Supervised steps on short samples: packed rows, against padded batches as a Hugging Face trainer makes them.
 
-Every way goes once through the same samples, forward and backward, and sums the loss up over all answer tokens. The
+Every method goes once through the same samples, forward and backward, and sums the loss up over all answer tokens. The
 opponent pads a batch to its longest sample; the same at a fixed 512 is measured, too. Ours is measured with rows as
-long as the recipes' and with short ones: a row's mask is quadratic in its length. The floor is as many tokens in
+long as the recipes' and with short ones: a row's mask is quadratic in its length. The lower bound is as many tokens in
 full rows of 128, nothing to keep apart, with the LM head on as many of them as there are answer tokens.
 
 Exact means: the same gradient to 1e-4 of its length.
@@ -31,19 +31,19 @@ def bench(quick: bool) -> Result:
     with one_thread():
         things = setting(quick)
         drawn = samples(things, 12 if quick else 96)
-        ways = {
+        methods = {
             "ours": lambda: packed(things, drawn),
             f"ours, rows of {SHORT_ROW}": lambda: packed(things, drawn, SHORT_ROW),
             TO_LONGEST: lambda: padded(things, drawn, None),
             TO_FIXED: lambda: padded(things, drawn, FIXED),
-            "floor": lambda: floor(things, drawn),
+            "lower bound": lambda: lower_bound(things, drawn),
         }
         found = {}
         for name in ("ours", TO_LONGEST):
-            ways[name]()
+            methods[name]()
             found[name] = gradients(things.policy)
         error = relative_error(found["ours"], found[TO_LONGEST])
-        taken = in_turns(ways, 2 if quick else 5)
+        taken = in_turns(methods, 2 if quick else 5)
     lengths = [len(s.prompt) + len(s.answer) for s in drawn]
     return compared(
         taken,
@@ -73,7 +73,7 @@ def samples(things: Setting, count: int, seed: int = 0) -> list[Sample]:
 
 
 def packed(things: Setting, drawn: list[Sample], row_tokens: int = ROW_TOKENS) -> None:
-    """Our way, about 2048 tokens at once; leaves the gradient on the policy."""
+    """Our method, about 2048 tokens at once; leaves the gradient on the policy."""
     rows = pack([len(s.prompt) + len(s.answer) for s in drawn], row_tokens)
     together = max(1, TOGETHER // row_tokens)
     loss = PackedLoss(things.policy)
@@ -85,7 +85,7 @@ def packed(things: Setting, drawn: list[Sample], row_tokens: int = ROW_TOKENS) -
 
 
 def padded(things: Setting, drawn: list[Sample], length: int | None) -> None:
-    """The usual way: batches padded on the right, labels of -100 outside the answers; leaves the gradient, too."""
+    """The usual method: batches padded on the right, labels of -100 outside the answers; leaves the gradient, too."""
     total = sum(len(s.answer) for s in drawn)
     things.policy.zero_grad(set_to_none=True)
     for begin in range(0, len(drawn), BATCH):
@@ -111,8 +111,8 @@ def pad_batch(drawn: list[Sample], length: int | None, pad: int) -> tuple[Tensor
     return ids, mask, labels
 
 
-def floor(things: Setting, drawn: list[Sample]) -> None:
-    """The same number of tokens and of answer tokens, but nothing to keep apart."""
+def lower_bound(things: Setting, drawn: list[Sample]) -> None:
+    """Pass over as many tokens and answer tokens, with nothing to keep apart."""
     tokens = torch.tensor([token for s in drawn for token in s.prompt + s.answer], device=things.policy.device)
     answers = sum(len(s.answer) for s in drawn)
     width = 128  # about a sample's: attention costs as much as theirs, not as much as a packed row's

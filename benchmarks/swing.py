@@ -2,8 +2,8 @@
 
 DuckDB builds all pairs of users of an item as a table, which is too much for the whole log; `ratio` is taken on a fifth
 of it. Exact means: on a log small enough for plain Python, all three give every item the same scores and neighbours, to
-1e-5 of the score (nobody's sampling can differ there: no item reaches the cap). The floor reads, for every two users
-of an item, the list of one of them from memory and looks each entry up, on all cores.
+1e-5 of the score (nobody's sampling can differ there: no item reaches the cap). The lower bound reads, for every two
+users of an item, the list of one of them from memory and looks each entry up, on all cores.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def bench(quick: bool) -> Result:
     cpu_seconds = time.process_time() - begin
     turns = 2 if quick else 3
     taken = in_turns(
-        {"ours": lambda: swing(*whole, items, K), "floor": _reading(whole, MAX_USERS)},
+        {"ours": lambda: swing(*whole, items, K), "lower bound": _reading(whole, MAX_USERS)},
         turns,
         clock=time.perf_counter,
     ) | in_turns(
@@ -88,7 +88,7 @@ def bench(quick: bool) -> Result:
         work=f"{events:,} dislikes, {users:,} users, {items:,} items, at most {MAX_USERS} users an item",
         exact=error <= TOLERANCE,
         clock="wall",
-        bars={} if quick else {"under 5 s": bool(np.median(taken["ours"]) < 5)},
+        targets={} if quick else {"under 5 s": bool(np.median(taken["ours"]) < 5)},
         details={
             "cpu_seconds_of_ours_on_all_cores": cpu_seconds,
             "largest_relative_error": error,

@@ -101,7 +101,6 @@ def test_beams_for_every_item_are_exact(
     assert (system.recommend(test, 5) == np.argsort(-likelihood, axis=1)[:, :5]).all()
     unseen = replace(test, seen=Ragged(np.zeros(0, np.int32), np.zeros(len(test) + 1, np.int64)))
     likelihood = system.score_candidates(unseen, every)
-    np.testing.assert_allclose(system.scores(test), likelihood, atol=1e-4)
     assert (system.recommend(unseen, 5) == np.argsort(-likelihood, axis=1)[:, :5]).all()
 
 

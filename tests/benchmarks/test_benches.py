@@ -29,13 +29,13 @@ def test_every_bench_reports_and_is_exact(name, results):
     if OPPONENTS[name]:
         pytest.importorskip(OPPONENTS[name], reason="the extra `oracle` is not installed")
     result = json.loads(json.dumps(importlib.import_module(f"benchmarks.{name}").bench(quick=True).json()))
-    assert {"ratio", "exact", "floor_share", "seconds", "opponent", "machine", "versions"} <= result.keys()
+    assert {"ratio", "exact", "lower_bound_share", "seconds", "opponent", "machine", "versions"} <= result.keys()
     assert result["exact"] is True
     assert result["ratio"] > 0
     assert result["seconds"] > 0
-    assert result["floor_share"] > 0
-    assert result["opponent"] in result["ways"]
-    assert {"ours"} <= result["ways"].keys()
+    assert result["lower_bound_share"] > 0
+    assert result["opponent"] in result["methods"]
+    assert {"ours"} <= result["methods"].keys()
     results[name] = result
 
 

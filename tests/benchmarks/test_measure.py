@@ -9,7 +9,7 @@ from benchmarks.measure import in_turns, memory_growth, one_thread, oracle, rati
 from conrec.errors import ConrecError
 
 
-def test_ways_take_turns_and_the_first_run_is_not_measured():
+def test_methods_take_turns_and_the_first_run_is_not_measured():
     now = 0.0
     order = []
 
@@ -21,8 +21,8 @@ def test_ways_take_turns_and_the_first_run_is_not_measured():
 
         return work
 
-    ways = {"ours": lasting("ours", [9, 1, 2]), "theirs": lasting("theirs", [9, 10, 40])}
-    taken = in_turns(ways, 2, clock=lambda: now)
+    methods = {"ours": lasting("ours", [9, 1, 2]), "theirs": lasting("theirs", [9, 10, 40])}
+    taken = in_turns(methods, 2, clock=lambda: now)
     assert order == ["ours", "theirs"] * 3
     assert {name: seconds.tolist() for name, seconds in taken.items()} == {"ours": [1, 2], "theirs": [10, 40]}
     assert ratios(taken, "theirs").tolist() == [10, 20]

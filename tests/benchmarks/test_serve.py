@@ -8,7 +8,7 @@ import json
 import pytest
 
 from benchmarks.results import replace_section
-from benchmarks.serve import bars, failures, markdown, serve, unfiltered
+from benchmarks.serve import failures, markdown, serve, targets, unfiltered
 
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
@@ -25,7 +25,7 @@ def test_it_measures_and_no_request_fails(result: dict) -> None:
     assert 0 < result["in_process"]["p50_us"] < result["in_process"]["p99_us"]
     assert result["service_memory_mb"]["own"] > 10
     assert result["startup_seconds"] > 0
-    assert result["bars"] == {}
+    assert result["targets"] == {}
 
 
 def test_a_bad_outcome_is_told(result: dict) -> None:
@@ -46,19 +46,19 @@ def test_the_bars(result: dict) -> None:
     good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 4.9, 149.0
     for load in (*good["closed_loop_by_connections"].values(), good["open_loop"], good["hot_swap"]):
         load["unfiltered"] = 0
-    assert list(bars(good).values()) == [True, True, True, True]
+    assert list(targets(good).values()) == [True, True, True, True]
     good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 5.1, 151.0
     good["hot_swap"]["unfiltered"] = 1
-    assert list(bars(good).values()) == [False, True, False, False]
+    assert list(targets(good).values()) == [False, True, False, False]
     good["hot_swap"]["failed"] = 1
-    assert list(bars(good).values()) == [False, False, False, False]
+    assert list(targets(good).values()) == [False, False, False, False]
     good["open_loop"]["p99_ms"] = None
-    assert json.loads(json.dumps(bars(good))) == bars(good)
+    assert json.loads(json.dumps(targets(good))) == targets(good)
 
 
 def test_the_section_of_the_results(result: dict, tmp_path) -> None:
-    text = markdown({**result, "bars": {"a bar": False}})
-    assert "a bar: NO" in text
+    text = markdown({**result, "targets": {"a target": False}})
+    assert "a target: NO" in text
     assert "| open, Poisson, 200/s |" in text
     file = tmp_path / "RESULTS.md"
     file.write_text("a\n<!-- serve -->\nold\n<!-- /serve -->\nb\n")

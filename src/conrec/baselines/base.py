@@ -49,7 +49,7 @@ class TrainingData:
 
     items: Items
     events: Events
-    """To learn from: before validation begins (split by time), or of the training users."""
+    """Events to learn from: before validation begins (split by time), or of the training users."""
     train: Instances
     knowledge: Knowledge
     """Dislikes of the day of a prediction: asked with a cutoff, answers with what came before it."""
@@ -60,11 +60,11 @@ class TrainingData:
     embeddings: np.ndarray | None = None
     """float32 [n_items, d]: what the quantiser was given."""
     validation: Instances | None = None
-    """To choose on (when to stop, which setting), never to learn from."""
+    """Instances to choose on (when to stop, which setting), never to learn from."""
 
 
 class LikeCounts:
-    """How many users gave each item a positive event before a cutoff.
+    """Number of users who gave each item a positive event before a cutoff.
 
     In `users` mode the log is that of the training users, whose whole history is known (see `Knowledge`).
     """
@@ -129,7 +129,7 @@ class Recommender(ABC):
         return {}
 
     def validation_figures(self, k: int) -> Mapping[Any, float]:
-        """What one setting of the grid is compared with another by; the highest value counts."""
+        """Figures by which settings of the grid are compared; the highest value counts."""
         assert self.known.validation is not None
         return self.tune(self.known.validation, k)
 

@@ -91,8 +91,8 @@ class BERT4Rec(SequenceRecommender):
         return F.cross_entropy(self.network.logits(states[hidden]), shown[hidden] - 1)
 
     def hide(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What of each window is shown, int64 [B, L] (0 after an end that was drawn), and which of that is masked,
-        bool [B, L]: one dislike at least in every window."""
+        """Tokens of each window that are shown, int64 [B, L] (0 after an end that was drawn), and which of them are
+        masked, bool [B, L]: one dislike at least in every window."""
         may = batch.marks == PREDICTED
         chance = torch.rand(may.shape, generator=generator).to(may.device)
         drawn = may & (chance < self.masked)

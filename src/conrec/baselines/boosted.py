@@ -78,7 +78,7 @@ class Boosted(Recommender):
 
 
 class _Day:
-    """What is known at a cutoff; the same definitions as in `rates`, and means of ratings smoothed alike."""
+    """Features of users and items at a cutoff; rates as in `rates`, and means of ratings smoothed alike."""
 
     def __init__(self, log_view: LogView, cutoff: np.datetime64, values: csr_matrix, numeric: np.ndarray) -> None:
         told, n = log_view.told, len(log_view.items)

@@ -20,7 +20,6 @@ import torch
 
 from conrec.baselines.base import SUFFIX, Recommender, Settings, Sizes, TrainingData
 from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
-from conrec.decode.beam import search
 from conrec.decode.predict_items import predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
@@ -66,17 +65,14 @@ class Generative(Recommender):
         max_positives: int = 20,
         weights: tuple[float, ...] = WEIGHTS,
         seed: int = 0,
-        curves: Path | None = None,
         **sizes: Any,
     ) -> None:
-        """`weights`: exponents of the prior to choose from; `curves`: a folder for the training's curves; `sizes`:
-        fields of `Sizes` other than the class's own."""
+        """`weights`: exponents of the prior to choose from; `sizes`: fields of `Sizes` other than the class's own."""
         self.name += SUFFIX[inputs]
         self.positives, self.seed = inputs == "dislikes+likes", seed
         self.prior_days, self.prior_smoothing, self.weights = prior_days, prior_smoothing, weights
         self.sizes, self.batch, self.beams = replace(self.sizes, **sizes), batch, beams
         self.max_dislikes, self.max_positives = max_dislikes, max_positives
-        self.curves = curves
         self.weight = self.candidate_weight = 1.0
 
     @abstractmethod
@@ -96,7 +92,7 @@ class Generative(Recommender):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with TemporaryDirectory() as scratch, torch.random.fork_rng():
             torch.manual_seed(self.seed)  # dropout draws from the global generator
-            folder = self.curves or Path(scratch)
+            folder = Path(scratch)
             self.build(folder)
             self.policy.to(self.device)
             self.trie = Trie.of(self.codes, self.policy.sizes, self.device)
@@ -176,7 +172,7 @@ class Generative(Recommender):
         return tried
 
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
-        """As `Recommender.recommend`, by beam search."""
+        """Lists by beam search (see `Recommender.recommend`)."""
         return self._lists(instances, k, (self.weight,))[0]
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
@@ -184,21 +180,9 @@ class Generative(Recommender):
         the least popular ones."""
         return self._candidates(instances, candidates, (self.candidate_weight,))[0]
 
-    @torch.no_grad()
     def scores(self, instances: Instances) -> np.ndarray:
-        """Log-probability of every item's codes, float32 [B, n_items], -inf for what is not on offer: the search with
-        a beam for every item, so exact and slow (`recommend` and `score_candidates` do without)."""
-        data = self.prompt_dataset(instances, self.weight)
-        result = np.full((len(instances), len(self.codes)), -np.inf, np.float32)
-        leaf = self.trie.leaf_of_item
-        for part in data.by_length(8):
-            state = self.policy.prefill(part.prompt_ids, part.prompt_mask)
-            found = search(self.policy, state, part.rows, data.pool, beams=self.trie.leaves)
-            leaves = torch.full((len(part.index), self.trie.leaves), -torch.inf, device=self.policy.device)
-            leaves.scatter_reduce_(1, found.leaves, found.scores, "amax")
-            on_offer = data.pool.item_weight[part.rows] > 0
-            result[part.index] = leaves[:, leaf].masked_fill(~on_offer, -torch.inf).cpu().numpy()
-        return result
+        """Raise NotImplementedError: whole catalogues are searched by beams, candidates scored one by one."""
+        raise NotImplementedError(f"{self.name} scores candidates and finds lists only")
 
     def _decodings(self, instances: Instances, weights: Sequence[float], everything: bool) -> list[Decoding]:
         return [Decoding(self.prompt_dataset(instances, weight, everything=everything)) for weight in weights]

@@ -16,7 +16,7 @@ ITEM_SMOOTHING = 5.0
 
 
 class UserRate(Recommender):
-    """How often this user dislikes anything at all."""
+    """Share of a user's signed events that are dislikes."""
 
     name = "user_rate"
 
@@ -32,7 +32,7 @@ class UserRate(Recommender):
 
 
 class ItemRate(Recommender):
-    """How often this item is disliked by whoever reacts to it."""
+    """Share of an item's signed events that are dislikes."""
 
     name = "item_rate"
 

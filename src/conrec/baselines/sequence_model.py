@@ -57,7 +57,7 @@ class SequenceRecommender(Recommender):
     cells = 1024
     """Places of a training batch (see `shuffled`)."""
     repeats = 1
-    """How often an epoch shows each window; less often where that would be more than `EPOCH` windows."""
+    """Times that an epoch shows each window; fewer where that would be more than `EPOCH` windows."""
     weight_decay = 0.0
     betas = (0.9, 0.98)
     network: Any
@@ -83,7 +83,7 @@ class SequenceRecommender(Recommender):
         """float [B, T]: a score for each target, for histories without anything wanted."""
 
     def pretrain(self, windows: Batch, generator: torch.Generator) -> None:
-        """What comes before the training on the next item; most models have nothing here."""
+        """Training before that on the next item; most models have none."""
 
     def fit(self, known: TrainingData) -> None:
         """Train; ValueError where no user has two dislikes."""
@@ -182,11 +182,6 @@ class Lift(Recommender):
     def __init__(self, model: SequenceRecommender) -> None:
         self.model, self.name = model, f"{model.name}_lift"
 
-    @property
-    def epoch(self) -> int:
-        """Epoch of the model's weights."""
-        return self.model.epoch
-
     def fit(self, known: TrainingData) -> None:
         """Train the model."""
         super().fit(known)
@@ -226,7 +221,7 @@ class NextItemRecommender(SequenceRecommender):
 
 
 def negatives(own: Tensor, wanted: Tensor, targets: int, generator: torch.Generator) -> Tensor:
-    """For each wanted token [M] one target drawn evenly from those that are not in its sequence `own` [M, L].
+    """One target for each wanted token [M], drawn evenly from those that are not in its sequence `own` [M, L].
 
     After ten draws that all hit the user's own items the last one stays: there are hardly others.
     """

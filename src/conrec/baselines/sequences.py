@@ -123,13 +123,13 @@ class Batch:
         return len(self.tokens)
 
     def take(self, index: Tensor) -> Batch:
-        """Some of them, without columns that only pad."""
+        """Windows of some indices, without columns that only pad."""
         longest = max(1, int((self.tokens[index] != 0).sum(1).max())) if len(index) else 1
         tokens, marks, wanted = (part[index, :longest] for part in (self.tokens, self.marks, self.wanted))
         return Batch(tokens, marks, wanted, self.owners[index])
 
     def to(self, device: torch.device) -> Batch:
-        """On another device."""
+        """Batch on another device."""
         return Batch(*(part.to(device) for part in (self.tokens, self.marks, self.wanted, self.owners)))
 
 

@@ -75,7 +75,7 @@ class Question:
 
     @property
     def length(self) -> int:
-        """In tokens, all options together."""
+        """Length in tokens, all options together."""
         return len(self.prompt) + sum(map(len, self.options))
 
 
@@ -160,7 +160,7 @@ class TitleRanker(Recommender):
     adds_prior = False
     candidates_only = True
     distractors: int
-    """Of each training question, beside the true next dislike."""
+    """Items of each training question beside the true next dislike."""
     accuracy: float
     """CandAcc of the epoch kept, on the questions held out; -1 where there were too few."""
 
@@ -176,17 +176,16 @@ class TitleRanker(Recommender):
         learning_rate: float = 2e-3,
         lora_rank: int = 8,
         seed: int = 0,
-        curves: Path | None = None,
     ) -> None:
-        """`samples`: training questions at most; `curves`: a folder for the training's curves."""
+        """`samples`: training questions at most."""
         self.name += SUFFIX[inputs]
         self.lm, self.understood, self.positives = lm, understood, inputs == "dislikes+likes"
         self.samples, self.epochs, self.batch, self.learning_rate = samples, epochs, batch, learning_rate
-        self.lora_rank, self.seed, self.curves = lora_rank, seed, curves
+        self.lora_rank, self.seed = lora_rank, seed
 
     @abstractmethod
     def question(self, instances: Instances, n: int, rows: list[int]) -> Question:
-        """What is asked about instance n and the items `rows`: one option an item, in that order."""
+        """Question about instance n and the items `rows`: one option an item, in that order."""
 
     @abstractmethod
     def option_scores(self, policy: Policy, answers: Answers) -> Tensor:
@@ -218,7 +217,7 @@ class TitleRanker(Recommender):
         instances, candidates = training_candidates(known, self.samples, 1 + self.distractors, self.seed)
         with TemporaryDirectory() as scratch, torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self._train(instances, candidates, (self.curves or Path(scratch)) / self.name)
+            self._train(instances, candidates, Path(scratch) / self.name)
         self.policy.eval()
 
     def _train(self, instances: Instances, candidates: np.ndarray, folder: Path) -> None:
@@ -264,7 +263,7 @@ class TitleRanker(Recommender):
         return {"CandAcc": self.accuracy}
 
     def scores(self, instances: Instances) -> np.ndarray:
-        """Not for whole catalogues: see `score_candidates`."""
+        """Raise NotImplementedError: whole catalogues are not scored, see `score_candidates`."""
         raise NotImplementedError(f"{self.name} scores candidates only")
 
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
@@ -273,7 +272,7 @@ class TitleRanker(Recommender):
 
     @torch.no_grad()
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """As `Recommender.score_candidates`."""
+        """Scores of candidates by their titles (see `Recommender.score_candidates`)."""
         self.policy.eval()
         result = np.full(candidates.shape, -np.inf, np.float32)
         asked = np.flatnonzero((candidates >= 0).any(axis=1))

@@ -14,7 +14,7 @@ DECAY_DAYS = 30.0
 
 
 def trivial_systems(prior_days: float, prior_smoothing: float) -> list[Recommender]:
-    """For the lists of items; those with a `+prior` in their name want `tune` on validation first."""
+    """Baselines for lists of items; those with a `+prior` in their name want `tune` on validation first."""
     plain: list[Recommender] = [
         CategoryRule(),
         CategoryRule(DECAY_DAYS),
@@ -31,7 +31,7 @@ def trivial_systems(prior_days: float, prior_smoothing: float) -> list[Recommend
 
 
 def filter_systems() -> list[Recommender]:
-    """For the filter replay."""
+    """Baselines for the filter replay."""
     return [
         Popularity(14),
         CategoryRule(),

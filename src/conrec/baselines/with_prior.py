@@ -65,7 +65,7 @@ class WithPrior(Recommender):
         return tried
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """As `Recommender.score_candidates`, under the candidates' own weight where it was tuned."""
+        """Scores of candidates, under their own weight where it was tuned (see `Recommender.score_candidates`)."""
         weight = self.weight if self.candidate_weight is None else self.candidate_weight
         inner, prior = self._parts_of_candidates(instances, candidates)
         return inner + np.float32(weight) * prior

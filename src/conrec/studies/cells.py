@@ -28,7 +28,7 @@ from conrec.progress import say
 
 @dataclass(frozen=True)
 class Measured:
-    """What a cell found: a value per instance and metric, and whatever else is worth keeping."""
+    """Measurements of a cell: a value per instance and metric, and whatever else is worth keeping."""
 
     ids: np.ndarray
     """int64 [B]: what identifies an instance (of the same data set and fold)."""
@@ -37,7 +37,7 @@ class Measured:
     values: dict[str, np.ndarray]
     """Metric -> float [B], NaN where the instance does not count."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """For JSON: chosen settings and the like."""
+    """Chosen settings and the like, for JSON."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Cell:
     """Folders that it needs and other cells, too, and that take long to make: logs, models, what was tried."""
 
     def folder(self, root: Path) -> Path:
-        """Where its result is kept."""
+        """Folder of its result."""
         return root / self.dataset / f"{self.system}-seed{self.seed}-{key(self.inputs)}"
 
 
@@ -120,7 +120,7 @@ def lock_of(folder: Path) -> Path:
 
 
 def read_seconds(folder: Path) -> float:
-    """How long a folder took to make, what it needed on the way and was not there yet included."""
+    """Seconds that a folder took to make, what it needed on the way and was not there yet included."""
     return float(json.loads((folder / "seconds.json").read_text(encoding="utf-8")))
 
 
@@ -149,7 +149,7 @@ def _write(measured: Measured, out: Path) -> None:
 
 
 def read_cell(folder: Path, cell: Cell) -> CellResult:
-    """What is kept of a cell in `folder`."""
+    """Result of a cell, from its folder."""
     table = pq.read_table(folder / "hits.parquet")
     names = [name for name in table.column_names if name.startswith("metric ")]
     measured = Measured(

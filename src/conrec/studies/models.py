@@ -87,7 +87,7 @@ class Models:
         return Cell(name, system, variant.seed, inputs, lambda: self._measure(variant), fold, shared)
 
     def folder(self, step: str, variant: Variant) -> Path:
-        """Where a step of a variant is kept, there or not."""
+        """Folder of a step of a variant, there or not."""
         return self.root / f"{variant.dataset.name}-{step}" / key([step, INPUTS[step](variant)])
 
     def prepared(self, variant: Variant) -> Path:

@@ -72,7 +72,7 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
 
 
 def paragraph(study: Study, table: Sequence[Row]) -> str:
-    """What the paper reports, what we find, whether the direction holds, whether it is significant."""
+    """Text: what the paper reports, what we find, whether the direction holds, whether it is significant."""
     lines = []
     for metric in study.text_metrics:
         reported = ", ".join(f"{name} {_short(own[metric])}" for name, own in study.paper.items() if metric in own)
@@ -92,7 +92,7 @@ def paragraph(study: Study, table: Sequence[Row]) -> str:
 
 
 def margins(study: Study, table: Sequence[Row]) -> str:
-    """By how much `study.best_other` leads the best of all others: a row a data set, the paper's first."""
+    """Table of the lead of `study.best_other` over the best of all others: a row a data set, the paper's first."""
     metrics = study.text_metrics
     best = str(study.best_other)
     reported = [_papers_difference(study, best, metric, None)[1] for metric in metrics]

@@ -63,7 +63,7 @@ def _cells(study: Study, context: StudyContext, datasets: Sequence[Dataset], see
 
 
 def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:
-    """How long all cells took together, those of earlier calls too: what the same takes from the beginning."""
+    """Time of all cells together, those of earlier calls too: what the same takes from the beginning."""
     times: dict[str, dict[Path, float]] = {}
     for cell in chain.from_iterable(planned):
         folder = cell.folder(root)
@@ -73,7 +73,7 @@ def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:
 
 
 def _command(study: Study, seeds: Sequence[int], names: Sequence[str], quick: bool) -> str:
-    """What makes the same again."""
+    """Command that makes the same again."""
     files = " --data DATA" if any(name != NAMES[0] for name in names) else ""
     text = f"conrec reproduce {study.name}{files} --seeds {' '.join(map(str, seeds))} --datasets {' '.join(names)}"
     return text + (" --quick" if quick else "")

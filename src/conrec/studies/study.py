@@ -18,7 +18,7 @@ METRICS = ("HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc")
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What the cells of a study are made from."""
+    """Models and recommenders that the cells of a study are made from."""
 
     models: Models
     systems: Recommenders
@@ -48,22 +48,22 @@ class Study:
     best_other: str | None = None
     """A system that is compared with the best of all others, metric by metric."""
     own: Sequence[str] = ()
-    """What CoNRec does, marked in the picture."""
+    """Systems of CoNRec, marked in the picture."""
     second: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Metric -> systems: there `best_other` is also compared with the best of these."""
     aside: Sequence[str] = ()
     """Systems that are no rivals (the oracle): in the table, never the best other."""
     paper: Figures = field(default_factory=dict)
-    """What the paper reports, for our names of its systems."""
+    """Figures of the paper, by our names of its systems."""
     source: str = ""
-    """Where in the paper."""
+    """Place in the paper."""
     headlines: Sequence[str] = ()
     """Metrics that the text goes through; without any the first of `metrics`."""
     steps: Mapping[str, float] | None = None
     """System -> x of a line chart; without it the picture is a dot plot."""
     steps_title: str = ""
     notes: str = ""
-    """What to know of how it was done here."""
+    """Remarks on how it was done here."""
     forgetting: str | None = None
     """A system whose figure the others are a loss of: adds the share that is forgotten."""
 

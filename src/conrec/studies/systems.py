@@ -50,7 +50,7 @@ SECTIONS = {"lm": "lm", "understood": "understand"}
 
 @dataclass(frozen=True)
 class TrainContext:
-    """What a baseline is made from beside its settings."""
+    """Seed, prior, backbone and models that a baseline is made from, beside its settings."""
 
     variant: Variant
     models: Models
@@ -92,7 +92,7 @@ class BaselineSpec:
     seeded: bool = True
     """False: nothing is drawn, so one seed says all."""
     needs: tuple[str, ...] = ()
-    """As `Recommender.needs`."""
+    """Options that come from the run (see `Recommender.needs`)."""
     add_prior: bool = True
     """The item prior is added with a weight chosen on validation, where the recommender can take it."""
     settings_of: BaselineSpec | None = None

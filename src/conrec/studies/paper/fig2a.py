@@ -94,13 +94,13 @@ def true_interests(prepared: Path) -> dict[str, list[np.ndarray]]:
 
 
 def _matches(item: Mapping[str, str], scope: str, attribute: str, value: str) -> bool:
-    """As `simulate.catalogue.Catalogue.matching`, for one item."""
+    """Whether a rule matches an item (see `simulate.catalogue.Catalogue.matching`)."""
     inside = scope == "*" or f"{item.get('category', '')}/".startswith(f"{scope}/")
     return inside and item.get(attribute) == value
 
 
 def category_interests(prepared: Path, test: Instances, horizon_days: int) -> list[list[np.ndarray]]:
-    """For each instance the user's categories by their dislikes outside the window, most frequent first.
+    """Categories of each instance's user by dislikes outside the window, most frequent first.
 
     An item of several categories (`Comedy|Drama`) belongs to each. Equal counts are ordered by name.
     """
