@@ -5,23 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conrec.evaluate.threshold import choose_threshold, filter_candidates
-
-
-def test_drops_what_exceeds_and_keeps_the_order() -> None:
-    kept, dropped = filter_candidates(["a", "b", "c", "d"], np.array([0.9, 0.5, 0.6, 0.1]), 0.5)
-    assert kept == ["b", "d"]
-    assert dropped == ["a", "c"]
-
-
-def test_a_threshold_of_one_keeps_everything() -> None:
-    assert filter_candidates([1, 2], np.array([1.0, 0.2]), 1.0) == ([1, 2], [])
-
-
-def test_scores_must_fit_the_candidates() -> None:
-    with pytest.raises(ValueError, match="2 candidates but 1 scores"):
-        filter_candidates([1, 2], np.array([1.0]), 1.0)
-
+from conrec.evaluate.threshold import choose_threshold
 
 SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=40)
 

@@ -1,25 +1,8 @@
-"""Keep or drop, and the threshold that an operator's budget of lost likes allows."""
+"""Threshold that an operator's budget of lost likes allows."""
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
-
-T = TypeVar("T")
-
-
-def filter_candidates(candidates: list[T], scores: np.ndarray, threshold: float) -> tuple[list[T], list[T]]:
-    """Split ranked candidates into (kept, dropped), each in the order given.
-
-    A candidate is dropped when its score [c] *exceeds* the threshold, so a threshold of 1 keeps everything.
-    """
-    if len(candidates) != len(scores):
-        raise ValueError(f"{len(candidates)} candidates but {len(scores)} scores")
-    drop = np.asarray(scores) > threshold
-    kept = [candidate for candidate, gone in zip(candidates, drop) if not gone]
-    dropped = [candidate for candidate, gone in zip(candidates, drop) if gone]
-    return kept, dropped
 
 
 def choose_threshold(positive_scores: np.ndarray, likes_lost: float) -> float:
