@@ -1,4 +1,4 @@
-"""How sure is a mean? 95 % intervals by resampling users, since a user's instances are not independent.
+"""Cluster bootstrap: 95 % intervals by resampling users, since a user's instances are not independent.
 
 Columns are metrics (of a system, or of a difference between two); all columns share the same resampled users, and
 NaN means that the instance does not count in that column.

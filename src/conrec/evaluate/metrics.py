@@ -1,4 +1,4 @@
-"""The protocol's metrics, one value per instance; who counts is the mask, what counts is the value.
+"""Metrics of the protocol, one value per instance: the mask says who counts, the value what counts.
 
 Each metric is a pure function that returns (mask bool [B], value float32 [B]); the mean over the mask is the metric.
 Hits are counted on items: `lists` is int32 [B, k] of item rows, best first, -1 where a system had no more to say
@@ -41,7 +41,7 @@ def long_tail_items(lists: np.ndarray, instances: Instances, rare: Ragged) -> Me
     """LIF@k: any of the *rare* future dislikes is in the list (a hit on a common one does not count).
 
     rare: the future dislikes that are long-tail items (`rare_future`). Counted: instances with a dislike before the
-    cut that have at least one of these.
+    cutoff that have at least one of these.
     """
     return (instances.n_dislikes >= 1) & (rare.lengths > 0), hit_any(lists, rare)
 
@@ -76,7 +76,7 @@ def hit_any(lists: np.ndarray, wanted: Ragged) -> np.ndarray:
 
 
 def rare_future(instances: Instances, knowledge: Knowledge) -> Ragged:
-    """Of each instance's future dislikes those with fewer than five dislikes in the known log before the cutoff."""
+    """Long-tail items among each instance's future dislikes: fewer than five known dislikes before the cutoff."""
     owners, values = instances.future.owners, instances.future.values
     keep = np.zeros(len(values), bool)
     for cutoff in np.unique(instances.cutoffs):

@@ -1,4 +1,4 @@
-"""From predictions to the numbers of the table: one set of instances, one way of counting for all systems.
+"""Protocol of the evaluation: predictions become numbers on one set of instances, counted alike for all systems.
 
 A system's figure per instance is first averaged over its seeds; users are resampled after that. Two systems are
 compared on the instances that count for both.

@@ -149,11 +149,11 @@ class PriorWeight(Struct, frozen=True):
     """Weights of the prior that were chosen on validation for one baseline with a prior."""
 
     weight: float
-    """In lists."""
+    """Weight in lists."""
     validation_FHR: dict[str, float]
     """Weight tried -> FHR@k."""
     candidate_weight: float | None
-    """Among candidates; None: as in lists."""
+    """Weight among candidates; None: as in lists."""
     validation_CandAcc: dict[str, float]
     """Weight tried -> CandAcc."""
 
@@ -190,7 +190,7 @@ class FilterFigures(Struct, frozen=True):
     likes: int
     rate_before: float | None
     auc: float | None = None
-    """Of dislikes against likes; None where there are no dislikes or no likes, and so for `curve` and `chosen`."""
+    """Area under the ROC curve of dislikes against likes; None, as are `curve` and `chosen`, without both."""
     avoided_at: dict[str, float] = {}
     """Budget -> share of dislikes avoided, with the threshold set on these very exposures."""
     curve: Curve | None = None

@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 275, 160
 PANEL = 190
 """Width of one chart of several side by side, in pixels."""
 WIDEST = 6.5
-"""Pixels of a letter on average, in a font that is wider than that which a chart is laid out in."""
+"""Mean width of a letter in pixels, in a font wider than the one that a chart is laid out in."""
 STYLE = {
     "aria": False,
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
@@ -65,7 +65,7 @@ class Interval:
     low: float | None = None
     high: float | None = None
     strong: bool = False
-    """Drawn in the first colour instead of the neutral one."""
+    """Whether it is drawn in the first colour instead of the neutral one."""
 
 
 def lines(
@@ -172,7 +172,7 @@ def _beside(parts: Mapping[str, dict[str, Any]], title: str, description: str) -
 
 
 def _named(names: Sequence[str], label_width: int) -> dict[str, Any]:
-    """An axis with names of at most so many pixels."""
+    """Axis of names; longer ones are cut at so many pixels."""
     room = min(label_width, round(WIDEST * max(map(len, names), default=0)))
     return {"labelLimit": label_width, "minExtent": room, "ticks": False, "domain": False, "grid": False}
 

@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class User:
-    """One instance."""
+    """One instance of a user, as strips of items."""
 
     user_id: str
     cutoff: str
