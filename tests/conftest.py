@@ -22,7 +22,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
-    """A small trained run and the days after it; to be read only, sets go elsewhere."""
+    """A small trained run and the days after it; to be read only, snapshots go elsewhere."""
     from tests.deploy.live_run import make_live_run  # late: it imports everything
 
     return make_live_run(tmp_path_factory.mktemp("live"))

@@ -53,7 +53,7 @@ def rounded(value: Any) -> Any:
 
 
 def test_settings_metrics_and_addresses_are_all_explained(snapshots: Path) -> None:
-    for name in Settings.model_fields:
+    for name in Settings.__struct_fields__:
         assert f"`CONREC_{name.upper()}`" in TEXT, name
     metrics = {
         f"{family.name}_total" if family.type == "counter" else family.name for family in Metrics().registry.collect()

@@ -13,7 +13,7 @@ import pytest
 from tests.serve.small import IDS, OVER, Client, publish, wait_for
 
 MOST_CPU_SECONDS = 5.0
-"""More than twice the two seconds that an idle core takes: CPU time grows, too, when neighbours share its caches."""
+"""Three times what it takes (docs/service.md): CPU time grows, too, when neighbours share the caches."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the CPU time of a process that runs")

@@ -263,9 +263,8 @@ def serve(args: Serve) -> None:
     Example: conrec serve snapshots --run runs/demo
     """
     try:
-        import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
-        import pydantic_settings  # noqa: F401
+        import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
         raise ConrecError(f"serve needs {error.name}; pip install 'conrec[serve]' (in a clone: '.[serve]')") from None

@@ -14,7 +14,7 @@ from conrec import __version__
 
 EXTRAS = {
     "sentence-transformers": "encoders",
-    "fastapi": "serve",
+    "starlette": "serve",
     "redis": "redis",
     "trl": "oracle",
     "duckdb": "oracle",

@@ -11,39 +11,22 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from conrec import __version__
-from conrec.serve import api, page_api, schema
+from conrec.serve import api, openapi, page_api
 from conrec.serve.explore import Explorers
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import Problem
 from conrec.serve.service import Service
 from conrec.serve.settings import Settings
 from conrec.serve.web import Observed, Refused, refused, reply
-
-SCHEMAS = (
-    schema.FilterRequest,
-    schema.FilterAnswer,
-    schema.BatchRequest,
-    schema.BatchAnswer,
-    schema.UndoRequest,
-    schema.Problem,
-    schema.Health,
-    schema.About,
-    schema.UserIds,
-    schema.ShownList,
-    schema.Items,
-    schema.Branch,
-    schema.Known,
-)
 
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than balancers and pools keep theirs (60 is usual), so that no
@@ -55,13 +38,13 @@ ASIDE = 10
 log = logging.getLogger("conrec.serve")
 
 
-def make_app(settings: Settings) -> FastAPI:
+def make_app(settings: Settings) -> Starlette:
     """The application; a snapshot is looked for when it starts, and from then on again and again."""
     metrics = Metrics()
     service = Service(settings, metrics)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(service.look_for_snapshot)
         with ThreadPoolExecutor(1, "conrec-snapshots", _step_back) as aside:
             app.state.explorers = Explorers(settings.snapshots, settings.run, aside)
@@ -70,24 +53,20 @@ def make_app(settings: Settings) -> FastAPI:
             watch.cancel()
             service.close()
 
-    app = FastAPI(
-        title="CoNRec",
-        version=__version__,
-        description="Keeps what a user is likely to reject out of what a recommender shows.",
+    endpoints = [*api.endpoints(service), *(page_api.ENDPOINTS if settings.page else [])]
+    described = openapi.document(endpoints)
+
+    async def description(request: Request) -> Response:
+        return reply(described)
+
+    files = page_api.FILE_ROUTES if settings.page else []
+    app = Starlette(
+        routes=[*endpoints, *files, Route("/openapi.json", description)],
+        middleware=[Middleware(Observed, metrics=metrics)],
+        exception_handlers={Refused: refused, HTTPException: _http_error},
         lifespan=lifespan,
-        docs_url=None,  # they load their scripts from elsewhere
-        redoc_url=None,
     )
     app.state.service = service
-    app.router.routes.insert(0, (filtering := api.FilterCandidates(service)).route())
-    app.include_router(api.router)
-    if settings.page:
-        app.include_router(page_api.router)
-    app.add_middleware(Observed, metrics=metrics)
-    app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    _declare(app, filtering)
     return app
 
 
@@ -136,23 +115,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """No such address, or no such method there."""
     assert isinstance(error, HTTPException)
     return reply(Problem(f"{request.method} {request.url.path}: {error.detail}"), error.status_code)
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    """A parameter that is missing or of the wrong type."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    return reply(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
-
-
-def _declare(app: FastAPI, filtering: api.FilterCandidates) -> None:
-    """Add the bodies that msgspec reads and writes, and the one endpoint that is no route of FastAPI's, to OpenAPI."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        document["paths"] = {filtering.path: filtering.described(), **document["paths"]}
-        document.setdefault("components", {}).setdefault("schemas", {}).update(schema.components(SCHEMAS))
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
-from starlette.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 
 from conrec.filter.filter import CoNRecFilter
-from conrec.serve.api import documented, service_of
+from conrec.serve.api import service_of
 from conrec.serve.explore import Explorer
+from conrec.serve.openapi import Endpoint
 from conrec.serve.schema import About, FilterRequest, Items, Known, UserIds
 from conrec.serve.service import answer, published_at
 from conrec.serve.web import REPORT_POLICY, Refused, decode, read_body, reply
@@ -19,7 +21,6 @@ from conrec.serve.web import REPORT_POLICY, Refused, decode, read_body, reply
 FILES = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-router = APIRouter(tags=["page"])
 _filter = msgspec.json.Decoder(FilterRequest)
 
 
@@ -39,21 +40,24 @@ async def explorer_of(request: Request) -> Explorer:
     return explorer
 
 
-@router.get("/", include_in_schema=False)
-async def page() -> Response:
-    return await file("index.html")
+async def page(request: Request) -> Response:
+    """The page."""
+    return _file("index.html")
 
 
-@router.get("/page/{name}", include_in_schema=False)
-async def file(name: str) -> Response:
-    """A file of the page: exactly one of those in its folder."""
+async def file(request: Request) -> Response:
+    """A file of the page."""
+    return _file(request.path_params["name"])
+
+
+def _file(name: str) -> Response:
+    """Exactly one of those in the page's folder."""
     known = {path.name: path for path in FILES.iterdir()}
     if name not in known:
         raise Refused(404, "there is no such file")
     return FileResponse(known[name], media_type=TYPES[known[name].suffix], headers={"cache-control": "no-cache"})
 
 
-@router.get("/ui/about", **documented("About"))
 async def about(request: Request) -> Response:
     """The snapshot in use, its threshold and calibration, and the trade-off that the run measured."""
     service = service_of(request)
@@ -83,25 +87,22 @@ async def about(request: Request) -> Response:
     )
 
 
-@router.get("/ui/users", **documented("UserIds", None, 503))
-async def users(request: Request, q: str = "") -> Response:
+async def users(request: Request) -> Response:
     """Users whose id begins with `q`; without it some to begin with."""
-    return reply(UserIds(await run_in_threadpool((await explorer_of(request)).users, q.strip())))
+    return reply(UserIds(await run_in_threadpool((await explorer_of(request)).users, _query(request, "q", "").strip())))
 
 
-@router.get("/ui/user", **documented("Known"))
-async def user(request: Request, user: str) -> Response:
+async def user(request: Request) -> Response:
     """As /v1/users/{id}, but a user who is not known is no error."""
-    return reply(Known(await service_of(request).user(user)))
+    return reply(Known(await service_of(request).user(_query(request, "user"))))
 
 
-@router.get("/ui/candidates", **documented("ShownList", None, 503))
-async def candidates(request: Request, user: str) -> Response:
+async def candidates(request: Request) -> Response:
     """What to try the filter on: what the user was really shown, else what is popular, else a random sample."""
+    user = _query(request, "user")
     return reply(await run_in_threadpool((await explorer_of(request)).candidates, user))
 
 
-@router.post("/ui/decide", **documented("FilterAnswer", "FilterRequest", 400, 413, 422, 503))
 async def decide(request: Request) -> Response:
     """As /v1/filter, but uncounted, without a budget, and never as a dry run: for somebody who moves a slider."""
     service = service_of(request)
@@ -110,24 +111,24 @@ async def decide(request: Request) -> Response:
     return reply(await run_in_threadpool(answer, decision, asked))
 
 
-@router.get("/ui/items", **documented("Items", None, 503))
-async def items(request: Request, q: str) -> Response:
+async def items(request: Request) -> Response:
     """Items whose title holds all words of `q`."""
-    return reply(Items(await run_in_threadpool((await explorer_of(request)).search, q)))
+    text = _query(request, "q")
+    return reply(Items(await run_in_threadpool((await explorer_of(request)).search, text)))
 
 
-@router.get("/ui/catalogue", **documented("Branch", None, 422, 503))
-async def catalogue(request: Request, prefix: str = "") -> Response:
+async def catalogue(request: Request) -> Response:
     """What is under a prefix of semantic IDs, given as codes with dots between them (`10.6`)."""
+    prefix = _query(request, "prefix", "")
     codes = prefix.split(".") if prefix else []
     if not all(code.isdecimal() and len(code) < 10 for code in codes):
         raise Refused(422, "a prefix is codes with dots between them, such as 10.6")
     return reply(await run_in_threadpool((await explorer_of(request)).branch, [int(code) for code in codes]))
 
 
-@router.get("/ui/picture", response_class=Response, responses={200: {"content": {"image/*": {}}}})
-async def picture(request: Request, item: str) -> Response:
+async def picture(request: Request) -> Response:
     """The picture of an item, or a drawing that says that there is none."""
+    item = _query(request, "item")
     pictures = (await explorer_of(request)).pictures
     jpeg = None if pictures is None else await run_in_threadpool(pictures.jpeg, item)
     headers = {"cache-control": "private, max-age=3600"}
@@ -136,7 +137,6 @@ async def picture(request: Request, item: str) -> Response:
     return Response(jpeg, media_type="image/jpeg", headers=headers)
 
 
-@router.get("/report", response_class=Response, responses={404: {"description": "No run, or one without a report"}})
 async def report(request: Request) -> Response:
     """The report of the run."""
     run = service_of(request).settings.run
@@ -144,3 +144,25 @@ async def report(request: Request) -> Response:
     if path is None or not path.is_file():
         raise Refused(404, "there is no report; start the service with --run and a run that is through")
     return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+
+
+def _query(request: Request, name: str, default: str | None = None) -> str:
+    """A parameter of the address; Refused where it is missing and has no default."""
+    value = request.query_params.get(name, default)
+    if value is None:
+        raise Refused(422, f"{name}: this parameter is missing in the address")
+    return value
+
+
+FILE_ROUTES = [Route("/", page), Route("/page/{name}", file)]
+ENDPOINTS = [
+    Endpoint("GET", "/ui/about", about, "About"),
+    Endpoint("GET", "/ui/users", users, "UserIds", refusals=(503,), query=("q?",)),
+    Endpoint("GET", "/ui/user", user, "Known", refusals=(422,), query=("user",)),
+    Endpoint("GET", "/ui/candidates", candidates, "ShownList", refusals=(422, 503), query=("user",)),
+    Endpoint("POST", "/ui/decide", decide, "FilterAnswer", "FilterRequest", (400, 413, 422, 503)),
+    Endpoint("GET", "/ui/items", items, "Items", refusals=(422, 503), query=("q",)),
+    Endpoint("GET", "/ui/catalogue", catalogue, "Branch", refusals=(422, 503), query=("prefix?",)),
+    Endpoint("GET", "/ui/picture", picture, refusals=(422, 503), query=("item",), media="image/*"),
+    Endpoint("GET", "/report", report, refusals=(404,), media="text/html"),
+]

@@ -160,6 +160,23 @@ class About(Struct):
     report: bool = False
 
 
+BODIES = (
+    FilterRequest,
+    FilterAnswer,
+    BatchRequest,
+    BatchAnswer,
+    UndoRequest,
+    Problem,
+    Health,
+    About,
+    UserIds,
+    ShownList,
+    Items,
+    Branch,
+    Known,
+)
+"""What stands in the description of the service."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -168,12 +185,7 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def components(types: tuple[Any, ...]) -> dict[str, Any]:
-    """The JSON schemas of the types by name, as OpenAPI wants them."""
-    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+def components() -> dict[str, Any]:
+    """The JSON schemas of all bodies by name, as OpenAPI wants them."""
+    _, schemas = msgspec.json.schema_components(BODIES, ref_template="#/components/schemas/{name}")
     return schemas
-
-
-def body(name: str) -> dict[str, Any]:
-    """An OpenAPI body that is one of the schemas."""
-    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}

@@ -2,65 +2,83 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import msgspec
+from msgspec import Meta
 
 from conrec.errors import ConrecError
 
 
-class Settings(BaseSettings):
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The service's settings; what they mean for an operator is told in docs/service.md."""
-
-    model_config = SettingsConfigDict(env_prefix="CONREC_", frozen=True)
 
     snapshots: Path
     """The folder of published snapshots."""
     run: Path | None = None
     """A run folder: the page's pictures, candidates, trade-off curve and report."""
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    threshold: float | None = Field(None, allow_inf_nan=False)
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    threshold: float | None = None
     """Drop what scores above this; None: what the snapshot's calibration says."""
-    min_keep: int = Field(1, ge=0)
+    min_keep: Annotated[int, Meta(ge=0)] = 1
     """A list is never cut to fewer candidates than this."""
-    max_drop_share: float = Field(0.5, ge=0, le=1)
-    """At most this share of a list is dropped; the worst go first."""
+    max_drop_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """At most this share of a list is dropped; what is furthest over goes first."""
     exempt: Path | None = None
     """A text file of user ids, one a line, whose candidates all pass."""
     dry_run: bool = False
     """Score and count, but drop nothing."""
-    budget_ms: float = Field(25.0, gt=0)
+    budget_ms: Annotated[float, Meta(gt=0)] = 25.0
     """Time for one answer; when it is over all candidates pass."""
-    max_candidates: int = Field(2000, ge=1)
+    max_candidates: Annotated[int, Meta(ge=1)] = 2000
     """In one request, or in all requests of a batch together."""
-    max_batch: int = Field(64, ge=1)
+    max_batch: Annotated[int, Meta(ge=1)] = 64
     """Requests in one batch."""
-    max_body: int = Field(1 << 20, ge=1024)
+    max_body: Annotated[int, Meta(ge=1024)] = 1 << 20
     """Bytes of a request."""
-    poll_seconds: float = Field(1.0, gt=0)
+    poll_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """How often to look for a newly published snapshot."""
     page: bool = True
     """Serve the page and what it asks for (user histories among it)."""
 
 
+_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""What an environment may say for true and false, beside these and 1 and 0."""
+
+
 def read_settings(**flags: Any) -> Settings:
     """Settings from flags (those that are not None), then the environment, then the defaults.
 
-    Raises ConrecError that names the flag and the variable of the first value that is of no use.
+    Raises ConrecError that names the flag or the variable of the first value that is of no use.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
-    try:
-        settings = Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "?"
-        where = "--" + name.replace("_", "-") if name in given else "CONREC_" + name.upper()
-        raise ConrecError(f"{where} {first.get('input')!r}: {first['msg']}") from None
+    values = {}
+    for field in msgspec.structs.fields(Settings):
+        where, value = "--" + field.name.replace("_", "-"), flags.get(field.name)
+        if value is None:
+            where, value = f"CONREC_{field.name.upper()}", os.environ.get(f"CONREC_{field.name.upper()}")
+            value = _WORDS.get(value.lower(), value) if value is not None and field.type is bool else value
+        if value is None:
+            continue
+        try:
+            values[field.name] = msgspec.convert(value, field.type, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            raise ConrecError(f"{where} {value!r}: {error}") from None
+        if isinstance(values[field.name], float) and not math.isfinite(values[field.name]):
+            raise ConrecError(f"{where} {value!r}: not a finite number")
+    if "snapshots" not in values:
+        raise ConrecError("CONREC_SNAPSHOTS is not set; name the folder of published snapshots")
+    settings = Settings(**values)
     if not settings.snapshots.is_dir():
         raise ConrecError(f"{settings.snapshots}: there is no such folder of snapshots; `conrec refresh` makes one")
     if settings.run is not None and not (settings.run / "prepare" / "items.parquet").is_file():
         raise ConrecError(f"--run {settings.run}: no run folder (no prepare/items.parquet); give one or none")
     return settings
+
+
+def _path(kind: type, value: Any) -> Path:
+    """The one type that msgspec does not know."""
+    return Path(value)

@@ -1,0 +1,77 @@
+"""Endpoints and what OpenAPI is told of them: msgspec reads and writes the bodies, so they are described here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from conrec import __version__
+from conrec.serve import schema
+
+
+class Endpoint(Route):
+    """A route that says which schemas it reads and writes; requests are counted under its path."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        function: Callable[..., Any],
+        answer: str | None = None,
+        asked: str | None = None,
+        refusals: Sequence[int] = (),
+        query: Sequence[str] = (),
+        media: str = "application/json",
+    ) -> None:
+        """answer, asked: names of schemas (no answer: the content is of type `media`); refusals: statuses of a Problem;
+        query: names of parameters, those with a `?` may be left out.
+        """
+        super().__init__(path, function, methods=[method])
+        self._answer, self._asked, self._refusals, self._query, self._media = answer, asked, refusals, query, media
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
+        await super().handle(scope, receive, send)
+
+    def described(self) -> dict[str, Any]:
+        """The path item of OpenAPI."""
+        answer = _json(self._answer) if self._answer else {"content": {self._media: {}}}
+        responses = {"200": {"description": "OK", **answer}}
+        responses |= {str(status): {"description": "Refused", **_json("Problem")} for status in self._refusals}
+        parameters = [(name, "path", True) for name in self.param_convertors]
+        parameters += [(name.removesuffix("?"), "query", not name.endswith("?")) for name in self._query]
+        told: dict[str, Any] = {
+            "summary": inspect.cleandoc(self.endpoint.__doc__ or "").split("\n")[0],
+            "operationId": self.name,
+            "parameters": [
+                {"name": name, "in": place, "required": required, "schema": {"type": "string"}}
+                for name, place, required in parameters
+            ],
+            "responses": responses,
+        }
+        if self._asked:
+            told["requestBody"] = {"required": True, **_json(self._asked)}
+        return {min((self.methods or set()) - {"HEAD"}).lower(): told}
+
+
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """The OpenAPI document of some endpoints."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "CoNRec",
+            "version": __version__,
+            "description": "Keeps what a user is likely to reject out of what a recommender shows.",
+        },
+        "paths": {endpoint.path_format: endpoint.described() for endpoint in endpoints},
+        "components": {"schemas": schema.components()},
+    }
+
+
+def _json(name: str) -> dict[str, Any]:
+    """A body that is one of the schemas."""
+    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
