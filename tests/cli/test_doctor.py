@@ -18,7 +18,7 @@ def test_a_failing_part_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_a_missing_library_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     known = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "fastapi") else known(name))
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "starlette") else known(name))
     assert not doctor.examine()
     said = capsys.readouterr().out
     assert "peft                  MISSING" in said
