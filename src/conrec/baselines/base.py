@@ -18,7 +18,7 @@ from conrec.data.instances import Events, Instances, Items, read_events
 from conrec.data.knowledge import Knowledge
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.split import Split
-from conrec.features.item_features import CoDislikes
+from conrec.features.co_dislikes import CoDislikes
 from conrec.sid.catalog import Catalog
 
 CELLS_AT_ONCE = 2**23

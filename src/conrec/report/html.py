@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS, is_ours
-from conrec.features.item_features import Setting
+from conrec.features.item_features import FeatureWeights
 from conrec.report import curves
 from conrec.report.charts import DASHES, SERIES, Interval, Series, intervals, lines
 from conrec.report.curves import Panel
@@ -331,16 +331,16 @@ def _stage_cell(stage: Any, metric: str) -> dict[str, Any]:
 
 def _decoding(run: Path) -> dict[str, Any] | None:
     """What decoding leans on (`decode.item_features`), seed by seed, and what that gives on validation."""
-    item_features = [name for name in Setting._fields if name != "temperature"]
+    item_features = [name for name in FeatureWeights._fields if name != "temperature"]
     rows: list[tuple[Any, ...]] = []
     shown: list[tuple[str, float]] = []
     for file in sorted(run.glob("predict/seed*/tuning.json")):
         table, seed = _json(file), file.parent.name.removeprefix("seed")
-        setting = [table.get(name) for name in Setting._fields]
+        setting = [table.get(name) for name in FeatureWeights._fields]
         tried, weights = table.get("validation_FHR"), table.get("candidates")
         if all(_is_number(value) for value in setting) and isinstance(tried, dict):
-            chosen = Setting._make(setting)
-            alone, found = (tried.get(str(one)) for one in (Setting(), chosen))
+            chosen = FeatureWeights._make(setting)
+            alone, found = (tried.get(str(one)) for one in (FeatureWeights(), chosen))
             exponents = [1 / chosen.temperature, *(getattr(chosen, name) for name in item_features)]
             rows.append((seed, "lists", exponents, alone, found))
         if isinstance(weights, dict):
