@@ -1,10 +1,10 @@
-"""The table of docs/decoding.md: what each item feature gives in decoding, and what the language model gives on top.
+"""The table of docs/decoding.md: what each item feature of decoding gives, and what the language model gives on top.
 
     python -m benchmarks.decoding_tables RUN [--split test]
 
-RUN came as far as predict. Every setting is decoded anew for all instances with a dislike before the cutoff, with the
-weights that the run chose on validation; a feature is left out by the weight 0. "Without the model" ranks the items
-by the features alone. Differences are paired to the run's own setting; seeds are averaged instance by instance.
+RUN came as far as predict. All instances with a dislike before the cutoff are decoded again with the weights that the
+run chose on validation, and with each feature left out by the weight 0. "Without the model" ranks the items by the
+features alone. Differences are paired to the run's own weights; seeds are averaged instance by instance.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 
 from conrec.baselines.base import best
-from conrec.decode.inputs import PLAIN, Inputs
+from conrec.decode.decoder import PLAIN, Decoder
+from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import future_hits
+from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
-from conrec.features.item_features import Setting
+from conrec.features.weight_search import read_weights
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.run import open_run
 from conrec.score.history import HistoryScore
-from conrec.score.propensity import propensity
-from conrec.stages.predict import Decoder, read_setting
 
 AT_ONCE = 256
 
@@ -33,34 +33,30 @@ def main(run: Path, split: str) -> None:
     recipe, _, _ = open_run(run)
     prepared, compressed = run / "prepare", run / "compress"
     inputs = Inputs.read(recipe, prepared, compressed)
-    log_view = inputs.log_view
     instances = inputs.instances.of_split(split)
     instances = instances.take(instances.n_dislikes > 0)
-    every, future = np.arange(len(instances)), [instances.future[n] for n in range(len(instances))]
+    future = [instances.future[n] for n in range(len(instances))]
     hits: dict[str, list[np.ndarray]] = {}
     for seed in recipe.seeds:
         trained, predicted = run / "utilize" / f"seed{seed}", run / "predict" / f"seed{seed}"
         vocabulary = Vocabulary.load(trained / "tokenizer")
         policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
         load_trained_policy(policy, trained / f"stage{len(recipe.utilize.stages)}")
-        chosen, exposures = read_setting(predicted)
-        item_features = inputs.item_features(instances, exposures)
-        if chosen.propensity:
-            item_features["propensity"] = propensity(
-                HistoryScore.load(run / "score" / f"seed{seed}"), log_view, instances
-            )
+        chosen, exposures = read_weights(predicted)
+        history = HistoryScore.load(run / "score" / f"seed{seed}") if chosen.propensity else None
+        features = inputs.item_features(exposures, history)
         print(f"seed {seed}: {chosen}")
-        decoder = Decoder(inputs, vocabulary, policy, recipe.utilize.stages[-1].context, instances, item_features)
-        settings = {"**as chosen**": chosen, "prior alone": PLAIN}
-        used = [name for name, exponent in chosen._asdict().items() if exponent and name != "temperature"]
-        settings |= {f"without {name}": chosen._replace(**{name: 0.0}) for name in used}
+        decoder = Decoder(inputs, vocabulary, policy, recipe.utilize.stages[-1].context, features)
+        tried = {"**as chosen**": chosen, "prior alone": PLAIN}
+        used = [name for name, value in chosen._asdict().items() if value and name != "temperature"]
+        tried |= {f"without {name}": chosen._replace(**{name: 0.0}) for name in used}
         if chosen.temperature != 1:
-            settings["at temperature 1"] = chosen._replace(temperature=1.0)
-        for (name, setting), (items, _) in zip(
-            settings.items(), decoder.predict(every, list(settings.values()), "decode")
-        ):
+            tried["at temperature 1"] = chosen._replace(temperature=1.0)
+        decodings = decoder.decodings(instances, list(tried.values()))
+        for name, decoding, (items, _) in zip(tried, decodings, decoder.run(decodings, "decode")):
             hits.setdefault(name, []).append(future_hits(items, future))
-            hits.setdefault(f"{name}, without the model", []).append(future_hits(_by_weight(decoder, setting), future))
+            alone = _by_weight(decoding, recipe.predict.k)
+            hits.setdefault(f"{name}, without the model", []).append(future_hits(alone, future))
     means = {name: np.mean(values, axis=0) for name, values in hits.items()}
     print(f"\n{len(instances):,} instances of {split}, {len(recipe.seeds)} seeds\n")
     print(f"| | FHR@{recipe.predict.k} | difference |\n|---|---|---|")
@@ -69,12 +65,11 @@ def main(run: Path, split: str) -> None:
         print(f"| {name} | {mean.mean:.4f} | {gap.mean:+.4f} ({gap.low:+.4f} to {gap.high:+.4f}) |")
 
 
-def _by_weight(decoder: Decoder, setting: Setting) -> np.ndarray:
-    """int32 [n, k]: what weighs most on offer, had the model nothing to say."""
-    k, found = decoder.inputs.recipe.predict.k, []
-    (decoding,) = decoder.decodings(np.arange(len(decoder.instances)), [setting])
-    for start in range(0, len(decoder.instances), AT_ONCE):
-        index = np.arange(start, min(start + AT_ONCE, len(decoder.instances)))
+def _by_weight(decoding: Decoding, k: int) -> np.ndarray:
+    """int32 [n, k]: what weighs most in the candidate pool, had the model nothing to say."""
+    found = []
+    for start in range(0, len(decoding.data), AT_ONCE):
+        index = np.arange(start, min(start + AT_ONCE, len(decoding.data)))
         pool, rows = decoding.pool(decoding.data.batch(index))
         weight = pool.item_weight[rows].cpu().numpy()
         found.append(best(np.where(weight > 0, weight, -np.inf), k))

@@ -12,7 +12,7 @@ from conrec.baselines.base import LikeCounts, TrainingData
 from conrec.data.exposures import replay_pairs, users_to_replay
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
-from conrec.features.item_features import CoDislikes
+from conrec.features.co_dislikes import CoDislikes
 from conrec.sid.catalog import Catalog
 
 START = np.datetime64("2026-01-01T00:00:00", "us")

@@ -12,7 +12,7 @@ from conrec.data.knowledge import Knowledge
 from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
-from conrec.features.item_features import content_similarity
+from conrec.features.item_features import ContentSimilarity, ItemFeature
 from conrec.lm.prompts import HistoryPrompts
 from tests import tiny
 
@@ -118,11 +118,15 @@ def test_with_equal_logits_prior_and_neighbours_are_the_whole_policy(weight):
         parameter.data.zero_()
     shared = NEIGHBOURS.toarray()
 
-    def by_neighbours(index: np.ndarray) -> np.ndarray:
-        return np.stack([np.log1p(10 * shared[some.dislikes[n]].sum(axis=0)) for n in index])
+    class ByNeighbours(ItemFeature):
+        name = "neighbours"
 
-    item_feature = Decoding(data, [(3.0, content_similarity(some, CONTENT)), (2.0, by_neighbours)])
-    ((found, scores),) = predict_items(policy, [item_feature], k=8, beams=64, batch=2)
+        def log_weight(self, instances: Instances) -> np.ndarray:
+            past = [instances.dislikes[n] for n in range(len(instances))]
+            return np.stack([np.log1p(10 * shared[own].sum(axis=0)) for own in past])
+
+    decoding = Decoding(data, [(3.0, ContentSimilarity(CONTENT)), (2.0, ByNeighbours())])
+    ((found, scores),) = predict_items(policy, [decoding], k=8, beams=64, batch=2)
     base = prior_by_hand(6, 3.0, 0.1)
     base = np.where(base > 0, base**weight, 0)
     for n, disliked in enumerate([[1, 4], []]):
@@ -143,7 +147,7 @@ def test_at_an_infinite_temperature_the_policy_is_not_asked(monkeypatch):
     prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
     data = PromptDataset(some, prompts.all(some, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
     item_features, options = (
-        [(3.0, content_similarity(some, CONTENT))],
+        [(3.0, ContentSimilarity(CONTENT))],
         {"k": 8, "beams": 64, "batch": 2},
     )
     policy = tiny.policy(WORDS)
@@ -164,7 +168,13 @@ def test_what_is_far_below_the_likeliest_stays_on_offer():
     pool, rows = pool_of_days(some, Knowledge(items(), events()), trie, days=3.0, smoothing=0.1, weight=1.0)
     prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
     data = PromptDataset(some, prompts.all(some, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
-    steep = Decoding(data, [(1e4, lambda index: np.arange(8)[None] * np.ones((len(index), 1)))])
-    combine_features, _ = steep.pool(data.batch(np.array([0])))
-    assert (combine_features.item_weight > 0).tolist() == (pool.item_weight > 0).tolist()
-    assert int(combine_features.item_weight.argmax()) == 5  # the last one on offer
+
+    class Steep(ItemFeature):
+        name = "steep"
+
+        def log_weight(self, instances: Instances) -> np.ndarray:
+            return np.arange(8)[None] * np.ones((len(instances), 1))
+
+    found, _ = Decoding(data, [(1e4, Steep())]).pool(data.batch(np.array([0])))
+    assert (found.item_weight > 0).tolist() == (pool.item_weight > 0).tolist()
+    assert int(found.item_weight.argmax()) == 5  # the last one in the pool

@@ -123,7 +123,7 @@ def test_showings_without_a_dislike_rule_attributes_out(instances: Instances) ->
     disliked = [(user, item, -1) for user in ("cloth", "hats") for item in (0, 1)]
     shown = [(user, item) for user, item, _ in disliked]
     shown += [("cloth", 4 + n % 4) for n in range(40)] + [("hats", 8 + n % 4) for n in range(40)]
-    rates = np.exp(AttributeRates(items, log(shown, disliked)).of(asked(["cloth", "hats"], instances))(np.arange(2)))
+    rates = np.exp(AttributeRates(items, log(shown, disliked)).log_weight(asked(["cloth", "hats"], instances)))
     leather_shoe, cloth_shoe, leather_hat, cloth_hat = (rates[:, 4 * n + 3] for n in range(4))
     assert (leather_shoe > 2 * np.maximum(cloth_shoe, leather_hat)).all()
     assert leather_hat[0] > 2 * cloth_shoe[0]
@@ -136,7 +136,7 @@ def test_what_many_dislike_is_expected_of_a_stranger(instances: Instances) -> No
     items = [kind for kind in KINDS for _ in range(4)]
     shown = [(f"u{n}", item) for n in range(30) for item in range(16)]
     disliked = [(f"u{n}", n % 4, -1) for n in range(30)]
-    (rates,) = AttributeRates(items, log(shown, disliked)).of(asked(["stranger"], instances))(np.array([0]))
+    (rates,) = AttributeRates(items, log(shown, disliked)).log_weight(asked(["stranger"], instances))
     assert rates[:4].min() > rates[4:].max()
 
 
@@ -151,16 +151,16 @@ def test_a_reason_says_which_attribute_it_was(instances: Instances) -> None:
     ]
     shown += [("x", 0), ("y", 0)]
     disliked += [("x", 0, about["category"]), ("y", 0, about["product"])]
-    rates = AttributeRates(items, log(shown, disliked)).of(asked(["x", "y"], instances))(np.arange(2))
+    rates = AttributeRates(items, log(shown, disliked)).log_weight(asked(["x", "y"], instances))
     cloth_shoe, leather_hat = rates[:, 5], rates[:, 9]
     assert cloth_shoe[0] > leather_hat[0]
     assert leather_hat[1] > cloth_shoe[1]
 
 
 def test_nothing_after_the_cut_is_looked_at(instances: Instances) -> None:
-    some = np.flatnonzero(instances.cutoffs == CUTS[1])
+    some = instances.take(instances.cutoffs == CUTS[1])
     before = LOG.take(LOG.times < CUTS[1])
-    whole, part = (AttributeRates(FIELDS, one).of(instances)(some) for one in (LOG, before))
+    whole, part = (AttributeRates(FIELDS, one).log_weight(some) for one in (LOG, before))
     np.testing.assert_array_equal(whole, part)
     assert len(np.unique(whole, axis=0)) > 1
 
@@ -168,17 +168,17 @@ def test_nothing_after_the_cut_is_looked_at(instances: Instances) -> None:
 def test_by_users_everybody_is_the_known_users_whole_log(instances: Instances) -> None:
     known = np.unique(LOG.users)[::2]
     stranger = Instances(**{**instances.__dict__, "users": np.full(len(instances), "zz")})
-    found = AttributeRates(FIELDS, LOG, known).of(stranger)(np.arange(len(instances)))
+    found = AttributeRates(FIELDS, LOG, known).log_weight(stranger)
     alone = LOG.take(np.isin(LOG.users, known))
     late = Instances(
         **{**stranger.__dict__, "cutoffs": np.full(len(instances), LOG.times.max() + np.timedelta64(1, "D"))}
     )
-    np.testing.assert_allclose(found, AttributeRates(FIELDS, alone).of(late)(np.arange(len(instances))), rtol=1e-6)
+    np.testing.assert_allclose(found, AttributeRates(FIELDS, alone).log_weight(late), rtol=1e-6)
     np.testing.assert_array_equal(found, found[:1].repeat(len(found), axis=0))
 
 
 def test_items_without_attributes_have_what_all_share(instances: Instances) -> None:
-    rates = AttributeRates([{} for _ in range(N)], LOG).of(instances)(np.arange(4))
+    rates = AttributeRates([{} for _ in range(N)], LOG).log_weight(instances.take(np.arange(4)))
     assert np.isfinite(rates).all()
     np.testing.assert_allclose(rates, rates[:, :1].repeat(N, axis=1), rtol=1e-6)
 

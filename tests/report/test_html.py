@@ -25,7 +25,7 @@ from conrec.evaluate.results import (
     read,
     write,
 )
-from conrec.features.item_features import Setting
+from conrec.features.item_features import FeatureWeights
 from conrec.report.html import render
 from conrec.stages.report import report
 from tests.evaluate.run_folder import (
@@ -222,9 +222,9 @@ def test_data_that_does_not_add_up_is_said(run: Path, page: Page, tmp_path: Path
 def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    chosen = Setting(0.0, 0.0, 2.0, 1.0, 0.5, 0.25, 4.0)
+    chosen = FeatureWeights(0.0, 0.0, 2.0, 1.0, 0.5, 0.25, 4.0)
     tuning = chosen._asdict()
-    tuning["validation_FHR"] = {str(Setting()): 0.2119, str(chosen): 0.3529}
+    tuning["validation_FHR"] = {str(FeatureWeights()): 0.2119, str(chosen): 0.3529}
     tuning |= {"candidates": {"policy": 0.1234, "prior": -0.5, "attribute": 1.5}, "validation_CandAcc": 0.4321}
     tuning["exposures"] = {"met, 7 days": 0.02, "met, 28 days": 1e-6, "liked, 7 days": 0.107}
     (folder / "predict" / "seed3").mkdir()

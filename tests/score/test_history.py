@@ -97,8 +97,8 @@ def test_what_was_shown_and_left_alone_is_a_taste_where_the_log_has_it(log_view:
     assert (day.rates is None) == log_view.events.rated.any()
     if day.rates is None:
         return
-    own = np.exp(log_view.attribute_rates.of(instances)(np.arange(len(instances))))
-    nobody = np.exp(log_view.attribute_rates.of(stranger(instances))(np.array([0]))[0])
+    own = np.exp(log_view.attribute_rates.log_weight(instances))
+    nobody = np.exp(log_view.attribute_rates.log_weight(stranger(instances))[0])
     wanted = np.log((own + nobody.mean()) / (nobody + nobody.mean()))
     x = np.column_stack([day.features, np.ones(len(day.features))]).astype(float)
     ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ wanted.T.astype(float))[:-1].T

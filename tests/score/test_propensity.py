@@ -1,11 +1,11 @@
-"""Aversions are the history score of every item, on each instance's own day."""
+"""The propensity is the history score of every item, on each instance's own day."""
 
 import numpy as np
 import pytest
 
 from conrec.score.backtest import backtests
 from conrec.score.history import HistoryScore
-from conrec.score.propensity import propensity
+from conrec.score.propensity import Propensity
 from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of
 from tests.small_log import CUTS
 
@@ -22,7 +22,7 @@ def history() -> HistoryScore:
 def test_every_item_gets_the_score_of_the_instances_own_day(history: HistoryScore) -> None:
     instances = replay_of(PAST, CUTS).instances
     some = np.random.default_rng(0).permutation(len(instances))[:25]
-    found = propensity(history, PAST, instances)(some)
+    found = Propensity(history, PAST).log_weight(instances.take(some))
     for row, n in enumerate(some):
         one = instances.take(np.array([n]))
         at_cutoff = history.at(PAST, one.cutoffs[0])
@@ -33,15 +33,13 @@ def test_every_item_gets_the_score_of_the_instances_own_day(history: HistoryScor
 def test_nothing_after_the_cut_is_looked_at(history: HistoryScore) -> None:
     instances = replay_of(PAST, CUTS[:1]).instances
     before = cut_short(PAST, CUTS[0])
-    some = np.arange(len(instances))
     np.testing.assert_allclose(
-        propensity(history, PAST, instances)(some), propensity(history, before, instances)(some), atol=1e-5
+        Propensity(history, PAST).log_weight(instances), Propensity(history, before).log_weight(instances), atol=1e-5
     )
 
 
 def test_saved_and_loaded(history: HistoryScore, tmp_path) -> None:
     history.save(tmp_path)
     again = HistoryScore.load(tmp_path)
-    instances = replay_of(PAST, CUTS[:1]).instances
-    some = np.arange(4)
-    np.testing.assert_array_equal(propensity(again, PAST, instances)(some), propensity(history, PAST, instances)(some))
+    some = replay_of(PAST, CUTS[:1]).instances.take(np.arange(4))
+    np.testing.assert_array_equal(Propensity(again, PAST).log_weight(some), Propensity(history, PAST).log_weight(some))

@@ -17,7 +17,7 @@ import torch
 
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
-from conrec.features.item_features import CoDislikes
+from conrec.features.co_dislikes import CoDislikes
 from conrec.features.prepared_log import PreparedLog
 from conrec.sid.catalog import Catalog
 

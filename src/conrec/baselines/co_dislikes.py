@@ -1,7 +1,7 @@
 """Neighbours of the day: what was disliked, up to the day of the prediction, by those who disliked the same.
 
 The same similarities as `baselines.knn`, but counted anew every day like popularity, as CoNRec's decoding counts them
-(`decode.item_features`): no training, and so at home among the trivial systems.
+(`features.item_features`): no training, and so at home among the trivial systems.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from conrec.baselines.base import Recommender
 from conrec.data.instances import Instances
-from conrec.features.item_features import co_dislike_score
+from conrec.features.item_features import CoDislikeScore
 
 
 class CoDislikes(Recommender):
@@ -21,4 +21,4 @@ class CoDislikes(Recommender):
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
         assert self.known.co_dislikes is not None
-        return co_dislike_score(instances, self.known.co_dislikes)(np.arange(len(instances)))
+        return CoDislikeScore(self.known.co_dislikes).log_weight(instances)

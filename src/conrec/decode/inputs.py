@@ -1,8 +1,7 @@
-"""What every stage from the model on reads: the prepared log and the catalogue, as arrays."""
+"""What training and decoding read: the prepared log and the catalogue as arrays, prompts, and item features."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,25 +14,17 @@ from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split, TimeSplit
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
-from conrec.features.exposures import ExposureLikelihood, ExposureWeights
-from conrec.features.item_features import (
-    CoDislikes,
-    ItemFeature,
-    Setting,
-    co_dislike_score,
-    combine_features,
-    content_similarity,
-    remembered,
-)
+from conrec.features.co_dislikes import CoDislikes
+from conrec.features.exposures import Exposure, ExposureLikelihood, ExposureWeights
+from conrec.features.item_features import CoDislikeScore, ContentSimilarity, ItemFeature
 from conrec.features.log_view import LogView
 from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import device
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
+from conrec.score.history import HistoryScore
+from conrec.score.propensity import Propensity
 from conrec.sid.catalog import Catalog
-
-PLAIN = Setting()
-"""The prior of the day as it is, and nothing else: what training is under."""
 
 RECENT_DAYS = 3
 """Days before a cutoff whose dislikes the context `recent` shows."""
@@ -98,7 +89,7 @@ class Inputs:
         weight: float = 1.0,
         everything: bool = False,
     ) -> PromptDataset:
-        """Instances with their prompts and the offer of their days under the prior to the power of `weight`."""
+        """Instances with their prompts and the candidate pool of their days, the prior to the power of `weight`."""
         config = self.recipe.predict
         pool, rows = pool_of_days(
             instances,
@@ -112,46 +103,36 @@ class Inputs:
         prompts = self.history_prompts(vocabulary).all(instances, context)
         return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device())
 
-    def decoding(
-        self,
-        instances: Instances,
-        context: Context,
-        vocabulary: Vocabulary,
-        setting: Setting = PLAIN,
-        item_features: Mapping[str, ItemFeature] | None = None,
-    ) -> Decoding:
-        """How to predict for these instances; `item_features` of them, where the setting counts any."""
-        data = self.prompt_dataset(instances, context, vocabulary, weight=setting.prior)
-        return Decoding(data, combine_features(setting, item_features or {}), setting.temperature)
+    def decoding(self, instances: Instances, context: Context, vocabulary: Vocabulary) -> Decoding:
+        """How to predict under the prior as it is and no other feature: what training is under."""
+        return Decoding(self.prompt_dataset(instances, context, vocabulary))
 
-    def item_features(self, instances: Instances, exposures: ExposureWeights) -> dict[str, ItemFeature]:
-        """What decoding can lean on, of these instances, as far as the recipe lets it; without aversions.
+    def item_features(self, exposures: ExposureWeights, history: HistoryScore | None = None) -> dict[str, ItemFeature]:
+        """The item features by name, as far as the recipe switches them on.
 
-        `exposures`: from `exposure_weights`, now or when the run was made.
+        exposures: from `exposure_weights`, now or when the run was made. history: without it there is no propensity.
         """
-        config, found = self.recipe.predict, dict[str, ItemFeature]()
+        config, log_view, found = self.recipe.predict, self.log_view, list[ItemFeature]()
         if any(config.content_weights):
-            found["content_similarity"] = content_similarity(instances, self.log_view.content)
+            found.append(ContentSimilarity(log_view.content))
         if any(config.co_dislike_weights):
-            found["co_dislike_score"] = co_dislike_score(instances, self._co_dislikes)
+            found.append(CoDislikeScore(CoDislikes(self.events, len(self.items), log_view.train_users)))
         if any(config.exposures):
-            found["exposure"] = self._exposures.of(instances, exposures)
+            found.append(Exposure(self._exposures, exposures))
         if any(config.attributes):
-            found["attribute"] = self.log_view.attribute_rates.of(instances)
-        return {name: remembered(item_feature) for name, item_feature in found.items()}
+            found.append(log_view.attribute_rates)
+        if any(config.propensity_weights) and history is not None:
+            found.append(Propensity(history, log_view))
+        return {feature.name: feature for feature in found}
 
     def exposure_weights(self) -> ExposureWeights:
-        """Learned from the training instances, where the recipe wants exposures."""
+        """The weights of the exposure likelihood, learned from the training instances where the recipe uses it."""
         if not any(self.recipe.predict.exposures):
             return ExposureWeights()
         horizon, train = np.timedelta64(self.recipe.split.horizon_days, "D"), self.instances.of_split("train")
         if isinstance(self.split, TimeSplit):  # training may have been shown a shorter future
             train = train.take(np.flatnonzero(train.cutoffs + horizon <= self.split.validation_start))
         return self._exposures.learn(train, horizon)
-
-    @cached_property
-    def _co_dislikes(self) -> CoDislikes:
-        return CoDislikes(self.events, len(self.items), self.log_view.train_users)
 
     @cached_property
     def _exposures(self) -> ExposureLikelihood:

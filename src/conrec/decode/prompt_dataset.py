@@ -62,16 +62,16 @@ class PromptDataset:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How to decode: under the prior of the day, and what else counts for a user (`decode.item_features`).
+    """How to decode: under the prior of the day, and with the item features that count.
 
     What a user has seen is not on offer to that user, so it takes no beam and the k places are filled.
     """
 
     data: PromptDataset
     item_features: Sequence[tuple[float, ItemFeature]] = ()
-    """Exponents, and what they are of."""
+    """Weights, and what they are of."""
     temperature: float = 1.0
-    """Of the policy: above 1 its own part counts less beside the prior and the leanings."""
+    """Of the policy: above 1 its own part counts less beside the prior and the item features."""
 
     def pool(self, batch: Batch) -> tuple[CandidatePool, Tensor]:
         """The offer for a batch of `data`, and the row of each of its prompts."""
@@ -85,8 +85,8 @@ class Decoding:
             # Who has seen everything keeps the offer: the search needs one, and its result is left out afterwards.
             weight[row] = rest if rest.any() else weight[row]
         if self.item_features:
-            rise = sum(exponent * item_feature(batch.index) for exponent, item_feature in self.item_features)
-            log = weight.log() + torch.as_tensor(rise, device=weight.device)
+            added = sum(value * feature.log_weight(instances) for value, feature in self.item_features)
+            log = weight.log() + torch.as_tensor(added, device=weight.device)
             # Unlikely is not impossible: what is on offer stays within the reach of floating point.
             weight = (log - log.amax(1, keepdim=True)).clamp_min(FARTHEST).exp() * (weight > 0)
         return day.trie.weigh(weight, prior=day.with_prior or bool(self.item_features)), torch.arange(

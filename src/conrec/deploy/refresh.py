@@ -25,8 +25,8 @@ from conrec.data.histories import Histories
 from conrec.data.instances import Instances, as_events, as_items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
+from conrec.decode.decoder import Decoder
 from conrec.decode.inputs import Inputs
-from conrec.decode.predict_items import predict_items
 from conrec.decode.trie import Trie
 from conrec.deploy.live import (
     Live,
@@ -41,9 +41,9 @@ from conrec.deploy.served import served_score
 from conrec.deploy.user_lists import newest, reason_index
 from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
-from conrec.features.exposures import ExposureWeights
-from conrec.features.item_features import Setting
+from conrec.features.item_features import FeatureWeights
 from conrec.features.log_view import LogView
+from conrec.features.weight_search import read_weights
 from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
@@ -52,14 +52,11 @@ from conrec.filter.undo import read_undos
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.lm.model import build_policy, device, load_trained_policy
-from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.score.filter_score import FilterScore, ScoreAtCutoff
 from conrec.score.history import HistoryScore
-from conrec.score.propensity import propensity
 from conrec.sid.catalog import unit_rows
-from conrec.stages.predict import read_setting
 from conrec.toml import to_toml
 
 PAST_DISLIKES, PAST_LIKES = 20, 20
@@ -260,9 +257,6 @@ class _Job:
         return version, users, recomputed
 
 
-_Model = tuple[Policy, Vocabulary, Setting, ExposureWeights, HistoryScore | None]
-
-
 class _Predictor:
     """The run's model on the log so far; loaded when the first user is asked for."""
 
@@ -272,7 +266,8 @@ class _Predictor:
         trie = Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device())
         none = Histories(log_view.events).instances(np.zeros(0, str), np.zeros(0, "datetime64[us]"), 0, 0)
         self._inputs = Inputs(job.recipe, log_view, none, split, knowledge, trie, no_neighbours)
-        self._model: _Model | None = None
+        self._decoder: Decoder | None = None
+        self._weights = FeatureWeights()
 
     def users(self, instances: Instances) -> Users:
         """Predictions and everything else that the filter keeps of these users."""
@@ -292,34 +287,22 @@ class _Predictor:
 
     def _predict(self, instances: Instances) -> np.ndarray:
         """int32 [B, k]: rows of the predicted dislikes, best first, -1 where there are no more."""
-        config = self._job.recipe.predict
-        policy, vocabulary, setting, exposures, history = self._loaded()
-        context = self._job.recipe.utilize.stages[-1].context
-        item_features = self._inputs.item_features(instances, exposures)
-        if history is not None:
-            item_features["propensity"] = propensity(history, self._log_view, instances)
-        decoding = self._inputs.decoding(instances, context, vocabulary, setting, item_features)
-        ((rows, _),) = predict_items(
-            policy,
-            [decoding],
-            k=config.k,
-            beams=config.beams,
-            batch=config.batch,
-            title=f"predict for {len(instances):,} users",
-        )
+        if self._decoder is None:
+            self._decoder, self._weights = self._load()
+        title = f"predict for {len(instances):,} users"
+        ((rows, _),) = self._decoder.predict(instances, [self._weights], title)
         return rows
 
-    def _loaded(self) -> _Model:
-        if self._model is None:
-            job, seed = self._job, f"seed{self._job.seed}"
-            utilized = job.run / "utilize" / seed
-            vocabulary = Vocabulary.load(utilized / "tokenizer")
-            policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
-            load_trained_policy(policy, utilized / f"stage{len(job.recipe.utilize.stages)}")
-            setting, exposures = read_setting(job.run / "predict" / seed)
-            history = HistoryScore.load(job.run / "score" / seed) if setting.propensity else None
-            self._model = policy, vocabulary, setting, exposures, history
-        return self._model
+    def _load(self) -> tuple[Decoder, FeatureWeights]:
+        job, seed = self._job, f"seed{self._job.seed}"
+        utilized, stages = job.run / "utilize" / seed, job.recipe.utilize.stages
+        vocabulary = Vocabulary.load(utilized / "tokenizer")
+        policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
+        load_trained_policy(policy, utilized / f"stage{len(stages)}")
+        weights, exposures = read_weights(job.run / "predict" / seed)
+        history = HistoryScore.load(job.run / "score" / seed) if weights.propensity else None
+        features = self._inputs.item_features(exposures, history)
+        return Decoder(self._inputs, vocabulary, policy, stages[-1].context, features), weights
 
 
 def _base(run: Path, seed: int, score: FilterScore) -> str:

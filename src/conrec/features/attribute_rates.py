@@ -4,12 +4,12 @@ Who cannot stand leather shoes dislikes neither leather nor shoes, and who was s
 disliked none has nothing against stripes. So the rate at which a exposure of an item is disliked is a sum over what the
 item is like,
 
-    rate(u, i) = sum over f in F(i) of r_uf,    r_uf ~ Gamma(shape_f, SHOWINGS)
+    rate(u, i) = sum over f in F(i) of r_uf,    r_uf ~ Gamma(shape_f, EXPOSURES)
 
 F(i) holds the item's categories and other attributes, the pairs of a category with another one of them, and what all
 items share. It is Poisson factorisation (Gopalan, Hofman and Blei 2015) with one side known. A rule that few hold but
 strongly is a gamma of small shape, so each dislike is explained by few attributes: by those that explain others of the
-user's dislikes and were not shown in vain. What is expected of somebody unknown, shape_f / SHOWINGS, is the rate of
+user's dislikes and were not shown in vain. What is expected of somebody unknown, shape_f / EXPOSURES, is the rate of
 all users together. A reason given with a dislike ("not this store") weighs the explanations by how often it is given
 for each field; which reason goes with which field is learned, too.
 
@@ -110,8 +110,10 @@ class Everybody:
         return np.maximum(EXPOSURES * self.rates, LEAST_SHAPE)
 
 
-class AttributeRates:
-    """Rates over the log before a cutoff."""
+class AttributeRates(ItemFeature):
+    """Dislike rates by attribute, over the log before a cutoff."""
+
+    name = "attribute"
 
     def __init__(self, items: Sequence[dict[str, str]], events: Events, known_users: np.ndarray | None = None) -> None:
         """items: their fields. events: sorted by time. Shown is what the platform logged as shown; where it logs
@@ -130,26 +132,28 @@ class AttributeRates:
                 events.items[shown & known], events.items[disliked & known], events.reasons[disliked & known]
             )
 
-    def of(self, instances: Instances, some: np.ndarray | None = None) -> ItemFeature:
-        """float32 [b, items] of instances at some numbers: the log of the rate of all items, or of `some`, int [k]."""
-        matrix = self._attributes.matrix if some is None else self._attributes.matrix[some]
+    def log_weight(self, instances: Instances) -> np.ndarray:
+        """float32 [B, items]: the log of the rate at which each user dislikes the item once it is shown."""
+        return self._log_rates(instances, self._attributes.matrix)
 
-        def item_feature(index: np.ndarray) -> np.ndarray:
-            out = np.empty((len(index), matrix.shape[0]), np.float32)
-            cutoffs = instances.cutoffs[index]
-            days = cutoffs.astype("datetime64[D]")
-            for day in np.unique(days):
-                here = np.flatnonzero(days == day)
-                rates = self._of_users(instances.users[index[here]], cutoffs[here], self._of_day(day))
-                out[here] = np.log((matrix @ rates.T).T)
-            return out
+    def of_items(self, instances: Instances, items: np.ndarray) -> np.ndarray:
+        """float32 [B, k]: the same of some items, rows int [k], alike for all users."""
+        return self._log_rates(instances, self._attributes.matrix[items])
 
-        return item_feature
-
-    def usual(self, cutoff: np.datetime64, some: np.ndarray) -> np.ndarray:
-        """float32 [k]: the rates of `some` items, no logarithms, for somebody who was shown nothing yet."""
+    def mean(self, cutoff: np.datetime64, items: np.ndarray) -> np.ndarray:
+        """float32 [k]: the rates of some items, no logarithms, for somebody who was shown nothing yet."""
         shape = self._of_day(cutoff.astype("datetime64[D]")).shape
-        return np.asarray(self._attributes.matrix[some] @ (shape / EXPOSURES), np.float32)
+        return np.asarray(self._attributes.matrix[items] @ (shape / EXPOSURES), np.float32)
+
+    def _log_rates(self, instances: Instances, matrix: csr_matrix) -> np.ndarray:
+        """float32 [B, k], for the items that are the rows of the matrix."""
+        out = np.empty((len(instances), matrix.shape[0]), np.float32)
+        days = instances.cutoffs.astype("datetime64[D]")
+        for day in np.unique(days):
+            here = np.flatnonzero(days == day)
+            rates = self._of_users(instances.users[here], instances.cutoffs[here], self._of_day(day))
+            out[here] = np.log((matrix @ rates.T).T)
+        return out
 
     def _of_users(self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody) -> np.ndarray:
         """float64 [b, attributes]: expected rates of users, each at its own cutoff."""

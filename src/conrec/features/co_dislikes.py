@@ -3,7 +3,7 @@
     s(j, i) = common users / (sqrt(n_j n_i) + shrinkage)          (Deshpande and Karypis, ACM TOIS 2004)
 
 Swing (`items.swing`) asks for the same with small circles of users discounted, and gives the reward its neighbours;
-this keeps more of them and is what decoding leans on (`decode.prompt_dataset`).
+this keeps more of them and is an item feature of decoding (`features.item_features`).
 """
 
 from __future__ import annotations
@@ -41,3 +41,27 @@ def co_dislikes(events: Events, items: int) -> csr_matrix:
     x = csr_matrix((np.ones(len(users)), (users, dislikes.items)), (len(names), items))
     x.data[:] = 1  # who dislikes an item twice is still one user
     return cosine_neighbours(x, items, NEIGHBOURS, SHRINKAGE)
+
+
+class CoDislikes:
+    """The neighbours that are known on a day, kept for every day that was asked for."""
+
+    def __init__(self, events: Events, items: int, known_users: np.ndarray | None = None) -> None:
+        """`known_users`, str [n], in `users` mode: their whole log is known, and of nobody else anything."""
+        disliked = events.kinds == "dislike"
+        if known_users is not None:
+            disliked &= events.of_users(known_users)
+        self.items = items
+        self._dislikes = events.take(disliked)
+        self._always = known_users is not None
+        self._days: dict[np.datetime64, csr_matrix] = {}
+
+    def of_day(self, cutoff: np.datetime64) -> csr_matrix:
+        """float [items, items]: the neighbours of each item by the dislikes before the midnight before the cutoff."""
+        day = np.datetime64(0, "us") if self._always else cutoff.astype("datetime64[D]").astype("datetime64[us]")
+        if day not in self._days:
+            known = self._dislikes
+            if not self._always:
+                known = known.take(np.arange(np.searchsorted(known.times, day)))
+            self._days[day] = co_dislikes(known, self.items)
+        return self._days[day]

@@ -13,7 +13,7 @@ what it showed before; one where users look for themselves follows their habits.
 
 n_k the user's events in the category that are of one kind (met, or liked), an event t days ago counting
 exp(-t / days_k). The weights make the categories of what training users were shown next most likely. It says nothing
-of liking; the odds of a dislike, once shown, are another leaning (`filtering.propensity`).
+of liking; the odds of a dislike, once shown, are another feature (`score.propensity`).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class ExposureWeights:
 
 
 class ExposureLikelihood:
-    """Counts over the log before a cutoff."""
+    """How likely a user is to be shown an item, from counts over the log before a cutoff."""
 
     def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
         """`known_users`, str [n], in `users` mode: items are counted in their whole log, as for the prior.
@@ -117,19 +117,15 @@ class ExposureLikelihood:
         found = most_likely(np.concatenate(counts), np.array(totals), np.concatenate(owners))
         return ExposureWeights(tuple((found[1:] / max(found[0], 1e-12)).tolist()))
 
-    def of(self, instances: Instances, weights: ExposureWeights) -> ItemFeature:
-        """float32 [b, items] of instances at some numbers: log p(shown)."""
-
-        def item_feature(index: np.ndarray) -> np.ndarray:
-            out = np.empty((len(index), len(self._categories)), np.float32)
-            before = self._log.before(instances.users[index], instances.cutoffs[index])
-            for row, n in enumerate(index):
-                within, everybody = self._of_day(instances.cutoffs[n])
-                own = self._of_user(before[row], instances.cutoffs[n], weights)
-                out[row] = np.log((everybody + own) / (1.0 + own.sum()))[self._categories] + within
-            return out
-
-        return item_feature
+    def log_shown(self, instances: Instances, weights: ExposureWeights) -> np.ndarray:
+        """float32 [B, items]: log p(shown) of every item for each user at its own cutoff."""
+        out = np.empty((len(instances), len(self._categories)), np.float32)
+        before = self._log.before(instances.users, instances.cutoffs)
+        for row, cutoff in enumerate(instances.cutoffs):
+            within, everybody = self._of_day(cutoff)
+            own = self._of_user(before[row], cutoff, weights)
+            out[row] = np.log((everybody + own) / (1.0 + own.sum()))[self._categories] + within
+        return out
 
     def _of_user(self, own: np.ndarray, cutoff: np.datetime64, weights: ExposureWeights) -> np.ndarray:
         """float [categories]: the weighted sum of the traces of a user's events, at places in the log."""
@@ -163,6 +159,19 @@ class ExposureLikelihood:
         weight = (counts + ITEM_SMOOTHING) / of_all
         of_category = np.bincount(self._categories, weight, self._width)
         return np.log(weight / of_category[self._categories]), of_category / of_category.sum()
+
+
+class Exposure(ItemFeature):
+    """The exposure likelihood under some weights as an item feature."""
+
+    name = "exposure"
+
+    def __init__(self, likelihood: ExposureLikelihood, weights: ExposureWeights) -> None:
+        self._likelihood, self._weights = likelihood, weights
+
+    def log_weight(self, instances: Instances) -> np.ndarray:
+        """float32 [B, items]: log p(shown)."""
+        return self._likelihood.log_shown(instances, self._weights)
 
 
 def most_likely(counts: np.ndarray, totals: np.ndarray, owners: np.ndarray) -> np.ndarray:

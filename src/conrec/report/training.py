@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conrec.evaluate.results import Difference, Figure, Metrics, StageFigures, read
-from conrec.features.item_features import Setting
+from conrec.features.item_features import FeatureWeights
 from conrec.report import curves
 from conrec.report.charts import Interval, intervals
 from conrec.report.formats import between, number, stage_label
@@ -87,15 +87,15 @@ def feature_weights(run: Path) -> dict[str, Any] | None:
     prior alone, the metric with these weights), and `exposures`, the (event kind, weight) pairs of the exposure
     likelihood. None where no seed has the file.
     """
-    features = [name for name in Setting._fields if name != "temperature"]
+    features = [name for name in FeatureWeights._fields if name != "temperature"]
     rows: list[tuple[Any, ...]] = []
     exposures: list[tuple[str, float]] = []
     for file in sorted(run.glob("predict/seed*/tuning.json")):
         table, seed = read(file, dict[str, Any]), file.parent.name.removeprefix("seed")
         tried, fitted = table.get("validation_FHR"), table.get("candidates")
         if tried:
-            chosen = Setting._make(table[name] for name in Setting._fields)
-            alone, found = (tried.get(str(one)) for one in (Setting(), chosen))
+            chosen = FeatureWeights._make(table[name] for name in FeatureWeights._fields)
+            alone, found = (tried.get(str(one)) for one in (FeatureWeights(), chosen))
             exponents = [1 / chosen.temperature, *(getattr(chosen, name) for name in features)]
             rows.append((seed, "lists", exponents, alone, found))
         if fitted:

@@ -66,9 +66,13 @@ class HistoryScore:
         plain = Combination.fit([one.without_tastes() for one in rows])
         return cls(space, rated, exposed, combination, plain)
 
-    def at(self, log_view: LogView, cutoff: np.datetime64) -> HistoryAtCutoff:
-        """The score with all features of the day of the cutoff; in `users` mode that is the same on every day."""
-        features = self.space.of(log_view.fields, log_view.content)
+    def at(self, log_view: LogView, cutoff: np.datetime64, features: np.ndarray | None = None) -> HistoryAtCutoff:
+        """The score with all features of the day of the cutoff; in `users` mode that is the same on every day.
+
+        features: the items in the space, where the caller has them.
+        """
+        if features is None:
+            features = self.space.of(log_view.fields, log_view.content)
         return HistoryAtCutoff(self, Day.of(log_view, cutoff, features, self.rated, self.exposed))
 
     def replay_scores(self, log_view: LogView, replay: Replay) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The history score as something that decoding can lean on: the odds that a user, shown an item, dislikes it.
+"""The dislike propensity: the history score as an item feature.
 
 What a user will dislike is what the user is shown (`features.exposures`) and then dislikes. The second is the filter's
 own question, and what answers it from the log (`score.history`) is known on the day of a prediction.
@@ -11,42 +11,37 @@ import numpy as np
 from conrec.data.instances import Instances
 from conrec.features.item_features import ItemFeature
 from conrec.features.log_view import LogView
-from conrec.score.history import HistoryScore, days
+from conrec.score.history import HistoryAtCutoff, HistoryScore, days
 
 
-def propensity(history: HistoryScore, log_view: LogView, instances: Instances) -> ItemFeature:
-    """float32 [b, items] of instances at some numbers: log-odds of dislike against like.
+class Propensity(ItemFeature):
+    """Log-odds that a user, shown the item, dislikes rather than likes it."""
 
-    Worked out for all instances of a day when the first of them is asked for: a day costs more than a user.
-    """
-    day_of = np.zeros(len(instances), np.int64)
-    parts = days(log_view, instances.cutoffs)
-    for number, part in enumerate(parts):
-        day_of[part] = number
-    sides: dict[int, tuple[np.ndarray, ...]] = {}
+    name = "propensity"
 
-    def side(number: int) -> tuple[np.ndarray, ...]:
-        if number not in sides:
-            part = parts[number]
-            # The taste space is the same on all days and shared; only the day's own numbers are kept for each.
-            at_cutoff = history.at(log_view, instances.cutoffs[part[0]])
-            vectors, biases = at_cutoff.item_factors()
-            own, of_users = at_cutoff.user_factors(instances.take(part))
-            split = vectors.shape[1] - history.space.dimensions
-            numbers = np.hstack([vectors[:, :split], biases[:, None]]).astype(np.float32)
-            users = np.hstack([own[:, :split], np.ones((len(part), 1))]).astype(np.float32)
-            sides[number] = numbers, users, own[:, split:].astype(np.float32), of_users.astype(np.float32)
-        return sides[number]
+    def __init__(self, history: HistoryScore, log_view: LogView) -> None:
+        self._history, self._log_view = history, log_view
+        # The embeddings are the same on all days and shared; only a day's own features are kept for each.
+        self._embeddings = history.space.of(log_view.fields, log_view.content)
+        self._days: dict[np.datetime64 | None, tuple[HistoryAtCutoff, np.ndarray]] = {}
 
-    features = history.space.of(log_view.fields, log_view.content).astype(np.float32)
-
-    def item_feature(index: np.ndarray) -> np.ndarray:
-        out = np.empty((len(index), len(log_view.items)), np.float32)
-        for number in np.unique(day_of[index]):
-            here = np.flatnonzero(day_of[index] == number)
-            numbers, users, tastes, biases = side(int(number))
-            place = np.searchsorted(parts[number], index[here])
-            out[here] = users[place] @ numbers.T + tastes[place] @ features.T + biases[place, None]
+    def log_weight(self, instances: Instances) -> np.ndarray:
+        """float32 [B, items]: the log-odds, each user at its own cutoff."""
+        out = np.empty((len(instances), len(self._log_view.items)), np.float32)
+        for part in days(self._log_view, instances.cutoffs):
+            at_cutoff, items = self._day(instances.cutoffs[part[0]])
+            vectors, biases = at_cutoff.user_factors(instances.take(part))
+            vectors, split = vectors.astype(np.float32), items.shape[1] - 1
+            users = np.hstack([vectors[:, :split], np.ones((len(part), 1), np.float32)])
+            out[part] = users @ items.T + vectors[:, split:] @ self._embeddings.T + biases.astype(np.float32)[:, None]
         return out
 
-    return item_feature
+    def _day(self, cutoff: np.datetime64) -> tuple[HistoryAtCutoff, np.ndarray]:
+        """The score on that day, and the items' own features with their bias last, float32 [items, ki + 1]."""
+        key = cutoff if self._log_view.train_users is None else None
+        if key not in self._days:
+            at_cutoff = self._history.at(self._log_view, cutoff, self._embeddings)
+            vectors, biases = at_cutoff.item_factors()
+            own = vectors[:, : vectors.shape[1] - self._embeddings.shape[1]]
+            self._days[key] = at_cutoff, np.hstack([own, biases[:, None]]).astype(np.float32)
+        return self._days[key]

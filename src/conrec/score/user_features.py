@@ -66,15 +66,15 @@ class RateTastes:
         landmarks = np.unique(np.linspace(0, len(features) - 1, LANDMARKS).round().astype(np.int64))
         x = np.hstack([features[landmarks].astype(np.float64), np.ones((len(landmarks), 1))])
         projection = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T)[:-1].T
-        return cls(rates, landmarks, rates.usual(cutoff, landmarks), projection)
+        return cls(rates, landmarks, rates.mean(cutoff, landmarks), projection)
 
     def users(self, instances: Instances) -> np.ndarray:
         """float32 [B, d]."""
-        item_feature, average = self.rates.of(instances, self.landmarks), self.usual.mean()
+        average = self.usual.mean()
         tastes = np.zeros((len(instances), self.projection.shape[1]))
         for start in range(0, len(instances), USERS_AT_ONCE):
             index = np.arange(start, min(start + USERS_AT_ONCE, len(instances)))
-            rates = np.exp(item_feature(index))
+            rates = np.exp(self.rates.of_items(instances.take(index), self.landmarks))
             tastes[index] = np.log((rates + average) / (self.usual + average)) @ self.projection
         return tastes.astype(np.float32)
 
