@@ -27,13 +27,13 @@ from benchmarks.measure import Result, Work, compared, in_turns, memory_growth, 
 from benchmarks.setting import LEVELS, Setting, WholeVocabulary, gradients, relative_error, setting
 from conrec.decode.prompt_dataset import Batch
 from conrec.lm.model import frozen_copy
-from conrec.lm.policy import Path as PolicyPath
+from conrec.lm.policy import Pass
 from conrec.train.grpo import advantages, grpo_loss, rollout
 
 GROUP, BETA, CLIP, RATE = 16, 0.04, 0.2, 1e-5
 TOLERANCE = 1e-4
 AS_IS, HEAD_ON_ANSWERS = "TRL as it is on CPU", "TRL, LM head on answers only"
-OURS: dict[str, PolicyPath] = {"ours": "tree", "ours, prefix cache": "prefix"}
+OURS: dict[str, Pass] = {"ours": "tree", "ours, prefix cache": "prefix"}
 
 Head = Literal["every token", "answers"]
 
@@ -94,7 +94,7 @@ def reward(codes: Tensor) -> Tensor:
     return (codes * codes.new_tensor([7, 3, 1])).sum(-1).remainder(17).float()
 
 
-def our_step(things: Setting, part: Batch, path: PolicyPath, copies: int = 1) -> Work:
+def our_step(things: Setting, part: Batch, path: Pass, copies: int = 1) -> Work:
     """Our step on these prompts, ready to go; like training it keeps the reference as a copy of what trains.
 
     With `copies` each prompt goes through the model that many times, for as many answers less: 16 shares nothing.
@@ -126,7 +126,7 @@ def our_step(things: Setting, part: Batch, path: PolicyPath, copies: int = 1) ->
     return step
 
 
-def small_step(quick: bool, length: int, path: PolicyPath) -> Work:
+def small_step(quick: bool, length: int, path: Pass) -> Work:
     """Our step of the bench's own model."""
     things = setting(quick)
     return our_step(things, things.prompts(2, length), path)
@@ -227,7 +227,7 @@ def lm_head_on(head: Head) -> Iterator[None]:
         utils._use_triton = decides
 
 
-def gradient_error(quick: bool, length: int, path: PolicyPath, **settings: Any) -> float:
+def gradient_error(quick: bool, length: int, path: Pass, **settings: Any) -> float:
     """Distance of our gradient from TRL's on one batch of TRL's, relative to its length.
 
     The answers are drawn by our rollout, so that they are items; rewards, advantages, reference and loss are TRL's.

@@ -41,12 +41,12 @@ def some_codes(prompts: int, answers: int) -> torch.Tensor:
 def test_same_logits_as_the_library(model: EncoderDecoder, prompts: tuple[torch.Tensor, torch.Tensor]) -> None:
     ids, mask = prompts
     codes = some_codes(3, 6)
-    first, rest = model._hidden_of_answers(ids, mask, codes)
+    first, rest = model.hidden_of_answers(ids, mask, codes)
     tokens = codes + torch.tensor(WORDS.starts)
     for n in range(6):
         inputs = torch.cat([torch.zeros(3, 1, dtype=torch.int64), tokens[:, n, :-1]], 1)
         theirs = model.lm(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=inputs).logits
-        ours = model.head(torch.cat([first[:, None], rest[:, n]], 1))
+        ours = model.lm.lm_head(torch.cat([first[:, None], rest[:, n]], 1))
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 

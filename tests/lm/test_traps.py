@@ -106,7 +106,7 @@ def test_trap_prefix_under_gradient_checkpointing():
     assert policy.checkpointing
     seen = []
     body = policy.body
-    policy.body = lambda **inputs: seen.append(inputs.get("past_key_values")) or body(**inputs)
+    policy.body = lambda **inputs: seen.append(inputs.get("cache")) or body(**inputs)
     ours = grpo_gradients(policy, lambda: shared(policy))
     assert seen == [None]
     policy.body = body

@@ -79,7 +79,7 @@ def hits(model, data, k=3) -> float:
     return float(future_hits(items, [data.instances.future[n] for n in range(len(data))]).mean())
 
 
-def warm(model, data, folder, epochs, validate=lambda _: {}):
+def warm(model, data, folder, epochs, validate=dict):
     warm_up(
         model,
         data,
@@ -99,7 +99,7 @@ def grpo(model, data: PromptDataset, reward: Reward, folder, config: UtilizeConf
     """One stage on all of `data`, for whose instances `reward` was made."""
     demonstrations = Demonstrations(reachable(reward.future, data, 8), CODES, data.pool.trie, config.demonstrations)
     training = StageTraining(
-        data, reward, demonstrations, config, beta=beta, seed=0, title="test", validate=lambda _: {"answer": 42.0}
+        data, reward, demonstrations, config, beta=beta, seed=0, title="test", validate=lambda: {"answer": 42.0}
     )
     train_stage(model, training, folder)
 
@@ -311,8 +311,8 @@ def test_gradient_checkpointing_stays_on_after_a_validation(tmp_path, monkeypatc
     monkeypatch.setattr(Policy, "prefill", noting_prefill)
     _, data, _ = world()
 
-    def validate(some: Policy) -> dict[str, float]:
-        return {"hits": hits(some, data)}
+    def validate() -> dict[str, float]:
+        return {"hits": hits(model, data)}
 
     warm(model, data, tmp_path / "warm", 1, validate)
     stage(model, tmp_path / "stage", prompts=64)

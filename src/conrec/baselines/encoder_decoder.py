@@ -1,4 +1,4 @@
-"""An encoder-decoder (T5) that speaks semantic IDs: the same seam as `lm.policy.Policy`, other insides.
+"""An encoder-decoder (T5) that speaks semantic IDs: an `AnswerModel` as `lm.policy.Policy` is one.
 
 The history goes through the encoder once; every answer is decoded against that one output, in training, in beam
 search and for candidates alike: self-attention sees one answer at a time, cross-attention all answers of a user in
@@ -23,7 +23,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from conrec.baselines.base import Sizes
 from conrec.data.instances import Instances, Ragged
-from conrec.lm.policy import Policy, PromptState
+from conrec.lm.policy import AnswerModel, PromptState
 
 PAD = 0
 """Padding, and the token that every answer starts from (as in T5)."""
@@ -90,17 +90,16 @@ class EncoderState(PromptState):
         self.suffix = 0
 
 
-class EncoderDecoder(Policy):
-    """Log-probabilities of codes behind encoded histories; see `Policy` for the shapes.
+class EncoderDecoder(AnswerModel[EncoderState]):
+    """Log-probabilities of codes behind encoded histories; see `AnswerModel` for the shapes.
 
     `whole_words` adds to each prompt token an embedding of the number of its item in the prompt (P5's way to say
     which tokens belong together).
     """
 
     def __init__(self, lm: T5ForConditionalGeneration, words: Words, whole_words: int = 0) -> None:
-        nn.Module.__init__(self)
-        self.lm = lm
-        self.starts, self.sizes = words.starts, words.sizes
+        super().__init__(words.starts, words.sizes)
+        self.lm: Any = lm
         self.word_embeddings = nn.Embedding(whole_words, lm.config.d_model) if whole_words else None
 
     def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> EncoderState:
@@ -115,9 +114,13 @@ class EncoderDecoder(Policy):
         state.hidden = self._decode(state, prompt_ids.new_zeros(len(prompt_ids), 1, 0))[:, 0, 0]
         return state
 
-    def extend(self, state: PromptState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
-        """As `Policy.extend`: one more token for K answers of each prompt; hidden states [B, K, H]."""
-        assert isinstance(state, EncoderState)
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Logits of a level's codes, float32: [..., H] -> [..., K]."""
+        start = self.starts[level]
+        return F.linear(hidden, self.lm.lm_head.weight[start : start + self.sizes[level]]).float()
+
+    def extend(self, state: EncoderState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
+        """Append one token to answers, see `AnswerModel.extend`."""
         batch, width = codes.shape
         if not state.history:
             self._begin(state)
@@ -163,7 +166,7 @@ class EncoderDecoder(Policy):
             hidden = block.layer[2](hidden)
         return self._out(hidden)
 
-    def _hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states that predict each code: [B, H] for level 0, [B, G, T-1, H] for the others."""
         state = self.prefill(prompt_ids, prompt_mask)
         tokens = codes + torch.as_tensor(self.starts[: codes.shape[2]], device=codes.device)

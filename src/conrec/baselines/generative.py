@@ -25,7 +25,7 @@ from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
 from conrec.evaluate.metrics import candidate_accuracy, future_hit_rate, hit_any, hit_rate
 from conrec.lm.model import load_trained_state, trained_state
-from conrec.lm.policy import Policy
+from conrec.lm.policy import AnswerModel
 from conrec.train.warmup import reachable, warm_up
 
 WEIGHTS = (0.5, 1.0, 1.5, 2.0)
@@ -46,7 +46,7 @@ class Generative(Recommender):
     """
 
     codes: np.ndarray
-    policy: Policy
+    policy: AnswerModel
     pad: int
     sizes = Sizes()
     needs: ClassVar[tuple[str, ...]] = ("prior_days", "prior_smoothing")
@@ -119,7 +119,7 @@ class Generative(Recommender):
             load_trained_state(self.policy, self._best_weights)
         self.policy.eval()
 
-    def _keep_best(self, policy: Policy) -> dict[str, float]:
+    def _keep_best(self) -> dict[str, float]:
         """After each epoch: remember the weights with the best mean of HR@20 and FHR@20 on validation."""
         if self.known.validation is None:
             return {}
@@ -131,7 +131,7 @@ class Generative(Recommender):
         values = {name: float(hits[counted].mean()) for name, (counted, hits) in measured.items()}
         figure = sum(values.values()) / 2
         if figure > self._best_figure:
-            self._best_figure, self._best_weights = figure, trained_state(policy)
+            self._best_figure, self._best_weights = figure, trained_state(self.policy)
         return values
 
     def prompt_dataset(self, instances: Instances, weight: float = 1.0, *, everything: bool = False) -> PromptDataset:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from torch import Tensor, nn
 
 from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
@@ -27,7 +27,7 @@ from conrec.config import LmConfig
 from conrec.data.distractors import draw_candidates
 from conrec.data.instances import Instances, Ragged
 from conrec.evaluate.metrics import candidate_accuracy
-from conrec.lm.model import build_policy, load_trained_policy, load_trained_state, trained_state
+from conrec.lm.model import build_policy, load_trained_policy, load_trained_state, quiet_peft_model, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING
 from conrec.lm.training import Trainer, batches_from
@@ -212,7 +212,7 @@ class TitleRanker(Recommender):
             with torch.random.fork_rng():
                 torch.manual_seed(self.seed)
                 lora = LoraConfig(r=self.lora_rank, lora_alpha=2 * self.lora_rank, target_modules="all-linear")
-                policy.lm = get_peft_model(policy.lm, lora)
+                policy.lm = quiet_peft_model(policy.lm, lora)
         self.policy = policy.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         instances, candidates = training_candidates(known, self.samples, 1 + self.distractors, self.seed)
         with TemporaryDirectory() as scratch, torch.random.fork_rng():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from conrec.decode.trie import CandidatePool
-from conrec.lm.policy import Policy, PromptState
+from conrec.lm.policy import AnswerModel, State
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Beams:
 
 @torch.no_grad()
 def search(
-    policy: Policy,
-    state: PromptState,
+    policy: AnswerModel[State],
+    state: State,
     rows: Tensor,
     pool: CandidatePool,
     *,

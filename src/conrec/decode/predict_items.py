@@ -10,13 +10,13 @@ import torch
 
 from conrec.decode.beam import best_items, heaviest_items, search
 from conrec.decode.prompt_dataset import Decoding
-from conrec.lm.policy import Policy
+from conrec.lm.policy import AnswerModel
 from conrec.progress import track
 
 
 @torch.no_grad()
 def predict_items(
-    policy: Policy,
+    policy: AnswerModel,
     decodings: Sequence[Decoding],
     *,
     k: int,
@@ -58,7 +58,7 @@ def predict_items(
 
 @torch.no_grad()
 def score_items(
-    policy: Policy,
+    policy: AnswerModel,
     decodings: Sequence[Decoding],
     candidates: np.ndarray,
     codes: np.ndarray,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,12 @@ def load_trained_policy(policy: Policy, folder: Path) -> None:
     load_trained_state(policy, load_file(folder / "weights.safetensors"))
 
 
-def trained_state(policy: Policy) -> dict[str, torch.Tensor]:
+def trained_state(policy: nn.Module) -> dict[str, torch.Tensor]:
     """Name -> tensor of every trainable parameter."""
     return {n: p.detach().contiguous().clone() for n, p in policy.named_parameters() if p.requires_grad}
 
 
-def load_trained_state(policy: Policy, state: dict[str, torch.Tensor]) -> None:
+def load_trained_state(policy: nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Put back what `trained_state` took; both must name the same parameters."""
     own = {n: p for n, p in policy.named_parameters() if p.requires_grad}
     if own.keys() != state.keys():
@@ -163,14 +164,14 @@ def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
     """LoRA on every linear layer; LoRA alone would never train the new tokens, so their rows train too."""
     new_rows = [s + k for s, size in zip(vocabulary.starts, vocabulary.sizes) for k in range(size)]
     tied = bool(lm.config.tie_word_embeddings)
-    return get_peft_model(
+    return quiet_peft_model(
         lm,
         LoraConfig(
             r=config.lora_rank,
             lora_alpha=config.lora_alpha,
             target_modules="all-linear",
+            # Where the head is tied, peft ties its rows to these by itself.
             trainable_token_indices=new_rows if tied else {"embed_tokens": new_rows, "lm_head": new_rows},
-            ensure_weight_tying=tied,
             task_type="CAUSAL_LM",
         ),
     )
@@ -179,3 +180,10 @@ def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
 def device() -> torch.device:
     """Where models run: the accelerator where there is one, of several processes on a machine each its own."""
     return torch.device(f"cuda:{local_rank()}" if torch.cuda.is_available() else "cpu")
+
+
+def quiet_peft_model(lm: Any, adapters: LoraConfig) -> PeftModel:
+    """The model with adapters, without the warning that peft 0.21 reads a property by its deprecated name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        return get_peft_model(lm, adapters)

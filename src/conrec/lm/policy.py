@@ -18,9 +18,10 @@ H hidden width. Which codes may follow a prefix, and with what prior, comes from
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from transformers import DynamicCache
 from conrec.errors import ConrecError
 from conrec.lm.vocabulary import Vocabulary
 
-Path = Literal["auto", "tree", "prefix"]
+Pass = Literal["auto", "tree", "prefix"]
 
 
 class Constraint(Protocol):
@@ -63,63 +64,50 @@ class PromptState:
         self.suffix = 0
 
 
-class Policy(nn.Module):
-    """Log-probabilities of semantic IDs behind prompts.
+State = TypeVar("State", bound=PromptState)
 
-    This module, not the model inside it, is what Accelerate or DDP must wrap: calling the inner model directly
-    would silently skip the synchronisation of gradients.
-    `path` is the way that `forward` takes; `auto` is the prefix on a GPU, where its prompt pass needs no mask and
-    can use the fastest attention, and the tree elsewhere. `compute` is what the model calculates in: bfloat16 by
-    autocast, so that weights that train stay float32. All log-probabilities are float32.
+
+class AnswerModel(nn.Module, ABC, Generic[State]):
+    """What training and decoding ask of a model: log-probabilities of semantic IDs behind prompts.
+
+    Two models answer: `Policy` here, and the encoder-decoder of `baselines.encoder_decoder`. All log-probabilities are
+    float32.
     """
 
-    path: Path = "auto"
-    compute: torch.dtype = torch.float32
-
-    def __init__(self, lm: nn.Module, vocabulary: Vocabulary, compute: torch.dtype = torch.float32) -> None:
+    def __init__(self, starts: Sequence[int], sizes: Sequence[int]) -> None:
+        """Args: first token and number of codes of each level."""
         super().__init__()
-        self.lm: Any = lm
-        self.starts = vocabulary.starts
-        self.sizes = vocabulary.sizes
-        self.compute = compute
-        self._window = _sliding_window(self._causal.config)
+        self.starts, self.sizes = tuple(starts), tuple(sizes)
 
-    @property
-    def _causal(self) -> Any:
-        """The causal model itself, below peft's wrapper where there is one."""
-        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+    @abstractmethod
+    def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> State:
+        """Send prompts [B, P], padded on the left, through the model once."""
+
+    @abstractmethod
+    def extend(self, state: State, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
+        """Append one token to K answers of each prompt.
+
+        Args: codes int64 [B, K] of level `level`; `ancestors` int64 [B, K, level], for each new token the places
+        of its earlier tokens among the answer tokens already in the state. Returns hidden states [B, K, H].
+        The new tokens take the places `state.suffix ... state.suffix + K - 1`.
+        """
+
+    @abstractmethod
+    def hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states that predict each token of answers.
+
+        Args: codes int64 [B, G, T]. Returns [B, H] for level 0 and [B, G, T-1, H] for the others: the last token of an
+        answer is never an input.
+        """
+
+    @abstractmethod
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Logits of a level's codes, float32: [..., H] -> [..., K]."""
 
     @property
     def device(self) -> torch.device:
         """Where the parameters live."""
         return next(self.parameters()).device
-
-    @property
-    def checkpointing(self) -> bool:
-        """Whether the model recomputes activations in the backward pass (it does so in training mode only)."""
-        return any(getattr(module, "gradient_checkpointing", False) for module in self.lm.modules())
-
-    def body(self, **inputs: Any) -> Any:
-        """The decoder without its head."""
-        with self._precision():
-            return self._causal.model(**inputs)
-
-    def head(self, hidden: Tensor) -> Tensor:
-        """Logits over the whole vocabulary, float32."""
-        with self._precision():
-            return self._causal.get_output_embeddings()(hidden).float()
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute == torch.bfloat16)
-
-    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
-        """Logits of a level's codes, float32: [..., H] -> [..., K]."""
-        start, size = self.starts[level], self.sizes[level]
-        head = self._causal.get_output_embeddings()
-        if type(head) is nn.Linear and head.bias is None:
-            with self._precision():
-                return F.linear(hidden, head.weight[start : start + size]).float()
-        return self.head(hidden)[..., start : start + size]
 
     def level_logprobs(
         self,
@@ -153,7 +141,7 @@ class Policy(nn.Module):
         path of the constraint), the prior's row of each prompt int64 [B]. Returns float32 [B, G, T].
         """
         batch, group, levels = codes.shape
-        first, rest = self._hidden_of_answers(prompt_ids, prompt_mask, codes)
+        first, rest = self.hidden_of_answers(prompt_ids, prompt_mask, codes)
         nodes = torch.zeros(batch, dtype=torch.int64, device=codes.device)
         scores = self.level_logprobs(first, 0, nodes, rows, constraint, temperature)
         out = [scores.gather(1, codes[:, :, 0])]
@@ -166,11 +154,60 @@ class Policy(nn.Module):
             out.append(scores.gather(1, codes[:, :, t].reshape(-1, 1)).view(batch, group))
         return torch.stack(out, dim=-1)
 
-    def _hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states that predict each answer token: [B, H] for level 0, [B, G, T-1, H] for the others.
 
-        The last token of an answer is never an input.
-        """
+class Policy(AnswerModel[PromptState]):
+    """A decoder-only language model as a distribution over semantic IDs.
+
+    This module, not the model inside it, is what Accelerate or DDP must wrap: calling the inner model directly
+    would silently skip the synchronisation of gradients.
+    `path` is the way that `forward` takes; `auto` is the prefix on a GPU, where its prompt pass needs no mask and
+    can use the fastest attention, and the tree elsewhere. `compute` is what the model calculates in: bfloat16 by
+    autocast, so that weights that train stay float32.
+    """
+
+    path: Pass = "auto"
+    compute: torch.dtype = torch.float32
+
+    def __init__(self, lm: nn.Module, vocabulary: Vocabulary, compute: torch.dtype = torch.float32) -> None:
+        super().__init__(vocabulary.starts, vocabulary.sizes)
+        self.lm: Any = lm
+        self.compute = compute
+        self._window = _sliding_window(self._causal.config)
+
+    @property
+    def _causal(self) -> Any:
+        """The causal model itself, below peft's wrapper where there is one."""
+        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether the model recomputes activations in the backward pass (it does so in training mode only)."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.lm.modules())
+
+    def body(self, **inputs: Any) -> Any:
+        """The decoder without its head."""
+        with self._precision():
+            return self._causal.model(**inputs)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits over the whole vocabulary, float32."""
+        with self._precision():
+            return self._causal.get_output_embeddings()(hidden).float()
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute == torch.bfloat16)
+
+    def level_logits(self, hidden: Tensor, level: int) -> Tensor:
+        """Logits of a level's codes, float32: [..., H] -> [..., K]."""
+        start, size = self.starts[level], self.sizes[level]
+        head = self._causal.get_output_embeddings()
+        if type(head) is nn.Linear and head.bias is None:
+            with self._precision():
+                return F.linear(hidden, head.weight[start : start + size]).float()
+        return self.head(hidden)[..., start : start + size]
+
+    def hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states of answers, see `AnswerModel.hidden_of_answers`."""
         batch, group, levels = codes.shape
         starts = torch.tensor(self.starts[:-1], device=codes.device)
         suffix = (codes[:, :, :-1] + starts).reshape(batch, group * (levels - 1))
@@ -187,7 +224,7 @@ class Policy(nn.Module):
                 input_ids=suffix,
                 attention_mask=self.attention_mask(below, suffix_positions, keys),
                 position_ids=suffix_positions,
-                past_key_values=state.cache,
+                cache=state.cache,
                 use_cache=True,
             )
             return state.hidden, output.last_hidden_state.view(batch, group, levels - 1, -1)
@@ -212,7 +249,7 @@ class Policy(nn.Module):
         return self.path == "prefix" or self.device.type == "cuda"
 
     def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> PromptState:
-        """Send prompts [B, P], padded on the left, through the model once."""
+        """Send prompts through the model once, see `AnswerModel.prefill`."""
         cache = DynamicCache()  # not of the config: that one forgets what is beyond a sliding window
         if self._causal_prefill:
             return self._prefill_without_mask(prompt_ids, prompt_mask, cache)
@@ -222,31 +259,26 @@ class Policy(nn.Module):
             input_ids=prompt_ids,
             attention_mask=self.attention_mask(causal.tril() & prompt_mask[:, None, :], positions, positions),
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
-        return PromptState(output.past_key_values, output.last_hidden_state[:, -1], prompt_mask)
+        return PromptState(output.cache, output.last_hidden_state[:, -1], prompt_mask)
 
     @property
     def _causal_prefill(self) -> bool:
         return self.device.type == "cuda" and self._window is None
 
     def _prefill_without_mask(self, prompt_ids: Tensor, prompt_mask: Tensor, cache: DynamicCache) -> PromptState:
-        """The same with the padding turned to the right: then plain causal attention is exact, and on a GPU fastest."""
+        """Prefill with the padding turned to the right: then plain causal attention is exact, and on a GPU fastest."""
         length = prompt_mask.sum(1, keepdim=True)
         place = torch.arange(prompt_ids.shape[1], device=prompt_ids.device)
         turned = prompt_ids.gather(1, (place - length) % prompt_ids.shape[1])
-        output = self.body(input_ids=turned, past_key_values=cache, use_cache=True)
+        output = self.body(input_ids=turned, cache=cache, use_cache=True)
         last = (length - 1)[:, :, None].expand(-1, -1, output.last_hidden_state.shape[2])
-        return PromptState(output.past_key_values, output.last_hidden_state.gather(1, last)[:, 0], place < length)
+        return PromptState(output.cache, output.last_hidden_state.gather(1, last)[:, 0], place < length)
 
     def extend(self, state: PromptState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
-        """Append one token to K answers of each prompt.
-
-        Args: codes int64 [B, K] of level `level`; `ancestors` int64 [B, K, level], for each new token the places
-        of its earlier tokens among the answer tokens already in the cache. Returns hidden states [B, K, H].
-        The new tokens take the places `state.suffix ... state.suffix + K - 1`.
-        """
+        """Append one token to answers, see `AnswerModel.extend`."""
         batch, width = codes.shape
         below = torch.zeros(batch, width, state.suffix + width, dtype=torch.bool, device=codes.device)
         if level:
@@ -261,7 +293,7 @@ class Policy(nn.Module):
             input_ids=codes + self.starts[level],
             attention_mask=self.attention_mask(mask, positions, keys),
             position_ids=positions,
-            past_key_values=state.cache,
+            cache=state.cache,
             use_cache=True,
         )
         state.suffix += width

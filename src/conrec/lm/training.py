@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from conrec import processes
 from conrec.errors import ConrecError
 from conrec.lm.model import load_trained_state, trained_state
-from conrec.lm.policy import Policy
+from conrec.lm.policy import AnswerModel
 from conrec.lm.sharing import Share
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -68,7 +68,7 @@ class Trainer:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: AnswerModel,
         folder: Path,
         *,
         steps: int,

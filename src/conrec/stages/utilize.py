@@ -77,10 +77,10 @@ def utilize(
             f"too few to train on (at least {MIN_TRAINING} and 1); bring a longer log"
         )
 
-    def validate_in(context: Context) -> Callable[[Policy], dict[str, float]]:
+    def validate_in(context: Context) -> Callable[[], dict[str, float]]:
         if weights_only:
-            return lambda _: {}
-        return validator(inputs, vocabulary, validation, context, reward_for(inputs, validation))
+            return dict
+        return validator(policy, inputs, vocabulary, validation, context, reward_for(inputs, validation))
 
     _warm_up(inputs, vocabulary, policy, train, validate_in, out / "warmup", seed)
     for number, stage in enumerate(recipe.utilize.stages, start=1):
@@ -126,13 +126,14 @@ def utilize(
 
 
 def validator(
-    inputs: Inputs, vocabulary: Vocabulary, instances: Instances, context: Context, reward: Reward
-) -> Callable[[Policy], dict[str, float]]:
-    """Reward of sampled answers and FHR@20 on some instances of validation, the same answers' seed every time."""
+    policy: Policy, inputs: Inputs, vocabulary: Vocabulary, instances: Instances, context: Context, reward: Reward
+) -> Callable[[], dict[str, float]]:
+    """Measures the policy on some instances of validation whenever it is called: FHR@20, and the reward of sampled
+    answers, whose seed is always the same."""
     decoding = inputs.decoding(instances, context, vocabulary)
     recipe = inputs.recipe
 
-    def validate(policy: Policy) -> dict[str, float]:
+    def validate() -> dict[str, float]:
         policy.eval()
         result = sampled_reward(policy, decoding.data, reward, recipe)
         ((items, _),) = predict_items(
@@ -164,7 +165,7 @@ def _warm_up(
     vocabulary: Vocabulary,
     policy: Policy,
     train: Instances,
-    validate_in: Callable[[Context], Callable[[Policy], dict[str, float]]],
+    validate_in: Callable[[Context], Callable[[], dict[str, float]]],
     folder: Path,
     seed: int,
 ) -> None:

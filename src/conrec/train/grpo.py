@@ -56,7 +56,7 @@ class StageTraining:
     seed: int
     title: str
     """For the progress bar."""
-    validate: Callable[[Policy], dict[str, float]]
+    validate: Callable[[], dict[str, float]]
     """Values for the training curves."""
 
 
@@ -79,7 +79,7 @@ def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
         checkpoint_every=config.checkpoint_every,
     )
     if trainer.step == 0:
-        trainer.log(stage.validate(policy), "validation")
+        trainer.log(stage.validate(), "validation")
     for step in track(range(trainer.step, steps), stage.title):
         share = trainer.share(size)
         index = step * size + share.own
@@ -120,7 +120,7 @@ def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
             }
         )
         if (step + 1) % every == 0 or step + 1 == steps:
-            trainer.log(stage.validate(policy), "validation")
+            trainer.log(stage.validate(), "validation")
         trainer.advance()
     trainer.finish()
 

@@ -14,7 +14,7 @@ import torch
 
 from conrec.data.instances import Ragged
 from conrec.decode.prompt_dataset import PromptDataset
-from conrec.lm.policy import Policy
+from conrec.lm.policy import AnswerModel
 from conrec.lm.training import Trainer, batches_from
 from conrec.progress import track
 
@@ -28,7 +28,7 @@ def reachable(sets: Ragged, data: PromptDataset, limit: int) -> Ragged:
 
 
 def warm_up(
-    policy: Policy,
+    policy: AnswerModel,
     data: PromptDataset,
     targets: Ragged,
     codes: np.ndarray,
@@ -39,7 +39,7 @@ def warm_up(
     learning_rate: float,
     checkpoint_every: int,
     seed: int,
-    validate: Callable[[Policy], dict[str, float]],
+    validate: Callable[[], dict[str, float]],
     validations: int = 4,
     augment: Callable[[int, np.random.Generator], list[int]] | None = None,
 ) -> None:
@@ -64,7 +64,7 @@ def warm_up(
         answers = targets.take(index)
         width = int(answers.lengths.max())
         padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
-        weight = torch.as_tensor(np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1)
+        weight = torch.as_tensor((np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1))
         part = data.batch(index, prompts and [prompts[n] for n in own])
         answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
         policy.train()
@@ -73,6 +73,6 @@ def warm_up(
         trainer.update(loss)
         trainer.log({"loss": float(loss.detach())})
         if (step + 1) % every == 0:
-            trainer.log(validate(policy), "validation")
+            trainer.log(validate(), "validation")
         trainer.advance()
     trainer.finish()
