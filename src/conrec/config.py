@@ -208,7 +208,6 @@ class LmConfig:
     """Size of the byte-level BPE trained on the catalogue's titles (embedded model only)."""
     lora_rank: int = 0
     """0 trains every weight (the embedded model's default); above 0 trains LoRA and the new token rows."""
-    lora_alpha: int = 32
     max_dislikes: int = 20
     """The newest dislikes of a history that go into a prompt."""
     max_positives: int = 20
@@ -221,7 +220,6 @@ class LmConfig:
     def __post_init__(self) -> None:
         _check(self, "hidden layers heads kv_heads ffn vocabulary max_dislikes", at_least=1)
         _check(self, "lora_rank max_positives", at_least=0)
-        _check(self, "lora_alpha", above=0)
         if not self.checkpoint and (self.hidden % (2 * self.heads) or self.heads % self.kv_heads):
             raise ValueError(
                 f"hidden = {self.hidden}, heads = {self.heads}, kv_heads = {self.kv_heads}; "
@@ -237,9 +235,7 @@ class UnderstandConfig:
     alignment_epochs: float = 1.0
     alignment_samples: int = 20000
     alignment_min_repeats: int = 2
-    """A dislike is sure when the user disliked at least this many items under the same ID prefix."""
-    alignment_prefix: int = 1
-    """Length of that prefix."""
+    """A dislike is sure when the user disliked at least this many items under the same first code."""
     alignment_held_out: float = 0.1
     row_tokens: int = 1024
     """Length of a packed row."""
@@ -249,7 +245,7 @@ class UnderstandConfig:
 
     def __post_init__(self) -> None:
         _check(self, "translation_epochs alignment_epochs", at_least=0)
-        _check(self, "alignment_samples alignment_min_repeats alignment_prefix", at_least=1)
+        _check(self, "alignment_samples alignment_min_repeats", at_least=1)
         _check(self, "alignment_held_out", at_least=0, below=1)
         _check(self, "row_tokens rows_per_step checkpoint_every", at_least=1)
         _check(self, "learning_rate", above=0)
@@ -277,8 +273,6 @@ class UtilizeConfig:
     warmup_context: Literal["recent", "dislikes", "full", "mixed"] = "full"
     """What the warm-up's prompts show; `mixed` shows every instance in all three contexts."""
     warmup_targets: Literal["next", "future"] = "next"
-    warmup_max_targets: int = 8
-    """With `future`: at most this many targets of an instance."""
     history_dropout: float = 0.0
     """Chance of each event of a history to be left out whenever the warm-up uses the prompt (augmentation)."""
     warmup_epochs: float = 2.0
@@ -311,7 +305,7 @@ class UtilizeConfig:
     """Instances of validation that the training curves look at."""
 
     def __post_init__(self) -> None:
-        _check(self, "warmup_max_targets warmup_batch", at_least=1)
+        _check(self, "warmup_batch", at_least=1)
         _check(self, "history_dropout", at_least=0, below=1)
         _check(self, "warmup_epochs", at_least=0)
         _check(self, "warmup_learning_rate learning_rate epsilon", above=0)

@@ -130,12 +130,14 @@ class Decoder:
     instances: Instances
     item_features: dict[str, ItemFeature]
 
-    def decodings(self, index: np.ndarray, settings: list[Setting], *, everything: bool = False) -> list[Decoding]:
+    def decodings(self, index: np.ndarray, settings: list[Setting], *, include_unseen: bool = False) -> list[Decoding]:
         """Of the instances at `index`, one a setting."""
         some, item_features = self.instances.take(index), of_some(self.item_features, index)
         # Prompts and the day's offer differ by the prior at most, not by what else a setting leans on.
         data = {
-            prior: self.inputs.prompt_dataset(some, self.context, self.vocabulary, weight=prior, everything=everything)
+            prior: self.inputs.prompt_dataset(
+                some, self.context, self.vocabulary, weight=prior, include_unseen=include_unseen
+            )
             for prior in dict.fromkeys(setting.prior for setting in settings)
         }
         return [
@@ -267,11 +269,11 @@ def _parts(decoder: Decoder, at: np.ndarray, rows: np.ndarray) -> dict[str, np.n
     """
     inputs, config = decoder.inputs, decoder.inputs.recipe.predict
     own = Setting(prior=0.0, temperature=min(config.temperatures))
-    (decoding,) = decoder.decodings(at, [own], everything=True)
+    (decoding,) = decoder.decodings(at, [own], include_unseen=True)
     (policy,) = score_items(decoder.policy, [decoding], rows, inputs.catalog.codes, batch=config.batch)
     parts = {"policy": policy}
     if any(config.prior_weights):
-        data = decoder.decodings(at, [PLAIN], everything=True)[0].data
+        data = decoder.decodings(at, [PLAIN], include_unseen=True)[0].data
         prior = data.pool.item_weight.log().cpu().numpy()
         parts["prior"] = prior[data.rows[:, None], rows]
     batches = np.array_split(np.arange(len(at)), -(-len(at) // config.batch))

@@ -54,7 +54,6 @@ def understand(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed
         catalog.codes,
         samples=config.alignment_samples,
         min_repeats=config.alignment_min_repeats,
-        prefix=config.alignment_prefix,
         held_out=config.alignment_held_out,
         seed=seed,
     )
