@@ -48,7 +48,7 @@ class Setting:
     codes: np.ndarray
     """int32 [items, 3], all distinct."""
     pool: CandidatePool
-    """All items on offer, without a prior."""
+    """All items, without a prior."""
 
     @property
     def parameters(self) -> int:
@@ -90,7 +90,7 @@ def random_codes(items: int, sizes: tuple[int, ...], rng: np.random.Generator) -
 
 
 def everything(codes: np.ndarray, sizes: tuple[int, ...], device: torch.device | str = "cpu") -> CandidatePool:
-    """All items on offer, none preferred."""
+    """All items in the candidate pool, none preferred."""
     return Trie.of(codes, sizes, device).weigh(np.ones((1, len(codes))), prior=False)
 
 

@@ -156,8 +156,6 @@ class LmConfig:
     """Text tokens of the small model: the size of the byte-level BPE trained on the catalogue's titles."""
     lora_rank: NonNegativeInt = 0
     """Rank of the LoRA adapters, which train beside the rows of new tokens; 0 trains every weight."""
-    lora_alpha: PositiveInt = 32
-    """Scale of the LoRA adapters, before it is divided by their rank."""
     max_dislikes: PositiveInt = 20
     """Newest dislikes of a history that a prompt shows."""
     max_positives: NonNegativeInt = 20
@@ -186,9 +184,7 @@ class UnderstandConfig:
     alignment_samples: PositiveInt = 20000
     """Questions at most."""
     alignment_min_repeats: PositiveInt = 2
-    """A dislike is sure, and may be asked about, when the user disliked so many items under the same ID prefix."""
-    alignment_prefix: PositiveInt = 1
-    """Length of that prefix in codes."""
+    """A dislike is sure, and may be asked about, when the user disliked so many items under the same first code."""
     alignment_held_out: Fraction = 0.1
     """Share of the questions that measures instead of training."""
     row_tokens: PositiveInt = 1024
@@ -221,8 +217,6 @@ class UtilizeConfig:
     """What a prompt of the warm-up shows, as in `stages`; `mixed` shows every instance in all three contexts."""
     warmup_targets: Literal["next", "future"] = "next"
     """What a prompt of the warm-up is answered by: the next dislike, or each one within the horizon."""
-    warmup_max_targets: PositiveInt = 8
-    """With `future`: dislikes of an instance that are targets at most."""
     history_dropout: Fraction = 0.0
     """Probability that an event of a history is left out, whenever the warm-up uses its prompt (augmentation)."""
     warmup_epochs: NonNegativeFloat = 2.0

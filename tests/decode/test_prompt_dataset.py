@@ -1,4 +1,4 @@
-"""What is on offer on a day, its prior, and how a user's own dislikes and their neighbours count."""
+"""The candidate pool of a day, its prior, and how a user's own dislikes and their neighbours count."""
 
 import math
 
@@ -79,8 +79,8 @@ def prior_by_hand(days_on: int, tau: float, smoothing: float) -> np.ndarray:
     for row, time, kind in zip(events().items, events().times, events().kinds):
         if kind == "dislike" and time < midnight:
             weight[row] += np.exp(-((midnight - time) / DAY) / tau)
-    offered = items().first_seen < midnight
-    weight = (weight + smoothing) * offered
+    known = items().first_seen < midnight
+    weight = (weight + smoothing) * known
     return weight / weight.sum()
 
 
@@ -100,7 +100,7 @@ def test_everything_lets_unknown_candidates_be_scored():
     known = Knowledge(items(), events())
     trie = Trie.of(CODES, tiny.SIZES)
     one = instances([START + 2 * DAY], [[]])
-    pool, _ = pool_of_days(one, known, trie, days=3.0, smoothing=0.1, weight=1.0, everything=True)
+    pool, _ = pool_of_days(one, known, trie, days=3.0, smoothing=0.1, weight=1.0, include_unseen=True)
     weights = pool.item_weight[0].numpy()
     assert (weights > 0).all()
     assert weights[7] == pytest.approx(prior_by_hand(2, 3.0, 0.1)[[0, 1]].min(), rel=1e-5)

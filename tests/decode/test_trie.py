@@ -56,7 +56,11 @@ def test_each_day_has_its_own_offer():
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [(np.zeros((1, 2)), "no item is on offer"), (np.array([[1.0, np.nan]]), "finite"), (np.ones((1, 3)), "items")],
+    [
+        (np.zeros((1, 2)), "no item is in the candidate pool"),
+        (np.array([[1.0, np.nan]]), "finite"),
+        (np.ones((1, 3)), "items"),
+    ],
 )
 def test_bad_weights_are_refused(weights, message):
     with pytest.raises(ConrecError, match=message):

@@ -1,4 +1,4 @@
-"""Rollouts are drawn from the policy, and stay on offer."""
+"""Rollouts are drawn from the policy, and stay in the candidate pool."""
 
 import numpy as np
 import torch

@@ -278,8 +278,8 @@ def test_batches_by_length_change_nothing_but_the_order_of_work(beams):
         np.testing.assert_allclose(scores, scored[0], atol=1e-4)
 
 
-def test_a_candidate_that_is_not_on_offer_has_no_likelihood():
-    """What the user has seen is not on offer to that user: -inf, never nan."""
+def test_a_candidate_that_is_not_in_the_pool_has_no_likelihood():
+    """What the user has seen is not in that user's pool: -inf, never nan."""
     instances, data, _ = world(3)
     instances = Instances(**{**instances.__dict__, "seen": Ragged.of([[0, 1], [], list(range(12))])})
     data = PromptDataset(instances, data.prompts, data.rows, data.pool, data.pad, data.device)

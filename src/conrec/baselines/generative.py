@@ -1,7 +1,7 @@
 """Generative baselines (P5-CID, TIGER, LC-Rec): the next dislike is spelled out code by code behind a history.
 
 They differ in the codes, in the model and in what it is trained on. Everything else is the same for all, and the
-same as for CoNRec: training on each dislike with the history before it, the items on offer as a trie, the item prior
+same as for CoNRec: training on each dislike with the history before it, the candidate pool as a trie, the item prior
 inside the normalisation (so that what is learned is how a user departs from what everybody dislikes that day), its
 exponent in decoding chosen on validation, beam search with one pass of the history a user.
 """
@@ -96,7 +96,7 @@ class Generative(Recommender):
             self.build(folder)
             self.policy.to(self.device)
             self.trie = Trie.of(self.codes, self.policy.sizes, self.device)
-            # On the log's first day nothing is on offer yet at midnight, so nothing could be decoded.
+            # On the log's first day the candidate pool of midnight is still empty, so nothing could be decoded.
             started = known.train.cutoffs.astype("datetime64[D]") > np.nanmin(known.items.first_seen)
             train = known.train.take((known.train.n_dislikes > 0) & started)
             data = self.prompt_dataset(train)
@@ -134,7 +134,9 @@ class Generative(Recommender):
             self._best_figure, self._best_weights = figure, trained_state(self.policy)
         return values
 
-    def prompt_dataset(self, instances: Instances, weight: float = 1.0, *, everything: bool = False) -> PromptDataset:
+    def prompt_dataset(
+        self, instances: Instances, weight: float = 1.0, *, include_unseen: bool = False
+    ) -> PromptDataset:
         """Histories and the candidate pools of their days, under the prior to the power of `weight`."""
         pool, rows = pool_of_days(
             instances,
@@ -143,7 +145,7 @@ class Generative(Recommender):
             days=self.prior_days,
             smoothing=self.prior_smoothing,
             weight=weight,
-            everything=everything,
+            include_unseen=include_unseen,
         )
         return PromptDataset(instances, self.prompts(instances), rows, pool, self.pad, self.policy.device)
 
@@ -184,15 +186,15 @@ class Generative(Recommender):
         """Raise NotImplementedError: whole catalogues are searched by beams, candidates scored one by one."""
         raise NotImplementedError(f"{self.name} scores candidates and finds lists only")
 
-    def _decodings(self, instances: Instances, weights: Sequence[float], everything: bool) -> list[Decoding]:
-        return [Decoding(self.prompt_dataset(instances, weight, everything=everything)) for weight in weights]
+    def _decodings(self, instances: Instances, weights: Sequence[float], include_unseen: bool) -> list[Decoding]:
+        return [Decoding(self.prompt_dataset(instances, weight, include_unseen=include_unseen)) for weight in weights]
 
     def _lists(self, instances: Instances, k: int, weights: Sequence[float]) -> list[np.ndarray]:
         if not len(instances):
             return [np.full((0, k), -1, np.int32) for _ in weights]
         found = predict_items(
             self.policy,
-            self._decodings(instances, weights, everything=False),
+            self._decodings(instances, weights, include_unseen=False),
             k=k,
             beams=self.beams,
             batch=32,
@@ -205,7 +207,7 @@ class Generative(Recommender):
             return [np.full(candidates.shape, -np.inf, np.float32) for _ in weights]
         found = score_items(
             self.policy,
-            self._decodings(instances, weights, everything=True),
+            self._decodings(instances, weights, include_unseen=True),
             np.maximum(candidates, 0),
             self.codes,
             batch=32,

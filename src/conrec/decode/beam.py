@@ -19,7 +19,7 @@ from conrec.lm.policy import AnswerModel, State
 
 @dataclass(frozen=True)
 class Beams:
-    """Hypotheses of B prompts, best first: -inf scores mark places that no item fills."""
+    """Semantic IDs found for B prompts, W each, best first; a score of -inf marks a place that no item fills."""
 
     codes: Tensor
     """int64 [B, W, T]."""
@@ -41,7 +41,7 @@ def search(
 ) -> Beams:
     """The `beams` most likely semantic IDs of each prompt.
 
-    Args: the prompts' state (`policy.prefill`; rewound afterwards, so it can be searched again) and the offer's
+    Args: the prompts' state (`policy.prefill`; rewound afterwards, so it can be searched again) and the pool's
     row of each prompt int64 [B].
     With at least as many beams as there are nodes on each level the search is exact.
     """
@@ -112,9 +112,9 @@ def best_items(
 def heaviest_items(
     pool: CandidatePool, rows: Tensor, exclude: list[np.ndarray], k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is left where the policy has nothing to say: the items on offer by weight.
+    """The k heaviest items of the candidate pool, for decoding without the policy.
 
-    As `best_items`, without a search: row n of the offer for prompt n is `rows[n]`; scores are logs of an item's share.
+    Args and result as in `best_items`, but there is no search; a score is the log of the item's share of the weight.
     """
     weight = pool.item_weight[rows].double()
     weight = weight / weight.sum(1, keepdim=True)

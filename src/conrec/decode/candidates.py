@@ -65,7 +65,7 @@ class PolicyFeature(ItemFeature):
     def of_candidates(self, instances: Instances, rows: np.ndarray) -> np.ndarray:
         """float32 [B, c]: the same of given items, rows int [B, c]."""
         inputs, config = self._decoder.inputs, self._decoder.inputs.recipe.predict
-        decodings = self._decoder.decodings(instances, [self._weights], everything=True)
+        decodings = self._decoder.decodings(instances, [self._weights], include_unseen=True)
         (scores,) = score_items(
             self._decoder.policy,
             decodings,
@@ -96,7 +96,7 @@ class PriorFeature(ItemFeature):
 
     def _days(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """float32 [days, items] and int [B]: the prior of every day, and which day is each instance's."""
-        data = self._decoder.decodings(instances, [PLAIN], everything=True)[0].data
+        data = self._decoder.decodings(instances, [PLAIN], include_unseen=True)[0].data
         return data.pool.item_weight.log().cpu().numpy(), data.rows
 
 

@@ -32,16 +32,16 @@ class Decoder:
     features: Mapping[str, ItemFeature] = field(default_factory=dict)
 
     def decodings(
-        self, instances: Instances, weights: Sequence[FeatureWeights], *, everything: bool = False
+        self, instances: Instances, weights: Sequence[FeatureWeights], *, include_unseen: bool = False
     ) -> list[Decoding]:
         """One decoding of the instances for each of the weights.
 
-        `everything`: items that the log has not met yet are in the candidate pool, too.
+        `include_unseen`: items that the log has not met yet are in the candidate pool, too.
         """
         # Prompts and the day's candidate pool differ by the prior at most, not by any other weight.
         data = {
             prior: self.inputs.prompt_dataset(
-                instances, self.context, self.vocabulary, weight=prior, everything=everything
+                instances, self.context, self.vocabulary, weight=prior, include_unseen=include_unseen
             )
             for prior in dict.fromkeys(one.prior for one in weights)
         }

@@ -87,7 +87,7 @@ class Inputs:
         vocabulary: Vocabulary,
         *,
         weight: float = 1.0,
-        everything: bool = False,
+        include_unseen: bool = False,
     ) -> PromptDataset:
         """Instances with their prompts and the candidate pool of their days, the prior to the power of `weight`."""
         config = self.recipe.predict
@@ -98,7 +98,7 @@ class Inputs:
             days=config.prior_days,
             smoothing=config.prior_smoothing,
             weight=weight if config.prior_weights != (0.0,) else 0.0,
-            everything=everything,
+            include_unseen=include_unseen,
         )
         prompts = self.history_prompts(vocabulary).all(instances, context)
         return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device())

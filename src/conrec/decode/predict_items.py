@@ -1,4 +1,4 @@
-"""Predicted dislikes of many users, and the likelihood of given candidates."""
+"""Lists of predicted dislikes for many users, and the log-likelihood of given candidates."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def predict_items(
     batch: int,
     title: str = "predict",
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each decoding the k items of every instance: rows int32 [n, k] (-1: none) and scores float32 [n, k].
+    """The k likeliest items of every instance, by beam search with `beams` hypotheses.
 
-    All decodings are of the same instances with the same prompts (under another prior, say) and share one prompt
+    Returns for each decoding item rows int32 [n, k] (-1: none) and scores float32 [n, k]. All decodings are of the same
+    instances with the same prompts (under another prior, say) and share one prompt
     pass a user. Items that the user has seen are left out. At an infinite temperature the policy is not asked.
     """
     policy.eval()
@@ -68,8 +69,8 @@ def score_items(
 ) -> list[np.ndarray]:
     """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each decoding (of the same instances).
 
-    Args: `candidates` int [n, C] item rows, `codes` int [items, T]. What is not on offer (the user has seen it, say)
-    has -inf.
+    Args: `candidates` int [n, C] item rows, `codes` int [items, T]. What is not in the
+    candidate pool (the user has seen it, say) has -inf.
     """
     policy.eval()
     data = decodings[0].data

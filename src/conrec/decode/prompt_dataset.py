@@ -1,6 +1,6 @@
-"""Prompts, days and offers of a set of instances, ready for training and decoding.
+"""Instances as tensors: their prompts and the candidate pools of their days, ready for training and decoding.
 
-Every instance has a row of the offer: the items known on the day of its cutoff and their prior on that day.
+The pool has a row a day: the items known at the midnight before the instances' cutoffs and their prior at that time.
 """
 
 from __future__ import annotations
@@ -19,31 +19,37 @@ from conrec.features.item_features import ItemFeature
 from conrec.lm.policy import pad_prompts
 
 FARTHEST = -60.0
-"""Below the likeliest item, in logs: an item on offer is never less likely than that."""
+"""Smallest log-weight of an item in the candidate pool, counted from that of the heaviest one."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors of some prompts."""
+    """Some prompts of a `PromptDataset` as tensors, on its device."""
 
     index: np.ndarray
-    """Which instances, int64 [B]."""
+    """int64 [B]: numbers of the instances in the data set."""
     prompt_ids: Tensor
+    """int64 [B, P], padded on the left."""
     prompt_mask: Tensor
+    """bool [B, P]: False for padding."""
     rows: Tensor
-    """Row of the offer of each prompt, int64 [B]."""
+    """int64 [B]: row of the candidate pool."""
 
 
 @dataclass(frozen=True)
 class PromptDataset:
-    """Instances with their prompts in one context, and the offer of their days."""
+    """Instances with their prompts in one context, and the candidate pools of their days."""
 
     instances: Instances
     prompts: Ragged
+    """Token ids of each instance's prompt, int64."""
     rows: np.ndarray
+    """int64 [n]: each instance's row of `pool`."""
     pool: CandidatePool
     pad: int
+    """Token id of padding."""
     device: torch.device
+    """Where batches go."""
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -64,17 +70,17 @@ class PromptDataset:
 class Decoding:
     """How to decode: under the prior of the day, and with the item features that count.
 
-    What a user has seen is not on offer to that user, so it takes no beam and the k places are filled.
+    What a user has seen is not in that user's candidate pool, so it takes no beam and the k places are filled.
     """
 
     data: PromptDataset
     item_features: Sequence[tuple[float, ItemFeature]] = ()
-    """Weights, and what they are of."""
+    """Pairs of an exponent and the item feature that it weighs."""
     temperature: float = 1.0
-    """Of the policy: above 1 its own part counts less beside the prior and the item features."""
+    """Temperature of the policy: above 1 it counts less beside the prior and the item features."""
 
     def pool(self, batch: Batch) -> tuple[CandidatePool, Tensor]:
-        """The offer for a batch of `data`, and the row of each of its prompts."""
+        """The candidate pool of a batch of `data`, and the row of each of its prompts, int64 [B]."""
         instances, day = self.data.instances.take(batch.index), self.data.pool
         if not self.item_features and not len(instances.seen.values):
             return day, batch.rows
@@ -82,12 +88,12 @@ class Decoding:
         for row in range(len(weight)):
             rest = weight[row].clone()
             rest[torch.as_tensor(instances.seen[row], dtype=torch.int64)] = 0
-            # Who has seen everything keeps the offer: the search needs one, and its result is left out afterwards.
+            # Who has seen all items keeps the pool: the search needs one, and its result is left out afterwards.
             weight[row] = rest if rest.any() else weight[row]
         if self.item_features:
             added = sum(value * feature.log_weight(instances) for value, feature in self.item_features)
             log = weight.log() + torch.as_tensor(added, device=weight.device)
-            # Unlikely is not impossible: what is on offer stays within the reach of floating point.
+            # Unlikely is not impossible: what is in the pool stays within the reach of floating point.
             weight = (log - log.amax(1, keepdim=True)).clamp_min(FARTHEST).exp() * (weight > 0)
         return day.trie.weigh(weight, prior=day.with_prior or bool(self.item_features)), torch.arange(
             len(weight), device=weight.device
@@ -102,21 +108,21 @@ def pool_of_days(
     days: float,
     smoothing: float,
     weight: float,
-    everything: bool = False,
+    include_unseen: bool = False,
 ) -> tuple[CandidatePool, np.ndarray]:
-    """One row per distinct day of the instances' cuts, and each instance's row.
+    """Candidate pool with a row for each distinct day of the instances' cutoffs, and each instance's row, int64 [n].
 
-    An item's weight is its prior (exponentially decayed dislikes before that midnight, plus `smoothing`) to the
-    power of `weight`; 0 switches the prior off. Items not yet seen that day have weight 0. A training cut inside
-    a day gets that day's midnight, so nothing of the day itself is known. With `everything` an item not yet seen
-    counts like the least popular one: a ranker's candidate exists, whether or not the log has met it.
+    An item's weight is its prior (exponentially decayed dislikes before that midnight UTC, plus `smoothing`) to the
+    power of `weight`; 0 switches the prior off. Items not yet seen that day have weight 0. A cutoff inside a day gets
+    that day's midnight, so nothing of the day itself is known. With `include_unseen` an item not yet seen counts like
+    the least popular one: a ranker's candidate exists, whether or not the log has met it.
     """
     midnight = instances.cutoffs.astype("datetime64[D]").astype("datetime64[us]")
     distinct, rows = np.unique(midnight, return_inverse=True)
     priors = []
     for day in distinct:
         prior = knowledge.prior(day, days, smoothing)
-        if everything:
+        if include_unseen:
             prior = np.where(prior > 0, prior, prior[prior > 0].min())
         priors.append(prior**weight * (prior > 0))
     return trie.weigh(np.stack(priors), prior=weight != 0), rows.reshape(-1)

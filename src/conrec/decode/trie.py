@@ -1,7 +1,7 @@
-"""The items on offer as a trie over semantic IDs, with the item prior summed up its levels.
+"""The candidate pool as a trie over semantic IDs, with the item prior summed up its levels.
 
 The catalogue's semantic IDs are sorted once into CSR arrays: at each level, the children of a node are
-consecutive. What is on offer on a day and how likely an item is a priori are *weights* on top of the same trie:
+consecutive. What is in the pool of a day and how likely an item is a priori are *weights* on top of the same trie:
 the weight of a node is the sum of the weights of the items below it, and a node of weight zero does not exist
 that day. With equal logits the policy is then exactly the prior.
 
@@ -21,7 +21,10 @@ from conrec.errors import ConrecError
 
 @dataclass(frozen=True)
 class Trie:
-    """CSR arrays per level. Node 0 of level 0 is the root; a node of level T is a complete semantic ID (a leaf)."""
+    """The tree of all semantic IDs, as CSR arrays per level.
+
+    Node 0 of level 0 is the root; a node of level T is a complete semantic ID (a leaf).
+    """
 
     sizes: tuple[int, ...]
     """Codes per level."""
@@ -38,7 +41,10 @@ class Trie:
 
     @classmethod
     def of(cls, codes: np.ndarray, sizes: tuple[int, ...], device: torch.device | str = "cpu") -> Trie:
-        """From the semantic IDs of all items, int [n, T] with code t in [0, sizes[t])."""
+        """Build the trie from the semantic IDs of all items, int [n, T] with code t in [0, sizes[t]).
+
+        Raises ConrecError for other shapes or codes.
+        """
         if codes.ndim != 2 or codes.shape[1] != len(sizes) or len(codes) == 0:
             raise ConrecError(f"semantic IDs must be [items, {len(sizes)}] and not empty, got {codes.shape}")
         if (codes < 0).any() or (codes >= np.asarray(sizes)).any():
@@ -80,16 +86,17 @@ class Trie:
         return self.item_order[self.leaf_start[leaf] : self.leaf_start[leaf + 1]].tolist()
 
     def weigh(self, weights: np.ndarray | Tensor, *, prior: bool = True) -> CandidatePool:
-        """Put item weights [R, n] (zero: not on offer) on the trie: a constraint for decoding and training.
+        """Put item weights [R, n] (zero: not in the pool) on the trie: a constraint for decoding and training.
 
-        Without `prior` only what is on offer counts, and every allowed code has log-prior 0.
+        Without `prior` only membership counts, and every allowed code has log-prior 0. Raises ConrecError for weights
+        that are negative, not finite, or all zero in a row.
         """
         device = self.leaf_of_item.device
         w = torch.as_tensor(np.asarray(weights, dtype=np.float64), device=device)
         if w.ndim != 2 or w.shape[1] != len(self.leaf_of_item) or not bool(torch.isfinite(w).all()) or (w < 0).any():
             raise ConrecError(f"item weights must be finite, not negative and [rows, items], got {tuple(w.shape)}")
         if not bool((w.sum(1) > 0).all()):
-            raise ConrecError("on some day no item is on offer at all: the log begins too late for this cutoff")
+            raise ConrecError("on some day no item is in the candidate pool: the log begins too late for this cutoff")
         mass = w.new_zeros(w.shape[0], self.leaves).index_add_(1, self.leaf_of_item, w)
         log_prior = []
         for t in range(len(self.sizes) - 1, -1, -1):
@@ -117,10 +124,10 @@ class CandidatePool:
     log_prior: tuple[Tensor, ...]
     """float32 [R, nodes of level t + 1] per level t: log of a node's share of its parent's weight."""
     with_prior: bool = True
-    """Whether the weights count as a prior, and not only for what is on offer."""
+    """Whether the weights count as a prior, and not only as membership."""
 
     def log_prior_of(self, level: int, nodes: Tensor, rows: Tensor) -> Tensor:
-        """float32 [N, K]: log-prior of each code below `nodes`; -inf where there is no item on offer."""
+        """float32 [N, K]: log-prior of each code below `nodes`; -inf where no item of the pool is."""
         pointer = self.trie.first_child[level]
         nodes = nodes.clamp(0, len(pointer) - 2)
         start = pointer[nodes]

@@ -22,6 +22,9 @@ from conrec.lm.policy import Policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main, local_rank
 
+LORA_ALPHA = 32
+"""Scale of the LoRA adapters, before it is divided by their rank."""
+
 
 def build_vocabulary(config: LmConfig, texts: list[str], sizes: Sequence[int]) -> Vocabulary:
     """The checkpoint's tokenizer, or one trained on `texts`; with semantic-ID tokens either way."""
@@ -49,7 +52,7 @@ def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.nd
 
 
 def compute_dtype(config: LmConfig) -> torch.dtype:
-    """What the model calculates in: what the recipe says, or bfloat16 on a GPU that has it and float32 elsewhere."""
+    """The dtype of the model's calculations: the recipe's, or bfloat16 on a GPU that has it and float32 elsewhere."""
     if config.dtype == "auto":
         return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
@@ -168,7 +171,7 @@ def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
         lm,
         LoraConfig(
             r=config.lora_rank,
-            lora_alpha=config.lora_alpha,
+            lora_alpha=LORA_ALPHA,
             target_modules="all-linear",
             # Where the head is tied, peft ties its rows to these by itself.
             trainable_token_indices=new_rows if tied else {"embed_tokens": new_rows, "lm_head": new_rows},

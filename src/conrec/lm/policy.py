@@ -36,7 +36,7 @@ Pass = Literal["auto", "tree", "prefix"]
 
 
 class Constraint(Protocol):
-    """What may follow a prefix: nodes of a trie, and the log-prior of each child (see `decode.trie`)."""
+    """Which codes may follow a prefix: nodes of a trie, and the log-prior of each child (see `decode.trie`)."""
 
     def log_prior_of(self, level: int, nodes: Tensor, rows: Tensor) -> Tensor:
         """float [N, K]: log-prior of each code below `nodes` [N] for the prior's row `rows` [N]; -inf: not allowed."""
@@ -68,7 +68,7 @@ State = TypeVar("State", bound=PromptState)
 
 
 class AnswerModel(nn.Module, ABC, Generic[State]):
-    """What training and decoding ask of a model: log-probabilities of semantic IDs behind prompts.
+    """A model that gives log-probabilities of semantic IDs behind prompts, as training and decoding ask for them.
 
     Two models answer: `Policy` here, and the encoder-decoder of `baselines.encoder_decoder`. All log-probabilities are
     float32.
@@ -300,7 +300,7 @@ class Policy(AnswerModel[PromptState]):
         return output.last_hidden_state
 
     def attention_mask(self, allowed: Tensor, queries: Tensor, keys: Tensor) -> Tensor | dict[str, Tensor]:
-        """What the model takes as `attention_mask`, from who may look at whom: bool [B, Q, L].
+        """The model's `attention_mask` from who may look at whom, bool [B, Q, L].
 
         A float [B, 1, Q, L] of 0 and the smallest number (a bool mask is wrong under eager attention). The positions
         of queries [B, Q] and keys [B, L] matter where layers look at a sliding window only: they would take a mask as

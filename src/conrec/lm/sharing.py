@@ -1,4 +1,4 @@
-"""What several processes that train together share of one step: its samples and its random numbers.
+"""One step shared by several processes that train together: its samples and its random numbers.
 
 One process and many must draw the same answers for the same prompts. So every process draws the random numbers of
 the whole step and keeps those of its own samples.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Share:
-    """The samples of a step that this process works on."""
+    """This process's samples of a step."""
 
     own: np.ndarray
     """int64 [B]: their places in the step."""

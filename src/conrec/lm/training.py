@@ -39,7 +39,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass
 class Curves:
-    """A long table: step, split (train or validation), name, value."""
+    """Training curves as a long table: step, split (train or validation), name, value."""
 
     rows: list[tuple[int, str, str, float]] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ class Curves:
         self.rows += [(step, split, name, float(value)) for name, value in values.items()]
 
     def write(self, path: Path) -> None:
-        """As Parquet."""
+        """Write the table as Parquet."""
         step, split, name, value = zip(*self.rows) if self.rows else ((), (), (), ())
         table = {
             "step": pa.array(step, pa.int64()),
@@ -111,7 +111,7 @@ class Trainer:
         return Share(np.arange(count)[processes.rank() :: parts], count)
 
     def weight(self, count: int) -> float:
-        """What makes the average over processes of a mean over `count` things the mean over all things."""
+        """Factor of a mean over `count` things that makes its average over processes the mean over all things."""
         (mean,) = self._mean_over_processes([count])
         return count / mean if mean else 1.0
 

@@ -72,7 +72,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path) -> Vocabulary:
-        """What `save` wrote."""
+        """Read what `save` wrote."""
         sizes = json.loads((folder / "sid_sizes.json").read_text())
         return cls(PreTrainedTokenizerFast.from_pretrained(folder), sizes)
 
@@ -106,7 +106,7 @@ def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
 
 
 def _without_added_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    """The same tokenizer with no added token, so that no text is ever matched as one."""
+    """The tokenizer without its added tokens, so that no text is ever matched as one."""
     settings = json.loads(tokenizer.backend_tokenizer.to_str())
     settings["added_tokens"] = []
     settings["post_processor"] = None

@@ -55,7 +55,6 @@ def understand(recipe: Recipe, log: PreparedLog, out: Path, seed: int) -> None:
         catalog.codes,
         samples=config.alignment_samples,
         min_repeats=config.alignment_min_repeats,
-        prefix=config.alignment_prefix,
         held_out=config.alignment_held_out,
         seed=seed,
     )

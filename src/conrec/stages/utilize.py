@@ -106,7 +106,7 @@ def utilize(
         data = chosen_data(pool_of_prompts, chosen, inputs.history_prompts(vocabulary), stage.context, seed)
         reward = reward_for(inputs, data.instances)
         demonstrations = Demonstrations(
-            reachable(reward.future, data, recipe.utilize.warmup_max_targets),
+            reachable(reward.future, data),
             inputs.catalog.codes,
             data.pool.trie,
             recipe.utilize.demonstrations,
@@ -193,7 +193,7 @@ def _warm_up(
     warm_up(
         policy,
         data,
-        reachable(wanted.take(index), data, config.warmup_max_targets),
+        reachable(wanted.take(index), data),
         inputs.catalog.codes,
         folder,
         epochs=config.warmup_epochs / len(contexts),

@@ -16,6 +16,9 @@ from conrec.data.instances import Events
 from conrec.lm.prompts import Sample, alignment
 from conrec.lm.vocabulary import Vocabulary
 
+SURE_PREFIX = 1
+"""Codes that two dislikes must share to count as a repeated one."""
+
 
 @dataclass(frozen=True)
 class Questions:
@@ -33,7 +36,6 @@ def ask(
     *,
     samples: int,
     min_repeats: int,
-    prefix: int,
     held_out: float,
     seed: int,
 ) -> Questions:
@@ -43,7 +45,7 @@ def ask(
     `held_out` of the users is kept for held-out questions (each at most as many again as its share).
     """
     rng = np.random.default_rng(seed)
-    prefixes = np.unique(codes[:, :prefix], axis=0, return_inverse=True)[1].reshape(-1)
+    prefixes = np.unique(codes[:, :SURE_PREFIX], axis=0, return_inverse=True)[1].reshape(-1)
     known = events.take(learn)
     (users, user), items, kinds = known.owners(), known.items, known.kinds
     disliked = kinds == "dislike"

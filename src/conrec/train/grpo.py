@@ -44,7 +44,7 @@ VALIDATIONS = 4
 
 @dataclass(frozen=True)
 class StageTraining:
-    """What one stage of the curriculum trains on and with. Prompt n is number n of `data` everywhere."""
+    """A stage of the curriculum: what it trains on and with. Prompt n is number n of `data` everywhere."""
 
     data: PromptDataset
     """The stage's prompts in the order in which they are used."""

@@ -30,7 +30,7 @@ class Rewards:
 
 
 class Reward(Protocol):
-    """What GRPO asks of a reward, for the instances that it was made for."""
+    """Rewards of answers to the prompts of some instances, as GRPO asks for them."""
 
     future: Ragged
     """Item rows that are exact hits, per instance; demonstrations are taken from them."""

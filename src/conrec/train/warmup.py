@@ -18,8 +18,11 @@ from conrec.lm.policy import AnswerModel
 from conrec.lm.training import Trainer, batches_from
 from conrec.progress import track
 
+MAX_TARGETS = 8
+"""Targets of a prompt at most."""
 
-def reachable(sets: Ragged, data: PromptDataset, limit: int) -> Ragged:
+
+def reachable(sets: Ragged, data: PromptDataset, limit: int = MAX_TARGETS) -> Ragged:
     """The first `limit` of each instance's item rows that are in the candidate pool of its day."""
     weight = data.pool.item_weight.cpu().numpy()
     keep = weight[data.rows[sets.owners], sets.values] > 0

@@ -73,7 +73,6 @@ def answered(own: Variant, prepared: Path, compressed: Path, understood: Path, w
         catalog.codes,
         samples=config.alignment_samples,
         min_repeats=config.alignment_min_repeats,
-        prefix=config.alignment_prefix,
         held_out=config.alignment_held_out,
         seed=seed,
     ).held_out
