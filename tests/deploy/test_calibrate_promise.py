@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import pytest
 from scipy.stats import binom
 
 from conrec.data.exposures import DISLIKED, LIKED
@@ -78,6 +79,7 @@ class Truth:
         return float(self._weights[scores > threshold].sum())
 
 
+@pytest.mark.slow
 def test_the_promise_is_kept_although_one_log_serves_all_three() -> None:
     calibrations, budget = 200, 0.05
     rng, truth = np.random.default_rng(1), Truth(sociable)
@@ -100,6 +102,7 @@ def test_the_promise_is_kept_although_one_log_serves_all_three() -> None:
     assert with_cosine > calibrations / 2
 
 
+@pytest.mark.slow
 def test_weights_fitted_to_the_likes_that_calibrate_spend_more_than_those_fitted_to_others() -> None:
     """Why the two are kept apart. Three weights are few, so it stays a small thing; see docs/guarantee.md."""
     budget, users = 0.05, 100

@@ -94,6 +94,7 @@ def test_the_two_questions_differ_and_begin_as_a_prompt_does() -> None:
     assert prompts().question("next") != prompts().question("next_liked")
 
 
+@pytest.mark.slow
 def test_it_learns_who_dislikes_what(tmp_path: Path) -> None:
     contrast = trained(tmp_path)
     instances, even = histories(60, seed=7)
@@ -122,6 +123,7 @@ def test_what_is_saved_gives_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(own - own.mean(axis=1, keepdims=True), exact, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_training_that_died_ends_in_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(tmp_path / "whole", epochs=3, every=4)
 

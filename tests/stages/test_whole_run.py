@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 name = "tiny"
 [data]

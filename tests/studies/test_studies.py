@@ -174,6 +174,7 @@ class Counted(Recommender):
         return scores
 
 
+@pytest.mark.slow
 def test_what_was_chosen_is_not_trained_again_under_the_same_seed(tiny: Dataset, shop: Shop) -> None:
     other = Other("counted", lambda place, s: Counted(s["item"], place.seed), [{"item": 3}, {"item": 5}])
     positives = replace(other, name="counted+positives", settings_of=other)

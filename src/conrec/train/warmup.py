@@ -65,7 +65,7 @@ def warm_up(
         answers = targets.take(index)
         width = int(answers.lengths.max())
         padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
-        weight = torch.as_tensor(np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1)
+        weight = torch.as_tensor((np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1))
         part = data.batch(index, prompts and [prompts[n] for n in own])
         answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
         policy.train()
