@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # --no-compile: of the libraries' thousands of modules only those that are imported need it, and then it is done anyway.
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable
 
-.PHONY: demo test check clean
+.PHONY: demo test test-fast check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/conrec demo
@@ -13,6 +13,10 @@ demo: $(VENV)/.installed
 # One thread a worker: the workers already use all cores.
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+# Without what trains a model or runs a pipeline.
+test-fast: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -41,6 +41,7 @@ def fitted(log_view: LogView) -> Boosted:
     return system
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rated", [True, False])
 def test_it_learns_and_knows_nothing_from_the_cut_on(rated: bool) -> None:
     log_view = small_log_view(rated=rated)
@@ -66,6 +67,7 @@ def test_with_nothing_to_learn_from_it_says_nothing() -> None:
     assert not system.score_candidates(replay.instances, rows)[rows >= 0].any()
 
 
+@pytest.mark.slow
 def test_the_boosted_row_of_the_protocols_table(shared_data: Path) -> None:
     """AUC .882; .265 / .366 / .525 of the dislikes at 1, 2 and 5 % of likes lost, another implementation's features."""
     config = SplitConfig()

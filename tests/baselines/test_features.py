@@ -15,6 +15,8 @@ from conrec.baselines.sequences import Tokens, UserEvents, training_windows
 from conrec.data.instances import Instances
 from tests.baselines.planted import families, hit_share
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def world() -> tuple[TrainingData, Instances]:

@@ -23,6 +23,8 @@ from conrec.decode.prompt_dataset import PromptDataset
 from tests.baselines.learning import camps, provoked_camps, with_training
 from tests.baselines.planted import hit_share
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, Any] = {"prior_days": 14.0, "prior_smoothing": 0.5, "beams": 40, "batch": 16}
 LM = LmConfig(hidden=32, layers=1, heads=2, kv_heads=1, ffn=96, vocabulary=300)
 

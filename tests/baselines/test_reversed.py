@@ -13,6 +13,8 @@ from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances, Ragged
 from tests.baselines.planted import hit_share, world
 
+pytestmark = pytest.mark.slow
+
 
 def likes_only(relative: bool = True) -> Reversed:
     likes = SASRec("likes", loss="softmax", width=32, epochs=10, learning_rate=5e-3)

@@ -30,6 +30,8 @@ from conrec.baselines.sequences import (
 from conrec.data.instances import Instances, Ragged
 from tests.baselines.planted import chain, hit_share, provoked
 
+pytestmark = pytest.mark.slow
+
 SOFT = {"loss": "softmax", "width": 32, "learning_rate": 5e-3}
 MODELS = {
     "sasrec": lambda inputs, epochs: SASRec(inputs, epochs=epochs, **SOFT),

@@ -24,6 +24,8 @@ from conrec.lm.prompts import wording_texts
 from conrec.lm.vocabulary import END, Vocabulary, sid_token
 from tests.baselines.learning import camps, recatalogued, with_training
 
+pytestmark = pytest.mark.slow
+
 LM = LmConfig(hidden=32, layers=2, heads=2, kv_heads=1, ffn=96, vocabulary=300)
 Maker = Callable[..., TitleRanker]
 

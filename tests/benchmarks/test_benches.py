@@ -24,6 +24,7 @@ def results() -> dict[str, dict]:
     return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPPONENTS)
 def test_every_bench_reports_and_is_exact(name, results):
     if OPPONENTS[name]:
@@ -110,6 +111,7 @@ def test_the_command_line():
     assert json.loads(done.stdout)["bench"] == "filter"
 
 
+@pytest.mark.slow
 def test_the_gpu_script_in_small_without_a_gpu(tmp_path):
     file = tmp_path / "RESULTS.md"
     file.write_text("<!-- gpu -->\nnone yet\n<!-- /gpu -->\n")

@@ -10,6 +10,8 @@ import pytest
 from benchmarks.results import replace_section
 from benchmarks.serve import failures, markdown, serve, targets, unfiltered
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
 

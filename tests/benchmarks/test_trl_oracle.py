@@ -6,6 +6,8 @@ pytest.importorskip("trl", reason="the extra `oracle` is not installed")
 
 from benchmarks.grpo import gradient_error
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("path", ["tree", "prefix"])
 def test_the_same_gradient(path):

@@ -209,6 +209,7 @@ print(steps)
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_any_step_leaves_a_whole_set_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two snapshots are there, the third replaces the oldest; its writer is killed at each of its steps in turn."""
     monkeypatch.setattr("os.fsync", lambda handle: None)

@@ -40,12 +40,12 @@ def test_a_checkpoint_learns_the_new_tokens(checkpoint, rank, tmp_path):
     ids, mask = pad_prompts([words.text("Disliked: ") + words.sid(codes[:2])], words.pad)
     inputs = (ids, mask, torch.as_tensor(codes[None, :4], dtype=torch.int64), torch.tensor([0]), pool)
     optimizer = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=1e-2)
-    before = float(policy(*inputs).sum())
+    before = policy(*inputs).sum().item()
     for _ in range(10):
         optimizer.zero_grad()
         (-policy(*inputs).sum()).backward()
         optimizer.step()
-    assert float(policy(*inputs).sum()) > before + 1
+    assert policy(*inputs).sum().item() > before + 1
 
     save_policy(policy, tmp_path)
     again = build_policy(config, words, CODEWORDS, seed=0)

@@ -104,6 +104,7 @@ def test_the_catalogue_is_consistent(catalog: Catalog) -> None:
     assert mean_cosine(catalog.latents, catalog.reconstructed) > 0.85
 
 
+@pytest.mark.slow
 def test_the_goal_on_real_titles_and_genres(shared_data: Path) -> None:
     with gzip.open(shared_data / "movietweetings" / "movies.dat.gz", "rt", encoding="utf-8") as lines:
         films = [line.rstrip("\n").split("::") for line in lines]

@@ -33,6 +33,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "hr", "fhr", "luf", "zuf"),
     [(14, 0.265, 0.304, 0.314, 0.333), (30, 0.229, 0.267, None, None), (None, 0.188, 0.225, None, None)],
@@ -69,6 +70,7 @@ def test_popularity_matches_the_known_yardsticks(
         assert any_hit[~has_dislikes].mean() == pytest.approx(zuf, abs=0.02)
 
 
+@pytest.mark.slow
 def test_every_tweet_is_accounted_for_and_every_row_known(tweets: Path) -> None:
     account = json.loads((tweets / "accounting.json").read_text())
     assert account["read"] == account["kept"] + sum(account["dropped"].values()) == 141_695
@@ -119,6 +121,7 @@ def test_the_same_recipe_gives_the_same_bits(simulated: Path, tmp_path: Path) ->
         assert pq.read_table(tmp_path / f"{file}.parquet").equals(pq.read_table(simulated / f"{file}.parquet")), file
 
 
+@pytest.mark.slow
 def test_held_out_users(shared_data: Path, tmp_path: Path) -> None:
     recipe = replace(TWEETS, split=SplitConfig(mode="users", cutoffs="per_user", fold=2))
     prepare(recipe, shared_data / "movietweetings", None, tmp_path)

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from conrec.evaluate.results import StageManifest, read
 from tests.stages.test_whole_run import RECIPE
 
+pytestmark = pytest.mark.slow
+
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 

@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 
 from conrec.evaluate.results import StageManifest, read
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 name = "tiny"
 [data]

@@ -51,6 +51,7 @@ def kept(root: Path, study: Study, name: str, table: list[dict[str, str]]) -> li
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
 def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_path: Path) -> None:
     with tarfile.open(archive) as tar:

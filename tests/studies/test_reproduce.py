@@ -15,6 +15,8 @@ import pytest
 from conrec.studies.models import CONREC
 from conrec.studies.reproduce import STUDIES
 
+pytestmark = pytest.mark.slow
+
 
 def reproduce(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "conrec", "reproduce", *options, "--quick", "--out", str(out)]

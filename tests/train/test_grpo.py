@@ -48,5 +48,5 @@ def test_nothing_useful_is_an_exact_zero():
     advantage, useful = advantages(torch.ones(1, 2))
     loss = grpo_loss(new, new.detach(), new.detach() + 1, advantage, useful, epsilon=0.2, beta=1.0)
     loss.value.backward()
-    assert float(loss.value) == 0
+    assert loss.value.item() == 0
     assert (new.grad == 0).all()

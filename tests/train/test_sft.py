@@ -11,6 +11,8 @@ from conrec.train.sft import choice_accuracy, train_supervised
 from conrec.train.translation import translation_samples
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 WORDS = tiny.vocabulary()
 CODES = tiny.codes(12)
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "wired") for thing in ("boots", "sole", "hat", "phones")]

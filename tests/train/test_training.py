@@ -22,6 +22,8 @@ from conrec.train.rewards import FutureReward, Reward
 from conrec.train.warmup import reachable, warm_up
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 SIZES = (4, 4, 4)
 CODES = tiny.codes(40, sizes=SIZES)
 WORDS = tiny.vocabulary(SIZES)

@@ -15,6 +15,8 @@ from conrec.lm.training import Trainer
 from tests.train import small_training
 from tests.train.test_training import policy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory) -> Path:
