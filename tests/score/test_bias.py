@@ -1,4 +1,4 @@
-"""Effects and tastes against a general optimiser, and what they are for."""
+"""Bias terms and user embeddings against a general optimiser, and what they are for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from conrec.score import bias as effects
-from conrec.score.bias import Effects, Link, fit_effects, user_effects, user_tastes
+from conrec.score.bias import BiasTerms, Link, fit_bias_terms, user_bias_terms, user_embeddings
 
 LINKS: list[Link] = ["logit", "identity"]
 
@@ -28,16 +28,16 @@ def drawn(link: Link, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize("link", LINKS)
 def test_a_users_effect_is_the_posterior_mode(link: Link) -> None:
     rng = np.random.default_rng(0)
-    found = Effects(link, rng.normal(size=20), np.zeros(20))
+    found = BiasTerms(link, rng.normal(size=20), np.zeros(20))
     owner, items = np.repeat([0, 2, 3], [1, 6, 40]), rng.integers(0, 20, 47)
     targets = drawn(link, found.items[items], rng)
-    modes = user_effects(found, owner, items, targets, 4)
+    modes = user_bias_terms(found, owner, items, targets, 4)
     for user in range(4):
         mine = owner == user
 
         def objective(b: np.ndarray, mine: np.ndarray = mine) -> float:
             z = b[0] + found.items[items[mine]]
-            return loss(link, z, targets[mine]) + b[0] ** 2 / (2 * effects.USER_SPREAD[link] ** 2)
+            return loss(link, z, targets[mine]) + b[0] ** 2 / (2 * effects.USER_PRIOR_STD[link] ** 2)
 
         assert modes[user] == pytest.approx(minimize(objective, [0.0]).x[0], abs=2e-3)
     assert modes[1] == 0  # without a history
@@ -45,11 +45,11 @@ def test_a_users_effect_is_the_posterior_mode(link: Link) -> None:
 
 @pytest.mark.parametrize("link", LINKS)
 @pytest.mark.parametrize("events", [3, 60])
-def test_a_taste_is_the_posterior_mode_whichever_space_is_smaller(link: Link, events: int) -> None:
+def test_a_user_embedding_is_the_posterior_mode_whichever_space_is_smaller(link: Link, events: int) -> None:
     rng = np.random.default_rng(events)
     features, offsets = rng.normal(size=(events, 8)), rng.normal(size=events)
     targets = drawn(link, offsets + features[:, 0], rng)
-    (found,) = user_tastes(link, np.zeros(events, int), offsets, targets, features, 1, 0.3)
+    (found,) = user_embeddings(link, np.zeros(events, int), offsets, targets, features, 1, 0.3)
 
     def objective(p: np.ndarray) -> float:
         return loss(link, offsets + features @ p, targets) + float(p @ p) / (2 * 0.3**2)
@@ -58,17 +58,19 @@ def test_a_taste_is_the_posterior_mode_whichever_space_is_smaller(link: Link, ev
 
 
 @pytest.mark.parametrize("link", LINKS)
-def test_a_taste_does_not_depend_on_whose_else_is_asked_for(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_embedding_does_not_depend_on_whose_else_is_asked_for(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(effects, "CELLS_AT_ONCE", 200)  # several batches
     rng = np.random.default_rng(5)
     lengths = np.array([3, 0, 20, 8, 9, 1, 5, 5, 31])
     owner, events = np.repeat(np.arange(9), lengths), int(lengths.sum())
     features, offsets = rng.normal(size=(events, 8)), rng.normal(size=events)
     targets = drawn(link, offsets + features[:, 0], rng)
-    together = user_tastes(link, owner, offsets, targets, features, 9, 0.3)
+    together = user_embeddings(link, owner, offsets, targets, features, 9, 0.3)
     for user in range(9):
         own = owner == user
-        (alone,) = user_tastes(link, owner[own] * 0, offsets[own], targets[own], features[own], 1, 0.3)
+        (alone,) = user_embeddings(link, owner[own] * 0, offsets[own], targets[own], features[own], 1, 0.3)
         np.testing.assert_allclose(together[user], alone, atol=1e-6)
 
 
@@ -82,7 +84,7 @@ def test_strict_users_are_not_held_against_the_item(link: Link) -> None:
     items = np.tile(np.append(np.arange(2, 32), -1), 200)
     items[items < 0] = np.where(np.arange(200) < 100, 0, 1)
     targets = drawn(link, strict[users], rng)
-    found = fit_effects(link, users, items, targets, np.ones((32, 1)), 200)
+    found = fit_bias_terms(link, users, items, targets, np.ones((32, 1)), 200)
     one, other = (targets[items == item].mean() for item in (0, 1))
     naive = one - other if link == "identity" else np.log(one / (1 - one)) - np.log(other / (1 - other))
     assert naive > 2
@@ -95,7 +97,7 @@ def test_an_item_nobody_met_stands_where_items_like_it_do(link: Link) -> None:
     kind = np.arange(60) % 2
     features = np.column_stack([np.ones(60), kind])
     users, items = rng.integers(0, 80, 4000), rng.integers(0, 50, 4000)
-    found = fit_effects(link, users, items, drawn(link, 2.0 * kind[items] - 1, rng), features, 80)
+    found = fit_bias_terms(link, users, items, drawn(link, 2.0 * kind[items] - 1, rng), features, 80)
     np.testing.assert_allclose(found.items[50:], found.prior[50:], atol=0.05)
     assert found.items[51::2].min() > found.items[50::2].max() + 1
 
@@ -103,7 +105,7 @@ def test_an_item_nobody_met_stands_where_items_like_it_do(link: Link) -> None:
 @pytest.mark.parametrize("link", LINKS)
 def test_without_any_event_all_is_zero(link: Link) -> None:
     nothing = np.zeros(0, int)
-    found = fit_effects(link, nothing, nothing, nothing * 1.0, np.ones((5, 1)), 3)
+    found = fit_bias_terms(link, nothing, nothing, nothing * 1.0, np.ones((5, 1)), 3)
     assert not found.items.any()
-    assert not user_effects(found, nothing, nothing, nothing * 1.0, 3).any()
-    assert not user_tastes(link, nothing, nothing, nothing, np.zeros((0, 4)), 3, 0.1).any()
+    assert not user_bias_terms(found, nothing, nothing, nothing * 1.0, 3).any()
+    assert not user_embeddings(link, nothing, nothing, nothing, np.zeros((0, 4)), 3, 0.1).any()

@@ -1,4 +1,4 @@
-"""The score of histories: backtests, signals, their combination, and that nothing of the future is in it."""
+"""The history score: backtest windows, features, their regression, and that nothing of the future is in it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL
 from conrec.data.split import UserSplit
 from conrec.features.log_view import LogView
 from conrec.score.backtest import FIRST_HORIZONS, backtests
-from conrec.score.embedding import TasteSpace
+from conrec.score.embedding import EmbeddingSpace
+from conrec.score.feature_snapshot import ITEM_SMOOTHING, USER_SMOOTHING, FeatureSnapshot
 from conrec.score.history import HistoryScore
 from conrec.score.regression import PRODUCTS
-from conrec.score.user_features import ITEM_SMOOTHING, USER_SMOOTHING, Day
 from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of, stranger
 from tests.small_log import CUTS, START, WEEK
 
@@ -25,14 +25,14 @@ def log_view(request: pytest.FixtureRequest) -> LogView:
 
 
 def fitted(log_view: LogView) -> HistoryScore:
-    # The log is short: rehearse from its second week on.
+    # The log is short: the first window is its second week.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
         found = backtests(log_view, split_of(log_view), CONFIG)
     return HistoryScore.fit(log_view, np.arange(len(log_view.items)), found, 0)
 
 
-def test_rehearsals_end_before_validation(log_view: LogView, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backtests_end_before_validation(log_view: LogView, monkeypatch: pytest.MonkeyPatch) -> None:
     assert backtests(log_view, split_of(log_view), CONFIG) == []  # validation begins after four weeks
     monkeypatch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
     assert FIRST_HORIZONS > 1
@@ -46,7 +46,7 @@ def test_rehearsals_end_before_validation(log_view: LogView, monkeypatch: pytest
         assert one.replay.shown.values.tolist() == again.shown.values[labels != NEUTRAL].tolist()
 
 
-def test_rehearsals_of_users_do_not_know_whom_they_ask(log_view: LogView) -> None:
+def test_backtests_of_users_do_not_know_whom_they_ask(log_view: LogView) -> None:
     users = np.unique(log_view.events.users)
     split = UserSplit(users[:40], users[40:50], users[50:], log_view.events.times[-1])
     found = backtests(replace(log_view, train_users=users[:40]), split, CONFIG)
@@ -63,12 +63,13 @@ def test_rehearsals_of_users_do_not_know_whom_they_ask(log_view: LogView) -> Non
 
 
 def test_rates_are_counts_before_the_cut(log_view: LogView) -> None:
-    features = TasteSpace.fit(log_view.fields, log_view.content, np.arange(len(log_view.items)), 6).of(
+    embeddings = EmbeddingSpace.fit(log_view.fields, log_view.content, np.arange(len(log_view.items)), 6).of(
         log_view.fields, log_view.content
     )
-    day = Day.of(log_view, CUTS[1], features, bool(log_view.events.rated.any()), log_view.events.has_exposures)
+    rated, exposed = bool(log_view.events.rated.any()), log_view.events.has_exposures
+    snapshot = FeatureSnapshot.of(log_view, CUTS[1], embeddings, rated, exposed)
     replay = replay_of(log_view, CUTS[1:2])
-    signals = day.users(replay.instances)
+    users = snapshot.users(replay.instances)
     log = log_view.events.take(log_view.events.times < CUTS[1])
 
     def counts(column: np.ndarray, value: object) -> tuple[int, int]:
@@ -81,8 +82,8 @@ def test_rates_are_counts_before_the_cut(log_view: LogView) -> None:
     disliked, liked = int((log.kinds == "dislike").sum()), len(set(zip(log.users[every], log.items[every])))
     base = (disliked + 1) / (disliked + liked + 2)
     for row, column, key, smoothing in (
-        *((day.numbers[n], log.items, n, ITEM_SMOOTHING) for n in (0, 7, 39)),
-        *((signals.numbers[n], log.users, replay.instances.users[n], USER_SMOOTHING) for n in (0, 5, 20)),
+        *((snapshot.item_features[n], log.items, n, ITEM_SMOOTHING) for n in (0, 7, 39)),
+        *((users.values[n], log.users, replay.instances.users[n], USER_SMOOTHING) for n in (0, 5, 20)),
     ):
         bad, good = counts(column, key)
         rate = (bad + smoothing * base) / (bad + good + smoothing)
@@ -90,22 +91,22 @@ def test_rates_are_counts_before_the_cut(log_view: LogView) -> None:
         assert row[1] == pytest.approx(np.log1p(bad + good))
 
 
-def test_what_was_shown_and_left_alone_is_a_taste_where_the_log_has_it(log_view: LogView) -> None:
+def test_what_was_shown_and_left_alone_is_an_embedding_where_the_log_has_it(log_view: LogView) -> None:
     score, instances = fitted(log_view), replay_of(log_view, CUTS[1:2]).instances
-    day = score.at(log_view, CUTS[1]).day
+    snapshot = score.at(log_view, CUTS[1]).snapshot
     assert score.exposed == log_view.events.has_exposures
-    assert (day.rates is None) == log_view.events.rated.any()
-    if day.rates is None:
+    assert (snapshot.rates is None) == log_view.events.rated.any()
+    if snapshot.rates is None:
         return
     own = np.exp(log_view.attribute_rates.log_weight(instances))
     nobody = np.exp(log_view.attribute_rates.log_weight(stranger(instances))[0])
     wanted = np.log((own + nobody.mean()) / (nobody + nobody.mean()))
-    x = np.column_stack([day.features, np.ones(len(day.features))]).astype(float)
+    x = np.column_stack([snapshot.item_embeddings, np.ones(len(snapshot.item_embeddings))]).astype(float)
     ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ wanted.T.astype(float))[:-1].T
-    taste = day.users(instances).tastes[-1]
-    np.testing.assert_allclose(taste, ridge, atol=1e-4)
+    embedding = snapshot.users(instances).embeddings[-1]
+    np.testing.assert_allclose(embedding, ridge, atol=1e-4)
     # Least squares: it says of the items what the rates say, up to a constant, as far as the space can.
-    said = taste @ day.features.T
+    said = embedding @ snapshot.item_embeddings.T
     assert np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(said, wanted) if b.std()]) > 0.5
 
 
@@ -114,24 +115,25 @@ def test_the_score_is_a_dot_product_of_its_formula(log_view: LogView) -> None:
     replay = replay_of(log_view, CUTS[1:2])
     at_cutoff = score.at(log_view, CUTS[1])
     (vectors, biases), (q, b) = at_cutoff.user_factors(replay.instances), at_cutoff.item_factors()
-    day = at_cutoff.day
-    signals, c = day.users(replay.instances), score.combination
+    snapshot = at_cutoff.snapshot
+    users, c = snapshot.users(replay.instances), score.regression
     for user, item in ((0, 3), (4, 17), (11, 39)):
-        x = np.clip((signals.numbers[user] - c.user_mean) / c.user_scale, -4, 4)
-        y = np.clip((day.numbers[item] - c.item_mean) / c.item_scale, -4, 4)
+        x = np.clip((users.values[user] - c.user_mean) / c.user_scale, -4, 4)
+        y = np.clip((snapshot.item_features[item] - c.item_mean) / c.item_scale, -4, 4)
 
         def quadratic(z: np.ndarray, weights: np.ndarray) -> float:
             pairs = [PRODUCTS * z[m] * z[n] for m in range(len(z)) for n in range(m, len(z))]
             return float(weights @ [*z, *pairs])
 
         expected = c.intercept + quadratic(x, c.user) + quadratic(y, c.item) + x @ c.product @ y
-        for k, taste in enumerate(signals.tastes):
-            expected += (c.taste[0, k] + c.taste[1, k] * x[1]) * float(taste[user] @ day.features[item])
+        for k, one in enumerate(users.embeddings):
+            weight = c.embedding[0, k] + c.embedding[1, k] * x[1]
+            expected += weight * float(one[user] @ snapshot.item_embeddings[item])
         assert biases[user] + b[item] + vectors[user] @ q[item] == pytest.approx(expected, abs=1e-4)
 
 
 def test_it_learns_what_rates_cannot_say(log_view: LogView) -> None:
-    """In the small log every user has an aversion to one shape; a rate per user and per item does not see it."""
+    """In the small log every user dislikes one shape; a rate per user and per item does not see it."""
     score, replay = fitted(log_view), replay_of(log_view, CUTS[1:])
     signed = np.flatnonzero(replay.labels.values != NEUTRAL)
     disliked = replay.labels.values[signed] > 0
@@ -140,9 +142,9 @@ def test_it_learns_what_rates_cannot_say(log_view: LogView) -> None:
         bad, good = scores[signed][disliked], scores[signed][~disliked]
         return float((bad[:, None] > good).mean())
 
-    whole, plain = (auc(scores) for scores in score.replay_scores(log_view, replay))
-    assert plain > 0.65
-    assert whole > plain + 0.03
+    whole, without = (auc(scores) for scores in score.replay_scores(log_view, replay))
+    assert without > 0.65
+    assert whole > without + 0.03
 
 
 def test_nothing_from_the_cut_on_changes_a_score(log_view: LogView) -> None:
@@ -160,13 +162,13 @@ def test_nothing_from_the_cut_on_changes_a_score(log_view: LogView) -> None:
             np.testing.assert_allclose(again.state()[name], value, atol=1e-9, err_msg=name)
 
 
-def test_strangers_and_new_items_get_what_is_usual(log_view: LogView) -> None:
+def test_strangers_and_new_items_get_the_mean(log_view: LogView) -> None:
     score, replay = fitted(log_view), replay_of(log_view, CUTS[1:2])
     at_cutoff = score.at(log_view, CUTS[1])
     (vectors, biases), (q, b) = at_cutoff.user_factors(stranger(replay.instances)), at_cutoff.item_factors()
     scores = biases[0] + b + q @ vectors[0]
     assert np.isfinite(scores).all()
-    assert not vectors[0, -score.space.dimensions :].any()  # no taste
+    assert not vectors[0, -score.space.dimensions :].any()  # no embedding
     # At a moment before the log everybody is a stranger and every item is new.
     early = replace(replay.instances.take(np.array([0])), cutoffs=np.array([START - WEEK]))
     at_cutoff = score.at(log_view, START - WEEK)

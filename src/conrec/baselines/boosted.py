@@ -22,7 +22,7 @@ from conrec.data.split import Split
 from conrec.features.log_view import LogView
 from conrec.items.fields import NUMBER, SEPARATOR
 from conrec.score.backtest import Backtest
-from conrec.score.user_features import log_odds
+from conrec.score.feature_snapshot import log_odds
 
 SIDES = 300
 """The most frequent values of the fields that residuals are kept of."""

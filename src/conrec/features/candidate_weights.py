@@ -1,8 +1,7 @@
-"""Ranking given candidates: how much each part of what is known counts (not in the paper).
+"""Weights of the features where given candidates are ranked (not in the paper).
 
-Lists are made by a search that each setting has to run anew, so little can be tried for them. Given candidates only
-have to be told apart: the weights of the parts are those under which the true ones are likeliest on validation, a
-conditional logit (McFadden 1974).
+Lists are made by a search that each choice of weights has to run again, so few can be tried. Candidates are given: the
+weights are those under which the true ones are likeliest on validation, a conditional logit (McFadden 1974).
 """
 
 from __future__ import annotations
@@ -10,25 +9,25 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-LEAST_SPREAD = 1e-3
-"""Of a part within a set, in its own unit (logs): what differs less does not tell candidates apart, and counts 0."""
+LEAST_STD = 1e-3
+"""Standard deviation of a feature within a set, in logs: one that differs less between candidates counts 0."""
 
 
 def fit_weights(parts: np.ndarray, there: np.ndarray) -> np.ndarray:
     """float64 [p]: the weights w under which softmax(parts @ w) gives each set's first candidate the most.
 
     parts: float [n, c, p], finite where `there`, bool [n, c], is true; other places are no candidates. A set whose
-    first is not there is left out. The weights of parts brought to the same spread have a standard normal prior, so
-    few sets do not say much, and without any all weights are 0.
+    first is not there is left out. The weights of parts brought to the same standard deviation have a standard normal
+    prior, so few sets do not say much, and without any all weights are 0.
     """
     some = there[:, 0] & (there.sum(1) > 1)
     x, there = np.where(there[..., None], parts, 0.0)[some].astype(np.float64), there[some]
     if not len(x):
         return np.zeros(parts.shape[-1])
     x = np.where(there[..., None], x - (x.sum(1) / there.sum(1)[:, None])[:, None], 0.0)
-    spread = np.sqrt((x**2).sum((0, 1)) / there.sum())
-    told = spread >= LEAST_SPREAD
-    x = x[..., told] / spread[told]
+    std = np.sqrt((x**2).sum((0, 1)) / there.sum())
+    differs = std >= LEAST_STD
+    x = x[..., differs] / std[differs]
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
         score = np.where(there, x @ w, -np.inf)
@@ -39,6 +38,6 @@ def fit_weights(parts: np.ndarray, there: np.ndarray) -> np.ndarray:
         gradient = x[:, 0].sum(0) - np.einsum("nc,ncp->p", share, x)
         return w @ w / 2 - likelihood, w - gradient
 
-    weights = np.zeros(len(spread))
-    weights[told] = minimize(loss, np.zeros(int(told.sum())), jac=True, method="L-BFGS-B").x / spread[told]
+    weights = np.zeros(len(std))
+    weights[differs] = minimize(loss, np.zeros(int(differs.sum())), jac=True, method="L-BFGS-B").x / std[differs]
     return weights

@@ -1,7 +1,7 @@
-"""Rehearsals: the filter's own task on the training period, to learn from.
+"""Backtest windows: the filter's own task on the training period, to learn from.
 
-A backtest is a moment of training at which only what came before it is known, and what was shown in the horizon
-after it with what became of that; nothing of validation or test is in it.
+A window is a moment of training at which only what came before it is known, and what was shown in the horizon after it
+with what became of that. Nothing of validation or test is in it.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from conrec.features.log_view import LogView
 FOLDS = 5
 MAX_CUTOFFS = 20
 ENOUGH = 60_000
-"""Dislikes and likes; further back nothing more is learned from."""
+"""As soon as the windows hold so many dislikes and likes, no older one is added."""
 FIRST_HORIZONS = 4
-"""So many horizons after the log's beginning comes the first cut: before, next to nothing is known."""
+"""So many horizons after the log's beginning comes the first cutoff: before, next to nothing is known."""
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """One moment."""
+    """One backtest window."""
 
     log_view: LogView
     """What may be known; in `users` mode without the users that are asked about."""
     cutoff: np.datetime64
-    """In `users` mode the latest of the users' own cuts, of which nothing is asked."""
+    """The moment; in `users` mode the latest of the users' own cutoffs, at which nothing is asked."""
     replay: Replay
-    """Only what was disliked or liked."""
+    """What was disliked or liked in the horizon after it."""
 
 
 def backtests(log_view: LogView, split: Split, config: SplitConfig) -> list[Backtest]:
-    """All of a run, oldest first; none where the training period is too short.
+    """All windows of a run, oldest first; none where the training period is too short.
 
     Split by time: a cutoff every horizon, back from the start of validation, for everybody with a dislike before it.
     Split by users: the training users in five folds, each asked at the middle dislike as held-out users are, with
@@ -63,12 +63,12 @@ def backtests(log_view: LogView, split: Split, config: SplitConfig) -> list[Back
 
 
 def _cutoffs(log_view: LogView, split: Split, horizon: np.timedelta64) -> list[np.datetime64]:
-    """Oldest first; as many as hold enough to learn from."""
-    told, signed = log_view.told, 0
+    """Cutoffs of the windows, oldest first: as many as hold enough to learn from."""
+    feedback, signed = log_view.told, 0
     cutoffs: list[np.datetime64] = []
     if not len(log_view.events):
         return []
-    times = np.sort(told.times[told.signs != 0])
+    times = np.sort(feedback.times[feedback.signs != 0])
     assert split.validation_start is not None
     cutoff = split.validation_start - horizon
     while (
@@ -82,17 +82,17 @@ def _cutoffs(log_view: LogView, split: Split, horizon: np.timedelta64) -> list[n
 
 def middles(log_view: LogView, users: np.ndarray) -> list[tuple[str, np.datetime64]]:
     """Each user with at least two dislikes, and the moment of the middle one."""
-    told, pairs = log_view.told, []
-    for number in np.flatnonzero(np.isin(told.names, users)):
-        mine = slice(told.bounds[number], told.bounds[number + 1])
-        times = told.times[mine][told.signs[mine] > 0]
+    feedback, pairs = log_view.told, []
+    for number in np.flatnonzero(np.isin(feedback.names, users)):
+        mine = slice(feedback.bounds[number], feedback.bounds[number + 1])
+        times = feedback.times[mine][feedback.signs[mine] > 0]
         if len(times) >= 2:
-            pairs.append((str(told.names[number]), times[len(times) // 2]))
+            pairs.append((str(feedback.names[number]), times[len(times) // 2]))
     return pairs
 
 
 def signed_only(replay: Replay) -> Replay:
-    """Without what drew no sign."""
+    """The replay without what drew neither a dislike nor a like."""
     keep = replay.labels.values != 0
     return Replay(replay.instances, replay.shown.where(keep), replay.labels.where(keep))
 

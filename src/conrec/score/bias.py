@@ -1,13 +1,13 @@
-"""Crossed random effects: how hard a user is to please, how hard an item is to like, each corrected for the other.
+"""Bias terms: how much a user, or an item, is given to dislikes, each corrected for the other.
 
 A plain rate of dislikes blames a strict item's users and a strict user's items. Here
 
     z_ui = b_u + b_i,   b_u ~ N(0, s_u^2),   b_i ~ N(<F_i, g>, s_i^2)
 
-is fitted to both at once (its posterior mode, by Newton steps on users and items in turn), with an item's prior mean
-taken from its content F, so that a new item starts where items like it stand. `logit` fits dislike (1) against like
-(0); `identity` fits ratings turned around (higher = worse) and scaled to a variance of 1. A user's taste is what then
-remains: one vector p_u ~ N(0, s^2 I) over the item's features, on top of b_u + b_i.
+is fitted to both at once (crossed random effects; the posterior mode, by Newton steps on users and items in turn). An
+item's prior mean comes from its content F, so that a new item starts where items like it stand. `logit` fits dislike
+(1) against like (0); `identity` fits ratings turned around (higher = worse) and scaled to a variance of 1. What then
+remains of a user is the user embedding: one vector p_u ~ N(0, s^2 I) over the item embeddings, on top of b_u + b_i.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import numpy as np
 
 Link = Literal["logit", "identity"]
 
-USER_SPREAD = {"logit": 1.0, "identity": 0.5}
-ITEM_SPREAD = {"logit": 1.0, "identity": 0.5}
+USER_PRIOR_STD = {"logit": 1.0, "identity": 0.5}
+ITEM_PRIOR_STD = {"logit": 1.0, "identity": 0.5}
 NOISE = 0.6
-"""Variance of a rating around b_u + b_i (identity)."""
+"""Variance of a rating around b_u + b_i, for `identity`."""
 SWEEPS = 4
 NEWTON_STEPS = {"logit": 3, "identity": 1}
-"""A quadratic is exact after one."""
+"""Newton steps; a quadratic is exact after one."""
 EXPECTED_AT_0 = {"logit": 0.5, "identity": 0.0}
 CELLS_AT_ONCE = 2**16
-"""Of users' histories times features; larger batches are slower, for memory has to be cleared first."""
+"""Cells of a batch, users' histories times dimensions; larger ones are slower, for memory has to be cleared first."""
 
 
 @dataclass(frozen=True)
-class Effects:
-    """Fitted item effects; those of users follow from their histories (`user_effects`)."""
+class BiasTerms:
+    """Fitted bias terms of the items; those of users follow from their histories (`user_bias_terms`)."""
 
     link: Link
     items: np.ndarray
@@ -42,13 +42,13 @@ class Effects:
     """float64 [n]: <F_i, g>, what the content alone says."""
 
 
-def fit_effects(
+def fit_bias_terms(
     link: Link, users: np.ndarray, items: np.ndarray, targets: np.ndarray, features: np.ndarray, n_users: int
-) -> Effects:
+) -> BiasTerms:
     """users, items: int [m]; targets: float [m], in [0, 1] for `logit`; features: float [n_items, f], a 1 included."""
     n = len(features)
     b_u, b_i, prior = np.zeros(n_users), np.zeros(n), np.zeros(n)
-    user_precision, item_precision = USER_SPREAD[link] ** -2, ITEM_SPREAD[link] ** -2
+    user_precision, item_precision = USER_PRIOR_STD[link] ** -2, ITEM_PRIOR_STD[link] ** -2
     for _ in range(SWEEPS):
         for _ in range(2):
             slope, curvature = _derivatives(link, b_u[users] + b_i[items], targets)
@@ -64,37 +64,37 @@ def fit_effects(
         weight = np.where(seen > 1e-9, seen / (seen / item_precision + 1), 0)
         gram = (features * weight[:, None]).T @ features + np.eye(features.shape[1])
         prior = features @ np.linalg.solve(gram, (features * weight[:, None]).T @ np.where(weight > 0, free, 0))
-    return Effects(link, b_i, prior)
+    return BiasTerms(link, b_i, prior)
 
 
-def user_effects(effects: Effects, owner: np.ndarray, items: np.ndarray, targets: np.ndarray, n: int) -> np.ndarray:
+def user_bias_terms(terms: BiasTerms, owner: np.ndarray, items: np.ndarray, targets: np.ndarray, n: int) -> np.ndarray:
     """b_u of n users from their histories, float64 [n]: event e is of user owner[e], on items[e] with targets[e]."""
-    precision = USER_SPREAD[effects.link] ** -2
+    precision = USER_PRIOR_STD[terms.link] ** -2
     b_u = np.zeros(n)
-    for _ in range(NEWTON_STEPS[effects.link]):
-        slope, curvature = _derivatives(effects.link, b_u[owner] + effects.items[items], targets)
+    for _ in range(NEWTON_STEPS[terms.link]):
+        slope, curvature = _derivatives(terms.link, b_u[owner] + terms.items[items], targets)
         gradient = np.bincount(owner, slope, n) - precision * b_u
         b_u = b_u + gradient / (np.bincount(owner, curvature, n) + precision)
     return b_u
 
 
-def user_tastes(
+def user_embeddings(
     link: Link,
     owner: np.ndarray,
     offsets: np.ndarray,
     targets: np.ndarray,
-    features: np.ndarray,
+    items: np.ndarray,
     n: int,
-    spread: float,
+    prior_std: float,
 ) -> np.ndarray:
-    """p_u of n users, float32 [n, d], its prior's standard deviation being `spread` in every direction.
+    """User embeddings p_u of n users, float32 [n, d]; the prior has this standard deviation in every direction.
 
-    Event e is of user owner[e] (ascending), offsets[e] is its b_u + b_i, features[e] the item's, float [m, d].
+    Event e is of user owner[e] (ascending), offsets[e] is its b_u + b_i, items[e] the item's embedding, float [m, d].
     """
     starts = np.searchsorted(owner, np.arange(n + 1))
-    lengths, d = np.diff(starts), features.shape[1]
-    tastes = np.zeros((n, d), np.float32)
-    # Histories of like length together, and those of more events than features apart: little is added to any.
+    lengths, d = np.diff(starts), items.shape[1]
+    found = np.zeros((n, d), np.float32)
+    # Histories of like length together, and those of more events than dimensions apart: little is added to any.
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
     batch = np.cumsum(lengths[order] * d) // CELLS_AT_ONCE
@@ -102,28 +102,28 @@ def user_tastes(
         events = np.arange(lengths[users].max(initial=0))
         there = events < lengths[users, None]
         place = np.where(there, starts[users, None] + events, 0)
-        # Behind its end a history goes on with an item without features and what was expected of it.
+        # Behind its end a history goes on with an item at the origin and what was expected of it.
         offset, target = np.where(there, offsets[place], 0.0), np.where(there, targets[place], EXPECTED_AT_0[link])
-        tastes[users] = _tastes(link, offset, target, features[place] * there[..., None], spread)
-    return tastes
+        found[users] = _embeddings(link, offset, target, items[place] * there[..., None], prior_std)
+    return found
 
 
-def _tastes(link: Link, offsets: np.ndarray, targets: np.ndarray, x: np.ndarray, spread: float) -> np.ndarray:
-    """Newton for b users with e events each, x [b, e, d], in the smaller of the two spaces: events or features."""
+def _embeddings(link: Link, offsets: np.ndarray, targets: np.ndarray, x: np.ndarray, prior_std: float) -> np.ndarray:
+    """Newton for b users with e events each, x [b, e, d], in the smaller of the two spaces: events or dimensions."""
     _, e, d = x.shape
     if e <= d:
-        kernel, dual = spread**2 * (x @ x.mT), np.zeros(offsets.shape)
+        kernel, dual = prior_std**2 * (x @ x.mT), np.zeros(offsets.shape)
         for _ in range(NEWTON_STEPS[link]):
             z = _times(kernel, dual)
             slope, curvature = _derivatives(link, offsets + z, targets)
             dual = _solved(kernel + np.eye(e) / curvature[:, None], z + slope / curvature)
-        return spread**2 * _times(x.mT, dual)
-    tastes = np.zeros((len(x), d))
+        return prior_std**2 * _times(x.mT, dual)
+    found = np.zeros((len(x), d))
     for _ in range(NEWTON_STEPS[link]):
-        slope, curvature = _derivatives(link, offsets + _times(x, tastes), targets)
-        hessian = (x * curvature[..., None]).mT @ x + np.eye(d) / spread**2
-        tastes = tastes + _solved(hessian, _times(x.mT, slope) - tastes / spread**2)
-    return tastes
+        slope, curvature = _derivatives(link, offsets + _times(x, found), targets)
+        hessian = (x * curvature[..., None]).mT @ x + np.eye(d) / prior_std**2
+        found = found + _solved(hessian, _times(x.mT, slope) - found / prior_std**2)
+    return found
 
 
 def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:

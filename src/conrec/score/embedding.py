@@ -1,14 +1,14 @@
-"""A space of what items are like, in which one vector a user says what this user is put off by.
+"""The space of item embeddings, in which one vector a user says what this user dislikes.
 
-Aversions are combinations ("leather, but only shoes"; "horror, but not the old ones"), and a weight for each word or
+Dislikes are combinations ("leather, but only shoes"; "horror, but not the old ones"), and a weight for each word or
 attribute cannot say "and". So items are compared by a quadratic kernel of their contents,
 
     k(i, j) = (OFFSET + <z_i, z_j>)^2,   z = fields (category, attributes) beside the content embedding, length 1,
 
 which counts what two items share and every pair of it. Its leading principal components, by the Nyström method on
 some landmark items (Williams and Seeger 2001), are the space: a linear function of them is a quadratic one of the
-contents. It is fitted on the items of the training period; later items are put into it as it is. Where users' tastes
-are known well enough to say so, it is narrowed to the directions in which they differ.
+contents. It is fitted on the items of the training period; later items are put into it as it is. Where user embeddings
+are known well enough to say so, it is narrowed to the directions in which users differ.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ FIELDS = 128
 
 
 @dataclass(frozen=True)
-class TasteSpace:
-    """Fitted; `of` puts items into it."""
+class EmbeddingSpace:
+    """A fitted space; `of` puts items into it."""
 
     encoder: FieldsEncoder
     landmarks: np.ndarray
@@ -45,7 +45,7 @@ class TasteSpace:
     @classmethod
     def fit(
         cls, fields: list[dict[str, str]], content: np.ndarray, known: np.ndarray, dimensions: int, seed: int = 0
-    ) -> TasteSpace:
+    ) -> EmbeddingSpace:
         """fields and content (float32 [n, D]) of all items; known: int [k], the rows that may be learned from."""
         encoder = FieldsEncoder(FIELDS, seed)
         encoder.fit([fields[row] for row in known])
@@ -63,11 +63,11 @@ class TasteSpace:
 
     @property
     def dimensions(self) -> int:
-        """d, at most what was asked for."""
+        """Dimensions d, at most as many as were asked for."""
         return self.projection.shape[1]
 
     def of(self, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
-        """float32 [n, d]: items in the space; over all coordinates of the items it was fitted on the variance is 1."""
+        """Embeddings float32 [n, d] of items; over all coordinates of the items it was fitted on the variance is 1."""
         z = _contents(self.encoder, fields, content)
         return (
             np.concatenate(
@@ -80,32 +80,32 @@ class TasteSpace:
             - self.mean
         )
 
-    def narrowed(self, features: np.ndarray, tastes: np.ndarray, dimensions: int) -> TasteSpace:
+    def narrowed(self, items: np.ndarray, users: np.ndarray, dimensions: int) -> EmbeddingSpace:
         """The directions in which users differ most, as far as items differ in them; the widest has the most weight.
 
-        features: float32 [n, d], `of` the items it was fitted on; tastes: float32 [u, d] of many users. Where they do
-        not differ, it is the leading directions of the items.
+        items: float32 [n, d], `of` the items it was fitted on; users: float32 [u, d], embeddings of many users. Where
+        users do not differ, it is the leading directions of the items.
         """
-        if not tastes.any():
+        if not users.any():
             return replace(self, projection=self.projection[:, :dimensions], mean=self.mean[:dimensions])
-        d = features.shape[1]
-        covariance = features.T.astype(np.float64) @ features / len(features)
-        spread = np.linalg.cholesky(covariance + 1e-6 * np.eye(d))
-        _, sizes, directions = np.linalg.svd(tastes @ spread, full_matrices=False)
+        d = items.shape[1]
+        covariance = items.T.astype(np.float64) @ items / len(items)
+        root = np.linalg.cholesky(covariance + 1e-6 * np.eye(d))
+        _, sizes, directions = np.linalg.svd(users @ root, full_matrices=False)
         leading = slice(0, min(dimensions, int((sizes > 1e-6 * sizes[0]).sum())))
-        turn = np.linalg.solve(spread.T, directions[leading].T) * sizes[leading]
+        turn = np.linalg.solve(root.T, directions[leading].T) * sizes[leading]
         turn /= np.sqrt(np.mean(sizes[leading] ** 2))
         turn = turn.astype(np.float32)
         return replace(self, projection=self.projection @ turn, mean=self.mean @ turn)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything as arrays."""
+        """The space as arrays."""
         arrays = {"landmarks": self.landmarks, "projection": self.projection, "mean": self.mean}
         return arrays | {f"fields/{name}": value for name, value in self.encoder.state().items()}
 
     @classmethod
-    def restore(cls, state: dict[str, np.ndarray]) -> TasteSpace:
-        """From `state`."""
+    def restore(cls, state: dict[str, np.ndarray]) -> EmbeddingSpace:
+        """The space of such arrays."""
         encoder = FieldsEncoder(FIELDS)
         encoder.restore({n.removeprefix("fields/"): v for n, v in state.items() if n.startswith("fields/")})
         return cls(encoder, state["landmarks"], state["projection"], state["mean"])

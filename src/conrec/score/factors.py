@@ -2,8 +2,8 @@
 
     score(u, i) = b_u + b_i + <p_u, q_i> + w * max over the predicted dislikes j of u of cos(i, j)
 
-The paper's score (its offline filtering) is w = 1 and nothing else. Whatever a better score learns offline ends in
-the user's side (b_u, p_u) and the item's side (b_i, q_i); what is left to do online costs the same for all.
+The paper's score (its offline filtering) is w = 1 and nothing else; the history score is w = 0. Whatever a score learns
+offline ends in the user factors (b_u, p_u) and the item factors (b_i, q_i), and serving it costs the same for all.
 """
 
 from __future__ import annotations

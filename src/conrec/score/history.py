@@ -16,97 +16,91 @@ from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
 from conrec.progress import track
 from conrec.score.backtest import Backtest
-from conrec.score.embedding import TasteSpace
-from conrec.score.regression import Combination, Rows
-from conrec.score.user_features import Day, RateTastes
+from conrec.score.embedding import EmbeddingSpace
+from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings
+from conrec.score.regression import Regression, Rows
 
 FILE = "history.safetensors"
 DIMENSIONS, WIDE = 96, 384
-"""Of the taste space, and before it is narrowed where rates by attribute say how."""
+"""Dimensions of the embeddings, and of those before they are narrowed where dislike rates by attribute say how."""
 
 
 @dataclass(frozen=True)
 class HistoryScore:
     """Log-odds that a shown item is disliked rather than liked, from histories."""
 
-    space: TasteSpace
+    space: EmbeddingSpace
     rated: bool
     """Whether the log has ratings."""
     exposed: bool
     """Whether it has what was shown."""
-    combination: Combination
-    plain: Combination
-    """The same without tastes, for the ablation."""
+    regression: Regression
+    without_embedding: Regression
+    """The regression without user embeddings, for the ablation."""
 
     @classmethod
-    def fit(cls, log_view: LogView, known_items: np.ndarray, backtested: Sequence[Backtest], seed: int) -> HistoryScore:
-        """Learn from backtests.
+    def fit(cls, log_view: LogView, known_items: np.ndarray, windows: Sequence[Backtest], seed: int) -> HistoryScore:
+        """Learn from backtest windows.
 
-        known_items: int [k], rows of the items of the training period. ValueError where the backtests do not hold
-        both signs.
+        known_items: int [k], rows of the items of the training period. ValueError where the windows do not hold both
+        dislikes and likes.
         """
         rated, exposed = bool(log_view.events.rated.any()), log_view.events.has_exposures
-        space = TasteSpace.fit(log_view.fields, log_view.content, known_items, WIDE if exposed else DIMENSIONS, seed)
-        features = space.of(log_view.fields, log_view.content)
-        if exposed and backtested:
-            tastes = [
-                RateTastes.of(one.log_view.attribute_rates, one.cutoff, features).users(one.replay.instances)
-                for one in backtested
+        space = EmbeddingSpace.fit(
+            log_view.fields, log_view.content, known_items, WIDE if exposed else DIMENSIONS, seed
+        )
+        embeddings = space.of(log_view.fields, log_view.content)
+        if exposed and windows:
+            of_users = [
+                RateEmbeddings.of(one.log_view.attribute_rates, one.cutoff, embeddings).users(one.replay.instances)
+                for one in windows
             ]
-            space = space.narrowed(features[known_items], np.concatenate(tastes), DIMENSIONS)
-            features = space.of(log_view.fields, log_view.content)
+            space = space.narrowed(embeddings[known_items], np.concatenate(of_users), DIMENSIONS)
+            embeddings = space.of(log_view.fields, log_view.content)
         rows = []
-        for one in track(backtested, "backtest windows"):
-            day = Day.of(one.log_view, one.cutoff, features, rated, exposed)
-            shown = one.replay.shown
-            users = day.users(one.replay.instances)
-            disliked = one.replay.labels.values > 0
-            rows.append(Rows(users, day.numbers, features, shown.owners, shown.values, disliked))
-        combination = Combination.fit(rows)
-        plain = Combination.fit([one.without_tastes() for one in rows])
-        return cls(space, rated, exposed, combination, plain)
+        for one in track(windows, "backtest windows"):
+            snapshot = FeatureSnapshot.of(one.log_view, one.cutoff, embeddings, rated, exposed)
+            places = np.arange(len(one.replay.shown.values))
+            rows.append(_rows(snapshot, one.replay, np.arange(len(one.replay)), places))
+        regression = Regression.fit(rows)
+        without_embedding = Regression.fit([one.without_embeddings() for one in rows])
+        return cls(space, rated, exposed, regression, without_embedding)
 
-    def at(self, log_view: LogView, cutoff: np.datetime64, features: np.ndarray | None = None) -> HistoryAtCutoff:
+    def at(self, log_view: LogView, cutoff: np.datetime64, embeddings: np.ndarray | None = None) -> HistoryAtCutoff:
         """The score with all features of the day of the cutoff; in `users` mode that is the same on every day.
 
-        features: the items in the space, where the caller has them.
+        embeddings: those of the items, where the caller has them.
         """
-        if features is None:
-            features = self.space.of(log_view.fields, log_view.content)
-        return HistoryAtCutoff(self, Day.of(log_view, cutoff, features, self.rated, self.exposed))
+        if embeddings is None:
+            embeddings = self.space.of(log_view.fields, log_view.content)
+        snapshot = FeatureSnapshot.of(log_view, cutoff, embeddings, self.rated, self.exposed)
+        return HistoryAtCutoff(self, snapshot)
 
     def replay_scores(self, log_view: LogView, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of everything shown, each at its own cutoff, and what they would be without tastes; float64 twice."""
-        owners, shown = replay.shown.owners, replay.shown.values
-        whole, plain = np.empty(len(shown)), np.empty(len(shown))
+        """Scores of everything shown, each at its own cutoff, and those without user embeddings; float64 [m] both."""
+        embeddings = self.space.of(log_view.fields, log_view.content)
+        whole, without = np.empty(len(replay.shown.values)), np.empty(len(replay.shown.values))
         for part in days(log_view, replay.instances.cutoffs):
-            day = self.at(log_view, replay.instances.cutoffs[part[0]]).day
-            some = np.flatnonzero(np.isin(owners, part))
-            rows = Rows(
-                day.users(replay.instances.take(part)),
-                day.numbers,
-                day.features,
-                np.searchsorted(part, owners[some]),
-                shown[some],
-                replay.labels.values[some] > 0,
-            )
-            whole[some], plain[some] = self.combination.scores(rows), self.plain.scores(rows)
-        return whole, plain
+            snapshot = self.at(log_view, replay.instances.cutoffs[part[0]], embeddings).snapshot
+            places = np.flatnonzero(np.isin(replay.shown.owners, part))
+            rows = _rows(snapshot, replay, part, places)
+            whole[places], without[places] = self.regression.scores(rows), self.without_embedding.scores(rows)
+        return whole, without
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything as arrays."""
+        """The score as arrays."""
         arrays = {f"space/{name}": value for name, value in self.space.state().items()}
-        for part in ("combination", "plain"):
+        for part in ("regression", "without_embedding"):
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
         return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed)}
 
     def save(self, folder: Path) -> None:
-        """Write it into a folder as one safetensors file."""
+        """Write the score into a folder as one safetensors file."""
         save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> HistoryScore:
-        """What `save` wrote into the folder; ConrecError where it is not there or not readable."""
+        """The score that `save` wrote into the folder; ConrecError where it is not there or not readable."""
         try:
             return cls.restore(load_file(folder / FILE))
         except (OSError, KeyError, ValueError, SafetensorError) as error:
@@ -114,14 +108,14 @@ class HistoryScore:
 
     @classmethod
     def restore(cls, state: dict[str, np.ndarray]) -> HistoryScore:
-        """From `state`."""
+        """The score of such arrays."""
 
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
-        space = TasteSpace.restore(part("space/"))
-        combination, plain = (Combination.restore(part(f"{name}/")) for name in ("combination", "plain"))
-        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), combination, plain)
+        space = EmbeddingSpace.restore(part("space/"))
+        fits = [Regression.restore(part(f"{name}/")) for name in ("regression", "without_embedding")]
+        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), *fits)
 
 
 @dataclass(frozen=True)
@@ -129,15 +123,15 @@ class HistoryAtCutoff:
     """The history score with the features of one day."""
 
     score: HistoryScore
-    day: Day
+    snapshot: FeatureSnapshot
 
     def item_factors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors [n, d] and biases [n] of all items."""
-        return self.score.combination.item_factors(self.day.numbers, self.day.features)
+        """Vectors float64 [n, d] and biases float64 [n] of all items."""
+        return self.score.regression.item_factors(self.snapshot.item_features, self.snapshot.item_embeddings)
 
     def user_factors(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors [B, d] and biases [B] of the instances' users, each with its own history."""
-        return self.score.combination.user_factors(self.day.users(instances))
+        """Vectors float64 [B, d] and biases float64 [B] of the instances' users, each with its own history."""
+        return self.score.regression.user_factors(self.snapshot.users(instances))
 
 
 def days(log_view: LogView, cutoffs: np.ndarray) -> list[np.ndarray]:
@@ -145,3 +139,15 @@ def days(log_view: LogView, cutoffs: np.ndarray) -> list[np.ndarray]:
     if log_view.train_users is not None:
         return [np.arange(len(cutoffs))] if len(cutoffs) else []
     return [np.flatnonzero(cutoffs == cutoff) for cutoff in np.unique(cutoffs)]
+
+
+def _rows(snapshot: FeatureSnapshot, replay: Replay, part: np.ndarray, places: np.ndarray) -> Rows:
+    """The exposures at `places` of a replay; all are of its instances at `part`, int [b], ascending."""
+    return Rows(
+        snapshot.users(replay.instances.take(part)),
+        snapshot.item_features,
+        snapshot.item_embeddings,
+        np.searchsorted(part, replay.shown.owners[places]),
+        replay.shown.values[places],
+        replay.labels.values[places] > 0,
+    )

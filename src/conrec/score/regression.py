@@ -1,12 +1,12 @@
-"""One logistic regression over all signals, so that it stays a dot product of a user's vector with an item's.
+"""One logistic regression over all features, so that it stays a dot product of a user's vector with an item's.
 
-    score(u, i) = c + f(x_u) + g(y_i) + <x_u, M y_i> + sum over tastes k of (w_k + w'_k n_u) <p_uk, q_i>
+    score(u, i) = c + f(x_u) + g(y_i) + <x_u, M y_i> + sum over k of (w_k + w'_k n_u) <p_uk, q_i>
 
-x_u and y_i are the signals of user and item (`score.user_features`), standardised; f and g are polynomials of second
-order (a rate of dislikes means more the more events it rests on); n_u is x_u's count, how much of the history may be
-believed; p_uk are the user's tastes. It predicts dislike against like on periods of training, each with signals of
-what came before it: exactly what the filter does. All is shrunk, products most, so that what adds nothing stays
-close to 0.
+x_u and y_i are the features of user and item (`score.feature_snapshot`), standardised; f and g are polynomials of
+second order (a rate of dislikes means more the more events it rests on); n_u is x_u's count, how much of the history
+may be believed; p_uk are the user's embeddings. It predicts dislike against like on backtest windows of the training
+period, each with the features of what came before it: exactly what the filter does. All is shrunk, products most, so
+that what adds nothing stays close to 0.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from conrec.score.user_features import Signals
+from conrec.score.feature_snapshot import UserFeatures
 
 LIMIT = 4.0
-"""Signals further from their mean, in standard deviations, count as this far."""
+"""UserFeatures further from their mean, in standard deviations, count as this far."""
 PRODUCTS = 0.3
-"""Products enter on this scale, so that the same penalty shrinks them more than single signals."""
+"""Products enter on this scale, so that the same penalty shrinks them more than single features."""
 PENALTY = 0.03
 """C of the regression: the inverse of the ridge penalty."""
 CONFIDENCE = 1
-"""Which of a user's signals says how much is known of the user (`signals`: the count)."""
+"""Which of a user's features says how much is known of the user: the count."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Exposures to learn from: whose, of what, and what became of them, of one day."""
+    """Exposures of one day to learn from: whose, of what, and what became of them."""
 
-    users: Signals
+    users: UserFeatures
     items: np.ndarray
-    """float64 [n, ki] signals of the day."""
-    features: np.ndarray
-    """float32 [n, d]."""
+    """float64 [n, ki]: the items' features."""
+    embeddings: np.ndarray
+    """float32 [n, d]: the items' embeddings."""
     owner: np.ndarray
     """int [m], rows of `users`."""
     shown: np.ndarray
@@ -45,24 +45,25 @@ class Rows:
     """bool [m]; the others are likes."""
 
     def crossed(self) -> np.ndarray:
-        """float64 [m, tastes]: <p_uk, q_i>."""
-        q = self.features[self.shown]
-        return np.stack([np.einsum("md,md->m", taste[self.owner], q) for taste in self.users.tastes], 1)
+        """Products <p_uk, q_i> of each exposure, float64 [m, k]."""
+        q = self.embeddings[self.shown]
+        return np.stack([np.einsum("md,md->m", one[self.owner], q) for one in self.users.embeddings], 1)
 
-    def without_tastes(self) -> Rows:
-        """The same, had nobody a taste (for the ablation)."""
-        return replace(self, users=replace(self.users, tastes=[np.zeros_like(one) for one in self.users.tastes]))
+    def without_embeddings(self) -> Rows:
+        """These rows with all user embeddings 0, for the ablation."""
+        zero = [np.zeros_like(one) for one in self.users.embeddings]
+        return replace(self, users=replace(self.users, embeddings=zero))
 
 
 @dataclass(frozen=True)
-class Combination:
-    """Fitted weights."""
+class Regression:
+    """The fitted weights."""
 
     user_mean: np.ndarray
     user_scale: np.ndarray
     item_mean: np.ndarray
     item_scale: np.ndarray
-    """float64 [ku], [ku], [ki], [ki]: of the standardisation."""
+    """float64 [ku], [ku], [ki], [ki]: what standardises the features."""
     intercept: float
     user: np.ndarray
     """float64 [ku + ku (ku + 1) / 2]: f."""
@@ -70,24 +71,24 @@ class Combination:
     """float64 [ki + ki (ki + 1) / 2]: g."""
     product: np.ndarray
     """float64 [ku, ki]: M."""
-    taste: np.ndarray
-    """float64 [2, tastes]: w and w'."""
+    embedding: np.ndarray
+    """float64 [2, k]: w and w'."""
 
     @classmethod
-    def fit(cls, days: Sequence[Rows]) -> Combination:
-        """Learn from some days. ValueError without both signs."""
+    def fit(cls, days: Sequence[Rows]) -> Regression:
+        """Learn from the rows of some days. ValueError where they do not hold both signs."""
         from sklearn.linear_model import LogisticRegression  # a score that is only served needs no scikit-learn
 
         disliked = np.concatenate([np.zeros(0, bool), *(day.disliked for day in days)])
         if disliked.all() or not disliked.any():
             raise ValueError("nothing to learn from: the training periods do not hold both dislikes and likes")
-        x = np.concatenate([day.users.numbers[day.owner] for day in days])
+        x = np.concatenate([day.users.values[day.owner] for day in days])
         y = np.concatenate([day.items[day.shown] for day in days])
         crossed = np.concatenate([day.crossed() for day in days])
         moments = [(z.mean(axis=0), np.maximum(z.std(axis=0), 1e-6)) for z in (x, y)]
         x, y = (_standard(z, *moment) for z, moment in zip((x, y), moments))
-        reach = np.maximum(crossed.std(axis=0), 1e-6)
-        crossed = crossed / reach
+        scale = np.maximum(crossed.std(axis=0), 1e-6)
+        crossed = crossed / scale
         columns = [
             _second_order(x),
             _second_order(y),
@@ -97,7 +98,7 @@ class Combination:
         ]
         widths = np.cumsum([column.shape[1] for column in columns])[:-1]
         model = LogisticRegression(C=PENALTY, max_iter=1000).fit(np.hstack(columns), disliked)
-        user, item, product, taste, confident = np.split(model.coef_[0], widths)
+        user, item, product, embedding, confident = np.split(model.coef_[0], widths)
         return cls(
             *moments[0],
             *moments[1],
@@ -105,35 +106,35 @@ class Combination:
             user,
             item,
             PRODUCTS * product.reshape(x.shape[1], y.shape[1]),
-            np.stack([taste, PRODUCTS * confident]) / reach,
+            np.stack([embedding, PRODUCTS * confident]) / scale,
         )
 
-    def item_factors(self, numbers: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float64 [n, ki + d] and biases float64 [n] of items, from their signals and features."""
-        y = _standard(numbers, self.item_mean, self.item_scale)
-        return np.hstack([y, features]), _second_order(y) @ self.item
+    def item_factors(self, features: np.ndarray, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors float64 [n, ki + d] and biases float64 [n] of items."""
+        y = _standard(features, self.item_mean, self.item_scale)
+        return np.hstack([y, embeddings]), _second_order(y) @ self.item
 
-    def user_factors(self, signals: Signals) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float64 [B, ki + d] and biases float64 [B]."""
-        x = _standard(signals.numbers, self.user_mean, self.user_scale)
-        weights = self.taste[0] + x[:, [CONFIDENCE]] * self.taste[1]
-        taste = sum(weights[:, [k]] * one for k, one in enumerate(signals.tastes))
-        return np.hstack([x @ self.product, taste]), self.intercept + _second_order(x) @ self.user
+    def user_factors(self, users: UserFeatures) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors float64 [B, ki + d] and biases float64 [B] of users."""
+        x = _standard(users.values, self.user_mean, self.user_scale)
+        weights = self.embedding[0] + x[:, [CONFIDENCE]] * self.embedding[1]
+        embedding = sum(weights[:, [k]] * one for k, one in enumerate(users.embeddings))
+        return np.hstack([x @ self.product, embedding]), self.intercept + _second_order(x) @ self.user
 
     def scores(self, rows: Rows) -> np.ndarray:
-        """float64 [m]: of the exposures."""
-        vectors, biases = self.item_factors(rows.items, rows.features)
+        """Scores of the exposures, float64 [m]."""
+        vectors, biases = self.item_factors(rows.items, rows.embeddings)
         p, b = self.user_factors(rows.users)
         crossed = np.einsum("md,md->m", p[rows.owner], vectors[rows.shown])
         return b[rows.owner] + biases[rows.shown] + crossed
 
     def state(self) -> dict[str, np.ndarray]:
-        """As arrays."""
+        """The weights as arrays."""
         return {name: np.asarray(getattr(self, name), np.float64) for name in [f.name for f in fields(self)]}
 
     @classmethod
-    def restore(cls, state: dict[str, np.ndarray]) -> Combination:
-        """From `state`."""
+    def restore(cls, state: dict[str, np.ndarray]) -> Regression:
+        """The regression of such arrays."""
         arrays = {name: state[name] for name in [f.name for f in fields(cls)] if name != "intercept"}
         return cls(intercept=float(state["intercept"].item()), **arrays)
 
@@ -143,6 +144,6 @@ def _standard(z: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 
 def _second_order(z: np.ndarray) -> np.ndarray:
-    """[m, k] -> [m, k + k (k + 1) / 2]: each column, and the products of any two, on their scale."""
+    """Columns [m, k] -> [m, k + k (k + 1) / 2]: each one, and the products of any two, on their scale."""
     left, right = np.triu_indices(z.shape[1])
     return np.hstack([z, PRODUCTS * z[:, left] * z[:, right]])
