@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from conrec.cli.main import VERBS
+from conrec.config import GrpoStage, Recipe
 from tests.test_layering import WAY
 
 ROOT = Path(__file__).parents[1]
 PAPER_MAP = (ROOT / "docs" / "paper_map.md").read_text(encoding="utf-8")
 ENGINE = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
@@ -37,11 +39,13 @@ def is_defined(dotted: str) -> bool:
     place, names = ROOT / "src" / "conrec", dotted.split(".")
     while names and (place / names[0]).is_dir():
         place /= names.pop(0)
-    file = place / f"{names[0]}.py" if names else place / "__init__.py"
+    file = place / "__init__.py"
+    if names and (place / f"{names[0]}.py").exists():
+        file = place / f"{names.pop(0)}.py"
     if not file.exists():
         return False
     body: list[ast.stmt] = ast.parse(file.read_text(encoding="utf-8")).body
-    for name in names[1:]:
+    for name in names:
         found = [node for node in body if name in names_of(node)]
         if not found:
             return False
@@ -51,14 +55,22 @@ def is_defined(dotted: str) -> bool:
 
 def names_of(node: ast.stmt) -> list[str]:
     """The names that a statement defines."""
+    if isinstance(node, ast.AnnAssign):
+        return [node.target.id] if isinstance(node.target, ast.Name) else []
     if isinstance(node, ast.Assign):
         return [target.id for target in node.targets if isinstance(target, ast.Name)]
     return [node.name] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else []
 
 
-@pytest.mark.parametrize("dotted", sorted(set(re.findall(r"`(\w+(?:\.\w+)+)`", ARCHITECTURE))))
-def test_the_architecture_page_names_what_exists(dotted: str) -> None:
+@pytest.mark.parametrize("dotted", sorted(set(re.findall(r"`(\w+(?:\.\w+)+)`", ARCHITECTURE + GLOSSARY))))
+def test_architecture_and_glossary_name_what_exists(dotted: str) -> None:
     assert is_defined(dotted)
+
+
+@pytest.mark.parametrize(("table", "setting"), re.findall(r"`\[+([\w.]+)\]+ (\w+)`", GLOSSARY))
+def test_the_glossary_names_settings_that_exist(table: str, setting: str) -> None:
+    config = GrpoStage() if table == "utilize.stages" else getattr(Recipe(), table)
+    assert hasattr(config, setting)
 
 
 @pytest.mark.parametrize(
