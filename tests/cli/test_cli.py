@@ -186,7 +186,7 @@ def small_run(folder: Path) -> Path:
     predictions = pa.table({"user_id": ["ann"], "cutoff": cutoff, "items": [["boots"]]})
     pq.write_table(predictions, folder / "predict" / "seed3" / "predictions.parquet")
     (folder / "filter" / "seed3").mkdir(parents=True)
-    (folder / "filter" / "seed3" / "replay.json").write_text('{"threshold": 0.5}')
+    (folder / "filter" / "seed3" / "replay.json").write_text('{"score": "paper", "threshold": 0.5}')
     return folder
 
 
@@ -242,7 +242,7 @@ def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
     one_line(conrec(*words), "ranked.csv", "no such file")
     ranked.write_text("user_id,item_id\n")
     one_line(conrec(*words, "--threshold", "7"), "between -1 and 1")
-    (run / "filter" / "seed3" / "replay.json").write_text('{"threshold": null}')
+    (run / "filter" / "seed3" / "replay.json").write_text('{"score": "paper", "threshold": null}')
     one_line(conrec(*words), "--threshold is missing")
     (run / "filter" / "seed3" / "replay.json").unlink()
     one_line(conrec(*words), "--threshold is missing")

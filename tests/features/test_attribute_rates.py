@@ -188,6 +188,6 @@ def test_a_dislike_that_nobody_known_shares_still_counts(instances: Instances) -
     shown = [(user, item) for user in "ab" for item in range(16)]
     items = [kind for kind in (SHOE, HAT) for _ in range(8)]
     events = log(shown, [("b", 0, -1), ("b", 1, -1), ("a", 8, -1), ("a", 9, -1)])
-    rates = AttributeRates(items, events, np.array(["b"])).of(asked(["a"], instances))(np.arange(1))
+    rates = AttributeRates(items, events, np.array(["b"])).log_weight(asked(["a"], instances))
     assert np.isfinite(rates).all()
     assert (rates[:, 8:] > rates[:, :8]).all()

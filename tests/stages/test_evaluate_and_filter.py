@@ -26,6 +26,7 @@ from conrec.score.filter_score import FilterScore
 from conrec.sid.catalog import Catalog
 from conrec.stages.evaluate import evaluate
 from conrec.stages.filter import filter_replay
+from conrec.stages.score import learn_score
 from tests.small_log import CUTS, small_known, small_log, write_prepared
 
 K = 5
@@ -92,9 +93,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             left = without_prediction(replay, both)
             assert len(left)
         write_predictions(predicted / "replay.parquet", left, items, np.zeros((len(left), K), int), candidates=False)
-        filter_replay(
-            RECIPE, folder / "prepare", folder / "compress", predicted, folder / "filter" / f"seed{seed}", seed
-        )
+        stages, scored = (folder / "prepare", folder / "compress"), folder / "score" / f"seed{seed}"
+        learn_score(RECIPE, *stages, scored, seed)
+        filter_replay(RECIPE, *stages, scored, predicted, folder / "filter" / f"seed{seed}", seed)
     evaluate(
         RECIPE,
         PreparedLog(folder / "prepare", folder / "compress"),
@@ -212,7 +213,8 @@ def test_the_threshold_is_validations_and_keeps_the_budget_there(run: Path) -> N
 
 def test_a_threshold_in_the_recipe_is_the_one(run: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, filter=FilterConfig(threshold=0.4))
-    filter_replay(recipe, run / "prepare", run / "compress", run / "predict" / "seed0", tmp_path, 0)
+    stages = run / "prepare", run / "compress", run / "score" / "seed0", run / "predict" / "seed0"
+    filter_replay(recipe, *stages, tmp_path, 0)
     assert json.loads((tmp_path / "replay.json").read_text())["threshold"] == 0.4
 
 
@@ -236,7 +238,7 @@ def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictio
     out = tmp_path / f"kept{suffix}"
     log_view = LogView.read(run / "prepare", run / "compress")
     account = filter_file(
-        candidates, predictions, log_view, FilterScore.paper(), RECIPE.split, Thresholds({"threshold": 0.999}), out
+        candidates, predictions, log_view, FilterScore(), RECIPE.split, Thresholds({"threshold": 0.999}), out
     )
     if suffix == ".parquet":
         rows = pq.read_table(out).to_pylist()
@@ -260,9 +262,7 @@ def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candid
 
     def fails(what: str, path: Path = candidates, out: str = "out.csv") -> None:
         with pytest.raises(ConrecError, match=what) as error:
-            filter_file(
-                path, predictions, log_view, FilterScore.paper(), RECIPE.split, Thresholds(None), tmp_path / out
-            )
+            filter_file(path, predictions, log_view, FilterScore(), RECIPE.split, Thresholds(None), tmp_path / out)
         assert "\n" not in str(error.value)
 
     fails("gone.csv: there is no such file", tmp_path / "gone.csv")
