@@ -185,8 +185,8 @@ def _publish(snapshots: Path, users: int, items: int, seed: int) -> str:
     ]
     rows = rng.integers(0, items, CANDIDATES)
     sample = np.concatenate([scores_alone(catalogue.factors, user, rows, WEIGHT) for user in asked])
-    calibration = {"score": "default", "threshold": float(np.quantile(sample, 1 - DROPPED)), "segments": None}
-    with SnapshotWriter(snapshots, catalogue, LAYOUT, "default", WEIGHT, calibration) as writer:
+    calibration = {"score": "history", "threshold": float(np.quantile(sample, 1 - DROPPED)), "segments": None}
+    with SnapshotWriter(snapshots, catalogue, LAYOUT, "history", WEIGHT, calibration) as writer:
         for start in track(range(0, users, PORTION), f"writing {users:,} users"):
             writer.add(first if start == 0 else portion(start))
         return writer.publish()

@@ -245,7 +245,7 @@ def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
     (run / "filter" / "seed3" / "replay.json").write_text('{"score": "paper", "threshold": null}')
     one_line(conrec(*words), "--threshold is missing")
     (run / "filter" / "seed3" / "replay.json").unlink()
-    one_line(conrec(*words), "--threshold is missing")
+    one_line(conrec(*words), "as far as filter")
     one_line(conrec("replay", run), "as far as filter")
     (run / "predict" / "seed3" / "predictions.parquet").unlink()
     one_line(conrec(*words), "predictions.parquet", "as far as predict")

@@ -27,7 +27,7 @@ EVERYTHING = [f"i{n}" for n in range(ITEMS)]
 
 def publish(snapshots: Path, seed: int = 0, calibration: dict[str, Any] | None = None, **options: Any) -> str:
     return write_snapshot(
-        snapshots, some_items(seed), some_users(USERS, seed), "default", WEIGHT, calibration, **options
+        snapshots, some_items(seed), some_users(USERS, seed), "history", WEIGHT, calibration, **options
     )
 
 
@@ -120,7 +120,7 @@ def test_an_exempt_user_is_not_even_scored(snapshots: Path) -> None:
 
 
 def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
-    publish(tmp_path, calibration={"score": "default", "threshold": 0.25, "segments": None})
+    publish(tmp_path, calibration={"score": "history", "threshold": 0.25, "segments": None})
     of_set, of_filter = CoNRecFilter.load(tmp_path), CoNRecFilter.load(tmp_path, threshold=0.5)
     assert of_set.filter("u3", EVERYTHING).threshold == 0.25
     assert of_filter.filter("u3", EVERYTHING).threshold == 0.5
@@ -128,7 +128,7 @@ def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
     assert of_set.filter("u3", EVERYTHING, 0.0).dropped == of_filter.filter("u3", EVERYTHING, 0.0).dropped
 
 
-@pytest.mark.parametrize("calibration", [None, {"score": "default", "threshold": None, "segments": None}])
+@pytest.mark.parametrize("calibration", [None, {"score": "history", "threshold": None, "segments": None}])
 def test_without_a_promise_nothing_goes(tmp_path: Path, calibration: dict[str, Any] | None) -> None:
     publish(tmp_path, calibration=calibration)
     found = CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING)
@@ -142,7 +142,7 @@ def over(found: Decision) -> set[str]:
 
 def test_thresholds_by_category(tmp_path: Path) -> None:
     segments = {"by": "category", "edges": None, "thresholds": {"even": 0.2, "odd": None, "": -0.3}}
-    publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
+    publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
     found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)).filter("u5", [*EVERYTHING, "stranger"])
     scores = true_scores(5, list(range(ITEMS)))
     limits = [-0.3 if n % 10 == 0 else (0.2, np.inf)[n % 2] for n in range(ITEMS)]
@@ -151,20 +151,20 @@ def test_thresholds_by_category(tmp_path: Path) -> None:
     assert found.threshold is None
     # A category that the calibration never met is promised nothing.
     del segments["thresholds"]["even"]  # type: ignore[attr-defined]
-    publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
+    publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
     found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)).filter("u5", EVERYTHING)
     assert over(found) == {id for id in expected if int(id[1:]) % 10 == 0}
 
 
 def test_thresholds_by_activity(tmp_path: Path) -> None:
     segments = {"by": "activity", "edges": [2.0, 6.0], "thresholds": {"low": 0.1, "middle": None, "high": -0.2}}
-    publish(tmp_path, calibration={"score": "default", "threshold": 5.0, "segments": segments})
+    publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
     loaded = CoNRecFilter.load(tmp_path)
     limits = {user: loaded.filter(f"u{user}", EVERYTHING).threshold for user in range(USERS)}
     assert limits == {n: 0.1 if n <= 2 else None if n <= 6 else -0.2 for n in range(USERS)}
 
 
-@pytest.mark.parametrize("calibration", [{"score": "default"}, {"score": "default", "threshold": "high"}])
+@pytest.mark.parametrize("calibration", [{"score": "history"}, {"score": "history", "threshold": "high"}])
 def test_a_calibration_that_is_none(tmp_path: Path, calibration: dict[str, Any]) -> None:
     publish(tmp_path, calibration=calibration)
     with pytest.raises(ConrecError, match="not a snapshot"):

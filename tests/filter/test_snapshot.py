@@ -26,7 +26,7 @@ LAYOUT = Layout(PREDICTED, DISLIKES, LIKED, DIMENSIONS)
 
 
 def publish(snapshots: Path, seed: int = 0, **options: object) -> str:
-    return write_snapshot(snapshots, some_items(seed), some_users(12, seed), "default", 0.7, **options)  # type: ignore[arg-type]
+    return write_snapshot(snapshots, some_items(seed), some_users(12, seed), "history", 0.7, **options)  # type: ignore[arg-type]
 
 
 def test_versions_follow_each_other_and_the_old_ones_go(tmp_path: Path) -> None:
@@ -64,12 +64,12 @@ def test_a_clock_that_goes_back_does_not_reorder_versions(tmp_path: Path) -> Non
 
 def test_a_writer_that_gives_up_leaves_nothing(tmp_path: Path) -> None:
     first = publish(tmp_path)
-    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "default", 0.7) as writer:
+    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "history", 0.7) as writer:
         writer.add(some_users(3))
         writer.add(some_users(3))
         with pytest.raises(ConrecError, match="occurs twice"):
             writer.publish()
-    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "default", 0.7) as writer:
+    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "history", 0.7) as writer:
         writer.add(some_users(3))
     assert published.versions(tmp_path) == [first]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([first, "current", ".lock"])
@@ -77,7 +77,7 @@ def test_a_writer_that_gives_up_leaves_nothing(tmp_path: Path) -> None:
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     with (
-        SnapshotWriter(tmp_path, some_items(), LAYOUT, "default", 0.7),
+        SnapshotWriter(tmp_path, some_items(), LAYOUT, "history", 0.7),
         pytest.raises(ConrecError, match="works in this"),
     ):
         publish(tmp_path)
@@ -90,7 +90,7 @@ def test_a_calibration_for_another_score_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_damage_is_one_clear_line(tmp_path: Path) -> None:
-    version = publish(tmp_path, calibration={"score": "default", "threshold": 1.0})
+    version = publish(tmp_path, calibration={"score": "history", "threshold": 1.0})
     CoNRecFilter.load(tmp_path)
     folder = tmp_path / version
     files = [p for p in folder.rglob("*") if p.is_file() and "users" not in p.parts]
@@ -162,7 +162,7 @@ def test_nothing_published_yet(tmp_path: Path) -> None:
 
 
 def test_who_has_an_old_version_open_goes_on(tmp_path: Path) -> None:
-    old = CoNRecFilter.load(tmp_path / publish(tmp_path, calibration={"score": "default", "threshold": 0.0}))
+    old = CoNRecFilter.load(tmp_path / publish(tmp_path, calibration={"score": "history", "threshold": 0.0}))
     items = [f"i{n}" for n in range(60)]
     before = old.filter("u7", items)
     publish(tmp_path, seed=1, keep=1)

@@ -49,7 +49,7 @@ class SnapshotWriter:
     """Writes one version; a context that publishes nothing unless `publish` is called.
 
     Example:
-        with SnapshotWriter(snapshots, items, layout, "default", 0.7, calibration) as writer:
+        with SnapshotWriter(snapshots, items, layout, "history", 0.7, calibration) as writer:
             for users in portions:
                 writer.add(users)
             version = writer.publish()
