@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -57,11 +56,8 @@ class Explorer:
 
     def __init__(self, opened: OpenSnapshot, snapshots: Path, run: Path | None) -> None:
         """`opened` is a version in the folder `snapshots`; ConrecError for a run that cannot be read."""
-        folder = snapshots / opened.manifest.version
-        self._snapshot, self._users = opened, folder / "users"
-        self.manifest = opened.manifest
-        calibration = folder / "calibration.json"
-        self.calibration: dict[str, Any] | None = json.loads(calibration.read_text()) if calibration.exists() else None
+        self._snapshot, self._users = opened, snapshots / opened.manifest.version / "users"
+        self.manifest, self.calibration = opened.manifest, opened.calibration
         self.pictures: Pictures | None = None
         self.trade_off: dict[str, Any] | None = None
         self._exposures: Exposures | None = None
