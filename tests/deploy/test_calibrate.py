@@ -13,7 +13,8 @@ import pytest
 from conrec.__main__ import main
 from conrec.config import Recipe
 from conrec.data.instances import Events
-from conrec.deploy.calibrate import activity, calibrate, describe
+from conrec.deploy.calibrate import activity, calibrate
+from conrec.deploy.calibration_text import describe
 from conrec.errors import ConrecError
 from conrec.run import start_run
 

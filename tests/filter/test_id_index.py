@@ -32,7 +32,7 @@ def test_it_is_a_dict(tmp_path_factory: pytest.TempPathFactory, ids: list[str], 
     everything = asked + ids
     assert found.rows(everything).tolist() == [rows.get(id, -1) for id in everything]
     assert [found.row(id) for id in everything] == [rows.get(id, -1) for id in everything]
-    assert list(found) == ids
+    assert [found.id(row) for row in range(len(found))] == ids
     assert len(found) == len(ids)
     assert found.rows([]).tolist() == []
 

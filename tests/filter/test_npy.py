@@ -44,8 +44,9 @@ def test_a_large_array_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> Non
 def records(path: Path) -> np.ndarray:
     rows = np.zeros(50, RECORD)
     rows["bias"], rows["liked"] = np.arange(50), np.arange(150).reshape(50, 3)
-    with NpyWriter(path, RECORD) as file:
-        file.append(rows)
+    file = NpyWriter(path, RECORD)
+    file.append(rows)
+    file.close()
     return map_npy(path, RECORD, 1)
 
 

@@ -12,7 +12,8 @@ import pytest
 from conrec.errors import ConrecError
 from conrec.filter.id_index import MAX_BYTES
 from conrec.filter.redis_store import RedisUsers
-from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, Users, UserStore
+from conrec.filter.stores import UserStore
+from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, Users
 from tests.filter.published import DIMENSIONS, DISLIKES, ITEMS, LIKED, PREDICTED, some_users
 from tests.filter.redis_server import redis_server
 

@@ -179,7 +179,7 @@ def test_headline_does_not_flatter(tmp_path: Path, paired, said):
 
 def test_not_significant_is_marked_where_the_interval_holds_zero(page: Page):
     comparisons = [one for system in metrics().comparisons.values() for one in system.values()]
-    expected = sum(one.low <= 0 <= one.high for one in comparisons)
+    expected = sum(one.ci95[0] <= 0 <= one.ci95[1] for one in comparisons)
     assert 0 < expected < len(comparisons)
     assert len(page.all("abbr")) == expected
 

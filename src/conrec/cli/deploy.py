@@ -133,7 +133,8 @@ def calibrate(args: Calibrate) -> None:
     from conrec.run import open_run
 
     recipe, _, _ = open_run(args.run)
-    from conrec.deploy.calibrate import calibrate, describe
+    from conrec.deploy.calibrate import calibrate
+    from conrec.deploy.calibration_text import describe
 
     result = calibrate(
         args.run,

@@ -35,9 +35,10 @@ def doctor() -> None:
 def examine() -> bool:
     """Print one line a check to stdout; True if everything that is needed works."""
     print(f"conrec                {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    needed = [_library(name) for name in ("torch", "transformers", "peft", "daft", "numpy", "pyarrow")]
+    missing = "MISSING: install again (make in the clone does)"
+    needed = [_library(name, missing) for name in ("torch", "transformers", "peft", "daft", "numpy", "pyarrow")]
     for name, extra in EXTRAS.items():
-        _optional(name, extra)
+        _library(name, f"not installed; optional: pip install -e '.[{extra}]' in the clone")
     _machine()
     checks = [_check("torch", _torch_learns), _check("daft", _daft_counts)]
     _gpu()
@@ -51,30 +52,21 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _library(name: str) -> bool:
+def _library(name: str, advice: str) -> bool:
     version = _version(name)
-    print(f"{name:21} {version or 'MISSING: install again (make in the clone does)'}")
-    return version is not None
-
-
-def _optional(name: str, extra: str) -> None:
-    version = _version(name)
-    advice = f"not installed; optional: pip install -e '.[{extra}]' in the clone"
     print(f"{name:21} {version or advice}")
+    return version is not None
 
 
 def _machine() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(f"cores                 {cores}" + ("" if cores > 1 else "; the recipes are sized for two or more"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    print(
-        f"memory                {memory:.1f} GB"
-        + ("" if memory > 4 else "; little: choose a smaller catalogue or model")
-    )
+    advice = "" if memory > 4 else "; little: choose a smaller catalogue or model"
+    print(f"memory                {memory:.1f} GB{advice}")
     disk = shutil.disk_usage(Path.cwd()).free / 1e9
-    print(
-        f"disk                  {disk:.1f} GB free here" + ("" if disk > 2 else "; little: use --out on another disk")
-    )
+    advice = "" if disk > 2 else "; little: use --out on another disk"
+    print(f"disk                  {disk:.1f} GB free here{advice}")
 
 
 def _gpu() -> None:

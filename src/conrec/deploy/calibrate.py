@@ -23,7 +23,6 @@ A user's activity is how many items they disliked and liked before the cutoff; i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +36,7 @@ from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.data.histories import Histories
 from conrec.data.instances import Events, read_events, read_items
+from conrec.deploy.calibration_text import refusal, verdict
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.protocol import OURS
@@ -124,6 +124,10 @@ def calibrate(
     each = None if confidence is None else divided(confidence, decodings)
 
     chosen = promise(*validation.likes(units), likes_lost, each)
+    before, after = _outcome(validation, chosen.threshold), _outcome(test, chosen.threshold)
+    refused = None
+    if chosen.threshold is None:
+        refused = refusal(chosen.needed, before["users"], before["likes"], units, likes_lost, confidence)
     result: dict[str, Any] = {
         "score": score,
         "likes_lost": likes_lost,
@@ -131,7 +135,7 @@ def calibrate(
         "units": units,
         "threshold": chosen.threshold,
         "segments": None,
-        "refused": _refusal(chosen, validation, units, likes_lost, confidence),
+        "refused": refused,
     }
     evidence: dict[str, Any] = {
         "seed": seed,
@@ -139,9 +143,9 @@ def calibrate(
         "scores": file_digest(path),
         "decodings": decodings,
         "units_needed": chosen.needed,
-        "validation": _happened(validation, chosen.threshold),
-        "test": _happened(test, chosen.threshold),
-        "verdict": _verdict(test, chosen.threshold, units, likes_lost),
+        "validation": before,
+        "test": after,
+        "verdict": None if refused else verdict(after[f"likes_lost_by_{units}"], likes_lost),
         "budgets": [_at(budget, each, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
     }
     if segments is not None:
@@ -151,51 +155,13 @@ def calibrate(
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
         result["segments"] = {"by": by, "edges": edges, "thresholds": thresholds}
         evidence["segments"] = {
-            "validation": _happened(validation, thresholds),
-            "test": _happened(test, thresholds),
+            "validation": _outcome(validation, thresholds),
+            "test": _outcome(test, thresholds),
             "each": {name: _segment(test, name, one, units, likes_lost) for name, one in found.items()},
         }
     result["evidence"] = evidence
     write_whole(run / "calibration.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     return result
-
-
-def describe(result: dict[str, Any]) -> str:
-    """What was promised and what happened, in plain lines for people."""
-    budget, confidence, evidence = result["likes_lost"], result["confidence"], result["evidence"]
-    what = "a user's likes lost, averaged over users" if result["units"] == "users" else "all likes lost"
-    lines = [f"promised: at most {budget:.2%} of {what}, {_how(confidence)}"]
-    if result["units"] == "likes":
-        lines.append("(as if the likes of one user had nothing to do with each other; the promise over users does not)")
-    lines.append(f"calibrated on {evidence['validation']['users']:,} users of validation with a like")
-    if (decodings := evidence["decodings"]) > 1:
-        how = f"the promise is made for all of them at once, so for this one {_how(confidence, decodings)}"
-        if confidence is None:
-            how = "a promise on average does not allow for that"
-        lines.append(f"the predicted set is one of {decodings}, chosen on validation; {how}")
-    if result["refused"]:
-        lines.append(result["refused"])
-    else:
-        lines.append(f"threshold: drop what scores above {result['threshold']:.4g} (score: {result['score']})")
-        lines += _table(evidence["validation"], evidence["test"])
-        lines.append(evidence["verdict"])
-        if not evidence["validation"]["dropped"]:
-            lines.append(
-                "it drops nothing: so many likes share the highest score that the next lower one costs too much"
-            )
-    lines.append("other budgets, each promised alone:")
-    for one in evidence["budgets"]:
-        if one["threshold"] is None:
-            lines.append(f"  {one['likes_lost']:6.2%}: refused, needs {one['units_needed']:,} {result['units']}")
-        else:
-            avoided = _shown(one["dislikes_avoided_on_test"])
-            lines.append(
-                f"  {one['likes_lost']:6.2%}: threshold {one['threshold']:.4g}, on test {_shown(one['on_test'])} lost,"
-                f" {avoided} of the dislikes avoided"
-            )
-    if result["segments"] is not None:
-        lines += _segment_lines(result)
-    return "\n".join(lines)
 
 
 def _read(path: Path, column: str) -> pa.Table:
@@ -263,7 +229,7 @@ def _dropped(exposures: Exposures, threshold: float | dict[str, float | None] | 
     return exposures.scores > (np.inf if threshold is None else threshold)
 
 
-def _happened(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> dict[str, Any]:
+def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> dict[str, Any]:
     """What a filter with this threshold does: counts, and shares with their 95 % intervals over users."""
     gone = _dropped(exposures, threshold)
     disliked = exposures.labels == DISLIKED
@@ -293,39 +259,19 @@ def _estimate(users: np.ndarray, values: np.ndarray) -> dict[str, Any] | None:
     return None if one.mean is None else {"mean": one.mean, "ci95": [one.low, one.high]}
 
 
-def _verdict(test: Exposures, threshold: float | None, units: Units, budget: float) -> str | None:
-    """Kept on test or not. The promise is about users like those of validation; later ones may be others."""
-    if threshold is None:
-        return None
-    lost = _lost(test, _dropped(test, threshold), units)
-    if lost is None:
-        return "nothing to judge by: nobody liked anything in the test windows"
-    if lost["mean"] <= budget:
-        return "kept on test"
-    if lost["ci95"][0] <= budget:
-        return "above the budget on test, within what chance allows (the interval holds the budget)"
-    return (
-        "NOT KEPT on test: significantly more was lost than promised, so users after validation are not like those in "
-        "it; calibrate on newer data, and with a smaller budget while the log drifts"
-    )
-
-
 def _at(
     budget: float, confidence: float | None, units: Units, validation: Exposures, test: Exposures
 ) -> dict[str, Any]:
     """What a budget would bring, promised alone."""
     chosen = promise(*validation.likes(units), budget, confidence)
-    lost, avoided = None, None
-    if chosen.threshold is not None:
-        gone, disliked = _dropped(test, chosen.threshold), test.labels == DISLIKED
-        lost, avoided = _lost(test, gone, units), _estimate(test.users[disliked], gone[disliked])
+    after = None if chosen.threshold is None else _outcome(test, chosen.threshold)
     return {
         "likes_lost": budget,
         "threshold": chosen.threshold,
         "units_needed": chosen.needed,
         "on_validation": chosen.lost,
-        "on_test": lost,
-        "dislikes_avoided_on_test": avoided,
+        "on_test": after and after[f"likes_lost_by_{units}"],
+        "dislikes_avoided_on_test": after and after["dislikes_avoided"],
     }
 
 
@@ -333,72 +279,11 @@ def _segment(test: Exposures, name: str, one: Promise, units: Units, budget: flo
     """What one segment's promise rests on, and what became of it on test."""
     assert test.segments is not None
     mine = test.take(np.asarray(test.segments == name))
-    promised = one.threshold is not None
+    promised, lost = one.threshold is not None, _lost(mine, _dropped(mine, one.threshold), units)
     return {
         "units": one.units,
         "units_needed": one.needed,
         "on_validation": one.lost,
-        "on_test": _lost(mine, _dropped(mine, one.threshold), units) if promised else None,
-        "verdict": _verdict(mine, one.threshold, units, budget),
+        "on_test": lost if promised else None,
+        "verdict": verdict(lost, budget) if promised else None,
     }
-
-
-def _refusal(one: Promise, validation: Exposures, units: Units, budget: float, confidence: float | None) -> str | None:
-    """Why there is no threshold, and how much data there would have to be."""
-    if one.threshold is not None:
-        return None
-    likes = int(validation.liked.sum())
-    users = len(np.unique(validation.users[validation.liked]))
-    need = f"{one.needed:,} likes"
-    if units == "users":
-        need = f"{one.needed:,} users with a like" + (f" (some {one.needed * likes // users:,} likes)" if users else "")
-    return (
-        f"refused: too little data to promise that at most {budget:.2%} of the likes are lost {_how(confidence)}: even "
-        f"if none were lost it takes {need}, and the validation windows hold {users:,} users with {likes:,} likes"
-        f"; take a longer log or a larger budget"
-    )
-
-
-def _how(confidence: float | None, parts: int = 1) -> str:
-    return "on average" if confidence is None else f"with a confidence of {divided(confidence, parts):.4g}"
-
-
-def _table(validation: dict[str, Any], test: dict[str, Any]) -> list[str]:
-    rows: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
-        ("users with a like", lambda x: f"{x['users']:,}"),
-        ("likes lost, averaged over users", lambda x: _shown(x["likes_lost_by_users"])),
-        ("likes lost, of all", lambda x: _shown(x["likes_lost_by_likes"])),
-        ("dislikes avoided", lambda x: _shown(x["dislikes_avoided"])),
-        ("of everything dropped", lambda x: "-" if x["dropped"] is None else f"{x['dropped']:.2%}"),
-    ]
-    head = f"{'':32} {'validation':26} test"
-    return [head, *(f"{name:32} {text(validation):26} {text(test)}" for name, text in rows)]
-
-
-def _shown(one: dict[str, Any] | None) -> str:
-    return "-" if one is None else f"{one['mean']:.2%} ({one['ci95'][0]:.2%} to {one['ci95'][1]:.2%})"
-
-
-def _segment_lines(result: dict[str, Any]) -> list[str]:
-    segments, evidence, units = result["segments"], result["evidence"]["segments"], result["units"]
-    together = "each on average" if result["confidence"] is None else "all together with the confidence above"
-    lines = [f"by {segments['by']}, {together}:"]
-    refused = []
-    for name, threshold in segments["thresholds"].items():
-        label = name or "(no category)"
-        if threshold is None:
-            refused.append(f"{label} ({evidence['each'][name]['units'] if name in evidence['each'] else 0})")
-        else:
-            one = evidence["each"][name]
-            lines.append(
-                f"  {label}: threshold {threshold:.4g}, on test {_shown(one['on_test'])} lost, {one['verdict']}"
-            )
-    if refused:
-        need = max((one["units_needed"] for one in evidence["each"].values()), default=0)
-        lines.append(f"  nothing dropped for want of data (it takes {need:,} {units}): {', '.join(refused)}")
-    after = evidence["test"]
-    lines.append(
-        f"  the segments' thresholds on all of test: {_shown(after[f'likes_lost_by_{units}'])} lost, "
-        f"{_shown(after['dislikes_avoided'])} of the dislikes avoided"
-    )
-    return lines

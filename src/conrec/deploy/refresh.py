@@ -28,14 +28,7 @@ from conrec.data.split import Split
 from conrec.decode.decoder import Decoder
 from conrec.decode.inputs import Inputs
 from conrec.decode.trie import Trie
-from conrec.deploy.live import (
-    Live,
-    changed_users,
-    ingest,
-    input_digest,
-    read_delta,
-    read_live,
-)
+from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
 from conrec.deploy.refreshed import Refreshed
 from conrec.deploy.served import served_score
 from conrec.deploy.user_lists import newest, reason_index

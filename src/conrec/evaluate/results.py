@@ -1,7 +1,8 @@
 """Result files of a run, each as a type that reads, checks, and documents it (`docs/results_format.md`).
 
 `metrics.json` is `Metrics`, `filter/seedN/replay.json` is `FilterReplay`, and a stage's `manifest.json` is
-`StageManifest`. Shares lie between 0 and 1. A budget is a share of the likes that may be lost, written as "0.01".
+`StageManifest`. Shares lie between 0 and 1. A budget is a share of the likes that may be lost, written as "0.01". What
+None stands for, where the type allows it, that page says.
 """
 
 from __future__ import annotations
@@ -44,18 +45,7 @@ class Estimate(Struct, frozen=True):
     """A mean with its interval."""
 
     mean: float | None
-    """None where nothing could be measured."""
     ci95: Interval
-
-    @property
-    def low(self) -> float | None:
-        """Lower end of the interval."""
-        return self.ci95[0]
-
-    @property
-    def high(self) -> float | None:
-        """Upper end of the interval."""
-        return self.ci95[1]
 
 
 class Figure(Estimate, frozen=True):
@@ -64,7 +54,6 @@ class Figure(Estimate, frozen=True):
     seeds: list[float | None]
     """The mean of each seed."""
     instances: int
-    """How many instances count."""
 
 
 class Difference(Struct, frozen=True, omit_defaults=True):
@@ -73,24 +62,7 @@ class Difference(Struct, frozen=True, omit_defaults=True):
     difference: float | None
     ci95: Interval
     verdict: Verdict
-    """`better` and `worse` where the interval does not hold 0."""
     instances: int | None = None
-    """How many instances count; absent between filters."""
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval does not hold 0."""
-        return self.verdict != "not significant"
-
-    @property
-    def low(self) -> float | None:
-        """Lower end of the interval."""
-        return self.ci95[0]
-
-    @property
-    def high(self) -> float | None:
-        """Upper end of the interval."""
-        return self.ci95[1]
 
 
 Figures = dict[str, Figure]
@@ -108,10 +80,10 @@ class StageFigures(Struct, frozen=True):
 
 
 class Validity(Struct, frozen=True):
-    """Properties of CoNRec's predicted lists; None where nothing was predicted."""
+    """Properties of CoNRec's predicted lists."""
 
     valid: float | None
-    """Share of predicted items that could be recommended: on offer, and not rated or consumed before. Must be 1."""
+    """Share of predicted items that could be recommended."""
     unique: float | None
     """Share of lists that hold no item twice. Must be 1."""
     filled: float | None
@@ -125,13 +97,11 @@ class SplitMetrics(Struct, frozen=True, kw_only=True):
     comparisons: dict[str, Differences]
     """System -> metric -> CoNRec minus that system."""
     stages: dict[str, StageFigures]
-    """Stage, in the order of training -> its figures."""
     oracle_share: dict[str, dict[str, float]]
     """System -> metric -> mean as a share of the oracle's; empty without an oracle."""
     instances: dict[str, int] = {}
     """Metric -> how many instances count."""
     validity: Validity | None = None
-    """None where CoNRec was not measured."""
 
 
 class Protocol(Struct, frozen=True):
@@ -142,7 +112,6 @@ class Protocol(Struct, frozen=True):
     """Items of a predicted list."""
     seeds: list[int]
     bootstrap: int
-    """Bootstrap draws."""
 
 
 class PriorWeight(Struct, frozen=True):
@@ -153,7 +122,7 @@ class PriorWeight(Struct, frozen=True):
     validation_FHR: dict[str, float]
     """Weight tried -> FHR@k."""
     candidate_weight: float | None
-    """Weight among candidates; None: as in lists."""
+    """Weight among candidates."""
     validation_CandAcc: dict[str, float]
     """Weight tried -> CandAcc."""
 
@@ -167,14 +136,13 @@ class Curve(Struct, frozen=True):
     dropped: list[float]
     """Share of all exposures that are dropped."""
     rate_after: list[float | None]
-    """Share of dislikes among the exposures that stay; None where none stays."""
+    """Share of dislikes among the exposures that stay."""
 
 
 class AtThreshold(Struct, frozen=True):
     """A filter at one threshold that was chosen beforehand."""
 
     rate_before: float
-    """Share of dislikes among all exposures."""
     threshold: float
     dislikes_avoided: float
     likes_lost: float
@@ -190,12 +158,12 @@ class FilterFigures(Struct, frozen=True):
     likes: int
     rate_before: float | None
     auc: float | None = None
-    """Area under the ROC curve of dislikes against likes; None, as are `curve` and `chosen`, without both."""
+    """Area under the ROC curve of dislikes against likes."""
     avoided_at: dict[str, float] = {}
     """Budget -> share of dislikes avoided, with the threshold set on these very exposures."""
     curve: Curve | None = None
     chosen: AtThreshold | None = None
-    """At the threshold that validation chose; None where there is none."""
+    """At the threshold that validation chose."""
 
 
 class HardestHit(Struct, frozen=True):
@@ -243,7 +211,6 @@ class FilterComparison(Struct, frozen=True):
     differences: dict[str, Differences]
     """System -> budget -> CoNRec minus that system."""
     band: Band | None
-    """None where there are no dislikes or no likes."""
 
 
 class SplitReplay(Struct, frozen=True, kw_only=True):
@@ -254,9 +221,7 @@ class SplitReplay(Struct, frozen=True, kw_only=True):
     """Share of exposures whose user had a predicted list."""
     systems: dict[str, FilterFigures]
     suppression: Suppression | None
-    """None without a threshold."""
     comparison: FilterComparison | None = None
-    """None on validation."""
 
 
 class FilterReplay(Struct, frozen=True, kw_only=True):
@@ -264,7 +229,6 @@ class FilterReplay(Struct, frozen=True, kw_only=True):
 
     seed: int
     score: str
-    """`history` or `paper`."""
     likes_lost_budget: float
     threshold: float | None
     """Chosen on validation within the budget, or set by the recipe."""
@@ -298,12 +262,10 @@ class Metrics(SplitMetrics, frozen=True, kw_only=True):
     dataset: str
     split_mode: str
     fold: int | None
-    """None where the split is by time."""
     protocol: Protocol
     validation: SplitMetrics
     prior_weights: dict[str, PriorWeight]
     filter: FilterMetrics | None
-    """None where no filter was replayed."""
 
 
 class StageManifest(Struct, frozen=True, kw_only=True):
@@ -311,13 +273,11 @@ class StageManifest(Struct, frozen=True, kw_only=True):
 
     stage: str
     seed: int | None
-    """None for a stage that is the same for all seeds."""
     key: str
     """SHA-256 of `inputs`: the folder is up to date as long as it stays the same."""
     outputs: str
     """SHA-256 of the files in the folder."""
     versions: dict[str, str]
-    """Package -> version."""
     seconds: float
     peak_memory_mb: float
     inputs: dict[str, Any] = {}

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +23,10 @@ from conrec.filter import snapshot as published
 from conrec.filter.guardrails import Guardrails, furthest_over
 from conrec.filter.id_index import IdIndex
 from conrec.filter.npy import map_npy, resident
-from conrec.filter.stores import open_users
+from conrec.filter.stores import UserStore, open_users
 from conrec.filter.thresholds import Thresholds
 from conrec.filter.undo import Undos, undo_dislike
-from conrec.filter.user_store import StoredUser, UserStore
+from conrec.filter.user_store import StoredUser
 from conrec.progress import say
 from conrec.score.factors import ItemFactors, UserFactors, scores_alone
 from conrec.score.similarity import max_cosine
@@ -131,7 +130,9 @@ class OpenSnapshot:
                 columns = file.read()
             self.titles, self.categories = columns["title"].combine_chunks(), columns["category"].combine_chunks()
             self.codes = np.from_dlpack(columns["codes"].combine_chunks().flatten()).reshape(len(columns), -1)
-            self.thresholds = Thresholds(_json(folder / "calibration.json"), self.categories)
+            path = folder / "calibration.json"
+            self.calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            self.thresholds = Thresholds(self.calibration, self.categories)
             self.users: UserStore = open_users(folder, self.manifest)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
@@ -267,7 +268,8 @@ class CoNRecFilter:
         else:
             scores = scores_alone(now.factors, user_now.factors, rows, now.cosine_weight)
             decision.scores = scores.tolist()
-        limits = self._limits(now, stored, rows, threshold)
+        given = self.threshold if threshold is None else threshold
+        limits = now.thresholds.of(stored.activity, rows) if given is None else float(given)
         decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
         # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
         excess = scores.astype(np.float64) - limits
@@ -276,13 +278,6 @@ class CoNRecFilter:
             self._drop(decision, over, excess[over])
             decision.explain = lambda: _explain(now, user_now, rows, over)
         return decision
-
-    def _limits(
-        self, now: OpenSnapshot, stored: StoredUser, rows: np.ndarray, threshold: float | None
-    ) -> float | np.ndarray:
-        """The call's threshold over the filter's over the snapshot's own."""
-        given = self.threshold if threshold is None else threshold
-        return now.thresholds.of(stored.activity, rows) if given is None else float(given)
 
     def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray) -> None:
         """Let go what the guardrails allow of the candidates over the threshold."""
@@ -363,8 +358,3 @@ def _explain(now: OpenSnapshot, user_now: _AfterUndo, rows: np.ndarray, over: np
             of_past = (now.index.id(at), now.title(at)) if at >= 0 else (None, None)
             named[nearest] = (now.index.id(row), now.title(row), *of_past)
         yield position, Why(*named[nearest], codes[nearest][:length], cosine)
-
-
-def _json(path: Path) -> Any:
-    """None where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

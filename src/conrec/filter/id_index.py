@@ -13,7 +13,7 @@ look-ups are under way together. Measured with 500 random ids on one shared core
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +66,6 @@ class IdIndex:
         """The id of a row."""
         return str(self._bytes[self._bounds[row] : self._bounds[row + 1]], "utf-8")
 
-    def __iter__(self) -> Iterator[str]:
-        """All ids, in order of their rows."""
-        return map(self.id, range(len(self)))
-
 
 class IdIndexWriter:
     """Writes an index into a folder, ids in any number of portions; row n is the n-th id that was added."""
@@ -98,8 +94,7 @@ class IdIndexWriter:
         if twice >= 0:
             name = blob[offsets[twice] : offsets[twice + 1]].tobytes().decode()
             raise ConrecError(f"id {name[:40]!r} occurs twice; give each once")
-        with NpyWriter(self._folder / "slots.npy", slots.dtype) as file:
-            file.append(slots)
+        np.save(self._folder / "slots.npy", slots)
 
 
 def checked_utf8(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

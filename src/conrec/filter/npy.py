@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,16 @@ from conrec.errors import ConrecError
 
 
 class NpyWriter:
-    """Writes an array of unknown length in portions along its first axis; never holds more than one of them."""
+    """Writes a one-dimensional array of unknown length in portions; never holds more than one of them."""
 
-    def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...] = ()) -> None:
-        """`shape` is that of one row."""
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
         self.length = 0
-        self._dtype, self._shape = np.dtype(dtype), shape
+        self._dtype = dtype
         self._file = path.open("wb")
         self._header()
 
     def append(self, rows: np.ndarray) -> None:
-        """rows: [n, *shape]."""
-        if rows.shape[1:] != self._shape:
-            raise ValueError(f"rows of shape {rows.shape[1:]}, not {self._shape}")
+        """rows: [n]."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
         self.length += len(rows)
 
@@ -37,17 +33,8 @@ class NpyWriter:
 
     def _header(self) -> None:
         described = np.lib.format.dtype_to_descr(self._dtype)
-        header = {"descr": described, "fortran_order": False, "shape": (self.length, *self._shape)}
+        header = {"descr": described, "fortran_order": False, "shape": (self.length,)}
         np.lib.format.write_array_header_1_0(self._file, header)
-
-    def __enter__(self) -> NpyWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._file.close()
 
 
 def map_npy(path: Path, dtype: Any, dimensions: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ class SnapshotItems:
             raise ValueError("an item's vector or bias is not finite")
 
 
+@dataclass
 class SnapshotWriter:
     """Writes one version; a context that publishes nothing unless `publish` is called.
 
@@ -55,45 +55,37 @@ class SnapshotWriter:
             version = writer.publish()
     """
 
-    def __init__(
-        self,
-        snapshots: Path,
-        items: SnapshotItems,
-        layout: Layout,
-        score: str,
-        cosine_weight: float,
-        calibration: dict[str, Any] | None = None,
-        undos: int = 0,
-        made_from: dict[str, Any] | None = None,
-        store: StoreName = "mapped",
-    ) -> None:
-        """`undos`: how many lines of them are worked in; `made_from`: notes for the job itself, ready for JSON;
-        `store`: where the users go.
+    snapshots: Path
+    items: SnapshotItems
+    layout: Layout
+    score: str
+    cosine_weight: float
+    calibration: dict[str, Any] | None = None
+    """Without one the snapshot has no threshold, and drops nothing unless one is given when it is used."""
+    undos: int = 0
+    """How many lines of them are worked in."""
+    made_from: dict[str, Any] | None = None
+    """Notes for the job itself, ready for JSON."""
+    store: StoreName = "mapped"
+    """Where the users go."""
 
-        Without a calibration the snapshot has no threshold, and drops nothing unless one is given when it is used.
-        """
-        if calibration is not None and calibration["score"] != score:
+    def __post_init__(self) -> None:
+        if self.calibration is not None and (name := self.calibration["score"]) != self.score:
             raise ConrecError(
-                f"calibrated for the score {calibration['score']}, but the score is {score}; run conrec calibrate again"
+                f"calibrated for the score {name}, but the score is {self.score}; run conrec calibrate again"
             )
-        self._snapshots, self._items, self._layout = snapshots, items, layout
-        self._score = {"name": score, "cosine_weight": float(cosine_weight)}
-        self._calibration, self._undos, self._made_from = calibration, undos, made_from or {}
-        self._store = store
-        if items.factors.vectors.shape[1] != layout.dimensions:
-            raise ValueError(
-                f"items' vectors have {items.factors.vectors.shape[1]} dimensions, users' {layout.dimensions}"
-            )
+        if (width := self.items.factors.vectors.shape[1]) != self.layout.dimensions:
+            raise ValueError(f"items' vectors have {width} dimensions, users' {self.layout.dimensions}")
 
     def __enter__(self) -> SnapshotWriter:
         """ConrecError where another job writes into the same snapshots."""
         with ExitStack() as stack:
-            stack.enter_context(published.writing(self._snapshots))
-            self.version = published.new_version(self._snapshots)
-            self._folder = published.partial(self._snapshots, self.version)
+            stack.enter_context(published.writing(self.snapshots))
+            self.version = published.new_version(self.snapshots)
+            self._folder = published.partial(self.snapshots, self.version)
             self._folder.mkdir()
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            self._users, self._about = create_users(self._store, self._folder, self._layout, len(self._items.ids))
+            self._users, self._about = create_users(self.store, self._folder, self.layout, len(self.items.ids))
             self._leave = stack.pop_all()
         return self
 
@@ -109,23 +101,23 @@ class SnapshotWriter:
         count = self._users.finish()
         manifest = Manifest(
             version=self.version,
-            score=self._score,
-            items=len(self._items.ids),
-            users={**self._about, "count": count, "layout": asdict(self._layout)},
-            undos=self._undos,
-            made_from=self._made_from,
+            score={"name": self.score, "cosine_weight": float(self.cosine_weight)},
+            items=len(self.items.ids),
+            users={**self._about, "count": count, "layout": asdict(self.layout)},
+            undos=self.undos,
+            made_from=self.made_from or {},
             files=published.describe_files(self._folder),
         )
-        published.put_in_place(self._snapshots, manifest)
-        published.use(self._snapshots, self.version)
-        for old in published.versions(self._snapshots)[:-keep]:
-            manifest = published.read_manifest(self._snapshots / old)
-            published.remove(self._snapshots, old)
+        published.put_in_place(self.snapshots, manifest)
+        published.use(self.snapshots, self.version)
+        for old in published.versions(self.snapshots)[:-keep]:
+            manifest = published.read_manifest(self.snapshots / old)
+            published.remove(self.snapshots, old)
             drop_users(manifest)
         return self.version
 
     def _write_items(self) -> None:
-        items, folder = self._items, self._folder
+        items, folder = self.items, self._folder
         index = IdIndexWriter(folder / "items")
         index.add(items.ids)
         index.finish()
@@ -137,10 +129,10 @@ class SnapshotWriter:
         }
         pq.write_table(pa.table(columns), folder / "items.parquet")
         np.save(folder / "item_factors.npy", np.ascontiguousarray(items.factors.table))
-        if self._calibration is not None:
-            (folder / "calibration.json").write_text(json.dumps(self._calibration, indent=1, allow_nan=False))
+        if self.calibration is not None:
+            (folder / "calibration.json").write_text(json.dumps(self.calibration, indent=1, allow_nan=False))
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._leave.close()
 
 

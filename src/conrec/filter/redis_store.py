@@ -60,9 +60,18 @@ class RedisUsers:
                 yield Users.of_records([key.decode() for key in part], values)
                 part = {}
 
-    def put(self, users: Users) -> None:
-        """Add users, or replace those that are there; all of them or, if something goes wrong, none."""
-        self._put(users)
+    def put(self, users: Users) -> int:
+        """Add users, or replace those that are there; all of them or, if something goes wrong, none.
+
+        Returns how many were not there before.
+        """
+        records = users.records(self.layout, self._items)
+        checked_utf8(users.ids)
+        fields: dict[str, dict[bytes, bytes]] = {}
+        for user_id, record in zip(users.ids, records):
+            key = user_id.encode()
+            fields.setdefault(self._shard(key), {})[key] = record.tobytes()
+        return sum(self._at_once([("hset", shard, None, None, mapping) for shard, mapping in fields.items()]))
 
     def remove(self, user_id: str) -> bool:
         """Forget a user; whether there was one."""
@@ -74,7 +83,7 @@ class RedisUsers:
 
         ConrecError for a user that is there already.
         """
-        if self._put(users) < len(users):
+        if self.put(users) < len(users):
             raise ConrecError(f"an id among {users.ids[0][:40]!r} and those after it occurs twice; give each once")
         self._at_once([("expire", shard, UNFINISHED_SECONDS) for shard in self._shards()])
 
@@ -92,16 +101,6 @@ class RedisUsers:
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
-
-    def _put(self, users: Users) -> int:
-        """How many of them were not there before."""
-        records = users.records(self.layout, self._items)
-        checked_utf8(users.ids)
-        fields: dict[str, dict[bytes, bytes]] = {}
-        for user_id, record in zip(users.ids, records):
-            key = user_id.encode()
-            fields.setdefault(self._shard(key), {})[key] = record.tobytes()
-        return sum(self._at_once([("hset", shard, None, None, mapping) for shard, mapping in fields.items()]))
 
     def _shard(self, key: bytes) -> str:
         return f"conrec:{self._namespace}:{zlib.crc32(key) % SHARDS}"

@@ -14,9 +14,11 @@ from typing import Any, Literal
 from conrec.errors import ConrecError
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.snapshot import Manifest
-from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, UserStore, UserWriter
+from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter
 
 StoreName = Literal["mapped", "redis"]
+UserStore = MappedUsers | RedisUsers
+UserWriter = MappedUsersWriter | RedisUsers
 REDIS = "CONREC_REDIS"
 _WRITING_SECONDS = 60.0
 """Redis may take so long for one answer while a snapshot is written: a portion of many users takes its time."""
@@ -34,9 +36,8 @@ def open_users(folder: Path, manifest: Manifest) -> UserStore:
     """The users of a snapshot; ConrecError where they are not there."""
     about = manifest.users
     layout = Layout(**about["layout"])
-    users: UserStore
     if about["store"] == "mapped":
-        users = MappedUsers(folder / "users", layout)
+        users: UserStore = MappedUsers(folder / "users", layout)
     else:
         users = RedisUsers(_url(), about["namespace"], layout, manifest.items)
     if about["count"] and not len(users):

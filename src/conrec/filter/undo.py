@@ -36,11 +36,11 @@ def undo_dislike(snapshots: Path, user: str, item: str) -> None:
     """Note that `user` takes back the dislike of `item` (ids); safe from several processes at once."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     line = json.dumps({"user": user, "item": item, "time": time}) + "\n"
-    with (snapshots / FILE).open("ab") as file:
+    with (snapshots / FILE).open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         # What a crash left half-written must not swallow this line; it stays a line of its own and is skipped.
-        end = file.seek(0, os.SEEK_END)
-        torn = end > 0 and _last_byte(snapshots / FILE) != b"\n"
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        torn = file.read(1) not in (b"", b"\n")
         file.write(b"\n" * torn + line.encode())
         file.flush()
         os.fsync(file.fileno())
@@ -102,9 +102,3 @@ def _parsed(text: bytes) -> tuple[list[Undo | None], int]:
         except (ValueError, KeyError, TypeError, AttributeError):
             undos.append(None)
     return undos, len(whole)
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -153,39 +152,6 @@ class StoredUser:
         """What the score takes."""
         return UserFactors(self.predicted, self._record["vector"].astype(np.float32), float(self._record["bias"]))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, StoredUser) and self._record == other._record
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class UserStore(Protocol):
-    """What every store of users can do: `MappedUsers` here, `RedisUsers`."""
-
-    layout: Layout
-
-    def get(self, user_id: str) -> StoredUser | None:
-        """The user's record, or None for one that is not there."""
-
-    def __len__(self) -> int:
-        """How many users it holds."""
-
-    def portions(self, size: int = 100_000) -> Iterator[Users]:
-        """All users, some `size` at a time, in an order of the store's own."""
-
-    def close(self) -> None:
-        """Let go of files or connections."""
-
-
-class UserWriter(Protocol):
-    """How a store is filled when a snapshot is made; `RedisUsers` takes single users later on, too."""
-
-    def add(self, users: Users) -> None:
-        """ConrecError for an id that is empty or too long, ValueError for arrays that do not fit."""
-
-    def finish(self) -> int:
-        """Seal the store; the number of users. ConrecError for an id that was added twice."""
-
 
 class MappedUsers:
     """Users in a folder: an id index and `records.npy`. Read-only; what is not looked at is not read."""
@@ -208,7 +174,7 @@ class MappedUsers:
         return len(self._records)
 
     def portions(self, size: int = 100_000) -> Iterator[Users]:
-        """All users in the order in which they were added."""
+        """All users in the order in which they were added, `size` at a time."""
         for start in range(0, len(self), size):
             rows = range(start, min(start + size, len(self)))
             yield Users.of_records([self._index.id(row) for row in rows], self._records[rows.start : rows.stop])

@@ -143,12 +143,7 @@ def _lines(
     return {"layer": kept}
 
 
-def intervals(
-    rows: Sequence[Interval],
-    title: str,
-    description: str,
-    x_format: str = ".0%",
-) -> str:
+def intervals(rows: Sequence[Interval], title: str, description: str, x_format: str = ".0%") -> str:
     """Estimates with their intervals, one under the other, as SVG that fits a phone; longer names are cut."""
     names = [row.name for row in rows]
     return _svg(_dots(rows, names, _named(names, 130), x_format, 210), title, description)

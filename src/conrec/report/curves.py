@@ -79,7 +79,8 @@ def read_curves(files: Sequence[Path]) -> Curves:
         try:
             tables.append(pq.read_table(file, columns=["step", "split", "name", "value"]))
         except (pa.ArrowException, OSError) as error:
-            raise ConrecError(f"{file}: not a table of curves ({_first_line(error)}); run its stage again") from None
+            reason = str(error).splitlines()[0]
+            raise ConrecError(f"{file}: not a table of curves ({reason}); run its stage again") from None
     if not tables:
         return {}
     table = pa.concat_tables(tables, promote_options="permissive")
@@ -136,7 +137,3 @@ def _joined(name: str, pieces: Sequence[Series]) -> Series:
     low = together([p.low for p in pieces if p.low is not None])
     high = together([p.high for p in pieces if p.high is not None])
     return Series(name, together([p.x for p in pieces]), together([p.y for p in pieces]), low, high)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -88,18 +88,12 @@ def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int 
         picked = rng.permutation(places)[:count]
         chosen += [(ids[n], kind) for n in sorted(picked.tolist())]
     records = [instances.slice(rows[i], 1).to_pylist()[0] for i, _ in chosen]
-    catalogue = _Catalogue(run / "prepare", [x for r, (i, _) in zip(records, chosen) for x in _items(r, guesses[i])])
+    items = [guess for i, _ in chosen for guess in guesses[i]]
+    for record in records:
+        items += record["dislikes"][-SHOWN_HISTORY:] + record["positives"][-SHOWN_HISTORY:]
+        items += record["future"][:SHOWN_FUTURE]
+    catalogue = _Catalogue(run / "prepare", items)
     return [_user(record, guesses[i], kind, catalogue) for record, (i, kind) in zip(records, chosen)]
-
-
-def _items(record: dict, guesses: Sequence[str]) -> list[str]:
-    """Every item that the page shows of one instance."""
-    return [
-        *record["dislikes"][-SHOWN_HISTORY:],
-        *record["positives"][-SHOWN_HISTORY:],
-        *guesses,
-        *record["future"][:SHOWN_FUTURE],
-    ]
 
 
 def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: _Catalogue) -> User:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -14,7 +13,7 @@ from conrec.filter.filter import ItemView, OpenSnapshot
 from conrec.run import open_run
 from conrec.serve.exposures import Exposures, sample, trade_off
 from conrec.serve.pictures import Pictures
-from conrec.serve.schema import Branch, Prefix, Shown, ShownList
+from conrec.serve.schema import Branch, Shown, ShownList
 from conrec.serve.tree import Tree
 from conrec.serve.user_ids import starting_with
 
@@ -57,24 +56,19 @@ class Explorer:
 
     def __init__(self, opened: OpenSnapshot, snapshots: Path, run: Path | None) -> None:
         """`opened` is a version in the folder `snapshots`; ConrecError for a run that cannot be read."""
-        folder = snapshots / opened.manifest.version
-        self._snapshot, self._users = opened, folder / "users"
-        self.manifest = opened.manifest
-        calibration = folder / "calibration.json"
-        self.calibration: dict[str, Any] | None = json.loads(calibration.read_text()) if calibration.exists() else None
+        self._snapshot, self._users = opened, snapshots / opened.manifest.version / "users"
+        self.manifest, self.calibration = opened.manifest, opened.calibration
         self.pictures: Pictures | None = None
         self.trade_off: dict[str, Any] | None = None
         self._exposures: Exposures | None = None
         if run is not None:
             seed = self.manifest.made_from.get("seed", open_run(run)[0].seeds[0])
-            later = [
-                snapshots / "live" / delta / "items.parquet" for delta in self.manifest.made_from.get("deltas", [])
-            ]
-            self.pictures = Pictures([run / "prepare" / "items.parquet", *later])
+            deltas = [snapshots / "live" / name for name in self.manifest.made_from.get("deltas", [])]
+            self.pictures = Pictures([folder / "items.parquet" for folder in (run / "prepare", *deltas)])
             self.trade_off = trade_off(run, seed, self.manifest.score["name"])
             self._exposures = Exposures(run, seed)
         pictured = self.pictures.named(opened.index) if self.pictures is not None else None
-        self.tree = Tree(opened.codes, opened.titles, opened.categories, pictured)
+        self.tree = Tree(opened.codes, opened.titles, opened.categories, pictured, opened.index.id)
 
     def users(self, text: str) -> list[str]:
         """Users to suggest: whose id begins with the text; without a text those with something to show."""
@@ -107,12 +101,7 @@ class Explorer:
         """What is under a prefix."""
         if len(prefix) >= self.tree.levels - 1:
             return Branch([], self._views(self.tree.rows(prefix).tolist()))
-        name = self._snapshot.index.id
-        nodes = [
-            Prefix(node.prefix, node.items, node.words, node.categories, [name(row) for row in node.examples])
-            for node in self.tree.children(prefix)
-        ]
-        return Branch(nodes, [])
+        return Branch(self.tree.children(prefix), [])
 
     def _views(self, rows: Iterable[int]) -> list[ItemView]:
         return [self._snapshot.view(row) for row in rows]

@@ -7,7 +7,6 @@ sample of the snapshot's items. Which of the three it is goes along with the can
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +19,6 @@ import pyarrow.parquet as pq
 from msgspec import to_builtins
 
 from conrec.data.exposures import DISLIKED, LIKED
-from conrec.errors import ConrecError
 from conrec.evaluate.protocol import OURS
 from conrec.evaluate.results import FilterReplay, read
 from conrec.filter.id_index import IdIndex
@@ -50,7 +48,8 @@ class Exposures:
     def __init__(self, run: Path, seed: int) -> None:
         """Reads `filter/seedN/scores.parquet` (if it is there), `prepare/split.json` and `prepare/events.parquet`."""
         prepared = run / "prepare"
-        split = _json(prepared / "split.json")
+        path = prepared / "split.json"
+        split = read(path, dict[str, Any]) if path.is_file() else {}
         self._horizon = np.timedelta64(int(split.get("horizon_days", 7)), "D")
         self._end = np.datetime64(split["log_end"][:10]) if split.get("log_end") else np.datetime64("9999-12-31")
         self._users: dict[str, tuple[int, int]] = {}
@@ -155,13 +154,3 @@ def _popular(events: Path) -> tuple[str | None, str | None, list[str]]:
 
 def _date(moment: np.datetime64) -> str:
     return str(moment.astype("datetime64[D]"))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ConrecError(f"{path}: not valid JSON ({error}); run its stage again") from None

@@ -40,18 +40,9 @@ async def explorer_of(request: Request) -> Explorer:
     return explorer
 
 
-async def page(request: Request) -> Response:
-    """The page."""
-    return _file("index.html")
-
-
 async def file(request: Request) -> Response:
-    """A file of the page."""
-    return _file(request.path_params["name"])
-
-
-def _file(name: str) -> Response:
-    """Exactly one of those in the page's folder."""
+    """The page, or one of the files in its folder."""
+    name = request.path_params.get("name", "index.html")
     known = {path.name: path for path in FILES.iterdir()}
     if name not in known:
         raise Refused(404, "there is no such file")
@@ -154,7 +145,7 @@ def _query(request: Request, name: str, default: str | None = None) -> str:
     return value
 
 
-FILE_ROUTES = [Route("/", page), Route("/page/{name}", file)]
+FILE_ROUTES = [Route("/", file), Route("/page/{name}", file)]
 ENDPOINTS = [
     Endpoint("GET", "/ui/about", about, "About"),
     Endpoint("GET", "/ui/users", users, "UserIds", refusals=(503,), query=("q?",)),

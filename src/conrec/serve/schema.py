@@ -177,12 +177,8 @@ BODIES = (
 )
 """What stands in the description of the service."""
 
-_encoder = msgspec.json.Encoder()
-
-
-def encode(value: Any) -> bytes:
-    """As JSON."""
-    return _encoder.encode(value)
+encode = msgspec.json.Encoder().encode
+"""A value as JSON."""
 
 
 def components() -> dict[str, Any]:

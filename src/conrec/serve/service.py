@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
@@ -27,8 +25,6 @@ from conrec.serve.workers import Workers
 THREADS = 4
 TRY_AGAIN = 30.0
 """Seconds until a snapshot that was refused is looked at again, if it is still the one named."""
-
-T = TypeVar("T")
 
 log = logging.getLogger("conrec.serve")
 
@@ -52,18 +48,16 @@ class Service:
 
     async def decide(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
         """One answer a request, at the latest `budget_ms` after `arrived` (a `time.perf_counter()`); never raises."""
-        answers = await self._workers.until(arrived + self._budget, lambda: self._all(requests))
+        answers = await self._workers.until(arrived + self._budget, lambda: list(map(self._one, requests)))
         if answers is None:
             answers = [_pass(request, "budget") for request in requests]
         for request, answer in zip(requests, answers):
             self._count(request, answer)
         return answers
 
-    def _all(self, requests: list[FilterRequest]) -> list[FilterAnswer]:
-        """One after the other, on a worker thread."""
-        return [self._one(self.filter, request) for request in requests]
-
-    def _one(self, now: CoNRecFilter | None, request: FilterRequest) -> FilterAnswer:
+    def _one(self, request: FilterRequest) -> FilterAnswer:
+        """The answer to a request, on a worker thread."""
+        now = self.filter
         if now is None:
             return _pass(request, "no_snapshot")
         try:
@@ -91,17 +85,14 @@ class Service:
     async def user(self, user: str) -> UserView | None:
         """What the snapshot knows of a user; None for an unknown one or without a snapshot."""
         now = self.filter
-        return None if now is None else await self._in_thread(lambda: now.user(user))
+        return None if now is None else await asyncio.to_thread(now.user, user)
 
     async def undo_dislike(self, user: str, item: str) -> None:
         """Take back a dislike, in force at once and for good."""
         now = self.filter
         assert now is not None
-        await self._in_thread(lambda: now.undo_dislike(user, item))
+        await asyncio.to_thread(now.undo_dislike, user, item)
         self.metrics.undone_dislikes.inc()
-
-    async def _in_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(None, function)
 
     # --- snapshots --------------------------------------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 
 from conrec.data.instances import evenly
+from conrec.serve.schema import Prefix
 
 WORDS, CATEGORIES, EXAMPLES = 4, 3, 5
 READ = 5000
@@ -25,28 +26,22 @@ TIMES = 2.0
 """How much more frequent than in the catalogue a word must be under a prefix to be told."""
 
 
-@dataclass(frozen=True)
-class Node:
-    """One prefix."""
-
-    prefix: list[int]
-    items: int
-    words: list[str]
-    categories: list[tuple[str, float]]
-    """The most frequent categories with their shares."""
-    examples: list[int]
-    """Rows of a few items with a picture, spread over the prefix."""
-
-
 class Tree:
     """Prefixes of the semantic IDs of a catalogue."""
 
     def __init__(
-        self, codes: np.ndarray, titles: pa.Array, categories: pa.Array, pictured: np.ndarray | None = None
+        self,
+        codes: np.ndarray,
+        titles: pa.Array,
+        categories: pa.Array,
+        pictured: np.ndarray | None = None,
+        name: Callable[[int], str] = str,
     ) -> None:
-        """codes: int [n, levels]; titles and categories: string [n]; pictured: bool [n], where examples come from."""
+        """codes: int [n, levels]; titles and categories: string [n]; pictured: bool [n], where examples come from;
+        name: the id of a row."""
         self._codes, self._titles, self._categories = codes, titles, categories
         self._pictured = np.zeros(len(titles), bool) if pictured is None else pictured
+        self._name = name
         self._order = np.lexsort(codes.T[::-1])
 
     @property
@@ -63,7 +58,7 @@ class Tree:
             rows = rows[start:stop]
         return rows
 
-    def children(self, prefix: list[int]) -> list[Node]:
+    def children(self, prefix: list[int]) -> list[Prefix]:
         """The prefixes that are one code longer, those with most items first."""
         rows = self.rows(prefix)
         column = self._codes[rows, len(prefix)]
@@ -96,7 +91,7 @@ class Tree:
     def _count(self, rows: np.ndarray) -> Counter[str]:
         return Counter(word for row in rows.tolist() for word in words_of(self._titles[row].as_py() or ""))
 
-    def _node(self, prefix: list[int], rows: np.ndarray) -> Node:
+    def _node(self, prefix: list[int], rows: np.ndarray) -> Prefix:
         read = evenly(rows, READ)
         everywhere, total = self._commonness
         here = self._count(read)
@@ -110,7 +105,7 @@ class Tree:
         categories = Counter(c for row in read.tolist() if (c := self._categories[row].as_py()))
         shares = [(name, count / len(read)) for name, count in categories.most_common(CATEGORIES)]
         examples = evenly(rows[self._pictured[rows]], EXAMPLES)
-        return Node(prefix, len(rows), words[:WORDS], shares, examples.tolist())
+        return Prefix(prefix, len(rows), words[:WORDS], shares, [self._name(row) for row in examples.tolist()])
 
 
 def words_of(title: str) -> set[str]:
