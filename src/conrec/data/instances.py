@@ -65,7 +65,7 @@ class Ragged:
     def take(self, index: np.ndarray) -> Ragged:
         """The lists at `index`, in that order."""
         lengths = self.lengths[index]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        offsets = offsets_of(lengths)
         starts = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths)
         return Ragged(self.values[starts + np.arange(offsets[-1])], offsets)
 
@@ -75,31 +75,32 @@ class Ragged:
 
     def where(self, keep: np.ndarray) -> Ragged:
         """The lists without the values where `keep`, bool [len(values)], is false."""
-        lengths = np.bincount(self.owners[keep], minlength=len(self))
-        return Ragged(self.values[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        return Ragged(self.values[keep], offsets_of(np.bincount(self.owners[keep], minlength=len(self))))
 
     @staticmethod
     def joined(parts: Sequence[Ragged]) -> Ragged:
         """One after the other; at least one."""
-        lengths = np.concatenate([part.lengths for part in parts])
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        offsets = offsets_of(np.concatenate([part.lengths for part in parts]))
         return Ragged(np.concatenate([part.values for part in parts]), offsets)
 
     @staticmethod
     def of(lists: list[np.ndarray] | list[list[int]], dtype: np.dtype | type = np.int32) -> Ragged:
         """From a list of arrays."""
-        lengths = [len(x) for x in lists]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         parts = [np.asarray(x, dtype=dtype) for x in lists]
-        return Ragged(np.concatenate(parts) if parts else np.zeros(0, dtype), offsets)
+        return Ragged(np.concatenate([np.zeros(0, dtype), *parts]), offsets_of([len(x) for x in lists]))
+
+
+def offsets_of(lengths: np.ndarray | list[int]) -> np.ndarray:
+    """int64 [n + 1]: where each of n lists of these lengths begins and the last one ends, one behind the other."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Instances:
     """Instances (user, cutoff) with history, truth and what must not be recommended again.
 
-    All lists are oldest first. Histories are capped to the newest ones by the recipe; `n_dislikes` and
-    `n_positives` are the true counts before the cutoff.
+    The fields are the columns INSTANCES in their order. All lists are oldest first. Histories are capped to the newest
+    ones by the recipe; `n_dislikes` and `n_positives` are the true counts before the cutoff.
     """
 
     ids: np.ndarray
@@ -131,20 +132,18 @@ class Instances:
     def take(self, index: np.ndarray) -> Instances:
         """The instances at `index` (positions or a boolean mask), in that order."""
         index = np.flatnonzero(index) if index.dtype == bool else index
-        parts: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            parts[field.name] = value.take(index) if isinstance(value, Ragged) else value[index]
-        return Instances(**parts)
+        parts: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        taken: list[Any] = [part.take(index) if isinstance(part, Ragged) else part[index] for part in parts]
+        return Instances(*taken)
 
     @staticmethod
     def joined(parts: Sequence[Instances]) -> Instances:
         """One after the other; at least one."""
-        columns: dict[str, Any] = {}
+        columns: list[Any] = []
         for field in fields(Instances):
             values = [getattr(part, field.name) for part in parts]
-            columns[field.name] = Ragged.joined(values) if isinstance(values[0], Ragged) else np.concatenate(values)
-        return Instances(**columns)
+            columns.append(Ragged.joined(values) if isinstance(values[0], Ragged) else np.concatenate(values))
+        return Instances(*columns)
 
     def of_split(self, split: str) -> Instances:
         """The instances of one split."""
@@ -323,51 +322,33 @@ def read_instances(folder: Path, items: Items) -> Instances:
 def as_instances(table: pa.Table, items: Items) -> Instances:
     """A table INSTANCES, in the order of its rows."""
 
-    def ragged(name: str) -> Ragged:
-        column = table[name].combine_chunks()
-        offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(column).to_numpy())]).astype(np.int64)
-        flat = column.flatten()
-        is_time = pa.types.is_timestamp(flat.type)
-        return Ragged(_times(flat) if is_time else _rows(flat, items), offsets)
+    def parsed(name: str, column: pa.Array) -> Any:
+        if pa.types.is_list(column.type):
+            return Ragged(parsed(name, column.flatten()), offsets_of(pc.list_value_length(column).to_numpy()))
+        if pa.types.is_timestamp(column.type):
+            return _times(column)
+        if not pa.types.is_string(column.type):
+            return column.to_numpy()
+        if name in ("split", "user_id"):
+            return column.to_numpy(zero_copy_only=False).astype(str)
+        return _rows(column, items)
 
-    return Instances(
-        ids=table["instance_id"].to_numpy(),
-        split=table["split"].to_numpy().astype(str),
-        users=table["user_id"].to_numpy().astype(str),
-        cutoffs=_times(table["cutoff"].combine_chunks()),
-        n_dislikes=table["n_dislikes"].to_numpy(),
-        n_positives=table["n_positives"].to_numpy(),
-        dislikes=ragged("dislikes"),
-        dislike_times=ragged("dislike_times"),
-        positives=ragged("positives"),
-        positive_times=ragged("positive_times"),
-        seen=ragged("seen"),
-        next=_rows(table["next"].combine_chunks(), items),
-        future=ragged("future"),
-        future_positives=ragged("future_positives"),
-    )
+    return Instances(*(parsed(name, table[name].combine_chunks()) for name in INSTANCES.names))
 
 
 def instances_table(instances: Instances, items: Items) -> pa.Table:
     """The table INSTANCES, with item ids instead of rows."""
     ids = pa.array(items.ids, pa.string())
 
-    def lists(ragged: Ragged) -> pa.ListArray:
-        flat = pa.array(ragged.values)
-        flat = flat.cast(TIME) if pa.types.is_timestamp(flat.type) else ids.take(flat)
-        return pa.ListArray.from_arrays(pa.array(ragged.offsets, pa.int32()), flat)
+    def column(kind: pa.DataType, values: np.ndarray | Ragged) -> pa.Array:
+        if isinstance(values, Ragged):
+            flat = column(kind.value_type, values.values)
+            return pa.ListArray.from_arrays(pa.array(values.offsets, pa.int32()), flat)
+        is_row = pa.types.is_string(kind) and values.dtype.kind == "i"
+        return ids.take(pa.array(values)) if is_row else pa.array(values).cast(kind)
 
-    columns = {
-        "instance_id": instances.ids,
-        "split": pa.array(instances.split.tolist(), pa.string()),
-        "user_id": pa.array(instances.users.tolist(), pa.string()),
-        "cutoff": pa.array(instances.cutoffs).cast(TIME),
-        "n_dislikes": instances.n_dislikes,
-        "n_positives": instances.n_positives,
-        "next": ids.take(pa.array(instances.next)),
-    }
-    columns |= {name: lists(getattr(instances, name)) for name in INSTANCES.names if name not in columns}
-    return pa.table([columns[name] for name in INSTANCES.names], schema=INSTANCES)
+    columns = (getattr(instances, field.name) for field in fields(instances))
+    return pa.table([column(*pair) for pair in zip(INSTANCES.types, columns)], schema=INSTANCES)
 
 
 def with_dislikes(instances: Instances, most: int) -> Instances:

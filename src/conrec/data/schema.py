@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -203,12 +204,6 @@ def _refuse(bad: pa.ChunkedArray, table: pa.Table, name: str, source: str, compl
 
 def _first_duplicate(column: pa.ChunkedArray) -> int | None:
     """Position of the first value that occurred before."""
-    codes = pc.dictionary_encode(column).combine_chunks()
-    if len(codes.dictionary) == len(column):
-        return None
-    seen: set[int] = set()
-    for row, code in enumerate(codes.indices.to_pylist()):
-        if code in seen:
-            return row
-        seen.add(code)
-    return None
+    codes = pc.dictionary_encode(column).combine_chunks().indices.to_numpy()
+    repeated = np.setdiff1d(np.arange(len(codes)), np.unique(codes, return_index=True)[1])
+    return int(repeated[0]) if len(repeated) else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.data.instances import Events, Ragged
+from conrec.data.instances import Events, Ragged, offsets_of
 
 
 class UserLog:
@@ -62,5 +62,5 @@ class UserLog:
 
 def slices(first: np.ndarray, stop: np.ndarray) -> Ragged:
     """The numbers from `first` to `stop` (left out), int64 [b] each, as lists."""
-    offsets = np.concatenate([[0], np.cumsum(stop - first)]).astype(np.int64)
+    offsets = offsets_of(stop - first)
     return Ragged(np.repeat(first - offsets[:-1], stop - first) + np.arange(offsets[-1]), offsets)

@@ -6,7 +6,9 @@ Every parser returns the parsed column and a mask (bool [rows]) of the rows it c
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +51,12 @@ class Sieve:
         self.causes[cause] += int(new.sum())
         self.bad |= new
 
+    def parsed(self, parse: Callable[..., tuple[Any, np.ndarray]], column: str, cause: str, **options: Any) -> Any:
+        """What one of this module's parsers makes of a column; the rows that it could not parse are marked."""
+        values, bad = parse(self.raw.table[column], **options)
+        self.reject(bad, cause, column)
+        return values
+
     def keep(self, account: Accounting) -> np.ndarray:
         """bool [rows] of the usable rows, after adding every row of the file to the account."""
         total = len(self.bad) + len(self.raw.ragged)
@@ -80,20 +88,16 @@ class Sieve:
 def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
     """Identifiers as text without surrounding blanks; a missing one is bad.
 
-    pandas turns whole numbers with gaps into floats and the gaps into NaN; here they are whole and missing again.
+    pandas turns whole numbers with gaps into floats and the gaps into NaN; here they are whole and missing again, where
+    all are such as a float holds exactly.
     """
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_finite(column), column, None)
-        if _are_whole(column):
+        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
+        if pc.all(whole).as_py() is not False:
             column = column.cast(pa.int64())
     text = pc.utf8_trim_whitespace(column.cast(pa.string()))
     return text, mask(pc.or_kleene(pc.is_null(text), pc.equal(text, "")))
-
-
-def _are_whole(column: pa.ChunkedArray) -> bool:
-    """Whether floats are all whole numbers that a float holds exactly."""
-    exact = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
-    return pc.all(exact).as_py() is not False
 
 
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
@@ -106,13 +110,8 @@ def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
         values = pc.if_else(fits, text, None).cast(pa.float64())
     else:
         values, bad = column.cast(pa.float64()), np.zeros(len(column), dtype=bool)
-    finite = pc.is_finite(values)
-    if not is_text(column.type):
-        # NaN is how pandas writes "nothing" into a column of numbers.
-        bad |= mask(pc.is_inf(values))
-    else:
-        bad |= mask(pc.invert(finite))
-    return pc.if_else(finite, values, None), bad
+    # NaN is how pandas writes "nothing" into a column of numbers; no text is parsed to it.
+    return pc.if_else(pc.is_finite(values), values, None), bad | mask(pc.is_inf(values))
 
 
 def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

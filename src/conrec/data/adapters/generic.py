@@ -43,16 +43,10 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     """
     _check_recipe(config)
     events_file, items_file = _files(path)
-    account, of_items = Accounting(), Accounting()
-    events = _events(events_file, config, account)
-    raw = _items(items_file or events_file, config, of_items, own_file=items_file is not None)
-    items = item_list.fit(
-        _listed(raw, config, items_file is not None), events, of_items, keep_unseen=items_file is not None
-    )
-    items, account.images = _pictures(items, raw, config, images)
-    account.items = of_items
-    source = str(items_file or events_file)
-    return Log(check_items(items, source), check_events(events, str(events_file)), account.check())
+    account = Accounting()
+    events = check_events(_events(events_file, config, account), str(events_file))
+    items = _catalogue(items_file or events_file, events, config, images, account, own_file=items_file is not None)
+    return Log(items, events, account.check())
 
 
 def read_day(
@@ -63,16 +57,23 @@ def read_day(
     For what is added to a log that is known already: events may name items that `items` does not list.
     """
     _check_recipe(config)
-    account, of_items = Accounting(), Accounting()
+    account = Accounting(items=Accounting())
     new_events = EVENTS.empty_table() if events is None else check_events(_events(events, config, account), str(events))
     new_items = ITEMS.empty_table()
     if items is not None:
-        raw = _items(items, config, of_items, own_file=True)
-        new_items = item_list.fit(_listed(raw, config, True), EVENTS.empty_table(), of_items, keep_unseen=True)
-        new_items, account.images = _pictures(new_items, raw, config, images)
-        new_items = check_items(new_items, str(items))
-    account.items = of_items
+        new_items = _catalogue(items, EVENTS.empty_table(), config, images, account, own_file=True)
     return new_items, new_events, account.check()
+
+
+def _catalogue(
+    path: Path, events: pa.Table, config: DataConfig, images: Path | None, account: Accounting, own_file: bool
+) -> pa.Table:
+    """ITEMS of the file, fitted to the events; `account` gets theirs and that of their pictures."""
+    account.items = Accounting()
+    raw = _items(path, config, account.items, own_file)
+    items = item_list.fit(_listed(raw, config, own_file), events, account.items, keep_unseen=own_file)
+    items, account.images = _pictures(items, raw, config, images)
+    return check_items(items, str(path))
 
 
 def _check_recipe(config: DataConfig) -> None:
@@ -117,15 +118,11 @@ def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
     cells = {name: raw.table[names[name]] for name in wanted}
 
     sieve = columns.Sieve(raw)
-    users, bad = columns.ids(cells["user_id"])
-    sieve.reject(bad, "no user id", names["user_id"])
-    items, bad = columns.ids(cells["item_id"])
-    sieve.reject(bad, "no item id", names["item_id"])
-    times, bad = columns.times(cells["time"])
-    sieve.reject(bad, "time is neither ISO 8601 nor a Unix time", names["time"])
+    users = sieve.parsed(columns.ids, names["user_id"], "no user id")
+    items = sieve.parsed(columns.ids, names["item_id"], "no item id")
+    times = sieve.parsed(columns.times, names["time"], "time is neither ISO 8601 nor a Unix time")
     if "value" in cells:
-        values, bad = columns.numbers(cells["value"])
-        sieve.reject(bad, "value is not a number", names["value"])
+        values = sieve.parsed(columns.numbers, names["value"], "value is not a number")
     else:
         values = pa.chunked_array([pa.nulls(len(users), pa.float64())])
 
@@ -201,8 +198,7 @@ def _flagged_reasons(raw: files.Raw, config: DataConfig, sieve: columns.Sieve) -
                 f"{raw.path}: row 1: unknown reason column {name!r}; say in the recipe what it means: "
                 f'[data.reasons] {name} = "{REASONS[0]}" (or {", ".join(REASONS[1:])}, {NONE})'
             )
-        given, bad = columns.flags(raw.table[name])
-        sieve.reject(bad, f"{name} is neither 0 nor 1", name)
+        given = sieve.parsed(columns.flags, name, f"{name} is neither 0 nor 1")
         if meaning != NONE:
             reason[given] = meaning
     return reason
@@ -296,20 +292,14 @@ def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path 
         cells = pc.if_else(pa.array(large | empty), pa.scalar(None, pa.large_binary()), cells)
         return items.set_column(3, items.schema.field("image_bytes"), cells), account
 
-    account = Accounting(read=items.num_rows)
-    found = []
-    for item, cell in zip(items["item_id"].to_pylist(), cells.cast(pa.string()).to_pylist(), strict=True):
-        picture = _named_picture(cell or "", raw.path.parent, pictures)
-        if picture.cause == "no picture" and pictures is not None:
-            picture = pictures.find([item])
-        account.kept += picture.cause is None
-        if picture.cause is not None:
-            account.drop(picture.cause)
-        found.append(picture)
-    return item_list.with_pictures(items, found), account
+    named = zip(items["item_id"].to_pylist(), cells.cast(pa.string()).to_pylist(), strict=True)
+    base = raw.path.parent
+    return item_list.with_pictures(items, [_named_picture(item, cell or "", base, pictures) for item, cell in named])
 
 
-def _named_picture(name: str, base: Path, pictures: Pictures | None) -> Found:
-    """The picture that an item names: in `pictures` by exactly this name, else a file below the items' folder."""
+def _named_picture(item: str, name: str, base: Path, pictures: Pictures | None) -> Found:
+    """The picture that an item names: in `pictures` by exactly this name, else a file below the items' folder; where
+    there is none, that of the item's id."""
     found = Found(cause="no picture") if pictures is None else pictures.named(name)
-    return below(base, name) if found.cause == "no picture" else found
+    found = below(base, name) if found.cause == "no picture" else found
+    return found if found.cause != "no picture" or pictures is None else pictures.find([item])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pyarrow.compute as pc
 
 from conrec.data.adapters.columns import mask
 from conrec.data.images import Found, Pictures
-from conrec.data.schema import ITEMS, TIME, Accounting
+from conrec.data.schema import ITEMS, TIME, Accounting, Log, check_events, check_items
 from conrec.errors import ConrecError
 
 
@@ -26,11 +28,24 @@ class ItemList:
     attributes: pa.MapArray
     first_seen: pa.ChunkedArray | None = None
 
-    def table(self) -> pa.Table:
-        """Columns as in ITEMS, without the pictures."""
-        first_seen = pa.nulls(len(self.item_id), TIME) if self.first_seen is None else self.first_seen
-        columns = [self.item_id, self.title, self.category, self.attributes, first_seen]
-        return pa.table(columns, names=["item_id", "title", "category", "attributes", "first_seen"])
+
+def make_log(
+    listed: ItemList,
+    events: pa.Table,
+    account: Accounting,
+    source: str,
+    images: Path | None,
+    keys: Callable[[str], Sequence[str]] = lambda item: (item,),
+) -> Log:
+    """The log of these events, out of `source`, and of their items, the pictures found under the `keys` of an id.
+
+    `account` is that of the events and perhaps of the items so far; it becomes that of the log.
+    """
+    account.items = account.items or Accounting()
+    items = fit(listed, events, account.items)
+    pictures = None if images is None else Pictures(images)
+    items, account.images = attach(items, pictures, [keys(item) for item in items["item_id"].to_pylist()])
+    return Log(check_items(items, listed.source), check_events(events, source), account.check())
 
 
 def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bool = False) -> pa.Table:
@@ -40,7 +55,9 @@ def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bo
     its id. `account` becomes that of the items (those that only events name are read from there). A ConrecError if
     the list knows fewer than half of the items in the events: then the two files do not belong together.
     """
-    table = listed.table()
+    first_seen = pa.nulls(len(listed.item_id), TIME) if listed.first_seen is None else listed.first_seen
+    columns = [listed.item_id, listed.title, listed.category, listed.attributes, first_seen]
+    table = pa.table(columns, names=["item_id", "title", "category", "attributes", "first_seen"])
     first = np.zeros(table.num_rows, dtype=bool)
     first[np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]] = True
     account.read += table.num_rows
@@ -77,30 +94,23 @@ def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bo
 
 def attach(items: pa.Table, pictures: Pictures | None, keys: Sequence[Sequence[str]]) -> tuple[pa.Table, Accounting]:
     """ITEMS with the picture of each item, found under the first of its keys that has one, and the account of it."""
-    account = Accounting(read=items.num_rows)
     if pictures is None:
-        account.drop("no pictures given", items.num_rows)
-        return items, account
-    found = [pictures.find(candidates) for candidates in keys]
-    account.kept = sum(picture.cause is None for picture in found)
-    for picture in found:
-        if picture.cause is not None:
-            account.drop(picture.cause)
-    return with_pictures(items, found), account
+        return items, Accounting(items.num_rows, 0, Counter({"no pictures given": items.num_rows}))
+    return with_pictures(items, [pictures.find(candidates) for candidates in keys])
 
 
-def with_pictures(items: pa.Table, found: Sequence[Found]) -> pa.Table:
-    """ITEMS with one found (or not found) picture each."""
+def with_pictures(items: pa.Table, found: Sequence[Found]) -> tuple[pa.Table, Accounting]:
+    """ITEMS with one found (or not found) picture each, and the account of them."""
+    causes = Counter(picture.cause for picture in found if picture.cause is not None)
+    account = Accounting(items.num_rows, items.num_rows - causes.total(), causes)
     files = pa.array([picture.file for picture in found], pa.string())
     contents = pa.array([picture.content for picture in found], pa.large_binary())
     items = items.set_column(2, ITEMS.field("image"), files)
-    return items.set_column(3, ITEMS.field("image_bytes"), contents)
+    return items.set_column(3, ITEMS.field("image_bytes"), contents), account
 
 
 def attributes(columns: dict[str, pa.ChunkedArray]) -> pa.MapArray:
     """map<str, str> [rows] of the named text columns, nulls left out."""
-    if not columns:
-        raise ValueError("attributes of no columns")
     cells = np.array([column.to_pylist() for column in columns.values()], dtype=object).T
     there = np.not_equal(cells, np.array(None, dtype=object))
     offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)

@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list
-from conrec.data.images import Pictures
-from conrec.data.schema import EVENTS, TIME, Accounting, Log, check_events, check_items
+from conrec.data.schema import EVENTS, TIME, Accounting, Log
 from conrec.errors import ConrecError
 
 BEGIN = datetime(2022, 1, 1, tzinfo=UTC)
@@ -46,17 +45,11 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     first level of the categories, else the first tag; `first_seen` the beginning of the upload day. Items are the
     videos with at least one event. Pictures are found by video id. `config` is not needed.
     """
-    account, of_items = Accounting(), Accounting()
-    logs = _logs(path)
-    events = pa.concat_tables([_events(log, account) for log in logs])
-    videos = pc.unique(events["item_id"])
+    account = Accounting()
+    events = pa.concat_tables([_events(log, account) for log in _logs(path)])
     folders = [path, path / "data", path.parent] if path.is_dir() else [path.parent]
-    listed = _videos(folders, videos)
-    items = item_list.fit(listed, events, of_items)
-    pictures = None if images is None else Pictures(images)
-    items, of_images = item_list.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
-    account.items, account.images = of_items, of_images
-    return Log(check_items(items, listed.source), check_events(events, str(path)), account.check())
+    listed = _videos(folders, pc.unique(events["item_id"]))
+    return item_list.make_log(listed, events, account, str(path), images)
 
 
 def _logs(path: Path) -> list[Path]:
@@ -86,12 +79,9 @@ def _events(path: Path, account: Accounting) -> pa.Table:
     signs = ("label",) if labelled else FLAGS
     raw = files.read(path, ("user_id", "video_id", "time_ms", *signs))
     sieve = columns.Sieve(raw)
-    users, bad = columns.ids(raw.table["user_id"])
-    sieve.reject(bad, "no user id", "user_id")
-    videos, bad = columns.ids(raw.table["video_id"])
-    sieve.reject(bad, "no item id", "video_id")
-    times, bad = columns.times(raw.table["time_ms"], per_second=1000)
-    sieve.reject(bad, "time is not in Unix milliseconds", "time_ms")
+    users = sieve.parsed(columns.ids, "user_id", "no user id")
+    videos = sieve.parsed(columns.ids, "video_id", "no item id")
+    times = sieve.parsed(columns.times, "time_ms", "time is not in Unix milliseconds", per_second=1000)
     sieve.reject(columns.early(times, BEGIN), f"time before {BEGIN.year}", "time_ms")
     if labelled:
         label = pc.utf8_trim_whitespace(raw.table["label"].cast(pa.string()))
@@ -99,11 +89,7 @@ def _events(path: Path, account: Accounting) -> pa.Table:
         sieve.reject(~(hate | like), "label is neither 1 nor 0", "label")
         kinds = np.select([hate, like], ["dislike", "favorite"], "exposure")
     else:
-        given = []
-        for sign in FLAGS:
-            flag, bad = columns.flags(raw.table[sign])
-            sieve.reject(bad, f"{sign} is neither 1 nor 0", sign)
-            given.append(flag)
+        given = [sieve.parsed(columns.flags, sign, f"{sign} is neither 1 nor 0") for sign in FLAGS]
         kinds = np.select(given, ["dislike", "favorite", "click"], "exposure")
     keep = pa.array(sieve.keep(account))
     account.kept += keep.true_count

@@ -17,8 +17,8 @@ import pyarrow as pa
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list, ratings
 from conrec.data.adapters.movietweetings import MOVIE, RATING
-from conrec.data.images import Pictures, imdb_key, movielens_key
-from conrec.data.schema import Accounting, Log, check_events, check_items
+from conrec.data.images import imdb_key, movielens_key
+from conrec.data.schema import Accounting, Log
 
 WHAT = "MovieLens' ratings and movies (.csv, .csv.gz, .parquet, .dat or .dat.gz)"
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".dat", ".dat.gz")
@@ -36,18 +36,16 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     limits = ratings.thresholds(config, 2.0, 4.0)
     ratings_file = files.require(path, "ratings", SUFFIXES, WHAT)
     movies_file = files.require(path, "movies", SUFFIXES, WHAT)
-    account, of_items = Accounting(), Accounting()
+    of_items = Accounting()
+    account = Accounting(items=of_items)
     events = ratings.rated(_table(ratings_file, RATING, RATING_COLUMNS), limits, account, BEGIN)
     listed = ratings.films(_table(movies_file, MOVIE, MOVIE_COLUMNS), of_items)
-    items = item_list.fit(listed, events, of_items)
-
-    pictures = None if images is None else Pictures(images)
     imdb = {} if images is None else _links(files.find(path, "links", SUFFIXES))
-    ids = items["item_id"].to_pylist()
-    keys = [[imdb[i], movielens_key(i)] if i in imdb else [movielens_key(i)] for i in ids]
-    items, of_images = item_list.attach(items, pictures, keys)
-    account.items, account.images = of_items, of_images
-    return Log(check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check())
+
+    def keys(movie: str) -> list[str]:
+        return [*([imdb[movie]] if movie in imdb else []), movielens_key(movie)]
+
+    return item_list.make_log(listed, events, account, str(ratings_file), images, keys)
 
 
 def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:

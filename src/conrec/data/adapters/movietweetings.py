@@ -11,8 +11,8 @@ from pathlib import Path
 
 from conrec.config import DataConfig
 from conrec.data.adapters import files, item_list, ratings
-from conrec.data.images import Pictures, imdb_key
-from conrec.data.schema import Accounting, Log, check_events, check_items
+from conrec.data.images import imdb_key
+from conrec.data.schema import Accounting, Log
 
 WHAT = "MovieTweetings' ratings.dat and movies.dat (or .dat.gz)"
 BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
@@ -32,14 +32,9 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     ratings_file = files.require(path, "ratings", (".dat", ".dat.gz"), WHAT)
     movies_file = files.require(path, "movies", (".dat", ".dat.gz"), WHAT)
 
-    account, of_items = Accounting(), Accounting()
+    of_items = Accounting()
+    account = Accounting(items=of_items)
     raw = files.read_pattern(ratings_file, RATING, ("user", "item", "rating", "time"))
     events = ratings.rated(raw, limits, account, BEGIN)
     listed = ratings.films(files.read_pattern(movies_file, MOVIE, ("item", "title", "genres")), of_items)
-    items = item_list.fit(listed, events, of_items)
-
-    pictures = None if images is None else Pictures(images)
-    keys = [(imdb_key(item),) for item in items["item_id"].to_pylist()]
-    items, of_images = item_list.attach(items, pictures, keys)
-    account.items, account.images = of_items, of_images
-    return Log(check_items(items, str(movies_file)), check_events(events, str(ratings_file)), account.check())
+    return item_list.make_log(listed, events, account, str(ratings_file), images, lambda item: (imdb_key(item),))

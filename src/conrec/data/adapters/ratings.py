@@ -39,14 +39,11 @@ def rated(raw: files.Raw, limits: tuple[float, float], account: Accounting, begi
     The rating becomes the event's value; every row of the file is added to `account`.
     """
     sieve = columns.Sieve(raw)
-    users, bad = columns.ids(raw.table["user"])
-    sieve.reject(bad, "no user id", "user")
-    items, bad = columns.ids(raw.table["item"])
-    sieve.reject(bad, "no item id", "item")
+    users = sieve.parsed(columns.ids, "user", "no user id")
+    items = sieve.parsed(columns.ids, "item", "no item id")
     values, bad = columns.numbers(raw.table["rating"])
     sieve.reject(bad | columns.mask(values.is_null()), "rating is not a number", "rating")
-    times, bad = columns.times(raw.table["time"], per_second=1)
-    sieve.reject(bad, "time is not a Unix time", "time")
+    times = sieve.parsed(columns.times, "time", "time is not a Unix time", per_second=1)
     sieve.reject(columns.early(times, begin), f"time before {begin.year}", "time")
     keep = pa.array(sieve.keep(account))
     users, items, times, values = (column.filter(keep) for column in (users, items, times, values))
@@ -61,8 +58,7 @@ def films(raw: files.Raw, account: Accounting) -> ItemList:
     Rows that cannot be used are added to `account`, that of the items; the others are counted where they are fitted.
     """
     sieve = columns.Sieve(raw)
-    items, bad = columns.ids(raw.table["item"])
-    sieve.reject(bad, "no item id", "item")
+    items = sieve.parsed(columns.ids, "item", "no item id")
     keep = pa.array(sieve.keep_listed(account))
     titles = columns.titles(raw.table["title"])
     first, genres = first_genre(raw.table["genres"])

@@ -25,8 +25,7 @@ import pyarrow.parquet as pq
 
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list
-from conrec.data.images import Pictures
-from conrec.data.schema import EVENTS, TIME, Accounting, Log, check_events, check_items
+from conrec.data.schema import EVENTS, TIME, Accounting, Log
 from conrec.errors import ConrecError
 
 ORIGIN = datetime(2025, 1, 1, tzinfo=UTC)
@@ -52,14 +51,10 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
         folder, main = path, files.require(path, MAIN, (".parquet",), f"RecIF-Bench's {MAIN}.parquet")
     else:
         folder, main = path.parent, path
-    account, of_items = Accounting(), Accounting()
+    account = Accounting()
     events = _events(main, account)
     listed = _videos(folder, pc.unique(events["item_id"]))
-    items = item_list.fit(listed, events, of_items)
-    pictures = None if images is None else Pictures(images)
-    items, of_images = item_list.attach(items, pictures, [(i,) for i in items["item_id"].to_pylist()])
-    account.items, account.images = of_items, of_images
-    return Log(check_items(items, listed.source), check_events(events, str(main)), account.check())
+    return item_list.make_log(listed, events, account, str(main), images)
 
 
 def _events(path: Path, account: Accounting) -> pa.Table:
@@ -77,7 +72,7 @@ def _events(path: Path, account: Accounting) -> pa.Table:
         table = pa.table(batch)
         usable = _usable(table)
         broken.extend(row + int(n) for n in np.flatnonzero(~usable))
-        lost += int(_lengths(table, usable=~usable).sum())
+        lost += sum(int(_length(table[f"{part}_video_pid"])[~usable].sum()) for part in ("hist", "target"))
         kept = table.filter(pa.array(usable))
         for part in ("hist", "target"):
             tables.append(_of_part(kept, part, account))
@@ -113,11 +108,6 @@ def _length(column: pa.ChunkedArray) -> np.ndarray:
     return pc.fill_null(pc.list_value_length(column), 0).to_numpy()
 
 
-def _lengths(table: pa.Table, usable: np.ndarray) -> np.ndarray:
-    """int [users of the mask]: videos in both lists."""
-    return (_length(table["hist_video_pid"]) + _length(table["target_video_pid"]))[usable]
-
-
 def _of_part(table: pa.Table, part: str, account: Accounting) -> pa.Table:
     """EVENTS of the histories or of the targets of some users."""
     lengths = _length(table[f"{part}_video_pid"])
@@ -142,8 +132,7 @@ def _of_part(table: pa.Table, part: str, account: Accounting) -> pa.Table:
         pa.nulls(len(videos), pa.string()),
         pa.nulls(len(videos), pa.float64()),
     ]
-    names = EVENTS.names
-    return pa.table(columns_, names=names).filter(pa.array(~missing)).cast(EVENTS)
+    return pa.table(columns_, names=EVENTS.names).filter(pa.array(~missing)).cast(EVENTS)
 
 
 def _videos(folder: Path, videos: pa.Array) -> item_list.ItemList:
