@@ -198,7 +198,7 @@ class _Job:
         keep: int,
         store: StoreName,
     ) -> tuple[str, int, int]:
-        """The version, its users and how many of them were made anew: all, or `changed` (str) with the others from
+        """The version, its users and how many of them were updated: all, or `changed` (str) with the others from
         the snapshot `before`."""
         live, cutoff = self.live, self.live.cutoff
         items = as_items(live.items)

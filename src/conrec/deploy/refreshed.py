@@ -16,7 +16,7 @@ class Refreshed:
     """Whether it is a new one."""
     users: int
     recomputed: int
-    """Users whose predictions were made anew."""
+    """Users whose predictions were updated."""
     account: dict[str, Any] | None
     """What became of every row of the input; None without one."""
 
