@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from conrec.stages.inputs import Inputs
 
 from conrec.data.instances import Ragged
+from conrec.decode.inputs import Inputs
 from conrec.studies.rewards import CodesReward, TruncatedReward, next_dislike
 from conrec.train.rewards import FutureReward
 from tests.deploy.live_run import LiveRun

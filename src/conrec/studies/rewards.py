@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from conrec.data.instances import Instances, Ragged
-from conrec.stages.inputs import Inputs
+from conrec.decode.inputs import Inputs
 from conrec.stages.utilize import future_reward
 from conrec.train.rewards import FutureReward, Reward, Rewards, ground_truth, pad_sets
 
