@@ -314,22 +314,6 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-def test_a_stage_that_reads_what_it_does_not_declare_fails(platform: Platform) -> None:
-    """Else a change of that setting would not rebuild the stage."""
-
-    def wrong(job: Job) -> None:
-        assert job.recipe.sid.codes == 0
-        assert job.recipe.predict.beams == 100
-        assert job.recipe.predict.k == 20
-
-    declared = ("sid", "predict.beams")
-    platform.stages = (Stage("wrong", wrong, declared),)
-    with pytest.raises(UndeclaredSetting, match=r"the stage wrong reads predict\.k, which its declaration"):
-        platform.go()
-    platform.stages = (Stage("wrong", wrong, (*declared, "predict.k")),)
-    platform.go()
-
-
 def test_a_stage_does_not_inherit_the_settings_of_those_before_it(platform: Platform) -> None:
     later = Stage("later", lambda job: print(job.recipe.split), after=("prepare",))
     platform.stages = (*platform.stages[:1], later)
