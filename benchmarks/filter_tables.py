@@ -16,6 +16,8 @@ from pathlib import Path
 from conrec.deploy.replay import SystemSummary, read_replays
 from conrec.evaluate.protocol import OURS
 from conrec.evaluate.results import Differences
+from conrec.features.prepared_log import PreparedLog
+from conrec.pipeline.job import Job
 from conrec.run import open_run
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
@@ -34,10 +36,13 @@ def main(run: Path, seeds: list[int]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
             trained = f"seed{seed}" if (run / "predict" / f"seed{seed}").is_dir() else f"seed{recipe.seeds[0]}"
-            stages, scored = (run / "prepare", run / "compress"), Path(scratch) / "score" / f"seed{seed}"
-            learn_score(recipe, *stages, scored, seed)
-            out = Path(scratch) / "filter" / f"seed{seed}"
-            filter_replay(recipe, *stages, scored, run / "predict" / trained, out, seed)
+            scored, out = (Path(scratch) / stage / f"seed{seed}" for stage in ("score", "filter"))
+            log = PreparedLog(run / "prepare", run / "compress")
+            folders = {"prepare": log.prepared, "compress": log.compressed, "score": scored}
+            folders["predict"] = run / "predict" / trained
+            job = Job(recipe, scored, seed, {name: (folder,) for name, folder in folders.items()}, log)
+            learn_score(job)
+            filter_replay(replace(job, out=out))
         found = read_replays(Path(scratch), replace(recipe, seeds=tuple(seeds)))
     print(f"\n{found.exposures:,} exposures, {found.dislikes / found.exposures:.1%} disliked\n")
     print("| | AUC | at 1 % | at 2 % | at 5 % |\n|---|---|---|---|---|")

@@ -27,6 +27,7 @@ WAY = (
     "filter",
     "baselines",
     "report",
+    "pipeline",
     "stages",
     "run",
     "deploy",

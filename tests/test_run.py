@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import os
@@ -17,7 +16,10 @@ import pytest
 from conrec.config import FilterConfig, Recipe, SidConfig, UnderstandConfig
 from conrec.errors import ConrecError
 from conrec.files import lock
-from conrec.run import STAGES, Job, Stage, open_run, run_stages, sections_of, start_run
+from conrec.pipeline.job import Job
+from conrec.pipeline.settings import UndeclaredSetting
+from conrec.pipeline.stage import Stage
+from conrec.run import open_run, run_stages, start_run
 
 
 class Platform:
@@ -62,7 +64,7 @@ class Platform:
 
     def report(self, job: Job) -> None:
         self.calls.append("report")
-        (job.run / "report.html").write_text((job.run / "metrics.json").read_text())
+        (job.out / "report.html").write_text((job.out / "metrics.json").read_text())
 
     def go(self, recipe: Recipe | None = None, **options: object) -> list[str]:
         """Run, and return which stages were called (but for the report, which always is)."""
@@ -264,7 +266,7 @@ def test_a_killed_process_continues(tmp_path: Path) -> None:
     def go(run: str, how: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / run).mkdir(exist_ok=True)
         command = [sys.executable, "-c", KILLED, str(tmp_path / run), how]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
 
     assert go("killed", "die").returncode == -signal.SIGKILL
@@ -312,15 +314,20 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
         open_run(tmp_path)
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_every_part_of_the_recipe_that_a_stage_reads_is_declared(stage: Stage) -> None:
-    """Else a change of that part would not repeat the stage. Seen: `recipe.part` in the stage's file."""
-    module = stage.name
-    path = Path(__file__).parents[1] / "src" / "conrec" / "stages" / f"{module}.py"
-    read = {
-        node.attr
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1] == "recipe"
-    }
-    declared = {section.split(".")[0] for section in sections_of(stage, STAGES)}
-    assert read <= declared
+def test_a_stage_does_not_inherit_the_settings_of_those_before_it(platform: Platform) -> None:
+    later = Stage("later", lambda job: print(job.recipe.split), after=("prepare",))
+    platform.stages = (*platform.stages[:1], later)
+    with pytest.raises(UndeclaredSetting, match="the stage later reads split"):
+        platform.go()
+
+
+def test_a_run_that_is_refused_leaves_the_recipe_of_the_running_one(platform: Platform) -> None:
+    start_run(Recipe(name="running"), platform.run, None, None)
+    with lock(platform.run / ".lock"):
+        with pytest.raises(ConrecError, match="works in this folder"):
+            start_run(Recipe(name="refused"), platform.run, None, None)
+        with pytest.raises(ConrecError, match="works in this folder"):
+            platform.go(Recipe(name="refused"), begin=True)
+    assert open_run(platform.run)[0].name == "running"
+    assert platform.go(Recipe(name="next"), begin=True)
+    assert open_run(platform.run)[0].name == "next"

@@ -57,14 +57,27 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def tree_digest(path: Path | None, *, times: bool) -> str | None:
+    """SHA-256 of the names and sizes of a file or of all files below a folder, with `times` of their times, too."""
+    if path is None:
+        return None
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    stats = [(file.relative_to(path).as_posix(), file.stat()) for file in files]
+    return value_digest([[name, stat.st_size, *([stat.st_mtime_ns] if times else [])] for name, stat in stats])
+
+
 @contextlib.contextmanager
 def lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock file `path` until the block or the process ends; who holds it is written into it.
 
     Where another holds it: ConrecError that names that process, or with `wait` patience.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConrecError(f"{path.parent}: cannot be written: {error.strerror}; choose another folder") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -21,6 +21,7 @@ from conrec.evaluate.results import Curve
 from conrec.run import start_run
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
+from tests.jobs import job
 from tests.small_log import small_known, small_log, write_prepared
 
 RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05))
@@ -40,10 +41,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
         for seed in RECIPE.seeds:
-            stages, scored = (folder / "prepare", folder / "compress"), folder / "score" / f"seed{seed}"
-            learn_score(RECIPE, *stages, scored, seed)
-            out = folder / "filter" / f"seed{seed}"
-            filter_replay(RECIPE, *stages, scored, folder / "predict", out, seed)
+            learn_score(job(folder, "score", RECIPE, seed))
+            filter_replay(job(folder, "filter", RECIPE, seed))
     assert len(read_instances(folder / "prepare", items))
     return folder
 

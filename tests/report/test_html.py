@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from conrec.config import Recipe
 from conrec.errors import ConrecError
 from conrec.evaluate.results import (
     Difference,
@@ -38,6 +39,7 @@ from tests.evaluate.run_folder import (
     write_json,
     write_run,
 )
+from tests.jobs import job
 
 
 class Page(HTMLParser):
@@ -76,7 +78,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     folder = write_run(tmp_path_factory.mktemp("report") / "run")
-    report(folder)
+    report(job(folder, "report", Recipe()))
     return folder
 
 
@@ -313,22 +315,22 @@ def test_figures_that_could_not_be_measured(tmp_path: Path):
 
 def test_not_a_run(tmp_path: Path):
     with pytest.raises(ConrecError, match="there is no such run folder"):
-        report(tmp_path / "gone")
+        report(job(tmp_path / "gone", "report", Recipe()))
     with pytest.raises(ConrecError, match="nothing to report"):
-        report(tmp_path)
+        report(job(tmp_path, "report", Recipe()))
 
 
 @pytest.mark.parametrize("text", ["{broken", "[1, 2]", "\udcff"])
 def test_damaged_json_is_named(tmp_path: Path, text: str):
     (tmp_path / "metrics.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConrecError, match=r"metrics\.json: ") as error:
-        report(tmp_path)
+        report(job(tmp_path, "report", Recipe()))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "report.html").exists()
 
 
 def test_same_run_same_page(run: Path, html: str):
-    report(run)
+    report(job(run, "report", Recipe()))
     assert (run / "report.html").read_text(encoding="utf-8") == html
     assert not list(run.glob("*.partial"))
 

@@ -13,13 +13,13 @@ import pytest
 from conrec.config import ItemsConfig, Recipe, SidConfig
 from conrec.data.schema import EVENTS, ITEMS
 from conrec.errors import ConrecError
-from conrec.features.prepared_log import PreparedLog
 from conrec.items.encoders import JointEncoder
 from conrec.items.swing import read_swing
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import load_model, make_catalog
 from conrec.stages.compress import compress, content_of
 from tests.items.test_encoders import shop
+from tests.jobs import job
 
 N = 240
 DAY = 86_400_000_000
@@ -73,7 +73,7 @@ def write_prepared(folder: Path, mode: str = "time", seed: int = 0) -> None:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     home = tmp_path_factory.mktemp("run")
     write_prepared(home / "prepare")
-    compress(RECIPE, PreparedLog(home / "prepare", home / "compress"), home / "compress")
+    compress(job(home, "compress", RECIPE))
     return home / "prepare", home / "compress"
 
 
@@ -117,7 +117,7 @@ def test_swing_knows_the_dislikes_of_training_only(folders: tuple[Path, Path]) -
 
 def test_users_mode_learns_from_all_items_and_the_training_users(tmp_path: Path) -> None:
     write_prepared(tmp_path / "prepare", mode="users")
-    compress(RECIPE, PreparedLog(tmp_path / "prepare", tmp_path / "compress"), tmp_path / "compress")
+    compress(job(tmp_path, "compress", RECIPE))
     assert json.loads((tmp_path / "compress" / "quality.json").read_text())["learned_from"] == N
     events = pq.read_table(tmp_path / "prepare" / "events.parquet").to_pylist()
     theirs = {int(e["item_id"][1:]) for e in events if e["kind"] == "dislike" and int(e["user_id"][1:]) < 30}
@@ -138,7 +138,7 @@ def test_what_comes_after_validation_began_changes_nothing_before(folders: tuple
     events = pq.read_table(prepared / "events.parquet").to_pylist()
     events = [e for e in events if e["time"].timestamp() < 80 * 86400]
     pq.write_table(pa.Table.from_pylist(events, schema=EVENTS), tmp_path / "prepare" / "events.parquet")
-    compress(RECIPE, PreparedLog(tmp_path / "prepare", tmp_path / "compress"), tmp_path / "compress")
+    compress(job(tmp_path, "compress", RECIPE))
     mine, theirs = Catalog.load(tmp_path / "compress"), Catalog.load(out)
     np.testing.assert_allclose(mine.latents[: N * 8 // 10], theirs.latents[: N * 8 // 10], atol=1e-4)
     for a, b in zip(mine.codewords, theirs.codewords):
@@ -157,7 +157,7 @@ def test_the_frozen_parts_encode_the_same_items_the_same(folders: tuple[Path, Pa
 
 
 def test_two_runs_write_the_same_bytes(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    compress(RECIPE, PreparedLog(folders[0], tmp_path), tmp_path)
+    compress(job(folders[0].parent, "compress", RECIPE, out=tmp_path))
 
     def digests(folder: Path) -> dict[str, str]:
         files = sorted(p for p in folder.rglob("*") if p.is_file())
@@ -169,7 +169,7 @@ def test_two_runs_write_the_same_bytes(folders: tuple[Path, Path], tmp_path: Pat
 def test_k_means_alone_and_no_pictures(tmp_path: Path) -> None:
     write_prepared(tmp_path / "prepare")
     recipe = dataclasses.replace(RECIPE, items=ItemsConfig(image="none"), sid=SidConfig(method="kmeans", dimensions=8))
-    compress(recipe, PreparedLog(tmp_path / "prepare", tmp_path / "compress"), tmp_path / "compress")
+    compress(job(tmp_path, "compress", recipe))
     quality = json.loads((tmp_path / "compress" / "quality.json").read_text())
     assert quality["history"] == []
     assert quality["collisions_after"]["items"] == 0
@@ -184,4 +184,4 @@ def test_too_few_items_is_one_clear_line(tmp_path: Path) -> None:
         json.dumps(split | {"validation_start": "1970-01-03T00:00:00+00:00"})
     )
     with pytest.raises(ConrecError, match="at least 16 items first seen before validation, not 5"):
-        compress(RECIPE, PreparedLog(tmp_path / "prepare", tmp_path / "compress"), tmp_path / "compress")
+        compress(job(tmp_path, "compress", RECIPE))

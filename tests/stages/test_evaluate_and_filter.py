@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +21,19 @@ from conrec.deploy.apply import describe, filter_file
 from conrec.errors import ConrecError
 from conrec.evaluate.results import FilterReplay, Metrics, read
 from conrec.features.log_view import LogView
-from conrec.features.prepared_log import PreparedLog
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore
 from conrec.sid.catalog import Catalog
 from conrec.stages.evaluate import evaluate
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
+from tests.jobs import job
 from tests.small_log import CUTS, small_known, small_log, write_prepared
 
 K = 5
-RECIPE = Recipe(name="small", evaluate=EvaluateConfig(k=K, bootstrap=50), filter=FilterConfig(likes_lost=0.1))
+RECIPE = Recipe(
+    name="small", seeds=(0, 1), evaluate=EvaluateConfig(k=K, bootstrap=50), filter=FilterConfig(likes_lost=0.1)
+)
 
 
 def write_predictions(
@@ -93,16 +96,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             left = without_prediction(replay, both)
             assert len(left)
         write_predictions(predicted / "replay.parquet", left, items, np.zeros((len(left), K), int), candidates=False)
-        stages, scored = (folder / "prepare", folder / "compress"), folder / "score" / f"seed{seed}"
-        learn_score(RECIPE, *stages, scored, seed)
-        filter_replay(RECIPE, *stages, scored, predicted, folder / "filter" / f"seed{seed}", seed)
-    evaluate(
-        RECIPE,
-        PreparedLog(folder / "prepare", folder / "compress"),
-        [folder / "predict" / f"seed{seed}" for seed in (0, 1)],
-        [folder / "filter" / f"seed{seed}" for seed in (0, 1)],
-        folder / "evaluate",
-    )
+        learn_score(job(folder, "score", RECIPE, seed))
+        filter_replay(job(folder, "filter", RECIPE, seed))
+    evaluate(job(folder, "evaluate", RECIPE))
     return folder
 
 
@@ -166,15 +162,14 @@ def test_validity_and_the_filter_are_in_the_table(metrics: dict) -> None:
 
 
 def test_it_is_the_same_twice(run: Path, tmp_path: Path) -> None:
-    folders = [run / "predict" / "seed0"], [run / "filter" / "seed0"]
     for out in ("a", "b"):
-        evaluate(RECIPE, PreparedLog(run / "prepare", run / "compress"), *folders, tmp_path / out)
+        evaluate(job(run, "evaluate", replace(RECIPE, seeds=(0,)), out=tmp_path / out))
     for name in ("metrics.json", "hits.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_without_predictions_the_baselines_alone_are_measured(run: Path, tmp_path: Path) -> None:
-    evaluate(RECIPE, PreparedLog(run / "prepare", run / "compress"), [], [], tmp_path)
+    evaluate(job(run, "evaluate", replace(RECIPE, seeds=()), out=tmp_path))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert "popularity_14d" in metrics["systems"]
     assert "conrec" not in metrics["systems"]
@@ -182,16 +177,15 @@ def test_without_predictions_the_baselines_alone_are_measured(run: Path, tmp_pat
 
 
 def test_the_oracle_is_a_row_where_the_truth_is_known(run: Path, tmp_path: Path) -> None:
+    for folder in ("prepare", "compress", "predict", "filter"):
+        shutil.copytree(run / folder, tmp_path / folder)
     prepared = tmp_path / "prepare"
-    prepared.mkdir()
-    for file in (run / "prepare").iterdir():
-        (prepared / file.name).symlink_to(file)
     instances = pq.read_table(prepared / "instances.parquet")
     right = dict.fromkeys(pq.read_table(prepared / "candidates.parquet")["instance_id"].to_pylist(), [1.0] + 19 * [0.0])
     scores = pa.array([right.get(n) for n in instances["instance_id"].to_pylist()], pa.list_(pa.float64()))
     truth = {"instance_id": instances["instance_id"], "items": instances["future"], "candidate_scores": scores}
     pq.write_table(pa.table(truth), prepared / "truth.parquet")
-    evaluate(RECIPE, PreparedLog(prepared, run / "compress"), [run / "predict" / "seed0"], [], tmp_path / "out")
+    evaluate(job(tmp_path, "evaluate", replace(RECIPE, seeds=(0,)), out=tmp_path / "out"))
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["systems"]["oracle"]["HR@5"]["mean"] == 1
     assert metrics["systems"]["oracle"]["CandAcc"]["mean"] == 1
@@ -213,8 +207,7 @@ def test_the_threshold_is_validations_and_keeps_the_budget_there(run: Path) -> N
 
 def test_a_threshold_in_the_recipe_is_the_one(run: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, filter=FilterConfig(threshold=0.4))
-    stages = run / "prepare", run / "compress", run / "score" / "seed0", run / "predict" / "seed0"
-    filter_replay(recipe, *stages, tmp_path, 0)
+    filter_replay(job(run, "filter", recipe, out=tmp_path))
     assert json.loads((tmp_path / "replay.json").read_text())["threshold"] == 0.4
 
 

@@ -14,6 +14,7 @@ from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
 from conrec.evaluate.protocol import read_outputs
 from conrec.stages.prepare import prepare
+from tests.jobs import job
 
 TWEETS = Recipe("tweets", data=DataConfig("movietweetings", dislike_at_most=5, like_at_least=8))
 SIMULATED = Recipe(simulate=SimulateConfig(users=120, items=150, days=30), split=SplitConfig(horizon_days=2))
@@ -22,14 +23,14 @@ SIMULATED = Recipe(simulate=SimulateConfig(users=120, items=150, days=30), split
 @pytest.fixture(scope="module")
 def tweets(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tweets")
-    prepare(TWEETS, shared_data / "movietweetings", None, out)
+    prepare(job(out, "prepare", TWEETS, out=out, data=shared_data / "movietweetings"))
     return out
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("simulated")
-    prepare(SIMULATED, None, None, out)
+    prepare(job(out, "prepare", SIMULATED, out=out))
     return out
 
 
@@ -116,7 +117,7 @@ def test_the_truth_knows_candidates_best(simulated: Path) -> None:
 
 
 def test_the_same_recipe_gives_the_same_bits(simulated: Path, tmp_path: Path) -> None:
-    prepare(SIMULATED, None, None, tmp_path)
+    prepare(job(tmp_path, "prepare", SIMULATED, out=tmp_path))
     for file in ("items", "events", "instances", "candidates", "truth"):
         assert pq.read_table(tmp_path / f"{file}.parquet").equals(pq.read_table(simulated / f"{file}.parquet")), file
 
@@ -124,7 +125,7 @@ def test_the_same_recipe_gives_the_same_bits(simulated: Path, tmp_path: Path) ->
 @pytest.mark.slow
 def test_held_out_users(shared_data: Path, tmp_path: Path) -> None:
     recipe = replace(TWEETS, split=SplitConfig(mode="users", cutoffs="per_user", fold=2))
-    prepare(recipe, shared_data / "movietweetings", None, tmp_path)
+    prepare(job(tmp_path, "prepare", recipe, out=tmp_path, data=shared_data / "movietweetings"))
     items = read_items(tmp_path)
     instances = read_instances(tmp_path, items)
     split = json.loads((tmp_path / "split.json").read_text())
@@ -135,15 +136,15 @@ def test_held_out_users(shared_data: Path, tmp_path: Path) -> None:
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match="--data"):
-        prepare(TWEETS, None, None, tmp_path / "out")
+        prepare(job(tmp_path, "prepare", TWEETS))
     with pytest.raises(ConrecError, match=r"nowhere: there is no such file or folder"):
-        prepare(TWEETS, tmp_path / "nowhere", None, tmp_path / "out")
+        prepare(job(tmp_path, "prepare", TWEETS, data=tmp_path / "nowhere"))
     with pytest.raises(ConrecError, match=r"nothing: there is no such file or folder; --images"):
-        prepare(TWEETS, tmp_path, tmp_path / "nothing", tmp_path / "out")
+        prepare(job(tmp_path, "prepare", TWEETS, data=tmp_path, images=tmp_path / "nothing"))
 
 
 def test_a_log_that_is_too_short_is_one_clear_line(tmp_path: Path) -> None:
     recipe = replace(SIMULATED, simulate=SimulateConfig(users=40, items=60, days=6), split=SplitConfig())
     with pytest.raises(ConrecError, match="too little data") as error:
-        prepare(recipe, None, None, tmp_path)
+        prepare(job(tmp_path, "prepare", recipe))
     assert "\n" not in str(error.value)

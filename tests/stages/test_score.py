@@ -12,6 +12,7 @@ import pytest
 from conrec.config import Recipe
 from conrec.score.history import HistoryScore
 from conrec.stages.score import learn_score, read_history
+from tests.jobs import job
 from tests.small_log import CUTS, small_known, small_log, write_prepared
 
 RECIPE = Recipe(name="small")
@@ -31,7 +32,7 @@ def run(tmp_path: Path) -> Path:
 def learned(run: Path, name: str) -> HistoryScore:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
-        learn_score(RECIPE, run / "prepare", run / "compress", run / name, 0)
+        learn_score(job(run, "score", RECIPE, out=run / name))
     found = read_history(run / name)
     assert found is not None
     return found
@@ -59,7 +60,7 @@ def test_labels_after_the_training_period_change_nothing(run: Path) -> None:
 
 
 def test_too_short_a_log_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    learn_score(RECIPE, run / "prepare", run / "compress", run / "score", 0)
+    learn_score(job(run, "score", RECIPE, out=run / "score"))
     assert read_history(run / "score") is None
     assert "do not hold both" in json.loads((run / "score" / "score.json").read_text())["reason"]
     said = capsys.readouterr()

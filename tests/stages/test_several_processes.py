@@ -54,7 +54,7 @@ def test_two_processes_train_what_one_would(runs):
 def test_the_main_process_alone_writes_and_speaks(runs):
     one, two, said = runs
     assert said.count("prepare: up to date") == said.count("understand (seed 0): running") == 1
-    assert said.count("understand (seed 0): done in") == 1
+    assert said.count("understand (seed 0): built in") == 1
     files = [sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()) for out in (one, two)]
     assert files[0] == files[1]
     assert read(two / "understand" / "seed0" / "manifest.json", StageManifest).stage == "understand"

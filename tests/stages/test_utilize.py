@@ -3,16 +3,17 @@
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
-from conrec.features.prepared_log import PreparedLog
-from conrec.stages.utilize import utilize
+from conrec.stages.utilize import Training
+from tests.jobs import job
 
 PARTS = ("warmup", "stage1")
 
 
 def test_validation_changes_no_weight(live, tmp_path):
-    log = PreparedLog(live.run / "prepare", live.run / "compress")
-    understood, watched = (live.run / stage / "seed0" for stage in ("understand", "utilize"))
-    utilize(live.recipe, log, understood, tmp_path, 0, weights_only=True)
+    watched = live.run / "utilize" / "seed0"
+    training = Training.of(job(live.run, "utilize", live.recipe, out=tmp_path), watched=False)
+    training.warm_up()
+    training.grpo()
     for part in PARTS:
         alone, beside = (load_file(folder / part / "weights.safetensors") for folder in (tmp_path, watched))
         assert alone.keys() == beside.keys()

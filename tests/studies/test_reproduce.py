@@ -85,7 +85,7 @@ def test_an_added_seed_runs_alone(everything: tuple[Path, subprocess.CompletedPr
     out, _ = everything
     more = reproduce(out, "table2", "--seeds", "0", "1")
     assert more.returncode == 0, more.stderr[-2000:]
-    ran = [line for line in more.stderr.splitlines() if line.endswith("running")]
+    ran = [line for line in more.stderr.splitlines() if line.startswith("simulator, ") and line.endswith("running")]
     assert len(ran) == 6
     assert all("seed 1" in line for line in ran)
     table = csv.DictReader((out / "results" / "table2.csv").open())

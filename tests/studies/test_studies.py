@@ -24,20 +24,12 @@ from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import Dataset, dataset, one_context
-from conrec.studies.models import (
-    INPUTS,
-    POLICY,
-    ids_inputs,
-    policy,
-    utilize_inputs,
-    variant,
-    warmup_only,
-    with_training_horizon,
-)
+from conrec.studies.models import POLICY, inputs, policy, variant, with_training_horizon
 from conrec.studies.paper import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, further, published, trivial
+from tests.jobs import job
 from tests.small_log import small_log, write_prepared
 
 
@@ -75,7 +67,7 @@ def test_each_seed_has_a_platform_or_a_fold_where_there_are_any(tiny: Dataset) -
 def test_only_a_simulated_log_is_named_by_the_settings_of_the_simulator(tiny: Dataset) -> None:
     def named(of: Dataset, users: int) -> str:
         changed = replace(of.recipe, simulate=replace(of.recipe.simulate, users=users))
-        return key(ids_inputs(variant(replace(of, recipe=changed), 0)))
+        return key(inputs("compress", variant(replace(of, recipe=changed), 0)))
 
     real = replace(tiny, recipe=replace(tiny.recipe, data=DataConfig(adapter="movielens")))
     assert named(tiny, 110) != named(tiny, 120)
@@ -92,11 +84,14 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
-    config = tiny.recipe.utilize
-    other = replace(config, gamma=0.7, hit_bonus=0.0, learning_rate=1.0, swing_neighbours=0)
-    assert warmup_only(config) == warmup_only(other)
-    assert warmup_only(config) != warmup_only(replace(config, warmup_epochs=9.0))
-    assert warmup_only(config).stages == ()
+    def named(stage: str, **changes: object) -> str:
+        utilize = replace(tiny.recipe.utilize, **changes)
+        return key(inputs(stage, variant(tiny, 0, lambda recipe: replace(recipe, utilize=utilize))))
+
+    other = {"gamma": 0.7, "hit_bonus": 0.0, "learning_rate": 1.0, "swing_neighbours": 0, "stages": ()}
+    assert named("warmup") == named("warmup", **other)
+    assert named("warmup") != named("warmup", warmup_epochs=9.0)
+    assert len({named("utilize"), *(named("utilize", **{name: value}) for name, value in other.items())}) == 6
 
 
 def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
@@ -111,7 +106,7 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     decoding = [rung.recipe.predict for rung in rungs.values()]
     assert decoding[-1] == tiny.recipe.predict
     assert {(d.prior_weights, d.attributes, d.exposures) for d in decoding[:-1]} == {((1.0,), (0.0,), (0.0,))}
-    assert len({key(utilize_inputs(rung)) for rung in rungs.values()}) == 5
+    assert len({key(inputs("utilize", rung)) for rung in rungs.values()}) == 5
 
 
 def test_schemes_of_table_4(tiny: Dataset) -> None:
@@ -120,8 +115,8 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
     a, b, c, d, e = (own.recipe.utilize for own in variants)
     assert c == d == e == tiny.recipe.utilize
     assert a == b == replace(c, gamma=0.0)
-    assert len({key(utilize_inputs(own)) for own in variants}) == 5
-    warmups = {key(INPUTS["warmup"](own)) for own in variants}
+    assert len({key(inputs("utilize", own)) for own in variants}) == 5
+    warmups = {key(inputs("warmup", own)) for own in variants}
     assert len(warmups) == 1
 
 
@@ -219,7 +214,7 @@ def test_categories_are_counted_outside_the_window(tmp_path: Path) -> None:
 
 
 def test_true_interests_match_as_the_simulator_says(tiny: Dataset, tmp_path: Path) -> None:
-    prepare(tiny.recipe, None, None, tmp_path)
+    prepare(job(tmp_path, "prepare", tiny.recipe, out=tmp_path))
     rules = fig2a.true_interests(tmp_path)
     catalogue = simulate(tiny.recipe.simulate, None).platform.catalogue
     ids = pq.read_table(tmp_path / "items.parquet")["item_id"].to_pylist()
@@ -236,7 +231,7 @@ def test_true_interests_match_as_the_simulator_says(tiny: Dataset, tmp_path: Pat
 
 def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
-    prepare(tiny.recipe, None, None, base)
+    prepare(job(base, "prepare", tiny.recipe, out=base))
     before = pq.read_table(base / "instances.parquet")
     with_training_horizon(base, replace(tiny.recipe.split, horizon_days=2), out)
     old, new = before, pq.read_table(out / "instances.parquet")
@@ -262,7 +257,7 @@ def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path
 
 def test_a_training_horizon_may_be_longer_than_validation(tiny: Dataset, tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
-    prepare(tiny.recipe, None, None, base)
+    prepare(job(base, "prepare", tiny.recipe, out=base))
     split = json.loads((base / "split.json").read_text())
     start, stop = (datetime.fromisoformat(split[f"{name}_start"]) for name in ("validation", "test"))
     days = (stop - start).days + 1

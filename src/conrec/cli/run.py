@@ -48,13 +48,12 @@ def run(args: Run) -> None:
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
     from conrec.config import load_recipe
-    from conrec.run import STAGES, find_recipe, run_stages, start_run
+    from conrec.run import STAGES, find_recipe, run_stages
 
     recipe = load_recipe(find_recipe(args.recipe))
     if args.seeds:
         recipe = dataclasses.replace(recipe, seeds=args.seeds)
-    start_run(recipe, args.out, args.data, args.images)
-    run_stages(STAGES, recipe, args.out, args.data, args.images, args.start, args.to, args.force)
+    run_stages(STAGES, recipe, args.out, args.data, args.images, args.start, args.to, args.force, begin=True)
     if args.to in (None, "report") and is_main():
         print(args.out / "report.html")
 
@@ -101,15 +100,14 @@ def prepare(args: Prepare) -> None:
     Example, once the run has begun: conrec prepare runs/mt
     """
     from conrec.config import load_recipe
-    from conrec.run import STAGES, find_recipe, open_run, run_stages, start_run
+    from conrec.run import STAGES, find_recipe, open_run, run_stages
 
     if args.recipe is None:
         recipe, data, images = open_run(args.run)
         data, images = args.data or data, args.images or images
     else:
         recipe, data, images = load_recipe(find_recipe(args.recipe)), args.data, args.images
-    start_run(recipe, args.run, data, images)
-    run_stages(STAGES, recipe, args.run, data, images, "prepare", "prepare", args.force)
+    run_stages(STAGES, recipe, args.run, data, images, "prepare", "prepare", args.force, begin=True)
 
 
 @dataclass(frozen=True)

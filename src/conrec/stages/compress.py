@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from conrec.config import Recipe
 from conrec.data.instances import Items
 from conrec.data.split import Split
-from conrec.features.prepared_log import PreparedLog
 from conrec.items.encoders import Content, JointEncoder
 from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
 from conrec.items.swing import swing, write_swing
+from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.sid.codebook import codebook_sizes, make_catalog, save_model
 from conrec.sid.kmeans import reconstruct
@@ -35,9 +34,9 @@ from conrec.sid.quality import quality_report
 from conrec.sid.rqvae import decode, train_rqvae
 
 
-def compress(recipe: Recipe, log: PreparedLog, out: Path) -> None:
+def compress(job: Job) -> None:
     """Run the stage; the same inputs and seed give the same bytes."""
-    out.mkdir(parents=True, exist_ok=True)
+    recipe, log, out = job.recipe, job.log, job.out
     items = log.items
     fit_rows = known_items(items, log.split)
 

@@ -11,7 +11,6 @@ import numpy as np
 from conrec.baselines.base import Recommender, TrainingData, training_data
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
-from conrec.config import Recipe
 from conrec.data.instances import Instances, Items
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import (
@@ -39,7 +38,7 @@ from conrec.evaluate.results import (
     read,
     write,
 )
-from conrec.features.prepared_log import PreparedLog
+from conrec.pipeline.job import Job
 from conrec.progress import track
 from conrec.report.curves import training_order
 
@@ -47,12 +46,13 @@ SPLITS = ("validation", "test")
 BOOTSTRAP_SEED = 0
 
 
-def evaluate(recipe: Recipe, log: PreparedLog, predicted: list[Path], filtered: list[Path], out: Path) -> None:
-    """Write `hits.parquet` (a row an instance) and `metrics.json` (`evaluate.results.Metrics`) into `out`.
+def evaluate(job: Job) -> None:
+    """Write `hits.parquet` (a row an instance) and `metrics.json` (`evaluate.results.Metrics`).
 
-    predicted: one `predict/seedN` folder per seed (none: only the baselines are measured); filtered: the
-    `filter/seedN` folders, whose replays on test are pooled.
+    The replays on test of all seeds are pooled. Without seeds only the baselines are measured.
     """
+    recipe, log, out = job.recipe, job.log, job.out
+    predicted, filtered = job.of_seeds("predict"), job.of_seeds("filter")
     k = recipe.evaluate.k
     items, known = log.items, training_data(log)
     held_out = {split: log.instances.of_split(split) for split in SPLITS}
@@ -84,7 +84,6 @@ def evaluate(recipe: Recipe, log: PreparedLog, predicted: list[Path], filtered: 
         table = summarise(hits[split], held_out[split].users, recipe.evaluate.bootstrap, BOOTSTRAP_SEED)
         counts, quality = _instances(hits[split]), _validity(outputs[split].get(OURS, {}), held_out[split], known)
         tables[split] = msgspec.structs.replace(table, instances=counts, validity=quality)
-    out.mkdir(parents=True, exist_ok=True)
     write_hits(out / "hits.parquet", hits, held_out)
     metrics = Metrics(
         **msgspec.structs.asdict(tables["test"]),

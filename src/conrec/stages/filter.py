@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from conrec.baselines.base import read_training_data
 from conrec.baselines.boosted import Boosted
 from conrec.baselines.trivial import filter_systems
-from conrec.config import Recipe
 from conrec.data.exposures import LIKED, Replay, read_replay
 from conrec.data.instances import Instances, Items, Ragged, read_instances
 from conrec.data.split import Split
@@ -23,6 +22,7 @@ from conrec.evaluate.replay import measure, suppression
 from conrec.evaluate.results import FilterReplay, write
 from conrec.evaluate.threshold import choose_threshold
 from conrec.features.log_view import LogView
+from conrec.pipeline.job import Job
 from conrec.progress import say, track
 from conrec.score.backtest import backtests
 from conrec.score.filter_score import FilterScore
@@ -32,19 +32,19 @@ from conrec.stages.score import read_history
 SPLITS = ("validation", "test")
 
 
-def filter_replay(
-    recipe: Recipe, prepared: Path, compressed: Path, scored: Path, predicted: Path, out: Path, seed: int
-) -> None:
-    """Score everything that was shown, and write `scores.parquet` and `replay.json` into `out`.
+def filter_replay(job: Job) -> None:
+    """Score everything that was shown, and write `scores.parquet` and `replay.json`.
 
-    scored, predicted: folders `score/seedN` and `predict/seedN`. The score in use is that of `filter.score`; where no
-    history score could be learned, it is the paper's. `scores.parquet` has every shown item with its label, the score
-    in use (`conrec`), beside the history score the paper's (`conrec_paper`) and what it would be without user
-    embeddings (`conrec_without_embedding`), and every other filter's score.
+    The score in use is that of `filter.score`; where no history score could be learned, it is the paper's.
+    `scores.parquet` has every shown item with its label, the score in use (`conrec`), beside the history score the
+    paper's (`conrec_paper`) and what it would be without user embeddings (`conrec_without_embedding`), and every other
+    filter's score.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
-    CoNRec's) and judged on test. Predictions come from `predicted/predictions.parquet` and, for users who disliked
-    nothing in a window, `predicted/replay.parquet`.
+    CoNRec's) and judged on test. Predictions come from predict's `predictions.parquet` and, for users who disliked
+    nothing in a window, its `replay.parquet`.
     """
+    recipe, out, seed = job.recipe, job.out, job.seed
+    prepared, compressed, scored, predicted = map(job.of, ("prepare", "compress", "score", "predict"))
     log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
     items = log_view.items
     instances = read_instances(prepared, items)

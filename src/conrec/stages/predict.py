@@ -23,6 +23,7 @@ from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
+from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.score.similarity import max_cosine
 from conrec.stages.score import read_history
@@ -33,38 +34,36 @@ COMPARED = 2000
 on a large log each stage would otherwise take as long as the prediction itself."""
 
 
-def predict(
-    recipe: Recipe,
-    prepared: Path,
-    compressed: Path,
-    utilized: Path,
-    scored: Path | None,
-    out: Path,
-    seed: int,
-    *,
-    lists_only: bool = False,
-) -> None:
+def predict(job: Job) -> None:
     """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
-    `stages/*.parquet` into `out`.
+    `stages/*.parquet`.
 
-    scored: the folder of the stage `score`, whose history score is the dislike propensity; None goes without.
-    The feature weights are chosen on validation; how much each part counts where given candidates are ranked is fitted
-    there. The comparison of the stages is of the policies alone: the prior as it is, nothing else.
-    `lists_only` leaves out that comparison and the replay.
+    The history score of the stage `score` is the dislike propensity. The feature weights are chosen on validation; how
+    much each part counts where given candidates are ranked is fitted there. The comparison of the stages is of the
+    policies alone: the prior as it is, nothing else.
     """
-    inputs = Inputs.read(recipe, prepared, compressed)
+    _predict(job, lists_only=False)
+
+
+def predict_lists(job: Job) -> None:
+    """Write `predictions.parquet` and `tuning.json` alone: no replay, and no comparison of the training stages."""
+    _predict(job, lists_only=True)
+
+
+def _predict(job: Job, *, lists_only: bool) -> None:
+    recipe, prepared, utilized, out, seed = job.recipe, job.of("prepare"), job.of("utilize"), job.out, job.seed
+    inputs = Inputs.of(recipe, job.log)
     vocabulary = Vocabulary.load(utilized / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     held_out = inputs.instances.take(inputs.instances.split != "train")
     contexts = _contexts(recipe)
-    out.mkdir(parents=True, exist_ok=True)
     if not lists_only:
         _compare_stages(inputs, vocabulary, policy, held_out, contexts, utilized, out / "stages")
     last, context = list(contexts.items())[-1]
     load_trained_policy(policy, utilized / last)
 
     exposures = inputs.exposure_weights()
-    history = read_history(scored) if scored is not None and any(recipe.predict.propensity_weights) else None
+    history = read_history(job.of("score")) if any(recipe.predict.propensity_weights) else None
     features = {name: Remembered(one) for name, one in inputs.item_features(exposures, history).items()}
     decoder = Decoder(inputs, vocabulary, policy, context, features)
     choices = choices_of(recipe.predict, features)

@@ -20,6 +20,7 @@ from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
 from conrec.data.split import describe_split, plan_split
 from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
+from conrec.pipeline.job import Job
 from conrec.progress import say
 
 if TYPE_CHECKING:
@@ -29,14 +30,14 @@ CANDIDATES = 20
 """Size of CandAcc's candidate sets: the true next dislike, the rest distractors."""
 
 
-def prepare(recipe: Recipe, data: Path | None, images: Path | None, out: Path) -> None:
-    """Read the log that the recipe names (or simulate it) and write into `out`:
+def prepare(job: Job) -> None:
+    """Read the log that the recipe names (or simulate it) and write:
 
     items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, and of a
     simulated log images/, truth.parquet (in time mode: the truth is kept for midnights) and truth_interests.parquet.
     Raises ConrecError for a log that is missing, malformed or too small.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    recipe, data, images, out = job.recipe, job.data, job.images, job.out
     simulation = None
     if recipe.data.simulated:
         from conrec.simulate import simulate

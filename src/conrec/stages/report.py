@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from conrec.errors import ConrecError
+from conrec.pipeline.job import Job
 
 
-def report(run: Path) -> None:
-    """Write `report.html` into the run folder, from whatever of the run is there.
+def report(job: Job) -> None:
+    """Write `report.html` into the run folder (`job.out`), from whatever of the run is there.
 
-    Raises ConrecError where `run` is no folder or holds nothing of a run.
+    Raises ConrecError where that is no folder or holds nothing of a run.
     """
+    run = job.out
     from conrec.report.html import render  # charts take a second to import
 
     if not run.is_dir():

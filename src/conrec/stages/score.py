@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from conrec.config import Recipe
 from conrec.data.split import Split
 from conrec.features.log_view import LogView
+from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.score.backtest import Backtest, backtests
 from conrec.score.history import HistoryScore
 
 
-def learn_score(recipe: Recipe, prepared: Path, compressed: Path, out: Path, seed: int) -> None:
-    """Write `score.json` and, where the training period holds enough to learn from, `history.safetensors` into `out`.
+def learn_score(job: Job) -> None:
+    """Write `score.json` and, where the training period holds enough to learn from, `history.safetensors`.
 
     Decoding reads the score as the dislike propensity, and the filter serves it. Nothing of validation or test is
     looked at. Where no window holds both dislikes and likes, `score.json` says so, and there is no history score.
     """
-    log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
-    windows = backtests(log_view, split, recipe.split)
+    log_view, split, out, seed = job.log.view, job.log.split, job.out, job.seed
+    windows = backtests(log_view, split, job.recipe.split)
     disliked = np.concatenate([np.zeros(0, bool), *(one.replay.labels.values > 0 for one in windows)])
     learned = bool(disliked.any() and not disliked.all())
     out.mkdir(parents=True, exist_ok=True)

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.decode.inputs import Inputs
 from conrec.errors import ConrecError
-from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample, wording_texts
 from conrec.lm.vocabulary import Vocabulary
+from conrec.pipeline.job import Job
 from conrec.processes import is_main
 from conrec.progress import say
 from conrec.train.alignment import alignment_samples, ask
@@ -27,9 +27,10 @@ from conrec.train.translation import translation_samples
 MIN_QUESTIONS = 50
 
 
-def understand(recipe: Recipe, log: PreparedLog, out: Path, seed: int) -> None:
-    """Write `tokenizer/`, `weights.safetensors`, `curves.parquet` and `metrics.json` into `out`."""
-    inputs = Inputs.of(recipe, log)
+def understand(job: Job) -> None:
+    """Write `tokenizer/`, `weights.safetensors`, `curves.parquet` and `metrics.json`."""
+    recipe, out, seed = job.recipe, job.out, job.seed
+    inputs = Inputs.of(recipe, job.log)
     catalog = inputs.catalog
     vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
     if is_main():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,11 @@ from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import future_hits, predict_items
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.errors import ConrecError
-from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
+from conrec.pipeline.job import Job
 from conrec.processes import is_main
 from conrec.train.curriculum import choose_prompts, chosen_data
 from conrec.train.demonstrations import Demonstrations
@@ -30,6 +30,8 @@ from conrec.train.warmup import reachable, warm_up
 
 MIN_TRAINING = 32
 CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
+RewardFor = Callable[[Inputs, Instances], Reward]
+"""Makes the reward of some instances."""
 
 
 def future_reward(inputs: Inputs, instances: Instances) -> Reward:
@@ -45,84 +47,139 @@ def future_reward(inputs: Inputs, instances: Instances) -> Reward:
     )
 
 
-def utilize(
-    recipe: Recipe,
-    log: PreparedLog,
-    understood: Path,
-    out: Path,
-    seed: int,
-    *,
-    weights_only: bool = False,
-    reward_for: Callable[[Inputs, Instances], Reward] = future_reward,
-) -> None:
-    """Write `tokenizer/`, `warmup/`, `stage1/`, `stage2/` ... (weights and curves each) into `out`.
+def utilize(job: Job) -> None:
+    """Write `tokenizer/`, `warmup/`, `stage1/`, `stage2/` ... (weights and curves each)."""
+    training = Training.of(job)
+    training.warm_up()
+    training.grpo()
 
-    `weights_only` leaves validation out of the curves, a quarter of the time; the weights are the same. `reward_for`
-    makes the reward of some instances.
-    """
-    inputs = Inputs.of(recipe, log)
-    vocabulary = Vocabulary.load(understood / "tokenizer")
-    if is_main():
-        vocabulary.save(out / "tokenizer")
-    policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
-    load_trained_policy(policy, understood)
-    train = inputs.instances.of_split("train")
-    # On the log's first day the candidate pool of midnight is still empty, so nothing could be decoded.
-    started = train.cutoffs.astype("datetime64[D]") > inputs.items.first_seen[~np.isnat(inputs.items.first_seen)].min()
-    train = train.take((train.n_dislikes > 0) & started)
-    validation = with_dislikes(inputs.instances.of_split("validation"), recipe.utilize.validation_users)
-    if len(train) < MIN_TRAINING or len(validation) == 0:
-        raise ConrecError(
-            f"{len(train)} training and {len(validation)} validation instances with an earlier dislike: "
-            f"too few to train on (at least {MIN_TRAINING} and 1); bring a longer log"
-        )
 
-    def validate_in(context: Context) -> Callable[[], dict[str, float]]:
-        if weights_only:
-            return dict
-        return validator(policy, inputs, vocabulary, validation, context, reward_for(inputs, validation))
+@dataclass(frozen=True)
+class Training:
+    """A policy after context understanding, and what it is trained on. What an earlier try finished is loaded."""
 
-    _warm_up(inputs, vocabulary, policy, train, validate_in, out / "warmup", seed)
-    for number, stage in enumerate(recipe.utilize.stages, start=1):
-        folder = out / f"stage{number}"
-        if (folder / "weights.safetensors").exists():
-            load_trained_policy(policy, folder)
-            continue
-        pool_of_prompts = inputs.prompt_dataset(train, stage.context, vocabulary)
-        chosen = choose_prompts(
-            policy,
-            pool_of_prompts,
-            reward_for(inputs, train),
-            prompts=stage.prompts,
-            num_generations=recipe.utilize.num_generations,
-            batch=recipe.utilize.prompts_per_step,
-            seed=seed * 10 + number,
-            use_policy=number > 1,
-        )
+    job: Job
+    inputs: Inputs
+    vocabulary: Vocabulary
+    policy: Policy
+    train: Instances
+    validation: Instances
+    watched: bool
+    """Whether the curves hold validation, too: a third more time, and the same weights."""
+    reward_for: RewardFor
+
+    @classmethod
+    def of(cls, job: Job, *, watched: bool = True, reward_for: RewardFor = future_reward) -> Training:
+        """The training of a call of the stage. ConrecError for a log that is too short."""
+        inputs = Inputs.of(job.recipe, job.log)
+        vocabulary = Vocabulary.load(job.of("understand") / "tokenizer")
         if is_main():
-            counts = {**chosen.counts, "augmented": int(chosen.augmented.sum())}
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "prompts.json").write_text(json.dumps(counts))
-        data = chosen_data(pool_of_prompts, chosen, inputs.history_prompts(vocabulary), stage.context, seed)
-        reward = reward_for(inputs, data.instances)
-        demonstrations = Demonstrations(
-            reachable(reward.future, data),
-            inputs.catalog.codes,
-            data.pool.trie,
-            recipe.utilize.demonstrations,
+            vocabulary.save(job.out / "tokenizer")
+        policy = build_policy(job.recipe.lm, vocabulary, inputs.catalog.codewords, job.seed).to(device())
+        load_trained_policy(policy, job.of("understand"))
+        train, days = inputs.instances.of_split("train"), inputs.items.first_seen
+        # On the log's first day the candidate pool of midnight is still empty, so nothing could be decoded.
+        started = train.cutoffs.astype("datetime64[D]") > days[~np.isnat(days)].min()
+        train = train.take((train.n_dislikes > 0) & started)
+        validation = with_dislikes(inputs.instances.of_split("validation"), job.recipe.utilize.validation_users)
+        if len(train) < MIN_TRAINING or len(validation) == 0:
+            raise ConrecError(
+                f"{len(train)} training and {len(validation)} validation instances with an earlier dislike: "
+                f"too few to train on (at least {MIN_TRAINING} and 1); bring a longer log"
+            )
+        return cls(job, inputs, vocabulary, policy, train, validation, watched, reward_for)
+
+    def warm_up(self) -> None:
+        """Supervised training on what users disliked next, into `warmup/`."""
+        config, folder = self.job.recipe.utilize, self.job.out / "warmup"
+        if self._loaded(folder):
+            return
+        train = self.train
+        contexts = CONTEXTS if config.warmup_context == "mixed" else (config.warmup_context,)
+        parts = [self.inputs.prompt_dataset(train, context, self.vocabulary) for context in contexts]
+        index = np.tile(np.arange(len(train)), len(contexts))
+        data = replace(
+            parts[0],
+            instances=train.take(index),
+            prompts=Ragged.of([p.prompts[n] for p in parts for n in range(len(train))], np.int64),
+            rows=parts[0].rows[index],
         )
-        training = StageTraining(
+        prompts = self.inputs.history_prompts(self.vocabulary)
+        own = [context for context in contexts for _ in range(len(train))]
+
+        def with_dropout(n: int, rng: np.random.Generator) -> list[int]:
+            return prompts.with_dropout(data.instances, n, own[n], config.history_dropout, rng)
+
+        wanted = Ragged.of([[n] for n in train.next]) if config.warmup_targets == "next" else train.future
+        warm_up(
+            self.policy,
             data,
-            reward,
-            demonstrations,
-            recipe.utilize,
-            beta=stage.beta,
-            seed=seed * 10 + number,
-            title=f"GRPO stage {number} ({stage.context})",
-            validate=validate_in(stage.context),
+            reachable(wanted.take(index), data),
+            self.inputs.catalog.codes,
+            folder,
+            epochs=config.warmup_epochs / len(contexts),
+            batch=config.warmup_batch,
+            learning_rate=config.warmup_learning_rate,
+            checkpoint_every=config.checkpoint_every,
+            seed=self.job.seed,
+            validate=self._validate(contexts[-1]),
+            augment=with_dropout if config.history_dropout else None,
         )
-        train_stage(policy, training, folder)
-        save_policy(policy, folder)
+        save_policy(self.policy, folder)
+
+    def grpo(self) -> None:
+        """Progressive GRPO, each stage into `stage<number>/`."""
+        config, inputs, vocabulary = self.job.recipe.utilize, self.inputs, self.vocabulary
+        for number, stage in enumerate(config.stages, start=1):
+            folder, seed = self.job.out / f"stage{number}", self.job.seed * 10 + number
+            if self._loaded(folder):
+                continue
+            pool_of_prompts = inputs.prompt_dataset(self.train, stage.context, vocabulary)
+            chosen = choose_prompts(
+                self.policy,
+                pool_of_prompts,
+                self.reward_for(inputs, self.train),
+                prompts=stage.prompts,
+                num_generations=config.num_generations,
+                batch=config.prompts_per_step,
+                seed=seed,
+                use_policy=number > 1,
+            )
+            if is_main():
+                counts = {**chosen.counts, "augmented": int(chosen.augmented.sum())}
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "prompts.json").write_text(json.dumps(counts))
+            prompts = inputs.history_prompts(vocabulary)
+            data = chosen_data(pool_of_prompts, chosen, prompts, stage.context, self.job.seed)
+            reward = self.reward_for(inputs, data.instances)
+            demonstrations = Demonstrations(
+                reachable(reward.future, data), inputs.catalog.codes, data.pool.trie, config.demonstrations
+            )
+            training = StageTraining(
+                data,
+                reward,
+                demonstrations,
+                config,
+                beta=stage.beta,
+                seed=seed,
+                title=f"GRPO stage {number} ({stage.context})",
+                validate=self._validate(stage.context),
+            )
+            train_stage(self.policy, training, folder)
+            save_policy(self.policy, folder)
+
+    def _loaded(self, folder: Path) -> bool:
+        """Whether an earlier try finished this part; then the policy is what it left."""
+        if not (folder / "weights.safetensors").exists():
+            return False
+        load_trained_policy(self.policy, folder)
+        return True
+
+    def _validate(self, context: Context) -> Callable[[], dict[str, float]]:
+        if not self.watched:
+            return dict
+        reward = self.reward_for(self.inputs, self.validation)
+        return validator(self.policy, self.inputs, self.vocabulary, self.validation, context, reward)
 
 
 def validator(
@@ -158,50 +215,3 @@ def sampled_reward(policy: Policy, data: PromptDataset, reward: Reward, recipe: 
         _, leaves = rollout(policy, part, data.pool, recipe.utilize.num_generations, generator)
         out[part.index] = reward.of(part.index, items_of_leaves(data.pool, leaves)).total.mean(1).numpy()
     return out
-
-
-def _warm_up(
-    inputs: Inputs,
-    vocabulary: Vocabulary,
-    policy: Policy,
-    train: Instances,
-    validate_in: Callable[[Context], Callable[[], dict[str, float]]],
-    folder: Path,
-    seed: int,
-) -> None:
-    """Supervised warm-up, or what an earlier try left of it."""
-    config = inputs.recipe.utilize
-    if (folder / "weights.safetensors").exists():
-        load_trained_policy(policy, folder)
-        return
-    contexts = CONTEXTS if config.warmup_context == "mixed" else (config.warmup_context,)
-    parts = [inputs.prompt_dataset(train, context, vocabulary) for context in contexts]
-    index = np.tile(np.arange(len(train)), len(contexts))
-    data = replace(
-        parts[0],
-        instances=train.take(index),
-        prompts=Ragged.of([p.prompts[n] for p in parts for n in range(len(train))], np.int64),
-        rows=parts[0].rows[index],
-    )
-    prompts = inputs.history_prompts(vocabulary)
-    own = [context for context in contexts for _ in range(len(train))]
-
-    def with_dropout(n: int, rng: np.random.Generator) -> list[int]:
-        return prompts.with_dropout(data.instances, n, own[n], config.history_dropout, rng)
-
-    wanted = Ragged.of([[n] for n in train.next]) if config.warmup_targets == "next" else train.future
-    warm_up(
-        policy,
-        data,
-        reachable(wanted.take(index), data),
-        inputs.catalog.codes,
-        folder,
-        epochs=config.warmup_epochs / len(contexts),
-        batch=config.warmup_batch,
-        learning_rate=config.warmup_learning_rate,
-        checkpoint_every=config.checkpoint_every,
-        seed=seed,
-        validate=validate_in(contexts[-1]),
-        augment=with_dropout if config.history_dropout else None,
-    )
-    save_policy(policy, folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from conrec.config import (
@@ -24,6 +25,7 @@ from conrec.config import (
     load_recipe,
 )
 from conrec.errors import ConrecError
+from conrec.files import tree_digest
 from conrec.run import find_recipe
 
 NAMES = ("simulator", "movietweetings", "movielens")
@@ -40,6 +42,11 @@ class Dataset:
     recipe: Recipe
     data: Path | None = None
     images: Path | None = None
+
+    @cached_property
+    def files(self) -> dict[str, str | None]:
+        """What tells one version of log and pictures from another: names and sizes, which a copy keeps."""
+        return {"log": tree_digest(self.data, times=False), "images": tree_digest(self.images, times=False)}
 
     def of_seed(self, seed: int) -> Recipe:
         """The recipe for one seed: a platform of its own, or its fold of five where users are split."""

@@ -1,13 +1,15 @@
-"""CoNRec and its variants as cells; what variants share (log, IDs, understood model, warm-up) is made once.
+"""CoNRec and its variants as cells; what variants share (log, IDs, understood model, warm-up) is built once.
 
-A variant is a recipe changed in some places. Each step of the way has a folder named by what it depends on: two
-variants that differ in the reward alone share everything up to the warm-up.
+A variant is a recipe changed in some places, and its own list of stages. Each stage of each variant has a folder named
+by its key (`conrec.pipeline.stage.inputs_of`): two variants that differ in the reward alone share everything up to the
+warm-up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +18,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.config import Recipe, SplitConfig, UtilizeConfig
-from conrec.data.instances import Instances, Items, instances_table, read_events, read_instances, read_items
-from conrec.data.split import Split, plan_split
+from conrec.config import Recipe, SplitConfig
+from conrec.data.instances import Instances, instances_table, read_events, read_items
+from conrec.data.split import plan_split
 from conrec.data.windows import make_instances
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.features.prepared_log import PreparedLog
+from conrec.files import lock
+from conrec.pipeline.build import build, partial
+from conrec.pipeline.job import Job
+from conrec.pipeline.settings import restricted
+from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for
 from conrec.progress import say
-from conrec.studies.cells import Cell, Measured, cached, key, link
+from conrec.run import PRIOR, STAGES
+from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, policy_alone, without_policy
 
 CONREC, POLICY, FEATURES = "conrec", "conrec's policy", "conrec's features"
 """The whole system; its policy without the other item features, which the studies of training compare; and the item
 features without the policy."""
-TRAINED_UNDER = ("k", "beams", "prior_days", "prior_smoothing")
-"""Settings of `predict` that training looks at; beside them, whether there is a prior at all."""
-SHARED = ("prepare", "compress", "understand", "warmup", "utilize")
-"""Steps that cells have in common and that take long."""
-WARMUP_TOO = ("history_dropout", "validation_users", "checkpoint_every")
-"""Settings of `utilize`, beside those that begin with `warmup_`, that the warm-up reads."""
+WARM_UP = (
+    "utilize.warmup_context",
+    "utilize.warmup_targets",
+    "utilize.warmup_epochs",
+    "utilize.warmup_batch",
+    "utilize.warmup_learning_rate",
+    "utilize.history_dropout",
+    "utilize.validation_users",
+    "utilize.checkpoint_every",
+)
+"""Settings of the warm-up; all rewards share it."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,36 @@ class Variant:
         """Which test users the seed sees (see `Dataset.fold`)."""
         return self.dataset.fold(self.seed)
 
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """Those of a run up to predict, some of them otherwise.
+
+        The warm-up is a stage of its own, nothing is trained under the eyes of validation, and only test's lists and
+        candidate scores are predicted.
+        """
+        recipe = self.recipe
+        prepare, compress, understand, utilize, score, predict = STAGES[:6]
+        if not recipe.data.simulated:
+            prepare = replace(prepare, reads=tuple(name for name in prepare.reads if name != "simulate"))
+        found = [prepare, compress, understand, score]
+        if not self.aligned:
+            found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
+        if self.horizon not in (None, recipe.split.horizon_days):
+            name = f"horizon-{self.horizon}"
+            found.append(Stage(name, _horizon(int(self.horizon or 0)), ("split",), ("prepare",), replaces="prepare"))
+        warm_up = replace(utilize, name="warmup", function=_warm_up, reads=("lm", *WARM_UP, *PRIOR))
+        reward = "" if self.reward == "future" else f"-{self.reward}"
+        utilize = replace(
+            utilize,
+            name=f"utilize{reward}",
+            function=_utilize(self.reward),
+            after=(*utilize.after, "warmup"),
+            replaces="utilize",
+        )
+        needed = tuple(name for name in predict.after if name != "score" or any(recipe.predict.propensity_weights))
+        predict = replace(predict, function=imported("conrec.stages.predict:predict_lists"), after=needed)
+        return (*found, warm_up, utilize, predict)
+
 
 def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
     """The data set's recipe with a change."""
@@ -72,136 +115,106 @@ def item_features(dataset: Dataset, seed: int) -> Variant:
     return variant(dataset, seed, without_policy)
 
 
+def inputs(stage: str, variant: Variant) -> dict[str, Any]:
+    """All that a stage of a variant depends on."""
+    return _inputs(standing_for(stage, variant.stages), variant)
+
+
+def _inputs(stage: Stage, variant: Variant) -> dict[str, Any]:
+    return inputs_of(stage, variant.stages, variant.recipe, variant.seed) | variant.dataset.files
+
+
 class Models:
-    """The steps of variants, each made when it is first asked for."""
+    """The stages of variants, each built when it is first asked for."""
 
     def __init__(self, root: Path) -> None:
         """`root`: a folder of its own for logs and models."""
         self.root = root
+        self._log = PreparedLog(root, root)
 
     def cell(self, system: str, variant: Variant) -> Cell:
         """A variant as a cell: its lists and candidate scores for the test instances."""
-        recipe, name, fold = variant.recipe, variant.dataset.name, variant.fold
-        inputs = predict_inputs(variant) | {"evaluate.k": recipe.evaluate.k}
-        shared = tuple(self.folder(step, variant) for step in SHARED)
-        return Cell(name, system, variant.seed, inputs, lambda: self._measure(variant), fold, shared)
+        shared = tuple(self._folder(stage, variant) for stage in chain(variant.stages[-1], variant.stages)[:-1])
+        name, depends = variant.dataset.name, inputs("predict", variant)
+        return Cell(name, system, variant.seed, depends, lambda: self._measure(variant), variant.fold, shared)
 
-    def folder(self, step: str, variant: Variant) -> Path:
-        """Folder of a step of a variant, there or not."""
-        return self.root / f"{variant.dataset.name}-{step}" / key([step, INPUTS[step](variant)])
+    def folder(self, stage: str, variant: Variant) -> Path:
+        """Folder of a stage of a variant, there or not."""
+        return self._folder(standing_for(stage, variant.stages), variant)
 
-    def prepared(self, variant: Variant) -> Path:
-        """Folder of the stage prepare, its training instances with the variant's horizon."""
-        from conrec.stages.prepare import prepare
+    def built(self, stage: str, variant: Variant) -> Path:
+        """Folder of a stage of a variant; it and what it builds on is built where it is missing."""
+        return self._built(standing_for(stage, variant.stages), variant)
 
-        recipe, data = variant.recipe, variant.dataset
-        base = self._made("prepare", variant, lambda out: prepare(recipe, data.data, data.images, out))
-        if variant.horizon in (None, recipe.split.horizon_days):
-            return base
-        split = replace(recipe.split, horizon_days=int(variant.horizon or 0))
-        return self._made("horizon", variant, lambda out: with_training_horizon(base, split, out))
+    def log(self, variant: Variant) -> PreparedLog:
+        """The log and the semantic IDs of a variant; the last one stays in memory."""
+        return self._shared_log(self.built("prepare", variant), self.built("compress", variant))
 
-    def compressed(self, variant: Variant) -> Path:
-        """Folder of the stage compress."""
-        from conrec.stages.compress import compress
+    def _folder(self, stage: Stage, variant: Variant) -> Path:
+        return self.root / f"{variant.dataset.name}-{stage.name}" / key(_inputs(stage, variant))
 
-        base = self.prepared(replace(variant, horizon=None))
-        return self._made("compress", variant, lambda out: compress(variant.recipe, PreparedLog(base, out), out))
+    def _built(self, stage: Stage, variant: Variant) -> Path:
+        folder, data = self._folder(stage, variant), variant.dataset
+        if folder.exists():
+            return folder
+        folders = {name: (self._built(one, variant),) for name, one in direct(stage, variant.stages).items()}
+        log = self._shared_log(*(folders.get(name, (folder,))[0] for name in ("prepare", "compress")))
+        recipe, seed = restricted(variant.recipe, stage.name, stage.reads), variant.seed if stage.per_seed else 0
+        job = Job(recipe, partial(folder), seed, folders, log, data.data, data.images)
+        with lock(lock_of(folder), wait=True):  # another process may be building it
+            if not folder.exists():
+                say(f"{stage.name} for {data.name}, seed {variant.seed}")
+                build(stage, job, folder, _inputs(stage, variant))
+        return folder
 
-    def understood(self, variant: Variant) -> Path:
-        """Folder of the stage understand; without alignment only what the translation left of it."""
-        from conrec.stages.understand import understand
-
-        log = PreparedLog(self.prepared(replace(variant, horizon=None)), self.compressed(variant))
-        whole = self._made("understand", variant, lambda out: understand(variant.recipe, log, out, variant.seed))
-        if variant.aligned:
-            return whole
-        return self._made("translate", variant, lambda out: _without_alignment(whole, out))
-
-    def warmed_up(self, variant: Variant) -> Path:
-        """Folder of the stage utilize with its warm-up only."""
-        return self._utilize("warmup", _warmup_of(variant), None)
-
-    def utilized(self, variant: Variant) -> Path:
-        """Folder of the stage utilize."""
-        warm = self.warmed_up(variant)
-        return self._utilize("utilize", variant, warm) if variant.recipe.utilize.stages else warm
-
-    def predicted(self, variant: Variant) -> Path:
-        """Folder of the stage predict, without its comparison of stages and its replay."""
-        from conrec.stages.predict import predict
-
-        prepared, ids, trained = self.prepared(variant), self.compressed(variant), self.utilized(variant)
-        scored = self.scored(variant) if any(variant.recipe.predict.propensity_weights) else None
-        return self._made(
-            "predict",
-            variant,
-            lambda out: predict(variant.recipe, prepared, ids, trained, scored, out, variant.seed, lists_only=True),
-        )
-
-    def scored(self, variant: Variant) -> Path:
-        """Folder of the stage score."""
-        from conrec.stages.score import learn_score
-
-        prepared, ids = self.prepared(replace(variant, horizon=None)), self.compressed(variant)
-        return self._made("score", variant, lambda out: learn_score(variant.recipe, prepared, ids, out, variant.seed))
-
-    def last(self, variant: Variant) -> Path:
-        """The weights after the last stage of training."""
-        stages = len(variant.recipe.utilize.stages)
-        return self.utilized(variant) / (f"stage{stages}" if stages else "warmup")
-
-    def _utilize(self, step: str, variant: Variant, warm: Path | None) -> Path:
-        from conrec.stages.utilize import utilize
-        from conrec.studies.rewards import REWARDS
-
-        def make(out: Path) -> None:
-            if warm is not None and not (out / "warmup").exists():
-                link(warm / "warmup", out / "warmup")
-            reward_for = REWARDS[variant.reward]
-            utilize(variant.recipe, log, understood, out, variant.seed, weights_only=True, reward_for=reward_for)
-
-        log = PreparedLog(self.prepared(variant), self.compressed(variant))
-        understood = self.understood(variant)
-        return self._made(step, variant, make)
+    def _shared_log(self, prepared: Path, compressed: Path) -> PreparedLog:
+        if (self._log.prepared, self._log.compressed) != (prepared, compressed):
+            self._log = PreparedLog(prepared, compressed)
+        return self._log
 
     def _measure(self, variant: Variant) -> Measured:
-        folder = self.predicted(variant)
-        prepared = self.prepared(variant)
-        items = read_items(prepared)
-        test = read_instances(prepared, items).of_split("test")
-        outputs = read_outputs(folder / "predictions.parquet", test, items, variant.recipe.evaluate.k)
-        return measured(prepared, items, test, outputs, {})
-
-    def _made(self, step: str, variant: Variant, make: Callable[[Path], Any]) -> Path:
-        def speaking(out: Path) -> None:
-            say(f"{step} for {variant.dataset.name}, seed {variant.seed}")
-            make(out)
-
-        return cached(self.folder(step, variant), speaking)
+        predictions, log = self.built("predict", variant) / "predictions.parquet", self.log(variant)
+        test = log.instances.of_split("test")
+        return measured(log, test, read_outputs(predictions, test, log.items, variant.recipe.evaluate.k), {})
 
 
-def measured(prepared: Path, items: Items, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:
+def measured(log: PreparedLog, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:
     """Every metric of the protocol for some lists and candidate scores."""
-    knowledge = Split.read(prepared).knowledge(items, read_events(prepared, items))
-    return Measured(test.ids, test.users, count_hits({CONREC: {0: outputs}}, test, knowledge)[CONREC][0], facts)
+    return Measured(test.ids, test.users, count_hits({CONREC: {0: outputs}}, test, log.knowledge)[CONREC][0], facts)
 
 
-def _without_alignment(understood: Path, out: Path) -> None:
-    link(understood / "translation", out)
-    link(understood / "tokenizer", out / "tokenizer")
+def _translate(job: Job) -> None:
+    """What the translation between titles and IDs left of context understanding, before the alignment."""
+    link(job.of("understand") / "translation", job.out)
+    link(job.of("understand") / "tokenizer", job.out / "tokenizer")
 
 
-def warmup_only(config: UtilizeConfig) -> UtilizeConfig:
-    """Without stages, and without what only they read, so that all rewards share a warm-up."""
-    names = [field.name for field in fields(config)]
-    shared = {name: getattr(config, name) for name in names if name.startswith("warmup_") or name in WARMUP_TOO}
-    return UtilizeConfig(**shared, stages=())
+def _warm_up(job: Job) -> None:
+    """The warm-up alone."""
+    from conrec.stages.utilize import Training
+
+    Training.of(job, watched=False).warm_up()
 
 
-def _warmup_of(variant: Variant) -> Variant:
-    recipe = replace(variant.recipe, utilize=warmup_only(variant.recipe.utilize))
-    return replace(variant, recipe=recipe, reward="future")
+def _utilize(reward: str) -> Callable[[Job], None]:
+    """GRPO under one of the rewards, behind the warm-up that all share."""
+
+    def utilize(job: Job) -> None:
+        from conrec.stages.utilize import Training
+        from conrec.studies.rewards import REWARDS
+
+        if not (job.out / "warmup").exists():
+            link(job.of("warmup") / "warmup", job.out / "warmup")
+        training = Training.of(job, watched=False, reward_for=REWARDS[reward])
+        training.warm_up()
+        training.grpo()
+
+    return utilize
+
+
+def _horizon(days: int) -> Callable[[Job], None]:
+    """Training instances that look so many days ahead."""
+    return lambda job: with_training_horizon(job.of("prepare"), replace(job.recipe.split, horizon_days=days), job.out)
 
 
 def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None:
@@ -220,59 +233,3 @@ def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None
     train = train.set_column(train.schema.get_field_index("instance_id"), "instance_id", ids)
     (out / "instances.parquet").unlink()
     pq.write_table(pa.concat_tables([train, held_out.select(train.column_names)]), out / "instances.parquet")
-
-
-def _log_inputs(variant: Variant) -> dict[str, Any]:
-    recipe = variant.recipe
-    sections: dict[str, Any] = {"data": recipe.data, "split": recipe.split, "k": recipe.evaluate.k}
-    if recipe.data.simulated:
-        sections["simulate"] = recipe.simulate
-    return sections | {"log": _size(variant.dataset.data), "images": _size(variant.dataset.images)}
-
-
-def ids_inputs(variant: Variant) -> dict[str, Any]:
-    """What log and semantic IDs depend on."""
-    return _log_inputs(variant) | {"items": variant.recipe.items, "sid": variant.recipe.sid}
-
-
-def _understand_inputs(variant: Variant) -> dict[str, Any]:
-    recipe = variant.recipe
-    return ids_inputs(variant) | {"lm": recipe.lm, "understand": recipe.understand, "seed": variant.seed}
-
-
-def utilize_inputs(variant: Variant) -> dict[str, Any]:
-    """What a trained model depends on."""
-    recipe = variant.recipe
-    horizon = variant.horizon or recipe.split.horizon_days
-    under = {name: getattr(recipe.predict, name) for name in TRAINED_UNDER}
-    under["prior"] = recipe.predict.prior_weights != (0.0,)
-    own = {"utilize": recipe.utilize, "under": under, "reward": variant.reward}
-    own |= {"horizon": horizon, "aligned": variant.aligned}
-    return _understand_inputs(variant) | own
-
-
-def predict_inputs(variant: Variant) -> dict[str, Any]:
-    """What its predictions depend on."""
-    return utilize_inputs(variant) | {"predict": variant.recipe.predict}
-
-
-INPUTS: dict[str, Callable[[Variant], dict[str, Any]]] = {
-    "prepare": _log_inputs,
-    "horizon": lambda variant: _log_inputs(variant) | {"horizon": variant.horizon},
-    "compress": ids_inputs,
-    "understand": _understand_inputs,
-    "translate": _understand_inputs,
-    "warmup": lambda variant: utilize_inputs(_warmup_of(variant)),
-    "utilize": utilize_inputs,
-    "score": lambda variant: ids_inputs(variant) | {"seed": variant.seed},
-    "predict": predict_inputs,
-}
-"""What each step of `Models` depends on."""
-
-
-def _size(path: Path | None) -> list[Any] | None:
-    """Names and sizes of the files of a log: what tells one version of it from another."""
-    if path is None:
-        return None
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    return [[file.name, file.stat().st_size] for file in files]

@@ -39,7 +39,8 @@ from conrec.evaluate.protocol import Outputs, read_candidates, read_oracle
 from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key
-from conrec.studies.models import Models, Variant, ids_inputs, measured
+from conrec.studies.models import Models, Variant, measured
+from conrec.studies.models import inputs as inputs_of_stage
 
 ORACLE = "oracle"
 PUBLISHED: tuple[Any, ...] = (Caser, SASRec, BERT4Rec, FDSA, S3Rec, P5Cid, Tiger, LcRec, TallRec, InstructRec)
@@ -79,7 +80,7 @@ class TrainContext:
     @property
     def understood(self) -> Path:
         """The language model after context understanding, made when asked for."""
-        return self.models.understood(self.variant)
+        return self.models.built("understand", self.variant)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Recommenders:
         self.models, self.quick = models, quick
         self._chosen: dict[Path, Recommender] = {}
         """The recommender that was just chosen, trained, by the folder of its tuning."""
-        self._last: tuple[tuple[Path, Path], tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
+        self._last: tuple[PreparedLog, tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
 
     def cell(self, spec: BaselineSpec, variant: Variant, tuned_on: Variant | None = None) -> Cell:
         """A baseline under a variant's log, IDs and prior; the settings are those chosen on `tuned_on` (without it on
@@ -174,7 +175,7 @@ class Recommenders:
                 system = self._make(spec, variant, settings)
                 system.fit(known)
             return measure(
-                system, known, test, candidates, variant.recipe.evaluate.k, self.models.prepared(variant), settings
+                system, self.models.log(variant), known, test, candidates, variant.recipe.evaluate.k, settings
             )
 
         seed = variant.seed if spec.seeded else variant.fold
@@ -215,11 +216,11 @@ class Recommenders:
             return None
 
         def run() -> Measured:
-            known, test, _ = self._read(variant)
-            prepared = self.models.prepared(variant)
-            truth = read_oracle(prepared, test, known.items, variant.recipe.evaluate.k)
+            log = self.models.log(variant)
+            test = log.instances.of_split("test")
+            truth = read_oracle(log.prepared, test, log.items, variant.recipe.evaluate.k)
             assert truth is not None
-            return measured(prepared, known.items, test, truth, {})
+            return measured(log, test, truth, {})
 
         return Cell(variant.dataset.name, ORACLE, variant.fold, _key_of(ORACLE, variant, 0), run, variant.fold)
 
@@ -233,23 +234,22 @@ class Recommenders:
 
     def _read(self, variant: Variant) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
         """Training data, test instances, and candidates by split; the last variant's stay in memory."""
-        prepared, ids = self.models.prepared(variant), self.models.compressed(variant)
-        if self._last is None or self._last[0] != (prepared, ids):
-            log = PreparedLog(prepared, ids)
-            items, known, test = log.items, training_data(log), log.instances.of_split("test")
+        log = self.models.log(variant)
+        if self._last is None or self._last[0] is not log:
+            known, test = training_data(log), log.instances.of_split("test")
             parts = {"test": test, "validation": known.validation}
-            candidates = {split: read_candidates(prepared, part, items) for split, part in parts.items() if part}
-            self._last = (prepared, ids), (known, test, candidates)
+            candidates = {n: read_candidates(log.prepared, part, log.items) for n, part in parts.items() if part}
+            self._last = log, (known, test, candidates)
         return self._last[1]
 
 
 def measure(
     system: Recommender,
+    log: PreparedLog,
     known: TrainingData,
     test: Instances,
     candidates: dict[str, np.ndarray],
     k: int,
-    prepared: Path,
     settings: Settings,
 ) -> Measured:
     """Tune the weights of a trained recommender on validation, and measure it on test."""
@@ -263,7 +263,7 @@ def measure(
             facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
     scores = system.score_candidates(test, candidates["test"]).astype(np.float64)
     scores[(candidates["test"] < 0).all(axis=1)] = np.nan
-    found = measured(prepared, known.items, test, Outputs(system.recommend(test, k), {"CandAcc": scores}), facts)
+    found = measured(log, test, Outputs(system.recommend(test, k), {"CandAcc": scores}), facts)
     if system.candidates_only:
         return replace(found, values={"CandAcc": found.values["CandAcc"]})
     return found
@@ -280,4 +280,4 @@ def _key_of(system: str, variant: Variant, seed: int, grid: Sequence[Settings] =
     recipe = variant.recipe
     prior = {"prior_days": recipe.predict.prior_days, "prior_smoothing": recipe.predict.prior_smoothing}
     own = {"system": system, "grid": [dict(one) for one in grid], "seed": seed}
-    return ids_inputs(variant) | prior | own | {"k": recipe.evaluate.k}
+    return inputs_of_stage("compress", variant) | prior | own | {"k": recipe.evaluate.k}

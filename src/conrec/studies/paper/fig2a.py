@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from conrec.data.instances import Instances, read_events, read_instances, read_items
+from conrec.data.instances import Instances, read_events, read_items
 from conrec.items.fields import SEPARATOR, fields_of
-from conrec.items.swing import read_swing
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
-from conrec.studies.models import Variant, ids_inputs, variant
+from conrec.studies.models import Variant, inputs, variant
 from conrec.studies.study import Study, StudyContext
 from conrec.train.rewards import ground_truth
 
@@ -35,18 +34,17 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     found = []
     for own in {one.fold: one for one in (variant(dataset, seed) for seed in reversed(seeds))}.values():
         for truth in (NEXT, WEEK, SWING):
-            inputs = ids_inputs(own) | {"truth": truth, "neighbours": own.recipe.utilize.swing_neighbours}
+            depends = inputs("compress", own) | {"truth": truth, "neighbours": own.recipe.utilize.swing_neighbours}
             run = _runner(context, own, truth)
-            found.append(Cell(dataset.name, truth, own.fold, inputs, run, own.fold))
+            found.append(Cell(dataset.name, truth, own.fold, depends, run, own.fold))
     return found
 
 
 def _runner(context: StudyContext, own: Variant, truth: str) -> Callable[[], Measured]:
     def run() -> Measured:
-        prepared, compressed = context.models.prepared(own), context.models.compressed(own)
-        items = read_items(prepared)
-        test = read_instances(prepared, items).of_split("test")
-        sets = truths(test, read_swing(compressed, items.ids)[:, : own.recipe.utilize.swing_neighbours])[truth]
+        log = context.models.log(own)
+        prepared, test = log.prepared, log.instances.of_split("test")
+        sets = truths(test, log.neighbours[:, : own.recipe.utilize.swing_neighbours])[truth]
         if (prepared / "truth_interests.parquet").exists():
             rules = true_interests(prepared)
             interests = [rules.get(user, []) for user in test.users.tolist()]

@@ -14,14 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from conrec.config import Recipe
-from conrec.data.instances import read_events, read_items
-from conrec.data.split import Split
+from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
-from conrec.sid.catalog import Catalog
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, Models, Variant, utilize_inputs, variant
+from conrec.studies.models import CONREC, Models, Variant, inputs, variant
 from conrec.studies.paper.table2 import next_only, warm_up_only
 from conrec.studies.study import Study, StudyContext
 from conrec.train.alignment import alignment_samples, ask
@@ -51,25 +49,25 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
 
 
 def _cell(models: Models, name: str, own: Variant, after: bool) -> Cell:
-    inputs = utilize_inputs(own) | {"questions": "after" if after else "before"}
+    depends = inputs("utilize", own) | {"questions": "after" if after else "before"}
 
     def run() -> Measured:
-        weights = models.last(own) if after else models.understood(own)
-        return answered(own, models.prepared(own), models.compressed(own), models.understood(own), weights)
+        understood, stages = models.built("understand", own), len(own.recipe.utilize.stages)
+        last = f"stage{stages}" if stages else "warmup"
+        weights = models.built("utilize", own) / last if after else understood
+        return answered(own, models.log(own), understood, weights)
 
     # Each seed draws questions of its own, so they are told apart as folds are.
-    return Cell(own.dataset.name, f"alignment after {name}" if after else name, own.seed, inputs, run, own.seed)
+    return Cell(own.dataset.name, f"alignment after {name}" if after else name, own.seed, depends, run, own.seed)
 
 
-def answered(own: Variant, prepared: Path, compressed: Path, understood: Path, weights: Path) -> Measured:
+def answered(own: Variant, log: PreparedLog, understood: Path, weights: Path) -> Measured:
     """The held-out questions of the understand stage, answered by some weights; 1 for a right answer."""
-    recipe, seed = own.recipe, own.seed
-    items, catalog = read_items(prepared), Catalog.load(compressed)
-    events = read_events(prepared, items)
+    recipe, seed, catalog = own.recipe, own.seed, log.catalog
     config = recipe.understand
     questions = ask(
-        events,
-        Split.read(prepared).may_learn(events),
+        log.events,
+        log.split.may_learn(log.events),
         catalog.codes,
         samples=config.alignment_samples,
         min_repeats=config.alignment_min_repeats,
