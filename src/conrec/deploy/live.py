@@ -156,16 +156,10 @@ def read_delta(folder: Path) -> dict[str, Any]:
 
 def input_digest(events: Path | None, items: Path | None) -> str:
     """The SHA-256 of both files' contents; empty for one that is not there."""
-    digests = []
-    for path in (events, items):
-        if path is None:
-            digests.append("")
-            continue
-        try:
-            digests.append(file_digest(path))
-        except OSError as error:
-            raise ConrecError(f"{path}: cannot be read ({error.strerror})") from None
-    return "-".join(digests)
+    try:
+        return "-".join("" if path is None else file_digest(path) for path in (events, items))
+    except OSError as error:
+        raise ConrecError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
 def changed_users(snapshots: Path, deltas: Sequence[str], undos: Sequence[Undo | None]) -> np.ndarray:

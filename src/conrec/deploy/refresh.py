@@ -105,15 +105,13 @@ def refresh(
         }
         told = ("base", "deltas", "undos", "calibration")
         nothing_new = state is not None and all(state[name] == made_from[name] for name in told)
-        if before is not None and nothing_new and (digest is None or digest in ingested):
-            account = None if digest is None else read_delta(snapshots / "live" / ingested[digest])["account"]
+        known = digest is None or digest in ingested
+        account = read_delta(snapshots / "live" / ingested[digest])["account"] if digest in ingested else None
+        if before is not None and nothing_new and known:
             return Refreshed(before.version, False, before.users["count"], 0, account)
 
         live = read_live(run, snapshots, deltas, first, undos)
-        account = None
-        if digest in ingested:
-            account = read_delta(snapshots / "live" / ingested[digest])["account"]
-        elif digest is not None:
+        if digest is not None and not known:
             delta, account = ingest(snapshots, deltas, live, run, recipe, events, items, images, len(undos))
             if delta is not None:
                 made_from["deltas"] = deltas = [*deltas, delta]
@@ -264,7 +262,10 @@ class _Predictor:
 
     def users(self, instances: Instances) -> Users:
         """Predictions and everything else that the filter keeps of these users."""
-        predicted = self._predict(instances)
+        if self._decoder is None:
+            self._decoder, self._weights = self._load()
+        title = f"predict for {len(instances):,} users"
+        ((predicted, _),) = self._decoder.predict(instances, [self._weights], title)
         dislikes = newest(instances.dislikes, PAST_DISLIKES)
         vectors, biases = self._score.user_factors(instances)
         return Users(
@@ -277,14 +278,6 @@ class _Predictor:
             biases,
             (instances.n_dislikes + instances.n_positives).astype(np.int32),
         )
-
-    def _predict(self, instances: Instances) -> np.ndarray:
-        """int32 [B, k]: rows of the predicted dislikes, best first, -1 where there are no more."""
-        if self._decoder is None:
-            self._decoder, self._weights = self._load()
-        title = f"predict for {len(instances):,} users"
-        ((rows, _),) = self._decoder.predict(instances, [self._weights], title)
-        return rows
 
     def _load(self) -> tuple[Decoder, FeatureWeights]:
         job, seed = self._job, f"seed{self._job.seed}"

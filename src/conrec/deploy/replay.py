@@ -88,13 +88,9 @@ class Operator:
     value_of_click: float
 
     def __post_init__(self) -> None:
-        for flag, value in (
-            ("--daily-exposures", self.daily_exposures),
-            ("--cost-of-dislike", self.cost_of_dislike),
-            ("--value-of-click", self.value_of_click),
-        ):
+        for name, value in vars(self).items():
             if not (np.isfinite(value) and value >= 0):
-                raise ConrecError(f"{flag} {value}: give a number, 0 or more")
+                raise ConrecError(f"--{name.replace('_', '-')} {value}: give a number, 0 or more")
 
 
 def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:

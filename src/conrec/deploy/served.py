@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from conrec.errors import ConrecError
+from conrec.files import file_digest
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore, run_score
 
@@ -30,9 +30,8 @@ def served_score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | No
         name, scores = calibration["score"], calibration["evidence"]["scores"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConrecError(f"{path}: not readable ({error}); run conrec calibrate again") from None
-    with (folder / "scores.parquet").open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != scores:
-            raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
+    if file_digest(folder / "scores.parquet") != scores:
+        raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
     return FilterScore() if name == "paper" else score, calibration
 
 

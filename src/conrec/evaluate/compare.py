@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.data.exposures import DISLIKED, NEUTRAL, Replay
+from conrec.data.exposures import DISLIKED, NEUTRAL
 from conrec.evaluate.avoided import dislikes_avoided
 from conrec.evaluate.protocol import OURS, is_ours
 from conrec.evaluate.results import Band, FilterComparison
@@ -17,15 +17,6 @@ from conrec.evaluate.results import Band, FilterComparison
 BAND = tuple(n / 200 for n in range(1, 21))
 """Shares of likes lost at which CoNRec's curve gets its interval: every half percent up to a tenth."""
 BAND_DRAWS = 300
-
-
-def compared(replay: Replay, scores: Mapping[str, Sequence[np.ndarray]]) -> FilterComparison:
-    """Dislikes avoided by every filter on a replay's exposures.
-
-    scores: system -> for each of its seeds float [n], aligned with the exposures.
-    """
-    users = replay.instances.users[replay.shown.owners]
-    return _compared(users, replay.labels.values, scores)
 
 
 def pooled(filtered: Sequence[Path], split: str) -> FilterComparison:
@@ -44,10 +35,14 @@ def pooled(filtered: Sequence[Path], split: str) -> FilterComparison:
         ]
         for name in systems
     }
-    return _compared(first["user_id"].to_numpy().astype(str), first["label"].to_numpy(), scores)
+    return compared(first["user_id"].to_numpy().astype(str), first["label"].to_numpy(), scores)
 
 
-def _compared(users: np.ndarray, labels: np.ndarray, scores: Mapping[str, Sequence[np.ndarray]]) -> FilterComparison:
+def compared(users: np.ndarray, labels: np.ndarray, scores: Mapping[str, Sequence[np.ndarray]]) -> FilterComparison:
+    """Dislikes avoided by every filter on some exposures.
+
+    users: [n], who saw it; labels: int8 [n]; scores: system -> for each of its seeds float [n].
+    """
     signed = np.flatnonzero(labels != NEUTRAL)
     users, disliked = users[signed], labels[signed] == DISLIKED
     scores = {name: [one[signed] for one in seeds] for name, seeds in scores.items()}

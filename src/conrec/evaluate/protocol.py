@@ -77,10 +77,7 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
         for system, seeds in hits.items()
     }
     # (system, "", metric) for a figure, (first, second, metric) for a difference; all share the bootstrap's draws.
-    columns: dict[tuple[str, str, str], np.ndarray] = {}
-    for system, metrics in means.items():
-        for metric, values in metrics.items():
-            columns[system, "", metric] = values
+    columns = {(system, "", metric): values for system, metrics in means.items() for metric, values in metrics.items()}
     pairs = [(OURS, system) for system in means if "/" not in system]
     stages = [system for system in means if system.startswith(f"{OURS}/")]
     pairs += dict.fromkeys([(later, stages[0]) for later in stages[1:]] + list(zip(stages[1:], stages)))
@@ -96,7 +93,9 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
     differences: dict[tuple[str, str], dict[str, Difference]] = {}
     for (first, second, metric), estimate in zip(columns, bootstrap(users, table, draws, seed)):
         if second:
-            differences.setdefault((first, second), {})[metric] = _difference(estimate)
+            interval = estimate.low, estimate.high
+            one = Difference(estimate.mean, interval, estimate.verdict, estimate.instances)
+            differences.setdefault((first, second), {})[metric] = one
         else:
             figures.setdefault(first, {})[metric] = _figure(estimate, hits[first], metric)
     systems = {system: metrics for system, metrics in figures.items() if system not in stages}
@@ -139,11 +138,6 @@ def _figure(estimate: Estimate, seeds: dict[int, dict[str, np.ndarray]], metric:
     return Figure(estimate.mean, (estimate.low, estimate.high), means, estimate.instances)
 
 
-def _difference(estimate: Estimate) -> Difference:
-    """One cell of a comparison."""
-    return Difference(estimate.mean, (estimate.low, estimate.high), estimate.verdict, estimate.instances)
-
-
 def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> Validity:
     """Whether predicted items may be recommended, lists repeat no item, and all k places are filled, as shares.
 
@@ -184,13 +178,10 @@ def read_outputs(path: Path, instances: Instances, items: Items, k: int, *, some
             f"{path}: no prediction for instance {missing} and {where.null_count - 1} more; run the predict stage again"
         )
     table = table.take(where)
-    candidates = {}
-    for name, column in (("CandAcc", "candidate_scores"), ("CandAcc_filter", "candidate_filter_scores")):
-        if column in table.column_names:
-            candidates[name] = _padded(table[column].to_pylist())
-    measured = {}
-    if "reward" in table.column_names:
-        measured["reward"] = table["reward"].to_numpy().astype(np.float32)
+    scores = (("CandAcc", "candidate_scores"), ("CandAcc_filter", "candidate_filter_scores"))
+    there = table.column_names
+    candidates = {name: _padded(table[column].to_pylist()) for name, column in scores if column in there}
+    measured = {"reward": table["reward"].to_numpy().astype(np.float32)} if "reward" in there else {}
     return Outputs(rows_of(table["items"], items, k), candidates, measured, ~absent)
 
 

@@ -7,7 +7,6 @@ without a pause, and whatever is unknown passes.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conrec.errors import ConrecError
+from conrec.files import read_json
 from conrec.filter import snapshot as published
 from conrec.filter.guardrails import Guardrails, furthest_over
 from conrec.filter.id_index import IdIndex
@@ -130,8 +130,7 @@ class OpenSnapshot:
                 columns = file.read()
             self.titles, self.categories = columns["title"].combine_chunks(), columns["category"].combine_chunks()
             self.codes = np.from_dlpack(columns["codes"].combine_chunks().flatten()).reshape(len(columns), -1)
-            path = folder / "calibration.json"
-            self.calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+            self.calibration = read_json(folder / "calibration.json") or None
             self.thresholds = Thresholds(self.calibration, self.categories)
             self.users: UserStore = open_users(folder, self.manifest)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
@@ -146,10 +145,6 @@ class OpenSnapshot:
         # So that the first request finds the look-up compiled.
         self.index.rows([""])
         self.index.row("")
-
-    def __len__(self) -> int:
-        """Items."""
-        return self.manifest.items
 
     def view(self, row: int) -> ItemView:
         """An item as a person reads it."""

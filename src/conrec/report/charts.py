@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -182,13 +182,7 @@ def _dots(
 ) -> dict[str, Any]:
     """The layers of a dot plot with a line for each of `names`."""
     values = [
-        {
-            "name": r.name,
-            "mean": r.mean,
-            "low": r.mean if r.low is None else r.low,
-            "high": r.mean if r.high is None else r.high,
-            "strong": r.strong,
-        }
+        asdict(r) | {"low": r.mean if r.low is None else r.low, "high": r.mean if r.high is None else r.high}
         for r in rows
     ]
     y = {"field": "name", "type": "nominal", "scale": {"domain": list(names)}, "title": None, "axis": axis}

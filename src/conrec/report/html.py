@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from conrec.errors import ConrecError
 from conrec.evaluate.results import Metrics, StageManifest, read
+from conrec.files import read_json
 from conrec.report.charts import DASHES, SERIES
 from conrec.report.formats import count, number, percent, points, words
 from conrec.report.systems import headline, table
@@ -23,15 +24,13 @@ from conrec.report.tradeoff import filtering
 from conrec.report.training import feature_weights, learning_curves, stage_gains
 from conrec.report.users import some_users
 
-T = TypeVar("T")
-
 
 def render(run: Path) -> str:
     """The page of a run folder as HTML.
 
     Raises ConrecError where the folder holds nothing of a run, and for a file in it that cannot be read.
     """
-    metrics = _optional(run / "metrics.json", Metrics)
+    metrics = read(run / "metrics.json", Metrics) if (run / "metrics.json").exists() else None
     manifests = _manifests(run)
     if metrics is None and not manifests:
         raise ConrecError(
@@ -54,7 +53,7 @@ def render(run: Path) -> str:
         stages=metrics and stage_gains(metrics),
         training=learning_curves(run),
         features=feature_weights(run),
-        quality=_quality(_optional(run / "compress" / "quality.json", dict[str, Any]) or {}),
+        quality=_quality(read_json(run / "compress" / "quality.json")),
         accounting=_accounting(run),
         users=some_users(run),
         run=_run(run, manifests),
@@ -82,7 +81,7 @@ def _quality(quality: dict[str, Any]) -> dict[str, Any] | None:
 
 def _accounting(run: Path) -> dict[str, Any] | None:
     """Read, kept and dropped rows of every table; the split; the pictures."""
-    accounting = _optional(run / "prepare" / "accounting.json", dict[str, Any]) or {}
+    accounting = read_json(run / "prepare" / "accounting.json")
     parts = {"events": accounting, **{k: v for k, v in accounting.items() if isinstance(v, dict) and k != "dropped"}}
     tables = []
     for name, part in parts.items():
@@ -93,10 +92,10 @@ def _accounting(run: Path) -> dict[str, Any] | None:
                 {"name": name, "read": part["read"], "kept": part["kept"], "dropped": dropped, "ok": balanced}
             )
     counts = [(name, part) for name, part in parts.items() if name != "events" and "read" not in part]
-    if pictures := _optional(run / "compress" / "images.json", dict[str, Any]):
+    if pictures := read_json(run / "compress" / "images.json"):
         counts.append(("images, when encoded", pictures))
     others = [(words(name), [(words(k), v) for k, v in _flat(part)]) for name, part in counts]
-    cutoffs = _flat(_optional(run / "prepare" / "split.json", dict[str, Any]) or {})
+    cutoffs = _flat(read_json(run / "prepare" / "split.json"))
     split = [(words(k), v) for k, v in cutoffs if not isinstance(v, list)]
     if not tables and not others and not split:
         return None
@@ -125,11 +124,6 @@ def _manifests(run: Path) -> list[StageManifest]:
     files = [f for p in ("*/manifest.json", "*/seed*/manifest.json") for f in run.glob(p)]
     files = [f for f in files if not any(part.endswith((".partial", ".old")) for part in f.parts)]
     return [read(f, StageManifest) for f in sorted(files, key=lambda f: (f.stat().st_mtime_ns, str(f)))]
-
-
-def _optional(file: Path, kind: type[T]) -> T | None:
-    """A JSON file as its type; None where it is not there."""
-    return read(file, kind) if file.exists() else None
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

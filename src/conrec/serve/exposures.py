@@ -21,6 +21,7 @@ from msgspec import to_builtins
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.evaluate.protocol import OURS
 from conrec.evaluate.results import FilterReplay, read
+from conrec.files import read_json
 from conrec.filter.id_index import IdIndex
 
 SHOWN = 120
@@ -48,8 +49,7 @@ class Exposures:
     def __init__(self, run: Path, seed: int) -> None:
         """Reads `filter/seedN/scores.parquet` (if it is there), `prepare/split.json` and `prepare/events.parquet`."""
         prepared = run / "prepare"
-        path = prepared / "split.json"
-        split = read(path, dict[str, Any]) if path.is_file() else {}
+        split = read_json(prepared / "split.json")
         self._horizon = np.timedelta64(int(split.get("horizon_days", 7)), "D")
         self._end = np.datetime64(split["log_end"][:10]) if split.get("log_end") else np.datetime64("9999-12-31")
         self._users: dict[str, tuple[int, int]] = {}

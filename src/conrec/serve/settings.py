@@ -14,26 +14,18 @@ from conrec.errors import ConrecError
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The service's settings; what they mean for an operator is told in docs/service.md."""
+    """The service's settings; `cli.deploy.Serve` says what those of them are that are flags, docs/service.md all."""
 
     snapshots: Path
-    """The folder of published snapshots."""
     run: Path | None = None
-    """A run folder: the page's pictures, candidates, trade-off curve and report."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     threshold: float | None = None
-    """Drop what scores above this; None: what the snapshot's calibration says."""
     min_keep: Annotated[int, Meta(ge=0)] = 1
-    """A list is never cut to fewer candidates than this."""
     max_drop_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    """At most this share of a list is dropped; what is furthest over goes first."""
     exempt: Path | None = None
-    """A text file of user ids, one a line, whose candidates all pass."""
     dry_run: bool = False
-    """Score and count, but drop nothing."""
     budget_ms: Annotated[float, Meta(gt=0)] = 25.0
-    """Time for one answer; when it is over all candidates pass."""
     max_candidates: Annotated[int, Meta(ge=1)] = 2000
     """In one request, or in all requests of a batch together."""
     max_batch: Annotated[int, Meta(ge=1)] = 64

@@ -101,7 +101,9 @@ def filter_replay(job: Job) -> None:
             report[part]["systems"][name] = measure(scores[part][name], replay.labels.values, chosen)
     for name, replay in replays.items():
         report[name]["suppression"] = suppression(scores[name][OURS], replay, report["threshold"])
-    report["test"]["comparison"] = compared(replays["test"], {name: [one] for name, one in scores["test"].items()})
+    test, of_test = replays["test"], {name: [one] for name, one in scores["test"].items()}
+    owners = test.instances.users[test.shown.owners]
+    report["test"]["comparison"] = compared(owners, test.labels.values, of_test)
     out.mkdir(parents=True, exist_ok=True)
     tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")

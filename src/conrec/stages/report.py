@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conrec.errors import ConrecError
+from conrec.files import write_whole
 from conrec.pipeline.job import Job
 
 
@@ -16,7 +17,4 @@ def report(job: Job) -> None:
 
     if not run.is_dir():
         raise ConrecError(f"{run}: there is no such run folder; `conrec run RECIPE --out {run}` makes one")
-    page = render(run)
-    partial = run / "report.html.partial"
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(run / "report.html")
+    write_whole(run / "report.html", render(run))
