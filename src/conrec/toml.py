@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,19 +65,15 @@ def _check_names(kind: inspect.Type, value: Any, at: str) -> None:
             for key, inner in value.items():
                 name = f"{at}.{key}".lstrip(".")
                 if key not in known:
-                    raise ValueError(f"unknown key {name}{_suggestion(key, known)}")
+                    near = difflib.get_close_matches(key, sorted(known), 1)
+                    hint = f"did you mean {near[0]}? Known" if near else "known"
+                    raise ValueError(f"unknown key {name}; {hint} here: {', '.join(sorted(known))}")
                 _check_names(known[key], inner, name)
         case inspect.VarTupleType(item_type=inner_kind), list():
             for n, inner in enumerate(value):
                 _check_names(inner_kind, inner, f"{at}[{n}]")
         case inspect.LiteralType(values=allowed), str() if value not in allowed:
             raise ValueError(f"{at} = {value!r}; it must be one of {', '.join(map(str, allowed))}")
-
-
-def _suggestion(key: str, known: Iterable[str]) -> str:
-    """For example `; did you mean seeds? Known here: name, seeds`."""
-    near = difflib.get_close_matches(key, known := sorted(known), 1)
-    return (f"; did you mean {near[0]}? Known" if near else "; known") + f" here: {', '.join(known)}"
 
 
 def _explained(error: str, table: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from conrec.errors import ConrecError
-from conrec.files import file_digest
+from conrec.files import file_digest, read_json
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore, run_score
 
@@ -63,10 +63,7 @@ def served_thresholds(
 
 def _chosen_by_replay(folder: Path) -> float:
     """The threshold that the filter's replay chose on validation."""
-    try:
-        threshold = json.loads((folder / "replay.json").read_text(encoding="utf-8"))["threshold"]
-    except FileNotFoundError:
-        raise ConrecError(f"--threshold is missing, and {folder} is not there to take it from; give one") from None
+    threshold = read_json(folder / "replay.json").get("threshold")
     if threshold is None:
-        raise ConrecError(f"--threshold is missing, and the replay in {folder} could choose none; give one")
+        raise ConrecError(f"--threshold is missing, and no replay in {folder} could choose one; give one")
     return float(threshold)

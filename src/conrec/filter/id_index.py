@@ -164,7 +164,8 @@ def _hash(blob, start, stop):
 
 
 @_compiled
-def _equal(blob, start, other, other_start, length):
+def equal(blob, start, other, other_start, length):
+    """Whether two arrays hold the same bytes, each from its start on."""
     for k in range(length):  # noqa: SIM110
         if blob[start + k] != other[other_start + k]:
             return False
@@ -182,7 +183,7 @@ def _fill(blob, offsets, slots):
         while slots[at] != 0:
             if slots[at] >> half == h >> half:
                 other = np.int64(slots[at] & low) - 1
-                if offsets[other + 1] - offsets[other] == length and _equal(blob, start, blob, offsets[other], length):
+                if offsets[other + 1] - offsets[other] == length and equal(blob, start, blob, offsets[other], length):
                     return row
             at = (at + np.uint64(1)) & mask
         slots[at] = (h >> half << half) | np.uint64(row + 1)
@@ -223,7 +224,7 @@ def _find(blob, offsets, slots, keys, bounds, gap, rows):
             if slots[at] >> half == h >> half and row < ids:
                 begin = offsets[row]
                 fits = offsets[row + 1] - begin == length and 0 <= begin <= size - length
-                if fits and _equal(keys, start, blob, begin, length):
+                if fits and equal(keys, start, blob, begin, length):
                     rows[n] = row
                     break
             at = (at + np.uint64(1)) & mask

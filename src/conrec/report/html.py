@@ -104,12 +104,10 @@ def _accounting(run: Path) -> dict[str, Any] | None:
 
 def _run(run: Path, manifests: Sequence[StageManifest]) -> dict[str, Any]:
     """Recipe, versions, and what every stage took."""
-    versions: dict[str, list[str]] = {}
+    versions: dict[str, dict[str, None]] = {}  # name -> its versions, in order
     for manifest in manifests:
         for name, version in manifest.versions.items():
-            versions.setdefault(name, [])
-            if version not in versions[name]:
-                versions[name].append(version)
+            versions.setdefault(name, {})[version] = None
     recipe = run / "recipe.toml"
     return {
         "stages": manifests,

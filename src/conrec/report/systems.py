@@ -104,21 +104,17 @@ def table(metrics: SplitMetrics) -> Table | None:
     named = {metric for figures in found.values() for metric in figures}
     columns = [metric for metric in METRICS if metric in named] + sorted(named - set(METRICS))
 
-    def means(metric: str) -> list[float]:
-        return [
-            one.mean for name in found if name != ORACLE and (one := found[name].get(metric)) and one.mean is not None
-        ]
-
     def place(name: str) -> tuple[bool, float]:
         figure = found[name].get(HEADLINE)
         return name == ORACLE, math.inf if figure is None or figure.mean is None else -figure.mean
 
-    best = {metric: max(means(metric), default=None) for metric in columns}
+    others = [figures for name, figures in found.items() if name != ORACLE]
+    means = {metric: [figures[metric].mean or 0 for figures in others if metric in figures] for metric in columns}
     rows: list[dict[str, Any]] = []
     for name in sorted(systems, key=place):
         differences = metrics.comparisons.get(name, {})
         cells = [
-            Cell(one, name != ORACLE and one.mean == best[metric], paired(differences, metric))
+            Cell(one, name != ORACLE and one.mean == max(means[metric]), paired(differences, metric))
             if (one := found[name].get(metric))
             else None
             for metric in columns

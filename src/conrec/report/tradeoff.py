@@ -71,8 +71,9 @@ def filtering(replay: FilterMetrics) -> Filtering | None:
     )
 
 
-def _rival(systems: Mapping[str, FilterFigures], budget: str = "0.02") -> dict[str, Any] | None:
+def _rival(systems: Mapping[str, FilterFigures]) -> dict[str, Any] | None:
     """The best other filter at one budget: whether CoNRec's is worth deploying at all."""
+    budget = "0.02"
     at = {name: one.avoided_at[budget] for name, one in systems.items() if budget in one.avoided_at}
     # `conrec_paper` and the like are parts of our own score.
     others = [name for name in at if name != ORACLE and not is_ours(name)]

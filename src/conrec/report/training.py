@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,18 +64,16 @@ def stage_gains(metrics: Metrics) -> dict[str, Any] | None:
         told = "; ".join(f"{name} {number(one.mean)} {between(one.ci95, number)}" for name, one in found)
         form = "~%" if metric == "FHR@20" else "~g"
         svgs.append((column, intervals(rows, f"{metric} on {column['split']} after each stage", f"{told}.", form)))
-    table = [
-        {"name": stage_label(name), "cells": [_cell(parts[one["split"]], name, one["metric"]) for one in columns]}
-        for name in names
-    ]
+    table = []
+    for name in names:
+        stages = {split: found.get(name, StageFigures({}, {})) for split, found in parts.items()}
+        cells = [_cell(stages[one["split"]], one["metric"]) for one in columns]
+        table.append({"name": stage_label(name), "cells": cells})
     return {"columns": columns, "rows": table, "svgs": svgs}
 
 
-def _cell(stages: Mapping[str, StageFigures], name: str, metric: str) -> StageCell:
+def _cell(stage: StageFigures, metric: str) -> StageCell:
     """One cell of the table of stages."""
-    if name not in stages:
-        return StageCell(None, None)
-    stage = stages[name]
     return StageCell(measured(stage.figures, metric), paired(stage.differences.get("warmup", {}), metric))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
+from conrec.filter.id_index import equal
 from conrec.filter.npy import map_npy
 
 
@@ -25,12 +26,7 @@ def _search(blob, offsets, prefix, rows):
     found = 0
     for row in range(len(offsets) - 1):
         start = offsets[row]
-        if offsets[row + 1] - start < len(prefix):
-            continue
-        k = 0
-        while k < len(prefix) and blob[start + k] == prefix[k]:
-            k += 1
-        if k == len(prefix):
+        if offsets[row + 1] - start >= len(prefix) and equal(blob, start, prefix, 0, len(prefix)):
             rows[found] = row
             found += 1
             if found == len(rows):
