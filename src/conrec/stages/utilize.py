@@ -32,10 +32,10 @@ MIN_TRAINING = 32
 CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
 
 
-def future_reward(inputs: Inputs, instances: Instances) -> Reward:
+def future_reward(inputs: Inputs, instances: Instances, kind: type[FutureReward] = FutureReward) -> Reward:
     """The reward of equation 6 for some instances, with the recipe's settings."""
     config = inputs.recipe.utilize
-    return FutureReward(
+    return kind(
         instances,
         inputs.catalog.unit,
         inputs.neighbours,
