@@ -9,7 +9,7 @@ import pytest
 
 from conrec.baselines.base import Inputs, Recommender, TrainingData
 from conrec.baselines.ease import EASE
-from conrec.baselines.knn import ItemKNN, SwingNeighbours
+from conrec.baselines.knn import POSITIVE_WEIGHT, ItemKNN, SwingNeighbours
 from conrec.baselines.popularity import Popularity
 from conrec.data.instances import Instances
 from tests.baselines.planted import chain, hit_share, provoked
@@ -72,8 +72,8 @@ def test_ease_reads_only_the_most_liked(world: tuple[TrainingData, Instances], m
     assert np.flatnonzero(system.columns[2] >= 0).tolist() == sorted(np.argsort(-likes, kind="stable")[:6])
 
 
-@pytest.mark.parametrize(("neighbours", "shrinkage", "weight"), [(3, 0.0, 0.0), (100, 5.0, 0.5)])
-def test_knn_by_hand(world: tuple[TrainingData, Instances], neighbours: int, shrinkage: float, weight: float) -> None:
+@pytest.mark.parametrize(("neighbours", "shrinkage"), [(3, 0.0), (100, 5.0)])
+def test_knn_by_hand(world: tuple[TrainingData, Instances], neighbours: int, shrinkage: float) -> None:
     known, instances = world
     x = np.hstack([matrix(known, "dislike"), matrix(known, "favorite")])
     targets = np.flatnonzero(x[:, :40].sum(0))
@@ -85,9 +85,9 @@ def test_knn_by_hand(world: tuple[TrainingData, Instances], neighbours: int, shr
                 common = (x[:, j] * x[:, i]).sum()
                 found[i] = common / (np.sqrt(x[:, j].sum() * x[:, i].sum()) + shrinkage)
         for i in sorted(found, key=lambda i: (-found[i], i))[:neighbours]:
-            similar[j, i] = found[i] * (1 if j < 40 else weight)
+            similar[j, i] = found[i] * (1 if j < 40 else POSITIVE_WEIGHT)
     for system, rows in (
-        (ItemKNN("dislikes+likes", neighbours=neighbours, shrinkage=shrinkage, positive_weight=weight), similar),
+        (ItemKNN("dislikes+likes", neighbours=neighbours, shrinkage=shrinkage), similar),
         (ItemKNN(neighbours=neighbours, shrinkage=shrinkage), similar[:40]),
     ):
         system.fit(known)

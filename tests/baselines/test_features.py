@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.baselines.base import TrainingData
-from conrec.baselines.fdsa import FDSA, Features, category_numbers
+from conrec.baselines.base import TrainingData, category_numbers
+from conrec.baselines.fdsa import FDSA, Features
 from conrec.baselines.s3rec import S3Rec, attributes
 from conrec.baselines.sequences import Tokens, UserEvents, training_windows
 from conrec.data.instances import Instances

@@ -170,7 +170,7 @@ def test_the_prior_is_weighed_on_validation(
         assert hit_share(system.recommend(known.validation, 3), known.validation) == pytest.approx(figure)
     candidates = np.concatenate([known.validation.next[:, None], np.tile([3, 8, 13], (len(known.validation), 1))], 1)
     tried = system.tune_candidates(known.validation, candidates.astype(np.int32))
-    assert set(tried) == {0.0, *system.weights}
+    assert set(tried) == {0.0, *generative.WEIGHTS}
     assert system.candidate_weight == max(tried, key=lambda w: tried[w])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generative, "TUNING_INSTANCES", 2)

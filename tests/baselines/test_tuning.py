@@ -47,9 +47,9 @@ def judge(system: Recommender) -> dict[float, float]:
     return system.tune(system.known.validation, 5)
 
 
-def test_the_best_on_validation_is_kept_and_everything_is_recorded() -> None:
+def test_the_best_on_validation_is_kept_and_everything_is_recorded(tmp_path: Path) -> None:
     known, test = chain()
-    best, record = tune(guess, GRID, known, judge)
+    best, record = tune(guess, GRID, known, judge, tmp_path)
     assert isinstance(best, WithPrior)
     assert best.inner.good == 0.9  # type: ignore[attr-defined]
     assert record["settings"] == {"good": 0.9}
@@ -78,18 +78,20 @@ def test_a_choice_goes_on_where_it_was_interrupted(tmp_path: Path, stopped_at: i
     stopped_at = -1
     best, record = tune(counted, GRID, known, judge, tmp_path)
     assert trained == [one["good"] for one in GRID]
-    _, whole = tune(guess, GRID, known, judge)
+    whole_folder = tmp_path / "whole"
+    whole_folder.mkdir()
+    _, whole = tune(guess, GRID, known, judge, whole_folder)
     assert record["settings"] == whole["settings"]
     assert [one["validation"] for one in record["tried"]] == [one["validation"] for one in whole["tried"]]
     # The second setting is the best, of the last three the first: trained after a stop at 1, before one at 3.
     assert (best is None) == lost
 
 
-def test_what_cannot_be_tuned() -> None:
+def test_what_cannot_be_tuned(tmp_path: Path) -> None:
     known, _ = chain(users=20)
     for grid in ([], [{"l2": 1.0}] * (BUDGET + 1)):
         with pytest.raises(ValueError, match="grid"):
-            tune(EASE, grid, known, judge)
+            tune(EASE, grid, known, judge, tmp_path)
 
 
 def test_every_grid_is_the_budget() -> None:

@@ -34,13 +34,6 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_items_of_lists_every_item_of_an_id() -> None:
-    catalog = small_catalog()
-    assert catalog.items_of((0, 1, 0)) == [0, 2]
-    assert catalog.items_of(tuple(catalog.codes[3])) == [3]
-    assert catalog.items_of((1, 0, 0)) == []
-
-
 def test_unit_rows_have_length_one_and_keep_their_direction() -> None:
     catalog = small_catalog()
     np.testing.assert_allclose(np.linalg.norm(catalog.unit, axis=1), 1, rtol=1e-5)

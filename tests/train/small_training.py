@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from conrec import processes
 from conrec.lm.model import trained_state
 from conrec.lm.policy import Policy
+from conrec.lm.prompts import translation
 from conrec.lm.training import Trainer
 from conrec.train.rewards import FutureReward
 from conrec.train.sft import train_supervised
-from conrec.train.translation import translation_samples
 from tests.train import test_training as small
 
 TITLES = [f"{'red ' * (n % 4)}boots {n}" for n in range(12)]
@@ -33,7 +33,7 @@ def supervised(model: Policy, folder: Path) -> None:
     train_supervised(
         model,
         small.WORDS,
-        translation_samples(small.WORDS, small.CODES[:12], TITLES),
+        translation(small.WORDS, small.CODES[:12], TITLES),
         folder,
         epochs=3,
         row_tokens=40,

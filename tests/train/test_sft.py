@@ -6,9 +6,9 @@ import torch
 
 from conrec.config import LmConfig
 from conrec.lm.model import build_policy, trained_state
+from conrec.lm.prompts import translation
 from conrec.lm.training import CHECKPOINT, Trainer
-from conrec.train.sft import choice_accuracy, train_supervised
-from conrec.train.translation import translation_samples
+from conrec.train.sft import choices, train_supervised
 from tests import tiny
 
 pytestmark = pytest.mark.slow
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 WORDS = tiny.vocabulary()
 CODES = tiny.codes(12)
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "wired") for thing in ("boots", "sole", "hat", "phones")]
-SAMPLES = translation_samples(WORDS, CODES, TITLES)
+SAMPLES = translation(WORDS, CODES, TITLES)
 
 
 def policy():
@@ -47,7 +47,7 @@ def test_the_translation_is_learned(tmp_path):
     rng = np.random.default_rng(0)
     options = np.stack([CODES[[n, *rng.choice(np.delete(np.arange(12), n), 3, replace=False)]] for n in range(12)])
     train(model, tmp_path, epochs=60)
-    assert choice_accuracy(model, WORDS, back, options) > 0.9
+    assert choices(model, WORDS, back, options).mean() > 0.9
 
 
 def test_a_run_that_died_ends_in_the_same_bits(tmp_path, monkeypatch):

@@ -205,6 +205,13 @@ def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray
     return np.stack([vector(moment) for moment in moments])[which]
 
 
+def category_numbers(known: TrainingData) -> np.ndarray:
+    """int64 [n_items]: category of each item by a number from 1 on; 0 for none."""
+    names = sorted({category for category in known.items.categories if category is not None})
+    number = {name: n for n, name in enumerate(names, 1)}
+    return np.array([0 if c is None else number[c] for c in known.items.categories], np.int64)
+
+
 def training_data(log: PreparedLog) -> TrainingData:
     """All of a run that baselines may see."""
     items, events, known_users = log.items, log.events, log.split.train_users

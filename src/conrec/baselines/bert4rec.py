@@ -34,16 +34,14 @@ class Cloze(nn.Module):
 
     def __init__(self, tokens: Tokens, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
-        width, dropout = sizes.width, sizes.dropout
+        width = sizes.width
         self.mask = len(tokens)
         self.items = nn.Embedding(len(tokens) + 1, width, padding_idx=0)
         self.positions = nn.Embedding(length, width)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-        self.layers = transformer(
-            width, sizes.layers, sizes.heads, 4 * width, dropout, activation="gelu", norm_first=False
-        )
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.layers = transformer(sizes, 4 * width, activation="gelu", norm_first=False)
         self.project = nn.Linear(width, width)
         self.bias = nn.Parameter(torch.zeros(tokens.targets))
         self.targets = tokens.targets

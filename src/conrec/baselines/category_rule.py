@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import Recommender, TrainingData, category_numbers
 from conrec.baselines.popularity import Popularity
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
@@ -30,11 +30,9 @@ class CategoryRule(Recommender):
         """Number the categories."""
         super().fit(known)
         self.popularity.fit(known)
-        names = sorted({category for category in known.items.categories if category is not None})
-        number = {name: n for n, name in enumerate(names)}
         # Column 0 stands for "no category" and keeps weight 0.
-        self.columns = np.array([0 if c is None else 1 + number[c] for c in known.items.categories], np.int64)
-        self.width = 1 + len(names)
+        self.columns = category_numbers(known)
+        self.width = 1 + int(self.columns.max(initial=0))
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]: weight of the item's category plus less than `TIE` for popularity."""

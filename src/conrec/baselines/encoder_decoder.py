@@ -22,12 +22,15 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 from conrec.baselines.base import Sizes
+from conrec.baselines.generative import Generative
 from conrec.data.instances import Instances, Ragged
 from conrec.lm.policy import AnswerModel, PromptState
 
 PAD = 0
 """Padding, and the token that every answer starts from (as in T5)."""
 PARTS = ("dislikes", "positives", "end")
+USERS = 2000
+"""User tokens of `T5Recommender`."""
 
 
 @dataclass(frozen=True)
@@ -222,3 +225,24 @@ def build_encoder_decoder(words: Words, sizes: Sizes, *, seed: int, whole_words:
             )
         )
         return EncoderDecoder(lm, words, whole_words)
+
+
+class T5Recommender(Generative):
+    """A T5 of random weights that reads a user token and the IDs of the history; a subclass says which IDs."""
+
+    words: Words
+
+    def build_t5(self, codes: np.ndarray, sizes: tuple[int, ...], whole_words: int = 0) -> None:
+        """Set up a model of `codes`, int [items, levels], with `sizes` codes per level."""
+        self.codes, self.pad, self.words = codes, PAD, Words(sizes, USERS)
+        self.policy = build_encoder_decoder(self.words, self.sizes, seed=self.seed, whole_words=whole_words)
+
+    def prompts(self, instances: Instances) -> Ragged:
+        """User token, dislikes, positives."""
+        return self.words.prompts(
+            instances,
+            self.codes,
+            positives=self.positives,
+            max_dislikes=self.max_dislikes,
+            max_positives=self.max_positives,
+        )

@@ -23,17 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conrec.baselines.base import Sizes, TrainingData
+from conrec.baselines.base import Sizes, category_numbers
 from conrec.baselines.sequence_model import NextItemRecommender, causal, transformer
 from conrec.baselines.sequences import Tokens
 from conrec.sid.catalog import unit_rows
-
-
-def category_numbers(known: TrainingData) -> np.ndarray:
-    """int64 [n_items]: category of each item by a number from 1 on; 0 for none."""
-    names = sorted({category for category in known.items.categories if category is not None})
-    number = {name: n for n, name in enumerate(names, 1)}
-    return np.array([0 if c is None else number[c] for c in known.items.categories], np.int64)
 
 
 class Features(nn.Module):
@@ -70,8 +63,7 @@ class TwoStreams(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.dropout = nn.Dropout(dropout)
         self.streams = nn.ModuleList(
-            transformer(width, sizes.layers, sizes.heads, 4 * width, dropout, activation="gelu", norm_first=False)
-            for _ in range(2)
+            transformer(sizes, 4 * width, activation="gelu", norm_first=False) for _ in range(2)
         )
         self.join = nn.Sequential(nn.Linear(2 * width, width), nn.LayerNorm(width), nn.Dropout(dropout))
         for table in (self.items, *self.positions, self.marks):

@@ -29,6 +29,7 @@ from conrec.lm.policy import AnswerModel
 from conrec.train.warmup import reachable, warm_up
 
 WEIGHTS = (0.5, 1.0, 1.5, 2.0)
+"""Exponents of the prior to choose from; for candidates also 0."""
 K = 20
 """Length of the lists on which the best epoch is chosen."""
 EPOCH = 10_000
@@ -63,14 +64,13 @@ class Generative(Recommender):
         beams: int = 100,
         max_dislikes: int = 20,
         max_positives: int = 20,
-        weights: tuple[float, ...] = WEIGHTS,
         seed: int = 0,
         **sizes: Any,
     ) -> None:
-        """`weights`: exponents of the prior to choose from; `sizes`: fields of `Sizes` other than the class's own."""
+        """`sizes`: fields of `Sizes` other than the class's own."""
         self.name += SUFFIX[inputs]
         self.positives, self.seed = inputs == "dislikes+likes", seed
-        self.prior_days, self.prior_smoothing, self.weights = prior_days, prior_smoothing, weights
+        self.prior_days, self.prior_smoothing = prior_days, prior_smoothing
         self.sizes, self.batch, self.beams = replace(self.sizes, **sizes), batch, beams
         self.max_dislikes, self.max_positives = max_dislikes, max_positives
         self.weight = self.candidate_weight = 1.0
@@ -157,8 +157,8 @@ class Generative(Recommender):
         part = with_dislikes(validation, TUNING_INSTANCES)
         if not len(part):
             return {}
-        lists = self._lists(part, k, self.weights)
-        tried = {w: float(hit_any(one, part.future).mean()) for w, one in zip(self.weights, lists)}
+        lists = self._lists(part, k, WEIGHTS)
+        tried = {w: float(hit_any(one, part.future).mean()) for w, one in zip(WEIGHTS, lists)}
         self.weight = _best(tried)
         return tried
 
@@ -167,7 +167,7 @@ class Generative(Recommender):
         asked = evenly(np.flatnonzero((candidates >= 0).any(axis=1)), TUNING_INSTANCES)
         if not len(asked):
             return {}
-        part, weights = validation.take(asked), tuple(dict.fromkeys((0.0, *self.weights)))
+        part, weights = validation.take(asked), (0.0, *WEIGHTS)
         scores = self._candidates(part, candidates[asked], weights)
         tried = {w: float(candidate_accuracy(one, part)[1].mean()) for w, one in zip(weights, scores)}
         self.candidate_weight = _best(tried)

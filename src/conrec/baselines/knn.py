@@ -3,7 +3,7 @@
 `ItemKNN` (Deshpande and Karypis, ACM TOIS 2004): shrunk cosine s(j, i) of the users who disliked both
 (`features.co_dislikes`), and of each item j only its `neighbours` nearest items; an item's score is the sum of s(j, i)
 over the dislikes j of the history. With positives, s is also taken between "liked j" and "disliked i", and likes
-count `positive_weight`. `SwingNeighbours` does the same with the neighbours and scores of `items.swing`, dislikes
+count `POSITIVE_WEIGHT`. `SwingNeighbours` does the same with the neighbours and scores of `items.swing`, dislikes
 only. Items that nobody disliked in training are no one's neighbours and score 0.
 """
 
@@ -20,6 +20,8 @@ from conrec.baselines.sequences import Tokens, UserEvents
 from conrec.data.instances import Instances
 from conrec.features.co_dislikes import cosine_neighbours
 from conrec.items.swing import swing
+
+POSITIVE_WEIGHT = 0.3
 
 
 class Neighbours(Recommender):
@@ -55,24 +57,16 @@ class ItemKNN(Neighbours):
         {"neighbours": neighbours, "shrinkage": shrinkage} for neighbours in (20, 100) for shrinkage in (3.0, 10.0)
     )
 
-    def __init__(
-        self,
-        inputs: Inputs = "dislikes",
-        *,
-        neighbours: int = 100,
-        shrinkage: float = 3.0,
-        positive_weight: float = 0.3,
-    ) -> None:
+    def __init__(self, inputs: Inputs = "dislikes", *, neighbours: int = 100, shrinkage: float = 3.0) -> None:
         self.name += SUFFIX[inputs]
         self.inputs, self.neighbours, self.shrinkage = inputs, neighbours, shrinkage
-        self.positive_weight = positive_weight
 
     def similarities(self, events: UserEvents, users: int) -> csr_matrix:
         """The nearest of each row, an item itself left out."""
         x = indicators(events, self.columns, users)
         targets = self.tokens.targets
         matrix = cosine_neighbours(x, targets, self.neighbours, self.shrinkage)
-        weight = np.where(np.arange(x.shape[1]) < targets, 1.0, self.positive_weight)
+        weight = np.where(np.arange(x.shape[1]) < targets, 1.0, POSITIVE_WEIGHT)
         return (diags(weight) @ matrix).tocsr()
 
 

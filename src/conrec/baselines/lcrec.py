@@ -27,9 +27,8 @@ from conrec.baselines.titles import TitleHistories
 from conrec.config import LmConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.lm.model import build_policy, build_vocabulary
-from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, Sample, wording_texts
+from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, Sample, translation, wording_texts
 from conrec.train.sft import train_supervised
-from conrec.train.translation import translation_samples
 
 
 class LcRec(Generative):
@@ -59,6 +58,7 @@ class LcRec(Generative):
         options = {"max_dislikes": lm.max_dislikes, "max_positives": lm.max_positives} | options
         super().__init__(inputs, **options)
         self.lm, self.asymmetric = lm, asymmetric
+        self.context: Context = "full" if self.positives else "dislikes"
         self.language_epochs, self.language_learning_rate = language_epochs, language_learning_rate
 
     def build(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class LcRec(Generative):
         rng = np.random.default_rng(self.seed)
         chosen = train.take(rng.permutation(len(train))[: self.asymmetric])
         learned = np.unique(self.known.events.items)
-        samples = translation_samples(vocabulary, self.codes[learned], [catalog.titles[row] for row in learned])
+        samples = translation(vocabulary, self.codes[learned], [catalog.titles[row] for row in learned])
         asks_title = vocabulary.text(WORDING["title_to_sid"][0])
         for n, row in enumerate(chosen.next.tolist()):
             title = vocabulary.text(catalog.titles[row])[:MAX_TITLE_TOKENS]
@@ -107,11 +107,6 @@ class LcRec(Generative):
             title=f"{self.name}: language",
             loss_name="language_loss",
         )
-
-    @property
-    def context(self) -> Context:
-        """Which of the prompts' contexts."""
-        return "full" if self.positives else "dislikes"
 
     def prompts(self, instances: Instances) -> Ragged:
         """CoNRec's own prompts."""

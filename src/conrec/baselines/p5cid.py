@@ -22,14 +22,11 @@ from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 
 from conrec.baselines.base import Sizes
-from conrec.baselines.encoder_decoder import PAD, Words, build_encoder_decoder
-from conrec.baselines.generative import Generative
-from conrec.data.instances import Events, Instances, Ragged
-
-USERS = 2000
+from conrec.baselines.encoder_decoder import T5Recommender
+from conrec.data.instances import Events
 
 
-class P5Cid(Generative):
+class P5Cid(T5Recommender):
     """T5 over collaborative IDs; options as in `Generative`."""
 
     name = "p5_cid"
@@ -51,21 +48,9 @@ class P5Cid(Generative):
     def build(self, folder: Path) -> None:
         """Index the items, and set up a T5 of random weights for their IDs."""
         graph = dislike_graph(self.known.events, len(self.known.items))
-        self.codes = collaborative_codes(graph, clusters=self.clusters, leaf=self.leaf, seed=self.seed)
-        self.pad = PAD
-        self.words = Words(tuple(int(n) + 1 for n in self.codes.max(axis=0)), USERS)
-        places = self.max_dislikes + self.max_positives + 1
-        self.policy = build_encoder_decoder(self.words, self.sizes, seed=self.seed, whole_words=places)
-
-    def prompts(self, instances: Instances) -> Ragged:
-        """User token, dislikes, positives."""
-        return self.words.prompts(
-            instances,
-            self.codes,
-            positives=self.positives,
-            max_dislikes=self.max_dislikes,
-            max_positives=self.max_positives,
-        )
+        codes = collaborative_codes(graph, clusters=self.clusters, leaf=self.leaf, seed=self.seed)
+        sizes = tuple(int(n) + 1 for n in codes.max(axis=0))
+        self.build_t5(codes, sizes, whole_words=self.max_dislikes + self.max_positives + 1)
 
 
 def dislike_graph(events: Events, items: int) -> csr_array:

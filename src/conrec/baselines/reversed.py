@@ -1,8 +1,8 @@
 """A model of likes turned upside down: what the paper argues against first (its introduction).
 
-Two ways. Literally: what the model holds least likely to be liked comes first. That names items nobody ever meets:
-no like says nothing, mostly it is indifference. And the sensible way, `relative`: an item counts as disliked as far
-as this user likes it *less than people in general*,
+Literally, what the model holds least likely to be liked would come first. That names items nobody ever meets: no like
+says nothing, mostly it is indifference. Here an item counts as disliked as far as this user likes it *less than people
+in general*,
 
     score(i) = log q(i) - log p(i | likes of the user)
 
@@ -16,28 +16,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.sequence_model import Lift, SequenceRecommender
 from conrec.data.instances import Instances
 
 
-class Reversed(Recommender):
-    """Scores of a model of likes, negated.
+class Reversed(Lift):
+    """The lift of a model of likes, negated.
 
     `likes`: a sequence model with the inputs "likes" and a softmax loss, so that its logits are log-probabilities.
     """
 
-    def __init__(self, likes: SequenceRecommender, *, relative: bool = True) -> None:
+    def __init__(self, likes: SequenceRecommender) -> None:
         if likes.inputs != "likes":
             raise ValueError(f'{likes.name} reads {likes.inputs}; a model to be reversed reads "likes"')
-        self.model: Recommender = Lift(likes) if relative else likes
-        self.name = f"reversed_{likes.name}" if relative else f"upside_down_{likes.name}"
-
-    def fit(self, known: TrainingData) -> None:
-        """Train the model of likes, until it names best what people will like."""
-        super().fit(known)
-        self.model.fit(known)
+        super().__init__(likes)
+        self.name = f"reversed_{likes.name}"
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]."""
-        return -self.model.scores(instances)
+        return -super().scores(instances)

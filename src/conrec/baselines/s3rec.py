@@ -28,8 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.base import Inputs, Settings, Sizes, TrainingData
-from conrec.baselines.fdsa import category_numbers
+from conrec.baselines.base import Inputs, Settings, Sizes, TrainingData, category_numbers
 from conrec.baselines.sequence_model import NextItemRecommender, causal, negatives, transformer
 from conrec.baselines.sequences import Batch, Tokens, shuffled
 from conrec.progress import track
@@ -57,16 +56,14 @@ class Pretrained(nn.Module):
 
     def __init__(self, tokens: Tokens, attributes: np.ndarray, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
-        width, dropout = sizes.width, sizes.dropout
+        width = sizes.width
         self.mask = len(tokens)
         self.items = nn.Embedding(len(tokens) + 1, width, padding_idx=0)
         self.positions = nn.Embedding(length, width)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-        self.layers = transformer(
-            width, sizes.layers, sizes.heads, 4 * width, dropout, activation="gelu", norm_first=False
-        )
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.layers = transformer(sizes, 4 * width, activation="gelu", norm_first=False)
         self.attributes = nn.Parameter(torch.empty(attributes.shape[1], width))
         self.maps = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in WEIGHTS})
         rate = attributes[tokens.rows].mean(0).clip(1e-3, 1 - 1e-3)

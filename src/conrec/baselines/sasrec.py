@@ -24,12 +24,12 @@ class SelfAttention(nn.Module):
 
     def __init__(self, tokens: Tokens, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
-        width, dropout = sizes.width, sizes.dropout
+        width = sizes.width
         self.items = nn.Embedding(len(tokens), width, padding_idx=0)
         self.positions = nn.Embedding(length, width)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
-        self.dropout = nn.Dropout(dropout)
-        self.layers = transformer(width, sizes.layers, sizes.heads, width, dropout, activation="relu", norm_first=True)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.layers = transformer(sizes, width, activation="relu", norm_first=True)
         self.norm = nn.LayerNorm(width)
         for table in (self.items, self.positions, self.marks):
             if table is not None:

@@ -249,16 +249,13 @@ def next_item_loss(
     return (F.softplus(-positive) + F.softplus(negative)).mean()
 
 
-def transformer(
-    width: int, layers: int, heads: int, inner: int, dropout: float, *, activation: str, norm_first: bool
-) -> nn.ModuleList:
+def transformer(sizes: Sizes, inner: int, *, activation: str, norm_first: bool) -> nn.ModuleList:
     """Layers of self-attention and a feed-forward network of `inner` units, each with a residual and a LayerNorm
     (before it with `norm_first`, else after it)."""
+    shape = (sizes.width, sizes.heads, inner, sizes.dropout)
     return nn.ModuleList(
-        nn.TransformerEncoderLayer(
-            width, heads, inner, dropout, activation=activation, batch_first=True, norm_first=norm_first
-        )
-        for _ in range(layers)
+        nn.TransformerEncoderLayer(*shape, activation=activation, batch_first=True, norm_first=norm_first)
+        for _ in range(sizes.layers)
     )
 
 

@@ -12,14 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from conrec.baselines.base import Sizes
-from conrec.baselines.encoder_decoder import PAD, Words, build_encoder_decoder
-from conrec.baselines.generative import Generative
-from conrec.data.instances import Instances, Ragged
-
-USERS = 2000
+from conrec.baselines.encoder_decoder import T5Recommender
 
 
-class Tiger(Generative):
+class Tiger(T5Recommender):
     """T5 over the catalogue's semantic IDs; options as in `Generative`."""
 
     name = "tiger"
@@ -30,16 +26,4 @@ class Tiger(Generative):
     def build(self, folder: Path) -> None:
         """Set up a T5 of random weights for the catalogue's codes."""
         assert self.known.catalog is not None
-        self.codes, self.pad = self.known.catalog.codes, PAD
-        self.words = Words(self.known.catalog.sizes, USERS)
-        self.policy = build_encoder_decoder(self.words, self.sizes, seed=self.seed)
-
-    def prompts(self, instances: Instances) -> Ragged:
-        """User token, dislikes, positives."""
-        return self.words.prompts(
-            instances,
-            self.codes,
-            positives=self.positives,
-            max_dislikes=self.max_dislikes,
-            max_positives=self.max_positives,
-        )
+        self.build_t5(self.known.catalog.codes, self.known.catalog.sizes)

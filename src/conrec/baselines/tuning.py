@@ -25,25 +25,23 @@ def tune(
     grid: Sequence[dict[str, Any]],
     known: TrainingData,
     judge: Callable[[Recommender], Mapping[Any, float]],
-    folder: Path | None = None,
+    folder: Path,
 ) -> tuple[Recommender | None, dict[str, Any]]:
     """The best of `make(**settings)` over the grid, fitted; and what was tried, for JSON:
 
     {"settings": the chosen ones, "tried": [{"settings", "validation": what `judge` says of the fitted system, by
     weight of the prior, "seconds"}]}. The highest value of each counts.
 
-    With a `folder` every setting's figures are kept there, so that the same call goes on where it was interrupted;
-    the system is then None if the best setting was trained before. ValueError for an empty grid or one beyond the
-    budget.
+    Every setting's figures are kept in `folder`, so that the same call goes on where it was interrupted; the system is
+    then None if the best setting was trained before. ValueError for an empty grid or one beyond the budget.
     """
     if not 0 < len(grid) <= BUDGET:
         raise ValueError(f"a grid of {len(grid)} settings: every system has 1 to {BUDGET}")
     best, chosen, highest = None, 0, float("-inf")
     tried: list[dict[str, Any]] = []
     for number, settings in enumerate(grid):
-        kept = None if folder is None else folder / f"setting{number}.json"
-        system = None
-        if kept is not None and kept.exists():
+        kept, system = folder / f"setting{number}.json", None
+        if kept.exists():
             tried.append(json.loads(kept.read_text(encoding="utf-8")))
         else:
             start = time.monotonic()
@@ -52,11 +50,9 @@ def tune(
             figures = {str(weight): value for weight, value in judge(system).items()}
             seconds = round(time.monotonic() - start, 1)
             tried.append({"settings": dict(settings), "validation": figures, "seconds": seconds})
-            if kept is not None:
-                write_whole(kept, json.dumps(tried[-1], indent=1))
+            write_whole(kept, json.dumps(tried[-1], indent=1))
+            say(f"{system.name} {settings}: validation {max(figures.values(), default=0.0):.4f}")
         figure = max(tried[-1]["validation"].values(), default=0.0)
-        if system is not None:
-            say(f"{system.name} {settings}: validation {figure:.4f}")
         if figure > highest:
             best, chosen, highest = system, number, figure
     return best, {"settings": tried[chosen]["settings"], "tried": tried}

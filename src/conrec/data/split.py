@@ -53,7 +53,9 @@ class Split:
 
     def may_learn(self, events: Events) -> np.ndarray:
         """bool [n]: the event belongs to training."""
-        raise NotImplementedError
+        if self.train_users is not None:
+            return events.of_users(self.train_users)
+        return events.times < self.validation_start
 
     def knowledge(self, items: Items, events: Events) -> Knowledge:
         """Items on offer and counts of dislikes on any day, as far as this split lets them be known."""
@@ -69,10 +71,6 @@ class TimeSplit(Split):
     log_end: np.datetime64
     mode = "time"
     train_users = None
-
-    def may_learn(self, events: Events) -> np.ndarray:
-        """bool [n]: the event belongs to training."""
-        return events.times < self.validation_start
 
     def cutoffs(self, name: str, horizon: np.timedelta64) -> list[np.datetime64]:
         """The rolling cutoffs of validation or test, every horizon from its start.
@@ -98,10 +96,6 @@ class UserSplit(Split):
     log_end: np.datetime64
     mode = "users"
     validation_start = None
-
-    def may_learn(self, events: Events) -> np.ndarray:
-        """bool [n]: the event belongs to training."""
-        return events.of_users(self.train_users)
 
 
 def plan_split(events: Events, config: SplitConfig) -> TimeSplit | UserSplit:

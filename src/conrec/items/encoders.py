@@ -10,7 +10,6 @@ have a cosine near 0, and a threshold on it means something.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,33 +30,34 @@ TEXT_DIMENSIONS, IMAGE_DIMENSIONS, FIELDS_DIMENSIONS = 96, 32, 32
 """Lengths of the vectors of a title, a picture and the fields, where they are learned from the catalogue."""
 
 
-class TextEncoder(Protocol):
-    """Texts to vectors."""
-
-    def fit(self, texts: list[str]) -> None:
-        """Learn from these texts; a pretrained encoder has nothing to do."""
-
-    def encode_texts(self, texts: list[str]) -> np.ndarray:
-        """float32 [n, d]; a text of which nothing is known becomes zeros."""
+class Encoder(Protocol):
+    """What is learned from the catalogue, as arrays; a pretrained encoder learns nothing."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """The result of `fit`, as arrays."""
+        """The result of `fit`."""
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take up a `state`."""
 
 
-class ImageEncoder(Protocol):
+class TextEncoder(Encoder, Protocol):
+    """Texts to vectors."""
+
+    def fit(self, texts: list[str]) -> None:
+        """Learn from these texts."""
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        """float32 [n, d]; a text of which nothing is known becomes zeros."""
+
+
+class ImageEncoder(Encoder, Protocol):
     """Pictures to vectors."""
 
-    def fit(self, pictures: list[Picture]) -> None: ...
+    def fit(self, pictures: list[Picture]) -> None:
+        """Learn from these pictures."""
 
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
         """float32 [n, d], zeros for what could not be used; and what became of every picture."""
-
-    def state(self) -> dict[str, np.ndarray]: ...
-
-    def restore(self, state: dict[str, np.ndarray]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,8 @@ class JointEncoder:
 
     def _blocks(self, content: Content) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], ImageAccount]:
         """Per block the vectors float32 [n, d] and where there is one at all, bool [n]."""
-        blocks = {}
-        for name, values in (
-            ("text", self.text.encode_texts(content.titles)),
-            ("fields", self.fields.encode(content.fields)),
-        ):
-            blocks[name] = (values, np.any(values != 0, axis=1))
+        words = {"text": self.text.encode_texts(content.titles), "fields": self.fields.encode(content.fields)}
+        blocks = {name: (values, np.any(values != 0, axis=1)) for name, values in words.items()}
         account = ImageAccount(["missing" if picture is None else "ignored" for picture in content.pictures])
         if self.image is not None:
             pictures, account = self.image.encode_images(content.pictures)
@@ -137,11 +133,7 @@ class JointEncoder:
         return blocks, account
 
     def _joined(self, blocks: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        weights = {
-            "text": 1.0,
-            "fields": self.config.fields_weight,
-            "image": self.config.image_weight,
-        }
+        weights = {"text": 1.0, "fields": self.config.fields_weight, "image": self.config.image_weight}
         parts = [
             weights[name] * unit_rows(values - self._means[name]) * present[:, None]
             for name, (values, present) in blocks.items()
@@ -155,28 +147,23 @@ class JointEncoder:
         for name, part in self._parts():
             state |= {f"{name}.{key}": value for key, value in part.state().items()}
         save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, folder / "encoder.safetensors")
-        names = [name for name, _ in self._parts()]
-        (folder / "encoder.json").write_text(json.dumps({"blocks": names}, indent=2) + "\n")
 
     @staticmethod
     def load(config: ItemsConfig, folder: Path) -> JointEncoder:
         """The frozen encoder of a compress stage run under the same `config`."""
-        encoder = JointEncoder(config)
+        encoder, states = JointEncoder(config), dict[str, dict[str, np.ndarray]]()
         try:
             state = load_file(folder / "encoder.safetensors")
         except OSError as error:
             raise ConrecError(f"{folder}: no readable encoder ({error}); run the compress stage again") from error
-        for name, part in [*encoder._parts(), ("mean", None)]:
-            mine = {key.removeprefix(f"{name}."): v for key, v in state.items() if key.startswith(f"{name}.")}
-            if part is None:
-                encoder._means = mine
-            else:
-                part.restore(mine)
+        for key, value in state.items():
+            name, _, own = key.partition(".")
+            states.setdefault(name, {})[own] = value
+        encoder._means = states["mean"]
+        for name, part in encoder._parts():
+            part.restore(states.get(name, {}))
         return encoder
 
-    def _parts(self) -> list[tuple[str, TextEncoder | ImageEncoder | FieldsEncoder]]:
-        parts: list[tuple[str, TextEncoder | ImageEncoder | FieldsEncoder]] = [
-            ("text", self.text),
-            ("fields", self.fields),
-        ]
+    def _parts(self) -> list[tuple[str, Encoder]]:
+        parts: list[tuple[str, Encoder]] = [("text", self.text), ("fields", self.fields)]
         return [*parts, ("image", self.image)] if self.image is not None else parts

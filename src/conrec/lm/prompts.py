@@ -44,18 +44,15 @@ def wording_texts() -> list[str]:
     return [part for value in WORDING.values() for part in ((value,) if isinstance(value, str) else value)]
 
 
-def sid_to_title(vocabulary: Vocabulary, codes: np.ndarray, title: str) -> Sample:
-    """Translation: semantic ID -> title."""
-    before, after = WORDING["sid_to_title"]
-    prompt = vocabulary.text(before) + vocabulary.sid(codes) + vocabulary.text(after)
-    return Sample(prompt, [*vocabulary.text(title)[:MAX_TITLE_TOKENS], vocabulary.end])
-
-
-def title_to_sid(vocabulary: Vocabulary, codes: np.ndarray, title: str) -> Sample:
-    """Translation: title -> semantic ID."""
-    before, after = WORDING["title_to_sid"]
-    text = vocabulary.text(title)[:MAX_TITLE_TOKENS]
-    return Sample(vocabulary.text(before) + text + vocabulary.text(after), vocabulary.sid(codes))
+def translation(vocabulary: Vocabulary, codes: np.ndarray, titles: list[str]) -> list[Sample]:
+    """Two samples an item, codes int [n, levels]: from its ID to its title, and back (paper, section 3)."""
+    (item, its_title), (named, its_item) = (map(vocabulary.text, WORDING[n]) for n in ("sid_to_title", "title_to_sid"))
+    samples = []
+    for sid, title in zip(map(vocabulary.sid, codes), titles):
+        text = vocabulary.text(title)[:MAX_TITLE_TOKENS]
+        samples.append(Sample([*item, *sid, *its_title], [*text, vocabulary.end]))
+        samples.append(Sample([*named, *text, *its_item], sid))
+    return samples
 
 
 def alignment(vocabulary: Vocabulary, candidates: np.ndarray, answer: int) -> Sample:

@@ -15,7 +15,6 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,28 +34,8 @@ from conrec.lm.policy import AnswerModel
 from conrec.lm.sharing import Share
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-@dataclass
-class Curves:
-    """Training curves as a long table: step, split (train or validation), name, value."""
-
-    rows: list[tuple[int, str, str, float]] = field(default_factory=list)
-
-    def add(self, step: int, split: str, values: dict[str, float]) -> None:
-        """Append some values of one step."""
-        self.rows += [(step, split, name, float(value)) for name, value in values.items()]
-
-    def write(self, path: Path) -> None:
-        """Write the table as Parquet."""
-        step, split, name, value = zip(*self.rows) if self.rows else ((), (), (), ())
-        table = {
-            "step": pa.array(step, pa.int64()),
-            "split": pa.array(split, pa.string()),
-            "name": pa.array(name, pa.string()),
-            "value": pa.array(value, pa.float64()),
-        }
-        pq.write_table(pa.table(table), path)
+CURVES = pa.schema([("step", pa.int64()), ("split", pa.string()), ("name", pa.string()), ("value", pa.float64())])
+"""Training curves; the split is train or validation."""
 
 
 class Trainer:
@@ -82,7 +61,8 @@ class Trainer:
         self.folder = folder
         self.steps = steps
         self.step = 0
-        self.curves = Curves()
+        self.curves: list[tuple[int, str, str, float]] = []
+        """Rows of CURVES."""
         self._checkpoint_every = checkpoint_every
         self._rate = learning_rate
         self.accelerator = Accelerator(cpu=policy.device.type == "cpu")
@@ -134,7 +114,8 @@ class Trainer:
 
     def log(self, values: dict[str, float], split: str = "train") -> None:
         """Put values of the current step, averaged over the processes, on the curves."""
-        self.curves.add(self.step, split, dict(zip(values, self._mean_over_processes(list(values.values())))))
+        means = self._mean_over_processes([float(value) for value in values.values()])
+        self.curves += [(self.step, split, name, mean) for name, mean in zip(values, means)]
 
     def advance(self) -> None:
         """The step is complete: count it, and write a checkpoint when one is due."""
@@ -145,7 +126,8 @@ class Trainer:
     def finish(self) -> None:
         """Write the curves and remove the checkpoint; the stage saves the policy itself."""
         if processes.is_main():
-            self.curves.write(self.folder / "curves.parquet")
+            rows = [dict(zip(CURVES.names, row)) for row in self.curves]
+            pq.write_table(pa.Table.from_pylist(rows, CURVES), self.folder / "curves.parquet")
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
         self.module = self.policy  # the wrapper listens to the parameters' gradients as long as it lives
         self.accelerator.free_memory()
@@ -156,7 +138,7 @@ class Trainer:
         for name, parameter in zip(self._names, self._parameters):
             for key, value in state.get(parameter, {}).items():
                 tensors[f"{key}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
-        header = {"state": json.dumps({"step": self.step, "curves": self.curves.rows})}
+        header = {"state": json.dumps({"step": self.step, "curves": self.curves})}
         partial = self.folder / (CHECKPOINT + ".partial")
         save_file(tensors, partial, metadata=header)
         os.replace(partial, self.folder / CHECKPOINT)
@@ -180,7 +162,7 @@ class Trainer:
             if state[name]:
                 self._optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in state[name].items()}
         self.step = header["step"]
-        self.curves.rows = [tuple(row) for row in header["curves"]]
+        self.curves = [tuple(row) for row in header["curves"]]
 
 
 def schedule(step: int, steps: int) -> float:

@@ -60,20 +60,6 @@ class Catalog:
         """float32 [n, d]: `reconstructed` in rows of length 1, where the filter and the reward compare."""
         return unit_rows(self.reconstructed)
 
-    def items_of(self, sid: tuple[int, ...]) -> list[int]:
-        """The rows of the items that carry this semantic ID, ascending; empty where there is none.
-
-        A list because an ID may stand for several items where the codebook is too small to tell them apart.
-        """
-        return list(self._rows_of.get(tuple(int(code) for code in sid), ()))
-
-    @cached_property
-    def _rows_of(self) -> dict[tuple[int, ...], list[int]]:
-        rows: dict[tuple[int, ...], list[int]] = {}
-        for row, sid in enumerate(self.codes.tolist()):
-            rows.setdefault(tuple(sid), []).append(row)
-        return rows
-
     def save(self, folder: Path) -> None:
         """Write the catalogue into `folder`."""
         book = folder / "codebook"

@@ -53,15 +53,11 @@ def refine(latents: np.ndarray, codewords: list[np.ndarray], rounds: int = 10) -
     return best
 
 
-def revive(latents: np.ndarray, codes: np.ndarray, words: list[np.ndarray], level: int, dead: np.ndarray) -> np.ndarray:
-    """Move the `dead` codes (bool [size]) of a level onto the residuals that are reconstructed worst, in place.
-
-    Returns the items whose residual was taken, int64.
-    """
+def revive(latents: np.ndarray, codes: np.ndarray, words: list[np.ndarray], level: int, dead: np.ndarray) -> None:
+    """Move the `dead` codes (bool [size]) of a level onto the residuals that are reconstructed worst, in place."""
     before = reconstruct(codes[:, :level], words[:level]) if level else np.zeros_like(latents)
     worst = np.argsort(-((latents - reconstruct(codes, words)) ** 2).sum(axis=1), kind="stable")[: dead.sum()]
     words[level][np.flatnonzero(dead)[: len(worst)]] = (latents - before)[worst]
-    return worst
 
 
 def assign(latents: np.ndarray, codewords: list[np.ndarray]) -> np.ndarray:

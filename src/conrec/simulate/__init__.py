@@ -51,12 +51,12 @@ class Simulation:
         On offer: listed before the cutoff, neither disliked nor bought by the user (what no system may list).
         `cutoffs` is datetime64[us] [len(user_ids)], midnights UTC of the log. Raises ValueError as above.
         """
-        rows = self._users(user_ids)
         cutoffs = np.asarray(cutoffs, dtype="datetime64[us]")
         answer: list[list[str]] = [[] for _ in user_ids]
         for cutoff in np.unique(cutoffs):
-            for here in _chunks(np.flatnonzero(cutoffs == cutoff), 1000):
-                chance = self.platform.shown_and_disliked(rows[here], _day(cutoff, self.platform), horizon_days)
+            own = np.flatnonzero(cutoffs == cutoff)
+            for here in np.split(own, range(1000, len(own), 1000)):
+                chance = self.shown_and_disliked([user_ids[n] for n in here], cutoff, horizon_days)
                 best = np.argsort(-chance, axis=1, kind="stable")[:, :k]
                 for n, order, values in zip(here, best, np.take_along_axis(chance, best, axis=1)):
                     answer[n] = [self.platform.catalogue.ids[item] for item in order[values > 0]]
@@ -111,10 +111,6 @@ def _day(cutoff: np.datetime64, platform: Platform) -> int:
     if rest or not 0 <= int(day) < len(platform.states):
         raise ValueError(f"{cutoff}: the truth is kept for the midnights of the log's {len(platform.states)} days only")
     return int(day)
-
-
-def _chunks(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    return [rows[n : n + size] for n in range(0, len(rows), size)]
 
 
 # Tables ---------------------------------------------------------------------------------------------------

@@ -15,14 +15,13 @@ from conrec.decode.inputs import Inputs
 from conrec.errors import ConrecError
 from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
-from conrec.lm.prompts import Sample, wording_texts
+from conrec.lm.prompts import Sample, translation, wording_texts
 from conrec.lm.vocabulary import Vocabulary
 from conrec.pipeline.job import Job
 from conrec.processes import is_main
 from conrec.progress import say
 from conrec.train.alignment import alignment_samples, ask
-from conrec.train.sft import choice_accuracy, train_supervised
-from conrec.train.translation import translation_samples
+from conrec.train.sft import choices, train_supervised
 
 MIN_QUESTIONS = 50
 
@@ -42,7 +41,7 @@ def understand(job: Job) -> None:
     _train(
         policy,
         vocabulary,
-        translation_samples(vocabulary, catalog.codes[seen], titles),
+        translation(vocabulary, catalog.codes[seen], titles),
         recipe,
         out,
         seed,
@@ -68,7 +67,7 @@ def understand(job: Job) -> None:
     options = catalog.codes[questions.held_out]
 
     def accuracy() -> dict[str, float]:
-        return {"alignment_accuracy": choice_accuracy(policy, vocabulary, held_out, options)}
+        return {"alignment_accuracy": float(choices(policy, vocabulary, held_out, options).mean())}
 
     before = accuracy()["alignment_accuracy"]
     samples = alignment_samples(vocabulary, catalog.codes, questions.train, seed)

@@ -34,10 +34,10 @@ RewardFor = Callable[[Inputs, Instances], Reward]
 """Makes the reward of some instances."""
 
 
-def future_reward(inputs: Inputs, instances: Instances) -> Reward:
+def future_reward(inputs: Inputs, instances: Instances, kind: type[FutureReward] = FutureReward) -> Reward:
     """The reward of equation 6 for some instances, with the recipe's settings."""
     config = inputs.recipe.utilize
-    return FutureReward(
+    return kind(
         instances,
         inputs.catalog.unit,
         inputs.neighbours,

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from conrec.config import (
     EvaluateConfig,
@@ -149,17 +150,9 @@ def _short(recipe: Recipe) -> Recipe:
 
 def policy_alone(recipe: Recipe) -> Recipe:
     """Recipe decoded by policy and item prior, weighed as for every other system, without the other item features."""
-    off = (0.0,)
-    alone = replace(
-        recipe.predict,
-        content_weights=off,
-        co_dislike_weights=off,
-        exposures=off,
-        attributes=off,
-        propensity_weights=off,
-        temperatures=(1.0,),
-    )
-    return replace(recipe, predict=alone)
+    features = ("content_weights", "co_dislike_weights", "exposures", "attributes", "propensity_weights")
+    off: dict[str, Any] = dict.fromkeys(features, (0.0,))
+    return replace(recipe, predict=replace(recipe.predict, **off, temperatures=(1.0,)))
 
 
 def without_policy(recipe: Recipe) -> Recipe:

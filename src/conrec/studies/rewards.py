@@ -58,25 +58,13 @@ def next_dislike(inputs: Inputs, instances: Instances) -> Reward:
 
 def truncated(inputs: Inputs, instances: Instances) -> Reward:
     """CoNRec's reward with truncation."""
-    config = inputs.recipe.utilize
-    return TruncatedReward(
-        instances,
-        inputs.catalog.unit,
-        inputs.neighbours,
-        swing_neighbours=config.swing_neighbours,
-        gamma=config.gamma,
-        hit_bonus=config.hit_bonus,
-    )
+    return future_reward(inputs, instances, TruncatedReward)
 
 
 def codes(inputs: Inputs, instances: Instances) -> Reward:
     """The reward for codes alone."""
-    return CodesReward(
-        instances,
-        inputs.catalog.codes,
-        inputs.neighbours,
-        swing_neighbours=inputs.recipe.utilize.swing_neighbours,
-    )
+    swing_neighbours = inputs.recipe.utilize.swing_neighbours
+    return CodesReward(instances, inputs.catalog.codes, inputs.neighbours, swing_neighbours=swing_neighbours)
 
 
 REWARDS: dict[str, Callable[[Inputs, Instances], Reward]] = {

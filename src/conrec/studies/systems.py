@@ -33,7 +33,6 @@ from conrec.baselines.tallrec import TallRec
 from conrec.baselines.tiger import Tiger
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.tuning import tune
-from conrec.config import LmConfig
 from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, read_candidates, read_oracle
 from conrec.features.prepared_log import PreparedLog
@@ -51,36 +50,18 @@ SECTIONS = {"lm": "lm", "understood": "understand"}
 
 @dataclass(frozen=True)
 class TrainContext:
-    """Seed, prior, backbone and models that a baseline is made from, beside its settings."""
+    """Variant and models that a baseline is made from, beside its settings."""
 
     variant: Variant
     models: Models
     quick: bool
 
-    @property
-    def seed(self) -> int:
-        """Seed of the training."""
-        return self.variant.seed
-
-    @property
-    def prior_days(self) -> float:
-        """Time constant of the item prior, as CoNRec's."""
-        return self.variant.recipe.predict.prior_days
-
-    @property
-    def prior_smoothing(self) -> float:
-        """Smoothing of the item prior, as CoNRec's."""
-        return self.variant.recipe.predict.prior_smoothing
-
-    @property
-    def lm(self) -> LmConfig:
-        """CoNRec's backbone."""
-        return self.variant.recipe.lm
-
-    @property
-    def understood(self) -> Path:
-        """The language model after context understanding, made when asked for."""
-        return self.models.built("understand", self.variant)
+    def option(self, need: str) -> Any:
+        """What a recommender `needs`: CoNRec's item prior, its language model, that one after context understanding."""
+        if need == "understood":
+            return self.models.built("understand", self.variant)
+        recipe = self.variant.recipe
+        return recipe.lm if need == "lm" else getattr(recipe.predict, need)
 
 
 @dataclass(frozen=True)
@@ -115,10 +96,10 @@ def trivial() -> list[BaselineSpec]:
     """Popularity, category rules, content neighbours."""
 
     def maker(n: int) -> Callable[[TrainContext, Settings], Recommender]:
-        return lambda context, settings: trivial_systems(context.prior_days, context.prior_smoothing)[n]
+        return lambda context, _: trivial_systems(context.option("prior_days"), context.option("prior_smoothing"))[n]
 
-    names = [(n, system) for n, system in enumerate(trivial_systems(1.0, 1.0))]
-    return [BaselineSpec(system.name, maker(n), seeded=False, add_prior=False) for n, system in names]
+    names = [system.name for system in trivial_systems(1.0, 1.0)]
+    return [BaselineSpec(name, maker(n), seeded=False, add_prior=False) for n, name in enumerate(names)]
 
 
 def further(quick: bool) -> list[BaselineSpec]:
@@ -138,9 +119,9 @@ def further(quick: bool) -> list[BaselineSpec]:
 
 def _maker(recommender: Any, inputs: Inputs) -> Callable[[TrainContext, Settings], Recommender]:
     def make(context: TrainContext, settings: Settings) -> Recommender:
-        given = {name: getattr(context, name) for name in recommender.needs}
+        given = {name: context.option(name) for name in recommender.needs}
         quick = recommender.quick if context.quick else {}
-        made: Recommender = recommender(inputs, seed=context.seed, **given | settings | quick)
+        made: Recommender = recommender(inputs, seed=context.variant.seed, **given | settings | quick)
         return made
 
     return make
@@ -148,7 +129,7 @@ def _maker(recommender: Any, inputs: Inputs) -> Callable[[TrainContext, Settings
 
 def _reversed(context: TrainContext, settings: Settings) -> Recommender:
     quick = SASRec.quick if context.quick else {}
-    return Reversed(SASRec("likes", seed=context.seed, **settings | quick))
+    return Reversed(SASRec("likes", seed=context.variant.seed, **settings | quick))
 
 
 class Recommenders:

@@ -93,11 +93,6 @@ def train_supervised(
     trainer.finish()
 
 
-def choice_accuracy(policy: Policy, vocabulary: Vocabulary, samples: list[Sample], options: np.ndarray) -> float:
-    """Share of questions answered rightly (`choices`)."""
-    return float(choices(policy, vocabulary, samples, options).sum() / max(1, len(samples)))
-
-
 @torch.no_grad()
 def choices(policy: Policy, vocabulary: Vocabulary, samples: list[Sample], options: np.ndarray) -> np.ndarray:
     """bool [n]: the right option has the largest log-likelihood among the question's options.
@@ -110,16 +105,11 @@ def choices(policy: Policy, vocabulary: Vocabulary, samples: list[Sample], optio
     right = np.zeros(len(samples), bool)
     for begin in range(0, len(samples), 64):
         part = samples[begin : begin + 64]
-        flat, owner = [], []
-        for n, sample in enumerate(part):
-            for option in options[begin + n]:
-                flat.append(Sample(sample.prompt, (option + starts).tolist()))
-                owner.append(n)
+        pairs = zip(part, (options[begin : begin + 64] + starts).tolist())
+        flat = [Sample(sample.prompt, option) for sample, own in pairs for option in own]
         row = collate(flat, [[m] for m in range(len(flat))], vocabulary.pad)
         logits, targets = answer_logits(policy, row)
         scores = logits.log_softmax(-1).gather(1, targets[:, None]).view(len(flat), -1).sum(1)
-        for n, sample in enumerate(part):
-            own = [m for m in range(len(flat)) if owner[m] == n]
-            best = max(own, key=lambda m: float(scores[m]))
-            right[begin + n] = flat[best].answer == sample.answer
+        for n, best in enumerate(scores.view(len(part), -1).argmax(1).tolist()):
+            right[begin + n] = flat[n * options.shape[1] + best].answer == part[n].answer
     return right

@@ -25,8 +25,6 @@ from conrec.train.rewards import ground_truth
 
 NEXT, WEEK, SWING = "next dislike", "7 days", "7 days + Swing"
 TOPS = {"top-1": 1, "top-4": 4}
-Interests = Mapping[str, Sequence[np.ndarray]]
-"""User -> their interests, strongest first, each a bool [items] of the items that belong to it."""
 
 
 def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
