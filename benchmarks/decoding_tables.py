@@ -20,6 +20,7 @@ from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import future_hits
 from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
+from conrec.features.prepared_log import PreparedLog
 from conrec.features.weight_search import read_weights
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
@@ -32,7 +33,7 @@ AT_ONCE = 256
 def main(run: Path, split: str) -> None:
     recipe, _, _ = open_run(run)
     prepared, compressed = run / "prepare", run / "compress"
-    inputs = Inputs.read(recipe, prepared, compressed)
+    inputs = Inputs.of(recipe, PreparedLog(prepared, compressed))
     instances = inputs.instances.of_split(split)
     instances = instances.take(instances.n_dislikes > 0)
     future = [instances.future[n] for n in range(len(instances))]

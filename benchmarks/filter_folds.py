@@ -21,7 +21,7 @@ from conrec.baselines.rates import Bias
 from conrec.data.exposures import replay_pairs
 from conrec.data.split import UserSplit
 from conrec.evaluate.avoided import dislikes_avoided
-from conrec.features.log_view import LogView
+from conrec.features.prepared_log import PreparedLog
 from conrec.run import open_run
 from conrec.score.backtest import backtests, middles, signed_only
 from conrec.score.history import HistoryScore
@@ -31,7 +31,7 @@ from conrec.stages.filter import padded_rows
 def main(run: Path) -> None:
     recipe, _, _ = open_run(run)
     config = recipe.split
-    everything = LogView.read(run / "prepare", run / "compress")
+    everything = PreparedLog(run / "prepare", run / "compress").view
     users = np.unique(everything.events.users)
     parts = np.array_split(np.random.default_rng(config.seed).permutation(len(users)), 10)
     horizon = np.timedelta64(config.horizon_days, "D")

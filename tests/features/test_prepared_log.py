@@ -7,8 +7,9 @@ import pytest
 
 from conrec.data.instances import read_events, read_instances, read_items
 from conrec.errors import ConrecError
-from conrec.features.log_view import LogView
 from conrec.features.prepared_log import PreparedLog
+from conrec.items.fields import fields_of
+from conrec.sid.catalog import unit_rows
 from tests.features.log_view_for_tests import CONFIG
 from tests.small_log import CUTS, WEEK, small_known, small_log, write_prepared
 
@@ -31,9 +32,8 @@ def test_the_parts_are_those_of_the_files(log: PreparedLog) -> None:
     assert log.events.users.tolist() == read_events(log.prepared, items).users.tolist()
     assert log.instances.next.tolist() == read_instances(log.prepared, items).next.tolist()
     assert (log.split.validation_start, log.split.train_users) == (CUTS[0], None)
-    view = LogView.read(log.prepared, log.compressed)
-    assert (log.view.content == view.content).all()
-    assert log.view.fields == view.fields
+    assert (log.view.content == unit_rows(log.embeddings)).all()
+    assert log.view.fields == fields_of(log.item_table)
     assert log.replay("test", CONFIG).instances.cutoffs.min() == CUTS[1]
     assert log.knowledge.dislike_counts(CUTS[0] + WEEK).sum() > 0
 

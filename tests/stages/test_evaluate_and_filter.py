@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.config import EvaluateConfig, FilterConfig, Recipe
-from conrec.data.exposures import LIKED, read_replay, without_prediction
+from conrec.data.exposures import LIKED, without_prediction
 from conrec.data.instances import Instances, Items
 from conrec.deploy.apply import describe, filter_file
 from conrec.errors import ConrecError
 from conrec.evaluate.results import FilterReplay, Metrics, read
-from conrec.features.log_view import LogView
+from conrec.features.prepared_log import PreparedLog
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore
 from conrec.sid.catalog import Catalog
@@ -92,7 +92,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_predictions(predicted / "stages" / f"{stage}.parquet", both, items, worse, candidates=False)
         write_predictions(predicted / "stages" / "stage3.parquet", both, items, lists, candidates=False)
         for split in ("validation", "test"):
-            replay = read_replay(folder / "prepare", items, both, split, RECIPE.split)
+            replay = PreparedLog(folder / "prepare", folder / "compress").replay(split, RECIPE.split)
             left = without_prediction(replay, both)
             assert len(left)
         write_predictions(predicted / "replay.parquet", left, items, np.zeros((len(left), K), int), candidates=False)
@@ -229,7 +229,7 @@ def predictions(run: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictions: Path, suffix: str) -> None:
     out = tmp_path / f"kept{suffix}"
-    log_view = LogView.read(run / "prepare", run / "compress")
+    log_view = PreparedLog(run / "prepare", run / "compress").view
     account = filter_file(
         candidates, predictions, log_view, FilterScore(), RECIPE.split, Thresholds({"threshold": 0.999}), out
     )
@@ -251,7 +251,7 @@ def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictio
 
 
 def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path, predictions: Path) -> None:
-    log_view = LogView.read(run / "prepare", run / "compress")
+    log_view = PreparedLog(run / "prepare", run / "compress").view
 
     def fails(what: str, path: Path = candidates, out: str = "out.csv") -> None:
         with pytest.raises(ConrecError, match=what) as error:

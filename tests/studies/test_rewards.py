@@ -7,6 +7,7 @@ import torch
 
 from conrec.data.instances import Ragged
 from conrec.decode.inputs import Inputs
+from conrec.features.prepared_log import PreparedLog
 from conrec.studies.rewards import CodesReward, TruncatedReward, next_dislike
 from conrec.train.rewards import FutureReward
 from tests.deploy.live_run import LiveRun
@@ -46,7 +47,7 @@ def test_codes_reward_is_a_power_of_ten_by_the_codes_shared() -> None:
 def test_of_the_future_only_the_next_dislike_counts(live: LiveRun) -> None:
     """Neither the reward nor the demonstrations see a dislike after the first one."""
     recipe = replace(live.recipe, utilize=replace(live.recipe.utilize, swing_neighbours=0, hit_bonus=1.0))
-    inputs = Inputs.read(recipe, live.run / "prepare", live.run / "compress")
+    inputs = Inputs.of(recipe, PreparedLog(live.run / "prepare", live.run / "compress"))
     train = inputs.instances.of_split("train")
     only = replace(train, future=Ragged.of([[item] for item in train.next]))
     reward = next_dislike(inputs, train)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -226,8 +225,3 @@ def training_data(log: PreparedLog) -> TrainingData:
         embeddings=log.embeddings,
         validation=log.instances.of_split("validation"),
     )
-
-
-def read_training_data(prepared: Path, compressed: Path, items: Items, instances: Instances) -> TrainingData:
-    """`training_data` from the folders of a run, read again."""
-    return training_data(PreparedLog(prepared, compressed))

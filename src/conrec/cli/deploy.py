@@ -43,9 +43,9 @@ def filter_(args: Filter) -> None:
         raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
     from conrec.deploy.apply import describe, filter_file
     from conrec.deploy.served import served_thresholds
-    from conrec.features.log_view import LogView
+    from conrec.features.prepared_log import PreparedLog
 
-    log_view = LogView.read(args.run / "prepare", args.run / "compress")
+    log_view = PreparedLog(args.run / "prepare", args.run / "compress").view
     score, thresholds, said = served_thresholds(args.run, recipe.seeds[0], log_view.items.categories, args.threshold)
     account = filter_file(args.candidates, predictions, log_view, score, recipe.split, thresholds, args.out)
     print(said)

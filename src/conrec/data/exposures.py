@@ -8,14 +8,13 @@ which is why it needs predictions for more (user, cutoff) pairs than the hit met
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from conrec.config import SplitConfig
 from conrec.data.histories import Histories
-from conrec.data.instances import Events, Instances, Items, Ragged, read_events
-from conrec.data.split import Split, TimeSplit, UserSplit
+from conrec.data.instances import Events, Instances, Ragged
+from conrec.data.split import TimeSplit, UserSplit
 from conrec.data.user_log import UserLog
 
 DISLIKED, NEUTRAL, LIKED = 1, 0, -1
@@ -53,19 +52,6 @@ def make_replay(
         held_out = held_out.take(held_out.n_dislikes > 0)
         pairs = list(zip(held_out.users.tolist(), held_out.cutoffs))
     return replay_pairs(events, pairs, name, horizon, config.max_dislikes, config.max_positives)
-
-
-def read_replay(
-    prepared: Path,
-    items: Items,
-    instances: Instances,
-    split: str,
-    config: SplitConfig,
-    events: Events | None = None,
-) -> Replay:
-    """The replay of one held-out split of a `prepare` folder; `events` saves reading the log again."""
-    events = read_events(prepared, items) if events is None else events
-    return make_replay(events, instances, Split.read(prepared), split, config)
 
 
 def users_to_replay(events: Events, cutoff: np.datetime64, horizon: np.timedelta64) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -43,11 +42,6 @@ class Inputs:
     trie: Trie
     neighbours: np.ndarray
     """int32 [items, n]: Swing neighbours, best first, -1 for none."""
-
-    @classmethod
-    def read(cls, recipe: Recipe, prepared: Path, compressed: Path) -> Inputs:
-        """From the folders of `prepare` and `compress`."""
-        return cls.of(recipe, PreparedLog(prepared, compressed))
 
     @classmethod
     def of(cls, recipe: Recipe, log: PreparedLog) -> Inputs:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from conrec.data.instances import Events, Instances, Items, as_items, read_events
-from conrec.data.split import Split
+from conrec.data.instances import Events, Instances, Items
 from conrec.data.user_log import UserLog, slices
 from conrec.features.attribute_rates import AttributeRates
-from conrec.items.fields import fields_of
-from conrec.items.vectors import unit_rows
 from conrec.sid.catalog import Catalog
 
 
@@ -36,21 +31,6 @@ class LogView:
     """Category and attributes of every item (`items.fields.fields_of`)."""
     train_users: np.ndarray | None = None
     """str [n] in `users` mode; None: everybody's log before the cutoff is known."""
-
-    @classmethod
-    def read(cls, prepared: Path, compressed: Path) -> LogView:
-        """From the folders of `prepare` and `compress`."""
-        columns = ["item_id", "title", "category", "first_seen", "attributes"]
-        table = pq.read_table(prepared / "items.parquet", columns=columns)
-        items = as_items(table)
-        return cls(
-            items,
-            read_events(prepared, items),
-            Catalog.load(compressed),
-            unit_rows(np.load(compressed / "embeddings.npy", allow_pickle=False)),
-            fields_of(table),
-            Split.read(prepared).train_users,
-        )
 
     @cached_property
     def attribute_rates(self) -> AttributeRates:

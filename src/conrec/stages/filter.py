@@ -10,18 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.baselines.base import read_training_data
+from conrec.baselines.base import training_data
 from conrec.baselines.boosted import Boosted
 from conrec.baselines.trivial import filter_systems
-from conrec.data.exposures import LIKED, Replay, read_replay
-from conrec.data.instances import Instances, Items, Ragged, read_instances
-from conrec.data.split import Split
+from conrec.data.exposures import LIKED, Replay
+from conrec.data.instances import Instances, Items, Ragged
 from conrec.evaluate.compare import compared
 from conrec.evaluate.protocol import OURS, rows_of
 from conrec.evaluate.replay import measure, suppression
 from conrec.evaluate.results import FilterReplay, write
 from conrec.evaluate.threshold import choose_threshold
-from conrec.features.log_view import LogView
 from conrec.pipeline.job import Job
 from conrec.progress import say, track
 from conrec.score.backtest import backtests
@@ -44,19 +42,16 @@ def filter_replay(job: Job) -> None:
     nothing in a window, its `replay.parquet`.
     """
     recipe, out, seed = job.recipe, job.out, job.seed
-    prepared, compressed, scored, predicted = map(job.of, ("prepare", "compress", "score", "predict"))
-    log_view, split = LogView.read(prepared, compressed), Split.read(prepared)
-    items = log_view.items
-    instances = read_instances(prepared, items)
-    known = read_training_data(prepared, compressed, items, instances)
+    log_view, split, items = job.log.view, job.log.split, job.log.items
+    known = training_data(job.log)
     systems = [*filter_systems(), Boosted(log_view, split, backtests(log_view, split, recipe.split), seed)]
     for system in systems:
         system.fit(known)
-    replays = {name: read_replay(prepared, items, instances, name, recipe.split, log_view.events) for name in SPLITS}
-    lists = {n: predicted_lists(predicted, r.instances, items, recipe.predict.k) for n, r in replays.items()}
+    replays = {name: job.log.replay(name, recipe.split) for name in SPLITS}
+    lists = {n: predicted_lists(job.of("predict"), r.instances, items, recipe.predict.k) for n, r in replays.items()}
     rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
     cosines = {n: max_cosine_batch(log_view.catalog.unit, rows[n], lists[n])[rows[n] != -1] for n in SPLITS}
-    score = FilterScore(read_history(scored) if recipe.filter.score == "history" else None)
+    score = FilterScore(read_history(job.of("score")) if recipe.filter.score == "history" else None)
     if score.name != recipe.filter.score:
         say("filter: no history score could be learned, so the paper's score is used")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from conrec.config import Recipe
-from conrec.data.exposures import read_replay, without_prediction
+from conrec.data.exposures import without_prediction
 from conrec.data.instances import Instances, Items, evenly
 from conrec.decode.candidates import CandidateSets, candidate_features, rank_candidates
 from conrec.decode.decoder import Decoder
@@ -71,7 +71,7 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     say(f"{weights}: validation FHR@{recipe.predict.k} {tried[weights]:.4f}")
 
     # The replay's users who disliked nothing in a window are no instances, but are filtered.
-    left = [] if lists_only else _without_instance(inputs, held_out, prepared)
+    left = [] if lists_only else _without_instance(job, held_out)
     everybody = Instances.joined([held_out, *left])
     ((items, scores),) = decoder.predict(everybody, [weights], "predict")
     lists = _columns(everybody, inputs.items, items, scores)
@@ -143,12 +143,9 @@ def _choose_weights(
     return best_weights(choices, measure)
 
 
-def _without_instance(inputs: Inputs, held_out: Instances, prepared: Path) -> list[Instances]:
+def _without_instance(job: Job, held_out: Instances) -> list[Instances]:
     """The replay's users who disliked nothing in a window, of validation and of test."""
-    replays = [
-        read_replay(prepared, inputs.items, held_out, split, inputs.recipe.split, inputs.events)
-        for split in ("validation", "test")
-    ]
+    replays = [job.log.replay(split, job.recipe.split) for split in ("validation", "test")]
     return [without_prediction(replay, held_out) for replay in replays]
 
 
