@@ -29,7 +29,7 @@ Exponents = Annotated[tuple[Exponent, ...], Meta(min_length=1)]
 class DataConfig:
     """Where the log comes from, and what counts as a dislike."""
 
-    adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "recif", "generic"] = "simulated"
+    adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "generic"] = "simulated"
     """Which reader understands the files; `simulated` draws the log instead, `generic` reads your own."""
     dislike_at_most: float | None = None
     """Ratings up to this are dislikes (in the log's own scale)."""

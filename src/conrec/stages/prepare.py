@@ -91,8 +91,6 @@ def _read(recipe: Recipe, data: Path | None, images: Path | None) -> Log:
             from conrec.data.adapters.movielens import read
         case "kuairand":
             from conrec.data.adapters.kuairand import read
-        case "recif":
-            from conrec.data.adapters.recif import read
         case "generic":
             from conrec.data.adapters.generic import read
         case _:
