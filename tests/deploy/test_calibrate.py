@@ -16,6 +16,7 @@ from conrec.data.instances import Events
 from conrec.deploy.calibrate import activity, calibrate
 from conrec.deploy.calibration_text import describe
 from conrec.errors import ConrecError
+from conrec.evaluate.results import Calibration, read
 from conrec.run import start_run
 
 UTC = pa.timestamp("us", tz="UTC")
@@ -82,24 +83,24 @@ def make_run(folder: Path, users: int, shift: float = 0.0, decodings: int = 1) -
 
 def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
     result = calibrate(run, RECIPE, likes_lost=0.05)
-    assert json.loads((run / "calibration.json").read_text()) == result
+    assert read(run / "calibration.json", Calibration) == result
     assert not list(run.glob("*.new"))
     # The score of a like is uniform: the threshold stands somewhat above the true 95 % quantile.
-    assert 0.95 < result["threshold"] < 0.97
-    assert result["refused"] is None
-    assert result["segments"] is None
-    assert (result["score"], result["likes_lost"], result["confidence"]) == ("history", 0.05, 0.95)
-    evidence = result["evidence"]
-    assert evidence["verdict"] == "kept on test"
+    assert 0.95 < result.threshold < 0.97
+    assert result.refused is None
+    assert result.segments is None
+    assert (result.score, result.likes_lost, result.confidence) == ("history", 0.05, 0.95)
+    evidence = result.evidence
+    assert evidence.verdict == "kept on test"
     for split, users in (("validation", 600), ("test", 500)):
-        happened = evidence[split]
-        assert (happened["users"], happened["likes"], happened["dislikes"]) == (users, 5 * users, 2 * users)
-        low, high = happened["likes_lost_by_users"]["ci95"]
-        assert low < 1 - result["threshold"] < high
-        low, high = happened["dislikes_avoided"]["ci95"]
-        assert low < 1.3 - result["threshold"] < high
-    assert [one["likes_lost"] for one in evidence["budgets"]] == [0.005, 0.01, 0.02, 0.05, 0.1]
-    thresholds = [one["threshold"] for one in evidence["budgets"]]
+        happened = getattr(evidence, split)
+        assert (happened.users, happened.likes, happened.dislikes) == (users, 5 * users, 2 * users)
+        low, high = happened.likes_lost_by_users.ci95
+        assert low < 1 - result.threshold < high
+        low, high = happened.dislikes_avoided.ci95
+        assert low < 1.3 - result.threshold < high
+    assert [one.likes_lost for one in evidence.budgets] == [0.005, 0.01, 0.02, 0.05, 0.1]
+    thresholds = [one.threshold for one in evidence.budgets]
     assert thresholds[0] is None  # 604 users would be needed
     assert thresholds[1:] == sorted(thresholds[1:], reverse=True)
     assert "kept on test" in describe(result)
@@ -111,18 +112,18 @@ def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
 
 def test_the_history_score_owes_validation_nothing(tmp_path: Path) -> None:
     results = [calibrate(make_run(tmp_path / f"run{n}", 600, decodings=n), RECIPE) for n in (1, 40)]
-    assert results[0]["threshold"] == results[1]["threshold"]
-    assert results[1]["evidence"]["decodings"] == 1
+    assert results[0].threshold == results[1].threshold
+    assert results[1].evidence.decodings == 1
     assert "chosen on validation" not in describe(results[1])
 
 
 def test_a_predicted_set_chosen_on_validation_costs_confidence(tmp_path: Path) -> None:
     run, alone = make_run(tmp_path / "run", 600, decodings=6), make_run(tmp_path / "alone", 600)
     result = calibrate(run, RECIPE, likes_lost=0.05, score="paper")
-    assert (result["confidence"], result["evidence"]["decodings"]) == (0.95, 6)
+    assert (result.confidence, result.evidence.decodings) == (0.95, 6)
     surer = calibrate(alone, RECIPE, likes_lost=0.05, score="paper", confidence=1 - 0.05 / 6)
-    assert result["threshold"] == surer["threshold"]
-    assert result["threshold"] > calibrate(alone, RECIPE, likes_lost=0.05, score="paper")["threshold"]
+    assert result.threshold == surer.threshold
+    assert result.threshold > calibrate(alone, RECIPE, likes_lost=0.05, score="paper").threshold
     assert "one of 6, chosen on validation" in describe(result)
     assert "on average does not allow for that" in describe(calibrate(run, RECIPE, score="paper", confidence=None))
 
@@ -132,50 +133,50 @@ def test_a_run_with_the_paper_s_score_has_no_other(run: Path) -> None:
     (run / "filter" / "seed0" / "replay.json").write_text('{"score": "paper"}')
     pq.write_table(pq.read_table(path).drop_columns("conrec_paper"), path)
     result = calibrate(run, RECIPE, likes_lost=0.05)
-    assert (result["score"], result["evidence"]["column"]) == ("paper", "conrec")
+    assert (result.score, result.evidence.column) == ("paper", "conrec")
     with pytest.raises(ConrecError, match="--score history: the filter of this run uses the paper's score"):
         calibrate(run, RECIPE, score="history")
 
 
 def test_a_drift_is_said_plainly(tmp_path: Path) -> None:
     result = calibrate(make_run(tmp_path / "run", 600, shift=0.1), RECIPE, likes_lost=0.05)
-    assert result["evidence"]["verdict"].startswith("NOT KEPT on test")
-    assert result["evidence"]["test"]["likes_lost_by_users"]["mean"] > 0.1
+    assert result.evidence.verdict.startswith("NOT KEPT on test")
+    assert result.evidence.test.likes_lost_by_users.mean > 0.1
 
 
 def test_too_little_data_is_refused_in_one_sentence(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 150)
     result = calibrate(run, RECIPE, likes_lost=0.01)
-    assert result["threshold"] is None
-    assert result["evidence"]["verdict"] is None
-    assert "302 users with a like (some 1,510 likes)" in result["refused"]
-    assert "hold 150 users with 750 likes" in result["refused"]
-    assert result["evidence"]["test"]["dropped"] == 0
-    assert result["refused"] in describe(result)
+    assert result.threshold is None
+    assert result.evidence.verdict is None
+    assert "302 users with a like (some 1,510 likes)" in result.refused
+    assert "hold 150 users with 750 likes" in result.refused
+    assert result.evidence.test.dropped == 0
+    assert result.refused in describe(result)
     bold = calibrate(run, RECIPE, likes_lost=0.01, confidence=None)
-    assert bold["threshold"] is not None
-    assert bold["confidence"] is None
+    assert bold.threshold is not None
+    assert bold.confidence is None
 
 
 def test_categories_have_thresholds_of_their_own_and_those_without_data_have_none(run: Path) -> None:
     result = calibrate(run, RECIPE, likes_lost=0.05, by="category")
-    thresholds = result["segments"]["thresholds"]
+    thresholds = result.segments.thresholds
     assert thresholds.keys() == {"x", "y", ""}
     assert all(0.95 < value < 1 for value in thresholds.values())
     assert len(set(thresholds.values())) == 3
     small = calibrate(run, RECIPE, likes_lost=0.005, by="category")
-    assert set(small["segments"]["thresholds"].values()) == {None}
-    assert small["evidence"]["segments"]["test"]["dropped"] == 0
+    assert set(small.segments.thresholds.values()) == {None}
+    assert small.evidence.segments.test.dropped == 0
     assert "nothing dropped for want of data" in describe(small)
 
 
 def test_users_of_different_activity_have_thresholds_of_their_own(run: Path) -> None:
     result = calibrate(run, RECIPE, likes_lost=0.1, by="activity")
-    assert result["segments"]["thresholds"].keys() == {"low", "middle", "high"}
-    assert result["segments"]["edges"] == [2.0, 5.0]
-    each = result["evidence"]["segments"]["each"]
-    assert sum(one["units"] for one in each.values()) == 600
-    assert all(one["threshold"] is not None for one in result["evidence"]["budgets"][2:])
+    assert result.segments.thresholds.keys() == {"low", "middle", "high"}
+    assert result.segments.edges == [2.0, 5.0]
+    each = result.evidence.segments.each
+    assert sum(one.units for one in each.values()) == 600
+    assert all(one.threshold is not None for one in result.evidence.budgets[2:])
 
 
 def test_activity_counts_the_items_disliked_and_liked_before_the_cut() -> None:
@@ -190,15 +191,15 @@ def test_activity_counts_the_items_disliked_and_liked_before_the_cut() -> None:
 
 def test_the_paper_s_score_is_another_column(run: Path) -> None:
     paper = calibrate(run, RECIPE, likes_lost=0.05, score="paper")
-    assert paper["evidence"]["column"] == "conrec_paper"
-    assert paper["score"] == "paper"
-    assert paper["threshold"] != calibrate(run, RECIPE, likes_lost=0.05)["threshold"]
+    assert paper.evidence.column == "conrec_paper"
+    assert paper.score == "paper"
+    assert paper.threshold != calibrate(run, RECIPE, likes_lost=0.05).threshold
 
 
 def test_likes_as_units_need_less_data_and_say_what_they_assume(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 150)
     result = calibrate(run, RECIPE, likes_lost=0.01, units="likes")
-    assert result["threshold"] is not None
+    assert result.threshold is not None
     assert "as if" in describe(result)
 
 

@@ -133,6 +133,8 @@ def calibrate(args: Calibrate) -> None:
     from conrec.run import open_run
 
     recipe, _, _ = open_run(args.run)
+    import msgspec
+
     from conrec.deploy.calibrate import calibrate
     from conrec.deploy.calibration_text import describe
 
@@ -146,7 +148,7 @@ def calibrate(args: Calibrate) -> None:
         units=args.units,
         seed=args.seed,
     )
-    print(json.dumps(result, indent=1) if args.json else describe(result))
+    print(json.dumps(msgspec.to_builtins(result), indent=1) if args.json else describe(result))
 
 
 @dataclass(frozen=True)

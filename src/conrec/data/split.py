@@ -57,6 +57,12 @@ class Split:
             return events.of_users(self.train_users)
         return events.times < self.validation_start
 
+    def known_items(self, items: Items) -> np.ndarray:
+        """int64 [m]: rows of the items that encoders, codebooks, and scores may learn from."""
+        if self.validation_start is None:
+            return np.arange(len(items))
+        return np.flatnonzero(items.first_seen < self.validation_start)  # NaT (never seen) compares as false
+
     def knowledge(self, items: Items, events: Events) -> Knowledge:
         """Items on offer and counts of dislikes on any day, as far as this split lets them be known."""
         return Knowledge(items, events, self.train_users)

@@ -8,16 +8,8 @@ alone, so all validation users calibrate it. The paper's score comes from the pr
 chosen on validation: its promise is made for all sets at once that the search could have chosen (`predict` counts
 them), each with its part of the chance of an error.
 
-Writes `RUN/calibration.json`:
-
-    score, likes_lost, confidence   what was asked for (confidence null: on average)
-    units                           whose shares are averaged: users, or likes (every like the same)
-    threshold                       drop what scores higher; null: nothing can be promised, drop nothing
-    segments                        null, or {by, edges, thresholds, refused}: one threshold a segment, null as above
-    refused                         null, or why there is no threshold, in one sentence
-    evidence                        what it rests on, what happened on test, and a verdict
-
-A user's activity is how many items they disliked and liked before the cutoff; its `edges` are the terciles.
+Writes `RUN/calibration.json` (`evaluate.results.Calibration`). A user's activity is how many items they disliked and
+liked before the cutoff; its `edges` are the terciles.
 """
 
 from __future__ import annotations
@@ -25,7 +17,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +32,19 @@ from conrec.deploy.calibration_text import refusal, verdict
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.protocol import OURS
+from conrec.evaluate.results import (
+    BudgetOutcome,
+    Calibration,
+    CalibrationEvidence,
+    Estimate,
+    Outcome,
+    SegmentEvidence,
+    SegmentOutcome,
+    SegmentThresholds,
+    write,
+)
 from conrec.evaluate.risk_control import Promise, divided, promise, promises
-from conrec.files import file_digest, write_whole
+from conrec.files import file_digest
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
 from conrec.score.filter_score import Name, score_name
 
@@ -53,7 +56,7 @@ COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 
 @dataclass(frozen=True)
 class Exposures:
-    """One row a exposure of a replay."""
+    """One row an exposure of a replay."""
 
     users: np.ndarray
     """int [n]: who it was shown to, numbered."""
@@ -91,7 +94,7 @@ def calibrate(
     score: Name | None = None,
     units: Units = "users",
     seed: int | None = None,
-) -> dict[str, Any]:
+) -> Calibration:
     """Write `run/calibration.json` and return it.
 
     confidence: None promises the budget on average only. score: None calibrates the score that the run's filter uses.
@@ -127,40 +130,33 @@ def calibrate(
     before, after = _outcome(validation, chosen.threshold), _outcome(test, chosen.threshold)
     refused = None
     if chosen.threshold is None:
-        refused = refusal(chosen.needed, before["users"], before["likes"], units, likes_lost, confidence)
-    result: dict[str, Any] = {
-        "score": score,
-        "likes_lost": likes_lost,
-        "confidence": confidence,
-        "units": units,
-        "threshold": chosen.threshold,
-        "segments": None,
-        "refused": refused,
-    }
-    evidence: dict[str, Any] = {
-        "seed": seed,
-        "column": column,
-        "scores": file_digest(path),
-        "decodings": decodings,
-        "units_needed": chosen.needed,
-        "validation": before,
-        "test": after,
-        "verdict": None if refused else verdict(after[f"likes_lost_by_{units}"], likes_lost),
-        "budgets": [_at(budget, each, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
-    }
-    if segments is not None:
+        refused = refusal(chosen.needed, before.users, before.likes, units, likes_lost, confidence)
+    by_segment, segment_evidence = None, None
+    if by is not None and segments is not None:
         scores, owners = validation.likes(units)
         assert validation.segments is not None
         found = promises(scores, owners, validation.segments[validation.liked], likes_lost, each)
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
-        result["segments"] = {"by": by, "edges": edges, "thresholds": thresholds}
-        evidence["segments"] = {
-            "validation": _outcome(validation, thresholds),
-            "test": _outcome(test, thresholds),
-            "each": {name: _segment(test, name, one, units, likes_lost) for name, one in found.items()},
-        }
-    result["evidence"] = evidence
-    write_whole(run / "calibration.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        by_segment = SegmentThresholds(by, edges, thresholds)
+        segment_evidence = SegmentEvidence(
+            _outcome(validation, thresholds),
+            _outcome(test, thresholds),
+            {name: _segment(test, name, one, units, likes_lost) for name, one in found.items()},
+        )
+    evidence = CalibrationEvidence(
+        seed=seed,
+        column=column,
+        scores=file_digest(path),
+        decodings=decodings,
+        units_needed=chosen.needed,
+        validation=before,
+        test=after,
+        verdict=None if refused else verdict(after.likes_lost(units), likes_lost),
+        budgets=[_at(budget, each, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
+        segments=segment_evidence,
+    )
+    result = Calibration(score, likes_lost, confidence, units, chosen.threshold, by_segment, refused, evidence)
+    write(run / "calibration.json", result)
     return result
 
 
@@ -229,22 +225,22 @@ def _dropped(exposures: Exposures, threshold: float | dict[str, float | None] | 
     return exposures.scores > (np.inf if threshold is None else threshold)
 
 
-def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> dict[str, Any]:
+def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> Outcome:
     """What a filter with this threshold does: counts, and shares with their 95 % intervals over users."""
     gone = _dropped(exposures, threshold)
     disliked = exposures.labels == DISLIKED
-    return {
-        "users": len(np.unique(exposures.users[exposures.liked])),
-        "likes": int(exposures.liked.sum()),
-        "dislikes": int(disliked.sum()),
-        "likes_lost_by_users": _lost(exposures, gone, "users"),
-        "likes_lost_by_likes": _lost(exposures, gone, "likes"),
-        "dislikes_avoided": _estimate(exposures.users[disliked], gone[disliked]),
-        "dropped": float(gone.mean()) if len(gone) else None,
-    }
+    return Outcome(
+        users=len(np.unique(exposures.users[exposures.liked])),
+        likes=int(exposures.liked.sum()),
+        dislikes=int(disliked.sum()),
+        likes_lost_by_users=_lost(exposures, gone, "users"),
+        likes_lost_by_likes=_lost(exposures, gone, "likes"),
+        dislikes_avoided=_estimate(exposures.users[disliked], gone[disliked]),
+        dropped=float(gone.mean()) if len(gone) else None,
+    )
 
 
-def _lost(exposures: Exposures, gone: np.ndarray, units: Units) -> dict[str, Any] | None:
+def _lost(exposures: Exposures, gone: np.ndarray, units: Units) -> Estimate | None:
     """Share of the likes lost: of each user's, averaged over users; or of all."""
     users, lost = exposures.users[exposures.liked], gone[exposures.liked]
     if units == "likes":
@@ -253,37 +249,24 @@ def _lost(exposures: Exposures, gone: np.ndarray, units: Units) -> dict[str, Any
     return _estimate(names, np.bincount(owner, lost, len(names)) / likes)
 
 
-def _estimate(users: np.ndarray, values: np.ndarray) -> dict[str, Any] | None:
-    """A mean with its interval, ready for JSON."""
+def _estimate(users: np.ndarray, values: np.ndarray) -> Estimate | None:
+    """A mean with its interval; None of nothing."""
     (one,) = bootstrap(users, values.astype(np.float64)[:, None])
-    return None if one.mean is None else {"mean": one.mean, "ci95": [one.low, one.high]}
+    return None if one.mean is None else Estimate(one.mean, (one.low, one.high))
 
 
-def _at(
-    budget: float, confidence: float | None, units: Units, validation: Exposures, test: Exposures
-) -> dict[str, Any]:
+def _at(budget: float, confidence: float | None, units: Units, validation: Exposures, test: Exposures) -> BudgetOutcome:
     """What a budget would bring, promised alone."""
     chosen = promise(*validation.likes(units), budget, confidence)
     after = None if chosen.threshold is None else _outcome(test, chosen.threshold)
-    return {
-        "likes_lost": budget,
-        "threshold": chosen.threshold,
-        "units_needed": chosen.needed,
-        "on_validation": chosen.lost,
-        "on_test": after and after[f"likes_lost_by_{units}"],
-        "dislikes_avoided_on_test": after and after["dislikes_avoided"],
-    }
+    lost, avoided = (None, None) if after is None else (after.likes_lost(units), after.dislikes_avoided)
+    return BudgetOutcome(budget, chosen.threshold, chosen.needed, chosen.lost, lost, avoided)
 
 
-def _segment(test: Exposures, name: str, one: Promise, units: Units, budget: float) -> dict[str, Any]:
+def _segment(test: Exposures, name: str, one: Promise, units: Units, budget: float) -> SegmentOutcome:
     """What one segment's promise rests on, and what became of it on test."""
     assert test.segments is not None
     mine = test.take(np.asarray(test.segments == name))
     promised, lost = one.threshold is not None, _lost(mine, _dropped(mine, one.threshold), units)
-    return {
-        "units": one.units,
-        "units_needed": one.needed,
-        "on_validation": one.lost,
-        "on_test": lost if promised else None,
-        "verdict": verdict(lost, budget) if promised else None,
-    }
+    said = verdict(lost, budget) if promised else None
+    return SegmentOutcome(one.units, one.needed, one.lost, lost if promised else None, said)

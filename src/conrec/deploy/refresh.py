@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,7 +82,8 @@ def refresh(
         raise ConrecError(f"--keep {keep}: at least 1 version must stay")
     snapshots = run / "snapshots" if snapshots is None else snapshots
     seed = recipe.seeds[0] if seed is None else seed
-    score, calibration = served_score(run, seed)
+    score, calibrated = served_score(run, seed)
+    calibration = None if calibrated is None else msgspec.to_builtins(calibrated)
     with lock(snapshots / "live" / ".lock"):
         in_use = _in_use(snapshots)
         # A snapshot of another run, or of another score, has nothing that could be carried over.

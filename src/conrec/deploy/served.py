@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from conrec.errors import ConrecError
+from conrec.evaluate.results import Calibration, read
 from conrec.files import file_digest, read_json
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore, run_score
 
 
-def served_score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | None]:
+def served_score(run: Path, seed: int) -> tuple[FilterScore, Calibration | None]:
     """The score to serve and its calibration: the run's own score, unless the calibration is for the paper's.
 
     The calibration is None where there is no calibration.json. ConrecError for one that cannot be read, or that was
@@ -25,14 +25,10 @@ def served_score(run: Path, seed: int) -> tuple[FilterScore, dict[str, Any] | No
     path = run / "calibration.json"
     if not path.exists():
         return score, None
-    try:
-        calibration: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        name, scores = calibration["score"], calibration["evidence"]["scores"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConrecError(f"{path}: not readable ({error}); run conrec calibrate again") from None
-    if file_digest(folder / "scores.parquet") != scores:
+    calibration = read(path, Calibration)
+    if file_digest(folder / "scores.parquet") != calibration.evidence.scores:
         raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
-    return FilterScore() if name == "paper" else score, calibration
+    return FilterScore() if calibration.score == "paper" else score, calibration
 
 
 def served_thresholds(
@@ -52,13 +48,13 @@ def served_thresholds(
     if calibration is None:
         threshold = _chosen_by_replay(run / "filter" / f"seed{seed}")
         return score, Thresholds({"threshold": threshold}), f"threshold {threshold:.4g}, chosen by the run's replay"
-    if calibration["segments"] is not None:
-        said = f"thresholds by {calibration['segments']['by']}, calibrated"
-    elif calibration["threshold"] is None:
+    if calibration.segments is not None:
+        said = f"thresholds by {calibration.segments.by}, calibrated"
+    elif calibration.threshold is None:
         said = "no threshold: the calibration could promise nothing, so nothing is dropped"
     else:
-        said = f"threshold {calibration['threshold']:.4g}, calibrated"
-    return score, Thresholds(calibration, pa.array(categories, pa.string())), said
+        said = f"threshold {calibration.threshold:.4g}, calibrated"
+    return score, Thresholds(msgspec.to_builtins(calibration), pa.array(categories, pa.string())), said
 
 
 def _chosen_by_replay(folder: Path) -> float:

@@ -1,8 +1,8 @@
 """Result files of a run, each as a type that reads, checks, and documents it (`docs/results_format.md`).
 
-`metrics.json` is `Metrics`, `filter/seedN/replay.json` is `FilterReplay`, and a stage's `manifest.json` is
-`StageManifest`. Shares lie between 0 and 1. A budget is a share of the likes that may be lost, written as "0.01". What
-None stands for, where the type allows it, that page says.
+`metrics.json` is `Metrics`, `filter/seedN/replay.json` is `FilterReplay`, `calibration.json` is `Calibration`, and a
+stage's `manifest.json` is `StageManifest`. Shares lie between 0 and 1. A budget is a share of the likes that may be
+lost, written as "0.01". What None stands for, where the type allows it, that page says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from conrec.errors import ConrecError
+from conrec.files import write_whole
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ def read(path: Path, kind: type[T]) -> T:
 
 def write(path: Path, result: Struct) -> None:
     """A result as JSON, one value a line. ValueError where a number is not finite."""
-    path.write_text(json.dumps(msgspec.to_builtins(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(msgspec.to_builtins(result), indent=1, allow_nan=False) + "\n")
 
 
 class Estimate(Struct, frozen=True):
@@ -282,3 +283,84 @@ class StageManifest(Struct, frozen=True, kw_only=True):
     peak_memory_mb: float
     inputs: dict[str, Any] = {}
     """Settings that the stage depends on, and `outputs` of the stages before it."""
+
+
+class Outcome(Struct, frozen=True):
+    """What a filter with one threshold, or one a segment, does to the exposures of a split."""
+
+    users: int
+    likes: int
+    dislikes: int
+    likes_lost_by_users: Estimate | None
+    likes_lost_by_likes: Estimate | None
+    dislikes_avoided: Estimate | None
+    dropped: float | None
+
+    def likes_lost(self, units: str) -> Estimate | None:
+        """Share of the likes lost: averaged over `users`, or of all `likes`."""
+        return self.likes_lost_by_users if units == "users" else self.likes_lost_by_likes
+
+
+class BudgetOutcome(Struct, frozen=True):
+    """What a budget of lost likes would bring, promised alone."""
+
+    likes_lost: float
+    threshold: float | None
+    units_needed: int
+    on_validation: float | None
+    on_test: Estimate | None
+    dislikes_avoided_on_test: Estimate | None
+
+
+class SegmentOutcome(Struct, frozen=True):
+    """What the promise for one segment rests on, and what became of it on test."""
+
+    units: int
+    units_needed: int
+    on_validation: float | None
+    on_test: Estimate | None
+    verdict: str | None
+
+
+class SegmentEvidence(Struct, frozen=True):
+    """What the segments' thresholds do together and each."""
+
+    validation: Outcome
+    test: Outcome
+    each: dict[str, SegmentOutcome]
+
+
+class SegmentThresholds(Struct, frozen=True):
+    """One threshold for each category of items or level of users' activity."""
+
+    by: str
+    edges: list[float] | None
+    thresholds: dict[str, float | None]
+
+
+class CalibrationEvidence(Struct, frozen=True, omit_defaults=True):
+    """What a calibration rests on, what happened on test, and a verdict."""
+
+    seed: int
+    column: str
+    scores: str
+    decodings: int
+    units_needed: int
+    validation: Outcome
+    test: Outcome
+    verdict: str | None
+    budgets: list[BudgetOutcome]
+    segments: SegmentEvidence | None = None
+
+
+class Calibration(Struct, frozen=True):
+    """`calibration.json`: the threshold that a budget of lost likes allows."""
+
+    score: str
+    likes_lost: float
+    confidence: float | None
+    units: str
+    threshold: float | None
+    segments: SegmentThresholds | None
+    refused: str | None
+    evidence: CalibrationEvidence

@@ -1,7 +1,7 @@
 """Which attributes a user dislikes: every exposure that was not disliked counts against them, too.
 
 Who cannot stand leather shoes dislikes neither leather nor shoes, and who was shown a hundred striped things and
-disliked none has nothing against stripes. So the rate at which a exposure of an item is disliked is a sum over what the
+disliked none has nothing against stripes. So the rate at which an exposure of an item is disliked is a sum over what the
 item is like,
 
     rate(u, i) = sum over f in F(i) of r_uf,    r_uf ~ Gamma(shape_f, EXPOSURES)
@@ -100,7 +100,7 @@ class Everybody:
     """What all users' dislikes are explained by."""
 
     rates: np.ndarray
-    """float64 [attributes]: dislikes a exposure."""
+    """float64 [attributes]: dislikes an exposure."""
     reasons: np.ndarray
     """float64 [attributes, reasons + 1]: how likely a dislike for each is given each reason; the last one is none."""
 

@@ -69,16 +69,8 @@ class EmbeddingSpace:
     def of(self, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
         """Embeddings float32 [n, d] of items; over all coordinates of the items it was fitted on the variance is 1."""
         z = _contents(self.encoder, fields, content)
-        return (
-            np.concatenate(
-                [
-                    _kernel(z[start : start + 65536], self.landmarks) @ self.projection
-                    for start in range(0, len(z), 65536)
-                ]
-                or [np.zeros((0, self.dimensions), np.float32)]
-            )
-            - self.mean
-        )
+        parts = (z[start : start + 65536] for start in range(0, len(z) or 1, 65536))
+        return np.concatenate([_kernel(part, self.landmarks) @ self.projection for part in parts]) - self.mean
 
     def narrowed(self, items: np.ndarray, users: np.ndarray, dimensions: int) -> EmbeddingSpace:
         """The directions in which users differ most, as far as items differ in them; the widest has the most weight.

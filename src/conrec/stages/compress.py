@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from conrec.data.instances import Items
-from conrec.data.split import Split
 from conrec.items.encoders import Content, JointEncoder
 from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
@@ -38,7 +36,7 @@ def compress(job: Job) -> None:
     """Run the stage; the same inputs and seed give the same bytes."""
     recipe, log, out = job.recipe, job.log, job.out
     items = log.items
-    fit_rows = known_items(items, log.split)
+    fit_rows = log.split.known_items(items)
 
     learned = log.events.take(log.events.is_dislike & log.split.may_learn(log.events))
     neighbours, scores = swing(learned.owners()[1], learned.items, len(items), recipe.items.swing_neighbours)
@@ -68,14 +66,6 @@ def compress(job: Job) -> None:
     quality["history"] = history
     _write_json(out / "quality.json", quality)
     say(quality_lines(quality))
-
-
-def known_items(items: Items, split: Split) -> np.ndarray:
-    """int64 [m]: rows of the items that encoders and codebooks may learn from."""
-    if split.validation_start is None:
-        return np.arange(len(items))
-    # NaT (never seen) compares as false.
-    return np.flatnonzero(items.first_seen < split.validation_start)
 
 
 def content_of(items: pa.Table, folder: Path) -> Content:

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from conrec.data.split import Split
-from conrec.features.log_view import LogView
 from conrec.pipeline.job import Job
 from conrec.progress import say
-from conrec.score.backtest import Backtest, backtests
+from conrec.score.backtest import backtests
 from conrec.score.history import HistoryScore
 
 
@@ -27,7 +25,7 @@ def learn_score(job: Job) -> None:
     learned = bool(disliked.any() and not disliked.all())
     out.mkdir(parents=True, exist_ok=True)
     if learned:
-        fit_history(log_view, split, windows, seed).save(out)
+        HistoryScore.fit(log_view, split.known_items(log_view.items), windows, seed).save(out)
     else:
         say(f"score: {TOO_LITTLE}; the filter's score will be the paper's, and decoding goes without the propensity")
     counts = {"windows": len(windows), "dislikes": int(disliked.sum()), "likes": int((~disliked).sum())}
@@ -36,15 +34,6 @@ def learn_score(job: Job) -> None:
 
 
 TOO_LITTLE = "the training periods do not hold both dislikes and likes"
-
-
-def fit_history(log_view: LogView, split: Split, windows: list[Backtest], seed: int) -> HistoryScore:
-    """The history score of a log, learned from these windows. ValueError where they do not hold both signs."""
-    if split.validation_start is None:
-        known_items = np.arange(len(log_view.items))
-    else:
-        known_items = np.flatnonzero(log_view.items.first_seen < split.validation_start)
-    return HistoryScore.fit(log_view, known_items, windows, seed)
 
 
 def read_history(folder: Path) -> HistoryScore | None:
