@@ -11,6 +11,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from conrec import __version__
 from conrec.cli.main import VERBS, main
 from conrec.config import Recipe
 from conrec.data.schema import EVENTS, ITEMS
+from conrec.evaluate.results import Calibration, CalibrationEvidence, Outcome
 from conrec.run import start_run
 from conrec.sid.catalog import Catalog
 
@@ -210,8 +212,10 @@ def test_the_filter_honours_a_calibration(tmp_path: Path) -> None:
     ranked.write_text("user_id,item_id\nann,boots\nann,clogs\nann,sneakers\n")
     scores = run / "filter" / "seed3" / "scores.parquet"
     scores.write_bytes(b"the scores that were calibrated")
-    calibration = {"score": "paper", "threshold": 0.999, "segments": None}
-    calibration["evidence"] = {"scores": hashlib.sha256(scores.read_bytes()).hexdigest()}
+    digest = hashlib.sha256(scores.read_bytes()).hexdigest()
+    nothing = Outcome(0, 0, 0, None, None, None, None)
+    evidence = CalibrationEvidence(3, "conrec", digest, 1, 0, nothing, nothing, "kept on test", [])
+    calibration = msgspec.to_builtins(Calibration("paper", 0.01, 0.95, "users", 0.999, None, None, evidence))
 
     def kept(*flags: object) -> tuple[str, list[str]]:
         done = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", *flags)

@@ -303,7 +303,7 @@ def test_a_calibration_makes_a_new_version_without_new_predictions(live: LiveRun
     assert (result.changed, result.recomputed) == (True, 0)
     assert users_of(snapshots / result.version) == users_of(snapshots / done[1].version)
     user = next(iter(users_of(snapshots / result.version)))
-    assert CoNRecFilter.load(snapshots).filter(user, ["x"]).threshold == pytest.approx(made["threshold"])
+    assert CoNRecFilter.load(snapshots).filter(user, ["x"]).threshold == pytest.approx(made.threshold)
     assert not refresh(run, live.recipe, snapshots=snapshots).changed
     table = json.loads((run / "calibration.json").read_text())
     table["evidence"]["scores"] = "those of another run"

@@ -25,7 +25,7 @@ def served_score(run: Path, seed: int) -> tuple[FilterScore, Calibration | None]
     path = run / "calibration.json"
     if not path.exists():
         return score, None
-    calibration = read(path, Calibration)
+    calibration = read(path, Calibration, "run conrec calibrate again")
     if file_digest(folder / "scores.parquet") != calibration.evidence.scores:
         raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
     return FilterScore() if calibration.score == "paper" else score, calibration

@@ -24,17 +24,17 @@ Interval = tuple[float | None, float | None]
 Verdict = Literal["better", "worse", "not significant"]
 
 
-def read(path: Path, kind: type[T]) -> T:
+def read(path: Path, kind: type[T], mend: str = "run its stage again with --force") -> T:
     """A JSON file as its type. Fields that this version does not know are passed over.
 
-    FileNotFoundError where there is none; ConrecError where it cannot be read or is not of this type.
+    FileNotFoundError where there is none; ConrecError, which ends with `mend`, where it is not of this type.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, msgspec.DecodeError) as error:
-        raise ConrecError(f"{path}: not readable ({error}); run its stage again with --force") from None
+        raise ConrecError(f"{path}: not readable ({error}); {mend}") from None
 
 
 def write(path: Path, result: Struct) -> None:

@@ -1,8 +1,8 @@
 """Which attributes a user dislikes: every exposure that was not disliked counts against them, too.
 
 Who cannot stand leather shoes dislikes neither leather nor shoes, and who was shown a hundred striped things and
-disliked none has nothing against stripes. So the rate at which an exposure of an item is disliked is a sum over what the
-item is like,
+disliked none has nothing against stripes. So the rate at which an exposure of an item is disliked is a sum over what
+the item is like,
 
     rate(u, i) = sum over f in F(i) of r_uf,    r_uf ~ Gamma(shape_f, EXPOSURES)
 
