@@ -32,7 +32,7 @@ FRESHNESS = 2.0
 FRESH_DAYS = 4.0
 POSITIVE_FOCUS, POSITIVE_LIKED, POSITIVE_OTHER = 0.5, 0.32, 0.06
 """Chance of a positive on an item shown: leaf in focus, liked leaf, any other."""
-AVERSION = 0.2
+REMAINING_CHANCE = 0.2
 """What a matching rule leaves of that chance; likewise what having bought the item leaves."""
 FLAGGED = 0.025
 """Chance that a flagged item (AI picture, bait price, counterfeit) is disliked for the flag."""
@@ -128,8 +128,8 @@ class Platform:
         liked = self.people.liked[users, leaf]
         chance = np.where(focused, POSITIVE_FOCUS, np.where(liked, POSITIVE_LIKED, POSITIVE_OTHER))
         chance = chance * self.people.taste[users, items]
-        chance = np.where(self.people.match[users, items] >= 0, AVERSION * chance, chance)
-        return np.where(self.bought_on[users, items] < day, AVERSION * chance, chance)
+        chance = np.where(self.people.match[users, items] >= 0, REMAINING_CHANCE * chance, chance)
+        return np.where(self.bought_on[users, items] < day, REMAINING_CHANCE * chance, chance)
 
     # Drawing ------------------------------------------------------------------------------------------------
 

@@ -99,7 +99,6 @@ def filter_replay(job: Job) -> None:
     test, of_test = replays["test"], {name: [one] for name, one in scores["test"].items()}
     owners = test.instances.users[test.shown.owners]
     report["test"]["comparison"] = compared(owners, test.labels.values, of_test)
-    out.mkdir(parents=True, exist_ok=True)
     tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
     write(out / "replay.json", msgspec.convert(report, FilterReplay))

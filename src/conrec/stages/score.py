@@ -12,6 +12,8 @@ from conrec.progress import say
 from conrec.score.backtest import backtests
 from conrec.score.history import HistoryScore
 
+TOO_LITTLE = "the training periods do not hold both dislikes and likes"
+
 
 def learn_score(job: Job) -> None:
     """Write `score.json` and, where the training period holds enough to learn from, `history.safetensors`.
@@ -23,7 +25,6 @@ def learn_score(job: Job) -> None:
     windows = backtests(log_view, split, job.recipe.split)
     disliked = np.concatenate([np.zeros(0, bool), *(one.replay.labels.values > 0 for one in windows)])
     learned = bool(disliked.any() and not disliked.all())
-    out.mkdir(parents=True, exist_ok=True)
     if learned:
         HistoryScore.fit(log_view, split.known_items(log_view.items), windows, seed).save(out)
     else:
@@ -31,9 +32,6 @@ def learn_score(job: Job) -> None:
     counts = {"windows": len(windows), "dislikes": int(disliked.sum()), "likes": int((~disliked).sum())}
     table = {"history": learned, "reason": None if learned else TOO_LITTLE, **counts}
     (out / "score.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-
-
-TOO_LITTLE = "the training periods do not hold both dislikes and likes"
 
 
 def read_history(folder: Path) -> HistoryScore | None:
