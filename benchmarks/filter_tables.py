@@ -37,6 +37,8 @@ def main(run: Path, seeds: list[int]) -> None:
         for seed in seeds:
             trained = f"seed{seed}" if (run / "predict" / f"seed{seed}").is_dir() else f"seed{recipe.seeds[0]}"
             scored, out = (Path(scratch) / stage / f"seed{seed}" for stage in ("score", "filter"))
+            for folder in (scored, out):
+                folder.mkdir(parents=True)
             log = PreparedLog(run / "prepare", run / "compress")
             folders = {"prepare": log.prepared, "compress": log.compressed, "score": scored}
             folders["predict"] = run / "predict" / trained
