@@ -328,8 +328,8 @@ def test_the_planted_chain_is_one() -> None:
     known, _ = chain()
     log, _ = UserEvents.of_log(known.events, "dislikes")
     steps = [(a, b) for a, b in pairwise(zip(log.owners, log.rows)) if a[0] == b[0]]
-    co_dislike_weights: dict[int, list[int]] = {}
+    followers: dict[int, list[int]] = {}
     for (_, a), (_, b) in steps:
-        co_dislike_weights.setdefault(int(a), []).append(int(b))
-    shares = [max(map(after.count, set(after))) / len(after) for after in co_dislike_weights.values()]
+        followers.setdefault(int(a), []).append(int(b))
+    shares = [max(map(after.count, set(after))) / len(after) for after in followers.values()]
     assert np.mean(shares) == pytest.approx(0.85, abs=0.05)

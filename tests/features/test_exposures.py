@@ -129,7 +129,7 @@ def test_weights_are_the_likeliest() -> None:
     assert found[2] < 0.05
 
 
-def follower(rng: np.random.Generator, co_dislike_weights: str) -> Events:
+def follower(rng: np.random.Generator, follows: str) -> Events:
     """Once a week each user likes something; what is shown until the next time is of its category, or of any."""
     users, items, times, kinds = [], [], [], []
     rows = {name: [i for i in range(N) if CATEGORIES[i] == name] for name in set(CATEGORIES)}
@@ -143,7 +143,7 @@ def follower(rng: np.random.Generator, co_dislike_weights: str) -> Events:
                 items.append(rng.choice(rows[category]))
                 times.append(START + day * DAY - np.timedelta64(1, "h"))
                 kinds.append("click")
-            shown = category if co_dislike_weights == "likes" else str(rng.choice(names))
+            shown = category if follows == "likes" else str(rng.choice(names))
             users.append(f"u{user}")
             items.append(rng.choice(rows[shown]))
             times.append(START + day * DAY + np.timedelta64(int(rng.integers(86_000)), "s"))
@@ -167,13 +167,13 @@ def moments(log: Events, weeks: list[int]) -> Instances:
     )
 
 
-@pytest.mark.parametrize("co_dislike_weights", ["likes", "nothing"])
-def test_what_a_platform_follows_is_learned(co_dislike_weights: str) -> None:
-    log = follower(np.random.default_rng(1), co_dislike_weights)
+@pytest.mark.parametrize("follows", ["likes", "nothing"])
+def test_what_a_platform_follows_is_learned(follows: str) -> None:
+    log = follower(np.random.default_rng(1), follows)
     weights = ExposureLikelihood(ITEMS, log).learn(moments(log, [2, 3, 4]), WEEK)
     by_name = weights.as_json()
     latest = by_name["liked, 7 days"]
-    if co_dislike_weights == "likes":
+    if follows == "likes":
         assert latest > 10
         assert latest > 10 * max(value for name, value in by_name.items() if name != "liked, 7 days")
     else:
