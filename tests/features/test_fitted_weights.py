@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from conrec.data.instances import Ragged, offsets_of
-from conrec.features.fitted_weights import Sets, fit_weights, held_out_hits, weights_for
+from conrec.features.fitted_weights import Sets, best_weights, fit_weights, held_out_hits, sharpened, weights_for
 
 SPREAD = np.array([1.0, 2.0, 0.3])
 
@@ -83,6 +83,10 @@ def test_hits_are_targets_among_the_first_k() -> None:
         for a, b in pairwise(sets.targets.offsets):
             wanted.append(sets.targets.values[a:b][np.argsort(-scores[a:b])[:k]].any())
         assert sets.hits(weights, k).tolist() == wanted
+    # Without weights all items are alike: any order is as good as another.
+    for k in (1, 3):
+        chance = [min(1.0, k / (1 + n - hit)) for n, hit in zip(sets.targets.lengths, [2] * len(sets))]
+        np.testing.assert_allclose(sets.hits(np.zeros(3), k), chance)
 
 
 def test_a_user_is_held_out_of_the_weights_that_rank_for_the_user() -> None:
@@ -90,7 +94,7 @@ def test_a_user_is_held_out_of_the_weights_that_rank_for_the_user() -> None:
     values, targets, owners = drawn(5, n=50, weights=(0.0, 0.0, 0.0))
     own = np.eye(50)[targets.owners] * targets.values[:, None] * 9.0
     sets = Sets.of(np.hstack([values, own]), targets, owners)
-    assert sets.hits(fit_weights(sets), 1).all()
+    assert (sets.hits(fit_weights(sets), 1) == 1).all()
     assert held_out_hits(sets, 1).mean() < 0.6
 
 
@@ -118,4 +122,18 @@ def test_weights_for_lists_say_what_each_feature_hits_alone(k: int) -> None:
     weights, alone, together = weights_for(sets, k)
     assert alone == [sets.hits(one, k).mean() for one in np.eye(3)]
     assert together >= max(alone)
-    np.testing.assert_allclose(weights, fit_weights(sets))
+    np.testing.assert_allclose(weights, best_weights(sets, k))
+
+
+def test_sharpened_weights_hit_more_and_never_fewer() -> None:
+    """Two kinds of targets: half of them are far out on one feature, and only they can come first."""
+    rng = np.random.default_rng(8)
+    values, targets, owners = drawn(8, n=500, weights=(1.0, 0.0, 0.0), targets=3)
+    firsts = targets.offsets[:-1] + rng.integers(0, 4, len(targets))
+    values[firsts, 1] += np.where(targets.values[firsts], 9.0, 0.0)
+    sets = Sets.of(values, targets, owners)
+    start = np.array([1.0, 0.0, 0.0])
+    found = sharpened(sets, start, 1)
+    assert sets.hits(found, 1).mean() > sets.hits(start, 1).mean() + 0.02
+    assert sets.hits(sharpened(sets, found, 1), 1).mean() >= sets.hits(found, 1).mean()
+    np.testing.assert_array_equal(sharpened(sets.take(np.zeros(0, int)), start, 1), start)

@@ -140,45 +140,51 @@ def _sets(
 ) -> tuple[Sets, Sets]:
     """What is on offer to each of some users, and the candidates drawn for them, with the features of each item."""
     (at, drawn), knowledge = candidates, Knowledge(log_view.items, log_view.events, log_view.train_users)
-    of_list, targets, of_set = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+    of_list, targets, stands_for, of_set = (list[np.ndarray]() for _ in range(4))
     for part in np.array_split(np.arange(len(asked)), -(-len(asked) // AT_ONCE)):
         few = asked.take(part)
         weights = np.stack([feature.log_weight(few) for feature in features], axis=-1)
         for n, own in zip(part, weights):
             on_offer = knowledge.on_offer(asked.cutoffs[n].astype("datetime64[D]").astype("datetime64[us]"))
             on_offer[asked.seen[n]] = False
-            rows = _hard(own, np.flatnonzero(on_offer), asked.future[n], rng)
+            rows, counts = _hard(own, np.flatnonzero(on_offer), asked.future[n], rng)
             of_list.append(own[rows])
+            stands_for.append(counts)
             targets.append(np.isin(rows, asked.future[n]))
             of_set += [own[drawn[place]] for place in np.flatnonzero(at == n)]
     first = np.zeros(len(drawn.values), bool)
     first[drawn.offsets[:-1]] = True
     return (
-        Sets.of(np.concatenate(of_list), Ragged.of(targets, bool), asked.users),
+        Sets.of(np.concatenate(of_list), Ragged.of(targets, bool), asked.users, np.concatenate(stands_for)),
         Sets.of(np.concatenate(of_set), drawn.of_values(first), asked.users[at]),
     )
 
 
-def _hard(weights: np.ndarray, rows: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _hard(
+    weights: np.ndarray, rows: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Of these rows those that could be among the first of a list, the wanted ones, and some of the others.
 
-    weights: float [items, p].
+    weights: float [items, p]. Also how many items each stands for, float32: those of the others stand for all others.
     """
     x = weights[rows]
     standard = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-6)
     ranked = np.hstack([x, standard.sum(axis=1, keepdims=True)])
     if len(rows) <= HARD * (ranked.shape[1] + 1):
-        return rows
+        return rows, np.ones(len(rows), np.float32)
     kept = np.isin(rows, wanted)
     for column in ranked.T:
         kept[np.argpartition(-column, HARD)[:HARD]] = True
-    kept[rng.choice(len(rows), HARD, replace=False)] = True
-    return rows[kept]
+    others = np.flatnonzero(~kept)
+    some = rng.choice(others, min(HARD, len(others)), replace=False)
+    stands_for = kept.astype(np.float32)
+    stands_for[some] = len(others) / max(1, len(some))
+    return rows[stands_for > 0], stands_for[stands_for > 0]
 
 
 def _joined(parts: Sequence[Sets]) -> Sets:
     """One after the other."""
-    targets = Ragged.joined([part.targets for part in parts])
-    return Sets(
-        np.concatenate([part.values for part in parts]), targets, np.concatenate([part.owners for part in parts])
+    values, owners, stands_for = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "owners", "stands_for")
     )
+    return Sets(values, Ragged.joined([part.targets for part in parts]), owners, stands_for)

@@ -171,7 +171,7 @@ def _rank_candidates(
         first.values[first.offsets[:-1]] = True
         sets = Sets.of(parts[usable][there[usable]], first, own.users[usable])
         fitted = fit_weights(sets)
-        gain = sets.hits(fitted, 1).astype(float) - sets.hits(counts, 1)
+        gain = sets.hits(fitted, 1) - sets.hits(counts, 1)
         if fitted.any() and (math.inf not in temperatures or _better(sets.owners, gain)):
             counts = fitted
     scores = np.where(there, parts @ counts, -np.inf)
