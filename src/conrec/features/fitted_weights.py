@@ -99,7 +99,9 @@ def sharpened(sets: Sets, weights: np.ndarray, k: int) -> np.ndarray:
     What makes all targets likely is not yet what puts one of them first. A step is taken where it gains more than one
     standard error of the paired difference.
     """
-    scale = np.sqrt((sets.values.astype(np.float64) ** 2).mean(axis=0)) if len(sets) else np.ones(len(weights))
+    if not len(sets):
+        return weights
+    scale = np.sqrt((sets.values.astype(np.float64) ** 2).mean(axis=0))
     weights, hits = weights.copy(), sets.hits(weights, k)
     for step in STEPS:
         moved = True
