@@ -91,13 +91,15 @@ def test_of_a_large_catalogue_the_first_of_every_feature_are_kept() -> None:
     rng = np.random.default_rng(1)
     weights, wanted = rng.normal(size=(5000, 3)), np.array([7, 4321])
     rows = np.flatnonzero(rng.random(5000) < 0.9)
-    found = _hard(weights, rows, wanted, rng)
+    found, stands_for = _hard(weights, rows, wanted, rng)
     assert len(found) < 5.5 * HARD
+    assert stands_for.sum() == pytest.approx(len(rows), rel=1e-5)
+    assert (stands_for[np.isin(found, wanted)] == 1).all()
     assert np.isin(found, rows).all()
     assert np.isin(np.intersect1d(wanted, rows), found).all()
     for column in weights.T:
         assert np.isin(rows[np.argsort(-column[rows])[:HARD]], found).all()
-    np.testing.assert_array_equal(_hard(weights, rows[:50], wanted, rng), rows[:50])
+    np.testing.assert_array_equal(_hard(weights, rows[:50], wanted, rng)[0], rows[:50])
 
 
 def test_saved_and_loaded(windows: list[Backtest], tmp_path) -> None:
