@@ -80,8 +80,8 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
         ),
         ("[[utilize.stages]]\nprompts = 0", r"utilize.stages\[0\].prompts = 0; it must be int >= 1"),
         ("[predict]\ntemperatures = [1.0, 0.0]", r"predict.temperatures\[1\] = 0.0; it must be float > 0.0"),
-        ("[predict]\nco_dislike_weights = []", r"predict.co_dislike_weights = \[\]; it must be list of length >= 1"),
-        ("[predict]\ncontent_weights = [inf]", r"predict.content_weights\[0\] = inf; it must be float <= 1000.0"),
+        ("[predict]\ntemperatures = []", r"predict.temperatures = \[\]; it must be list of length >= 1"),
+        ('[predict]\nfeatures = ["luck"]', r"predict.features\[0\]"),
         ("[filter]\nlikes_lost = 2", "filter.likes_lost = 2; it must be float < 1.0"),
         ("[evaluate]\nk = 0", "evaluate.k = 0; it must be int >= 1"),
     ],
@@ -123,15 +123,15 @@ def test_every_setting_goes_to_toml_and_back(tmp_path: Path) -> None:
     name=st.text(st.characters(exclude_categories=["Cs"])),
     columns=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text("ab\"'\\\n=#🦆", max_size=5)),
     threshold=st.none() | st.floats(allow_nan=False),
-    weights=st.lists(st.floats(0, 1000), min_size=1),
+    temperatures=st.lists(st.floats(0.01, 1000), min_size=1),
     betas=st.lists(st.floats(0, 1)),
 )
-def test_odd_values_go_to_toml_and_back(tmp_path_factory, name, columns, threshold, weights, betas) -> None:
+def test_odd_values_go_to_toml_and_back(tmp_path_factory, name, columns, threshold, temperatures, betas) -> None:
     recipe = Recipe(
         name=name,
         data=DataConfig(columns=columns),
         filter=dataclasses.replace(Recipe().filter, threshold=threshold),
-        predict=dataclasses.replace(Recipe().predict, prior_weights=tuple(weights)),
+        predict=dataclasses.replace(Recipe().predict, temperatures=tuple(temperatures)),
         utilize=dataclasses.replace(Recipe().utilize, stages=tuple(GrpoStage(beta=beta) for beta in betas)),
     )
     path = tmp_path_factory.mktemp("toml") / "odd.toml"

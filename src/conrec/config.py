@@ -6,6 +6,7 @@ What a recipe leaves out has the default written here, so it holds only what is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,9 +21,7 @@ NonNegativeInt = Annotated[int, Meta(ge=0)]
 PositiveFloat = Annotated[float, Meta(gt=0)]
 NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
-Exponent = Annotated[float, Meta(ge=0, le=1000)]
-Exponents = Annotated[tuple[Exponent, ...], Meta(min_length=1)]
-"""Values that are tried on validation; (0.0,) switches the feature off."""
+Feature = Literal["content_similarity", "co_dislike_score", "exposure", "attribute", "propensity"]
 
 
 @dataclass(frozen=True)
@@ -259,12 +258,7 @@ class UtilizeConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Constrained beam search, and the item features that it weighs beside the policy.
-
-    The exponents and the temperature are chosen on validation by FHR@20, one after the other until no change of one is
-    better (`features.weight_search`). Where given candidates are ranked, what is not switched off gets a fitted weight
-    instead (`features.candidate_weights`).
-    """
+    """Constrained beam search, and the item features that are weighed beside the policy (docs/decoding.md)."""
 
     k: PositiveInt = 20
     """Items that are predicted for a user."""
@@ -272,26 +266,18 @@ class PredictConfig:
     """Width of the beam search; its best `k` items are kept."""
     batch: PositiveInt = 32
     """Users that are decoded together."""
+    features: tuple[Feature, ...] = ("content_similarity", "co_dislike_score", "exposure", "attribute", "propensity")
+    """Item features beside the prior; how much each counts is learned on backtest windows."""
+    prior: bool = True
+    """Whether the item prior takes part, in training and in prediction: how often everybody disliked the item lately.
+    Without other features it counts once."""
     prior_days: PositiveFloat = 14.0
     """Time constant of the item prior in days: how fast an old dislike stops counting."""
     prior_smoothing: PositiveFloat = 0.05
     """Dislikes added to every item of the candidate pool, so that none is impossible."""
-    prior_weights: Exponents = (0.0, 1.0, 1.5)
-    """Exponents of the item prior: how often everybody disliked the item lately."""
-    content_weights: Exponents = (0.0, 1.0)
-    """Exponents of content similarity: how close the item is to the user's own past dislikes."""
-    co_dislike_weights: Exponents = (0.0, 0.5, 2.0)
-    """Exponents of the co-dislike score: what people disliked who disliked what the user disliked."""
-    exposures: Exponents = (0.0, 1.0)
-    """Exponents of the exposure likelihood: how likely the user is to be shown the item."""
-    attributes: Exponents = (0.0, 1.0, 1.5)
-    """Exponents of the dislike rate by attribute: how often the user, shown such items, disliked them."""
-    propensity_weights: Exponents = (0.0, 0.25, 0.5, 1.0)
-    """Exponents of the dislike propensity: the odds that the user, shown the item, dislikes it."""
-    temperatures: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (1.0, 4.0)
-    """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out."""
-    tuning_instances: PositiveInt = 2000
-    """Validation instances, evenly spread, that choose among all these at most."""
+    temperatures: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (math.inf, 4.0, 1.0)
+    """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out. Where `inf`
+    is among them, the policy joins only if it is significantly better on validation; else the best there is taken."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ row_tokens = 128
 checkpoint_every = 5
 [predict]
 beams = 30
-prior_weights = [1.0]
+temperatures = [1.0, inf]
 [evaluate]
 bootstrap = 100
 [utilize]

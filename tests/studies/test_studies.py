@@ -105,7 +105,7 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     assert settings[-1] == tiny.recipe.utilize
     decoding = [rung.recipe.predict for rung in rungs.values()]
     assert decoding[-1] == tiny.recipe.predict
-    assert {(d.prior_weights, d.attributes, d.exposures) for d in decoding[:-1]} == {((1.0,), (0.0,), (0.0,))}
+    assert {(d.prior, d.features, d.temperatures) for d in decoding[:-1]} == {(True, (), (1.0,))}
     assert len({key(inputs("utilize", rung)) for rung in rungs.values()}) == 5
 
 

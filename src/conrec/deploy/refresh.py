@@ -11,6 +11,7 @@ here, too: its first call publishes all its users.
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,6 @@ from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
 from conrec.features.item_features import FeatureWeights
 from conrec.features.log_view import LogView
-from conrec.features.weight_search import read_weights
 from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
@@ -50,6 +50,8 @@ from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.score.filter_score import FilterScore, ScoreAtCutoff
 from conrec.score.history import HistoryScore
+from conrec.score.list_features import list_features
+from conrec.score.list_weights import read_weights
 from conrec.sid.catalog import unit_rows
 from conrec.toml import to_toml
 
@@ -285,11 +287,13 @@ class _Predictor:
         job, seed = self._job, f"seed{self._job.seed}"
         utilized, stages = job.run / "utilize" / seed, job.recipe.utilize.stages
         vocabulary = Vocabulary.load(utilized / "tokenizer")
-        policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
-        load_trained_policy(policy, utilized / f"stage{len(stages)}")
         weights, exposures = read_weights(job.run / "predict" / seed)
         history = HistoryScore.load(job.run / "score" / seed) if weights.propensity else None
-        features = self._inputs.item_features(exposures, history)
+        features = list_features(job.recipe.predict, self._log_view, exposures, history)
+        policy = None
+        if not math.isinf(weights.temperature):
+            policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
+            load_trained_policy(policy, utilized / f"stage{len(stages)}")
         return Decoder(self._inputs, vocabulary, policy, stages[-1].context, features), weights
 
 

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from conrec.config import (
     EvaluateConfig,
@@ -75,18 +74,11 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5, days=90)
         # One week of validation and one of test, each some 7,000 instances: beam search for more would take hours.
         split = replace(recipe.split, validation_from=0.78, test_from=0.89)
-        # The demo saves time where it chooses the features' weights; hits are rarer here, and 500 instances too few.
-        predict = replace(
-            recipe.predict,
-            attributes=PredictConfig().attributes,
-            propensity_weights=(0.0, 0.25, 0.5),
-            tuning_instances=PredictConfig().tuning_instances,
-        )
         # As many prompts of reinforcement learning as on the other logs, a third of the demo's: fourteen policies are
         # trained here under every seed.
         *first, last = recipe.utilize.stages
         utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)))
-        changed = replace(recipe, name=name, simulate=platform, split=split, utilize=utilize, predict=predict)
+        changed = replace(recipe, name=name, simulate=platform, split=split, utilize=utilize)
         return Dataset(name, changed)
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
@@ -136,12 +128,7 @@ def _short(recipe: Recipe) -> Recipe:
         ),
         predict=PredictConfig(
             beams=20,
-            prior_weights=(1.0,),
-            content_weights=(0.0,),
-            co_dislike_weights=(0.0,),
-            exposures=(0.0, 1.0),
-            attributes=(0.0, 1.0),
-            propensity_weights=(0.0,),
+            features=("exposure", "attribute"),
             temperatures=(1.0,),
         ),
         evaluate=EvaluateConfig(bootstrap=50),
@@ -149,10 +136,8 @@ def _short(recipe: Recipe) -> Recipe:
 
 
 def policy_alone(recipe: Recipe) -> Recipe:
-    """Recipe decoded by policy and item prior, weighed as for every other system, without the other item features."""
-    features = ("content_weights", "co_dislike_weights", "exposures", "attributes", "propensity_weights")
-    off: dict[str, Any] = dict.fromkeys(features, (0.0,))
-    return replace(recipe, predict=replace(recipe.predict, **off, temperatures=(1.0,)))
+    """Recipe decoded by policy and item prior, without the other item features."""
+    return replace(recipe, predict=replace(recipe.predict, features=(), temperatures=(1.0,)))
 
 
 def without_policy(recipe: Recipe) -> Recipe:

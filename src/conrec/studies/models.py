@@ -77,10 +77,10 @@ class Variant:
         candidate scores are predicted.
         """
         recipe = self.recipe
-        prepare, compress, understand, utilize, score, predict = STAGES[:6]
+        prepare, compress, understand, utilize, score, weights, predict = STAGES[:7]
         if not recipe.data.simulated:
             prepare = replace(prepare, reads=tuple(name for name in prepare.reads if name != "simulate"))
-        found = [prepare, compress, understand, score]
+        found = [prepare, compress, understand, score, weights]
         if not self.aligned:
             found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
         if self.horizon not in (None, recipe.split.horizon_days):
@@ -95,7 +95,7 @@ class Variant:
             after=(*utilize.after, "warmup"),
             replaces="utilize",
         )
-        needed = tuple(name for name in predict.after if name != "score" or any(recipe.predict.propensity_weights))
+        needed = tuple(name for name in predict.after if recipe.predict.features or name not in ("score", "weights"))
         predict = replace(predict, function=imported("conrec.stages.predict:predict_lists"), after=needed)
         return (*found, warm_up, utilize, predict)
 
