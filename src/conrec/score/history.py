@@ -120,8 +120,8 @@ class HistoryScore:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
         space = EmbeddingSpace.restore(part("space/"))
-        fits = [Regression.restore(part(f"{name}/")) for name in ("regression", "without_embedding")]
-        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), *fits, state["latent"])
+        whole, without = (Regression.restore(part(f"{name}/")) for name in ("regression", "without_embedding"))
+        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), whole, without, state["latent"])
 
 
 @dataclass(frozen=True)
