@@ -111,3 +111,9 @@ def test_in_users_mode_only_known_users_shape_them() -> None:
     ]
     assert found[0].latent.any()
     np.testing.assert_allclose(found[0].latent, found[1].latent, atol=1e-6)
+
+
+def test_where_nothing_is_left_over_they_are_nothing() -> None:
+    """Everybody likes and dislikes everything: each probability is a half, and each cell is empty."""
+    users, items, targets = (part.ravel() for part in np.indices((3, 3, 2)))
+    assert not factors_of(users, items, targets * 1.0, 3).any()

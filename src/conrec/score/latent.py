@@ -12,6 +12,8 @@ one, too. Signs and rotations of such factors are arbitrary: nothing but <p_u, q
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import svds
 
 from conrec.score.bias import BiasTerms, user_bias_terms
 
@@ -19,6 +21,8 @@ FACTORS = 32
 SHRINKAGE = 10.0
 PRIOR_STD = 1.0
 """Standard deviation of the prior of a user's vector."""
+TOLERANCE = 1e-3
+"""Relative error of a squared singular value; where many are alike, less takes twice as long."""
 NOISE = 0.05
 """Added to the variance of a residual, so that what was almost certain does not count without bounds."""
 
@@ -28,24 +32,19 @@ def latent_factors(terms: BiasTerms, users: np.ndarray, items: np.ndarray, targe
 
     users (numbers), items: int [m]; targets: float [m], 1 disliked and 0 liked; terms: fitted to them.
     """
-    # Imported here: a score that is only served needs no sparse algebra.
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.linalg import svds
-
     n = len(terms.items)
     _, users = np.unique(users, return_inverse=True)
     known, columns = np.unique(items, return_inverse=True)
     shape = int(users.max(initial=-1)) + 1, len(known)
     factors = np.zeros((n, max(0, min(FACTORS, min(shape) - 1))), np.float32)
-    if not factors.size:
-        return factors
-    z = user_bias_terms(terms, users, items, targets, shape[0])[users] + terms.items[items]
-    p = 1 / (1 + np.exp(-z))
-    residuals = csr_matrix(((targets - p) / np.sqrt(p * (1 - p) + NOISE), (users, columns)), shape)
-    start = np.random.default_rng(0).normal(size=min(shape))
-    _, sizes, right = svds(residuals, factors.shape[1], v0=start)
-    counts = np.bincount(columns, minlength=shape[1])
-    factors[known] = right.T * sizes / np.sqrt(counts + SHRINKAGE)[:, None]
+    b_u = user_bias_terms(terms, users, items, targets, shape[0])
+    p = 1 / (1 + np.exp(-b_u[users] - terms.items[items]))
+    left = (targets - p) / np.sqrt(p * (1 - p) + NOISE)
+    residuals = csr_matrix((left.astype(np.float32), (users, columns)), shape)
+    if factors.size and residuals.count_nonzero():
+        start = np.random.default_rng(0).normal(size=min(shape))
+        _, sizes, right = svds(residuals, factors.shape[1], v0=start, tol=TOLERANCE)
+        factors[known] = right.T * sizes / np.sqrt(np.bincount(columns) + SHRINKAGE)[:, None]
     return factors
 
 
