@@ -13,6 +13,7 @@ from conrec.score.bias import fit_bias_terms, user_bias_terms
 from conrec.score.feature_snapshot import FeatureSnapshot
 from conrec.score.latent import NOISE, SHRINKAGE, latent_factors, turned
 from tests.features.log_view_for_tests import replay_of, small_log_view
+from tests.score.test_history import fitted
 from tests.small_log import CUTS
 
 
@@ -117,3 +118,17 @@ def test_where_nothing_is_left_over_they_are_nothing() -> None:
     """Everybody likes and dislikes everything: each probability is a half, and each cell is empty."""
     users, items, targets = (part.ravel() for part in np.indices((3, 3, 2)))
     assert not factors_of(users, items, targets * 1.0, 3).any()
+
+
+def test_a_users_vector_of_the_day_before_goes_with_the_items_of_the_day() -> None:
+    """As a snapshot serves it to users who did nothing new."""
+    view = two_camps()
+    score, instances = fitted(view), replay_of(view, CUTS[1:2]).instances
+    before = replace(instances, cutoffs=instances.cutoffs - np.timedelta64(1, "D"))
+    days = [score.at(view, one.cutoffs[0]).snapshot for one in (before, instances)]
+    old, new = (day.users(one).latent for day, one in zip(days, (before, instances)))
+    now = new @ days[1].latent.T
+    assert np.corrcoef(now.ravel(), (old @ days[1].latent.T).ravel())[0, 1] > 0.9
+    # Signs are those of the day that the score remembers, whatever the decomposition says.
+    other = replace(score, latent=-score.latent).at(view, CUTS[1]).snapshot.latent
+    np.testing.assert_allclose(other, -days[1].latent, atol=1e-6)
