@@ -129,6 +129,8 @@ def test_the_score_is_a_dot_product_of_its_formula(log_view: LogView) -> None:
         for k, one in enumerate(users.embeddings):
             weight = c.embedding[0, k] + c.embedding[1, k] * x[1]
             expected += weight * float(one[user] @ snapshot.item_embeddings[item])
+        weight = c.embedding[0, -1] + c.embedding[1, -1] * x[1]
+        expected += weight * float(users.latent[user] @ snapshot.latent[item])
         assert biases[user] + b[item] + vectors[user] @ q[item] == pytest.approx(expected, abs=1e-4)
 
 
