@@ -11,7 +11,9 @@ from tyro.conf import Positional, arg
 
 from conrec.processes import is_main
 
-StageName = Literal["prepare", "compress", "understand", "utilize", "score", "weights", "predict", "filter", "evaluate", "report"]
+StageName = Literal[
+    "prepare", "compress", "understand", "utilize", "score", "weights", "predict", "filter", "evaluate", "report"
+]
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def predict(args: OneStage) -> None:
     """Predict the 20 items that each user will most likely dislike.
 
     Reads DIR/prepare, DIR/compress, DIR/utilize, DIR/score and DIR/weights and writes
-    DIR/predict/seedN/predictions.parquet: items, best first, with their scores. Only valid semantic IDs of items on offer can come out.
+    DIR/predict/seedN/predictions.parquet: items, best first, with their scores. Only valid semantic IDs of items on
+    offer can come out.
 
     Example: conrec predict runs/mt
     """
