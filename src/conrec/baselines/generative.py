@@ -37,7 +37,7 @@ EPOCH = 10_000
 VALIDATION_USERS = 1000
 """At most so many instances of validation are looked at after an epoch."""
 TUNING_INSTANCES = 2000
-"""At most so many of them choose the prior's exponents, as for CoNRec (`PredictConfig.tuning_instances`)."""
+"""At most so many of them choose the prior's exponents."""
 
 
 class Generative(Recommender):

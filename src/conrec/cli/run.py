@@ -11,7 +11,9 @@ from tyro.conf import Positional, arg
 
 from conrec.processes import is_main
 
-StageName = Literal["prepare", "compress", "understand", "utilize", "score", "predict", "filter", "evaluate", "report"]
+StageName = Literal[
+    "prepare", "compress", "understand", "utilize", "score", "weights", "predict", "filter", "evaluate", "report"
+]
 
 
 @dataclass(frozen=True)
@@ -162,11 +164,23 @@ def score(args: OneStage) -> None:
     _one_stage("score", args)
 
 
+def weights(args: OneStage) -> None:
+    """Learn how much each item feature counts where predictions and candidates are ranked.
+
+    Reads DIR/prepare, DIR/compress and DIR/score and writes DIR/weights/seedN/weights.json, learned on backtest windows
+    of the training period, with the hit rate of each feature alone and of all together.
+
+    Example: conrec weights runs/mt
+    """
+    _one_stage("weights", args)
+
+
 def predict(args: OneStage) -> None:
     """Predict the 20 items that each user will most likely dislike.
 
-    Reads DIR/prepare, DIR/compress, DIR/utilize and DIR/score and writes DIR/predict/seedN/predictions.parquet: items,
-    best first, with their scores. Only valid semantic IDs of items on offer can come out.
+    Reads DIR/prepare, DIR/compress, DIR/utilize, DIR/score and DIR/weights and writes
+    DIR/predict/seedN/predictions.parquet: items, best first, with their scores. Only valid semantic IDs of items on
+    offer can come out.
 
     Example: conrec predict runs/mt
     """
