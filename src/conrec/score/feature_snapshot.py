@@ -1,8 +1,8 @@
 """The feature snapshot: what the log before a cutoff says of every item, and of a user.
 
-Each feature belongs to an item or to a user; what is about both is a user embedding, a vector over the item embeddings.
-So whatever is linear in the features, in products of a user's with an item's, and in <user embedding, item embedding>
-has the form in which a score is served (`score.factors`).
+Each feature belongs to an item or to a user; what is about both is a vector of the user over the item embeddings
+(a user embedding) or over their latent factors. So whatever is linear in the features, in products of a user's with an
+item's, and in such dot products has the form in which a score is served (`score.factors`).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class HistoryScore:
     without_embedding: Regression
     """The regression without user embeddings, for the ablation."""
     latent: np.ndarray
-    """float32 [n, f]: the items' latent factors of the last backtest window, as which those of all days are turned."""
+    """float32 [n, f]: the items' latent factors in the last backtest window; those of a day are turned towards them."""
 
     @classmethod
     def fit(cls, log_view: LogView, known_items: np.ndarray, windows: Sequence[Backtest], seed: int) -> HistoryScore:
@@ -94,11 +94,7 @@ class HistoryScore:
         arrays = {f"space/{name}": value for name, value in self.space.state().items()}
         for part in ("regression", "without_embedding"):
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
-        return arrays | {
-            "rated": np.array(self.rated),
-            "exposed": np.array(self.exposed),
-            "latent": self.latent,
-        }
+        return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed), "latent": self.latent}
 
     def save(self, folder: Path) -> None:
         """Write the score into a folder as one safetensors file."""

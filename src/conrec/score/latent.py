@@ -39,8 +39,8 @@ def latent_factors(terms: BiasTerms, users: np.ndarray, items: np.ndarray, targe
     factors = np.zeros((n, max(0, min(FACTORS, min(shape) - 1))), np.float32)
     b_u = user_bias_terms(terms, users, items, targets, shape[0])
     p = 1 / (1 + np.exp(-b_u[users] - terms.items[items]))
-    left = (targets - p) / np.sqrt(p * (1 - p) + NOISE)
-    residuals = csr_matrix((left.astype(np.float32), (users, columns)), shape)
+    residual = (targets - p) / np.sqrt(p * (1 - p) + NOISE)
+    residuals = csr_matrix((residual.astype(np.float32), (users, columns)), shape)
     if factors.size and residuals.count_nonzero():
         start = np.random.default_rng(0).normal(size=min(shape))
         _, sizes, right = svds(residuals, factors.shape[1], v0=start, tol=TOLERANCE)

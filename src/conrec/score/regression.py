@@ -1,12 +1,12 @@
 """One logistic regression over all features, so that it stays a dot product of a user's vector with an item's.
 
-    score(u, i) = c + f(x_u) + g(y_i) + <x_u, M y_i> + sum over k of (w_k + w'_k n_u) <p_uk, q_i>
+    score(u, i) = c + f(x_u) + g(y_i) + <x_u, M y_i> + sum over k of (w_k + w'_k n_u) <p_uk, q_ik>
 
 x_u and y_i are the features of user and item (`score.feature_snapshot`), standardised; f and g are polynomials of
 second order (a rate of dislikes means more the more events it rests on); n_u is x_u's count, how much of the history
-may be believed; p_uk are the user's embeddings. It predicts dislike against like on backtest windows of the training
-period, each with the features of what came before it: exactly what the filter does. All is shrunk, products most, so
-that what adds nothing stays close to 0.
+may be believed; p_uk are the user's vectors over the items' embeddings or latent factors, q_ik. It predicts dislike
+against like on backtest windows of the training period, each with the features of what came before it: exactly what the
+filter does. All is shrunk, products most, so that what adds nothing stays close to 0.
 """
 
 from __future__ import annotations
