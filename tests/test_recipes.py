@@ -20,6 +20,7 @@ def test_each_is_named_as_its_file_and_reads_its_own_data() -> None:
         "demo": "simulated",
         "movielens": "movielens",
         "movietweetings": "movietweetings",
+        "polis": "polis",
     }
     assert all(recipe.name == name for name, recipe in RECIPES.items())
 
@@ -42,7 +43,12 @@ def test_a_log_of_one_sitting_is_split_by_users_and_a_log_in_time_by_time() -> N
         "demo": "time",
         "movielens": "users",
         "movietweetings": "time",
+        "polis": "users",
     }
+
+
+def test_where_users_are_shown_their_own_conversation_alone_the_pool_is_that() -> None:
+    assert {name for name, recipe in RECIPES.items() if recipe.split.pool == "category"} == {"polis"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

@@ -222,8 +222,7 @@ class Events:
 
     def first_of_item(self) -> np.ndarray:
         """int64, ascending: the place of each user's first event on each item."""
-        pairs = self.numbers.astype(np.int64) * (1 + int(self.items.max(initial=0))) + self.items
-        return np.sort(np.unique(pairs, return_index=True)[1])
+        return np.sort(np.unique(self._pairs, return_index=True)[1])
 
     def of_users(self, users: np.ndarray) -> np.ndarray:
         """bool [n]: the event is of one of these users, str [m]."""
@@ -256,9 +255,15 @@ class Events:
 
     @property
     def shown(self) -> np.ndarray:
-        """bool [n]: what the platform logged as shown; where it logs nothing, all events: users met these items."""
-        exposed = self._exposed
-        return exposed if exposed.any() else np.ones(len(self), bool)
+        """bool [n]: the exposures, and of an item that the user has none of the reactions: it was shown all the same (a
+        log may have one row an exposure that says what came of it, or no exposures at all)."""
+        exposed, pairs = self._exposed, self._pairs
+        return exposed | ~np.isin(pairs, pairs[exposed])
+
+    @property
+    def _pairs(self) -> np.ndarray:
+        """int64 [n]: the same number for the same user and item."""
+        return self.numbers.astype(np.int64) * (1 + int(self.items.max(initial=0))) + self.items
 
     @property
     def _exposed(self) -> np.ndarray:

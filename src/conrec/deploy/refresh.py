@@ -209,7 +209,7 @@ class _Job:
         log_view = LogView(
             items, events, live.catalog, unit_rows(live.embeddings), fields_of(live.items), train_users=everybody
         )
-        knowledge = Knowledge(items, events, everybody)
+        knowledge = Knowledge(items, events, everybody, by_category=split.by_category)
         score = self.score.at(log_view, cutoff)
         side = score.item_factors()
         histories = Histories(events)
