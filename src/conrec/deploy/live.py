@@ -249,7 +249,9 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
     codes = np.zeros((0, levels), np.int32)
     if len(new):
         book = run / "compress" / "codebook"
-        embeddings, _ = JointEncoder.load(recipe.items, book).encode(content_of(new, folder))
+        embeddings, _ = JointEncoder.load(recipe.items, book).encode(
+            content_of(new, folder, recipe.split.pool == "category")
+        )
         ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
         extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
         latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]

@@ -86,7 +86,7 @@ class PreparedLog:
             self.events,
             self.catalog,
             unit_rows(self.embeddings),
-            fields_of(self.item_table),
+            fields_of(self.item_table, containers=self.split.by_category),
             self.split.train_users,
         )
 
