@@ -255,10 +255,16 @@ class Events:
 
     @property
     def shown(self) -> np.ndarray:
-        """bool [n]: the exposures, and of an item that the user has none of the reactions: it was shown all the same (a
-        log may have one row an exposure that says what came of it, or no exposures at all)."""
-        exposed, pairs = self._exposed, self._pairs
-        return exposed | ~np.isin(pairs, pairs[exposed])
+        """bool [n]: the exposures, and the reactions to an item of which the user has none so far: it was shown all the
+        same (a log may have one row an exposure that says what came of it, or no exposures at all)."""
+        exposed, pairs = np.flatnonzero(self._exposed), self._pairs
+        if not len(exposed):
+            return np.ones(len(self), bool)
+        known, first = np.unique(pairs[exposed], return_index=True)
+        place = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
+        shown = (known[place] != pairs) | (self.times < self.times[exposed[first[place]]])
+        shown[exposed] = True
+        return shown
 
     @property
     def _pairs(self) -> np.ndarray:
