@@ -28,7 +28,7 @@ Feature = Literal["content_similarity", "co_dislike_score", "exposure", "attribu
 class DataConfig:
     """Where the log comes from, and what counts as a dislike."""
 
-    adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "generic"] = "simulated"
+    adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "polis", "generic"] = "simulated"
     """Which reader understands the files; `simulated` draws the log instead, `generic` reads your own."""
     dislike_at_most: float | None = None
     """Ratings up to this are dislikes (in the log's own scale)."""
@@ -89,6 +89,9 @@ class SplitConfig:
     """Test begins when this share of all dislikes has happened (at midnight UTC before it)."""
     fold: int = 0
     """With `mode = "users"`: which of the five folds is test (0 to 4)."""
+    pool: Literal["all", "category"] = "all"
+    """What is on offer: `all` that the user has not consumed; `category`: what the user has not met of the categories
+    (conversations, say) that the user has taken part in."""
     max_dislikes: PositiveInt = 50
     """Newest dislikes of a history that an instance keeps."""
     max_positives: NonNegativeInt = 100

@@ -23,7 +23,7 @@ from conrec.simulate import simulate
 from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
-from conrec.studies.datasets import Dataset, dataset, one_context
+from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
 from conrec.studies.models import POLICY, inputs, policy, variant, with_training_horizon
 from conrec.studies.paper import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
@@ -81,6 +81,17 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
         dataset("movielens", tmp_path, quick=True)
     with pytest.raises(ConrecError, match="--seeds 1 1"):
         reproduce("table1", None, tmp_path, (1, 1), ())
+
+
+@pytest.mark.parametrize("name", [*NAMES[1:], "kuairand"])
+def test_posters_are_of_films_alone_and_each_seed_has_its_fold_of_users(name: str, tmp_path: Path) -> None:
+    for folder in (*(Path(*parts) for parts in LOGS.values()), Path(POSTERS)):
+        (tmp_path / folder).mkdir(parents=True)
+    found = dataset(name, tmp_path, quick=True)
+    assert (found.images is not None) == name.startswith("movie")
+    assert found.recipe.split == dataset(name, tmp_path, quick=False).recipe.split
+    folds = {found.of_seed(seed).split.fold for seed in range(5)}
+    assert len(folds) == (5 if found.recipe.split.mode == "users" else 1)
 
 
 def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:

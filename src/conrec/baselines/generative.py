@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
@@ -147,7 +148,8 @@ class Generative(Recommender):
             weight=weight,
             include_unseen=include_unseen,
         )
-        return PromptDataset(instances, self.prompts(instances), rows, pool, self.pad, self.policy.device)
+        excluded = partial(self.known.knowledge.excluded, include_unseen=include_unseen)
+        return PromptDataset(instances, self.prompts(instances), rows, pool, self.pad, self.policy.device, excluded)
 
     def tune(self, validation: Instances, k: int) -> dict[float, float]:
         """Choose the prior's exponent; returns FHR@k on `validation` per exponent tried.

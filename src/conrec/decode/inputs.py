@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -89,7 +90,8 @@ class Inputs:
             include_unseen=include_unseen,
         )
         prompts = self.history_prompts(vocabulary).all(instances, context)
-        return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device())
+        excluded = partial(self.knowledge.excluded, include_unseen=include_unseen)
+        return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device(), excluded)
 
     def decoding(self, instances: Instances, context: Context, vocabulary: Vocabulary) -> Decoding:
         """How to predict under the prior as it is and no other feature: what training is under."""

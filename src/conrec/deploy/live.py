@@ -256,7 +256,7 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
     traits: list[dict[str, str]] = []
     if len(new):
         book = run / "compress" / "codebook"
-        content = content_of(new, folder)
+        content = content_of(new, folder, recipe.split.pool == "category")
         encoder = JointEncoder.load(recipe.items, book)
         embeddings, _ = encoder.encode(content)
         traits = TraitEncoder.load(book, encoder.hog).encode(content)

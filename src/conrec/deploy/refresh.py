@@ -209,9 +209,9 @@ class _Job:
         split = Split.read(self.run / "prepare")
         # Split by users, what is known of the items is the whole log of known users; here that is everybody.
         everybody = events.owners()[0] if split.mode == "users" else None
-        fields = joined(fields_of(live.items), live.traits)
+        fields = joined(fields_of(live.items, containers=split.by_category), live.traits)
         log_view = LogView(items, events, live.catalog, unit_rows(live.embeddings), fields, train_users=everybody)
-        knowledge = Knowledge(items, events, everybody)
+        knowledge = Knowledge(items, events, everybody, by_category=split.by_category)
         score = self.score.at(log_view, cutoff)
         side = score.item_factors()
         histories = Histories(events)

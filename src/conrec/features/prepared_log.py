@@ -87,7 +87,10 @@ class PreparedLog:
             self.events,
             self.catalog,
             unit_rows(self.embeddings),
-            joined(fields_of(self.item_table), read_traits(self.compressed, len(self.items))),
+            joined(
+                fields_of(self.item_table, containers=self.split.by_category),
+                read_traits(self.compressed, len(self.items)),
+            ),
             self.split.train_users,
         )
 

@@ -24,12 +24,16 @@ NUMBER = re.compile(r"\s*-?\d{1,12}(\.\d{1,6})?\s*")
 SEPARATOR = re.compile(r"\s*[|>;,/]\s*")
 
 
-def fields_of(items: pa.Table) -> list[dict[str, str]]:
-    """Category and attributes of each row of a table ITEMS (data.schema), empty values left out."""
+def fields_of(items: pa.Table, *, containers: bool = False) -> list[dict[str, str]]:
+    """Category and attributes of each row of a table ITEMS (data.schema), empty values left out.
+
+    `containers`: the categories are left out, too. On offer to a user are the items of the own ones alone
+    (`split.pool`), so a category says nothing of which of them is disliked, and takes the place of what does.
+    """
     fields = []
     for category, attributes in zip(items["category"].to_pylist(), items["attributes"].to_pylist()):
         item = {name: value for name, value in attributes or [] if value}
-        fields.append(item | ({"category": category} if category else {}))
+        fields.append(item | ({"category": category} if category and not containers else {}))
     return fields
 
 

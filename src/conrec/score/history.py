@@ -33,7 +33,7 @@ class HistoryScore:
     rated: bool
     """Whether the log has ratings."""
     exposed: bool
-    """Whether it has what was shown."""
+    """Whether it has what was shown, and attributes to tell that by."""
     regression: Regression
     without_embedding: Regression
     """The regression without user embeddings, for the ablation."""
@@ -47,7 +47,9 @@ class HistoryScore:
         known_items: int [k], rows of the items of the training period. ValueError where the windows do not hold both
         dislikes and likes.
         """
-        rated, exposed = bool(log_view.events.rated.any()), log_view.events.has_exposures
+        rated = bool(log_view.events.rated.any())
+        # Without an attribute there are no dislike rates by attribute, and directions in which they differ are noise.
+        exposed = log_view.events.has_exposures and any(log_view.fields)
         space = EmbeddingSpace.fit(
             log_view.fields, log_view.content, known_items, WIDE if exposed else DIMENSIONS, seed
         )

@@ -88,11 +88,13 @@ def learn_list_weights(
     history: HistoryScore | None,
     candidates: int,
     seed: int,
+    *,
+    by_category: bool = False,
 ) -> ListWeights:
     """Learn from backtest windows.
 
     events: those that may be learned from; distractors are drawn among them. candidates: size of the sets in which
-    given candidates are ranked, the true next dislike included. Where there is
+    given candidates are ranked, the true next dislike included. by_category: as in `Knowledge`. Where there is
     nothing to learn from, all features count the same.
     """
     names, rng = list[str](), np.random.default_rng(seed)
@@ -133,20 +135,22 @@ def _cases(window: Backtest) -> Instances:
 
 def _sets(
     features: Sequence[ItemFeature],
-    log_view: LogView,
+    knowledge: Knowledge,
     asked: Instances,
     candidates: tuple[np.ndarray, Ragged],
     rng: np.random.Generator,
 ) -> tuple[Sets, Sets]:
     """What is on offer to each of some users, and the candidates drawn for them, with the features of each item."""
-    (at, drawn), knowledge = candidates, Knowledge(log_view.items, log_view.events, log_view.train_users)
+    at, drawn = candidates
     of_list, targets, stands_for, of_set = (list[np.ndarray]() for _ in range(4))
     for part in np.array_split(np.arange(len(asked)), -(-len(asked) // AT_ONCE)):
         few = asked.take(part)
         weights = np.stack([feature.log_weight(few) for feature in features], axis=-1)
-        for n, own in zip(part, weights):
-            on_offer = knowledge.on_offer(asked.cutoffs[n].astype("datetime64[D]").astype("datetime64[us]"))
-            on_offer[asked.seen[n]] = False
+        excluded = knowledge.excluded(few)
+        for n, own, never in zip(part, weights, (excluded[k] for k in range(len(few)))):
+            moment = asked.cutoffs[n]
+            on_offer = knowledge.on_offer(moment if knowledge.by_category else moment.astype("datetime64[D]"))
+            on_offer[never] = False
             rows, counts = _hard(own, np.flatnonzero(on_offer), asked.future[n], rng)
             of_list.append(own[rows])
             stands_for.append(counts)

@@ -45,8 +45,7 @@ def compress(job: Job) -> None:
     neighbours, scores = swing(disliked.owners()[1], disliked.items, len(items), recipe.items.swing_neighbours)
     write_swing(out / "swing.parquet", items.ids, neighbours, scores)
 
-    content = content_of(log.item_table, log.prepared)
-    encoder = JointEncoder(recipe.items)
+    encoder, content = JointEncoder(recipe.items), content_of(log.item_table, log.prepared, log.split.by_category)
     embeddings, pictures = encoder.fit_encode(content, fit_rows)
     encoder.save(out / "codebook")
     np.save(out / "embeddings.npy", embeddings)
@@ -77,9 +76,10 @@ def compress(job: Job) -> None:
     say(quality_lines(quality))
 
 
-def content_of(items: pa.Table, folder: Path) -> Content:
-    """Titles, fields and pictures of a table ITEMS; a relative path of a picture begins in `folder`."""
-    return Content(items["title"].to_pylist(), fields_of(items), _pictures(items, folder))
+def content_of(items: pa.Table, folder: Path, containers: bool = False) -> Content:
+    """Titles, fields and pictures of a table ITEMS; a relative path of a picture begins in `folder`. `containers`: see
+    `fields_of`."""
+    return Content(items["title"].to_pylist(), fields_of(items, containers=containers), _pictures(items, folder))
 
 
 def _pictures(table: pa.Table, folder: Path) -> list[Picture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ def prepare(job: Job) -> None:
     if recipe.data.simulated:
         from conrec.simulate import simulate
 
+        if recipe.split.pool != "all":  # the oracle is of such a platform
+            raise ConrecError('split.pool = "category": the simulated platform offers everything; leave it out')
         simulation = simulate(recipe.simulate, out / "images")
         log = simulation.log
     else:
@@ -57,7 +60,8 @@ def prepare(job: Job) -> None:
     events = as_events(log.events, catalogue)
     split = plan_split(events, recipe.split)
     made, dropped = make_instances(events, catalogue, split, recipe.split)
-    candidates = candidates_table(events, catalogue, made, CANDIDATES, recipe.split.seed)
+    excluded = partial(split.knowledge(catalogue, events).excluded, include_unseen=True)
+    candidates = candidates_table(events, catalogue, made, CANDIDATES, recipe.split.seed, excluded)
     instances = instances_table(made, catalogue)
 
     pq.write_table(items, out / "items.parquet")
@@ -92,6 +96,8 @@ def _read(recipe: Recipe, data: Path | None, images: Path | None) -> Log:
             from conrec.data.adapters.movielens import read
         case "kuairand":
             from conrec.data.adapters.kuairand import read
+        case "polis":
+            from conrec.data.adapters.polis import read
         case "generic":
             from conrec.data.adapters.generic import read
         case _:

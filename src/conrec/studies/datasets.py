@@ -1,7 +1,7 @@
 """What the studies run on: the recipes that come along, at the studies' sizes.
 
 The simulator is larger than the demo's, and sparser: a user gives fewer dislikes, as on a real platform. A further
-seed there is a further platform, too, and on MovieLens, which is split by users, a further fold of them.
+seed there is a further platform, too, and on MovieLens and Polis, which are split by users, a further fold of them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,17 @@ from conrec.errors import ConrecError
 from conrec.files import tree_digest
 from conrec.run import find_recipe
 
-NAMES = ("simulator", "movietweetings", "movielens")
+NAMES = ("simulator", "movietweetings", "movielens", "polis")
+"""Those that a study is of unless it is told; `kuairand`, too, can be named (docs/filter.md says what speaks against
+it)."""
 FOLDS = 5
-LOGS = {"movietweetings": ("movietweetings",), "movielens": ("movielens-latest", "ml-latest-head-206k")}
-POSTERS = "movie-posters"
+LOGS = {
+    "movietweetings": ("movietweetings",),
+    "movielens": ("movielens-latest", "ml-latest-head-206k"),
+    "polis": ("polis",),
+    "kuairand": ("kuairand-27k-like-hate",),
+}
+FILMS, POSTERS = ("movietweetings", "movielens"), "movie-posters"
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Dataset:
 
 
 def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
-    """One of `NAMES`; `data` is the folder that holds those that are files, as in ../shared/data.
+    """One of `NAMES`, or `kuairand`; `data` is the folder that holds those that are files, as in ../shared/data.
 
     `quick`: everything tiny, to see that it works. Raises ConrecError for a log that is not there.
     """
@@ -86,8 +93,8 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
     log = data.joinpath(*LOGS[name])
     if not log.exists():
         raise ConrecError(f"{log}: not there; --data must hold {'/'.join(LOGS[name])}")
-    posters = data / POSTERS
-    return Dataset(name, _short(recipe) if quick else recipe, log, posters if posters.exists() else None)
+    posters = data / POSTERS if name in FILMS and (data / POSTERS).exists() else None
+    return Dataset(name, _short(recipe) if quick else recipe, log, posters)
 
 
 def _tiny(recipe: Recipe) -> Recipe:
