@@ -21,7 +21,6 @@ from conrec.errors import ConrecError
 from conrec.features.exposures import ExposureWeights
 from conrec.features.fitted_weights import Sets, weights_for
 from conrec.features.item_features import AT_ONCE, FeatureWeights, ItemFeature
-from conrec.features.log_view import LogView
 from conrec.progress import track
 from conrec.score.backtest import Backtest
 from conrec.score.history import HistoryScore
@@ -106,9 +105,10 @@ def learn_list_weights(
         if len(asked):
             features = list_features(config, window.log_view, exposures, history)
             names = list(features)
-            for_list, for_set = _sets(
-                list(features.values()), window.log_view, asked, draw_candidates(events, asked, candidates, n), rng
-            )
+            view = window.log_view
+            knowledge = Knowledge(view.items, view.events, view.train_users, by_category=by_category)
+            drawn = draw_candidates(events, asked, candidates, n, knowledge.excluded)
+            for_list, for_set = _sets(list(features.values()), knowledge, asked, drawn, rng)
             lists.append(for_list)
             sets.append(for_set)
     if not names or not any(map(len, lists)):
