@@ -69,7 +69,7 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
         ("[simulate]\ndamping = 0.0", "simulate.damping = 0.0; it must be float > 0.0"),
         ("[items]\nswing_neighbours = 0", "items.swing_neighbours = 0; it must be int >= 1"),
         ("[sid]\nhidden = [64, 0]", r"sid.hidden\[1\] = 0; it must be int >= 1"),
-        ("[sid]\nema_decay = 1.0", "sid.ema_decay = 1.0; it must be float < 1.0"),
+        ("[utilize]\nhistory_dropout = 1.0", "utilize.history_dropout = 1.0; it must be float < 1.0"),
         ("[lm]\nheads = 3", "lm.hidden = 128, heads = 3, .* multiple of twice the heads"),
         ("[understand]\nlearning_rate = 0", "understand.learning_rate = 0; it must be float > 0.0"),
         ("[understand]\nlearning_rate = nan", "understand.learning_rate = nan; it must be float > 0.0"),

@@ -70,8 +70,9 @@ class SimulateConfig:
     """Probability of a dislike for an exposure that one of the user's hidden rules matches (rules differ by +-25 %)."""
     damping: Annotated[float, Meta(gt=0, le=1)] = 0.3
     """Factor by which one fresh dislike lowers how often its leaf category is shown to the user (1: not at all)."""
-    picture_size: Annotated[int, Meta(ge=16, le=512)] = 96
-    """Width and height of a product picture in pixels."""
+    attribute_columns: bool = False
+    """Give the catalogue a column of the attributes by which users dislike. No shop has it: there they stand in titles
+    and pictures. Nothing else depends on it."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class ItemsConfig:
     """Weight of category and attributes in the embedding, where the title's is 1 (0: none)."""
     image_weight: NonNegativeFloat = 0.5
     """Weight of the picture in the embedding, where the title's is 1 (0: none)."""
+    traits: bool = True
+    """Read traits from titles and pictures (`items.traits`), beside category and attributes."""
     swing_neighbours: PositiveInt = 20
     """Neighbours of each item that Swing (equation 5) keeps."""
 
@@ -132,8 +135,6 @@ class SidConfig:
     """Passes over the catalogue."""
     learning_rate: PositiveFloat = 1e-3
     """Step size of the optimiser."""
-    ema_decay: Fraction = 0.99
-    """Share of a codeword's old value that an update of its moving average keeps."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.config import ItemsConfig, Recipe, SidConfig
+from conrec.data.instances import read_events, read_items
 from conrec.data.schema import EVENTS, ITEMS
+from conrec.data.split import Split
 from conrec.errors import ConrecError
 from conrec.items.encoders import JointEncoder
 from conrec.items.swing import read_swing
+from conrec.items.traits import TraitEncoder, read_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import load_model, make_catalog
-from conrec.stages.compress import compress, content_of
+from conrec.stages.compress import compress, content_of, known_reactions
 from tests.items.test_encoders import shop
 from tests.jobs import job
 
@@ -185,3 +188,27 @@ def test_too_few_items_is_one_clear_line(tmp_path: Path) -> None:
     )
     with pytest.raises(ConrecError, match="at least 16 items first seen before validation, not 5"):
         compress(job(tmp_path, "compress", RECIPE))
+
+
+def test_traits_are_learned_from_training_and_written_row_by_row(folders: tuple[Path, Path]) -> None:
+    prepared, out = folders
+    items = read_items(prepared)
+    told = known_reactions(read_events(prepared, items), Split.read(prepared))
+    events = pq.read_table(prepared / "events.parquet").to_pylist()
+    early = [e for e in events if e["time"].timestamp() < 80 * 86400]
+    assert len(told.disliked.items) == sum(e["kind"] == "dislike" for e in early)
+    assert {items.ids[row] for row in told.shown.items} <= {e["item_id"] for e in early}
+    traits = read_traits(out, N)
+    assert len(traits) == N
+    assert any("text" in own for own in traits)
+    # A later item goes through the encoder that was saved.
+    content = content_of(pq.read_table(prepared / "items.parquet"), prepared)
+    assert TraitEncoder.load(out / "codebook").encode(content, items.categories) == traits
+
+
+def test_without_traits_none_are_written(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "prepare").symlink_to(folders[0])
+    compress(job(tmp_path, "compress", dataclasses.replace(RECIPE, items=ItemsConfig(traits=False))))
+    assert not (tmp_path / "compress" / "traits.json").exists()
+    embeddings = [np.load(folder / "embeddings.npy") for folder in (tmp_path / "compress", folders[1])]
+    np.testing.assert_array_equal(*embeddings)

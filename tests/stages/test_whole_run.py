@@ -26,7 +26,6 @@ adapter = "simulated"
 users = 250
 items = 250
 days = 100
-picture_size = 32
 [sid]
 epochs = 5
 [lm]

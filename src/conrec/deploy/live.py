@@ -3,7 +3,7 @@
     SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
         delta.json               digest of its input, the account of every row, how many undos there were before
         events.parquet           its events, cleaned against everything before
-        items.parquet            its new items, with embeddings.npy, latents.npy and codes.npy, row by row
+        items.parquet            its new items, with embeddings.npy, latents.npy, codes.npy and traits.json, row by row
         first_seen.parquet       when items were seen first in it, dropped events included
 
 A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
@@ -34,6 +34,7 @@ from conrec.errors import ConrecError
 from conrec.files import file_digest, flush
 from conrec.filter.undo import Undo
 from conrec.items.encoders import JointEncoder
+from conrec.items.traits import TraitEncoder, read_traits, write_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import add_items, load_model
 from conrec.sid.kmeans import reconstruct
@@ -56,6 +57,8 @@ class Live:
     catalog: Catalog
     embeddings: np.ndarray
     """float32 [n, input]."""
+    traits: list[dict[str, str]]
+    """Of each item (`items.traits`)."""
 
     @property
     def cutoff(self) -> np.datetime64:
@@ -74,11 +77,13 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], before: int, un
     events = [pq.read_table(prepared / "events.parquet").cast(EVENTS)]
     catalog = Catalog.load(compressed)
     embeddings = [np.load(compressed / "embeddings.npy", allow_pickle=False)]
+    traits = read_traits(compressed, len(items[0]))
     known = [before]
     for folder in folders:
         items.append(pq.read_table(folder / "items.parquet").cast(ITEMS))
         events.append(pq.read_table(folder / "events.parquet").cast(EVENTS))
         embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
+        traits += read_traits(folder, len(items[-1]))
         known.append(read_delta(folder)["undos"])
         catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
     seen = [pq.read_table(folder / "first_seen.parquet") for folder in folders]
@@ -89,6 +94,7 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], before: int, un
         np.datetime64(end.replace(tzinfo=None), "us"),
         catalog,
         np.concatenate(embeddings),
+        traits,
     )
 
 
@@ -243,18 +249,22 @@ def _check_times(raw: pa.Table, live: Live, source: str) -> None:
 
 
 def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) -> None:
-    """Embeddings, latents and codes of the delta's items; those before keep theirs."""
+    """Embeddings, latents, codes and traits of the delta's items; those before keep theirs."""
     width, levels = live.embeddings.shape[1], live.catalog.levels
     embeddings, latents = np.zeros((0, width), np.float32), np.zeros((0, live.catalog.latents.shape[1]), np.float32)
     codes = np.zeros((0, levels), np.int32)
+    traits: list[dict[str, str]] = []
     if len(new):
         book = run / "compress" / "codebook"
-        embeddings, _ = JointEncoder.load(recipe.items, book).encode(content_of(new, folder))
+        content = content_of(new, folder)
+        embeddings, _ = JointEncoder.load(recipe.items, book).encode(content)
+        traits = TraitEncoder.load(book).encode(content, new["category"].to_pylist())
         ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
         extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
         latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]
     for name, array in (("embeddings", embeddings), ("latents", latents), ("codes", codes)):
         np.save(folder / f"{name}.npy", array)
+    write_traits(folder, traits)
 
 
 def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.ndarray) -> Catalog:

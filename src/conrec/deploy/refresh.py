@@ -45,6 +45,7 @@ from conrec.filter.stores import StoreName, open_users
 from conrec.filter.undo import read_undos
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
+from conrec.items.traits import joined
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
@@ -206,9 +207,8 @@ class _Job:
         split = Split.read(self.run / "prepare")
         # Split by users, what is known of the items is the whole log of known users; here that is everybody.
         everybody = events.owners()[0] if split.mode == "users" else None
-        log_view = LogView(
-            items, events, live.catalog, unit_rows(live.embeddings), fields_of(live.items), train_users=everybody
-        )
+        fields = joined(fields_of(live.items), live.traits)
+        log_view = LogView(items, events, live.catalog, unit_rows(live.embeddings), fields, train_users=everybody)
         knowledge = Knowledge(items, events, everybody)
         score = self.score.at(log_view, cutoff)
         side = score.item_factors()

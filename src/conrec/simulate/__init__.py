@@ -26,6 +26,8 @@ __all__ = ["START", "Simulation", "simulate"]
 START = np.datetime64("2026-03-02T00:00:00.000000", "us")
 """Midnight (UTC) at which every simulated log begins; a Monday."""
 DAY = np.timedelta64(1, "D")
+PICTURE_SIZE = 96
+"""Width and height of a product picture in pixels."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Simulation:
         Raises ValueError where the cutoff is no midnight of the log or a user is unknown.
         """
         return self.platform.shown_and_disliked(self._users(user_ids), _day(cutoff, self.platform), horizon_days)
+
+    def true_fields(self) -> pa.Table:
+        """item_id, category and attributes of every item: what the rules are about, whatever the catalogue says."""
+        columns = {name: self.log.items[name] for name in ("item_id", "category")}
+        return pa.table(columns | {"attributes": _attributes(self.platform.catalogue)})
 
     def oracle(self, user_ids: list[str], cutoffs: np.ndarray, horizon_days: int, k: int) -> list[list[str]]:
         """For each (user, cutoff) the k items with the highest true probability of being shown and disliked in
@@ -96,7 +103,7 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
         _day_table(day, platform.run_day(day, for_days), platform) for day in track(range(config.days), "simulate days")
     ]
     events = pa.concat_tables(days).combine_chunks()
-    items = _items_table(catalogue, _draw(catalogue, config, image_folder))
+    items = _items_table(catalogue, _draw(catalogue, config, image_folder), config.attribute_columns)
     accounting = Accounting(
         read=events.num_rows,
         kept=events.num_rows,
@@ -151,8 +158,9 @@ def _day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
     )
 
 
-def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
-    """The catalogue as ITEMS; `first_seen` is the moment of listing."""
+def _items_table(catalogue: Catalogue, images: list[str | None], attribute_columns: bool) -> pa.Table:
+    """The catalogue as ITEMS; `first_seen` is the moment of listing. Without attribute columns it says what a shop's
+    does: title, picture, category."""
     listed = START + (catalogue.listed * 86_400e6).astype(np.int64).astype("timedelta64[us]")
     return pa.table(
         [
@@ -161,11 +169,15 @@ def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
             pa.array(images, pa.string()),
             pa.nulls(len(catalogue), pa.large_binary()),
             pa.array([LEAVES[n] for n in catalogue.leaf], pa.string()),
-            pa.array([list(a.items()) for a in catalogue.attributes], ITEMS.field("attributes").type),
+            _attributes(catalogue) if attribute_columns else pa.nulls(len(catalogue), ITEMS.field("attributes").type),
             pa.array(listed).cast(ITEMS.field("first_seen").type),
         ],
         schema=ITEMS,
     )
+
+
+def _attributes(catalogue: Catalogue) -> pa.Array:
+    return pa.array([list(own.items()) for own in catalogue.attributes], ITEMS.field("attributes").type)
 
 
 def _draw(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> list[str | None]:
@@ -177,6 +189,6 @@ def _draw(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> 
     for n in track(range(len(catalogue)), "draw product pictures"):
         path = folder / f"{catalogue.ids[n]}.png"
         rng = np.random.default_rng([config.seed, n])
-        draw_picture(LEAVES[catalogue.leaf[n]], catalogue.attributes[n], config.picture_size, rng).save(path)
+        draw_picture(LEAVES[catalogue.leaf[n]], catalogue.attributes[n], PICTURE_SIZE, rng).save(path)
         paths.append(f"{folder.name}/{path.name}")
     return paths

@@ -5,6 +5,7 @@ Reads prepare's items, events and split; writes
     embeddings.npy       float32 [n, input], the joint embeddings          images.json   what became of each picture
     swing.parquet        neighbours of every item by its dislikes          quality.json  how good the IDs are
     catalog.parquet, latents.npy, reconstructed.npy                        the catalogue (conrec.sid.catalog)
+    traits.json          an object an item: its traits (conrec.items.traits)
     codebook/            what is needed to encode items that come later
 
 All that is learned here is learned before validation begins: encoders and codebooks from the items first seen by
@@ -14,16 +15,21 @@ then, Swing from the dislikes by then (`users` mode: from all items, and from th
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from conrec.data.instances import Events
+from conrec.data.split import TimeSplit, UserSplit
 from conrec.items.encoders import Content, JointEncoder
 from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
 from conrec.items.swing import swing, write_swing
+from conrec.items.synonyms import Reactions, Seen
+from conrec.items.traits import TraitEncoder, write_traits
 from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.sid.codebook import codebook_sizes, make_catalog, save_model
@@ -42,8 +48,16 @@ def compress(job: Job) -> None:
     neighbours, scores = swing(learned.owners()[1], learned.items, len(items), recipe.items.swing_neighbours)
     write_swing(out / "swing.parquet", items.ids, neighbours, scores)
 
+    content = content_of(log.item_table, log.prepared)
+    if recipe.items.traits:
+        traits = TraitEncoder()
+        looked_at = content if recipe.items.image != "none" else replace(content, pictures=[None] * len(content))
+        traits.fit(looked_at, items.categories, fit_rows, known_reactions(log.events, log.split))
+        traits.save(out / "codebook")
+        write_traits(out, traits.encode(content, items.categories))
+
     encoder = JointEncoder(recipe.items)
-    embeddings, pictures = encoder.fit_encode(content_of(log.item_table, log.prepared), fit_rows)
+    embeddings, pictures = encoder.fit_encode(content, fit_rows)
     encoder.save(out / "codebook")
     np.save(out / "embeddings.npy", embeddings)
     _write_json(out / "images.json", pictures.to_json(items.ids))
@@ -66,6 +80,14 @@ def compress(job: Job) -> None:
     quality["history"] = history
     _write_json(out / "quality.json", quality)
     say(quality_lines(quality))
+
+
+def known_reactions(events: Events, split: TimeSplit | UserSplit) -> Reactions:
+    """What traits may be learned from: what training showed to whom, and what of it was disliked."""
+    learned = events.take(split.may_learn(events))
+    users = learned.owners()[1]
+    parts = learned.shown, learned.is_dislike
+    return Reactions(*(Seen(users[part], learned.items[part]) for part in parts))
 
 
 def content_of(items: pa.Table, folder: Path) -> Content:

@@ -103,7 +103,7 @@ def _tiny(recipe: Recipe) -> Recipe:
     return replace(
         _short(recipe),
         name="simulator",
-        simulate=SimulateConfig(users=110, items=120, days=100, exposures_per_day=9.0, picture_size=16),
+        simulate=SimulateConfig(users=110, items=120, days=100, exposures_per_day=9.0),
     )
 
 

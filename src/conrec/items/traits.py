@@ -1,0 +1,289 @@
+"""What an item is like, read from what every shop has: its title, its picture and its category.
+
+A platform's catalogue seldom has a column of the attributes by which its users dislike. They stand in titles, under
+many names, and in pictures. Two fields of traits are read from these; all is learned from the items and the log of the
+training period, and later items go through the same maps.
+
+- `text`: the words of titles, and pairs of words that stand together ("polka dot"), of `FEWEST` items or more; names of
+  the category itself are left out. Those that mean the same are one trait (`items.synonyms`).
+- What a title leaves out the picture may show. A ridge regression predicts every trait of titles from pictures, on
+  items that it was not fitted on (leave-one-out), and a logistic function turns that into the probability s that the
+  title says so. If titles say a share c of what is there, then what is silent has it with probability
+  (1 - c) / c * s / (1 - s) (learning from positives only, Elkan and Noto 2008); c is the average of s where the title
+  does say so. A trait is filled in if pictures show it: if s is on average higher by `SEEN` where the title says so
+  than where it does not (Tjur 2009).
+- `picture`: what no title says. Pictures fall into `LOOKS` clusters (k-means), less what the category looks like; those
+  that the same people dislike are one trait.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from scipy.sparse import csr_matrix
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from conrec.errors import ConrecError
+from conrec.items.encoders import Content
+from conrec.items.fields import SEPARATOR
+from conrec.items.image import SIDE, features
+from conrec.items.pictures import Picture, open_picture
+from conrec.items.synonyms import EXCLUSIVE, Reactions, exclusion, same
+from conrec.progress import track
+
+FEWEST = 8
+"""Known items whose titles hold a word, or a pair of words."""
+COMMONEST = 0.5
+"""A word of more titles than that tells nothing apart."""
+MOST_WORDS = 2000
+LIFT = 5.0
+"""So much oftener than chance two words follow each other that they are one name."""
+CATEGORY_NAME = 0.8
+"""A word and a category share so many of the items that either has (Jaccard) that the word is the category's name."""
+LOOKS = 16
+RIDGE = 0.3
+"""Penalty, in the mean square length of the pictures' features."""
+SEEN = 0.25
+"""Least coefficient of discrimination of a trait that pictures show."""
+SURE = 0.5
+"""Probability from which on an item has a trait that its title leaves out."""
+SHRINK = 2.0
+"""A category's average picture counts as that of so many items fewer, which are average ones."""
+FEWEST_PICTURES = 100
+FEATURES = 464
+WORD = re.compile(r"\w+(?:[-'’]\w+)*")
+
+
+class TraitEncoder:
+    """Titles, categories and pictures to traits by name."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        """Of the traits of titles."""
+        self._terms: dict[str, int] = {}
+        """Which trait a word or a pair of words stands for."""
+        self._pairs: set[str] = set()
+        self._excluding = np.zeros((0, 0), bool)
+        """[traits, traits]: an item has at most one of both."""
+        self._categories: dict[str, int] = {}
+        self._average = np.zeros((1, 0), np.float32)
+        """Of pictures, one row a category, the last one for any other."""
+        self._shown = np.zeros((0, 3))
+        """For each trait of titles slope, intercept of the logistic function, c; 0 if pictures do not show it."""
+        self._ridge = np.zeros((1, 0), np.float32)
+        """[features + 1, traits]."""
+        self._looks = np.zeros((0, 0), np.float32)
+        """Centres of the clusters of pictures, [LOOKS, features]."""
+        self._look = np.zeros(0, np.int64)
+        """[LOOKS]: which trait each is."""
+
+    def fit(self, content: Content, categories: Sequence[str | None], known: np.ndarray, told: Reactions) -> None:
+        """content and categories (one text an item, the whole path) are of all items. known: int [m], rows of those
+        that may be learned from; told: what may be learned of the log, its items as rows."""
+        titles, pictures = content.titles, content.pictures
+        category = np.unique([name or "" for name in categories], return_inverse=True)[1]
+        scope = np.unique([SEPARATOR.split(name or "")[0] for name in categories], return_inverse=True)[1]
+        stated = self._fit_titles(titles, category, scope, known, told)
+        raw, usable = _raw(pictures)
+        seen = known[usable[known]]
+        if len(seen) < FEWEST_PICTURES:
+            return
+        self._categories = {name: n for n, name in enumerate(sorted({categories[row] or "" for row in seen}))}
+        self._average = self._averages([categories[row] for row in seen], raw[seen])
+        x = self._centred(categories, raw)
+        self._fit_shown(x[seen], stated[seen].toarray())
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer different pictures
+            looks = KMeans(LOOKS, n_init=4, random_state=0).fit(x[seen])
+        self._looks = looks.cluster_centers_.astype(np.float32)
+        cluster = csr_matrix((usable * 1.0, (np.arange(len(x)), self._nearest(x))), (len(x), len(self._looks)))
+        self._look = np.zeros(len(self._looks), np.int64)
+        for number, group in enumerate(same(cluster, category, scope, known, told)):
+            self._look[group] = number
+
+    def encode(self, content: Content, categories: Sequence[str | None]) -> list[dict[str, str]]:
+        """The fields `text` and `picture` of each item (as `items.fields` reads them: several values apart by "|");
+        what an item has nothing of is left out. An encoder that was not fitted finds nothing."""
+        titles, pictures = content.titles, content.pictures
+        stated = self._stated(titles)
+        has = stated > 0
+        looks = np.full(len(titles), -1)
+        if len(self._looks):
+            raw, usable = _raw(pictures)
+            x = self._centred(categories, raw)
+            looks[usable] = self._look[self._nearest(x[usable])]
+            slope, intercept, c = self._shown.T
+            score = np.hstack([x, np.ones((len(x), 1))]) @ self._ridge
+            odds = np.exp(np.clip(slope * score + intercept, -50, 50))
+            likely = (c > 0) & ((1 - c) * odds >= SURE * c)
+            has = (has + csr_matrix(likely & usable[:, None] & ~((stated @ self._excluding) > 0))).tocsr()
+        found = []
+        for row in range(len(titles)):
+            own = sorted(self._names[n] for n in has.indices[has.indptr[row] : has.indptr[row + 1]])
+            picture = {"picture": f"look {looks[row] + 1}"} if looks[row] >= 0 else {}
+            found.append(({"text": "|".join(own)} if own else {}) | picture)
+        return found
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What `fit` learned, as arrays; names as the bytes of JSON."""
+        names = {"names": self._names, "terms": self._terms, "pairs": sorted(self._pairs)}
+        names["categories"] = list(self._categories)
+        arrays = {name: getattr(self, f"_{name}") for name in ARRAYS}
+        return arrays | {"names": np.frombuffer(json.dumps(names).encode(), np.uint8)}
+
+    @classmethod
+    def restore(cls, state: dict[str, np.ndarray]) -> TraitEncoder:
+        """An earlier fit."""
+        encoder, names = cls(), json.loads(state["names"].tobytes())
+        encoder._names, encoder._terms, encoder._pairs = names["names"], names["terms"], set(names["pairs"])
+        encoder._categories = {name: n for n, name in enumerate(names["categories"])}
+        for name in ARRAYS:
+            setattr(encoder, f"_{name}", state[name])
+        return encoder
+
+    def save(self, folder: Path) -> None:
+        """As one safetensors file in `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, folder / SAVED)
+
+    @classmethod
+    def load(cls, folder: Path) -> TraitEncoder:
+        """What `save` wrote, where it wrote nothing an encoder that finds nothing; ConrecError if not readable."""
+        if not (folder / SAVED).exists():
+            return cls()
+        try:
+            return cls.restore(load_file(folder / SAVED))
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
+
+    def _fit_titles(
+        self, titles: Sequence[str], category: np.ndarray, scope: np.ndarray, known: np.ndarray, told: Reactions
+    ) -> csr_matrix:
+        """The terms and which of them are the same trait; what titles state, [n, traits]."""
+        words = [WORD.findall(titles[row].lower()) for row in known]
+        single, double = Counter[str](), Counter[tuple[str, str]]()
+        for own in words:
+            single.update(own)
+            double.update(set(pairwise(own)))
+        total = single.total()
+        self._pairs = {
+            f"{a} {b}"
+            for (a, b), uses in double.items()
+            if uses >= FEWEST and a != b and uses * total >= LIFT * single[a] * single[b]
+        }
+        uses = Counter(term for row in known for term in self._words(titles[row]))
+        often = [term for term, n in uses.most_common() if FEWEST <= n <= COMMONEST * len(known)]
+        self._terms = {term: n for n, term in enumerate(sorted(often[:MOST_WORDS]))}
+        self._names = list(self._terms)
+        stated = self._stated(titles)
+        kept = np.flatnonzero(~_names_category(stated[known], category[known]))
+        groups = [kept[group] for group in same(stated[:, kept], category, scope, known, told)]
+        self._terms = {self._names[term]: n for n, group in enumerate(groups) for term in group}
+        self._names = [max((self._names[term] for term in group), key=lambda name: uses[name]) for group in groups]
+        stated = self._stated(titles)
+        self._excluding = exclusion(stated[known], category[known]) > EXCLUSIVE
+        np.fill_diagonal(self._excluding, False)
+        return stated
+
+    def _words(self, title: str) -> set[str]:
+        """The terms of a title: pairs that are one name, and the words that are in none."""
+        words = WORD.findall(title.lower())
+        pairs = [n for n, pair in enumerate(pairwise(words)) if " ".join(pair) in self._pairs]
+        inside = {n + step for n in pairs for step in (0, 1)}
+        return {" ".join(words[n : n + 2]) for n in pairs} | {w for n, w in enumerate(words) if n not in inside}
+
+    def _stated(self, titles: Sequence[str]) -> csr_matrix:
+        """float64 [n, traits]: 1 for what a title says."""
+        own = [sorted({self._terms[term] for term in self._words(title) if term in self._terms}) for title in titles]
+        starts = np.cumsum([0, *map(len, own)])
+        columns = np.fromiter((n for one in own for n in one), np.int64, starts[-1])
+        return csr_matrix((np.ones(len(columns)), columns, starts), (len(titles), len(self._names)))
+
+    def _fit_shown(self, x: np.ndarray, stated: np.ndarray) -> None:
+        """How pictures show what titles state. x: float [m, features]; stated: float [m, traits]."""
+        a = np.hstack([x, np.ones((len(x), 1))]).astype(np.float64)
+        penalty = np.full(a.shape[1], RIDGE * np.mean((x**2).sum(axis=1)) + 1e-9)
+        penalty[-1] = 1e-6
+        inverse = np.linalg.inv(a.T @ a + np.diag(penalty))
+        self._ridge = (inverse @ (a.T @ stated)).astype(np.float32)
+        leverage = np.einsum("nd,de,ne->n", a, inverse, a)[:, None]
+        left_out = (a @ self._ridge - leverage * stated) / (1 - leverage)
+        self._shown = np.zeros((stated.shape[1], 3))
+        for n, (score, says) in enumerate(zip(left_out.T, stated.T)):
+            if 0 < says.sum() < len(says):
+                model = LogisticRegression(C=1e3).fit(score[:, None], says)
+                s = model.predict_proba(score[:, None])[:, 1]
+                c, otherwise = s[says > 0].mean(), s[says == 0].mean()
+                if c - otherwise >= SEEN:
+                    self._shown[n] = model.coef_.item(), model.intercept_.item(), c
+
+    def _averages(self, categories: Sequence[str | None], raw: np.ndarray) -> np.ndarray:
+        """float32 [categories + 1, features]: the average picture of each, and of all."""
+        place = np.array([self._categories[name or ""] for name in categories])
+        everything = raw.mean(axis=0)
+        sums = np.zeros((len(self._categories), raw.shape[1]))
+        np.add.at(sums, place, raw - everything)
+        counts = np.bincount(place, minlength=len(self._categories))[:, None]
+        return np.vstack([everything + sums / (counts + SHRINK), everything]).astype(np.float32)
+
+    def _centred(self, categories: Sequence[str | None], raw: np.ndarray) -> np.ndarray:
+        """Pictures, less what their category looks like: float32 [n, features]."""
+        return raw - self._average[[self._categories.get(name or "", -1) for name in categories]]
+
+    def _nearest(self, x: np.ndarray) -> np.ndarray:
+        """int64 [n]: the cluster of each picture."""
+        return ((self._looks**2).sum(axis=1) - 2 * x @ self._looks.T).argmin(axis=1)
+
+
+def joined(fields: list[dict[str, str]], traits: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Given columns and traits of each item; a given column keeps its name and its values."""
+    return [found | given for given, found in zip(fields, traits, strict=True)]
+
+
+def write_traits(folder: Path, traits: list[dict[str, str]]) -> None:
+    """`traits.json`: an object an item."""
+    (folder / "traits.json").write_text(json.dumps(traits, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_traits(folder: Path, items: int) -> list[dict[str, str]]:
+    """What `write_traits` wrote of so many items, nothing where it wrote nothing; ConrecError if it is not readable."""
+    if not (folder / "traits.json").exists():
+        return [{} for _ in range(items)]
+    try:
+        found: list[dict[str, str]] = json.loads((folder / "traits.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
+    return found
+
+
+SAVED = "traits.safetensors"
+ARRAYS = ("excluding", "average", "shown", "ridge", "looks", "look")
+
+
+def _names_category(stated: csr_matrix, category: np.ndarray) -> np.ndarray:
+    """bool [terms]: the term is a category's name. stated: [m, terms]; category: int [m]."""
+    width = int(category.max(initial=0)) + 1
+    inside = csr_matrix((np.ones(len(category)), (category, np.arange(len(category)))), (width, len(category)))
+    both = (inside @ stated).toarray()
+    either = both.sum(axis=0) + np.bincount(category, minlength=width)[:, None] - both
+    return np.asarray((both / np.maximum(either, 1)).max(axis=0, initial=0.0) > CATEGORY_NAME)
+
+
+def _raw(pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes and colours (`items.image.features`), float32 [n, features], zeros for an unusable picture; bool [n]."""
+    found, usable = np.zeros((len(pictures), FEATURES), np.float32), np.zeros(len(pictures), bool)
+    for row, picture in enumerate(track(pictures, "Traits of pictures")):
+        image, _ = open_picture(picture, SIDE)
+        if image is not None:
+            found[row], usable[row] = features(image), True
+    return found, usable
