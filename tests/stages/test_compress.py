@@ -200,15 +200,15 @@ def test_traits_are_learned_from_training_and_written_row_by_row(folders: tuple[
     assert {items.ids[row] for row in told.shown.items} <= {e["item_id"] for e in early}
     traits = read_traits(out, N)
     assert len(traits) == N
-    assert any("text" in own for own in traits)
+    assert any("trait" in own for own in traits)
     # A later item goes through the encoder that was saved.
     content = content_of(pq.read_table(prepared / "items.parquet"), prepared)
-    assert TraitEncoder.load(out / "codebook").encode(content, items.categories) == traits
+    assert TraitEncoder.load(out / "codebook").encode(content) == traits
 
 
 def test_without_traits_none_are_written(folders: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "prepare").symlink_to(folders[0])
     compress(job(tmp_path, "compress", dataclasses.replace(RECIPE, items=ItemsConfig(traits=False))))
-    assert not (tmp_path / "compress" / "traits.json").exists()
+    assert not (tmp_path / "compress" / "traits.parquet").exists()
     embeddings = [np.load(folder / "embeddings.npy") for folder in (tmp_path / "compress", folders[1])]
     np.testing.assert_array_equal(*embeddings)

@@ -3,7 +3,7 @@
     SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
         delta.json               digest of its input, the account of every row, how many undos there were before
         events.parquet           its events, cleaned against everything before
-        items.parquet            its new items, with embeddings.npy, latents.npy, codes.npy and traits.json, row by row
+        items.parquet            its new items; row by row embeddings.npy, latents.npy, codes.npy, traits.parquet
         first_seen.parquet       when items were seen first in it, dropped events included
 
 A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
@@ -258,7 +258,7 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
         book = run / "compress" / "codebook"
         content = content_of(new, folder)
         embeddings, _ = JointEncoder.load(recipe.items, book).encode(content)
-        traits = TraitEncoder.load(book).encode(content, new["category"].to_pylist())
+        traits = TraitEncoder.load(book).encode(content)
         ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
         extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
         latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]

@@ -1,19 +1,20 @@
 """What an item is like, read from what every shop has: its title, its picture and its category.
 
 A platform's catalogue seldom has a column of the attributes by which its users dislike. They stand in titles, under
-many names, and in pictures. Two fields of traits are read from these; all is learned from the items and the log of the
-training period, and later items go through the same maps.
+many names, and in pictures. Two fields of traits are read from these, and count like given ones (`items.fields`); all
+is learned from the items and the log of the training period, and later items go through the same maps.
 
-- `text`: the words of titles, and pairs of words that stand together ("polka dot"), of `FEWEST` items or more; names of
-  the category itself are left out. Those that mean the same are one trait (`items.synonyms`).
+- `trait`: the words of titles, and pairs of words that stand together ("polka dot"), of `FEWEST` items or more; what
+  category or columns say already is left out. Those that mean the same are one trait (`items.synonyms`), called by the
+  commonest.
 - What a title leaves out the picture may show. A ridge regression predicts every trait of titles from pictures, on
   items that it was not fitted on (leave-one-out), and a logistic function turns that into the probability s that the
   title says so. If titles say a share c of what is there, then what is silent has it with probability
   (1 - c) / c * s / (1 - s) (learning from positives only, Elkan and Noto 2008); c is the average of s where the title
   does say so. A trait is filled in if pictures show it: if s is on average higher by `SEEN` where the title says so
   than where it does not (Tjur 2009).
-- `picture`: what no title says. Pictures fall into `LOOKS` clusters (k-means), less what the category looks like; those
-  that the same people dislike are one trait.
+- `look`: what no title says. Pictures fall into `LOOKS` clusters (k-means), less what the category looks like; those
+  that the same people dislike are one trait, called by the item in its middle ("like ID").
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -49,8 +52,8 @@ COMMONEST = 0.5
 MOST_WORDS = 2000
 LIFT = 5.0
 """So much oftener than chance two words follow each other that they are one name."""
-CATEGORY_NAME = 0.8
-"""A word and a category share so many of the items that either has (Jaccard) that the word is the category's name."""
+SAME_ITEMS = 0.8
+"""A word and a value of a column share so many of the items that either has (Jaccard) that it is the same."""
 LOOKS = 16
 RIDGE = 0.3
 """Penalty, in the mean square length of the pictures' features."""
@@ -60,7 +63,10 @@ SURE = 0.5
 """Probability from which on an item has a trait that its title leaves out."""
 SHRINK = 2.0
 """A category's average picture counts as that of so many items fewer, which are average ones."""
-FEWEST_PICTURES = 100
+FEWEST_PICTURES, MOST_PICTURES = 100, 20_000
+"""Known pictures to learn from; a sample of the larger number tells as much as more."""
+AT_ONCE = 500
+"""Items that are encoded together."""
 FEATURES = 464
 WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 
@@ -85,59 +91,70 @@ class TraitEncoder:
         """[features + 1, traits]."""
         self._looks = np.zeros((0, 0), np.float32)
         """Centres of the clusters of pictures, [LOOKS, features]."""
-        self._look = np.zeros(0, np.int64)
-        """[LOOKS]: which trait each is."""
+        self._look_names: list[str] = []
+        """Of each cluster; those that are one trait share theirs."""
 
-    def fit(self, content: Content, categories: Sequence[str | None], known: np.ndarray, told: Reactions) -> None:
-        """content and categories (one text an item, the whole path) are of all items. known: int [m], rows of those
-        that may be learned from; told: what may be learned of the log, its items as rows."""
-        titles, pictures = content.titles, content.pictures
-        category = np.unique([name or "" for name in categories], return_inverse=True)[1]
-        scope = np.unique([SEPARATOR.split(name or "")[0] for name in categories], return_inverse=True)[1]
-        stated = self._fit_titles(titles, category, scope, known, told)
-        raw, usable = _raw(pictures)
-        seen = known[usable[known]]
+    def fit(self, content: Content, ids: Sequence[str], known: np.ndarray, told: Reactions) -> None:
+        """content and ids are of all items. known: int [m], rows of those that may be learned from; told: what may be
+        learned of the log, its items as rows."""
+        categories = _categories(content)
+        category = np.unique(categories, return_inverse=True)[1]
+        scope = np.unique([SEPARATOR.split(name)[0] for name in categories], return_inverse=True)[1]
+        stated = self._fit_titles(content, category, scope, known, told)
+        seen = np.array([row for row in known if content.pictures[row] is not None], np.int64)
+        if len(seen) > MOST_PICTURES:
+            seen = np.sort(np.random.default_rng(0).choice(seen, MOST_PICTURES, replace=False))
+        raw, usable = _raw(track([content.pictures[row] for row in seen], "pictures for traits"), len(seen))
+        seen, raw = seen[usable], raw[usable]
         if len(seen) < FEWEST_PICTURES:
             return
-        self._categories = {name: n for n, name in enumerate(sorted({categories[row] or "" for row in seen}))}
-        self._average = self._averages([categories[row] for row in seen], raw[seen])
-        x = self._centred(categories, raw)
-        self._fit_shown(x[seen], stated[seen].toarray())
+        own = [categories[row] for row in seen]
+        self._categories = {name: n for n, name in enumerate(sorted(set(own)))}
+        self._average = self._averages(own, raw)
+        x = self._centred(own, raw)
+        self._fit_shown(x, stated[seen].tocsc())
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer different pictures
-            looks = KMeans(LOOKS, n_init=4, random_state=0).fit(x[seen])
-        self._looks = looks.cluster_centers_.astype(np.float32)
-        cluster = csr_matrix((usable * 1.0, (np.arange(len(x)), self._nearest(x))), (len(x), len(self._looks)))
-        self._look = np.zeros(len(self._looks), np.int64)
-        for number, group in enumerate(same(cluster, category, scope, known, told)):
-            self._look[group] = number
+            self._looks = KMeans(LOOKS, n_init=4, random_state=0).fit(x).cluster_centers_.astype(np.float32)
+        distance = self._distance(x)
+        nearest = distance.argmin(axis=1)
+        cluster = csr_matrix((np.ones(len(seen)), (seen, nearest)), (len(content), len(self._looks)))
+        self._look_names = [""] * len(self._looks)
+        for group in same(cluster, category, scope, known, told):
+            largest = max(group, key=lambda n: np.sum(nearest == n))
+            middle = np.where(nearest == largest, distance[:, largest], np.inf).argmin()
+            for n in group:
+                self._look_names[n] = f"like {SEPARATOR.sub(' ', ids[seen[middle]])}"
 
-    def encode(self, content: Content, categories: Sequence[str | None]) -> list[dict[str, str]]:
-        """The fields `text` and `picture` of each item (as `items.fields` reads them: several values apart by "|");
+    def encode(self, content: Content) -> list[dict[str, str]]:
+        """The fields `trait` and `look` of each item (as `items.fields` reads them: several values apart by "|");
         what an item has nothing of is left out. An encoder that was not fitted finds nothing."""
-        titles, pictures = content.titles, content.pictures
-        stated = self._stated(titles)
+        found = list[dict[str, str]]()
+        for start in track(range(0, len(content), AT_ONCE), "traits of items"):
+            found += self._encode(content.take(np.arange(start, min(start + AT_ONCE, len(content)))))
+        return found
+
+    def _encode(self, content: Content) -> list[dict[str, str]]:
+        stated = self._stated(content.titles)
         has = stated > 0
-        looks = np.full(len(titles), -1)
+        looks = [""] * len(content)
         if len(self._looks):
-            raw, usable = _raw(pictures)
-            x = self._centred(categories, raw)
-            looks[usable] = self._look[self._nearest(x[usable])]
+            raw, usable = _raw(content.pictures, len(content))
+            x = self._centred(_categories(content), raw)
+            nearest = self._distance(x).argmin(axis=1)
+            looks = [self._look_names[n] if there else "" for n, there in zip(nearest, usable)]
             slope, intercept, c = self._shown.T
             score = np.hstack([x, np.ones((len(x), 1))]) @ self._ridge
             odds = np.exp(np.clip(slope * score + intercept, -50, 50))
             likely = (c > 0) & ((1 - c) * odds >= SURE * c)
             has = (has + csr_matrix(likely & usable[:, None] & ~((stated @ self._excluding) > 0))).tocsr()
-        found = []
-        for row in range(len(titles)):
-            own = sorted(self._names[n] for n in has.indices[has.indptr[row] : has.indptr[row + 1]])
-            picture = {"picture": f"look {looks[row] + 1}"} if looks[row] >= 0 else {}
-            found.append(({"text": "|".join(own)} if own else {}) | picture)
-        return found
+        rows = [sorted(self._names[n] for n in own) for own in np.split(has.indices, has.indptr[1:-1])]
+        items = [{"trait": "|".join(own), "look": look} for own, look in zip(rows, looks)]
+        return [{name: value for name, value in item.items() if value} for item in items]
 
     def state(self) -> dict[str, np.ndarray]:
         """What `fit` learned, as arrays; names as the bytes of JSON."""
         names = {"names": self._names, "terms": self._terms, "pairs": sorted(self._pairs)}
-        names["categories"] = list(self._categories)
+        names |= {"categories": list(self._categories), "look_names": self._look_names}
         arrays = {name: getattr(self, f"_{name}") for name in ARRAYS}
         return arrays | {"names": np.frombuffer(json.dumps(names).encode(), np.uint8)}
 
@@ -146,6 +163,7 @@ class TraitEncoder:
         """An earlier fit."""
         encoder, names = cls(), json.loads(state["names"].tobytes())
         encoder._names, encoder._terms, encoder._pairs = names["names"], names["terms"], set(names["pairs"])
+        encoder._look_names = names["look_names"]
         encoder._categories = {name: n for n, name in enumerate(names["categories"])}
         for name in ARRAYS:
             setattr(encoder, f"_{name}", state[name])
@@ -167,9 +185,10 @@ class TraitEncoder:
             raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
 
     def _fit_titles(
-        self, titles: Sequence[str], category: np.ndarray, scope: np.ndarray, known: np.ndarray, told: Reactions
+        self, content: Content, category: np.ndarray, scope: np.ndarray, known: np.ndarray, told: Reactions
     ) -> csr_matrix:
         """The terms and which of them are the same trait; what titles state, [n, traits]."""
+        titles = content.titles
         words = [WORD.findall(titles[row].lower()) for row in known]
         single, double = Counter[str](), Counter[tuple[str, str]]()
         for own in words:
@@ -186,7 +205,7 @@ class TraitEncoder:
         self._terms = {term: n for n, term in enumerate(sorted(often[:MOST_WORDS]))}
         self._names = list(self._terms)
         stated = self._stated(titles)
-        kept = np.flatnonzero(~_names_category(stated[known], category[known]))
+        kept = np.flatnonzero(~_named_already(stated[known], [content.fields[row] for row in known]))
         groups = [kept[group] for group in same(stated[:, kept], category, scope, known, told)]
         self._terms = {self._names[term]: n for n, group in enumerate(groups) for term in group}
         self._names = [max((self._names[term] for term in group), key=lambda name: uses[name]) for group in groups]
@@ -209,40 +228,41 @@ class TraitEncoder:
         columns = np.fromiter((n for one in own for n in one), np.int64, starts[-1])
         return csr_matrix((np.ones(len(columns)), columns, starts), (len(titles), len(self._names)))
 
-    def _fit_shown(self, x: np.ndarray, stated: np.ndarray) -> None:
-        """How pictures show what titles state. x: float [m, features]; stated: float [m, traits]."""
+    def _fit_shown(self, x: np.ndarray, stated: csc_matrix) -> None:
+        """How pictures show what titles state. x: float [m, features]; stated: [m, traits]."""
         a = np.hstack([x, np.ones((len(x), 1))]).astype(np.float64)
         penalty = np.full(a.shape[1], RIDGE * np.mean((x**2).sum(axis=1)) + 1e-9)
         penalty[-1] = 1e-6
         inverse = np.linalg.inv(a.T @ a + np.diag(penalty))
         self._ridge = (inverse @ (a.T @ stated)).astype(np.float32)
-        leverage = np.einsum("nd,de,ne->n", a, inverse, a)[:, None]
-        left_out = (a @ self._ridge - leverage * stated) / (1 - leverage)
+        leverage = ((a @ inverse) * a).sum(axis=1)
         self._shown = np.zeros((stated.shape[1], 3))
-        for n, (score, says) in enumerate(zip(left_out.T, stated.T)):
+        for n in track(range(stated.shape[1]), "traits that pictures show"):
+            says = stated[:, [n]].toarray().ravel()
             if 0 < says.sum() < len(says):
+                score = (a @ self._ridge[:, n] - leverage * says) / (1 - leverage)
                 model = LogisticRegression(C=1e3).fit(score[:, None], says)
                 s = model.predict_proba(score[:, None])[:, 1]
                 c, otherwise = s[says > 0].mean(), s[says == 0].mean()
                 if c - otherwise >= SEEN:
                     self._shown[n] = model.coef_.item(), model.intercept_.item(), c
 
-    def _averages(self, categories: Sequence[str | None], raw: np.ndarray) -> np.ndarray:
+    def _averages(self, categories: list[str], raw: np.ndarray) -> np.ndarray:
         """float32 [categories + 1, features]: the average picture of each, and of all."""
-        place = np.array([self._categories[name or ""] for name in categories])
+        place = np.array([self._categories[name] for name in categories])
         everything = raw.mean(axis=0)
         sums = np.zeros((len(self._categories), raw.shape[1]))
         np.add.at(sums, place, raw - everything)
         counts = np.bincount(place, minlength=len(self._categories))[:, None]
         return np.vstack([everything + sums / (counts + SHRINK), everything]).astype(np.float32)
 
-    def _centred(self, categories: Sequence[str | None], raw: np.ndarray) -> np.ndarray:
+    def _centred(self, categories: list[str], raw: np.ndarray) -> np.ndarray:
         """Pictures, less what their category looks like: float32 [n, features]."""
-        return raw - self._average[[self._categories.get(name or "", -1) for name in categories]]
+        return raw - self._average[[self._categories.get(name, -1) for name in categories]]
 
-    def _nearest(self, x: np.ndarray) -> np.ndarray:
-        """int64 [n]: the cluster of each picture."""
-        return ((self._looks**2).sum(axis=1) - 2 * x @ self._looks.T).argmin(axis=1)
+    def _distance(self, x: np.ndarray) -> np.ndarray:
+        """float32 [n, LOOKS]: of each picture to each cluster, squared, less the same for all of a picture's."""
+        return np.asarray((self._looks**2).sum(axis=1) - 2 * x @ self._looks.T)
 
 
 def joined(fields: list[dict[str, str]], traits: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -251,38 +271,55 @@ def joined(fields: list[dict[str, str]], traits: list[dict[str, str]]) -> list[d
 
 
 def write_traits(folder: Path, traits: list[dict[str, str]]) -> None:
-    """`traits.json`: an object an item."""
-    (folder / "traits.json").write_text(json.dumps(traits, ensure_ascii=False) + "\n", encoding="utf-8")
+    """A table of one column, a map from field to values, an item a row."""
+    pq.write_table(pa.table([pa.array([list(own.items()) for own in traits], MAP)], names=["traits"]), folder / TABLE)
 
 
 def read_traits(folder: Path, items: int) -> list[dict[str, str]]:
     """What `write_traits` wrote of so many items, nothing where it wrote nothing; ConrecError if it is not readable."""
-    if not (folder / "traits.json").exists():
+    if not (folder / TABLE).exists():
         return [{} for _ in range(items)]
     try:
-        found: list[dict[str, str]] = json.loads((folder / "traits.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
+        found = [dict(own) for own in pq.read_table(folder / TABLE)["traits"].to_pylist()]
+        if len(found) != items:
+            raise ValueError(f"{len(found)} rows for {items} items")
+    except (OSError, KeyError, ValueError) as error:
+        raise ConrecError(f"{folder / TABLE}: not readable ({error}); run the compress stage again") from error
     return found
 
 
-SAVED = "traits.safetensors"
-ARRAYS = ("excluding", "average", "shown", "ridge", "looks", "look")
+TABLE, SAVED = "traits.parquet", "traits.safetensors"
+MAP = pa.map_(pa.string(), pa.string())
+ARRAYS = ("excluding", "average", "shown", "ridge", "looks")
 
 
-def _names_category(stated: csr_matrix, category: np.ndarray) -> np.ndarray:
-    """bool [terms]: the term is a category's name. stated: [m, terms]; category: int [m]."""
-    width = int(category.max(initial=0)) + 1
-    inside = csr_matrix((np.ones(len(category)), (category, np.arange(len(category)))), (width, len(category)))
-    both = (inside @ stated).toarray()
-    either = both.sum(axis=0) + np.bincount(category, minlength=width)[:, None] - both
-    return np.asarray((both / np.maximum(either, 1)).max(axis=0, initial=0.0) > CATEGORY_NAME)
+def _categories(content: Content) -> list[str]:
+    """The whole path of each item's category, "" for none."""
+    return [fields.get("category", "") for fields in content.fields]
 
 
-def _raw(pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
+def _named_already(stated: csr_matrix, fields: list[dict[str, str]]) -> np.ndarray:
+    """bool [terms]: the term is a value of a given field. stated: [m, terms]."""
+    columns: dict[tuple[str, str], int] = {}
+    places = [
+        (row, columns.setdefault((name, value), len(columns)))
+        for row, item in enumerate(fields)
+        for name, values in item.items()
+        for value in {values, *SEPARATOR.split(values)}
+    ]
+    rows, values = np.array(places, np.int64).reshape(-1, 2).T
+    given = csr_matrix((np.ones(len(rows)), (rows, values)), (len(fields), len(columns)))
+    both = (given.T @ stated).tocoo()
+    either = np.ravel(given.sum(axis=0))[both.row] + np.ravel(stated.sum(axis=0))[both.col] - both.data
+    named = np.zeros(stated.shape[1], bool)
+    named[both.col[both.data > SAME_ITEMS * either]] = True
+    return named
+
+
+def _raw(pictures: Iterable[Picture], n: int) -> tuple[np.ndarray, np.ndarray]:
     """Shapes and colours (`items.image.features`), float32 [n, features], zeros for an unusable picture; bool [n]."""
-    found, usable = np.zeros((len(pictures), FEATURES), np.float32), np.zeros(len(pictures), bool)
-    for row, picture in enumerate(track(pictures, "Traits of pictures")):
+    found, usable = np.zeros((n, FEATURES), np.float32), np.zeros(n, bool)
+    for row, picture in enumerate(pictures):
         image, _ = open_picture(picture, SIDE)
         if image is not None:
             found[row], usable[row] = features(image), True

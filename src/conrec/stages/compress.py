@@ -5,7 +5,7 @@ Reads prepare's items, events and split; writes
     embeddings.npy       float32 [n, input], the joint embeddings          images.json   what became of each picture
     swing.parquet        neighbours of every item by its dislikes          quality.json  how good the IDs are
     catalog.parquet, latents.npy, reconstructed.npy                        the catalogue (conrec.sid.catalog)
-    traits.json          an object an item: its traits (conrec.items.traits)
+    traits.parquet       traits of every item (conrec.items.traits)
     codebook/            what is needed to encode items that come later
 
 All that is learned here is learned before validation begins: encoders and codebooks from the items first seen by
@@ -52,9 +52,9 @@ def compress(job: Job) -> None:
     if recipe.items.traits:
         traits = TraitEncoder()
         looked_at = content if recipe.items.image != "none" else replace(content, pictures=[None] * len(content))
-        traits.fit(looked_at, items.categories, fit_rows, known_reactions(log.events, log.split))
+        traits.fit(looked_at, items.ids, fit_rows, known_reactions(log.events, log.split))
         traits.save(out / "codebook")
-        write_traits(out, traits.encode(content, items.categories))
+        write_traits(out, traits.encode(looked_at))
 
     encoder = JointEncoder(recipe.items)
     embeddings, pictures = encoder.fit_encode(content, fit_rows)
