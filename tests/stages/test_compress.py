@@ -3,24 +3,29 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
 
-from conrec.config import ItemsConfig, Recipe, SidConfig
+from conrec.config import DataConfig, ItemsConfig, Recipe, SidConfig, SimulateConfig
 from conrec.data.instances import read_events, read_items
 from conrec.data.schema import EVENTS, ITEMS
 from conrec.data.split import Split
 from conrec.errors import ConrecError
+from conrec.features.prepared_log import PreparedLog
 from conrec.items.encoders import JointEncoder
 from conrec.items.swing import read_swing
 from conrec.items.traits import TraitEncoder, read_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import load_model, make_catalog
 from conrec.stages.compress import compress, content_of, known_reactions
+from conrec.stages.prepare import prepare
+from conrec.stages.score import learn_score, read_history
 from tests.items.test_encoders import shop
 from tests.jobs import job
 
@@ -212,3 +217,33 @@ def test_without_traits_none_are_written(folders: tuple[Path, Path], tmp_path: P
     assert not (tmp_path / "compress" / "traits.parquet").exists()
     embeddings = [np.load(folder / "embeddings.npy") for folder in (tmp_path / "compress", folders[1])]
     np.testing.assert_array_equal(*embeddings)
+
+
+@pytest.mark.slow
+def test_a_log_written_out_and_read_back_has_the_same_traits_and_the_same_score(tmp_path: Path) -> None:
+    drawn, read, source = tmp_path / "drawn", tmp_path / "read", tmp_path / "log"
+    platform = SimulateConfig(users=150, items=220, days=90, seed=3)
+    recipe = Recipe(simulate=platform, sid=SidConfig(method="kmeans", dimensions=8))
+    prepare(job(drawn, "prepare", recipe))
+    shutil.copytree(drawn / "prepare" / "images", source / "images")
+    items, events = (pq.read_table(drawn / "prepare" / f"{name}.parquet") for name in ("items", "events"))
+    write_csv(items.select(["item_id", "title", "category", "image", "first_seen"]), source / "items.csv")
+    write_csv(events, source / "events.csv")
+    prepare(job(read, "prepare", dataclasses.replace(recipe, data=DataConfig("generic")), data=source))
+    views, scores = [], []
+    for run in (drawn, read):
+        compress(job(run, "compress", recipe))
+        views.append(PreparedLog(run / "prepare", run / "compress").view)
+        learn_score(job(run, "score", recipe, out=run / "score"))
+        score = read_history(run / "score")
+        assert score is not None
+        scores.append(score.state())
+    assert views[0].fields == views[1].fields
+    assert {name for own in views[0].fields for name in own} == {"category", "trait", "look"}
+    cutoff, rows = np.datetime64("2026-05-01", "us"), np.arange(len(items))
+    rates = [view.attribute_rates.mean(cutoff, rows) for view in views]
+    np.testing.assert_array_equal(*rates)
+    assert np.ptp(rates[0]) > 0.01
+    assert scores[0].keys() == scores[1].keys()
+    for name, value in scores[0].items():
+        np.testing.assert_array_equal(value, scores[1][name], err_msg=name)

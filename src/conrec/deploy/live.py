@@ -257,8 +257,9 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
     if len(new):
         book = run / "compress" / "codebook"
         content = content_of(new, folder)
-        embeddings, _ = JointEncoder.load(recipe.items, book).encode(content)
-        traits = TraitEncoder.load(book).encode(content)
+        encoder = JointEncoder.load(recipe.items, book)
+        embeddings, _ = encoder.encode(content)
+        traits = TraitEncoder.load(book, encoder.hog).encode(content)
         ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
         extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
         latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]

@@ -23,7 +23,7 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix, diags, vstack
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -40,8 +40,7 @@ from sklearn.linear_model import LogisticRegression
 from conrec.errors import ConrecError
 from conrec.items.encoders import Content
 from conrec.items.fields import SEPARATOR
-from conrec.items.image import SIDE, features
-from conrec.items.pictures import Picture, open_picture
+from conrec.items.image import HogEncoder
 from conrec.items.synonyms import EXCLUSIVE, Reactions, exclusion, same
 from conrec.progress import track
 
@@ -65,16 +64,17 @@ SHRINK = 2.0
 """A category's average picture counts as that of so many items fewer, which are average ones."""
 FEWEST_PICTURES, MOST_PICTURES = 100, 20_000
 """Known pictures to learn from; a sample of the larger number tells as much as more."""
-AT_ONCE = 500
+AT_ONCE = 2000
 """Items that are encoded together."""
-FEATURES = 464
 WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 
 
 class TraitEncoder:
     """Titles, categories and pictures to traits by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, hog: HogEncoder | None = None) -> None:
+        """hog: that has looked at the pictures before, where there is one."""
+        self._hog = hog or HogEncoder(0)
         self._names: list[str] = []
         """Of the traits of titles."""
         self._terms: dict[str, int] = {}
@@ -104,8 +104,8 @@ class TraitEncoder:
         seen = np.array([row for row in known if content.pictures[row] is not None], np.int64)
         if len(seen) > MOST_PICTURES:
             seen = np.sort(np.random.default_rng(0).choice(seen, MOST_PICTURES, replace=False))
-        raw, usable = _raw(track([content.pictures[row] for row in seen], "pictures for traits"), len(seen))
-        seen, raw = seen[usable], raw[usable]
+        raw, account = self._hog.raw([content.pictures[row] for row in seen])
+        seen, raw = seen[account.used], raw[account.used]
         if len(seen) < FEWEST_PICTURES:
             return
         own = [categories[row] for row in seen]
@@ -128,28 +128,26 @@ class TraitEncoder:
     def encode(self, content: Content) -> list[dict[str, str]]:
         """The fields `trait` and `look` of each item (as `items.fields` reads them: several values apart by "|");
         what an item has nothing of is left out. An encoder that was not fitted finds nothing."""
-        found = list[dict[str, str]]()
-        for start in track(range(0, len(content), AT_ONCE), "traits of items"):
-            found += self._encode(content.take(np.arange(start, min(start + AT_ONCE, len(content)))))
-        return found
-
-    def _encode(self, content: Content) -> list[dict[str, str]]:
-        stated = self._stated(content.titles)
-        has = stated > 0
-        looks = [""] * len(content)
-        if len(self._looks):
-            raw, usable = _raw(content.pictures, len(content))
+        has, looks = self._stated(content.titles), [""] * len(content)
+        if len(self._looks) and len(content):
+            raw, account = self._hog.raw(content.pictures)
             x = self._centred(_categories(content), raw)
             nearest = self._distance(x).argmin(axis=1)
-            looks = [self._look_names[n] if there else "" for n, there in zip(nearest, usable)]
-            slope, intercept, c = self._shown.T
-            score = np.hstack([x, np.ones((len(x), 1))]) @ self._ridge
-            odds = np.exp(np.clip(slope * score + intercept, -50, 50))
-            likely = (c > 0) & ((1 - c) * odds >= SURE * c)
-            has = (has + csr_matrix(likely & usable[:, None] & ~((stated @ self._excluding) > 0))).tocsr()
+            looks = [self._look_names[n] if there else "" for n, there in zip(nearest, account.used)]
+            slices = [slice(start, start + AT_ONCE) for start in range(0, len(x), AT_ONCE)]
+            shown = [self._filled_in(x[some], has[some]) for some in track(slices, "traits that pictures show")]
+            has = (has + diags(account.used * 1.0) @ vstack(shown)).tocsr()
         rows = [sorted(self._names[n] for n in own) for own in np.split(has.indices, has.indptr[1:-1])]
         items = [{"trait": "|".join(own), "look": look} for own, look in zip(rows, looks)]
         return [{name: value for name, value in item.items() if value} for item in items]
+
+    def _filled_in(self, x: np.ndarray, stated: csr_matrix) -> csr_matrix:
+        """[n, traits]: 1 for what pictures show and what is stated does not exclude."""
+        slope, intercept, c = self._shown.T
+        score = np.hstack([x, np.ones((len(x), 1))]) @ self._ridge
+        odds = np.exp(np.clip(slope * score + intercept, -50, 50))
+        likely = (c > 0) & ((1 - c) * odds >= SURE * c)
+        return csr_matrix(likely & ~((stated @ self._excluding) > 0), dtype=float)
 
     def state(self) -> dict[str, np.ndarray]:
         """What `fit` learned, as arrays; names as the bytes of JSON."""
@@ -159,9 +157,9 @@ class TraitEncoder:
         return arrays | {"names": np.frombuffer(json.dumps(names).encode(), np.uint8)}
 
     @classmethod
-    def restore(cls, state: dict[str, np.ndarray]) -> TraitEncoder:
+    def restore(cls, state: dict[str, np.ndarray], hog: HogEncoder | None = None) -> TraitEncoder:
         """An earlier fit."""
-        encoder, names = cls(), json.loads(state["names"].tobytes())
+        encoder, names = cls(hog), json.loads(state["names"].tobytes())
         encoder._names, encoder._terms, encoder._pairs = names["names"], names["terms"], set(names["pairs"])
         encoder._look_names = names["look_names"]
         encoder._categories = {name: n for n, name in enumerate(names["categories"])}
@@ -175,12 +173,12 @@ class TraitEncoder:
         save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, folder / SAVED)
 
     @classmethod
-    def load(cls, folder: Path) -> TraitEncoder:
+    def load(cls, folder: Path, hog: HogEncoder | None = None) -> TraitEncoder:
         """What `save` wrote, where it wrote nothing an encoder that finds nothing; ConrecError if not readable."""
         if not (folder / SAVED).exists():
-            return cls()
+            return cls(hog)
         try:
-            return cls.restore(load_file(folder / SAVED))
+            return cls.restore(load_file(folder / SAVED), hog)
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
 
@@ -237,7 +235,7 @@ class TraitEncoder:
         self._ridge = (inverse @ (a.T @ stated)).astype(np.float32)
         leverage = ((a @ inverse) * a).sum(axis=1)
         self._shown = np.zeros((stated.shape[1], 3))
-        for n in track(range(stated.shape[1]), "traits that pictures show"):
+        for n in track(range(stated.shape[1]), "traits in pictures"):
             says = stated[:, [n]].toarray().ravel()
             if 0 < says.sum() < len(says):
                 score = (a @ self._ridge[:, n] - leverage * says) / (1 - leverage)
@@ -314,13 +312,3 @@ def _named_already(stated: csr_matrix, fields: list[dict[str, str]]) -> np.ndarr
     named = np.zeros(stated.shape[1], bool)
     named[both.col[both.data > SAME_ITEMS * either]] = True
     return named
-
-
-def _raw(pictures: Iterable[Picture], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shapes and colours (`items.image.features`), float32 [n, features], zeros for an unusable picture; bool [n]."""
-    found, usable = np.zeros((n, FEATURES), np.float32), np.zeros(n, bool)
-    for row, picture in enumerate(pictures):
-        image, _ = open_picture(picture, SIDE)
-        if image is not None:
-            found[row], usable[row] = features(image), True
-    return found, usable

@@ -49,18 +49,17 @@ def compress(job: Job) -> None:
     write_swing(out / "swing.parquet", items.ids, neighbours, scores)
 
     content = content_of(log.item_table, log.prepared)
-    if recipe.items.traits:
-        traits = TraitEncoder()
-        looked_at = content if recipe.items.image != "none" else replace(content, pictures=[None] * len(content))
-        traits.fit(looked_at, items.ids, fit_rows, known_reactions(log.events, log.split))
-        traits.save(out / "codebook")
-        write_traits(out, traits.encode(looked_at))
-
     encoder = JointEncoder(recipe.items)
     embeddings, pictures = encoder.fit_encode(content, fit_rows)
     encoder.save(out / "codebook")
     np.save(out / "embeddings.npy", embeddings)
     _write_json(out / "images.json", pictures.to_json(items.ids))
+    if recipe.items.traits:
+        traits = TraitEncoder(encoder.hog)
+        looked_at = content if recipe.items.image != "none" else replace(content, pictures=[None] * len(content))
+        traits.fit(looked_at, items.ids, fit_rows, known_reactions(log.events, log.split))
+        traits.save(out / "codebook")
+        write_traits(out, traits.encode(looked_at))
 
     sizes = codebook_sizes(len(fit_rows), recipe.sid)
     model, history = train_rqvae(embeddings[fit_rows], sizes, recipe.sid)
