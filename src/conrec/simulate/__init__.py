@@ -3,6 +3,8 @@
 Users have nuanced dislikes (rules such as 'bulky, among all footwear'), a recommender learns from their
 positives what to show, drops what was disliked and damps its category. Every exposure is logged. Because both
 the rules and the recommender's state are known, so is the best list that anybody could predict: the oracle.
+
+The platform knows every item's attributes. What systems see of an item is what a shop says: title, picture, category.
 """
 
 from __future__ import annotations
