@@ -1,9 +1,12 @@
 """Traits that are the same: told by users who dislike both, not by where they stand."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from conrec.items.synonyms import SLIPS, Reactions, Seen, alike, exclusion, same
+from conrec.data.instances import Events
+from conrec.items.synonyms import SLIPS, alike, exclusion, same, sample
 
 ITEMS, USERS = 240, 300
 BULKY, CHUNKY, SLIM, RED = range(4)
@@ -19,14 +22,21 @@ def shop(seed: int = 0) -> tuple[csr_matrix, np.ndarray]:
     return csr_matrix(traits), np.arange(ITEMS) % 2
 
 
-def told(traits: csr_matrix, seed: int = 1) -> Reactions:
+def events(users: np.ndarray, items: np.ndarray, disliked: np.ndarray) -> Events:
+    """Everything shown is an exposure, and a dislike, too, where it was disliked; users by number."""
+    kinds = np.repeat(["exposure", "dislike"], [len(users), disliked.sum()])
+    users, items = (np.append(column, column[disliked]) for column in (users, items))
+    times = np.arange(len(users)).astype("datetime64[us]")
+    return Events.of(np.char.mod("u%03d", users), items, times, kinds, np.full(len(users), np.nan))
+
+
+def told(traits: csr_matrix, seed: int = 1) -> Events:
     """Each user is shown 40 items; a third cannot stand what is bulky or chunky, a third what is slim."""
     rng = np.random.default_rng(seed)
     users, items = np.repeat(np.arange(USERS), 40), rng.integers(ITEMS, size=USERS * 40)
     shape = traits.toarray()[:, :3].argmax(axis=1)
     hated = np.where(users % 3 == 0, shape[items] < 2, (users % 3 == 1) & (shape[items] == SLIM))
-    disliked = rng.random(len(users)) < np.where(hated, 0.4, 0.01)
-    return Reactions(Seen(users, items), Seen(users[disliked], items[disliked]))
+    return events(users, items, rng.random(len(users)) < np.where(hated, 0.4, 0.01))
 
 
 def test_what_the_same_people_dislike_and_no_item_has_twice_is_the_same() -> None:
@@ -37,11 +47,9 @@ def test_what_the_same_people_dislike_and_no_item_has_twice_is_the_same() -> Non
 
 def test_without_dislikes_nothing_is_the_same() -> None:
     traits, categories = shop()
-    nothing = np.zeros(0, np.int64)
-    silent = Reactions(told(traits).shown, Seen(nothing, nothing))
-    assert len(same(traits, categories, categories, np.arange(ITEMS), silent)) == 4
-    nobody = Reactions(Seen(nothing, nothing), Seen(nothing, nothing))
-    assert len(same(traits, categories, categories, np.arange(ITEMS), nobody)) == 4
+    log = told(traits)
+    for silent in (log.take(log.shown), log.take(np.zeros(len(log), bool))):
+        assert len(same(traits, categories, categories, np.arange(ITEMS), silent)) == 4
 
 
 def test_exclusion_compares_with_chance_within_the_category() -> None:
@@ -61,22 +69,21 @@ def test_exclusion_compares_with_chance_within_the_category() -> None:
 
 def test_dislikes_together_are_summed_over_users_and_scopes() -> None:
     traits, categories = shop()
-    reactions = told(traits)
-    together, chance = alike(traits, categories, np.zeros(ITEMS, int), reactions)
+    log = told(traits)
+    together, chance = alike(traits, categories, np.zeros(ITEMS, int), log)
     assert together[BULKY, CHUNKY] > 10 * np.sqrt(chance[BULKY, CHUNKY])
     assert together[BULKY, SLIM] < 0
     np.testing.assert_allclose(together, together.T)
     # Nobody's number matters, and the order of the log does not either.
-    order = np.random.default_rng(2).permutation(len(reactions.shown.users))
-    shown = Seen(USERS - 1 - reactions.shown.users[order], reactions.shown.items[order])
-    other = Reactions(shown, Seen(USERS - 1 - reactions.disliked.users, reactions.disliked.items))
+    other = log.take(np.random.default_rng(2).permutation(len(log)))
+    other = replace(other, numbers=USERS - 1 - other.numbers)
     np.testing.assert_allclose(alike(traits, categories, np.zeros(ITEMS, int), other)[0], together)
 
 
 def test_a_sample_is_of_whole_users() -> None:
-    reactions = told(shop()[0])
-    part = reactions.sample(2000)
-    users = np.unique(part.shown.users)
-    assert len(part.shown.users) == 2000 == 40 * len(users)
-    assert len(part.disliked.users) == np.isin(reactions.disliked.users, users).sum()
-    assert reactions.sample(10**6) is reactions
+    log = told(shop()[0])
+    part = sample(log, 2000)
+    users = part.owners()[0]
+    assert part.shown.sum() == 2000 == 40 * len(users)
+    assert part.is_dislike.sum() == log.is_dislike[log.of_users(users)].sum() > 0
+    assert sample(log, 10**6) is log

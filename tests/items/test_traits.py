@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conrec.data.instances import Events
 from conrec.errors import ConrecError
 from conrec.items.encoders import Content
-from conrec.items.synonyms import Reactions, Seen
+from conrec.items.image import HogEncoder
 from conrec.items.traits import SAVED, TraitEncoder, joined, read_traits, write_traits
 from tests.items.test_pictures import encoded
+from tests.items.test_synonyms import events
 
 ITEMS, KNOWN, USERS = 360, 300, 300
 COLOURS = {"red": ("red", "scarlet"), "blue": ("blue",), "green": ("green",)}
@@ -36,21 +38,24 @@ def of_titles(*titles: str, picture: bytes | None = None) -> Content:
     return Content(list(titles), [{"category": "furniture/lamps"}] * len(titles), [picture] * len(titles))
 
 
-def told(colour: np.ndarray, seed: int = 1) -> Reactions:
+def told(colour: np.ndarray, seed: int = 1) -> Events:
     """Every user cannot stand one colour; only known items were shown."""
     rng = np.random.default_rng(seed)
     users, items = np.repeat(np.arange(USERS), 40), rng.integers(KNOWN, size=USERS * 40)
     hated = np.array(list(COLOURS))[users % 3] == colour[items]
-    disliked = rng.random(len(users)) < np.where(hated, 0.4, 0.01)
-    return Reactions(Seen(users, items), Seen(users[disliked], items[disliked]))
+    return events(users, items, rng.random(len(users)) < np.where(hated, 0.4, 0.01))
+
+
+def learned(content: Content, log: Events) -> TraitEncoder:
+    encoder = TraitEncoder(HogEncoder(0))
+    encoder.fit(content, IDS, np.arange(KNOWN), log)
+    return encoder
 
 
 @pytest.fixture(scope="module")
 def fitted() -> TraitEncoder:
     content, colour = shop()
-    encoder = TraitEncoder()
-    encoder.fit(content, IDS, np.arange(KNOWN), told(colour))
-    return encoder
+    return learned(content, told(colour))
 
 
 def texts(found: list[dict[str, str]]) -> list[set[str]]:
@@ -73,9 +78,8 @@ def test_what_a_column_says_is_no_trait() -> None:
     titles = [f"{title} ({year})" for title, year in zip(content.titles, years)]
     columns = [fields | {"year": str(year)} for fields, year in zip(content.fields, years)]
     for fields, found in ((content.fields, 5), (columns, 0)):
-        encoder = TraitEncoder()
-        encoder.fit(Content(titles, fields, [None] * ITEMS), IDS, np.arange(KNOWN), told(colour))
-        traits = set().union(*texts(encoder.encode(Content(titles, fields, [None] * ITEMS))))
+        content = Content(titles, fields, [None] * ITEMS)
+        traits = set().union(*texts(learned(content, told(colour)).encode(content)))
         assert len(traits & set(map(str, years))) == found
         assert {"blue", "green", "polka dot"} < traits
 
@@ -99,36 +103,35 @@ def test_looks_are_of_pictures_alone(fitted: TraitEncoder) -> None:
     assert {f"like {name.replace('/', ' ')}": look for name, look in zip(IDS, looks)}.items() >= {(k, k) for k in looks}
     without = fitted.encode(replace(content, pictures=[None] * ITEMS))
     assert all("look" not in item for item in without)
+    blind = TraitEncoder(None)
+    blind.fit(content, IDS, np.arange(KNOWN), told(colour))
+    assert not any("look" in item for item in blind.encode(content))
 
 
-def test_nothing_is_learned_from_later_items() -> None:
+def test_nothing_is_learned_from_later_items(fitted: TraitEncoder, tmp_path: Path) -> None:
     content, colour = shop()
-    reactions = told(colour)
-    encoder, other = TraitEncoder(), TraitEncoder()
-    encoder.fit(content, IDS, np.arange(KNOWN), reactions)
     later = [f"{title} sparkling" if n >= KNOWN else title for n, title in enumerate(content.titles)]
     pictures = [encoded("white") if n >= KNOWN else picture for n, picture in enumerate(content.pictures)]
-    other.fit(Content(later, content.fields, pictures), IDS, np.arange(KNOWN), reactions)
-    assert encoder.state().keys() == other.state().keys()
-    for name, value in encoder.state().items():
-        np.testing.assert_array_equal(value, other.state()[name])
+    fitted.save(tmp_path / "one")
+    learned(Content(later, content.fields, pictures), told(colour)).save(tmp_path / "two")
+    assert (tmp_path / "one" / SAVED).read_bytes() == (tmp_path / "two" / SAVED).read_bytes()
 
 
 def test_a_saved_encoder_finds_the_same(fitted: TraitEncoder, tmp_path: Path) -> None:
     content, _ = shop()
     fitted.save(tmp_path)
-    assert TraitEncoder.load(tmp_path).encode(content) == fitted.encode(content)
-    assert TraitEncoder.load(tmp_path / "nowhere").encode(content) == [{}] * ITEMS
+    assert TraitEncoder.load(tmp_path, HogEncoder(0)).encode(content) == fitted.encode(content)
+    assert TraitEncoder.load(tmp_path / "nowhere", None).encode(content) == [{}] * ITEMS
     (tmp_path / SAVED).write_bytes(b"{")
     with pytest.raises(ConrecError, match="compress"):
-        TraitEncoder.load(tmp_path)
+        TraitEncoder.load(tmp_path, None)
 
 
 def test_titles_without_words_and_items_without_anything() -> None:
     nothing = np.zeros(0, np.int64)
-    nobody = Reactions(Seen(nothing, nothing), Seen(nothing, nothing))
+    nobody = events(nothing, nothing, nothing > 0)
     content = Content(["", "☃☃", "red"] * 3, [{}] * 9, [None] * 9)
-    encoder = TraitEncoder()
+    encoder = TraitEncoder(HogEncoder(0))
     encoder.fit(content, IDS[:9], np.arange(9), nobody)
     assert encoder.encode(content) == [{}] * 9
     assert encoder.encode(content.take(nothing)) == []

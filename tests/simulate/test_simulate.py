@@ -69,7 +69,7 @@ def rows(simulation: Simulation) -> Rows:
 
 def matched(simulation: Simulation) -> dict[str, np.ndarray]:
     """attribute -> bool [users, items]: the true interests, applied to the true items by hand."""
-    items = simulation.true_fields().to_pylist()
+    items = simulation.true_fields.to_pylist()
     attributes = [dict(item["attributes"]) for item in items]
     user = {name: n for n, name in enumerate(simulation.platform.people.ids)}
     masks: dict[tuple[str, str, str], np.ndarray] = {}
@@ -350,7 +350,7 @@ def test_the_catalogue_says_what_a_shop_says_unless_asked_for_the_attributes(sim
     assert told.events.equals(simulation.log.events)
     assert simulation.log.items["attributes"].null_count == len(simulation.log.items)
     assert told.items.drop_columns("attributes").equals(simulation.log.items.drop_columns("attributes"))
-    assert told.items["attributes"].to_pylist() == simulation.true_fields()["attributes"].to_pylist()
+    assert told.items["attributes"].to_pylist() == simulation.true_fields["attributes"].to_pylist()
 
 
 def test_titles_tell_attributes_through_sellers_noise(simulation: Simulation) -> None:

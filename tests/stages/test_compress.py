@@ -13,17 +13,17 @@ import pytest
 from pyarrow.csv import write_csv
 
 from conrec.config import DataConfig, ItemsConfig, Recipe, SidConfig, SimulateConfig
-from conrec.data.instances import read_events, read_items
+from conrec.data.instances import Events
 from conrec.data.schema import EVENTS, ITEMS
-from conrec.data.split import Split
 from conrec.errors import ConrecError
 from conrec.features.prepared_log import PreparedLog
 from conrec.items.encoders import JointEncoder
+from conrec.items.image import HogEncoder
 from conrec.items.swing import read_swing
 from conrec.items.traits import TraitEncoder, read_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import load_model, make_catalog
-from conrec.stages.compress import compress, content_of, known_reactions
+from conrec.stages.compress import compress, content_of
 from conrec.stages.prepare import prepare
 from conrec.stages.score import learn_score, read_history
 from tests.items.test_encoders import shop
@@ -195,20 +195,23 @@ def test_too_few_items_is_one_clear_line(tmp_path: Path) -> None:
         compress(job(tmp_path, "compress", RECIPE))
 
 
-def test_traits_are_learned_from_training_and_written_row_by_row(folders: tuple[Path, Path]) -> None:
+def test_traits_are_learned_from_training_and_written_row_by_row(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     prepared, out = folders
-    items = read_items(prepared)
-    told = known_reactions(read_events(prepared, items), Split.read(prepared))
-    events = pq.read_table(prepared / "events.parquet").to_pylist()
-    early = [e for e in events if e["time"].timestamp() < 80 * 86400]
-    assert len(told.disliked.items) == sum(e["kind"] == "dislike" for e in early)
-    assert {items.ids[row] for row in told.shown.items} <= {e["item_id"] for e in early}
+    asked = list[tuple[np.ndarray, Events]]()
+    monkeypatch.setattr(TraitEncoder, "fit", lambda _, content, ids, known, log: asked.append((known, log)))
+    (tmp_path / "prepare").symlink_to(prepared)
+    compress(job(tmp_path, "compress", dataclasses.replace(RECIPE, sid=SidConfig(method="kmeans", dimensions=8))))
+    ((known, log),) = asked
+    assert np.datetime64(79, "D") < log.times.max() < np.datetime64(80, "D")
+    assert len(known) == N * 80 // 100
     traits = read_traits(out, N)
     assert len(traits) == N
     assert any("trait" in own for own in traits)
     # A later item goes through the encoder that was saved.
     content = content_of(pq.read_table(prepared / "items.parquet"), prepared)
-    assert TraitEncoder.load(out / "codebook").encode(content) == traits
+    assert TraitEncoder.load(out / "codebook", HogEncoder(0)).encode(content) == traits
 
 
 def test_without_traits_none_are_written(folders: tuple[Path, Path], tmp_path: Path) -> None:

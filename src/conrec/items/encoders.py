@@ -94,7 +94,6 @@ class JointEncoder:
         )
         self.fields = FieldsEncoder(FIELDS_DIMENSIONS, seed)
         self.hog = HogEncoder(IMAGE_DIMENSIONS, seed)
-        """What has looked at the pictures, where the recipe takes no other encoder."""
         self.image: ImageEncoder | None = self.hog if config.image == "hog" else None
         if config.image not in ("hog", "none"):
             self.image = PretrainedEncoder(config.image, "items.image")

@@ -13,11 +13,10 @@ are common where the user dislikes much. Pairs are joined the clearest first, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
 from scipy.sparse import csr_matrix
+
+from conrec.data.instances import Events
 
 ALIKE = 3.0
 """Standard deviations by which the dislikes of two traits go together more than by chance."""
@@ -28,41 +27,16 @@ SLIPS = 0.05
 OF_CATEGORY, OF_USER = 10.0, 20.0
 """Exposures at the user's (everybody's) rate that are added to those in a category (of a user)."""
 MOST_EXPOSURES = 3_000_000
-"""A sample of so many, of whole users, tells as much."""
+"""So many tell as much as more; of a longer log they are those of users drawn at random."""
 
 
-class Seen(NamedTuple):
-    """Whose (a number) event of what (an item's row): int64 [e] both."""
-
-    users: np.ndarray
-    items: np.ndarray
-
-
-@dataclass(frozen=True)
-class Reactions:
-    """What of a log may be learned from: what was shown to whom, and what of it was disliked."""
-
-    shown: Seen
-    disliked: Seen
-
-    def sample(self, most: int = MOST_EXPOSURES) -> Reactions:
-        """The same of as many users, drawn at random, as were shown `most` items together."""
-        if len(self.shown.users) <= most:
-            return self
-        counts = np.bincount(self.shown.users)
-        order = np.random.default_rng(0).permutation(len(counts))
-        chosen = order[np.cumsum(counts[order]) <= most]
-        kept = [np.isin(part.users, chosen) for part in (self.shown, self.disliked)]
-        return Reactions(*(Seen(p.users[k], p.items[k]) for p, k in zip((self.shown, self.disliked), kept)))
-
-
-def same(traits: csr_matrix, categories: np.ndarray, scopes: np.ndarray, known: np.ndarray, told: Reactions) -> list:
+def same(traits: csr_matrix, categories: np.ndarray, scopes: np.ndarray, known: np.ndarray, log: Events) -> list:
     """Groups of traits that are the same, list[int64 array], each trait in one of them.
 
     traits: [n, k], 1 where an item has a trait. categories, scopes: int [n], an item's category and the wider one in
-    which people hold something against a trait. known: int [m], the items that may be learned from.
+    which people hold something against a trait. known: int [m], the items that may be learned from; log: the events.
     """
-    together, chance = alike(traits, categories, scopes, told.sample())
+    together, chance = alike(traits, categories, scopes, sample(log))
     excluding = exclusion(traits[known], categories[known])
     groups = [[k] for k in range(traits.shape[1])]
     z = _z(together, chance, excluding)
@@ -80,45 +54,45 @@ def same(traits: csr_matrix, categories: np.ndarray, scopes: np.ndarray, known: 
 
 
 def exclusion(traits: csr_matrix, categories: np.ndarray) -> np.ndarray:
-    """float64 [k, k]: by how much likelier "they exclude each other" is than "they are independent", in logs."""
+    """float64 [k, k], -inf on the diagonal: by how much likelier "they exclude each other" is than chance, in logs."""
     width = int(categories.max(initial=0)) + 1
     inside = csr_matrix((np.ones(len(categories)), (categories, np.arange(len(categories)))), (width, len(categories)))
     counts = (inside @ traits).tocsr()
     sizes = np.maximum(np.bincount(categories, minlength=width), 1)
     by_chance = (counts.T @ counts.multiply(1 / sizes[:, None])).toarray()
-    found = np.log(SLIPS) * (traits.T @ traits).toarray() + (1 - SLIPS) * by_chance
-    return np.asarray(found, np.float64)
+    found: np.ndarray = np.log(SLIPS) * (traits.T @ traits).toarray() + (1 - SLIPS) * by_chance
+    np.fill_diagonal(found, -np.inf)
+    return found
 
 
-def alike(
-    traits: csr_matrix, categories: np.ndarray, scopes: np.ndarray, told: Reactions
-) -> tuple[np.ndarray, np.ndarray]:
+def alike(traits: csr_matrix, categories: np.ndarray, scopes: np.ndarray, log: Events) -> tuple[np.ndarray, np.ndarray]:
     """How far users' dislikes of two traits go together, and its variance by chance: float64 [k, k] twice."""
-    shown, disliked = told.shown, told.disliked
-    width, users = int(categories.max(initial=0)) + 1, int(max(p.users.max(initial=0) for p in (shown, disliked))) + 1
-    met, rejected = (p.users.astype(np.int64) * width + categories[p.items] for p in (shown, disliked))
-    keys, place = np.unique(np.concatenate([met, rejected]), return_inverse=True)
-    of_met, of_rejected = np.split(place, [len(met)])
-    base = (len(rejected) + 1) / (len(met) + 1)
-    own = np.bincount(disliked.users, minlength=users) + OF_USER * base
-    own = own / (np.bincount(shown.users, minlength=users) + OF_USER)
-    rates = np.bincount(of_rejected, minlength=len(keys)) + OF_CATEGORY * own[keys // width]
-    rates = rates / (np.bincount(of_met, minlength=len(keys)) + OF_CATEGORY)
+    shown, disliked = np.flatnonzero(log.shown), np.flatnonzero(log.is_dislike)
+    users, base = len(log.names), (len(disliked) + 1) / (len(shown) + 1)
+    own = np.bincount(log.numbers[disliked], minlength=users) + OF_USER * base
+    own = own / (np.bincount(log.numbers[shown], minlength=users) + OF_USER)
+    width = int(categories.max(initial=0)) + 1
+    pairs, place = np.unique(log.numbers.astype(np.int64) * width + categories[log.items], return_inverse=True)
+    rates = np.bincount(place[disliked], minlength=len(pairs)) + OF_CATEGORY * own[pairs // width]
+    rates = rates / (np.bincount(place[shown], minlength=len(pairs)) + OF_CATEGORY)
     wide = int(scopes.max(initial=0)) + 1
-    rows, place = np.unique(
-        np.concatenate([p.users.astype(np.int64) * wide + scopes[p.items] for p in (shown, disliked)]),
-        return_inverse=True,
-    )
+    rows, row = np.unique(log.numbers.astype(np.int64) * wide + scopes[log.items], return_inverse=True)
     size = len(rows), traits.shape[0]
-    expected = csr_matrix((rates[of_met], (place[: len(met)], shown.items)), size) @ traits
-    found = csr_matrix((np.ones(len(rejected)), (place[len(met) :], disliked.items)), size) @ traits
+    expected = csr_matrix((rates[place[shown]], (row[shown], log.items[shown])), size) @ traits
+    found = csr_matrix((np.ones(len(disliked)), (row[disliked], log.items[disliked])), size) @ traits
     beyond = (found - expected).tocsr()
     return (beyond.T @ beyond).toarray().astype(np.float64), (expected.T @ expected).toarray().astype(np.float64)
 
 
+def sample(log: Events, most: int = MOST_EXPOSURES) -> Events:
+    """The events of as many users, drawn at random, as were shown `most` items together."""
+    counts = np.bincount(log.numbers[log.shown], minlength=len(log.names))
+    order = np.random.default_rng(0).permutation(len(counts))
+    chosen = np.zeros(len(counts), bool)
+    chosen[order] = np.cumsum(counts[order]) <= most
+    return log if chosen.all() else log.take(chosen[log.numbers])
+
+
 def _z(together: np.ndarray, chance: np.ndarray, excluding: np.ndarray) -> np.ndarray:
-    """Standard deviations; -inf on a diagonal and for what does not exclude each other."""
-    z = np.where(excluding >= EXCLUSIVE, together / np.sqrt(np.maximum(chance, 1e-9)), -np.inf)
-    if z.ndim == 2:
-        np.fill_diagonal(z, -np.inf)
-    return z
+    """Standard deviations; -inf for what does not exclude each other."""
+    return np.where(excluding >= EXCLUSIVE, together / np.sqrt(np.maximum(chance, 1e-9)), -np.inf)

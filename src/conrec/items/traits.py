@@ -4,9 +4,8 @@ A platform's catalogue seldom has a column of the attributes by which its users 
 many names, and in pictures. Two fields of traits are read from these, and count like given ones (`items.fields`); all
 is learned from the items and the log of the training period, and later items go through the same maps.
 
-- `trait`: the words of titles, and pairs of words that stand together ("polka dot"), of `FEWEST` items or more; what
-  category or columns say already is left out. Those that mean the same are one trait (`items.synonyms`), called by the
-  commonest.
+- `trait`: the words of titles, and pairs of words that stand together ("polka dot"), of `FEWEST` items or more, less
+  what given fields say already. Those that mean the same are one, called by the commonest (`items.synonyms`).
 - What a title leaves out the picture may show. A ridge regression predicts every trait of titles from pictures, on
   items that it was not fitted on (leave-one-out), and a logistic function turns that into the probability s that the
   title says so. If titles say a share c of what is there, then what is silent has it with probability
@@ -23,7 +22,6 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,13 +33,15 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix, diags, vstack
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from conrec.data.instances import Events
 from conrec.errors import ConrecError
 from conrec.items.encoders import Content
 from conrec.items.fields import SEPARATOR
 from conrec.items.image import HogEncoder
-from conrec.items.synonyms import EXCLUSIVE, Reactions, exclusion, same
+from conrec.items.synonyms import EXCLUSIVE, exclusion, same
 from conrec.progress import track
 
 FEWEST = 8
@@ -72,14 +72,15 @@ WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 class TraitEncoder:
     """Titles, categories and pictures to traits by name."""
 
-    def __init__(self, hog: HogEncoder | None = None) -> None:
-        """hog: that has looked at the pictures before, where there is one."""
-        self._hog = hog or HogEncoder(0)
+    def __init__(self, hog: HogEncoder | None) -> None:
+        """hog: what looks at the pictures, and may have done so before; None: they are not looked at."""
+        self._hog = hog
         self._names: list[str] = []
         """Of the traits of titles."""
         self._terms: dict[str, int] = {}
         """Which trait a word or a pair of words stands for."""
-        self._pairs: set[str] = set()
+        self._pairs: dict[str, int] = {}
+        """How often two words that are one name stand together."""
         self._excluding = np.zeros((0, 0), bool)
         """[traits, traits]: an item has at most one of both."""
         self._categories: dict[str, int] = {}
@@ -94,13 +95,14 @@ class TraitEncoder:
         self._look_names: list[str] = []
         """Of each cluster; those that are one trait share theirs."""
 
-    def fit(self, content: Content, ids: Sequence[str], known: np.ndarray, told: Reactions) -> None:
-        """content and ids are of all items. known: int [m], rows of those that may be learned from; told: what may be
-        learned of the log, its items as rows."""
+    def fit(self, content: Content, ids: list[str], known: np.ndarray, log: Events) -> None:
+        """content, ids: of all items. known: int [m], rows of those to learn from; log: the events to learn from."""
         categories = _categories(content)
         category = np.unique(categories, return_inverse=True)[1]
         scope = np.unique([SEPARATOR.split(name)[0] for name in categories], return_inverse=True)[1]
-        stated = self._fit_titles(content, category, scope, known, told)
+        stated = self._fit_titles(content, category, scope, known, log)
+        if self._hog is None:
+            return
         seen = np.array([row for row in known if content.pictures[row] is not None], np.int64)
         if len(seen) > MOST_PICTURES:
             seen = np.sort(np.random.default_rng(0).choice(seen, MOST_PICTURES, replace=False))
@@ -109,8 +111,12 @@ class TraitEncoder:
         if len(seen) < FEWEST_PICTURES:
             return
         own = [categories[row] for row in seen]
-        self._categories = {name: n for n, name in enumerate(sorted(set(own)))}
-        self._average = self._averages(own, raw)
+        names, place, counts = np.unique(own, return_inverse=True, return_counts=True)
+        self._categories = {str(name): n for n, name in enumerate(names)}
+        everything, sums = raw.mean(axis=0), np.zeros((len(names), raw.shape[1]))
+        np.add.at(sums, place, raw - everything)
+        averages = everything + sums / (counts[:, None] + SHRINK)
+        self._average = np.vstack([averages, everything]).astype(np.float32)
         x = self._centred(own, raw)
         self._fit_shown(x, stated[seen].tocsc())
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer different pictures
@@ -119,7 +125,7 @@ class TraitEncoder:
         nearest = distance.argmin(axis=1)
         cluster = csr_matrix((np.ones(len(seen)), (seen, nearest)), (len(content), len(self._looks)))
         self._look_names = [""] * len(self._looks)
-        for group in same(cluster, category, scope, known, told):
+        for group in same(cluster, category, scope, known, log):
             largest = max(group, key=lambda n: np.sum(nearest == n))
             middle = np.where(nearest == largest, distance[:, largest], np.inf).argmin()
             for n in group:
@@ -129,7 +135,7 @@ class TraitEncoder:
         """The fields `trait` and `look` of each item (as `items.fields` reads them: several values apart by "|");
         what an item has nothing of is left out. An encoder that was not fitted finds nothing."""
         has, looks = self._stated(content.titles), [""] * len(content)
-        if len(self._looks) and len(content):
+        if self._hog is not None and len(self._looks) and len(content):
             raw, account = self._hog.raw(content.pictures)
             x = self._centred(_categories(content), raw)
             nearest = self._distance(x).argmin(axis=1)
@@ -149,52 +155,37 @@ class TraitEncoder:
         likely = (c > 0) & ((1 - c) * odds >= SURE * c)
         return csr_matrix(likely & ~((stated @ self._excluding) > 0), dtype=float)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """What `fit` learned, as arrays; names as the bytes of JSON."""
-        names = {"names": self._names, "terms": self._terms, "pairs": sorted(self._pairs)}
-        names |= {"categories": list(self._categories), "look_names": self._look_names}
-        arrays = {name: getattr(self, f"_{name}") for name in ARRAYS}
-        return arrays | {"names": np.frombuffer(json.dumps(names).encode(), np.uint8)}
-
-    @classmethod
-    def restore(cls, state: dict[str, np.ndarray], hog: HogEncoder | None = None) -> TraitEncoder:
-        """An earlier fit."""
-        encoder, names = cls(hog), json.loads(state["names"].tobytes())
-        encoder._names, encoder._terms, encoder._pairs = names["names"], names["terms"], set(names["pairs"])
-        encoder._look_names = names["look_names"]
-        encoder._categories = {name: n for n, name in enumerate(names["categories"])}
-        for name in ARRAYS:
-            setattr(encoder, f"_{name}", state[name])
-        return encoder
-
     def save(self, folder: Path) -> None:
         """As one safetensors file in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, folder / SAVED)
+        arrays = {name: np.ascontiguousarray(getattr(self, f"_{name}")) for name in ARRAYS}
+        names = json.dumps({name: getattr(self, f"_{name}") for name in NAMES}).encode()
+        save_file(arrays | {"json": np.frombuffer(names, np.uint8)}, folder / SAVED)
 
     @classmethod
-    def load(cls, folder: Path, hog: HogEncoder | None = None) -> TraitEncoder:
+    def load(cls, folder: Path, hog: HogEncoder | None) -> TraitEncoder:
         """What `save` wrote, where it wrote nothing an encoder that finds nothing; ConrecError if not readable."""
-        if not (folder / SAVED).exists():
-            return cls(hog)
-        try:
-            return cls.restore(load_file(folder / SAVED), hog)
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
+        encoder = cls(hog)
+        if (folder / SAVED).exists():
+            try:
+                arrays = load_file(folder / SAVED)
+                for name, value in (arrays | json.loads(arrays.pop("json").tobytes())).items():
+                    setattr(encoder, f"_{name}", value)
+            except (OSError, KeyError, ValueError, SafetensorError) as error:
+                raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
+        return encoder
 
     def _fit_titles(
-        self, content: Content, category: np.ndarray, scope: np.ndarray, known: np.ndarray, told: Reactions
+        self, content: Content, category: np.ndarray, scope: np.ndarray, known: np.ndarray, log: Events
     ) -> csr_matrix:
         """The terms and which of them are the same trait; what titles state, [n, traits]."""
         titles = content.titles
         words = [WORD.findall(titles[row].lower()) for row in known]
-        single, double = Counter[str](), Counter[tuple[str, str]]()
-        for own in words:
-            single.update(own)
-            double.update(set(pairwise(own)))
+        single = Counter(word for own in words for word in own)
+        double = Counter(pair for own in words for pair in set(pairwise(own)))
         total = single.total()
         self._pairs = {
-            f"{a} {b}"
+            f"{a} {b}": uses
             for (a, b), uses in double.items()
             if uses >= FEWEST and a != b and uses * total >= LIFT * single[a] * single[b]
         }
@@ -204,12 +195,11 @@ class TraitEncoder:
         self._names = list(self._terms)
         stated = self._stated(titles)
         kept = np.flatnonzero(~_named_already(stated[known], [content.fields[row] for row in known]))
-        groups = [kept[group] for group in same(stated[:, kept], category, scope, known, told)]
+        groups = [kept[group] for group in same(stated[:, kept], category, scope, known, log)]
         self._terms = {self._names[term]: n for n, group in enumerate(groups) for term in group}
         self._names = [max((self._names[term] for term in group), key=lambda name: uses[name]) for group in groups]
         stated = self._stated(titles)
         self._excluding = exclusion(stated[known], category[known]) > EXCLUSIVE
-        np.fill_diagonal(self._excluding, False)
         return stated
 
     def _words(self, title: str) -> set[str]:
@@ -219,7 +209,7 @@ class TraitEncoder:
         inside = {n + step for n in pairs for step in (0, 1)}
         return {" ".join(words[n : n + 2]) for n in pairs} | {w for n, w in enumerate(words) if n not in inside}
 
-    def _stated(self, titles: Sequence[str]) -> csr_matrix:
+    def _stated(self, titles: list[str]) -> csr_matrix:
         """float64 [n, traits]: 1 for what a title says."""
         own = [sorted({self._terms[term] for term in self._words(title) if term in self._terms}) for title in titles]
         starts = np.cumsum([0, *map(len, own)])
@@ -244,15 +234,6 @@ class TraitEncoder:
                 c, otherwise = s[says > 0].mean(), s[says == 0].mean()
                 if c - otherwise >= SEEN:
                     self._shown[n] = model.coef_.item(), model.intercept_.item(), c
-
-    def _averages(self, categories: list[str], raw: np.ndarray) -> np.ndarray:
-        """float32 [categories + 1, features]: the average picture of each, and of all."""
-        place = np.array([self._categories[name] for name in categories])
-        everything = raw.mean(axis=0)
-        sums = np.zeros((len(self._categories), raw.shape[1]))
-        np.add.at(sums, place, raw - everything)
-        counts = np.bincount(place, minlength=len(self._categories))[:, None]
-        return np.vstack([everything + sums / (counts + SHRINK), everything]).astype(np.float32)
 
     def _centred(self, categories: list[str], raw: np.ndarray) -> np.ndarray:
         """Pictures, less what their category looks like: float32 [n, features]."""
@@ -289,6 +270,7 @@ def read_traits(folder: Path, items: int) -> list[dict[str, str]]:
 TABLE, SAVED = "traits.parquet", "traits.safetensors"
 MAP = pa.map_(pa.string(), pa.string())
 ARRAYS = ("excluding", "average", "shown", "ridge", "looks")
+NAMES = ("names", "terms", "pairs", "categories", "look_names")
 
 
 def _categories(content: Content) -> list[str]:
@@ -298,15 +280,8 @@ def _categories(content: Content) -> list[str]:
 
 def _named_already(stated: csr_matrix, fields: list[dict[str, str]]) -> np.ndarray:
     """bool [terms]: the term is a value of a given field. stated: [m, terms]."""
-    columns: dict[tuple[str, str], int] = {}
-    places = [
-        (row, columns.setdefault((name, value), len(columns)))
-        for row, item in enumerate(fields)
-        for name, values in item.items()
-        for value in {values, *SEPARATOR.split(values)}
-    ]
-    rows, values = np.array(places, np.int64).reshape(-1, 2).T
-    given = csr_matrix((np.ones(len(rows)), (rows, values)), (len(fields), len(columns)))
+    values = [[f"{name}={v}" for name, text in own.items() for v in {text, *SEPARATOR.split(text)}] for own in fields]
+    given = DictVectorizer().fit_transform([dict.fromkeys(own, 1.0) for own in values])
     both = (given.T @ stated).tocoo()
     either = np.ravel(given.sum(axis=0))[both.row] + np.ravel(stated.sum(axis=0))[both.col] - both.data
     named = np.zeros(stated.shape[1], bool)

@@ -40,6 +40,8 @@ class Simulation:
     interests: pa.Table
     """user_id, scope, attribute, value: the true rules, a user's strongest first (Catalogue.matching reads them)."""
     platform: Platform
+    true_fields: pa.Table
+    """item_id, category and attributes of every item: what the rules are about, whatever the catalogue says."""
 
     def shown_and_disliked(self, user_ids: list[str], cutoff: np.datetime64, horizon_days: int) -> np.ndarray:
         """float64 [users, items] in the order of log.items: see Platform.shown_and_disliked.
@@ -47,11 +49,6 @@ class Simulation:
         Raises ValueError where the cutoff is no midnight of the log or a user is unknown.
         """
         return self.platform.shown_and_disliked(self._users(user_ids), _day(cutoff, self.platform), horizon_days)
-
-    def true_fields(self) -> pa.Table:
-        """item_id, category and attributes of every item: what the rules are about, whatever the catalogue says."""
-        columns = {name: self.log.items[name] for name in ("item_id", "category")}
-        return pa.table(columns | {"attributes": _attributes(self.platform.catalogue)})
 
     def oracle(self, user_ids: list[str], cutoffs: np.ndarray, horizon_days: int, k: int) -> list[list[str]]:
         """For each (user, cutoff) the k items with the highest true probability of being shown and disliked in
@@ -105,13 +102,17 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
         _day_table(day, platform.run_day(day, for_days), platform) for day in track(range(config.days), "simulate days")
     ]
     events = pa.concat_tables(days).combine_chunks()
-    items = _items_table(catalogue, _draw(catalogue, config, image_folder), config.attribute_columns)
+    items = _items_table(catalogue, _draw(catalogue, config, image_folder))
+    fields = items.select(["item_id", "category", "attributes"])
+    if not config.attribute_columns:
+        column = ITEMS.field("attributes")
+        items = items.set_column(ITEMS.get_field_index(column.name), column, pa.nulls(len(items), column.type))
     accounting = Accounting(
         read=events.num_rows,
         kept=events.num_rows,
         items=Accounting(read=items.num_rows, kept=items.num_rows),
     )
-    return Simulation(Log(items, events, accounting), people.interests(), platform)
+    return Simulation(Log(items, events, accounting), people.interests(), platform, fields)
 
 
 def _day(cutoff: np.datetime64, platform: Platform) -> int:
@@ -160,9 +161,8 @@ def _day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
     )
 
 
-def _items_table(catalogue: Catalogue, images: list[str | None], attribute_columns: bool) -> pa.Table:
-    """The catalogue as ITEMS; `first_seen` is the moment of listing. Without attribute columns it says what a shop's
-    does: title, picture, category."""
+def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
+    """The catalogue as ITEMS; `first_seen` is the moment of listing."""
     listed = START + (catalogue.listed * 86_400e6).astype(np.int64).astype("timedelta64[us]")
     return pa.table(
         [
@@ -171,15 +171,11 @@ def _items_table(catalogue: Catalogue, images: list[str | None], attribute_colum
             pa.array(images, pa.string()),
             pa.nulls(len(catalogue), pa.large_binary()),
             pa.array([LEAVES[n] for n in catalogue.leaf], pa.string()),
-            _attributes(catalogue) if attribute_columns else pa.nulls(len(catalogue), ITEMS.field("attributes").type),
+            pa.array([list(a.items()) for a in catalogue.attributes], ITEMS.field("attributes").type),
             pa.array(listed).cast(ITEMS.field("first_seen").type),
         ],
         schema=ITEMS,
     )
-
-
-def _attributes(catalogue: Catalogue) -> pa.Array:
-    return pa.array([list(own.items()) for own in catalogue.attributes], ITEMS.field("attributes").type)
 
 
 def _draw(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> list[str | None]:

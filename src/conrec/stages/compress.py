@@ -15,20 +15,16 @@ then, Swing from the dislikes by then (`users` mode: from all items, and from th
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from conrec.data.instances import Events
-from conrec.data.split import TimeSplit, UserSplit
 from conrec.items.encoders import Content, JointEncoder
 from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
 from conrec.items.swing import swing, write_swing
-from conrec.items.synonyms import Reactions, Seen
 from conrec.items.traits import TraitEncoder, write_traits
 from conrec.pipeline.job import Job
 from conrec.progress import say
@@ -44,8 +40,9 @@ def compress(job: Job) -> None:
     items = log.items
     fit_rows = log.split.known_items(items)
 
-    learned = log.events.take(log.events.is_dislike & log.split.may_learn(log.events))
-    neighbours, scores = swing(learned.owners()[1], learned.items, len(items), recipe.items.swing_neighbours)
+    learned = log.events.take(log.split.may_learn(log.events))
+    disliked = learned.take(learned.is_dislike)
+    neighbours, scores = swing(disliked.owners()[1], disliked.items, len(items), recipe.items.swing_neighbours)
     write_swing(out / "swing.parquet", items.ids, neighbours, scores)
 
     content = content_of(log.item_table, log.prepared)
@@ -55,11 +52,10 @@ def compress(job: Job) -> None:
     np.save(out / "embeddings.npy", embeddings)
     _write_json(out / "images.json", pictures.to_json(items.ids))
     if recipe.items.traits:
-        traits = TraitEncoder(encoder.hog)
-        looked_at = content if recipe.items.image != "none" else replace(content, pictures=[None] * len(content))
-        traits.fit(looked_at, items.ids, fit_rows, known_reactions(log.events, log.split))
+        traits = TraitEncoder(None if recipe.items.image == "none" else encoder.hog)
+        traits.fit(content, items.ids, fit_rows, learned)
         traits.save(out / "codebook")
-        write_traits(out, traits.encode(looked_at))
+        write_traits(out, traits.encode(content))
 
     sizes = codebook_sizes(len(fit_rows), recipe.sid)
     model, history = train_rqvae(embeddings[fit_rows], sizes, recipe.sid)
@@ -79,14 +75,6 @@ def compress(job: Job) -> None:
     quality["history"] = history
     _write_json(out / "quality.json", quality)
     say(quality_lines(quality))
-
-
-def known_reactions(events: Events, split: TimeSplit | UserSplit) -> Reactions:
-    """What traits may be learned from: what training showed to whom, and what of it was disliked."""
-    learned = events.take(split.may_learn(events))
-    users = learned.owners()[1]
-    parts = learned.shown, learned.is_dislike
-    return Reactions(*(Seen(users[part], learned.items[part]) for part in parts))
 
 
 def content_of(items: pa.Table, folder: Path) -> Content:

@@ -34,8 +34,7 @@ def prepare(job: Job) -> None:
     """Read the log that the recipe names (or simulate it) and write:
 
     items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, and of a
-    simulated log images/, truth.parquet (in time mode: the truth is kept for midnights), truth_interests.parquet and
-    truth_items.parquet (the attributes that these are about).
+    simulated log images/, truth.parquet (in time mode: of midnights), truth_interests.parquet and truth_items.parquet.
     Raises ConrecError for a log that is missing, malformed or too small.
     """
     recipe, data, images, out = job.recipe, job.data, job.images, job.out
@@ -70,7 +69,7 @@ def prepare(job: Job) -> None:
     _write_json(out / "accounting.json", _account(log, items).to_json())
     if simulation is not None:
         pq.write_table(simulation.interests, out / "truth_interests.parquet")
-        pq.write_table(simulation.true_fields().sort_by("item_id"), out / "truth_items.parquet")
+        pq.write_table(simulation.true_fields.sort_by("item_id"), out / "truth_items.parquet")
         if recipe.split.mode == "time":
             pq.write_table(_truth(simulation, instances, candidates, recipe), out / "truth.parquet")
     counts = ", ".join(f"{n:,} {name}" for name, n in description["counts"].items())
