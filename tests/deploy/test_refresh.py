@@ -21,14 +21,16 @@ from conrec.__main__ import main
 from conrec.config import load_recipe
 from conrec.data.schema import EVENTS, OTHER_REASONS
 from conrec.deploy.calibrate import calibrate
-from conrec.deploy.live import input_digest, users_with_news, without_undone
+from conrec.deploy.live import input_digest, read_live, users_with_news, without_undone
 from conrec.deploy.refresh import refresh, roll_back, write_merged
 from conrec.deploy.refreshed import Refreshed
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.filter import CoNRecFilter, OpenSnapshot
 from conrec.filter.undo import FILE, Undo, undo_dislike
+from conrec.items.traits import TraitEncoder
 from conrec.run import STAGES, run_stages, start_run
+from conrec.stages.compress import content_of
 from tests.deploy.live_run import LiveRun
 
 
@@ -241,6 +243,12 @@ def test_new_items_get_ids_of_their_own_and_take_part(live: LiveRun, day_by_day,
     decision = CoNRecFilter.load(snapshots).filter(user, [*new, "never seen"])
     assert decision.unknown_items == 1
     assert all(score is not None for score in decision.scores[:-1])
+    # Their traits are those that training knows, as those of the items before are.
+    deltas = published.read_manifest(snapshots / result.version).made_from["deltas"]
+    known = read_live(live.run, snapshots, deltas, 0, [])
+    frozen = TraitEncoder.load(live.run / "compress" / "codebook", None)
+    assert known.traits == frozen.encode(content_of(known.items, live.run / "prepare"))
+    assert all("trait" in own for own in known.traits[len(before) :])
     # The next day builds on it, and the catalogue once more is nothing new.
     assert not refresh(live.run, live.recipe, snapshots=snapshots, items=live.items).changed
 
