@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # daft reports its use on import otherwise
 
 import daft
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from daft import DataFrame, Expression, col, lit
@@ -31,6 +31,34 @@ from daft.functions import when
 from conrec.data.schema import EVENTS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
 
 ORDER = [(name, "ascending") for name in ("time", "user_id", "item_id", "kind", "reason", "value")]
+
+LEAP = 30 * 86_400_000_000
+"""Microseconds without an event after which one user's clock alone is not believed."""
+
+
+def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
+    """The log without `time_leap`: its last events, where they follow a month without any and are of one user or of
+    1 % of all users at most. A clock that is wrong must not say what is today for everybody.
+
+    before: the EVENTS so far, where the log goes on from them.
+    """
+    users = pc.count_distinct((log.events if before is None else before)["user_id"]).as_py()
+    times = log.events["time"].cast(pa.int64()).to_numpy()
+    order = np.argsort(-times, kind="stable")
+    earlier = np.append(times[order][1:], times.min(initial=0))
+    if before is not None:
+        earlier = np.maximum(earlier, pc.max(before["time"]).cast(pa.int64()).as_py())
+    leaps = times[order] - earlier > LEAP
+    if not leaps.any():
+        return log
+    user = log.events["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()[order]
+    first = np.isin(np.arange(len(user)), np.unique(user, return_index=True)[1])
+    alone = np.flatnonzero(leaps & (np.cumsum(first) <= max(1, users // 100)))
+    gone = np.isin(np.arange(len(order)), order[: 1 + alone[-1]] if len(alone) else [])
+    kept = log.events.filter(pa.array(~gone))
+    account = Accounting(len(gone), len(kept))
+    account.reject("time_leap", log.events.filter(pa.array(gone)))
+    return Log(log.items, kept, log.accounting.then(account))
 
 
 def clean(log: Log, min_user_dislikes: int = 0) -> Log:
@@ -53,8 +81,9 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
     marked = events.to_arrow().sort_by("row")
 
     kept = marked.filter(pc.is_null(marked["cause"])).select(EVENTS.names).cast(EVENTS)
-    causes = {entry["values"]: entry["counts"] for entry in marked["cause"].drop_null().value_counts().to_pylist()}
-    account = Accounting(len(marked), len(kept), Counter(causes))
+    account = Accounting(len(marked), len(kept))
+    for cause in pc.unique(marked["cause"].drop_null()).to_pylist():
+        account.reject(cause, marked.filter(pc.equal(marked["cause"], cause)).select(EVENTS.names))
     return Log(log.items, kept, log.accounting.then(account).check())
 
 

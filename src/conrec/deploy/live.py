@@ -5,6 +5,7 @@
         events.parquet           its events, cleaned against everything before
         items.parquet            its new items, with embeddings.npy, latents.npy and codes.npy, row by row
         first_seen.parquet       when items were seen first in it, dropped events included
+        rejected.parquet         the rows that were dropped, and why
 
 A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
 snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
@@ -28,7 +29,7 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.adapters.generic import read_day
-from conrec.data.clean import clean
+from conrec.data.clean import clean, without_leaps
 from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, TIME, Accounting, Log
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush
@@ -40,7 +41,7 @@ from conrec.sid.kmeans import reconstruct
 from conrec.stages.compress import content_of
 
 LONGEST_GAP = pa.scalar(400 * 86_400_000_000, pa.duration("us"))
-"""An event this long after all others is a broken clock rather than news."""
+"""An event this long after all others, or before them, is a broken clock rather than news."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def ingest(
     if folder.is_dir():  # of a snapshot that was rolled back
         return name, read_delta(folder)["account"]
     listed, raw, account = read_day(events, items, recipe.data, images)
+    log = without_leaps(Log(listed, raw, account), live.events)
+    raw, account = log.events, log.accounting
     if len(raw):
         _check_times(raw, live, str(events))
     new = listed.filter(pc.invert(pc.is_in(listed["item_id"], live.items["item_id"].combine_chunks())))
@@ -135,6 +138,7 @@ def ingest(
     partial.mkdir(parents=True)
     pq.write_table(fresh.events, partial / "events.parquet")
     pq.write_table(firsts, partial / "first_seen.parquet")
+    pq.write_table(fresh.accounting.all_rejected(), partial / "rejected.parquet")
     pq.write_table(new, partial / "items.parquet")
     _encode(new, live, run, recipe, partial)
     note = {"input": digest, "after": list(deltas), "undos": undos, "account": told}
@@ -218,7 +222,7 @@ def _new_to(old: pa.Table, cleaned: Log) -> Log:
         ("positive_while_disliking", at_once),
     ):
         bad = np.asarray(mask) & ~gone
-        account.drop(cause, int(bad.sum()))
+        account.reject(cause, new.filter(pa.array(bad)))
         gone |= bad
     kept = new.filter(pa.array(~gone))
     account.kept = len(kept)
@@ -232,13 +236,16 @@ def _among(new: pa.Table, old: pa.Table, columns: list[str]) -> np.ndarray:
 
 
 def _check_times(raw: pa.Table, live: Live, source: str) -> None:
-    """ConrecError for an event long after all others: the cutoff would follow it, and everything would look old."""
-    latest = pa.scalar(live.end.astype("datetime64[us]").item(), pa.timestamp("us")).cast(TIME)
-    late = pc.index(pc.greater(raw["time"], pc.add(latest, LONGEST_GAP)), True).as_py()
-    if late >= 0:
+    """ConrecError for an event long after all others (the cutoff would follow it, and everything would look old), or
+    long before them."""
+    known = live.events["time"]
+    late = pc.greater(raw["time"], pc.add(pc.max(known), LONGEST_GAP))
+    early = pc.less(raw["time"], pc.subtract(pc.min(known), LONGEST_GAP))
+    row = pc.index(pc.or_(late, early), True).as_py()
+    if row >= 0:
         raise ConrecError(
-            f"{source}: an event is of {raw['time'][late].as_py():%Y-%m-%d}, more than 400 days after the log's end "
-            f"({str(live.end)[:10]}); correct its time or remove it"
+            f"{source}: an event is of {raw['time'][row].as_py():%Y-%m-%d}, more than 400 days away from the log's "
+            f"({pc.min(known).as_py():%Y-%m-%d} to {pc.max(known).as_py():%Y-%m-%d}); correct its time or remove it"
         )
 
 

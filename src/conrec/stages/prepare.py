@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.config import Recipe
-from conrec.data.clean import clean
+from conrec.data.clean import clean, without_leaps
 from conrec.data.distractors import candidates_table
 from conrec.data.instances import as_events, as_items, instances_table
 from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
@@ -33,8 +33,9 @@ CANDIDATES = 20
 def prepare(job: Job) -> None:
     """Read the log that the recipe names (or simulate it) and write:
 
-    items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, and of a
-    simulated log images/, truth.parquet (in time mode: the truth is kept for midnights) and truth_interests.parquet.
+    items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, rejected.parquet
+    (the rows that were dropped), and of a simulated log images/, truth.parquet (in time mode: the truth is kept for
+    midnights) and truth_interests.parquet.
     Raises ConrecError for a log that is missing, malformed or too small.
     """
     recipe, data, images, out = job.recipe, job.data, job.images, job.out
@@ -51,6 +52,8 @@ def prepare(job: Job) -> None:
     if not len(log.events):
         raise ConrecError(f"{source}: the log holds no events; dropped while reading: {dict(log.accounting.dropped)}")
 
+    if recipe.split.mode == "time":
+        log = without_leaps(log)
     items = _first_seen(log.items, log.events).sort_by("item_id")
     log = clean(log, recipe.data.min_user_dislikes)
     catalogue = as_items(items)
@@ -66,7 +69,9 @@ def prepare(job: Job) -> None:
     pq.write_table(candidates, out / "candidates.parquet")
     description = describe_split(split, recipe.split, Counter(made.split.tolist()), dropped)
     _write_json(out / "split.json", description)
-    _write_json(out / "accounting.json", _account(log, items).to_json())
+    account = _account(log, items)
+    _write_json(out / "accounting.json", account.to_json())
+    pq.write_table(account.all_rejected(), out / "rejected.parquet")
     if simulation is not None:
         pq.write_table(simulation.interests, out / "truth_interests.parquet")
         if recipe.split.mode == "time":

@@ -79,8 +79,8 @@ def _events(path: Path, account: Accounting) -> pa.Table:
     signs = ("label",) if labelled else FLAGS
     raw = files.read(path, ("user_id", "video_id", "time_ms", *signs))
     sieve = columns.Sieve(raw)
-    users = sieve.parsed(columns.ids, "user_id", "no user id")
-    videos = sieve.parsed(columns.ids, "video_id", "no item id")
+    users = sieve.ids("user_id", "user")
+    videos = sieve.ids("video_id", "item")
     times = sieve.parsed(columns.times, "time_ms", "time is not in Unix milliseconds", per_second=1000)
     sieve.reject(columns.early(times, BEGIN), f"time before {BEGIN.year}", "time_ms")
     if labelled:

@@ -53,7 +53,7 @@ def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:
     if ".dat" in path.suffixes:
         return files.read_pattern(path, pattern, tuple(names), fallback="latin-1")
     raw = files.read(path, names.values())
-    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.ragged)
+    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.lost)
 
 
 def _links(path: Path | None) -> dict[str, str]:
