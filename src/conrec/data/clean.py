@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from daft import DataFrame, Expression, col, lit
 from daft.functions import when
 
-from conrec.data.schema import EVENTS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
+from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, TIME, Accounting, Log
 
 ORDER = [(name, "ascending") for name in ("time", "user_id", "item_id", "kind", "reason", "value")]
 
@@ -48,17 +48,26 @@ def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
     earlier = np.append(times[order][1:], times.min(initial=0))
     if before is not None:
         earlier = np.maximum(earlier, pc.max(before["time"]).cast(pa.int64()).as_py())
-    leaps = times[order] - earlier > LEAP
-    if not leaps.any():
-        return log
     user = log.events["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()[order]
-    first = np.isin(np.arange(len(user)), np.unique(user, return_index=True)[1])
-    alone = np.flatnonzero(leaps & (np.cumsum(first) <= max(1, users // 100)))
-    gone = np.isin(np.arange(len(order)), order[: 1 + alone[-1]] if len(alone) else [])
-    kept = log.events.filter(pa.array(~gone))
-    account = Accounting(len(gone), len(kept))
-    account.reject("time_leap", log.events.filter(pa.array(gone)))
-    return Log(log.items, kept, log.accounting.then(account))
+    users_so_far = np.cumsum(np.isin(np.arange(len(user)), np.unique(user, return_index=True)[1]))
+    leaps = np.flatnonzero((times[order] - earlier > LEAP) & (users_so_far <= max(1, users // 100)))
+    gone = pa.array(np.isin(np.arange(len(order)), order[: 1 + leaps.max(initial=-1)]))
+    account = Accounting(len(gone), len(gone) - gone.true_count)
+    account.reject("time_leap", log.events.filter(gone))
+    return Log(log.items, log.events.filter(pc.invert(gone)), log.accounting.then(account))
+
+
+def with_first_seen(items: pa.Table, events: pa.Table) -> pa.Table:
+    """ITEMS with `first_seen` no later than the first event (of a table with item_id and time).
+
+    Dropped events count, too: an item that somebody reported as a counterfeit was on offer all the same.
+    """
+    firsts = events.group_by("item_id").aggregate([("time", "min")])
+    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
+    first = firsts["time_min"].take(row)
+    column = ITEMS.get_field_index("first_seen")
+    earlier = pc.min_element_wise(items["first_seen"].cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True)
+    return items.set_column(column, ITEMS.field(column), earlier.cast(TIME))
 
 
 def clean(log: Log, min_user_dislikes: int = 0) -> Log:

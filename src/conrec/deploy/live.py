@@ -29,8 +29,8 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.adapters.generic import read_day
-from conrec.data.clean import clean, without_leaps
-from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, TIME, Accounting, Log
+from conrec.data.clean import clean, with_first_seen, without_leaps
+from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, Accounting, Log
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush
 from conrec.filter.undo import Undo
@@ -82,10 +82,12 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], before: int, un
         embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
         known.append(read_delta(folder)["undos"])
         catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
-    seen = [pq.read_table(folder / "first_seen.parquet") for folder in folders]
+    catalogue = pa.concat_tables(items)
+    for folder in folders:
+        catalogue = with_first_seen(catalogue, pq.read_table(folder / "first_seen.parquet"))
     end = max(pc.max(table["time"]).as_py() for table in events if len(table))
     return Live(
-        _first_seen(pa.concat_tables(items), seen),
+        catalogue,
         pa.concat_tables([without_undone(table, undos, n) for table, n in zip(events, known)]),
         np.datetime64(end.replace(tzinfo=None), "us"),
         catalog,
@@ -130,7 +132,7 @@ def ingest(
     firsts = raw.group_by("item_id").aggregate([("time", "min")]).select(["item_id", "time_min"])
     firsts = firsts.rename_columns(["item_id", "time"])
     told = fresh.accounting.to_json()
-    if not len(fresh.events) and not len(new) and _first_seen(live.items, [firsts]).equals(live.items):
+    if not len(fresh.events) and not len(new) and with_first_seen(live.items, firsts).equals(live.items):
         return None, told
 
     partial = folder.with_name(f".{name}.partial")
@@ -274,15 +276,3 @@ def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.
         latents=np.concatenate([catalog.latents, latents]),
         reconstructed=np.concatenate([catalog.reconstructed, reconstruct(codes, catalog.codewords)]),
     )
-
-
-def _first_seen(items: pa.Table, seen: list[pa.Table]) -> pa.Table:
-    """Items with `first_seen` no later than any delta saw them."""
-    if not seen:
-        return items
-    firsts = pa.concat_tables(seen).group_by("item_id").aggregate([("time", "min")])
-    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
-    first = firsts["time_min"].take(row)
-    column = ITEMS.get_field_index("first_seen")
-    earlier = pc.min_element_wise(items["first_seen"].cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True)
-    return items.set_column(column, ITEMS.field(column), earlier.cast(TIME))

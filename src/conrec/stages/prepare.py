@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.config import Recipe
-from conrec.data.clean import clean, without_leaps
+from conrec.config import DataConfig, Recipe
+from conrec.data.clean import clean, with_first_seen, without_leaps
 from conrec.data.distractors import candidates_table
 from conrec.data.instances import as_events, as_items, instances_table
-from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
+from conrec.data.schema import Accounting, Log, check_events, check_items
 from conrec.data.split import describe_split, plan_split
 from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
@@ -54,7 +56,7 @@ def prepare(job: Job) -> None:
 
     if recipe.split.mode == "time":
         log = without_leaps(log)
-    items = _first_seen(log.items, log.events).sort_by("item_id")
+    items = with_first_seen(log.items, log.events).sort_by("item_id")
     log = clean(log, recipe.data.min_user_dislikes)
     catalogue = as_items(items)
     events = as_events(log.events, catalogue)
@@ -89,30 +91,8 @@ def _read(recipe: Recipe, data: Path | None, images: Path | None) -> Log:
         raise ConrecError(f"{data}: there is no such file or folder; --data must name the log")
     if images is not None and not images.exists():
         raise ConrecError(f"{images}: there is no such file or folder; --images must name the pictures")
-    match adapter:
-        case "movietweetings":
-            from conrec.data.adapters.movietweetings import read
-        case "movielens":
-            from conrec.data.adapters.movielens import read
-        case "kuairand":
-            from conrec.data.adapters.kuairand import read
-        case "generic":
-            from conrec.data.adapters.generic import read
-        case _:
-            raise ConrecError(f'data.adapter = "{adapter}" is unknown')
+    read: Callable[[Path, DataConfig, Path | None], Log] = import_module(f"conrec.data.adapters.{adapter}").read
     return read(data, recipe.data, images)
-
-
-def _first_seen(items: pa.Table, events: pa.Table) -> pa.Table:
-    """Items with `first_seen` = the earlier of the listing and the first event, dropped events included: an item
-    that somebody reported as a counterfeit was on offer all the same."""
-    firsts = events.group_by("item_id").aggregate([("time", "min")])
-    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
-    first = firsts["time_min"].take(row)
-    column = items.schema.get_field_index("first_seen")
-    listed = items["first_seen"]
-    earlier = pc.min_element_wise(listed.cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True).cast(TIME)
-    return items.set_column(column, items.schema.field(column), earlier)
 
 
 def _truth(simulation: Simulation, instances: pa.Table, candidates: pa.Table, recipe: Recipe) -> pa.Table:

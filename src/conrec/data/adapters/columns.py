@@ -61,23 +61,26 @@ class Sieve:
 
     def parsed(self, parse: Callable[..., tuple[Any, np.ndarray]], column: str, cause: str, **options: Any) -> Any:
         """What one of this module's parsers makes of a column; the rows that it could not parse are marked."""
+        cells = self.raw.table[column]
         try:
-            values, bad = parse(self.raw.table[column], **options)
+            values, bad = parse(cells, **options)
         except pa.ArrowException:
-            kind = self.raw.table[column].type
-            raise ConrecError(f"{self.raw.path}: column {column} holds {kind}, in every row: {cause}") from None
+            raise ConrecError(f"{self.raw.path}: column {column} is of the type {cells.type}: {cause}") from None
         self.reject(bad, cause, column)
         return values
 
     def ids(self, column: str, what: str) -> pa.ChunkedArray:
         """The ids of a `what`, user or item; rows without a usable one are marked."""
-        found, bad = ids(self.raw.table[column])
+        found: pa.ChunkedArray = self.parsed(words, column, f"no {what} id")
         self.reject(_empty(found), f"no {what} id", column)
-        self.reject(bad, f"{what} id longer than {MAX_ID_BYTES} bytes, or no UTF-8 text", column)
+        self.reject(ids(found)[1], f"{what} id longer than {MAX_ID_BYTES} bytes, or no UTF-8 text", column)
         return found
 
-    def keep(self, account: Accounting) -> np.ndarray:
-        """bool [rows] of the usable rows, after adding every row of the file to the account."""
+    def keep(self, account: Accounting, listed: bool = False) -> np.ndarray:
+        """bool [rows] of the usable rows, after adding every row of the file to the account.
+
+        `listed`: only the dropped ones; the others are counted where they are fitted to the log (`item_list.fit`).
+        """
         total = len(self.bad) + len(self.raw.lost)
         lost = sum(map(len, self.rows.values()))
         broken = lost - len(self.rows.get("no user id", ()))  # nobody was signed in: that may be many rows
@@ -91,22 +94,10 @@ class Sieve:
         if lost:
             causes = ", ".join(f"{cause} ({len(rows)}, first row {rows[0]})" for cause, rows in self.rows.items())
             say(f"{self.raw.path}: {lost} of {total} rows cannot be used and are left out: {causes}")
-        account.read += total
+        account.read += lost if listed else total
         for cause, rows in self.rows.items():
             account.reject(cause, pa.table({"file": [str(self.raw.path)] * len(rows), "row": rows}))
         return ~self.bad
-
-    def keep_listed(self, account: Accounting) -> np.ndarray:
-        """bool [rows] of the usable rows, after adding the dropped rows alone to the account.
-
-        The others are counted where they are fitted to the log (`item_list.fit`).
-        """
-        own = Accounting()
-        keep = self.keep(own)
-        account.read += own.dropped.total()
-        account.dropped += own.dropped
-        account.rejected += own.rejected
-        return keep
 
 
 def words(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
@@ -180,21 +171,21 @@ def times(column: pa.ChunkedArray, per_second: int | None = None) -> tuple[pa.Ch
     else:
         parsed, no_number = numbers(column)
         micro, bad = _unix(parsed.to_numpy(), per_second)
-        for n in np.flatnonzero(no_number).tolist():
-            micro[n], bad[n] = _iso(column[n].as_py())
+        cells = column.filter(pa.array(no_number)).to_pylist()
+        micro[no_number], bad[no_number] = np.array([_iso(cell) for cell in cells], np.int64).reshape(-1, 2).T
     bad |= (micro < _EARLIEST) | (micro > _LATEST)
     return pa.chunked_array([pa.array(micro, mask=bad).cast(pa.timestamp("us")).cast(TIME)]), bad
 
 
 def stray(values: pa.ChunkedArray) -> np.ndarray:
     """bool [rows]: more than ten years lie between this time and most others, as if it were 0 or of another unit."""
-    moments = np.sort(values.drop_null().cast(pa.int64()).to_numpy())
-    if not len(moments) or moments[-1] - moments[0] < _TEN_YEARS:
-        return np.zeros(len(values), bool)
-    begins = np.concatenate([[0], 1 + np.flatnonzero(np.diff(moments) > _TEN_YEARS), [len(moments)]])
-    most = int(np.argmax(np.diff(begins)))
-    first, last = (pa.scalar(int(moments[n]), pa.int64()).cast(TIME) for n in (begins[most], begins[most + 1] - 1))
-    return mask(pc.or_(pc.less(values, first), pc.greater(values, last)))
+    micro = values.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy()
+    moments = np.sort(micro[~np.isnan(micro)])
+    gaps, middle = np.flatnonzero(np.diff(moments) > _TEN_YEARS), len(moments) // 2
+    if not len(gaps):
+        return np.zeros(len(micro), bool)
+    first, last = gaps[gaps < middle].max(initial=-1) + 1, gaps[gaps >= middle].min(initial=len(moments) - 1)
+    return np.asarray((micro < moments[first]) | (micro > moments[last]))
 
 
 def early(values: pa.ChunkedArray, before: datetime) -> np.ndarray:
@@ -245,34 +236,23 @@ def _iso(cell: str | None) -> tuple[int, bool]:
 
 
 def _unix(values: np.ndarray, per_second: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Unix times float64 [n] as microseconds int64 [n], and where there is none."""
+    """Unix times float64 [n] as microseconds int64 [n], and where there is none; dates in digits are read as such."""
     bad = np.isnan(values)
-    values = np.where(bad, 0.0, values)
-    if per_second is None:
-        moments, no_date = _dates(values)
-        if 2 * (no_date | bad).sum() < len(bad) + bad.sum():
-            return moments, bad | no_date
-        size = np.abs(values)
-        factor = np.select([size < 1e11, size < 1e14, size < 1e17], [1e6, 1e3, 1.0], 1e-3)
-    else:
-        factor = np.array(1e6 / per_second)
-    micro = np.round(values * factor)
-    bad |= (micro < _EARLIEST) | (micro > _LATEST)
-    return np.where(bad, 0, micro).astype(np.int64), bad
+    if per_second is None and (dates := _dates(values, bad)) is not None:
+        return dates.fill_null(0).to_numpy(), np.asarray(dates.is_null())
+    size = np.abs(values)
+    factor = np.select([size < 1e11, size < 1e14, size < 1e17], [1e6, 1e3, 1.0], 1e-3)
+    micro = np.round(np.where(bad, 0.0, values) * (1e6 / per_second if per_second else factor))
+    return np.clip(micro, _EARLIEST - 1, _LATEST + 1).astype(np.int64), bad
 
 
-def _dates(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers such as 20260601 or 20260601123000 (from the year alone to the second) as microseconds int64 [n], and
-    which are no moment of 1900 to 2099."""
-    digits = 1 + np.searchsorted(10.0 ** np.arange(1, 16), values, side="right")
-    fits = (digits % 2 == 0) & (digits >= 4) & (digits <= 14) & (values == np.floor(values))
-    whole = np.where(fits, values * 10.0 ** (14 - digits), 0).astype(np.int64)
-    year, month, day = whole // 10**10, whole // 10**8 % 100, whole // 10**6 % 100
-    hour, minute, second = whole // 10**4 % 100, whole // 100 % 100, whole % 100
-    month, day = np.where(digits < 6, 1, month), np.where(digits < 8, 1, day)
-    begins = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    date = begins.astype("datetime64[D]") + (day - 1)
-    fits &= (year >= 1900) & (year < 2100) & (month >= 1) & (month <= 12) & (date.astype("datetime64[M]") == begins)
-    fits &= (hour < 24) & (minute < 60) & (second < 60)
-    seconds = (hour * 60 + minute) * 60 + second
-    return date.astype("datetime64[us]").astype(np.int64) + seconds * 1_000_000, ~fits
+def _dates(values: np.ndarray, missing: np.ndarray) -> pa.Array | None:
+    """Numbers such as 20260601 or 20260601123000 (from the year alone to the second) as microseconds, null for any
+    other; None unless most are such numbers."""
+    usual = "" if missing.all() else f"{np.median(values[~missing]):.0f}"
+    if len(usual) not in (4, 6, 8, 10, 12, 14) or usual[:2] not in ("19", "20"):
+        return None
+    digits = pa.array(np.where(missing, 0, values)).cast(pa.int64(), safe=False).cast(pa.string())
+    moments = pc.strptime(digits, format="%Y%m%d%H%M%S"[: len(usual) - 2], unit="us", error_is_null=True)
+    moments = pc.if_else(pc.equal(pc.utf8_length(digits), len(usual)), moments, None).cast(pa.int64())
+    return moments if 2 * moments.null_count < len(values) + missing.sum() else None

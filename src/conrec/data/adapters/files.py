@@ -12,7 +12,7 @@ import gzip
 import io
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -107,99 +107,91 @@ def read(path: Path, columns: Iterable[str], hint: str = "") -> Raw:
             return Raw(path, pq.read_table(path, columns=columns))
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, error) from None
-    # Multi-line cells are legal CSV; quotes mean nothing in the middle of a cell.
-    parse = pacsv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True)
-    options = pacsv.ReadOptions(use_threads=False, block_size=LONGEST)
     lines, raw = _count_lines(path), None
     with contextlib.suppress(ConrecError):  # of a row that is too long; all else comes up again
-        raw = _read_text(path, path, options, parse, columns, 1)
+        raw = _read_text(path, path, columns)
     if raw is None or lines != 1 + raw.table.num_rows + len(raw.lost):
         # Some rows take several lines: by right, or because a quote is not closed.
         with tempfile.TemporaryFile() as file:
             file.writelines(_sound_lines(path, _delimiter(path), len(have)))
             file.seek(0)
-            raw = _read_text(path, file, options, parse, columns, 1)
+            raw = _read_text(path, file, columns)
     return raw
 
 
-def read_pattern(path: Path, pattern: str, names: Sequence[str], fallback: str | None = None) -> Raw:
+def read_pattern(path: Path, pattern: str, names: Sequence[str], fallback: str = "utf-8") -> Raw:
     """A text file without header, one row a line, whose named groups of `pattern` (RE2) become the columns.
 
     A line that does not match counts as ragged. Bytes are UTF-8; a file that is not is read as `fallback`.
     """
-    options = pacsv.ReadOptions(use_threads=False, column_names=["line"])
-    # One column: the delimiter is a control character, and quotes mean nothing in these files.
-    parse = pacsv.ParseOptions(delimiter="\x1f", quote_char=False)
-    raw = _read_text(path, path, options, parse, ["line"], 0, fallback)
-    found = pc.extract_regex(raw.table["line"], pattern)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read()
+    except (OSError, EOFError) as error:
+        raise _unreadable(path, error) from None
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = content.decode(fallback, "replace")
+    lines = pc.list_flatten(pc.split_pattern(pa.array([text.replace("\r\n", "\n")], pa.large_string()), "\n"))
+    lines = lines.filter(pc.not_equal(lines, ""))
+    found = pc.extract_regex(lines, pattern)
     matched = pc.is_valid(found)
-    columns = [pc.struct_field(found, name).filter(matched) for name in names]
-    missed = raw.numbers[np.flatnonzero(pc.invert(matched))].tolist()
-    lost = dict.fromkeys(sorted([*raw.lost, *missed]), RAGGED)
-    if len(missed) == raw.table.num_rows:
+    if not len(lines):
+        raise ConrecError(f"{path}: is empty; expected rows with {', '.join(names)}")
+    if not pc.any(matched).as_py():
         raise ConrecError(f"{path}: no line is of the form {'::'.join(names)}; is this the right file?")
+    columns = [pa.chunked_array([pc.struct_field(found, name).filter(matched).cast(pa.string())]) for name in names]
+    lost = dict.fromkeys((1 + np.flatnonzero(pc.invert(matched))).tolist(), RAGGED)
     return Raw(path, pa.table(columns, names=list(names)), lost)
 
 
-def _read_text(
-    path: Path,
-    source: Path | IO[bytes],
-    read: pacsv.ReadOptions,
-    parse: pacsv.ParseOptions,
-    columns: list[str],
-    header_rows: int,
-    fallback: str | None = None,
-) -> Raw:
+def _read_text(path: Path, source: Path | IO[bytes], columns: list[str]) -> Raw:
     """Text columns of a delimited file, out of `source`; what cannot become a row is skipped and noted."""
     lost: dict[int, str] = {}
 
     def skip(row: pacsv.InvalidRow) -> str:
-        lost[row.number - header_rows] = next((cause for cause in (QUOTE, LONG) if cause in row.text[:40]), RAGGED)
+        lost[row.number - 1] = next((cause for cause in (QUOTE, LONG) if cause in row.text[:40]), RAGGED)
         return "skip"
 
-    parse.invalid_row_handler = skip
+    # Multi-line cells are legal CSV; quotes mean nothing in the middle of a cell.
+    parse = pacsv.ParseOptions(delimiter=_delimiter(path), newlines_in_values=True, invalid_row_handler=skip)
     convert = pacsv.ConvertOptions(
         include_columns=columns,
         column_types={name: pa.binary() for name in columns},
         strings_can_be_null=False,
     )
     try:
-        table = pacsv.read_csv(source, read, parse, convert)
-    except FileNotFoundError:
-        raise ConrecError(f"{path}: there is no such file") from None
-    except (pa.ArrowException, OSError, EOFError) as error:
-        if path.is_file() and "Empty CSV file" in str(error):
-            raise ConrecError(f"{path}: is empty; expected rows with {', '.join(columns)}") from None
+        table = pacsv.read_csv(source, pacsv.ReadOptions(use_threads=False, block_size=LONGEST), parse, convert)
+    except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
-    texts = [_decode(column, fallback, f"{path}: column {name}") for name, column in zip(columns, table.columns)]
+    texts = [_decode(column, f"{path}: column {name}") for name, column in zip(columns, table.columns)]
     return Raw(path, pa.table(texts, names=columns), lost)
 
 
-def _decode(column: pa.ChunkedArray, fallback: str | None, where: str) -> pa.ChunkedArray:
-    """Bytes as text: UTF-8, else `fallback`, else UTF-8 with the broken bytes replaced."""
+def _decode(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """Bytes as text: UTF-8, broken bytes replaced."""
     try:
         return column.cast(pa.string())
     except pa.ArrowInvalid:
-        encoding, errors = (fallback, "strict") if fallback else ("utf-8", "replace")
-        if not fallback:
-            say(f"{where}: not all of it is UTF-8, and such bytes are replaced; save the file as UTF-8")
-        chunks = [[cell.decode(encoding, errors) for cell in chunk.to_pylist()] for chunk in column.chunks]
+        say(f"{where}: not all of it is UTF-8, and such bytes are replaced; save the file as UTF-8")
+        chunks = [[cell.decode(errors="replace") for cell in chunk.to_pylist()] for chunk in column.chunks]
         return pa.chunked_array(chunks, pa.string())
 
 
 def _count_lines(path: Path) -> int:
     """The number of lines that are not empty."""
-    count, ended = 0, True
+    count, last = 0, b"\n"
     try:
         with pa.input_stream(path) as file:
             while block := file.read(LONGEST):
-                code = np.frombuffer(block, np.uint8)
+                code = np.frombuffer(last + block, np.uint8)
                 ends = (code == 10) | (code == 13)
-                count += int((ends[1:] & ~ends[:-1]).sum()) + (bool(ends[0]) and not ended)
-                ended = bool(ends[-1])
+                count += int((ends[1:] & ~ends[:-1]).sum())
+                last = block[-1:]
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
-    return count + (not ended)
+    return count + (last not in b"\r\n")
 
 
 def _sound_lines(path: Path, delimiter: str, cells: int) -> Iterator[bytes]:
@@ -207,7 +199,7 @@ def _sound_lines(path: Path, delimiter: str, cells: int) -> Iterator[bytes]:
     says why.
 
     A cell in quotes may go over several lines. Its quote is wrong where it is never closed, where it is closed in the
-    middle of a cell, and where each of the further lines has as many cells as a row: they are rows, then.
+    middle of a cell, and where each of the further lines looks like a row (`_form`).
     """
     d = re.escape(delimiter)
     cell = rf'(?:"(?:[^"\n]|"")*+"[^{d}\n]*+|"(?:[^"]|"")*+"(?=[{d}\n])|[^"{d}\n][^{d}\n]*+|)'
@@ -221,6 +213,7 @@ def _sound_lines(path: Path, delimiter: str, cells: int) -> Iterator[bytes]:
             text = too_long.sub(wrong[LONG], text)
         return text.encode("latin-1")
 
+    fits: Callable[[str], bool] | None = None
     text, begin, at, ended = "", 0, 0, False
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as binary:
         file = io.TextIOWrapper(binary, "latin-1")  # whatever the encoding, its bytes are kept
@@ -235,7 +228,8 @@ def _sound_lines(path: Path, delimiter: str, cells: int) -> Iterator[bytes]:
                 continue
             found = row.match(text, at, at + LONGEST)
             further = found.group().split("\n")[1:-1] if found else ()
-            if found and not (further and all(line.count(delimiter) == cells - 1 for line in further)):
+            fits = fits or _form(text[:LONGEST].split("\n")[1:1000], delimiter, cells)
+            if found and not (further and all(map(fits, further))):
                 at = found.end()
                 continue
             end = text.find("\n", at)
@@ -243,6 +237,21 @@ def _sound_lines(path: Path, delimiter: str, cells: int) -> Iterator[bytes]:
             yield wrong[QUOTE if end - at < LONGEST else LONG].encode()
             begin = at = end
         yield lines(text[begin:])
+
+
+def _form(lines: list[str], delimiter: str, cells: int) -> Callable[[str], bool]:
+    """Whether a line looks like a row of the file that these lines are from: as many cells, and in columns of numbers,
+    times and the like the same kinds of characters."""
+
+    def shapes(line: str) -> list[str]:
+        line = re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", line.replace('"', "")))
+        return line.split(delimiter)
+
+    rows = [row for line in lines if '"' not in line and len(row := shapes(line)) == cells]
+    kinds = {n: kinds for n, column in enumerate(zip(*rows)) if len(kinds := {*column}) <= 3 and "0" in "".join(kinds)}
+    return lambda line: (
+        bool(kinds) and len(row := shapes(line)) == cells and all(row[n] in kind for n, kind in kinds.items())
+    )
 
 
 def _delimiter(path: Path) -> str:

@@ -108,13 +108,9 @@ def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
     wanted += [name for name in ("kind", "reason", "value") if names[name] in have or name in config.columns]
     if config.reason_columns and "reason" in wanted:
         wanted.remove("reason")
-    hint = '; if it has another name, say so in the recipe: [data.columns] {} = "..."'
-    for name in wanted:
-        if names[name] not in have:
-            raise ConrecError(
-                f"{path}: no column {names[name]!r}; the columns are: {', '.join(have)}" + hint.format(name)
-            )
-    raw = files.read(path, [*(names[name] for name in wanted), *config.reason_columns])
+    missing = next((name for name in wanted if names[name] not in have), "")
+    hint = f'; if it has another name, say so in the recipe: [data.columns] {missing} = "..."'
+    raw = files.read(path, [*(names[name] for name in wanted), *config.reason_columns], hint)
     cells = {name: raw.table[names[name]] for name in wanted}
 
     sieve = columns.Sieve(raw)
@@ -226,7 +222,7 @@ def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) 
     sieve = columns.Sieve(raw)
     ids = sieve.ids(name, "item")
     # Broken rows of a file of events are the events' business; of each item the first row speaks.
-    keep = sieve.keep_listed(account) if own_file else ~sieve.bad
+    keep = sieve.keep(account, listed=True) if own_file else ~sieve.bad
     table = raw.table.drop_columns([name]).append_column("item_id", ids).filter(pa.array(keep))
     if not own_file:
         first = np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]
@@ -279,16 +275,11 @@ def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path 
     row = pc.index_in(items["item_id"], raw.table["item_id"].combine_chunks())
     cells = raw.table[name].take(row)
     if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
-        account = Accounting(read=items.num_rows)
-        cells = cells.cast(pa.large_binary())
-        large = columns.mask(pc.greater(pc.binary_length(cells), LARGEST))
-        empty = ~columns.mask(pc.greater(pc.binary_length(cells), 0))
-        account.drop("picture too large", int(large.sum()))
-        account.drop("no picture", int(empty.sum()))
-        account.kept = int((~large & ~empty).sum())
-        cells = pc.if_else(pa.array(large | empty), pa.scalar(None, pa.large_binary()), cells)
-        return items.set_column(3, items.schema.field("image_bytes"), cells), account
-
+        found = []
+        for content in cells.to_pylist():
+            cause = "picture too large" if content and len(content) > LARGEST else None if content else "no picture"
+            found.append(Found(cause=cause) if cause else Found(content=content))
+        return item_list.with_pictures(items, found)
     named = zip(items["item_id"].to_pylist(), cells.cast(pa.string()).to_pylist(), strict=True)
     base = raw.path.parent
     return item_list.with_pictures(items, [_named_picture(item, cell or "", base, pictures) for item, cell in named])

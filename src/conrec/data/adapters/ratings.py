@@ -59,7 +59,7 @@ def films(raw: files.Raw, account: Accounting) -> ItemList:
     """
     sieve = columns.Sieve(raw)
     items = sieve.ids("item", "item")
-    keep = pa.array(sieve.keep_listed(account))
+    keep = pa.array(sieve.keep(account, listed=True))
     titles = columns.titles(raw.table["title"])
     first, genres = first_genre(raw.table["genres"])
     about = attributes({"genres": genres, "year": years(titles)})
