@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conrec.errors import ConrecError
 from conrec.data.schema import MAX_ID_BYTES
+from conrec.errors import ConrecError
 from conrec.filter.id_index import IdIndex, IdIndexWriter
 
 text = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\0"), min_size=1, max_size=20)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conrec.errors import ConrecError
 from conrec.data.schema import MAX_ID_BYTES
+from conrec.errors import ConrecError
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.stores import UserStore
 from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, Users

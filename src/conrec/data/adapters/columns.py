@@ -135,7 +135,7 @@ def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
         bad = mask(pc.invert(fits)) & ~_empty(text)
         values = pc.if_else(fits, text, None).cast(pa.float64())
     else:
-        values, bad = column.cast(pa.float64()), np.zeros(len(column), dtype=bool)
+        values, bad = column.cast(pa.float64(), safe=False), np.zeros(len(column), dtype=bool)
     # NaN is how pandas writes "nothing" into a column of numbers; no text is parsed to it.
     return pc.if_else(pc.is_finite(values), values, None), bad | mask(pc.is_inf(values))
 
@@ -239,11 +239,11 @@ def _unix(values: np.ndarray, per_second: int | None) -> tuple[np.ndarray, np.nd
     """Unix times float64 [n] as microseconds int64 [n], and where there is none; dates in digits are read as such."""
     bad = np.isnan(values)
     if per_second is None and (dates := _dates(values, bad)) is not None:
-        return dates.fill_null(0).to_numpy(), np.asarray(dates.is_null())
+        return np.array(dates.fill_null(0)), np.array(dates.is_null())
     size = np.abs(values)
     factor = np.select([size < 1e11, size < 1e14, size < 1e17], [1e6, 1e3, 1.0], 1e-3)
     micro = np.round(np.where(bad, 0.0, values) * (1e6 / per_second if per_second else factor))
-    return np.clip(micro, _EARLIEST - 1, _LATEST + 1).astype(np.int64), bad
+    return np.clip(micro, 2 * _EARLIEST, 2 * _LATEST).astype(np.int64), bad
 
 
 def _dates(values: np.ndarray, missing: np.ndarray) -> pa.Array | None:
