@@ -259,5 +259,7 @@ def _delimiter(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: BaseException) -> ConrecError:
+    if not path.exists():
+        return ConrecError(f"{path}: there is no such file")
     detail = " ".join(str(error).split())[:200]
     return ConrecError(f"{path}: cannot be read ({detail}); is it complete and of the type its name says?")
