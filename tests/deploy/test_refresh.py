@@ -269,7 +269,8 @@ def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_d
 
     # Disliked again on a later day, it counts again.
     day = tmp_path / "day.parquet"
-    pq.write_table(events_table((user, item, last_time(live) + timedelta(days=20), "dislike")), day)
+    later = last_time(live) + timedelta(days=400)
+    pq.write_table(events_table(*((u, item, later, "dislike") for u in (user, "another", "a third"))), day)
     refresh(live.run, live.recipe, snapshots=snapshots, events=day)
     assert users_of(snapshots / published.current(snapshots))[user]["dislikes"][0] == item
 

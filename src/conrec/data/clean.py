@@ -29,6 +29,7 @@ from daft import DataFrame, Expression, col, lit
 from daft.functions import when
 
 from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, TIME, Accounting, Log
+from conrec.progress import say
 
 ORDER = [(name, "ascending") for name in ("time", "user_id", "item_id", "kind", "reason", "value")]
 
@@ -54,6 +55,9 @@ def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
     gone = pa.array(np.isin(np.arange(len(order)), order[: 1 + leaps.max(initial=-1)]))
     account = Accounting(len(gone), len(gone) - gone.true_count)
     account.reject("time_leap", log.events.filter(gone))
+    if gone.true_count:
+        until = f"until {pc.max(log.events['time']).as_py():%Y-%m-%d}"
+        say(f"{gone.true_count} events {until} are left out: of too few users to be believed, a month after all others")
     return Log(log.items, log.events.filter(pc.invert(gone)), log.accounting.then(account))
 
 
@@ -92,7 +96,7 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
     kept = marked.filter(pc.is_null(marked["cause"])).select(EVENTS.names).cast(EVENTS)
     account = Accounting(len(marked), len(kept))
     for cause in pc.unique(marked["cause"].drop_null()).to_pylist():
-        account.reject(cause, marked.filter(pc.equal(marked["cause"], cause)).select(EVENTS.names))
+        account.reject(cause, marked.filter(pc.equal(marked["cause"], cause)).select(EVENTS.names).cast(EVENTS))
     return Log(log.items, kept, log.accounting.then(account).check())
 
 

@@ -110,7 +110,8 @@ class Accounting:
         """`rejected` as one table, with that of the items."""
         none = pa.table({"cause": pa.array([], pa.string())})
         of_items = self.items.rejected if self.items else []
-        return pa.concat_tables([none, *self.rejected, *of_items], promote_options="default")
+        whole = pa.concat_tables([none, *self.rejected, *of_items], promote_options="default")
+        return pa.table(whole.columns, names=whole.column_names)  # any column may be null here
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers, causes sorted by how many rows they took."""
