@@ -153,6 +153,7 @@ def test_events_before_the_end_are_no_leap() -> None:
     old = make_log(("a", "a", -200 * DAY, "click"), ("a", "a", 0, "click"))
     assert len(without_leaps(old, event_table(("a", "a", DAY, "click"), ("b", "a", DAY, "click"))).events) == 2
     assert len(without_leaps(make_log(), event_table(("a", "a", 0, "click"))).events) == 0
+    assert len(without_leaps(make_log(("a", "a", 0, "click"), ("a", "b", 0, "click"))).events) == 2
 
 
 def test_dropped_rows_are_kept_with_their_cause() -> None:

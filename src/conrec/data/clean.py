@@ -45,10 +45,9 @@ def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
     """
     users = pc.count_distinct((log.events if before is None else before)["user_id"]).as_py()
     times = log.events["time"].cast(pa.int64()).to_numpy()
+    end = times.min(initial=2**62) if before is None else pc.max(before["time"]).cast(pa.int64()).as_py()
     order = np.argsort(-times, kind="stable")
-    earlier = np.append(times[order][1:], times.min(initial=0))
-    if before is not None:
-        earlier = np.maximum(earlier, pc.max(before["time"]).cast(pa.int64()).as_py())
+    earlier = np.maximum(np.append(times[order][1:], end)[: len(times)], end)
     user = log.events["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()[order]
     users_so_far = np.cumsum(np.isin(np.arange(len(user)), np.unique(user, return_index=True)[1]))
     leaps = np.flatnonzero((times[order] - earlier > LEAP) & (users_so_far <= max(1, users // 100)))
@@ -56,8 +55,8 @@ def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
     account = Accounting(len(gone), len(gone) - gone.true_count)
     account.reject("time_leap", log.events.filter(gone))
     if gone.true_count:
-        until = f"until {pc.max(log.events['time']).as_py():%Y-%m-%d}"
-        say(f"{gone.true_count} events {until} are left out: of too few users to be believed, a month after all others")
+        last = pc.max(log.events["time"]).as_py()
+        say(f"{gone.true_count} events a month after all others, until {last:%Y-%m-%d}, are left out: of too few users")
     return Log(log.items, log.events.filter(pc.invert(gone)), log.accounting.then(account))
 
 

@@ -97,14 +97,10 @@ class Accounting:
     def then(self, later: Accounting) -> Accounting:
         """The account of both steps, where the later one read what this one kept."""
         assert self.kept == later.read, f"{self.kept} rows were handed on but {later.read} were read"
-        return Accounting(
-            self.read,
-            later.kept,
-            self.dropped + later.dropped,
-            _then(self.items, later.items),
-            _then(self.images, later.images),
-            self.rejected + later.rejected,
-        )
+        parts = (self.items, later.items), (self.images, later.images)
+        items, images = (first.then(second) if first and second else first or second for first, second in parts)
+        dropped, rejected = self.dropped + later.dropped, self.rejected + later.rejected
+        return Accounting(self.read, later.kept, dropped, items, images, rejected)
 
     def all_rejected(self) -> pa.Table:
         """`rejected` as one table, with that of the items."""
@@ -124,13 +120,6 @@ class Accounting:
             if part is not None:
                 table[name] = part.to_json()
         return table
-
-
-def _then(first: Accounting | None, later: Accounting | None) -> Accounting | None:
-    """The two accounts chained, where both exist."""
-    if first is None or later is None:
-        return first if later is None else later
-    return first.then(later)
 
 
 @dataclass

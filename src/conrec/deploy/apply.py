@@ -72,9 +72,7 @@ def filter_file(
             raise ConrecError(f"{candidates}: row {missing.argmax() + 1} has no {name}; give it one or remove it")
         looked_up.append(text.to_pylist())
     users, ids = looked_up
-    scores: list[float | None] = [None] * len(ids)
-    nearest: list[int | None] = [None] * len(ids)
-    kept = [True] * len(ids)
+    scores, nearest, kept = np.zeros(len(ids), np.float32), np.full(len(ids), -1), np.ones(len(ids), bool)
     rows_of_user: dict[str, list[int]] = {}
     known = Histories(log_view.events)
     for n, (user, item) in enumerate(zip(users, ids)):
@@ -91,16 +89,16 @@ def filter_file(
             items = np.array([row_of[ids[n]] for n in rows])
             one = UserFactors(predicted_of[user][1], vector, float(bias))
             found = online_score(side, one, items, score.cosine_weight)
-            over = found.scores.astype(np.float64) > thresholds.of(active, items)
-            for n, value, near, gone in zip(rows, found.scores.tolist(), found.nearest.tolist(), over.tolist()):
-                scores[n], nearest[n], kept[n] = value, near, not gone
+            scores[rows], nearest[rows] = found.scores, found.nearest
+            kept[rows] = found.scores.astype(np.float64) <= thresholds.of(active, items)
+    near = pa.array(nearest, mask=nearest < 0)
     result = pa.table(
         {
             **given,
-            "kept": pa.array(kept, pa.bool_()),
-            "score": pa.array(scores, pa.float32()),
-            "nearest_item": pa.array([None if n is None else catalog.item_ids[n] for n in nearest], pa.string()),
-            "nearest_title": pa.array([None if n is None else catalog.titles[n] for n in nearest], pa.string()),
+            "kept": kept,
+            "score": pa.array(scores, mask=nearest < 0),
+            "nearest_item": pa.array(catalog.item_ids, pa.string()).take(near),
+            "nearest_title": pa.array(catalog.titles, pa.string()).take(near),
         }
     )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -111,8 +109,8 @@ def filter_file(
         pa_csv.write_csv(result, out, options)
     return FilterAccount(
         read=len(ids),
-        kept=sum(kept),
-        dropped=len(ids) - sum(kept),
+        kept=int(kept.sum()),
+        dropped=int((~kept).sum()),
         unknown_user=sum(user not in predicted_of for user in users),
         unknown_item=sum(user in predicted_of and item not in row_of for user, item in zip(users, ids)),
     )

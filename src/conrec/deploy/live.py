@@ -240,14 +240,13 @@ def _among(new: pa.Table, old: pa.Table, columns: list[str]) -> np.ndarray:
 def _check_times(raw: pa.Table, live: Live, source: str) -> None:
     """ConrecError for an event long after all others (the cutoff would follow it, and everything would look old), or
     long before them."""
-    known = live.events["time"]
-    late = pc.greater(raw["time"], pc.add(pc.max(known), LONGEST_GAP))
-    early = pc.less(raw["time"], pc.subtract(pc.min(known), LONGEST_GAP))
-    row = pc.index(pc.or_(late, early), True).as_py()
+    first, last = pc.min(live.events["time"]), pc.max(live.events["time"])
+    late, early = pc.add(last, LONGEST_GAP), pc.subtract(first, LONGEST_GAP)
+    row = pc.index(pc.or_(pc.greater(raw["time"], late), pc.less(raw["time"], early)), True).as_py()
     if row >= 0:
         raise ConrecError(
-            f"{source}: an event is of {raw['time'][row].as_py():%Y-%m-%d}, more than 400 days away from the log's "
-            f"({pc.min(known).as_py():%Y-%m-%d} to {pc.max(known).as_py():%Y-%m-%d}); correct its time or remove it"
+            f"{source}: an event is of {raw['time'][row].as_py():%Y-%m-%d}, more than 400 days away from the log "
+            f"({first.as_py():%Y-%m-%d} to {last.as_py():%Y-%m-%d}); correct its time or remove it"
         )
 
 

@@ -57,15 +57,11 @@ class _FreeIds:
     def __init__(self, codewords: list[np.ndarray], used: set[tuple[int, ...]], more: int) -> None:
         """`more` further IDs will be taken."""
         self._codewords = codewords
-        self._sizes = tuple(len(words) for words in codewords)
+        self._sizes = tuple(map(len, codewords))
         self._used = np.full((len(used) + more, len(codewords)), -1, np.int32)
         self._used[: len(used)] = np.array(list(used), np.int32).reshape(-1, len(codewords))
         self._count = len(used)
-        self._free: dict[tuple[int, ...], np.ndarray] = {}
-        """Of prefixes that were asked for, bool [combinations of the codes after it]."""
-        self._tails: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        """By length of the prefix: sums of codewords but for the last level's, [h, d]; twice their dot products with
-        those, [h, codes]."""
+        self._free: dict[tuple[int, ...], np.ndarray] = {}  # of prefixes asked for: bool [combinations of other codes]
 
     def take(self, sid: tuple[int, ...]) -> None:
         """Somebody has it now."""
@@ -76,10 +72,7 @@ class _FreeIds:
                 free[np.ravel_multi_index(sid[kept:], self._sizes[kept:])] = False
 
     def nearest(self, latent: np.ndarray, sid: tuple[int, ...], most: int) -> Iterator[tuple[int, ...]]:
-        """At most so many free IDs: those under the longest prefix of `sid` first, and of these the nearest.
-
-        Each is to be taken before the next one is asked for.
-        """
+        """At most so many free IDs, each to be taken before the next: the nearest, under the longest prefix first."""
         for kept in range(len(sid) - 1, -1, -1):
             before = sum((self._codewords[level][code] for level, code in enumerate(sid[:kept])), np.zeros_like(latent))
             yield from self._under(sid[:kept], latent - before, most)
@@ -99,17 +92,14 @@ class _FreeIds:
         places = np.flatnonzero(self._free[prefix])
         if not len(places):
             return
-        if kept not in self._tails:
-            heads = np.zeros((1, len(residual)), np.float32)
-            for level in words[:-1]:
-                heads = (heads[:, None] + level[None]).reshape(-1, len(residual))
-            self._tails[kept] = heads, 2 * heads.astype(np.float64) @ words[-1].astype(np.float64).T
-        heads, products = self._tails[kept]
-        # All squared distances, but for a constant, without the sums themselves; the nearest are then compared exactly.
-        parts = [(part.astype(np.float64) ** 2).sum(axis=1) - 2 * part @ residual for part in (heads, words[-1])]
-        rough = (parts[0][:, None] + parts[1][None] + products).reshape(-1)[places]
-        limit = np.partition(rough, min(most, len(rough)) - 1)[min(most, len(rough)) - 1]
-        near = places[rough <= limit + 1e-4 * (np.abs(rough).max() + residual @ residual)]
+        heads = np.zeros((1, len(residual)), np.float32)
+        for level in words[:-1]:
+            heads = (heads[:, None] + level[None]).reshape(-1, len(residual))
+        # All squared distances by dot products, which is quick; then those of the nearest as they are defined.
+        gap, last = (residual - heads).astype(np.float64), words[-1].astype(np.float64)
+        rough = ((gap**2).sum(axis=1)[:, None] + (last**2).sum(axis=1) - 2 * gap @ last.T).reshape(-1)[places]
+        limit = np.sort(rough)[:most][-1] if most > 1 else rough.min()
+        near = places[rough <= limit + 1e-4 * rough.max()]
         sums = heads[near // sizes[-1]] + words[-1][near % sizes[-1]]
         order = near[np.argsort(((residual - sums) ** 2).sum(axis=1), kind="stable")]
         for tail in zip(*(part.tolist() for part in np.unravel_index(order[:most], sizes))):

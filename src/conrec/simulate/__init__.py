@@ -7,6 +7,7 @@ the rules and the recommender's state are known, so is the best list that anybod
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +98,9 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     ]
     events = pa.concat_tables(days).combine_chunks()
     items = _items_table(catalogue, _draw(catalogue, config, image_folder))
-    accounting = Accounting(
-        read=events.num_rows,
-        kept=events.num_rows,
-        items=Accounting(read=items.num_rows, kept=items.num_rows),
-    )
+    n, without = items.num_rows, items["image"].null_count
+    images = Accounting(n, n - without, +Counter({"no picture": without}))
+    accounting = Accounting(events.num_rows, events.num_rows, items=Accounting(n, n), images=images)
     return Simulation(Log(items, events, accounting), people.interests(), platform)
 
 

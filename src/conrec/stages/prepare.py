@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,7 +17,7 @@ from conrec.config import DataConfig, Recipe
 from conrec.data.clean import clean, with_first_seen, without_leaps
 from conrec.data.distractors import candidates_table
 from conrec.data.instances import as_events, as_items, instances_table
-from conrec.data.schema import Accounting, Log, check_events, check_items
+from conrec.data.schema import Log, check_events, check_items
 from conrec.data.split import describe_split, plan_split
 from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
@@ -70,10 +69,9 @@ def prepare(job: Job) -> None:
     pq.write_table(instances, out / "instances.parquet")
     pq.write_table(candidates, out / "candidates.parquet")
     description = describe_split(split, recipe.split, Counter(made.split.tolist()), dropped)
-    _write_json(out / "split.json", description)
-    account = _account(log, items)
-    _write_json(out / "accounting.json", account.to_json())
-    pq.write_table(account.all_rejected(), out / "rejected.parquet")
+    for name, table in (("split", description), ("accounting", log.accounting.to_json())):
+        (out / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
+    pq.write_table(log.accounting.all_rejected(), out / "rejected.parquet")
     if simulation is not None:
         pq.write_table(simulation.interests, out / "truth_interests.parquet")
         if recipe.split.mode == "time":
@@ -109,19 +107,3 @@ def _truth(simulation: Simulation, instances: pa.Table, candidates: pa.Table, re
         "candidate_scores": pa.array([one or None for one in chances], pa.list_(pa.float64())),
     }
     return pa.table(columns)
-
-
-def _account(log: Log, items: pa.Table) -> Accounting:
-    """The log's account, with items and pictures counted where the adapter did not."""
-    account = log.accounting
-    if account.items is None:
-        account.items = Accounting(len(items), len(items))
-    if account.images is None:
-        pictures = int(np.sum(pc.or_(pc.is_valid(items["image"]), pc.is_valid(items["image_bytes"])).to_numpy()))
-        account.images = Accounting(len(items), pictures)
-        account.images.drop("no picture", len(items) - pictures)
-    return account.check()
-
-
-def _write_json(path: Path, table: dict[str, Any]) -> None:
-    path.write_text(json.dumps(table, indent=1) + "\n")

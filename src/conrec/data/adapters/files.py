@@ -12,7 +12,8 @@ import gzip
 import io
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +30,9 @@ from conrec.progress import say
 
 TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".parquet")
-LONGEST = 1 << 20
+LONGEST = 1 << 22
 """Bytes of a row at most, and of what is read at once."""
-RAGGED, QUOTE, LONG = "wrong number of cells", "a quote that is not closed", "more than 1 MB"
+RAGGED, QUOTE = "wrong number of cells", "a quote that is not closed"
 
 
 @dataclass
@@ -56,15 +57,12 @@ def find(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
 
 def require(folder: Path, stem: str, suffixes: Sequence[str], what: str) -> Path:
     """The file that `find` finds. Raises ConrecError with the folder and the names that would do."""
-    if not folder.exists():
-        raise ConrecError(f"{folder}: there is no such folder; --data must be the folder that holds {what}")
-    if not folder.is_dir():
-        raise ConrecError(f"{folder}: is not a folder; --data must be the folder that holds {what}")
-    path = find(folder, stem, suffixes)
-    if path is None:
-        names = " or ".join(stem + suffix for suffix in suffixes)
-        raise ConrecError(f"{folder}: holds no {names}; --data must be the folder that holds {what}")
-    return path
+    if path := find(folder, stem, suffixes):
+        return path
+    problem = "is not a folder" if folder.exists() else "there is no such folder"
+    if folder.is_dir():
+        problem = "holds no " + " or ".join(stem + suffix for suffix in suffixes)
+    raise ConrecError(f"{folder}: {problem}; --data must be the folder that holds {what}")
 
 
 def header(path: Path) -> list[str]:
@@ -151,7 +149,7 @@ def _read_text(path: Path, source: Path | IO[bytes], columns: list[str]) -> Raw:
     lost: dict[int, str] = {}
 
     def skip(row: pacsv.InvalidRow) -> str:
-        lost[row.number - 1] = next((cause for cause in (QUOTE, LONG) if cause in row.text[:40]), RAGGED)
+        lost[row.number - 1] = QUOTE if row.text.startswith(QUOTE) else RAGGED
         return "skip"
 
     # Multi-line cells are legal CSV; quotes mean nothing in the middle of a cell.
@@ -165,18 +163,16 @@ def _read_text(path: Path, source: Path | IO[bytes], columns: list[str]) -> Raw:
         table = pacsv.read_csv(source, pacsv.ReadOptions(use_threads=False, block_size=LONGEST), parse, convert)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
-    texts = [_decode(column, f"{path}: column {name}") for name, column in zip(columns, table.columns)]
+    texts = []
+    for name, column in zip(columns, table.columns):
+        try:
+            texts.append(column.cast(pa.string()))
+        except pa.ArrowInvalid:
+            say(f"{path}: column {name}: not all of it is UTF-8, and such bytes are replaced; save the file as UTF-8")
+            texts.append(
+                pa.chunked_array([[cell.decode(errors="replace") for cell in column.to_pylist()]], pa.string())
+            )
     return Raw(path, pa.table(texts, names=columns), lost)
-
-
-def _decode(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """Bytes as text: UTF-8, broken bytes replaced."""
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowInvalid:
-        say(f"{where}: not all of it is UTF-8, and such bytes are replaced; save the file as UTF-8")
-        chunks = [[cell.decode(errors="replace") for cell in chunk.to_pylist()] for chunk in column.chunks]
-        return pa.chunked_array(chunks, pa.string())
 
 
 def _count_lines(path: Path) -> int:
@@ -195,32 +191,24 @@ def _count_lines(path: Path) -> int:
 
 
 def _sound_lines(path: Path, delimiter: str, cells: int) -> Iterator[bytes]:
-    """The lines of the file, in large pieces; a line of too many cells stands for each that cannot begin a row, and
-    says why.
+    """The lines of the file, in large pieces; a line of too many cells stands for each with a wrong quote.
 
     A cell in quotes may go over several lines. Its quote is wrong where it is never closed, where it is closed in the
-    middle of a cell, and where each of the further lines looks like a row (`_form`).
+    middle of a cell, and where one of the further lines has a usual row's numbers in its places.
     """
     d = re.escape(delimiter)
-    cell = rf'(?:"(?:[^"\n]|"")*+"[^{d}\n]*+|"(?:[^"]|"")*+"(?=[{d}\n])|[^"{d}\n][^{d}\n]*+|)'
+    cell = rf'(?:"(?:[^"\n]++|"")*+"[^{d}\n]*+|"(?:[^"]++|"")*+"(?=[{d}\n])|[^"{d}\n][^{d}\n]*+|)'
     row = re.compile(rf"{cell}(?:{d}{cell})*+\n")
-    wrong = {cause: cause + delimiter * cells for cause in (QUOTE, LONG)}
-    too_long = re.compile(rf"^[^\n]{{{LONGEST},}}", re.MULTILINE)
-
-    def lines(text: str) -> bytes:
-        step = LONGEST // 2  # a line that is too long covers one of these pieces
-        if any("\n" not in text[n : n + step] for n in range(0, len(text) - step, step)):
-            text = too_long.sub(wrong[LONG], text)
-        return text.encode("latin-1")
-
-    fits: Callable[[str], bool] | None = None
-    text, begin, at, ended = "", 0, 0, False
+    begin, at, ended = 0, 0, False
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as binary:
         file = io.TextIOWrapper(binary, "latin-1")  # whatever the encoding, its bytes are kept
+        text = file.read(LONGEST) + file.readline()
+        plain = [_shape(line, delimiter) for line in text.split("\n")[1:1000] if '"' not in line]
+        usual = {shape for shape, n in Counter(plain).items() if any(shape) and n > max(1, len(plain) // 20)}
         while not ended or at < len(text):
             if not ended and len(text) - at <= LONGEST:
-                yield lines(text[begin:at])
-                more = file.read(8 * LONGEST) + file.readline()
+                yield text[begin:at].encode("latin-1")
+                more = file.read(2 * LONGEST) + file.readline()
                 text, begin, at, ended = text[at:] + (more or "\n"), 0, 0, not more
             quote = text.find('"', at)
             at = (text.rfind("\n", at, quote) + 1 or at) if quote >= 0 else len(text)
@@ -228,30 +216,19 @@ def _sound_lines(path: Path, delimiter: str, cells: int) -> Iterator[bytes]:
                 continue
             found = row.match(text, at, at + LONGEST)
             further = found.group().split("\n")[1:-1] if found else ()
-            fits = fits or _form(text[:LONGEST].split("\n")[1:1000], delimiter, cells)
-            if found and not (further and all(map(fits, further))):
+            if found and not any(_shape(line, delimiter) in usual for line in further):
                 at = found.end()
                 continue
-            end = text.find("\n", at)
-            yield lines(text[begin:at])
-            yield wrong[QUOTE if end - at < LONGEST else LONG].encode()
-            begin = at = end
-        yield lines(text[begin:])
+            yield text[begin:at].encode("latin-1") + (QUOTE + delimiter * cells).encode()
+            begin = at = text.find("\n", at)
+        yield text[begin:].encode("latin-1")
 
 
-def _form(lines: list[str], delimiter: str, cells: int) -> Callable[[str], bool]:
-    """Whether a line looks like a row of the file that these lines are from: as many cells, and in columns of numbers,
-    times and the like the same kinds of characters."""
-
-    def shapes(line: str) -> list[str]:
-        line = re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", line.replace('"', "")))
-        return line.split(delimiter)
-
-    rows = [row for line in lines if '"' not in line and len(row := shapes(line)) == cells]
-    kinds = {n: kinds for n, column in enumerate(zip(*rows)) if len(kinds := {*column}) <= 3 and "0" in "".join(kinds)}
-    return lambda line: (
-        bool(kinds) and len(row := shapes(line)) == cells and all(row[n] in kind for n, kind in kinds.items())
-    )
+def _shape(line: str, delimiter: str) -> tuple[str, ...]:
+    """What kinds of characters the cells have that have digits, and nothing for the others."""
+    cells = line.replace('"', "").split(delimiter)
+    shapes = (re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell)) for cell in cells)
+    return tuple(shape if "0" in shape else "" for shape in shapes)
 
 
 def _delimiter(path: Path) -> str:
@@ -261,5 +238,7 @@ def _delimiter(path: Path) -> str:
 def _unreadable(path: Path, error: BaseException) -> ConrecError:
     if not path.exists():
         return ConrecError(f"{path}: there is no such file")
+    if "straddling" in str(error):
+        return ConrecError(f"{path}: has a row of more than {LONGEST >> 20} MB; shorten it, or look for an open quote")
     detail = " ".join(str(error).split())[:200]
     return ConrecError(f"{path}: cannot be read ({detail}); is it complete and of the type its name says?")

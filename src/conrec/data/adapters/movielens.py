@@ -61,8 +61,5 @@ def _links(path: Path | None) -> dict[str, str]:
     if path is None or ".dat" in path.suffixes:
         return {}
     raw = files.read(path, ("movieId", "imdbId"))
-    movies, no_movie = columns.ids(raw.table["movieId"])
-    imdb, no_imdb = columns.ids(raw.table["imdbId"])
-    usable = pa.array(~(no_movie | no_imdb))
-    pairs = zip(movies.filter(usable).to_pylist(), imdb.filter(usable).to_pylist(), strict=True)
-    return {movie: imdb_key(number) for movie, number in pairs}
+    movies, imdb = (columns.words(raw.table[name])[0].to_pylist() for name in ("movieId", "imdbId"))
+    return {movie: imdb_key(number) for movie, number in zip(movies, imdb, strict=True) if movie and number}
