@@ -78,6 +78,17 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
             "[utilize]\nnum_generations = 4\ndemonstrations = 4",
             "utilize.demonstrations = 4; some of the group's 4 answers must be drawn",
         ),
+        ("[utilize]\nstages = []", r"utilize.stages = \[\]; it must be list of length >= 1"),
+        ("[understand]\nlearning_rate = inf", "understand.learning_rate = inf; it must be float <= 1000000000.0"),
+        ("[split]\nhorizon_days = 99999999999", "split.horizon_days = 99999999999; it must be int <= 3650"),
+        ("[split]\nseed = -1", "split.seed = -1; it must be int >= 0"),
+        ("[split]\nfold = 5", "split.fold = 5; it must be int <= 4"),
+        ("[split]\ntest_from = nan", "split.test_from = nan; it must be float >= 0.0"),
+        ("[data]\nmin_user_dislikes = -5", "data.min_user_dislikes = -5; it must be int >= 0"),
+        ("[data]\ndislike_at_most = nan", "data.dislike_at_most = nan; it must be float >= -1000000000.0"),
+        ("[sid]\nlevels = 30", "sid.levels = 30; it must be int <= 26"),
+        ("[lm]\nhidden = 100000000000000000000", "lm.hidden = 1\\d*; it must be int <= 1000000000"),
+        ("seeds = [-1]", r"seeds\[0\] = -1; it must be int >= 0"),
         ("[[utilize.stages]]\nprompts = 0", r"utilize.stages\[0\].prompts = 0; it must be int >= 1"),
         ("[predict]\ntemperatures = [1.0, 0.0]", r"predict.temperatures\[1\] = 0.0; it must be float > 0.0"),
         ("[predict]\ntemperatures = []", r"predict.temperatures = \[\]; it must be list of length >= 1"),
@@ -124,7 +135,7 @@ def test_every_setting_goes_to_toml_and_back(tmp_path: Path) -> None:
     columns=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text("ab\"'\\\n=#🦆", max_size=5)),
     threshold=st.none() | st.floats(allow_nan=False),
     temperatures=st.lists(st.floats(0.01, 1000), min_size=1),
-    betas=st.lists(st.floats(0, 1)),
+    betas=st.lists(st.floats(0, 1), min_size=1),
 )
 def test_odd_values_go_to_toml_and_back(tmp_path_factory, name, columns, threshold, temperatures, betas) -> None:
     recipe = Recipe(

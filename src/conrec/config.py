@@ -16,10 +16,11 @@ from msgspec import Meta
 from conrec.errors import ConrecError
 from conrec.toml import read_toml
 
-PositiveInt = Annotated[int, Meta(ge=1)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-NonNegativeFloat = Annotated[float, Meta(ge=0)]
+PositiveInt = Annotated[int, Meta(ge=1, le=10**9)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
+NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
+Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Feature = Literal["content_similarity", "co_dislike_score", "exposure", "attribute", "propensity"]
 
@@ -30,9 +31,9 @@ class DataConfig:
 
     adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "polis", "generic"] = "simulated"
     """Which reader understands the files; `simulated` draws the log instead, `generic` reads your own."""
-    dislike_at_most: float | None = None
+    dislike_at_most: Number | None = None
     """Ratings up to this are dislikes (in the log's own scale)."""
-    like_at_least: float | None = None
+    like_at_least: Number | None = None
     """Ratings from this on are positives (in the log's own scale); what lies between is an exposure."""
     columns: dict[str, str] = field(default_factory=dict)
     """Generic log: our column name -> the log's."""
@@ -61,7 +62,7 @@ class SimulateConfig:
     """Items at the end; six in ten are listed before the first day, the others day by day."""
     days: PositiveInt = 100
     """Length of the log in days."""
-    seed: int = 7
+    seed: NonNegativeInt = 7
     """Seed of everything that is drawn; another seed is another platform."""
     exposures_per_day: PositiveFloat = 9.0
     """Items that a user is shown on an average day (users differ)."""
@@ -81,13 +82,13 @@ class SplitConfig:
     """`time`: train, validation and test follow each other; `users`: they are different users (five folds)."""
     cutoffs: Literal["rolling", "per_user"] = "rolling"
     """`rolling`: one cutoff every `horizon_days`; `per_user`: one, just before the user's middle dislike."""
-    horizon_days: PositiveInt = 7
+    horizon_days: Annotated[int, Meta(ge=1, le=3650)] = 7
     """Days after a cutoff whose dislikes are to be predicted."""
-    validation_from: float = 0.7
+    validation_from: Fraction = 0.7
     """Validation begins when this share of all dislikes has happened (at midnight UTC before it)."""
-    test_from: float = 0.8
+    test_from: Fraction = 0.8
     """Test begins when this share of all dislikes has happened (at midnight UTC before it)."""
-    fold: int = 0
+    fold: Annotated[int, Meta(ge=0, le=4)] = 0
     """With `mode = "users"`: which of the five folds is test (0 to 4)."""
     pool: Literal["all", "category"] = "all"
     """What is on offer: `all` that the user has not consumed; `category`: what the user has not met of the categories
@@ -96,7 +97,7 @@ class SplitConfig:
     """Newest dislikes of a history that an instance keeps."""
     max_positives: NonNegativeInt = 100
     """Newest positives of a history that an instance keeps."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of the folds of users and of the distractors."""
 
 
@@ -124,7 +125,7 @@ class SidConfig:
 
     method: Literal["rqvae", "kmeans"] = "rqvae"
     """How the codebook is learned: an RQ-VAE, or residual k-means on the embeddings themselves."""
-    levels: PositiveInt = 3
+    levels: Annotated[int, Meta(ge=1, le=26)] = 3
     """Codes in a semantic ID."""
     codes: NonNegativeInt = 0
     """Codes per level; 0 sizes the codebook to the catalogue."""
@@ -211,6 +212,9 @@ class GrpoStage:
     """Weight of the KL divergence to the reference, which is the policy as the stage found it."""
 
 
+Curriculum = Annotated[tuple[GrpoStage, ...], Meta(min_length=1)]
+
+
 @dataclass(frozen=True)
 class UtilizeConfig:
     """Training that teaches the model what users will dislike: warm-up, then GRPO in stages."""
@@ -246,7 +250,7 @@ class UtilizeConfig:
     """Swing neighbours of each future dislike that count as right, too (0: none)."""
     learning_rate: PositiveFloat = 1e-4
     """Step size of the optimiser in GRPO."""
-    stages: tuple[GrpoStage, ...] = (GrpoStage("recent"), GrpoStage("dislikes"), GrpoStage("full"))
+    stages: Curriculum = (GrpoStage("recent"), GrpoStage("dislikes"), GrpoStage("full"))
     """The curriculum, in this order."""
     checkpoint_every: PositiveInt = 25
     """Steps between two checkpoints, from which a stopped training goes on."""
@@ -278,7 +282,7 @@ class PredictConfig:
     """Time constant of the item prior in days: how fast an old dislike stops counting."""
     prior_smoothing: PositiveFloat = 0.05
     """Dislikes added to every item of the candidate pool, so that none is impossible."""
-    temperatures: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (math.inf, 4.0, 1.0)
+    temperatures: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)] = (math.inf, 4.0, 1.0)
     """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out. Where `inf`
     is among them, the policy joins only if it is significantly better on validation; else the best there is taken."""
 
@@ -312,7 +316,7 @@ class Recipe:
 
     name: str = "demo"
     """What reports call the run."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[NonNegativeInt, ...] = (0,)
     """Seeds of training; everything after `compress` is done once for each."""
     data: DataConfig = field(default_factory=DataConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)

@@ -277,7 +277,8 @@ def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_d
 
     # Disliked again on a later day, it counts again.
     day = tmp_path / "day.parquet"
-    pq.write_table(events_table((user, item, last_time(live) + timedelta(days=400), "dislike")), day)
+    later = last_time(live) + timedelta(days=400)
+    pq.write_table(events_table(*((u, item, later, "dislike") for u in (user, "another", "a third"))), day)
     refresh(live.run, live.recipe, snapshots=snapshots, events=day)
     assert users_of(snapshots / published.current(snapshots))[user]["dislikes"][0] == item
 
@@ -360,7 +361,12 @@ def write(path: Path, text: str) -> Path:
         ("user_id,item_id,time,kind,reason\nu,i,2026-05-01,dislike,ugly\n", ("day.csv", "row 1", "'ugly'")),
         ("user_id,item_id,when,kind\nu,i,2026-05-01,dislike\n", ("day.csv", "no column 'time'")),
         ("user_id,item_id,time,kind\n,i,2026-05-01,click\n", ("day.csv", "row 1", "no user id")),
-        ("user_id,item_id,time,kind\nu,i,2126-05-01,dislike\n", ("day.csv", "2126-05-01", "400 days")),
+        (
+            "user_id,item_id,time,kind\nu,i,2126-05-01,dislike\nv,i,2126-05-01,click\n",
+            ("day.csv", "2126-05-01", "400 days"),
+        ),
+        ("user_id,item_id,time,kind\nu,i,1970-01-01,dislike\n", ("day.csv", "1970-01-01", "400 days")),
+        (f"user_id,item_id,time,kind\n{'u' * 600},i,2026-05-01,dislike\n", ("day.csv", "row 1", "511 bytes")),
         ("", ("day.csv", "empty")),
         (None, ("day.csv", "cannot be read")),
     ],
@@ -402,6 +408,44 @@ def test_rows_that_cannot_be_used_are_accounted_for(live: LiveRun, day_by_day, t
         assert account["dropped"][cause] == 1
     assert "5 read, 1 kept" in str(result)
     assert users_of(snapshots / result.version)[user]["dislikes"][:2] == [new, old]
+
+
+def test_a_clock_that_is_wrong_moves_nobody(live: LiveRun, day_by_day, tmp_path: Path) -> None:
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)
+    (user, *_), before = users_of(snapshots / done[-1].version), published.read_manifest(snapshots / done[-1].version)
+    item = pq.read_table(live.run / "prepare" / "items.parquet")["item_id"][0].as_py()
+    ahead = last_time(live) + timedelta(days=300)
+    pq.write_table(events_table((user, item, ahead, "exposure")), tmp_path / "day.parquet")
+    alone = refresh(live.run, live.recipe, snapshots=snapshots, events=tmp_path / "day.parquet")
+    assert (alone.changed, alone.account["dropped"]) == (False, {"time_leap": 1})
+    text = "user_id,item_id,time,kind\n" + f"{user},{item},{ahead.isoformat()},exposure\n,{item},2026-05-01,click\n"
+    text += "".join(f"new{n},{item},{(last_time(live) + timedelta(days=4)).isoformat()},dislike\n" for n in range(39))
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=write(tmp_path / "day.csv", text))
+    assert (result.changed, result.account["kept"]) == (True, 39)
+    assert result.account["dropped"] == {"no user id": 1, "time_leap": 1}
+    after = published.read_manifest(snapshots / result.version)
+    assert before.made_from["cutoff"] < after.made_from["cutoff"] < f"{last_time(live) + timedelta(days=6)}"
+    (delta,) = set(after.made_from["deltas"]) - set(before.made_from["deltas"])
+    rejected = pq.read_table(snapshots / "live" / delta / "rejected.parquet").to_pylist()
+    assert sorted((row["cause"], row["row"]) for row in rejected) == [("no user id", 2), ("time_leap", None)]
+
+
+def test_a_quiet_night_and_a_quote_too_few(live: LiveRun, day_by_day, tmp_path: Path) -> None:
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)
+    quiet = refresh(
+        live.run, live.recipe, snapshots=snapshots, events=write(tmp_path / "day.csv", "user_id,item_id,time,kind\n")
+    )
+    assert (quiet.changed, quiet.account["read"], quiet.account["dropped"]) == (False, 0, {})
+    item = pq.read_table(live.run / "prepare" / "items.parquet")["item_id"][0].as_py()
+    time = (last_time(live) + timedelta(days=4)).isoformat()
+    lines = [f"new{n},{item},{time},dislike,ok\n" for n in range(50)]
+    lines[3] = lines[3].replace(",ok", ',"too loud')
+    text = "user_id,item_id,time,kind,comment\n" + "".join(lines)
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=write(tmp_path / "quote.csv", text))
+    assert (result.account["read"], result.account["kept"]) == (50, 49)
+    assert {f"new{n}" for n in range(50) if n != 3} <= users_of(snapshots / result.version).keys()
 
 
 def test_mistakes_on_the_command_line(

@@ -9,6 +9,7 @@ The platform knows every item's attributes. What systems see of an item is what 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,11 +108,9 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     if not config.attribute_columns:
         column = ITEMS.field("attributes")
         items = items.set_column(ITEMS.get_field_index(column.name), column, pa.nulls(len(items), column.type))
-    accounting = Accounting(
-        read=events.num_rows,
-        kept=events.num_rows,
-        items=Accounting(read=items.num_rows, kept=items.num_rows),
-    )
+    n, without = items.num_rows, items["image"].null_count
+    images = Accounting(n, n - without, +Counter({"no picture": without}))
+    accounting = Accounting(events.num_rows, events.num_rows, items=Accounting(n, n), images=images)
     return Simulation(Log(items, events, accounting), people.interests(), platform, fields)
 
 

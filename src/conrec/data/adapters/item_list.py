@@ -61,7 +61,7 @@ def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bo
     first = np.zeros(table.num_rows, dtype=bool)
     first[np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]] = True
     account.read += table.num_rows
-    account.drop("listed twice", int((~first).sum()))
+    account.reject("listed twice", table.filter(pa.array(~first)).select(["item_id"]))
     table = table.filter(pa.array(first))
 
     named = pc.unique(events["item_id"])

@@ -53,7 +53,7 @@ def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:
     if ".dat" in path.suffixes:
         return files.read_pattern(path, pattern, tuple(names), fallback="latin-1")
     raw = files.read(path, names.values())
-    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.ragged)
+    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.lost)
 
 
 def _links(path: Path | None) -> dict[str, str]:
@@ -61,8 +61,5 @@ def _links(path: Path | None) -> dict[str, str]:
     if path is None or ".dat" in path.suffixes:
         return {}
     raw = files.read(path, ("movieId", "imdbId"))
-    movies, no_movie = columns.ids(raw.table["movieId"])
-    imdb, no_imdb = columns.ids(raw.table["imdbId"])
-    usable = pa.array(~(no_movie | no_imdb))
-    pairs = zip(movies.filter(usable).to_pylist(), imdb.filter(usable).to_pylist(), strict=True)
-    return {movie: imdb_key(number) for movie, number in pairs}
+    movies, imdb = (columns.words(raw.table[name])[0].to_pylist() for name in ("movieId", "imdbId"))
+    return {movie: imdb_key(number) for movie, number in zip(movies, imdb, strict=True) if movie and number}

@@ -39,8 +39,8 @@ def rated(raw: files.Raw, limits: tuple[float, float], account: Accounting, begi
     The rating becomes the event's value; every row of the file is added to `account`.
     """
     sieve = columns.Sieve(raw)
-    users = sieve.parsed(columns.ids, "user", "no user id")
-    items = sieve.parsed(columns.ids, "item", "no item id")
+    users = sieve.ids("user", "user")
+    items = sieve.ids("item", "item")
     values, bad = columns.numbers(raw.table["rating"])
     sieve.reject(bad | columns.mask(values.is_null()), "rating is not a number", "rating")
     times = sieve.parsed(columns.times, "time", "time is not a Unix time", per_second=1)
@@ -58,8 +58,8 @@ def films(raw: files.Raw, account: Accounting) -> ItemList:
     Rows that cannot be used are added to `account`, that of the items; the others are counted where they are fitted.
     """
     sieve = columns.Sieve(raw)
-    items = sieve.parsed(columns.ids, "item", "no item id")
-    keep = pa.array(sieve.keep_listed(account))
+    items = sieve.ids("item", "item")
+    keep = pa.array(sieve.keep(account, listed=True))
     titles = columns.titles(raw.table["title"])
     first, genres = first_genre(raw.table["genres"])
     about = attributes({"genres": genres, "year": years(titles)})
