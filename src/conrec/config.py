@@ -71,7 +71,7 @@ class SimulateConfig:
     damping: Annotated[float, Meta(gt=0, le=1)] = 0.3
     """Factor by which one fresh dislike lowers how often its leaf category is shown to the user (1: not at all)."""
     attribute_columns: bool = False
-    """Give the catalogue columns of the attributes by which users dislike, which no shop has; changes nothing else."""
+    """Give the catalogue columns of the attributes by which users dislike, which no shop has. Events stay the same."""
 
 
 @dataclass(frozen=True)
