@@ -17,7 +17,8 @@ StageName = Literal["prepare", "compress", "understand", "utilize", "score", "pr
 @dataclass(frozen=True)
 class Run:
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]
-    """A recipe (TOML): a file, or the name of one that comes along: demo, movietweetings, movielens, polis, kuairand."""
+    """A recipe (TOML): a file, or the name of one that comes along: demo, movietweetings, movielens, polis,
+    kuairand."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The run folder; it is made if need be, and continued if it is there."""
     data: Annotated[Path | None, arg(metavar="PATH")] = None
