@@ -29,7 +29,7 @@ from conrec.score.similarity import max_cosine
 from conrec.stages.score import read_history
 from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 
-COMPARED = 2000
+COMPARED = 500
 """Instances of each held-out split that the stages of training are compared on, at most: enough to see an effect, and
 on a large log each stage would otherwise take as long as the prediction itself."""
 

@@ -79,13 +79,13 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         predict = replace(
             recipe.predict,
             attributes=PredictConfig().attributes,
+            content_weights=(0.0, 1.0),
             propensity_weights=(0.0, 0.25, 0.5),
             tuning_instances=PredictConfig().tuning_instances,
         )
-        # As many prompts of reinforcement learning as on the other logs, a third of the demo's: fourteen policies are
-        # trained here under every seed.
+        # As many prompts of reinforcement learning as on the other logs.
         *first, last = recipe.utilize.stages
-        utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)))
+        utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)), validation_users=200)
         changed = replace(recipe, name=name, simulate=platform, split=split, utilize=utilize, predict=predict)
         return Dataset(name, changed)
     recipe = load_recipe(find_recipe(Path(name)))
