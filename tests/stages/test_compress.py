@@ -23,9 +23,9 @@ from conrec.items.swing import read_swing
 from conrec.items.traits import TraitEncoder, read_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import load_model, make_catalog
-from conrec.stages.compress import compress, content_of
 from conrec.stages.prepare import prepare
 from conrec.stages.score import learn_score, read_history
+from conrec.stages.compress import WORDS, compress, content_of
 from tests.items.test_encoders import shop
 from tests.jobs import job
 
@@ -162,6 +162,16 @@ def test_the_frozen_parts_encode_the_same_items_the_same(folders: tuple[Path, Pa
     catalog = Catalog.load(out)
     again, _ = make_catalog(load_model(out / "codebook"), catalog.item_ids, catalog.titles, x)
     np.testing.assert_array_equal(again.codes, catalog.codes)
+
+
+def test_further_text_is_read_with_the_title_up_to_a_bound() -> None:
+    rows = [{"item_id": "a", "title": "Boots", "text": " Red,\n with  laces "}, {"item_id": "b", "title": "Hat"}]
+    rows.append({"item_id": "c", "title": "Book", "text": " ".join(["word"] * WORDS + ["unread"])})
+    table = pa.Table.from_pylist(rows, schema=ITEMS)
+    boots, hat, book = content_of(table, Path()).titles
+    assert (boots, hat) == ("Boots Red, with laces", "Hat")
+    assert book.split() == ["Book", *["word"] * WORDS]
+    assert content_of(table.drop_columns(["text"]), Path()).titles == ["Boots", "Hat", "Book"]
 
 
 def test_two_runs_write_the_same_bytes(folders: tuple[Path, Path], tmp_path: Path) -> None:

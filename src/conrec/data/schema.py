@@ -39,11 +39,13 @@ ITEMS = pa.schema(
         pa.field("category", pa.string()),
         pa.field("attributes", pa.map_(pa.string(), pa.string())),
         pa.field("first_seen", TIME),
+        pa.field("text", pa.string()),
     ]
 )
 """One row an item. A picture is either a file (`image`: its path, absolute or relative to the run's
 `prepare` folder) or the encoded picture itself (`image_bytes`, for one out of an archive); both null: none.
-`first_seen` is when the platform listed the item, where the log knows it."""
+`first_seen` is when the platform listed the item, where the log knows it. `text` says more than the title: a
+description, or what a film is about."""
 
 EVENTS = pa.schema(
     [

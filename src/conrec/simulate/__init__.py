@@ -172,6 +172,7 @@ def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
             pa.array([LEAVES[n] for n in catalogue.leaf], pa.string()),
             pa.array([list(a.items()) for a in catalogue.attributes], ITEMS.field("attributes").type),
             pa.array(listed).cast(ITEMS.field("first_seen").type),
+            pa.nulls(len(catalogue), pa.string()),
         ],
         schema=ITEMS,
     )

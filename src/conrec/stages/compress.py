@@ -33,6 +33,9 @@ from conrec.sid.kmeans import reconstruct
 from conrec.sid.quality import quality_report
 from conrec.sid.rqvae import decode, train_rqvae
 
+WORDS = 300
+"""Words of an item's further text that are read."""
+
 
 def compress(job: Job) -> None:
     """Run the stage; the same inputs and seed give the same bytes."""
@@ -77,9 +80,12 @@ def compress(job: Job) -> None:
 
 
 def content_of(items: pa.Table, folder: Path, containers: bool = False) -> Content:
-    """Titles, fields and pictures of a table ITEMS; a relative path of a picture begins in `folder`. `containers`: see
-    `fields_of`."""
-    return Content(items["title"].to_pylist(), fields_of(items, containers=containers), _pictures(items, folder))
+    """Titles with texts, fields, and pictures of a table ITEMS; a relative path of a picture begins in `folder`.
+    `containers`: see `fields_of`."""
+    texts = items["text"].to_pylist() if "text" in items.column_names else [None] * len(items)
+    words = [(text or "").split()[:WORDS] for text in texts]
+    titles = [" ".join([title, *more]) for title, more in zip(items["title"].to_pylist(), words)]
+    return Content(titles, fields_of(items, containers=containers), _pictures(items, folder))
 
 
 def _pictures(table: pa.Table, folder: Path) -> list[Picture]:

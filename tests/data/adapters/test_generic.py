@@ -30,7 +30,10 @@ u2,c,2024-01-01T12:00:00+02:00,dislike,,
 
 def test_our_own_names(tmp_path: Path) -> None:
     write(tmp_path / "events.csv", EVENTS)
-    write(tmp_path / "items.csv", "item_id,title,category,brand\na,Red\tboots,Shoes,X\nb,Hat,,\nz,Listed only,,\n")
+    write(
+        tmp_path / "items.csv",
+        "item_id,title,category,brand,text\na,Red\tboots,Shoes,X,So|red\nb,Hat,,,\nz,Listed only,,,\n",
+    )
     log = sound(generic.read(tmp_path, DataConfig(), None))
     assert rows(log.events, "user_id", "item_id", "kind", "reason", "value") == [
         ("u1", "a", "dislike", "not_this_product", None),
@@ -47,6 +50,7 @@ def test_our_own_names(tmp_path: Path) -> None:
     assert [i for (i,) in rows(log.items, "item_id")] == ["a", "b", "z", "c"]
     boots = item(log, "a")
     assert (boots["title"], boots["category"], boots["attributes"]) == ("Red boots", "Shoes", {"brand": "X"})
+    assert (boots["text"], item(log, "b")["text"], item(log, "c")["text"]) == ("So|red", None, None)
     assert (item(log, "b")["category"], item(log, "b")["attributes"]) == (None, {})
     assert item(log, "c")["title"] == "c"
 

@@ -24,7 +24,7 @@ from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, c
 from conrec.errors import ConrecError
 
 EVENT_COLUMNS = ("user_id", "item_id", "time", "kind", "reason", "value")
-ITEM_COLUMNS = ("item_id", "title", "image", "category", "first_seen")
+ITEM_COLUMNS = ("item_id", "title", "image", "category", "first_seen", "text")
 IGNORE, NONE = "ignore", "none"
 """What a recipe maps kinds to that are to be left out, and reason codes to that mean "no reason"."""
 
@@ -258,6 +258,7 @@ def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> item_list.Ite
         text(names["category"]),
         attributes,
         first_seen,
+        text(names["text"]),
     )
 
 

@@ -1,7 +1,8 @@
 """MovieLens, in each of the layouts it is given out in: `.csv`, `.parquet` and the older `.dat`.
 
 - csv (gzipped or not) and Parquet: `ratings` (userId, movieId, rating, timestamp), `movies` (movieId, title, genres)
-  and, if there, `links` (movieId, imdbId, ...), which leads to posters by IMDb id;
+  if there, `links` (movieId, imdbId, ...), which leads to posters by IMDb id, and `overviews` (movieId, overview),
+  which says what a film is about;
 - dat (ml-1m, ml-10m): `UserID::MovieID::Rating::Timestamp` and `MovieID::Title::A|B`, Latin-1 or UTF-8, no header.
 
 Times are Unix seconds. MovieLens opened in 1995: an earlier time is a broken row.
@@ -40,6 +41,8 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account = Accounting(items=of_items)
     events = ratings.rated(_table(ratings_file, RATING, RATING_COLUMNS), limits, account, BEGIN)
     listed = ratings.films(_table(movies_file, MOVIE, MOVIE_COLUMNS), of_items)
+    if overviews := files.find(path, "overviews", SUFFIXES[:3]):
+        listed.text = ratings.overviews(files.read(overviews, ("movieId", "overview")), listed.item_id)
     imdb = {} if images is None else _links(files.find(path, "links", SUFFIXES))
 
     def keys(movie: str) -> list[str]:

@@ -66,6 +66,16 @@ def films(raw: files.Raw, account: Accounting) -> ItemList:
     return ItemList(str(raw.path), items.filter(keep), titles.filter(keep), first.filter(keep), about.filter(keep))
 
 
+def overviews(raw: files.Raw, films: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What each of the films, by id, is about, as text; null where a table of ids and overviews says nothing.
+
+    `tt0114709`, as IMDb writes its ids, is 114709.
+    """
+    ids, texts = raw.table.columns
+    numbers = pc.utf8_ltrim(columns.ids(ids)[0], "t0").combine_chunks()
+    return columns.titles(texts).take(pc.index_in(pc.utf8_ltrim(films, "t0"), value_set=numbers))
+
+
 def first_genre(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
     """The first genre of `A|B|C`, and the text as it is; both null where there is none."""
     none = columns.mask(pc.is_in(column, pa.array(["", "(no genres listed)"])))
