@@ -5,6 +5,7 @@ Every parser returns the parsed column and a mask (bool [rows]) of the rows it c
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,7 +74,7 @@ class Sieve:
         """The ids of a `what`, user or item; rows without a usable one are marked."""
         found: pa.ChunkedArray = self.parsed(words, column, f"no {what} id")
         self.reject(_empty(found), f"no {what} id", column)
-        self.reject(ids(found)[1], f"{what} id longer than {MAX_ID_BYTES} bytes, or no UTF-8 text", column)
+        self.reject(_no_id(found), f"{what} id longer than {MAX_ID_BYTES} bytes, or no UTF-8 text", column)
         return found
 
     def keep(self, account: Accounting, listed: bool = False) -> np.ndarray:
@@ -116,15 +117,9 @@ def words(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
 
 
 def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Identifiers as `words` gives them; bad is one that is missing, too long, or no text.
-
-    Of bytes that are no UTF-8 only the replacement character is left, so that different ids look alike; and NUL ends a
-    text in numpy.
-    """
-    text, bad = words(column)
-    for no_text in ("\0", "\ufffd"):
-        bad |= mask(pc.match_substring(text, no_text))
-    return text, bad | _empty(text) | mask(pc.greater(pc.binary_length(text), MAX_ID_BYTES))
+    """Identifiers as `words` gives them; bad is one that is missing, too long, or no text."""
+    text, _ = words(column)
+    return text, _empty(text) | _no_id(text)
 
 
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
@@ -157,12 +152,11 @@ def times(column: pa.ChunkedArray, per_second: int | None = None) -> tuple[pa.Ch
     """
     if is_text(column.type):
         column = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        for form in (TIME, pa.timestamp("us")):  # where all cells have one form, many times faster than one by one
-            try:
+        # Where all cells have one form, many times faster than one by one.
+        for form in (TIME, pa.timestamp("us")) if len(column) and "-" in (column[0].as_py() or "") else ():
+            with contextlib.suppress(pa.ArrowInvalid):
                 column = column.cast(form)
                 break
-            except pa.ArrowInvalid:
-                pass
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         if pa.types.is_date(column.type) or column.type.tz is None:
             column = column.cast(pa.timestamp("us"), safe=False)
@@ -180,10 +174,11 @@ def times(column: pa.ChunkedArray, per_second: int | None = None) -> tuple[pa.Ch
 def stray(values: pa.ChunkedArray) -> np.ndarray:
     """bool [rows]: more than ten years lie between this time and most others, as if it were 0 or of another unit."""
     micro = values.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy()
-    moments = np.sort(micro[~np.isnan(micro)])
-    gaps, middle = np.flatnonzero(np.diff(moments) > _TEN_YEARS), len(moments) // 2
-    if not len(gaps):
+    moments = micro[~np.isnan(micro)]
+    if not len(moments) or np.ptp(moments) < _TEN_YEARS:
         return np.zeros(len(micro), bool)
+    moments.sort()
+    gaps, middle = np.flatnonzero(np.diff(moments) > _TEN_YEARS), len(moments) // 2
     first, last = gaps[gaps < middle].max(initial=-1) + 1, gaps[gaps >= middle].min(initial=len(moments) - 1)
     return np.asarray((micro < moments[first]) | (micro > moments[last]))
 
@@ -220,8 +215,22 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _empty(text: pa.ChunkedArray) -> np.ndarray:
-    """bool [rows]: a cell of text says that there is nothing."""
-    return mask(pc.is_in(pc.ascii_lower(text), NOTHING))
+    """bool [rows]: a cell of text is missing, or says so."""
+    return mask(pc.or_(pc.is_null(text), pc.is_in(pc.ascii_lower(text), NOTHING)))
+
+
+def _no_id(text: pa.ChunkedArray) -> np.ndarray:
+    """bool [rows]: an id that is too long, or no text.
+
+    Of bytes that are no UTF-8 only the replacement character is left, so that different ids look alike; and NUL ends a
+    text in numpy.
+    """
+    bad = mask(pc.greater(pc.binary_length(text), MAX_ID_BYTES))
+    for part in ("\0", "\ufffd"):
+        # Looking into the bytes of all ids at once takes no time.
+        if any(part.encode() in chunk.buffers()[2].to_pybytes() for chunk in text.chunks if len(chunk)):
+            bad |= mask(pc.match_substring(text, part))
+    return bad
 
 
 def _iso(cell: str | None) -> tuple[int, bool]:

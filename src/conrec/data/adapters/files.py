@@ -180,7 +180,7 @@ def _count_lines(path: Path) -> int:
     count, last = 0, b"\n"
     try:
         with pa.input_stream(path) as file:
-            while block := file.read(LONGEST):
+            while block := file.read(1 << 18):
                 code = np.frombuffer(last + block, np.uint8)
                 ends = (code == 10) | (code == 13)
                 count += int((ends[1:] & ~ends[:-1]).sum())
