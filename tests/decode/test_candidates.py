@@ -42,29 +42,19 @@ def sets_of(instances: Instances, good: np.ndarray) -> CandidateSets:
     return CandidateSets(np.arange(len(instances)), rows)
 
 
-def test_the_sum_of_the_features_and_the_policy_beside_it(
-    instances: Instances, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_feature_of_every_candidate_that_may_be_recommended(instances: Instances) -> None:
     rng = np.random.default_rng(1)
-    one, other, policy = rng.normal(size=(3, N))
-    policy[3] = -np.inf
-    monkeypatch.setattr("conrec.decode.candidates.PolicyFeature", lambda decoder: Table("policy", policy))
+    one, other = rng.normal(size=(2, N))
     decoder = SimpleNamespace(features={"one": Table("one", one), "other": Table("other", other)})
     candidates = sets_of(instances, np.arange(5))
-    weights = {"one": 2.0, "other": -1.0, "not there": 0.0}
-    for asked in (True, False):
-        parts, there = candidate_parts(decoder, weights, candidates, instances, policy=asked)
-        assert parts.shape == (*candidates.rows.shape, 1 + asked)
-        for n, rows in enumerate(candidates.rows):
-            allowed = (rows >= 0) & ~np.isin(rows, instances.seen[n])
-            if asked:
-                allowed &= rows != 3
-            np.testing.assert_array_equal(there[n], allowed)
-            mine = rows[allowed]
-            np.testing.assert_allclose(parts[n, allowed, 0], 2 * one[mine] - other[mine])
-            if asked:
-                np.testing.assert_allclose(parts[n, allowed, 1], policy[mine])
-        assert (parts[~there] == 0).all()
+    parts, there = candidate_parts(decoder, candidates, instances)
+    assert parts.shape == (*candidates.rows.shape, 2)
+    for n, rows in enumerate(candidates.rows):
+        np.testing.assert_array_equal(there[n], (rows >= 0) & ~np.isin(rows, instances.seen[n]))
+        mine = rows[there[n]]
+        np.testing.assert_allclose(parts[n, there[n]], np.stack([one[mine], other[mine]], axis=1), rtol=1e-6)
+    none, _ = candidate_parts(SimpleNamespace(features={}), candidates, instances)
+    assert none.shape == (*candidates.rows.shape, 0)
 
 
 def test_the_sets_are_those_of_the_file(tmp_path: Path) -> None:

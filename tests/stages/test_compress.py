@@ -23,9 +23,9 @@ from conrec.items.swing import read_swing
 from conrec.items.traits import TraitEncoder, read_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import load_model, make_catalog
+from conrec.stages.compress import WORDS, compress, content_of
 from conrec.stages.prepare import prepare
 from conrec.stages.score import learn_score, read_history
-from conrec.stages.compress import WORDS, compress, content_of
 from tests.items.test_encoders import shop
 from tests.jobs import job
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +37,11 @@ class CandidateSets:
             rows[n, : len(names)] = [row[name] for name in names]
         return cls(at, rows)
 
+    def asked(self, instances: Instances) -> tuple[Instances, np.ndarray]:
+        """Whose they are, of these instances, and their rows, int64 [n, c]: a place without a candidate has the first
+        one again, and is not looked at."""
+        return instances.take(self.at), np.where(self.rows >= 0, self.rows, self.rows[:, :1])
+
     @property
     def lengths(self) -> np.ndarray:
         """int64 [n]: how many candidates each has."""
@@ -61,6 +65,7 @@ class PolicyFeature(ItemFeature):
     def of_candidates(self, instances: Instances, rows: np.ndarray) -> np.ndarray:
         """float32 [B, c]: the same of given items, rows int [B, c]."""
         inputs, config = self._decoder.inputs, self._decoder.inputs.recipe.predict
+        assert self._decoder.policy is not None
         decodings = self._decoder.decodings(instances, [self._weights], include_unseen=True)
         (scores,) = score_items(
             self._decoder.policy,
@@ -72,23 +77,15 @@ class PolicyFeature(ItemFeature):
         return scores
 
 
-def candidate_parts(
-    decoder: Decoder, weights: Mapping[str, float], candidates: CandidateSets, instances: Instances, *, policy: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """What ranks the candidates, float64 [n, c, 1 or 2], and which of them may be recommended at all, bool [n, c].
+def candidate_parts(decoder: Decoder, candidates: CandidateSets, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+    """The log-weights of the candidates by each of the decoder's item features, float64 [n, c, p], and which of them
+    may be recommended at all, bool [n, c].
 
-    The weighted sum of the item features, and with `policy` its log-likelihood. instances: those that the candidates
-    were read for.
+    instances: those that the candidates were read for.
     """
-    own, there = instances.take(candidates.at), candidates.rows >= 0
+    own, asked = candidates.asked(instances)
+    there = candidates.rows >= 0
     for n in range(len(own)):
         there[n] &= ~np.isin(candidates.rows[n], own.seen[n])
-    # A place without a candidate asks for the first one again; it is not looked at.
-    asked = np.where(candidates.rows >= 0, candidates.rows, candidates.rows[:, :1])
-    total = np.zeros(asked.shape)
-    for name, weight in weights.items():
-        if weight:
-            total += weight * decoder.features[name].of_candidates(own, asked)
-    parts = [total, PolicyFeature(decoder).of_candidates(own, asked)] if policy else [total]
-    there &= np.isfinite(parts[-1])
-    return np.where(there[..., None], np.stack(parts, axis=-1), 0.0), there
+    found = [feature.of_candidates(own, asked) for feature in decoder.features.values()]
+    return np.stack(found, axis=-1).astype(np.float64) if found else np.zeros((*asked.shape, 0)), there

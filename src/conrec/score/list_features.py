@@ -33,7 +33,7 @@ def list_features(
     }
     if history is not None:
         make["propensity"] = lambda: Propensity(history, log_view)
-    found = {name: make[name]() for name in config.features if name in make}
+    found: dict[str, ItemFeature] = {name: make[name]() for name in config.features if name in make}
     if config.prior:
         found["prior"] = Prior(Knowledge(items, events, known_users), config.prior_days, config.prior_smoothing)
     return found

@@ -147,7 +147,7 @@ def _sets(
         few = asked.take(part)
         weights = np.stack([feature.log_weight(few) for feature in features], axis=-1)
         excluded = knowledge.excluded(few)
-        for n, own, never in zip(part, weights, (excluded[k] for k in range(len(few)))):
+        for n, own, never in zip(part.tolist(), weights, (excluded[k] for k in range(len(few)))):
             moment = asked.cutoffs[n]
             on_offer = knowledge.on_offer(moment if knowledge.by_category else moment.astype("datetime64[D]"))
             on_offer[never] = False
@@ -155,7 +155,7 @@ def _sets(
             of_list.append(own[rows])
             stands_for.append(counts)
             targets.append(np.isin(rows, asked.future[n]))
-            of_set += [own[drawn[place]] for place in np.flatnonzero(at == n)]
+            of_set += [own[drawn[place]] for place in np.flatnonzero(at == n).tolist()]
     first = np.zeros(len(drawn.values), bool)
     first[drawn.offsets[:-1]] = True
     return (

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from conrec.config import Recipe
 from conrec.data.exposures import without_prediction
 from conrec.data.instances import Instances, Items, Ragged, evenly, offsets_of
-from conrec.decode.candidates import CandidateSets, candidate_parts
+from conrec.decode.candidates import CandidateSets, PolicyFeature, candidate_parts
 from conrec.decode.decoder import Decoder
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import future_hits
@@ -34,14 +34,18 @@ from conrec.score.similarity import max_cosine
 from conrec.stages.score import read_history
 from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 
-COMPARED = 2000
+COMPARED = 500
 """Instances of each held-out split that the stages of training are compared on, at most: enough to see an effect, and
 on a large log each stage would otherwise take as long as the prediction itself."""
+MOST_ASKED = 2000
+"""Instances of validation that say how much the policy counts, at most."""
+ALONE = "alone"
+"""Folder of what each item feature predicts by itself."""
 
 
 def predict(job: Job) -> None:
-    """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
-    `stages/*.parquet`.
+    """Write `predictions.parquet`, `replay.parquet`, `tuning.json`, what each item feature predicts by itself to
+    `alone/*.parquet` and, for what each training stage gave, `stages/*.parquet`.
 
     The features have the weights of the stage `weights`. The policy joins them as `predict.temperatures` says. The
     comparison of the training stages is of the policies alone: the prior as it is, nothing else.
@@ -50,7 +54,7 @@ def predict(job: Job) -> None:
 
 
 def predict_lists(job: Job) -> None:
-    """Write `predictions.parquet` and `tuning.json` alone: no replay, and no comparison of the training stages."""
+    """Write `predictions.parquet`, `tuning.json` and `alone/*.parquet`: no replay, no comparison of training stages."""
     _predict(job, lists_only=True)
 
 
@@ -83,7 +87,9 @@ def _predict(job: Job, *, lists_only: bool) -> None:
         pq.write_table(lists.slice(len(held_out)), out / "replay.parquet")
 
     candidates = CandidateSets.read(prepared, held_out, inputs.items)
-    ranked, counts = _rank_candidates(decoder, learned.candidates, candidates, held_out)
+    parts = candidate_parts(decoder, candidates, held_out)
+    _predict_alone(decoder, candidates, parts, held_out, out / ALONE)
+    ranked, counts = _rank_candidates(decoder, learned.candidates, candidates, parts, held_out)
     by_filter = _by_filter(inputs.catalog.unit, candidates, items)
     predictions = lists.slice(0, len(held_out))
     for name, values in (("candidate_scores", ranked), ("candidate_filter_scores", by_filter)):
@@ -133,6 +139,28 @@ def _compare_stages(
         pq.write_table(columns.append_column("reward", pa.array(reward)), out / f"{name}.parquet")
 
 
+def _predict_alone(
+    decoder: Decoder,
+    candidates: CandidateSets,
+    parts: tuple[np.ndarray, np.ndarray],
+    held_out: Instances,
+    out: Path,
+) -> None:
+    """`out/FEATURE.parquet`: lists and ranked candidates by each item feature, with neither the others nor the policy.
+
+    No part of a combination should be ahead of the whole (`evaluate.results.ahead`).
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    alone = [FeatureWeights(**{"prior": 0.0, name: 1.0, "temperature": math.inf}) for name in decoder.features]
+    if not alone:
+        return
+    found, (values, there) = decoder.predict(held_out, alone, "each feature alone"), parts
+    for n, (name, (items, scores)) in enumerate(zip(decoder.features, found)):
+        columns = _columns(held_out, decoder.inputs.items, items, scores)
+        ranked = _lists(np.where(there, values[..., n], -np.inf), candidates, len(held_out))
+        pq.write_table(columns.append_column("candidate_scores", ranked), out / f"{name}.parquet")
+
+
 def _choose_temperature(
     decoder: Decoder, weights: FeatureWeights, held_out: Instances
 ) -> tuple[FeatureWeights, dict[float, float]]:
@@ -142,7 +170,7 @@ def _choose_temperature(
     """
     temperatures = list(dict.fromkeys(decoder.inputs.recipe.predict.temperatures))
     usable = np.flatnonzero((held_out.split == "validation") & (held_out.n_dislikes > 0))
-    instances = held_out.take(evenly(usable, COMPARED))
+    instances = held_out.take(evenly(usable, MOST_ASKED))
     future = [instances.future[n] for n in range(len(instances))]
     found = decoder.predict(instances, [weights._replace(temperature=one) for one in temperatures], "temperatures")
     hits = {one: future_hits(items, future) for one, (items, _) in zip(temperatures, found)}
@@ -153,28 +181,37 @@ def _choose_temperature(
 
 
 def _rank_candidates(
-    decoder: Decoder, weights: dict[str, float], candidates: CandidateSets, held_out: Instances
+    decoder: Decoder,
+    weights: dict[str, float],
+    candidates: CandidateSets,
+    parts: tuple[np.ndarray, np.ndarray],
+    held_out: Instances,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Scores float [n, c] of the candidates, -inf for what cannot be recommended, and how much each part counts.
 
-    How much the policy counts beside the sum of the features is fitted to the sets of validation.
+    parts: `candidate_parts` of all features. How much the policy counts beside their sum is fitted to the sets of
+    validation.
     """
     temperatures = decoder.inputs.recipe.predict.temperatures
     asked = min(temperatures) < math.inf or not any(weights.values())
-    parts, there = candidate_parts(decoder, weights, candidates, held_out, policy=asked)
-    counts = np.eye(parts.shape[-1])[0 if any(weights.values()) else -1]
+    values, there = parts
+    summed = values @ np.array([weights.get(name, 0.0) for name in decoder.features])
+    policy = PolicyFeature(decoder).of_candidates(*candidates.asked(held_out)) if asked else summed
+    there = there & np.isfinite(policy)
+    both = np.where(there[..., None], np.stack([summed, policy], axis=-1), 0.0)
+    counts = np.array([1.0, 0.0] if any(weights.values()) else [0.0, 1.0])
     if asked and any(weights.values()):
         own = held_out.take(candidates.at)
         usable = np.flatnonzero((own.split == "validation") & there[:, 0])
         lengths = there[usable].sum(axis=1)
         first = Ragged(np.zeros(int(lengths.sum()), bool), offsets_of(lengths))
         first.values[first.offsets[:-1]] = True
-        sets = Sets.of(parts[usable][there[usable]], first, own.users[usable])
+        sets = Sets.of(both[usable][there[usable]], first, own.users[usable])
         fitted = fit_weights(sets)
         gain = sets.hits(fitted, 1) - sets.hits(counts, 1)
         if fitted.any() and (math.inf not in temperatures or _better(sets.owners, gain)):
             counts = fitted
-    scores = np.where(there, parts @ counts, -np.inf)
+    scores = np.where(there, both @ counts, -np.inf)
     of_features = {name: float(counts[0]) * weight for name, weight in weights.items()}
     return scores, ({"policy": float(counts[1])} if asked else {}) | of_features
 

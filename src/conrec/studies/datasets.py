@@ -81,8 +81,7 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
         platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5, days=90)
         # One week of validation and one of test, each some 7,000 instances: beam search for more would take hours.
         split = replace(recipe.split, validation_from=0.78, test_from=0.89)
-        # As many prompts of reinforcement learning as on the other logs, a third of the demo's: fourteen policies are
-        # trained here under every seed.
+        # As many prompts of reinforcement learning as on the other logs.
         *first, last = recipe.utilize.stages
         utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)))
         changed = replace(recipe, name=name, simulate=platform, split=split, utilize=utilize)

@@ -31,6 +31,7 @@ from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for
 from conrec.progress import say
 from conrec.run import PRIOR, STAGES
+from conrec.stages.predict import ALONE
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, policy_alone, without_policy
 
@@ -132,11 +133,24 @@ class Models:
         self.root = root
         self._log = PreparedLog(root, root)
 
-    def cell(self, system: str, variant: Variant) -> Cell:
-        """A variant as a cell: its lists and candidate scores for the test instances."""
+    def cell(self, system: str, variant: Variant, predictions: str = "predictions") -> Cell:
+        """A variant as a cell: its lists and candidate scores for the test instances.
+
+        predictions: which of the files that `predict` writes.
+        """
         shared = tuple(self._folder(stage, variant) for stage in chain(variant.stages[-1], variant.stages)[:-1])
-        name, depends = variant.dataset.name, inputs("predict", variant)
-        return Cell(name, system, variant.seed, depends, lambda: self._measure(variant), variant.fold, shared)
+        name, depends = variant.dataset.name, inputs("predict", variant) | {"predictions": predictions}
+
+        def measure() -> Measured:
+            return self._measure(variant, predictions)
+
+        return Cell(name, system, variant.seed, depends, measure, variant.fold, shared)
+
+    def alone(self, variant: Variant) -> list[Cell]:
+        """Each item feature of a variant by itself, as a cell."""
+        config = variant.recipe.predict
+        names = (*config.features, *["prior"] * config.prior)
+        return [self.cell(f"{CONREC}'s {name}", variant, f"{ALONE}/{name}") for name in names]
 
     def folder(self, stage: str, variant: Variant) -> Path:
         """Folder of a stage of a variant, there or not."""
@@ -172,10 +186,10 @@ class Models:
             self._log = PreparedLog(prepared, compressed)
         return self._log
 
-    def _measure(self, variant: Variant) -> Measured:
-        predictions, log = self.built("predict", variant) / "predictions.parquet", self.log(variant)
+    def _measure(self, variant: Variant, predictions: str) -> Measured:
+        path, log = self.built("predict", variant) / f"{predictions}.parquet", self.log(variant)
         test = log.instances.of_split("test")
-        return measured(log, test, read_outputs(predictions, test, log.items, variant.recipe.evaluate.k), {})
+        return measured(log, test, read_outputs(path, test, log.items, variant.recipe.evaluate.k), {})
 
 
 def measured(log: PreparedLog, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:

@@ -79,7 +79,7 @@ def _statements(folder: Path, account: Accounting) -> dict[str, pa.ChunkedArray]
     sieve = columns.Sieve(raw)
     ids = sieve.parsed(columns.ids, "comment-id", "no statement id")
     times = sieve.parsed(columns.times, "timestamp", "timestamp is not in Unix milliseconds", per_second=1000)
-    keep = pa.array(sieve.keep_listed(account))
+    keep = pa.array(sieve.keep(account, listed=True))
     ids = _named(folder, ids.filter(keep))
     return {
         "item_id": ids,
