@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -69,7 +70,7 @@ class FieldsEncoder:
         self._columns = {t: n for n, t in enumerate(sorted(t for t, uses in used.items() if uses >= least))}
         counts = np.array([used[token] for token in self._columns], np.float32)
         self._idf = np.log((1 + len(fields)) / (1 + counts)).astype(np.float32) + 1
-        matrix = self._matrix(fields)
+        matrix = self._matrix(map(self.tokens, fields))
         width = min(self.dimensions, min(matrix.shape) - 1)
         if width < 1:
             self._components = np.zeros((1, len(self._columns)), np.float32)
@@ -78,7 +79,7 @@ class FieldsEncoder:
 
     def encode(self, fields: list[dict[str, str]]) -> np.ndarray:
         """float32 [n, d]; zeros for an item without a known value."""
-        return np.asarray(self._matrix(fields) @ self._components.T, np.float32)
+        return self._encoded(map(self.tokens, fields))
 
     def state(self) -> dict[str, np.ndarray]:
         """Scales and columns as the bytes of JSON, weights and the reduction."""
@@ -94,27 +95,47 @@ class FieldsEncoder:
 
     def tokens(self, item: dict[str, str]) -> dict[str, float]:
         """Values of an item with their strength."""
-        tokens: dict[str, float] = {}
+        return {token: strength for own in self.values(item).values() for token, strength in own.items()}
+
+    def values(self, item: dict[str, str]) -> dict[str, dict[str, float]]:
+        """The same, apart by value, each called as a person would ("trait: polka dot", "price: 10 to 20")."""
+        values: dict[str, dict[str, float]] = {}
         for name, value in item.items():
             if name in self._scales and NUMBER.fullmatch(value):
                 points = self._scales[name]
                 place = float(np.interp(float(value), points, np.arange(len(points))))
                 low = min(int(place), len(points) - 2)
-                tokens[f"{name}@{low}"] = 1 - (place - low)
-                tokens[f"{name}@{low + 1}"] = place - low
+                own = {f"{name}@{low}": 1 - (place - low), f"{name}@{low + 1}": place - low}
+                values[f"{name}: {points[low]:g} to {points[low + 1]:g}"] = own
             else:
                 strength = CATEGORY_STRENGTH if name == "category" else 1.0
-                tokens |= {f"{name}={part.lower()}": strength for part in SEPARATOR.split(value) if part}
-        return tokens
+                parts = [part.lower() for part in SEPARATOR.split(value) if part]
+                values |= {f"{name}: {part}": {f"{name}={part}": strength} for part in parts}
+        return values
 
-    def _matrix(self, fields: list[dict[str, str]]) -> csr_matrix:
+    def without_each(self, fields: list[dict[str, str]], most: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """For each known value of an item, at most `most` of an item: whose it is (int64 [v], ascending), its name, and
+        what `encode` makes of the item without it, float32 [v, d]."""
+        owners, names, left = [], [], []
+        for n, item in enumerate(fields):
+            values = {name: own for name, own in self.values(item).items() if own.keys() & self._columns.keys()}
+            for name in list(values)[:most]:
+                owners.append(n)
+                names.append(name)
+                left.append({t: s for other, own in values.items() if other != name for t, s in own.items()})
+        return np.array(owners, np.int64), names, self._encoded(left)
+
+    def _encoded(self, tokens: Iterable[dict[str, float]]) -> np.ndarray:
+        return np.asarray(self._matrix(tokens) @ self._components.T, np.float32)
+
+    def _matrix(self, tokens: Iterable[dict[str, float]]) -> csr_matrix:
         """Rows of length 1, float32 [n, tokens]."""
         values, columns, starts = [], [], [0]
-        for item in fields:
-            known = [(self._columns[t], s) for t, s in self.tokens(item).items() if t in self._columns]
+        for own in tokens:
+            known = [(self._columns[t], s) for t, s in own.items() if t in self._columns]
             weights = np.array([strength * self._idf[column] for column, strength in known], np.float32)
             values.append(weights / (np.linalg.norm(weights) or 1))
             columns += [column for column, _ in known]
             starts.append(len(columns))
         data = np.concatenate(values) if values else np.zeros(0, np.float32)
-        return csr_matrix((data, columns, starts), shape=(len(fields), len(self._columns)))
+        return csr_matrix((data, columns, starts), shape=(len(starts) - 1, len(self._columns)))

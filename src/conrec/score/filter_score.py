@@ -19,6 +19,7 @@ from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
 from conrec.score.factors import ItemFactors
 from conrec.score.history import HistoryAtCutoff, HistoryScore
+from conrec.score.item_values import ItemValues
 
 Name = Literal["history", "paper"]
 
@@ -60,6 +61,19 @@ class ScoreAtCutoff:
             return ItemFactors(unit, np.zeros((len(unit), 0)), np.zeros(len(unit)))
         vectors, biases = self.history.item_factors()
         return ItemFactors(unit, vectors.astype(np.float32), biases.astype(np.float32))
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """How many dimensions of the vectors are item features, and how many after them latent factors; all behind
+        them are the embedding's."""
+        day = None if self.history is None else self.history.snapshot
+        return (0, 0) if day is None else (day.item_features.shape[1], day.latent.shape[1])
+
+    def item_values(self) -> ItemValues | None:
+        """What each value of an item adds to its embedding; None without an embedding, or without fields."""
+        if self.history is None or not any(self.log_view.fields):
+            return None
+        return ItemValues(self.history.score.space, self.log_view.fields, self.log_view.content)
 
     def user_factors(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Vectors float32 [B, d] and biases float32 [B] of the instances' users."""

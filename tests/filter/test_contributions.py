@@ -1,0 +1,294 @@
+"""What a score added up: it sums, it is what taking a value away changes, and it names the right dislike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conrec.errors import ConrecError
+from conrec.features.log_view import LogView
+from conrec.filter.contributions import KINDS, NAMED, Contribution, Why, amounts
+from conrec.filter.filter import CoNRecFilter
+from conrec.filter.guardrails import Guardrails
+from conrec.filter.publish import SnapshotItems, write_snapshot
+from conrec.filter.user_store import Users
+from conrec.items.fields import SEPARATOR
+from conrec.score.embedding import EmbeddingSpace
+from conrec.score.factors import LARGEST, VALUES, ItemFactors, UserFactors, scores_alone
+from conrec.score.filter_score import FilterScore
+from conrec.score.history import HistoryScore
+from conrec.score.item_values import ItemValues
+from tests.features.log_view_for_tests import CONFIG, replay_of, small_log_view, split_of
+from tests.filter.published import ITEMS, some_items, some_users
+from tests.small_log import CUTS
+
+WIDTHS = 3, 2
+FACTORS = WIDTHS[0] + WIDTHS[1]
+EVERYTHING = [f"i{n}" for n in range(ITEMS)]
+USERS = 12
+
+
+def random_fields(rng: np.random.Generator) -> list[dict[str, str]]:
+    """Every kind of field; i0 has none, i1 a single value, i2 more values than are known."""
+    fields = [
+        {
+            "category": f"Shoes > c{rng.integers(3)}",
+            "trait": "|".join(f"t{n}" for n in np.sort(rng.permutation(6)[: rng.integers(1, 4)])),
+            "price": str(rng.integers(5, 90)),
+        }
+        for _ in range(ITEMS)
+    ]
+    fields[:3] = [{}, {"trait": "t0"}, {"trait": "|".join(f"T{n % 6}|t{n}" for n in range(60)), "category": "c1"}]
+    return fields
+
+
+def without(item: dict[str, str], name: str) -> dict[str, str]:
+    """The fields less one value of that name, by their text."""
+    field, value = name.split(": ", 1)
+    left = [] if field == "price" else [part for part in SEPARATOR.split(item[field]) if part.lower() != value]
+    return {key: text for key, text in (item | {field: "|".join(left)}).items() if text}
+
+
+class Random:
+    """A snapshot of a random score in which everything counts."""
+
+    def __init__(self, seed: int = 0, values: bool = True) -> None:
+        rng = np.random.default_rng(seed)
+        self.fields = random_fields(rng)
+        self.content = rng.normal(size=(ITEMS, 5)).astype(np.float32) / 2
+        self.space = EmbeddingSpace.fit(self.fields, self.content, np.arange(ITEMS), 8)
+        embeddings = self.space.of(self.fields, self.content)
+        vectors = np.hstack([rng.normal(size=(ITEMS, FACTORS)), embeddings])
+        plain = some_items(seed)
+        factors = ItemFactors(plain.factors.unit, vectors, plain.factors.biases)
+        own = ItemValues(self.space, self.fields, self.content) if values else None
+        self.items = SnapshotItems(plain.ids, plain.titles, plain.categories, plain.codes, factors, WIDTHS, own)
+        self.users = some_users(USERS, seed, dimensions=vectors.shape[1])
+
+    def publish(self, snapshots: Path, weight: float = 0.0) -> CoNRecFilter:
+        write_snapshot(snapshots, self.items, self.users, "history", weight)
+        return CoNRecFilter.load(snapshots, Guardrails(0, 1.0), threshold=-1000.0)
+
+    def score(self, user: int, row: int, fields: dict[str, str]) -> float:
+        """What the item would score if its fields were these; without predictions."""
+        embedding = self.space.of([fields], self.content[row : row + 1])[0]
+        vector = np.concatenate([self.items.factors.vectors[row, :FACTORS], embedding])
+        return float(self.users.biases[user] + self.items.factors.biases[row] + vector @ self.users.vectors[user])
+
+
+@pytest.fixture(scope="module")
+def known() -> Random:
+    return Random()
+
+
+def every_why(loaded: CoNRecFilter, user: int) -> list[Why]:
+    found = [why for why in loaded.filter(f"u{user}", EVERYTHING).why if why is not None]
+    assert len(found) == ITEMS
+    return found
+
+
+@pytest.mark.parametrize("values", [True, False])
+def test_contributions_sum_to_the_score(values: bool) -> None:
+    for seed in range(3):
+        known, rng = Random(seed), np.random.default_rng(seed)
+        factors, rows = known.items.factors, rng.permutation(ITEMS)
+        records = np.concatenate(list(known.items.values.portions()))[rows] if known.items.values else None
+        assert records is not None
+        for n in range(USERS):
+            user = UserFactors(rows[:3], known.users.vectors[n], float(known.users.biases[n]))
+            near = (factors.unit[rows] @ factors.unit[rows[:3]].T).max(axis=1)
+            added = amounts(factors, user, rows, WIDTHS, 0.7 * near, records["differences"] if values else None)
+            assert added.shape == (ITEMS, len(KINDS) + (LARGEST if values else 0))
+            np.testing.assert_allclose(added.sum(axis=1), scores_alone(factors, user, rows, 0.7), atol=1e-4)
+            # One by one, as the formula has them.
+            q, p = factors.vectors[rows], user.vector
+            expected = {
+                "user": np.full(ITEMS, user.bias),
+                "item": factors.biases[rows] + q[:, :3] @ p[:3],
+                "latent": q[:, 3:FACTORS] @ p[3:FACTORS],
+                "prediction": 0.7 * near,
+            }
+            for kind, amount in expected.items():
+                np.testing.assert_allclose(added[:, KINDS.index(kind)], amount, atol=1e-5)
+            embedding = added[:, KINDS.index("content")] + added[:, len(KINDS) :].sum(axis=1)
+            np.testing.assert_allclose(embedding, q[:, FACTORS:] @ p[FACTORS:], atol=1e-4)
+
+
+def test_records_hold_the_values_that_move_an_item_most(known: Random) -> None:
+    assert known.items.values is not None
+    rows = np.concatenate(list(known.items.values.portions()))
+    names = known.items.values.names
+    assert len(names) == len(set(names))
+    assert (rows["values"][0] == -1).all()
+    assert [names[n] for n in rows["values"][1] if n >= 0] == ["trait: t0"]
+    assert (rows["values"][2] >= 0).sum() <= VALUES
+    for n in range(3, ITEMS):
+        own = [names[number] for number in rows["values"][n] if number >= 0]
+        item = known.fields[n]
+        parts = {f"trait: {part}" for part in item["trait"].split("|")}
+        parts |= {f"category: {part.lower()}" for part in item["category"].split(" > ")}
+        assert {name for name in own if not name.startswith("price: ")} == parts
+        low, high = next(name for name in own if name.startswith("price: ")).removeprefix("price: ").split(" to ")
+        assert float(low) <= float(item["price"]) <= float(high)
+        here = known.space.of([item], known.content[n : n + 1])
+        moved = [(here - known.space.of([without(item, name)], known.content[n : n + 1]))[0] for name in own]
+        lengths = [float(np.linalg.norm(one)) for one in moved]
+        np.testing.assert_allclose(lengths, sorted(lengths, reverse=True), rtol=1e-3)
+        for place, one in enumerate(moved[:LARGEST]):
+            np.testing.assert_allclose(rows["differences"][n, place], one, rtol=2e-3, atol=1e-4)
+
+
+def test_taking_a_named_value_away_lowers_the_score_by_what_is_stated(known: Random, tmp_path: Path) -> None:
+    loaded, seen = known.publish(tmp_path), 0
+    for user in range(USERS):
+        for row, why in enumerate(every_why(loaded, user)):
+            item = known.fields[row]
+            for one in why.contributions:
+                if one.kind == "value" and one.name is not None:
+                    change = known.score(user, row, item) - known.score(user, row, without(item, one.name))
+                    assert change == pytest.approx(one.amount, rel=0.01, abs=0.01)
+                    seen += 1
+    assert seen > 500
+
+
+def test_the_largest_come_first_and_none_that_lowers_the_score(known: Random, tmp_path: Path) -> None:
+    loaded = known.publish(tmp_path)
+    kinds = set()
+    assert known.items.values is not None
+    records = np.concatenate(list(known.items.values.portions()))
+    for user in range(USERS):
+        factors = UserFactors(np.zeros(0, int), known.users.vectors[user], float(known.users.biases[user]))
+        nothing = np.zeros(ITEMS, np.float32)
+        added = amounts(known.items.factors, factors, np.arange(ITEMS), WIDTHS, nothing, records["differences"])
+        for row, why in enumerate(every_why(loaded, user)):
+            told = [one.amount for one in why.contributions]
+            assert told == pytest.approx(sorted(added[row][added[row] > 0], reverse=True)[:NAMED], abs=1e-5)
+            assert (why.predicted_item, why.prefix) == (None, ())
+            kinds |= {one.kind for one in why.contributions}
+    assert kinds == {"user", "item", "latent", "content", "value"}
+
+
+def test_a_value_cites_the_newest_dislike_that_has_it_unless_it_was_taken_back(known: Random, tmp_path: Path) -> None:
+    loaded = known.publish(tmp_path)
+    assert known.items.values is not None
+    names = known.items.values.names
+    has = [{names[n] for n in own["values"] if n >= 0} for part in known.items.values.portions() for own in part]
+    cited = set()
+
+    def check(user: int, dislikes: list[int]) -> None:
+        for why in every_why(loaded, user):
+            for one in why.contributions:
+                newest = next((row for row in dislikes if one.kind == "value" and one.name in has[row]), None)
+                expected = (None, None) if newest is None else (f"i{newest}", known.items.titles[newest])
+                assert (one.past_item, one.past_title) == expected
+                cited.add(one.past_item)
+
+    for user in range(USERS):
+        dislikes = [row for row in known.users.dislikes[user].tolist() if row >= 0]
+        cited.clear()
+        check(user, dislikes)
+        assert len(cited) > min(1, len(dislikes))
+    assert f"i{dislikes[0]}" in cited
+    loaded.undo_dislike(f"u{user}", f"i{dislikes[0]}")
+    cited.clear()
+    check(user, dislikes[1:])
+    assert f"i{dislikes[0]}" not in cited
+    assert len(cited) > 1
+
+
+def test_without_values_the_other_parts_are_named(tmp_path: Path) -> None:
+    known = Random(values=False)
+    loaded = known.publish(tmp_path)
+    kinds = {one.kind for user in range(USERS) for why in every_why(loaded, user) for one in why.contributions}
+    assert kinds == {"user", "item", "latent", "content"}
+    assert not (tmp_path / loaded.version / "values").exists()
+    # Nor are widths needed: then the vectors are one embedding.
+    items = replace(known.items, widths=(0, 0))
+    write_snapshot(tmp_path, items, known.users, "history", 0.0)
+    loaded.reload()
+    for user in range(USERS):
+        for row, why in enumerate(every_why(loaded, user)):
+            product = float(items.factors.vectors[row] @ known.users.vectors[user])
+            amount = {"user": known.users.biases[user], "item": items.factors.biases[row], "content": product}
+            expected = sorted(((float(a), kind) for kind, a in amount.items() if a > 0), reverse=True)
+            assert [one.kind for one in why.contributions] == [kind for _, kind in expected]
+            assert [one.amount for one in why.contributions] == pytest.approx([a for a, _ in expected], abs=1e-5)
+
+
+def test_widths_and_values_must_fit_the_vectors(known: Random) -> None:
+    with pytest.raises(ValueError, match="cannot be split"):
+        replace(known.items, widths=(3, 3))
+    with pytest.raises(ValueError, match="differ in length"):
+        replace(known.items, values=ItemValues(known.space, known.fields[1:], known.content[1:]))
+
+
+def test_values_that_are_cut_short_are_one_clear_line(known: Random, tmp_path: Path) -> None:
+    folder = tmp_path / known.publish(tmp_path).version / "values"
+    for name in ("records.npy", "names.parquet"):
+        whole = (folder / name).read_bytes()
+        for wrong in (whole[:-1], b""):
+            (folder / name).write_bytes(wrong)
+            with pytest.raises(ConrecError, match=name):
+                CoNRecFilter.load(tmp_path)
+        (folder / name).write_bytes(whole)
+    CoNRecFilter.load(tmp_path)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["ratings", "exposures"])
+def log_view(request: pytest.FixtureRequest) -> LogView:
+    return small_log_view(rated=request.param)
+
+
+def test_of_a_learned_score_a_named_value_is_what_the_score_would_lose(
+    log_view: LogView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the log to the reason: the history score is learned, published, and asked again with the value left out."""
+    from conrec.score.backtest import backtests
+
+    monkeypatch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+    windows = backtests(log_view, split_of(log_view), CONFIG)
+    history = HistoryScore.fit(log_view, np.arange(len(log_view.items)), windows, 0)
+    score, instances = FilterScore(history).at(log_view, CUTS[1]), replay_of(log_view, CUTS[1:2]).instances
+    vectors, biases = score.user_factors(instances)
+    none = np.full((len(instances), 1), -1, np.int32)
+    users = Users(
+        instances.users.tolist(),
+        none,
+        none.astype(np.int8),
+        np.array([[instances.dislikes[n][-1]] for n in range(len(instances))], np.int32),
+        none,
+        vectors,
+        biases,
+        np.zeros(len(instances), np.int32),
+    )
+    items = log_view.items
+    contents = SnapshotItems(
+        items.ids,
+        items.titles,
+        items.categories,
+        log_view.catalog.codes,
+        score.item_factors(),
+        score.widths,
+        score.item_values(),
+    )
+    write_snapshot(tmp_path, contents, users, "history", 0.0)
+    loaded = CoNRecFilter.load(tmp_path, threshold=-1000.0)
+    shapes: dict[str, list[Contribution]] = {}
+    for user, vector in zip(users.ids, vectors):
+        found = loaded.filter(user, items.ids)
+        for row, why in enumerate(found.why):
+            assert why is not None
+            for one in why.contributions:
+                if one.kind != "value" or one.name is None:
+                    continue
+                field = one.name.split(": ")[0]
+                left = {name: text for name, text in log_view.fields[row].items() if name != field}  # it has one value
+                here, there = (history.space.of([f], log_view.content[row : row + 1]) for f in (log_view.fields[row], left))
+                embedding = vector[sum(score.widths) :]
+                assert ((here - there) @ embedding).item() == pytest.approx(one.amount, rel=0.01, abs=0.003)
+                shapes.setdefault(one.name, []).append(one)
+    # Every user of this log dislikes one shape; that is what reasons name most.
+    assert max(shapes, key=lambda name: sum(one.amount for one in shapes[name])).startswith("shape: ")
