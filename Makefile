@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # --no-compile: of the libraries' thousands of modules only those that are imported need it, and then it is done anyway.
+# Even where the environment forbids it: reading torch's modules anew doubles the start of every process.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable
 
 .PHONY: demo test test-fast check clean
@@ -14,7 +16,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-# Without what trains a model or runs a pipeline.
+# Without what trains a model, runs a pipeline, opens a browser or measures on a whole data set.
 test-fast: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
 

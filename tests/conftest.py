@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for the trained run is slow."""
+    """What asks for the trained run, a browser or a whole data set is slow."""
     for item in items:
-        if "live" in getattr(item, "fixturenames", ()):
+        if {"live", "browser", "shared_data"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -262,6 +262,7 @@ print(platform.go())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_continues(tmp_path: Path) -> None:
     def go(run: str, how: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / run).mkdir(exist_ok=True)

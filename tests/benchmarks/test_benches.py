@@ -104,6 +104,7 @@ def test_the_loop_over_candidates_is_the_formula():
         assert scores[n] == pytest.approx(0.5 + items.biases[row] + vectors[0] - vectors[1] + max(cosines), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_line():
     command = [sys.executable, "-m", "benchmarks", "filter", "--quick", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -105,6 +105,7 @@ def test_no_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(outcome.seconds) == 19
 
 
+@pytest.mark.slow
 def test_idle_connections_may_be_closed() -> None:
     with service(lambda number: (200, GOOD), patience=0.05) as port:
         outcome = Load(port, [_http("{}")]).open(10, 2.0)

@@ -34,6 +34,7 @@ def of_megabytes(size: int):
     return lambda: kept.append(np.ones(size * 1_000_000, np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of resident memory")
 def test_memory_growth_is_that_of_the_work_alone():
     small, large = memory_growth(of_megabytes, 1), memory_growth(of_megabytes, 101)

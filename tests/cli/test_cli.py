@@ -145,6 +145,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, simulated: Path) -> None:
     one_line(conrec("run", simulated, "--out", tmp_path / "file" / "run"), "cannot be written")
 
 
+@pytest.mark.slow
 def test_a_stage_before_its_turn(tmp_path: Path, simulated: Path) -> None:
     run = tmp_path / "run"
     done = conrec("run", simulated, "--out", run, "--from", "predict")
@@ -192,6 +193,7 @@ def small_run(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_filter_decides_about_a_file(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run")
     ranked = tmp_path / "ranked.csv"
@@ -206,6 +208,7 @@ def test_the_filter_decides_about_a_file(tmp_path: Path) -> None:
     assert [row["kept"] for row in csv.DictReader((tmp_path / "decided.csv").open())] == ["true"] * 3
 
 
+@pytest.mark.slow
 def test_the_filter_honours_a_calibration(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run")
     ranked = tmp_path / "ranked.csv"
@@ -239,6 +242,7 @@ def test_the_filter_honours_a_calibration(tmp_path: Path) -> None:
     one_line(conrec("filter", run, ranked, "--out", tmp_path / "x.csv"), "run conrec calibrate again")
 
 
+@pytest.mark.slow
 def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
     run = small_run(tmp_path / "run")
     ranked = tmp_path / "ranked.csv"
@@ -255,6 +259,7 @@ def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
     one_line(conrec(*words), "predictions.parquet", "as far as predict")
 
 
+@pytest.mark.slow
 def test_the_doctor_examines() -> None:
     done = conrec("doctor")
     assert done.returncode == 0, done.stdout

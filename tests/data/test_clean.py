@@ -91,6 +91,7 @@ def event_rows() -> st.SearchStrategy[list[tuple]]:
     return st.lists(row.map(lambda r: (*r[:3], *r[3], r[4])), min_size=1, max_size=25)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(event_rows(), st.integers(0, 2))
 def test_it_agrees_with_the_rules_applied_one_by_one(rows: list[tuple], least: int) -> None:

@@ -153,6 +153,7 @@ def test_rolling_cuts_agree_with_loops(rows: list[tuple]) -> None:
     compare(rows, HALF)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(logs("abcdefghijklmnopqrst"), st.integers(0, 4))
 def test_one_cut_a_user_agrees_with_loops(rows: list[tuple], fold: int) -> None:

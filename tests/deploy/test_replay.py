@@ -24,6 +24,8 @@ from conrec.stages.score import learn_score
 from tests.jobs import job
 from tests.small_log import small_known, small_log, write_prepared
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05))
 
 

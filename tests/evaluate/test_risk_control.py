@@ -99,6 +99,7 @@ def test_likes_as_units_break_it_where_likes_depend() -> None:
     assert broken > MOST_BROKEN
 
 
+@pytest.mark.slow
 def test_a_score_chosen_on_the_likes_that_calibrate_breaks_it_unless_it_is_promised_for_all() -> None:
     """Of 60 scores, all noise, the one is taken that promises the lowest threshold on the same likes, to drop most."""
     rng = np.random.default_rng(6)
@@ -125,6 +126,7 @@ def test_on_average_the_budget_is_kept_on_average(name: str, budget: float) -> N
     assert np.mean(lost) > 0.6 * budget
 
 
+@pytest.mark.slow
 def test_all_segments_are_kept_together() -> None:
     rng = np.random.default_rng(4)
     broken = 0

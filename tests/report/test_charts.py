@@ -81,6 +81,7 @@ def test_each_series_has_a_panel_and_a_scale_of_its_own():
     assert all(len(own) == 3 for own in heights)  # on a common scale the low one would be nearly flat
 
 
+@pytest.mark.slow
 def test_same_input_same_chart_in_every_process():
     code = (
         "import numpy as np; from conrec.report.charts import Series, lines;"

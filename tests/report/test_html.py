@@ -41,6 +41,8 @@ from tests.evaluate.run_folder import (
 )
 from tests.jobs import job
 
+pytestmark = pytest.mark.slow
+
 
 class Page(HTMLParser):
     """Tags with their attributes, and the visible text."""

@@ -16,6 +16,7 @@ MOST_CPU_SECONDS = 5.0
 """Three times what it takes (docs/service.md): CPU time grows, too, when neighbours share the caches."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the CPU time of a process that runs")
 def test_the_first_answer_costs_little(tmp_path: Path) -> None:
     snapshots = tmp_path / "snapshots"

@@ -17,6 +17,8 @@ from conrec.sid.kmeans import assign, reconstruct
 from conrec.sid.quality import level_use, mean_cosine
 from conrec.sid.rqvae import EMA_DECAY, RqVae, decode, encode, train_rqvae
 
+pytestmark = pytest.mark.slow
+
 SMALL = SidConfig(dimensions=12, hidden=(32,), epochs=25)
 SIZES = (16, 16, 16)
 
@@ -103,7 +105,6 @@ def test_the_catalogue_is_consistent(catalog: Catalog) -> None:
     assert mean_cosine(catalog.latents, catalog.reconstructed) > 0.85
 
 
-@pytest.mark.slow
 def test_the_goal_on_real_titles_and_genres(shared_data: Path) -> None:
     with gzip.open(shared_data / "movietweetings" / "movies.dat.gz", "rt", encoding="utf-8") as lines:
         films = [line.rstrip("\n").split("::") for line in lines]

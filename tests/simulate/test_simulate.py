@@ -220,6 +220,7 @@ def test_what_was_disliked_is_never_shown_again(rows: Rows) -> None:
     assert len(later.users) == 0
 
 
+@pytest.mark.slow
 def test_damping_keeps_dislikes_from_repeating_in_a_category() -> None:
     def repeats(damping: float) -> float:
         """Share of the dislikes whose user disliked something of the same leaf in the three days before."""
@@ -294,6 +295,7 @@ def test_the_oracle_is_the_top_of_the_truth(simulation: Simulation, rows: Rows) 
         np.testing.assert_allclose(chance[n, numbers], np.sort(chance[n])[::-1][:k])
 
 
+@pytest.mark.slow
 def test_true_chances_are_the_shares_disliked_of_what_was_shown(simulation: Simulation, rows: Rows) -> None:
     ids, names = simulation.platform.people.ids, simulation.platform.catalogue.ids
     shown, disliked = rows.of("exposure"), rows.dislikes_that_count()

@@ -29,6 +29,8 @@ from conrec.stages.compress import WORDS, compress, content_of
 from tests.items.test_encoders import shop
 from tests.jobs import job
 
+pytestmark = pytest.mark.slow
+
 N = 240
 DAY = 86_400_000_000
 RECIPE = Recipe(sid=SidConfig(dimensions=16, epochs=20))

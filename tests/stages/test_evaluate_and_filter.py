@@ -30,6 +30,8 @@ from conrec.stages.score import learn_score
 from tests.jobs import job
 from tests.small_log import CUTS, small_known, small_log, write_prepared
 
+pytestmark = pytest.mark.slow
+
 K = 5
 RECIPE = Recipe(
     name="small", seeds=(0, 1), evaluate=EvaluateConfig(k=K, bootstrap=50), filter=FilterConfig(likes_lost=0.1)

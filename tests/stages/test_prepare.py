@@ -16,6 +16,8 @@ from conrec.evaluate.protocol import read_outputs
 from conrec.stages.prepare import prepare
 from tests.jobs import job
 
+pytestmark = pytest.mark.slow
+
 TWEETS = Recipe("tweets", data=DataConfig("movietweetings", dislike_at_most=5, like_at_least=8))
 SIMULATED = Recipe(simulate=SimulateConfig(users=120, items=150, days=30), split=SplitConfig(horizon_days=2))
 
@@ -34,7 +36,6 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "hr", "fhr", "luf", "zuf"),
     [(14, 0.265, 0.304, 0.314, 0.333), (30, 0.229, 0.267, None, None), (None, 0.188, 0.225, None, None)],
@@ -71,7 +72,6 @@ def test_popularity_matches_the_known_yardsticks(
         assert any_hit[~has_dislikes].mean() == pytest.approx(zuf, abs=0.02)
 
 
-@pytest.mark.slow
 def test_every_tweet_is_accounted_for_and_every_row_known(tweets: Path) -> None:
     account = json.loads((tweets / "accounting.json").read_text())
     assert account["read"] == account["kept"] + sum(account["dropped"].values()) == 141_695
@@ -122,7 +122,6 @@ def test_the_same_recipe_gives_the_same_bits(simulated: Path, tmp_path: Path) ->
         assert pq.read_table(tmp_path / f"{file}.parquet").equals(pq.read_table(simulated / f"{file}.parquet")), file
 
 
-@pytest.mark.slow
 def test_held_out_users(shared_data: Path, tmp_path: Path) -> None:
     recipe = replace(TWEETS, split=SplitConfig(mode="users", cutoffs="per_user", fold=2))
     prepare(job(tmp_path, "prepare", recipe, out=tmp_path, data=shared_data / "movietweetings"))

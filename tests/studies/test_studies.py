@@ -240,6 +240,7 @@ def test_true_interests_match_as_the_simulator_says(tiny: Dataset, tmp_path: Pat
         assert truth.any()
 
 
+@pytest.mark.slow
 def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
     prepare(job(base, "prepare", tiny.recipe, out=base))
@@ -266,6 +267,7 @@ def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path
     assert (out / "candidates.parquet").samefile(base / "candidates.parquet")
 
 
+@pytest.mark.slow
 def test_a_training_horizon_may_be_longer_than_validation(tiny: Dataset, tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
     prepare(job(base, "prepare", tiny.recipe, out=base))
