@@ -16,33 +16,16 @@ from conrec.filter.guardrails import Guardrails
 from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.filter.user_store import Users
 from conrec.items.fields import SEPARATOR
-from conrec.score.embedding import EmbeddingSpace
-from conrec.score.factors import LARGEST, VALUES, ItemFactors, UserFactors, scores_alone
+from conrec.score.factors import LARGEST, VALUES, UserFactors, scores_alone
 from conrec.score.filter_score import FilterScore
 from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
 from tests.features.log_view_for_tests import CONFIG, replay_of, small_log_view, split_of
-from tests.filter.published import ITEMS, some_items, some_users
+from tests.filter.published import FACTORS, ITEMS, WIDTHS, RandomScore
 from tests.small_log import CUTS
 
-WIDTHS = 3, 2
-FACTORS = WIDTHS[0] + WIDTHS[1]
 EVERYTHING = [f"i{n}" for n in range(ITEMS)]
 USERS = 12
-
-
-def random_fields(rng: np.random.Generator) -> list[dict[str, str]]:
-    """Every kind of field; i0 has none, i1 a single value, i2 more values than are known."""
-    fields = [
-        {
-            "category": f"Shoes > c{rng.integers(3)}",
-            "trait": "|".join(f"t{n}" for n in np.sort(rng.permutation(6)[: rng.integers(1, 4)])),
-            "price": str(rng.integers(5, 90)),
-        }
-        for _ in range(ITEMS)
-    ]
-    fields[:3] = [{}, {"trait": "t0"}, {"trait": "|".join(f"T{n % 6}|t{n}" for n in range(60)), "category": "c1"}]
-    return fields
 
 
 def without(item: dict[str, str], name: str) -> dict[str, str]:
@@ -52,36 +35,15 @@ def without(item: dict[str, str], name: str) -> dict[str, str]:
     return {key: text for key, text in (item | {field: "|".join(left)}).items() if text}
 
 
-class Random:
-    """A snapshot of a random score in which everything counts."""
-
-    def __init__(self, seed: int = 0, values: bool = True) -> None:
-        rng = np.random.default_rng(seed)
-        self.fields = random_fields(rng)
-        self.content = rng.normal(size=(ITEMS, 5)).astype(np.float32) / 2
-        self.space = EmbeddingSpace.fit(self.fields, self.content, np.arange(ITEMS), 8)
-        embeddings = self.space.of(self.fields, self.content)
-        vectors = np.hstack([rng.normal(size=(ITEMS, FACTORS)), embeddings])
-        plain = some_items(seed)
-        factors = ItemFactors(plain.factors.unit, vectors, plain.factors.biases)
-        own = ItemValues(self.space, self.fields, self.content) if values else None
-        self.items = SnapshotItems(plain.ids, plain.titles, plain.categories, plain.codes, factors, WIDTHS, own)
-        self.users = some_users(USERS, seed, dimensions=vectors.shape[1])
-
-    def publish(self, snapshots: Path, weight: float = 0.0) -> CoNRecFilter:
-        write_snapshot(snapshots, self.items, self.users, "history", weight)
-        return CoNRecFilter.load(snapshots, Guardrails(0, 1.0), threshold=-1000.0)
-
-    def score(self, user: int, row: int, fields: dict[str, str]) -> float:
-        """What the item would score if its fields were these; without predictions."""
-        embedding = self.space.of([fields], self.content[row : row + 1])[0]
-        vector = np.concatenate([self.items.factors.vectors[row, :FACTORS], embedding])
-        return float(self.users.biases[user] + self.items.factors.biases[row] + vector @ self.users.vectors[user])
+def opened(known: RandomScore, snapshots: Path) -> CoNRecFilter:
+    """Everything is over the threshold."""
+    known.publish(snapshots)
+    return CoNRecFilter.load(snapshots, Guardrails(0, 1.0), threshold=-1000.0)
 
 
 @pytest.fixture(scope="module")
-def known() -> Random:
-    return Random()
+def known() -> RandomScore:
+    return RandomScore()
 
 
 def every_why(loaded: CoNRecFilter, user: int) -> list[Why]:
@@ -93,7 +55,7 @@ def every_why(loaded: CoNRecFilter, user: int) -> list[Why]:
 @pytest.mark.parametrize("values", [True, False])
 def test_contributions_sum_to_the_score(values: bool) -> None:
     for seed in range(3):
-        known, rng = Random(seed), np.random.default_rng(seed)
+        known, rng = RandomScore(seed), np.random.default_rng(seed)
         factors, rows = known.items.factors, rng.permutation(ITEMS)
         records = np.concatenate(list(known.items.values.portions()))[rows] if known.items.values else None
         assert records is not None
@@ -117,7 +79,7 @@ def test_contributions_sum_to_the_score(values: bool) -> None:
             np.testing.assert_allclose(embedding, q[:, FACTORS:] @ p[FACTORS:], atol=1e-4)
 
 
-def test_records_hold_the_values_that_move_an_item_most(known: Random) -> None:
+def test_records_hold_the_values_that_move_an_item_most(known: RandomScore) -> None:
     assert known.items.values is not None
     rows = np.concatenate(list(known.items.values.portions()))
     names = known.items.values.names
@@ -141,8 +103,8 @@ def test_records_hold_the_values_that_move_an_item_most(known: Random) -> None:
             np.testing.assert_allclose(rows["differences"][n, place], one, rtol=2e-3, atol=1e-4)
 
 
-def test_taking_a_named_value_away_lowers_the_score_by_what_is_stated(known: Random, tmp_path: Path) -> None:
-    loaded, seen = known.publish(tmp_path), 0
+def test_taking_a_named_value_away_lowers_the_score_by_what_is_stated(known: RandomScore, tmp_path: Path) -> None:
+    loaded, seen = opened(known, tmp_path), 0
     for user in range(USERS):
         for row, why in enumerate(every_why(loaded, user)):
             item = known.fields[row]
@@ -154,8 +116,8 @@ def test_taking_a_named_value_away_lowers_the_score_by_what_is_stated(known: Ran
     assert seen > 500
 
 
-def test_the_largest_come_first_and_none_that_lowers_the_score(known: Random, tmp_path: Path) -> None:
-    loaded = known.publish(tmp_path)
+def test_the_largest_come_first_and_none_that_lowers_the_score(known: RandomScore, tmp_path: Path) -> None:
+    loaded = opened(known, tmp_path)
     kinds = set()
     assert known.items.values is not None
     records = np.concatenate(list(known.items.values.portions()))
@@ -171,8 +133,10 @@ def test_the_largest_come_first_and_none_that_lowers_the_score(known: Random, tm
     assert kinds == {"user", "item", "latent", "content", "value"}
 
 
-def test_a_value_cites_the_newest_dislike_that_has_it_unless_it_was_taken_back(known: Random, tmp_path: Path) -> None:
-    loaded = known.publish(tmp_path)
+def test_a_value_cites_the_newest_dislike_that_has_it_unless_it_was_taken_back(
+    known: RandomScore, tmp_path: Path
+) -> None:
+    loaded = opened(known, tmp_path)
     assert known.items.values is not None
     names = known.items.values.names
     has = [{names[n] for n in own["values"] if n >= 0} for part in known.items.values.portions() for own in part]
@@ -200,8 +164,8 @@ def test_a_value_cites_the_newest_dislike_that_has_it_unless_it_was_taken_back(k
 
 
 def test_without_values_the_other_parts_are_named(tmp_path: Path) -> None:
-    known = Random(values=False)
-    loaded = known.publish(tmp_path)
+    known = RandomScore(values=False)
+    loaded = opened(known, tmp_path)
     kinds = {one.kind for user in range(USERS) for why in every_why(loaded, user) for one in why.contributions}
     assert kinds == {"user", "item", "latent", "content"}
     assert not (tmp_path / loaded.version / "values").exists()
@@ -218,15 +182,15 @@ def test_without_values_the_other_parts_are_named(tmp_path: Path) -> None:
             assert [one.amount for one in why.contributions] == pytest.approx([a for a, _ in expected], abs=1e-5)
 
 
-def test_widths_and_values_must_fit_the_vectors(known: Random) -> None:
+def test_widths_and_values_must_fit_the_vectors(known: RandomScore) -> None:
     with pytest.raises(ValueError, match="cannot be split"):
         replace(known.items, widths=(3, 3))
     with pytest.raises(ValueError, match="differ in length"):
         replace(known.items, values=ItemValues(known.space, known.fields[1:], known.content[1:]))
 
 
-def test_values_that_are_cut_short_are_one_clear_line(known: Random, tmp_path: Path) -> None:
-    folder = tmp_path / known.publish(tmp_path).version / "values"
+def test_values_that_are_cut_short_are_one_clear_line(known: RandomScore, tmp_path: Path) -> None:
+    folder = tmp_path / known.publish(tmp_path) / "values"
     for name in ("records.npy", "names.parquet"):
         whole = (folder / name).read_bytes()
         for wrong in (whole[:-1], b""):
@@ -286,7 +250,9 @@ def test_of_a_learned_score_a_named_value_is_what_the_score_would_lose(
                     continue
                 field = one.name.split(": ")[0]
                 left = {name: text for name, text in log_view.fields[row].items() if name != field}  # it has one value
-                here, there = (history.space.of([f], log_view.content[row : row + 1]) for f in (log_view.fields[row], left))
+                here, there = (
+                    history.space.of([f], log_view.content[row : row + 1]) for f in (log_view.fields[row], left)
+                )
                 embedding = vector[sum(score.widths) :]
                 assert ((here - there) @ embedding).item() == pytest.approx(one.amount, rel=0.01, abs=0.003)
                 shapes.setdefault(one.name, []).append(one)

@@ -122,7 +122,12 @@ class OpenSnapshot:
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
         table = map_npy(folder / "item_factors.npy", np.float32, 2)
-        lengths = {len(self.index), len(columns), len(table), len(table if self.values is None else self.values.records)}
+        lengths = {
+            len(self.index),
+            len(columns),
+            len(table),
+            len(table if self.values is None else self.values.records),
+        }
         if lengths != {self.manifest.items}:
             raise ConrecError(f"{folder}: its parts do not fit together; write it again")
         try:

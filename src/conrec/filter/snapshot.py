@@ -8,7 +8,7 @@
         items.parquet                  item_id, title, category, codes; row n is item n of the snapshot
         items/                         the index of the item ids
         item_factors.npy               `ItemFactors.table` of the score
-        values/                        what each value of an item adds (`score.item_values`), memory-mapped; may be missing
+        values/                        what each value of an item adds, memory-mapped; may be missing
         users/                         the users, memory-mapped; those in Redis are elsewhere
 
 A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one
