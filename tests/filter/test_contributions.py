@@ -21,7 +21,7 @@ from conrec.score.filter_score import FilterScore
 from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
 from tests.features.log_view_for_tests import CONFIG, replay_of, small_log_view, split_of
-from tests.filter.published import FACTORS, ITEMS, WIDTHS, RandomScore
+from tests.filter.published import FACTORS, ITEMS, RandomScore
 from tests.small_log import CUTS
 
 EVERYTHING = [f"i{n}" for n in range(ITEMS)]
@@ -53,16 +53,15 @@ def every_why(loaded: CoNRecFilter, user: int) -> list[Why]:
 
 
 @pytest.mark.parametrize("values", [True, False])
-def test_contributions_sum_to_the_score(values: bool) -> None:
+def test_contributions_sum_to_the_score(values: bool, tmp_path: Path) -> None:
     for seed in range(3):
-        known, rng = RandomScore(seed), np.random.default_rng(seed)
-        factors, rows = known.items.factors, rng.permutation(ITEMS)
-        records = np.concatenate(list(known.items.values.portions()))[rows] if known.items.values else None
-        assert records is not None
+        known, rng = RandomScore(seed, values), np.random.default_rng(seed)
+        known.publish(tmp_path, weight=0.7)
+        now, factors, rows = CoNRecFilter.load(tmp_path).snapshot, known.items.factors, rng.permutation(ITEMS)
         for n in range(USERS):
             user = UserFactors(rows[:3], known.users.vectors[n], float(known.users.biases[n]))
             near = (factors.unit[rows] @ factors.unit[rows[:3]].T).max(axis=1)
-            added = amounts(factors, user, rows, WIDTHS, 0.7 * near, records["differences"] if values else None)
+            added = amounts(now, user, rows, near)
             assert added.shape == (ITEMS, len(KINDS) + (LARGEST if values else 0))
             np.testing.assert_allclose(added.sum(axis=1), scores_alone(factors, user, rows, 0.7), atol=1e-4)
             # One by one, as the formula has them.
@@ -119,12 +118,10 @@ def test_taking_a_named_value_away_lowers_the_score_by_what_is_stated(known: Ran
 def test_the_largest_come_first_and_none_that_lowers_the_score(known: RandomScore, tmp_path: Path) -> None:
     loaded = opened(known, tmp_path)
     kinds = set()
-    assert known.items.values is not None
-    records = np.concatenate(list(known.items.values.portions()))
     for user in range(USERS):
         factors = UserFactors(np.zeros(0, int), known.users.vectors[user], float(known.users.biases[user]))
         nothing = np.zeros(ITEMS, np.float32)
-        added = amounts(known.items.factors, factors, np.arange(ITEMS), WIDTHS, nothing, records["differences"])
+        added = amounts(loaded.snapshot, factors, np.arange(ITEMS), nothing)
         for row, why in enumerate(every_why(loaded, user)):
             told = [one.amount for one in why.contributions]
             assert told == pytest.approx(sorted(added[row][added[row] > 0], reverse=True)[:NAMED], abs=1e-5)

@@ -15,14 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from conrec.filter.npy import map_npy
-from conrec.score.factors import ItemFactors, UserFactors, value_record
+from conrec.score.factors import LARGEST, UserFactors
 from conrec.score.similarity import max_cosine
 
 if TYPE_CHECKING:
@@ -60,91 +58,57 @@ class Why:
     """The codes that the candidate's semantic ID begins with in common with that one's."""
 
 
-class StoredValues:
-    """What a snapshot knows of its items' values."""
-
-    def __init__(self, folder: Path, dimensions: int) -> None:
-        """ConrecError, OSError or ArrowException where a file is missing, or of another embedding."""
-        self.records = map_npy(folder / "records.npy", value_record(dimensions), 1)
-        with pq.ParquetFile(folder / "names.parquet") as file:
-            self._names = file.read()["name"].combine_chunks()
-
-    def name(self, number: int) -> str:
-        """Of a value."""
-        return str(self._names[number].as_py())
-
-    def newest(self, rows: np.ndarray) -> dict[int, int]:
-        """Value -> the first of these items (int [m]) that has it."""
-        numbers = self.records["values"][rows[::-1]]
-        return dict(zip(numbers.ravel().tolist(), np.repeat(rows[::-1], numbers.shape[1]).tolist()))
-
-
-def amounts(
-    items: ItemFactors,
-    user: UserFactors,
-    rows: np.ndarray,
-    widths: tuple[int, int],
-    prediction: np.ndarray,
-    differences: np.ndarray | None,
-) -> np.ndarray:
+def amounts(now: OpenSnapshot, user: UserFactors, rows: np.ndarray, cosines: np.ndarray) -> np.ndarray:
     """All contributions to the scores of some items (int [c], rows), float32 [c, KINDS + LARGEST], values last.
 
-    widths: as `SnapshotItems.widths`; prediction: float32 [c], that contribution; differences: float [c, LARGEST, d],
-    None where values are not known.
+    cosines: float32 [c], the largest of each item to a predicted dislike.
     """
-    table = items.table.take(rows, axis=0)[:, items.features :]
-    starts = [0, widths[0], sum(widths)]
-    item, latent, embedding = (
-        table[:, start:end] @ user.vector[start:end] for start, end in zip(starts, [*starts[1:], len(user.vector)])
-    )
-    of_user = np.full(len(rows), user.bias, np.float32)
-    fixed = np.stack([of_user, table[:, -1] + item, latent, embedding, prediction], axis=1)
-    if differences is None:
-        return fixed
-    values = differences.astype(np.float32) @ user.vector[starts[2] :]
-    fixed[:, KINDS.index("content")] -= values.sum(axis=1)
-    return np.hstack([fixed, values])
+    table = now.factors.table.take(rows, axis=0)[:, now.factors.features :]
+    ends = [0, now.widths[0], sum(now.widths), len(user.vector)]
+    item, latent, embedding = (table[:, a:b] @ user.vector[a:b] for a, b in pairwise(ends))
+    values = now.values.take(rows)["differences"].astype(np.float32) @ user.vector[ends[2] :]
+    of_user, item = np.full(len(rows), user.bias, np.float32), table[:, -1] + item
+    fixed = of_user, item, latent, embedding - values.sum(axis=1), now.cosine_weight * cosines
+    return np.hstack([np.stack(fixed, axis=1), values])
 
 
 def explain(now: OpenSnapshot, user_now: AfterUndo, rows: np.ndarray) -> Iterator[Why]:
     """Why each of some items (int [c], rows) scores as high as it does."""
-    user, dislikes = user_now.factors, user_now.stored.dislikes
-    closeness, nearest = np.zeros(len(rows), np.float32), np.full(len(rows), -1)
-    if now.cosine_weight:
-        closeness, nearest = max_cosine(now.factors.unit_of(rows), now.factors.unit_of(user.predicted))
+    user, oldest_first = user_now.factors, user_now.dislikes[::-1]
+    cosines, nearest = np.zeros(len(rows), np.float32), np.full(len(rows), -1)
     prefixes: list[tuple[int, ...]] = [()] * len(rows)
-    if len(rows) and nearest[0] >= 0:
-        common = np.cumprod(now.codes[rows] == now.codes[user.predicted[nearest]], axis=1).sum(axis=1).tolist()
-        prefixes = [tuple(codes[:length]) for codes, length in zip(now.codes[rows].tolist(), common)]
-    own = None if now.values is None else now.values.records[rows]
-    differences = None if own is None else own["differences"]
-    added = amounts(now.factors, user, rows, now.widths, now.cosine_weight * closeness, differences)
+    if now.cosine_weight:
+        cosines, nearest = max_cosine(now.factors.unit_of(rows), now.factors.unit_of(user.predicted))
+        if len(user.predicted):
+            common = np.cumprod(now.codes[rows] == now.codes[user.predicted[nearest]], axis=1).sum(axis=1).tolist()
+            prefixes = [tuple(codes[:length]) for codes, length in zip(now.codes[rows].tolist(), common)]
+    added = amounts(now, user, rows, cosines)
     order = np.argsort(-added, axis=1)[:, :NAMED]
     largest = np.take_along_axis(added, order, axis=1).tolist()
-    numbers = [] if own is None else own["values"].tolist()
-    past_of = {} if now.values is None else now.values.newest(user_now.dislikes)
-
-    def past(row: int) -> tuple[str | None, str | None]:
-        return (None, None) if row < 0 else (now.index.id(row), now.title(row))
-
-    @cache
-    def value(number: int) -> tuple[str | None, ...]:
-        assert now.values is not None
-        return now.values.name(number), *past(past_of.get(number, -1))
+    numbers = now.values["values"][rows, :LARGEST].tolist()
+    # Value -> the newest dislike that has it: the last one stays.
+    past_values = now.values["values"][oldest_first]
+    whose, which = np.nonzero(past_values >= 0)
+    newest = dict(zip(past_values[whose, which].tolist(), oldest_first[whose].tolist()))
 
     @cache
-    def prediction(near: int) -> tuple[str | None, ...]:
-        reason = int(user_now.reason_index[near])
-        return now.title(int(user.predicted[near])), *past(int(dislikes[reason]) if reason >= 0 else -1)
+    def told(row: int | None) -> tuple[str | None, str | None]:
+        return (None, None) if row is None else (now.index.id(row), now.title(row))
 
     for n, (near, places) in enumerate(zip(nearest.tolist(), order.tolist())):
+        predicted = int(user.predicted[near]) if near >= 0 else None
         contributions = []
         for place, amount in zip(places, largest[n]):
             if amount <= 0:
                 break
-            kind = KINDS[place] if place < len(KINDS) else "value"
-            about = value(numbers[n][place - len(KINDS)]) if kind == "value" else ()
-            about = prediction(near) if kind == "prediction" else about
-            contributions.append(Contribution(kind, amount, *about))
-        predicted = now.index.id(int(user.predicted[near])) if near >= 0 else None
-        yield Why(contributions, predicted, prefixes[n])
+            if place >= len(KINDS):
+                number = numbers[n][place - len(KINDS)]
+                one = Contribution("value", amount, now.value_names[number], *told(newest.get(number)))
+            elif KINDS[place] == "prediction":
+                reason = int(user_now.reason_index[near])
+                past = int(user_now.stored.dislikes[reason]) if reason >= 0 else None
+                one = Contribution("prediction", amount, told(predicted)[1], *told(past))
+            else:
+                one = Contribution(KINDS[place], amount)
+            contributions.append(one)
+        yield Why(contributions, told(predicted)[0], prefixes[n])

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from conrec.errors import ConrecError
 from conrec.files import read_json
 from conrec.filter import snapshot as published
-from conrec.filter.contributions import StoredValues, Why, explain
+from conrec.filter.contributions import Why, explain
 from conrec.filter.guardrails import Guardrails, furthest_over
 from conrec.filter.id_index import IdIndex
 from conrec.filter.npy import map_npy, resident
@@ -29,7 +29,7 @@ from conrec.filter.thresholds import Thresholds
 from conrec.filter.undo import Undos, undo_dislike
 from conrec.filter.user_store import StoredUser
 from conrec.progress import say
-from conrec.score.factors import ItemFactors, UserFactors, scores_alone
+from conrec.score.factors import ItemFactors, UserFactors, scores_alone, value_record
 
 
 @dataclass(frozen=True)
@@ -116,19 +116,17 @@ class OpenSnapshot:
             self.calibration = read_json(folder / "calibration.json") or None
             self.thresholds = Thresholds(self.calibration, self.categories)
             self.users: UserStore = open_users(folder, self.manifest)
-            self.values: StoredValues | None = None
-            if "values/records.npy" in self.manifest.files:
-                self.values = StoredValues(folder / "values", self.users.layout.dimensions - sum(self.widths))
+            self.value_names: list[str] = []
+            embedding = self.users.layout.dimensions - sum(self.widths)
+            self.values = np.zeros(len(columns), value_record(embedding, 0))
+            if "values/names.parquet" in self.manifest.files:
+                with pq.ParquetFile(folder / "values" / "names.parquet") as file:
+                    self.value_names = file.read()["name"].to_pylist()
+                self.values = map_npy(folder / "values" / "records.npy", value_record(embedding), 1)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
         table = map_npy(folder / "item_factors.npy", np.float32, 2)
-        lengths = {
-            len(self.index),
-            len(columns),
-            len(table),
-            len(table if self.values is None else self.values.records),
-        }
-        if lengths != {self.manifest.items}:
+        if {len(self.index), len(columns), len(table), len(self.values)} != {self.manifest.items}:
             raise ConrecError(f"{folder}: its parts do not fit together; write it again")
         try:
             self.factors = ItemFactors.of_table(resident(table), self.users.layout.dimensions)
@@ -168,7 +166,8 @@ class AfterUndo:
     @property
     def dislikes(self) -> np.ndarray:
         """int [m], rows, newest first, without those taken back."""
-        return self.stored.dislikes[~np.isin(self.stored.dislikes, list(self.undone))]
+        rows = self.stored.dislikes
+        return rows[~np.isin(rows, list(self.undone))] if self.undone else rows
 
 
 class CoNRecFilter:

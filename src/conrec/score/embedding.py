@@ -49,7 +49,7 @@ class EmbeddingSpace:
         """fields and content (float32 [n, D]) of all items; known: int [k], the rows that may be learned from."""
         encoder = FieldsEncoder(FIELDS, seed)
         encoder.fit([fields[row] for row in known])
-        z = _contents(encoder.encode(fields), content)[known]
+        z = _contents(encoder, fields, content)[known]
         chosen = np.sort(np.random.default_rng(seed).choice(len(z), min(LANDMARKS, len(z)), replace=False))
         landmarks = z[chosen]
         values, vectors = np.linalg.eigh(_kernel(landmarks, landmarks).astype(np.float64))
@@ -68,20 +68,24 @@ class EmbeddingSpace:
 
     def of(self, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
         """Embeddings float32 [n, d] of items; over all coordinates of the items it was fitted on the variance is 1."""
-        return self._placed(self.encoder.encode(fields), content)
+        z = _contents(self.encoder, fields, content)
+        parts = (z[start : start + 65536] for start in range(0, len(z) or 1, 65536))
+        return np.concatenate([_kernel(part, self.landmarks) @ self.projection for part in parts]) - self.mean
 
     def without_each(
         self, fields: list[dict[str, str]], content: np.ndarray, most: int
     ) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """What each value of the items' fields moves them by: the embedding less that of the same item without the
-        value. Whose value it is (int64 [v]), its name, float32 [v, d]; as `FieldsEncoder.without_each`."""
-        owners, names, encoded = self.encoder.without_each(fields, most)
-        return owners, names, self.of(fields, content)[owners] - self._placed(encoded, content[owners])
+        """What each value of the items' fields adds: the embedding less that of the same item without the value.
 
-    def _placed(self, encoded: np.ndarray, content: np.ndarray) -> np.ndarray:
-        z = _contents(encoded, content)
-        parts = (z[start : start + 65536] for start in range(0, len(z) or 1, 65536))
-        return np.concatenate([_kernel(part, self.landmarks) @ self.projection for part in parts]) - self.mean
+        Whose it is (int64 [v]), its name, float32 [v, d]; as `FieldsEncoder.without_each`.
+        """
+        owners, names, encoded = self.encoder.without_each(fields, most)
+        encoded, own, split = unit_rows(encoded), 0.5 * content, encoded.shape[1]
+        # The content is multiplied once an item, not once a value.
+        products = encoded @ self.landmarks[:, :split].T + (own @ self.landmarks[:, split:].T)[owners]
+        lengths = np.sqrt((encoded**2).sum(axis=1) + (own**2).sum(axis=1)[owners])
+        kernel = (OFFSET + products / np.maximum(lengths, 1e-12)[:, None]) ** 2
+        return owners, names, self.of(fields, content)[owners] - (kernel @ self.projection - self.mean)
 
     def narrowed(self, items: np.ndarray, users: np.ndarray, dimensions: int) -> EmbeddingSpace:
         """The directions in which users differ most, as far as items differ in them; the widest has the most weight.
@@ -114,9 +118,9 @@ class EmbeddingSpace:
         return cls(encoder, state["landmarks"], state["projection"], state["mean"])
 
 
-def _contents(encoded: np.ndarray, content: np.ndarray) -> np.ndarray:
-    """z, float32 [n, FIELDS + D]. encoded: fields, as the encoder lays them out."""
-    return unit_rows(np.hstack([unit_rows(encoded), 0.5 * content]))
+def _contents(encoder: FieldsEncoder, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
+    """z, float32 [n, FIELDS + D]."""
+    return unit_rows(np.hstack([unit_rows(encoder.encode(fields)), 0.5 * content]))
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:

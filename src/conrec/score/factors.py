@@ -61,10 +61,10 @@ class ItemFactors:
         return self.table.take(rows, axis=0)[:, : self.features]
 
 
-def value_record(dimensions: int) -> np.dtype:
+def value_record(dimensions: int, largest: int = LARGEST) -> np.dtype:
     """What the service knows of an item's values (`score.item_values`): their numbers, those of the largest difference
     first and -1 behind the last, and what the largest add to the embedding, which has so many dimensions."""
-    return np.dtype([("values", "<i4", (VALUES,)), ("differences", "<f2", (LARGEST, dimensions))])
+    return np.dtype([("values", "<i4", (VALUES,)), ("differences", "<f2", (largest, dimensions))])
 
 
 @dataclass(frozen=True)
