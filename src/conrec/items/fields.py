@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -70,7 +69,7 @@ class FieldsEncoder:
         self._columns = {t: n for n, t in enumerate(sorted(t for t, uses in used.items() if uses >= least))}
         counts = np.array([used[token] for token in self._columns], np.float32)
         self._idf = np.log((1 + len(fields)) / (1 + counts)).astype(np.float32) + 1
-        matrix = self._matrix(map(self.tokens, fields))
+        matrix = self._matrix(fields)
         width = min(self.dimensions, min(matrix.shape) - 1)
         if width < 1:
             self._components = np.zeros((1, len(self._columns)), np.float32)
@@ -79,7 +78,7 @@ class FieldsEncoder:
 
     def encode(self, fields: list[dict[str, str]]) -> np.ndarray:
         """float32 [n, d]; zeros for an item without a known value."""
-        return self._encoded(map(self.tokens, fields))
+        return np.asarray(self._matrix(fields) @ self._components.T, np.float32)
 
     def state(self) -> dict[str, np.ndarray]:
         """Scales and columns as the bytes of JSON, weights and the reduction."""
@@ -115,27 +114,29 @@ class FieldsEncoder:
 
     def without_each(self, fields: list[dict[str, str]], most: int) -> tuple[np.ndarray, list[str], np.ndarray]:
         """For each known value of an item, at most `most` of an item: whose it is (int64 [v], ascending), its name, and
-        what `encode` makes of the item without it, float32 [v, d]."""
-        owners, names, left = [], [], []
+        the direction of what `encode` makes of the item without it, float32 [v, d]; zeros where nothing is left."""
+        owners, names, rows, columns = [], [], [], []
         for n, item in enumerate(fields):
-            values = {name: own for name, own in self.values(item).items() if own.keys() & self._columns.keys()}
-            for name in list(values)[:most]:
+            own = {name: [self._columns.get(token, -1) for token in value] for name, value in self.values(item).items()}
+            for name, value in [(name, value) for name, value in own.items() if max(value) >= 0][:most]:
+                known = [column for column in value if column >= 0]
+                rows += [len(owners)] * len(known)
+                columns += known
                 owners.append(n)
                 names.append(name)
-                left.append({t: s for other, own in values.items() if other != name for t, s in own.items()})
-        return np.array(owners, np.int64), names, self._encoded(left)
+        whose = np.array(owners, np.int64)
+        left = self._matrix(fields)[whose]
+        gone = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), left.shape)
+        return whose, names, np.asarray((left - left.multiply(gone)) @ self._components.T, np.float32)
 
-    def _encoded(self, tokens: Iterable[dict[str, float]]) -> np.ndarray:
-        return np.asarray(self._matrix(tokens) @ self._components.T, np.float32)
-
-    def _matrix(self, tokens: Iterable[dict[str, float]]) -> csr_matrix:
+    def _matrix(self, fields: list[dict[str, str]]) -> csr_matrix:
         """Rows of length 1, float32 [n, tokens]."""
         values, columns, starts = [], [], [0]
-        for own in tokens:
-            known = [(self._columns[t], s) for t, s in own.items() if t in self._columns]
+        for item in fields:
+            known = [(self._columns[t], s) for t, s in self.tokens(item).items() if t in self._columns]
             weights = np.array([strength * self._idf[column] for column, strength in known], np.float32)
             values.append(weights / (np.linalg.norm(weights) or 1))
             columns += [column for column, _ in known]
             starts.append(len(columns))
         data = np.concatenate(values) if values else np.zeros(0, np.float32)
-        return csr_matrix((data, columns, starts), shape=(len(starts) - 1, len(self._columns)))
+        return csr_matrix((data, columns, starts), shape=(len(fields), len(self._columns)))
