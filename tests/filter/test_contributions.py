@@ -232,8 +232,7 @@ def test_of_a_learned_score_a_named_value_is_what_the_score_would_lose(
         items.categories,
         log_view.catalog.codes,
         score.item_factors(),
-        score.widths,
-        score.item_values(),
+        *score.parts(),
     )
     write_snapshot(tmp_path, contents, users, "history", 0.0)
     loaded = CoNRecFilter.load(tmp_path, threshold=-1000.0)
@@ -250,7 +249,7 @@ def test_of_a_learned_score_a_named_value_is_what_the_score_would_lose(
                 here, there = (
                     history.space.of([f], log_view.content[row : row + 1]) for f in (log_view.fields[row], left)
                 )
-                embedding = vector[sum(score.widths) :]
+                embedding = vector[sum(contents.widths) :]
                 assert ((here - there) @ embedding).item() == pytest.approx(one.amount, rel=0.01, abs=0.003)
                 shapes.setdefault(one.name, []).append(one)
     # Every user of this log dislikes one shape; that is what reasons name most.

@@ -218,7 +218,7 @@ class _Job:
         layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         predictor = _Predictor(self, log_view, score, knowledge, split)
         about = (items.ids, items.titles, items.categories, live.catalog.codes)
-        contents = SnapshotItems(*about, side, score.widths, score.item_values())
+        contents = SnapshotItems(*about, side, *score.parts())
         users = recomputed = 0
         with SnapshotWriter(
             self.snapshots,

@@ -112,11 +112,7 @@ class SnapshotWriter:
         count = self._users.finish()
         manifest = Manifest(
             version=self.version,
-            score={
-                "name": self.score,
-                "cosine_weight": float(self.cosine_weight),
-                "widths": list(self.items.widths),
-            },
+            score={"name": self.score, "cosine_weight": float(self.cosine_weight), "widths": self.items.widths},
             items=len(self.items.ids),
             users={**self._about, "count": count, "layout": asdict(self.layout)},
             undos=self.undos,

@@ -115,7 +115,8 @@ class FieldsEncoder:
     def without_each(self, fields: list[dict[str, str]], most: int) -> tuple[np.ndarray, list[str], np.ndarray]:
         """For each known value of an item, at most `most` of an item: whose it is (int64 [v], ascending), its name, and
         the direction of what `encode` makes of the item without it, float32 [v, d]; zeros where nothing is left."""
-        owners, names, rows, columns = [], [], [], []
+        owners: list[int] = []
+        names, rows, columns = [], [], []
         for n, item in enumerate(fields):
             own = {name: [self._columns.get(token, -1) for token in value] for name, value in self.values(item).items()}
             for name, value in [(name, value) for name, value in own.items() if max(value) >= 0][:most]:

@@ -62,18 +62,14 @@ class ScoreAtCutoff:
         vectors, biases = self.history.item_factors()
         return ItemFactors(unit, vectors.astype(np.float32), biases.astype(np.float32))
 
-    @property
-    def widths(self) -> tuple[int, int]:
-        """How many dimensions of the vectors are item features, and how many after them latent factors; all behind
-        them are the embedding's."""
-        day = None if self.history is None else self.history.snapshot
-        return (0, 0) if day is None else (day.item_features.shape[1], day.latent.shape[1])
-
-    def item_values(self) -> ItemValues | None:
-        """What each value of an item adds to its embedding; None without an embedding, or without fields."""
-        if self.history is None or not any(self.log_view.fields):
-            return None
-        return ItemValues(self.history.score.space, self.log_view.fields, self.log_view.content)
+    def parts(self) -> tuple[tuple[int, int], ItemValues | None]:
+        """How many dimensions of the vectors are item features and how many after them latent factors, all behind them
+        being the embedding's; and what each value of an item adds to that, None where there are no fields."""
+        if self.history is None:
+            return (0, 0), None
+        day, view = self.history.snapshot, self.log_view
+        values = ItemValues(self.history.score.space, view.fields, view.content) if any(view.fields) else None
+        return (day.item_features.shape[1], day.latent.shape[1]), values
 
     def user_factors(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Vectors float32 [B, d] and biases float32 [B] of the instances' users."""
