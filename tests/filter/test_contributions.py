@@ -130,20 +130,26 @@ def test_the_largest_come_first_and_none_that_lowers_the_score(known: RandomScor
     assert kinds == {"user", "item", "latent", "content", "value"}
 
 
-def test_a_value_cites_the_newest_dislike_that_has_it_unless_it_was_taken_back(
+def test_a_value_cites_the_newest_dislike_that_has_it_the_content_the_most_alike_but_none_taken_back(
     known: RandomScore, tmp_path: Path
 ) -> None:
     loaded = opened(known, tmp_path)
     assert known.items.values is not None
     names = known.items.values.names
     has = [{names[n] for n in own["values"] if n >= 0} for part in known.items.values.portions() for own in part]
+    embeddings = known.items.factors.vectors[:, FACTORS:]
     cited = set()
 
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
     def check(user: int, dislikes: list[int]) -> None:
-        for why in every_why(loaded, user):
+        for row, why in enumerate(every_why(loaded, user)):
             for one in why.contributions:
-                newest = next((row for row in dislikes if one.kind == "value" and one.name in has[row]), None)
-                expected = (None, None) if newest is None else (f"i{newest}", known.items.titles[newest])
+                past = next((d for d in dislikes if one.kind == "value" and one.name in has[d]), None)
+                if one.kind == "content" and dislikes:
+                    past = max(dislikes, key=lambda d: cosine(embeddings[row], embeddings[d]))
+                expected = (None, None) if past is None else (f"i{past}", known.items.titles[past])
                 assert (one.past_item, one.past_title) == expected
                 cited.add(one.past_item)
 

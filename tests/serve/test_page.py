@@ -218,8 +218,8 @@ def test_why_is_told_in_words(browser: Any, client: Client, tmp_path: Path) -> N
         parts = []
         for one in why[known.items.ids[known.items.titles.index(title)]]["contributions"]:
             past = f" (they disliked {one['past_title']})" if one["past_item"] else ""
-            name = said.get(one["kind"]) or one["name"].removeprefix("trait: ") + past
-            parts.append((name, one["amount"]))
+            name = said.get(one["kind"]) or one["name"].removeprefix("trait: ")
+            parts.append((name + past, one["amount"]))
         assert words == ", ".join(f"{name} +{amount:.2f}" for name, amount in parts)
     assert any("(they disliked Title <b>" in words for words in told.values())
 

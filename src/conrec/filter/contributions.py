@@ -4,7 +4,7 @@
                 + b_i + <p_u, y_i>       item         how everybody takes this item, its features y_i seen by this user
                 + <p_u, f_i>             latent       what people who dislike alike think of it
                 + <p_u, e_i>             its values, each by what it adds to the item embedding e_i, and
-                                         content      what is left of that: the item as a whole
+                                         content      what is left of that: title and picture, and combinations
                 + w * cosine             prediction   how close it is to a predicted dislike
 
 What a value adds is <p_u, e_i - e_i without it> (`score.item_values`). The contributions sum to the score.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from conrec.items.vectors import unit_rows
 from conrec.score.factors import LARGEST, UserFactors
 from conrec.score.similarity import max_cosine
 
@@ -42,7 +43,8 @@ class Contribution:
     name: str | None = None
     """The value ("trait: polka dot"), or the title of the predicted dislike; else None."""
     past_item: str | None = None
-    """The newest dislike of the user that has this value, or the one from which the prediction follows most."""
+    """Of the user's dislikes the newest that has this value, the one whose embedding is most like the item's (of the
+    content), or the one from which the prediction follows most."""
     past_title: str | None = None
 
 
@@ -74,7 +76,7 @@ def amounts(now: OpenSnapshot, user: UserFactors, rows: np.ndarray, cosines: np.
 
 def explain(now: OpenSnapshot, user_now: AfterUndo, rows: np.ndarray) -> Iterator[Why]:
     """Why each of some items (int [c], rows) scores as high as it does."""
-    user, oldest_first = user_now.factors, user_now.dislikes[::-1]
+    user, oldest_first, vectors = user_now.factors, user_now.dislikes[::-1], now.factors.vectors[:, sum(now.widths) :]
     cosines, nearest = np.zeros(len(rows), np.float32), np.full(len(rows), -1)
     prefixes: list[tuple[int, ...]] = [()] * len(rows)
     if now.cosine_weight:
@@ -90,6 +92,10 @@ def explain(now: OpenSnapshot, user_now: AfterUndo, rows: np.ndarray) -> Iterato
     past_values = now.values["values"][oldest_first]
     whose, which = np.nonzero(past_values >= 0)
     newest = dict(zip(past_values[whose, which].tolist(), oldest_first[whose].tolist()))
+
+    alike: list[int | None] = [None] * len(rows)
+    if len(oldest_first):
+        alike = oldest_first[(vectors[rows] @ unit_rows(vectors[oldest_first]).T).argmax(axis=1)].tolist()
 
     @cache
     def told(row: int | None) -> tuple[str | None, str | None]:
@@ -109,6 +115,7 @@ def explain(now: OpenSnapshot, user_now: AfterUndo, rows: np.ndarray) -> Iterato
                 past = int(user_now.stored.dislikes[reason]) if reason >= 0 else None
                 one = Contribution("prediction", amount, told(predicted)[1], *told(past))
             else:
-                one = Contribution(KINDS[place], amount)
+                past = alike[n] if KINDS[place] == "content" else None
+                one = Contribution(KINDS[place], amount, None, *told(past))
             contributions.append(one)
         yield Why(contributions, told(predicted)[0], prefixes[n])

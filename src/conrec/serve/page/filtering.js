@@ -191,18 +191,19 @@ function group(title, className) {
 }
 
 // What raised the score, largest first, each with what it added.
+const title = (item, text) => h("b", {}, name(text || item));
+const disliked = (one) => (one.past_item ? [" (they disliked ", title(one.past_item, one.past_title), ")"] : []);
 const ADDED = {
   user: () => ["this user dislikes often"],
   item: () => ["disliked by others"],
   latent: () => ["disliked by people of like taste"],
-  content: () => ["what it is as a whole"],
-  value: (one) => [h("b", {}, name(one.name.replace(/^trait: /, ""))), ...(one.past_item ? [" (they disliked ", title(one.past_item, one.past_title), ")"] : [])],
+  content: (one) => ["what it is as a whole", ...disliked(one)],
+  value: (one) => [h("b", {}, name(one.name.replace(/^trait: /, ""))), ...disliked(one)],
   prediction: (one, itself) => [
     ...(itself ? ["expected itself"] : ["close to ", h("b", {}, name(one.name)), ", expected"]),
     ...(one.past_item ? [" because of ", title(one.past_item, one.past_title)] : [" from what others dislike"]),
   ],
 };
-const title = (item, text) => h("b", {}, name(text || item));
 
 function reasonOf(why, item) {
   const itself = why.predicted_item === item.item_id;
