@@ -27,9 +27,13 @@ from conrec.deploy.refreshed import Refreshed
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.filter import CoNRecFilter, OpenSnapshot
+from conrec.filter.guardrails import Guardrails
 from conrec.filter.undo import FILE, Undo, undo_dislike
-from conrec.items.traits import TraitEncoder
+from conrec.items.fields import SEPARATOR, fields_of
+from conrec.items.traits import TraitEncoder, joined
 from conrec.run import STAGES, run_stages, start_run
+from conrec.score.history import HistoryScore
+from conrec.sid.catalog import unit_rows
 from conrec.stages.compress import content_of
 from tests.deploy.live_run import LiveRun
 
@@ -96,6 +100,33 @@ def test_the_first_set_knows_everybody_with_a_dislike(live: LiveRun, day_by_day)
         assert known["dislikes"] == mine["item_id"].to_pylist()[:20]
         assert len(known["predicted"]) == 20
         assert not set(known["predicted"]) & set(mine["item_id"].to_pylist())
+
+
+def test_a_reason_names_values_and_the_score_moves_by_what_they_add(live: LiveRun, day_by_day) -> None:
+    snapshots, done = day_by_day
+    loaded = CoNRecFilter.load(snapshots / done[0].version, Guardrails(0, 1.0), threshold=-1000.0)
+    known, users = read_live(live.run, snapshots, [], 0, []), users_of(snapshots / done[0].version)
+    fields, content = joined(fields_of(known.items), known.traits), unit_rows(known.embeddings)
+    space, ids = HistoryScore.load(live.run / "score" / "seed0").space, known.items["item_id"].to_pylist()
+    seen = cited = 0
+    for user in sorted(users)[:20]:
+        vector = np.array(users[user]["rest"][2], np.float32)
+        for row, why in enumerate(loaded.filter(user, ids).why):
+            told = [one for one in why.contributions if one.kind == "value"]
+            for one in told:
+                name, value = one.name.split(": ")
+                left = [part for part in SEPARATOR.split(fields[row][name]) if part.lower() != value]
+                less = {key: text for key, text in (fields[row] | {name: "|".join(left)}).items() if text}
+                here, there = (space.of([own], content[row : row + 1])[0] for own in (fields[row], less))
+                assert (here - there) @ vector[-space.dimensions :] == pytest.approx(one.amount, rel=0.02, abs=0.01)
+                seen += 1
+                cited += one.past_item is not None
+                if one.past_item is not None:
+                    assert one.past_item in users[user]["dislikes"]
+                    its = fields[ids.index(one.past_item)][name]
+                    assert value in [part.lower() for part in SEPARATOR.split(its)]
+    assert seen > 1000
+    assert cited > seen / 10
 
 
 def test_day_by_day_is_the_same_as_all_days_at_once(live: LiveRun, day_by_day, tmp_path: Path) -> None:

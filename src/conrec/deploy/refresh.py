@@ -217,7 +217,8 @@ class _Job:
         histories = Histories(events)
         layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         predictor = _Predictor(self, log_view, score, knowledge, split)
-        contents = SnapshotItems(items.ids, items.titles, items.categories, live.catalog.codes, side)
+        about = (items.ids, items.titles, items.categories, live.catalog.codes)
+        contents = SnapshotItems(*about, side, *score.parts())
         users = recomputed = 0
         with SnapshotWriter(
             self.snapshots,
