@@ -131,5 +131,5 @@ def pool_of_days(
         prior = knowledge.prior(day, days, smoothing, day + DAY if knowledge.by_category else None)
         if include_unseen:
             prior = np.where(prior > 0, prior, prior[prior > 0].min())
-        priors.append(prior**weight * (prior > 0) * parts[scope])
+        priors.append(np.power(prior, weight, out=np.zeros_like(prior), where=prior > 0) * parts[scope])
     return trie.weigh(np.stack(priors), prior=weight != 0), rows.reshape(-1)
