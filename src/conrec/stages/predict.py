@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from conrec.evaluate.metrics import candidate_accuracy
 from conrec.features.exposures import ExposureWeights
 from conrec.features.fitted_weights import Sets, fit_weights
 from conrec.features.item_features import FeatureWeights
+from conrec.files import as_json
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
@@ -104,7 +104,7 @@ def _predict(job: Job, *, lists_only: bool) -> None:
         "candidates": counts,
         "validation_CandAcc": _validation_accuracy(ranked, candidates, held_out),
     }
-    (out / "tuning.json").write_text(json.dumps(table, indent=2))
+    (out / "tuning.json").write_text(as_json(table))
 
 
 def _contexts(recipe: Recipe) -> dict[str, Context]:
