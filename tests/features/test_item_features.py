@@ -90,3 +90,11 @@ def test_the_prior_is_that_of_midnight_and_of_the_least_popular_for_what_is_new(
         prior = knowledge.prior(instances.cutoffs[n], 14.0, 0.05)
         wanted = np.where(prior > 0, prior, prior[prior > 0].min())
         np.testing.assert_allclose(found[n], np.log(wanted), rtol=1e-5)
+
+
+def test_before_the_first_item_no_prior_tells_anything_apart(instances: Instances) -> None:
+    first = LOG.times.min()
+    early = Instances(**{**instances.__dict__, "cutoffs": np.full(len(instances), first, "datetime64[us]")})
+    found = Prior(Knowledge(ITEMS, LOG), 14.0, 0.05).log_weight(early)
+    assert np.isfinite(found).all()
+    assert (found == found[:, :1]).all()

@@ -80,7 +80,8 @@ class Prior(ItemFeature):
         priors = []
         for midnight in midnights.astype("datetime64[us]"):
             prior = self._knowledge.prior(midnight, self._days, self._smoothing)
-            priors.append(np.log(np.where(prior > 0, prior, prior[prior > 0].min())))
+            # Before the log's first item none is likelier than another.
+            priors.append(np.log(np.where(prior > 0, prior, prior.min(initial=1.0, where=prior > 0))))
         return np.stack(priors).astype(np.float32)[which]
 
 
