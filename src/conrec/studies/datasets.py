@@ -83,7 +83,8 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
             propensity_weights=(0.0, 0.25, 0.5),
             tuning_instances=PredictConfig().tuning_instances,
         )
-        # As many prompts of reinforcement learning as on the other logs.
+        # As many prompts of reinforcement learning as on the other logs. No training here looks at validation, but the
+        # number of its users is in the keys of the published cells.
         *first, last = recipe.utilize.stages
         utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)), validation_users=200)
         changed = replace(recipe, name=name, simulate=platform, split=split, utilize=utilize, predict=predict)
