@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # --no-compile: of the libraries' thousands of modules only those that are imported need it, and then it is done anyway.
-# Even where the environment forbids it: reading torch's modules anew doubles the start of every process.
-unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable
+# It is done even where the environment forbids it: compiling torch's modules anew doubles the start of every process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-fast check clean
 

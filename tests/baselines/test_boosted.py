@@ -67,7 +67,6 @@ def test_with_nothing_to_learn_from_it_says_nothing() -> None:
     assert not system.score_candidates(replay.instances, rows)[rows >= 0].any()
 
 
-@pytest.mark.slow
 def test_the_boosted_row_of_the_protocols_table(shared_data: Path) -> None:
     """AUC .882; .265 / .366 / .525 of the dislikes at 1, 2 and 5 % of likes lost, another implementation's features."""
     config = SplitConfig()

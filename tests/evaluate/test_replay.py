@@ -151,7 +151,6 @@ def known_of(items: Items, log: Events) -> TrainingData:
     return TrainingData(items, log, empty, Knowledge(items, log), LikeCounts(items, log))
 
 
-@pytest.mark.slow
 def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Events, list[np.datetime64]]) -> None:
     """AUC and dislikes avoided at 1, 2, 5 and 10 % of likes lost, as they were known before this code was."""
     items, log, cutoffs = movietweetings
@@ -175,7 +174,6 @@ def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Events, l
         assert list(report.avoided_at.values()) == pytest.approx(avoided, abs=0.0015), system.name
 
 
-@pytest.mark.slow
 def test_the_popularity_yardsticks(movietweetings: tuple[Items, Events, list[np.datetime64]]) -> None:
     """Known for this log; equal counts are many, and how they are ordered moves a figure by up to 0.004."""
     items, log, cutoffs = movietweetings
