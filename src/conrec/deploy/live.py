@@ -190,7 +190,7 @@ def users_with_news(events: pa.Table) -> np.ndarray:
 def without_undone(events: pa.Table, undos: list[Undo | None], before: int) -> pa.Table:
     """The events without dislikes that were taken back.
 
-    An undo takes back what was known when it was made: events of deltas ingested before it (their number of undos,
+    An undo removes what was known when it was made: events of deltas ingested before it (their number of undos,
     `before`, is not above its line), whatever the clocks say; and of later deltas what had happened by then, for a
     dislike may be taken back before the log of its day is delivered. One repeated later counts again.
     """

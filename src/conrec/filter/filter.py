@@ -301,7 +301,7 @@ class CoNRecFilter:
         )
 
     def undo_dislike(self, user: str, item: str) -> None:
-        """Take back a dislike (ids): what is predicted because of it counts no more, from the next request on.
+        """Undo a dislike (ids): what is predicted because of it counts no more, from the next request on.
 
         The user's vector and bias of the score, and all else that was learned from it, follow with the next daily job.
         """

@@ -33,7 +33,7 @@ class Undo:
 
 
 def undo_dislike(snapshots: Path, user: str, item: str) -> None:
-    """Note that `user` takes back the dislike of `item` (ids); safe from several processes at once."""
+    """Note that `user` undoes the dislike of `item` (ids); safe from several processes at once."""
     time = datetime.now(UTC).isoformat(timespec="seconds")
     line = json.dumps({"user": user, "item": item, "time": time}) + "\n"
     with (snapshots / FILE).open("a+b") as file:

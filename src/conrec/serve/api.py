@@ -72,7 +72,7 @@ async def user_view(request: Request) -> Response:
 
 
 async def undo(request: Request) -> Response:
-    """Take back a dislike: what is predicted because of it no longer counts, at once and after a restart."""
+    """Undo a dislike: what is predicted because of it no longer counts, at once and after a restart."""
     # A form of another site can send text to this address, but not JSON: the browser would have to ask first.
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(415, "send JSON (content-type: application/json)")

@@ -67,7 +67,7 @@ class BatchAnswer(Struct):
 
 
 class UndoRequest(Struct, forbid_unknown_fields=True):
-    """A dislike that the user takes back."""
+    """A dislike that the user undoes."""
 
     item: Annotated[str, Meta(min_length=1, description="Item id.")]
 

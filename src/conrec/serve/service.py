@@ -88,7 +88,7 @@ class Service:
         return None if now is None else await asyncio.to_thread(now.user, user)
 
     async def undo_dislike(self, user: str, item: str) -> None:
-        """Take back a dislike, in force at once and for good."""
+        """Undo a dislike, in force at once and for good."""
         now = self.filter
         assert now is not None
         await asyncio.to_thread(now.undo_dislike, user, item)
