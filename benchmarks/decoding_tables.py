@@ -21,11 +21,12 @@ from conrec.decode.predict_items import future_hits
 from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.features.prepared_log import PreparedLog
-from conrec.features.weight_search import read_weights
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.run import open_run
 from conrec.score.history import HistoryScore
+from conrec.score.list_features import list_features
+from conrec.score.list_weights import read_weights
 
 AT_ONCE = 256
 
@@ -45,7 +46,7 @@ def main(run: Path, split: str) -> None:
         load_trained_policy(policy, trained / f"stage{len(recipe.utilize.stages)}")
         chosen, exposures = read_weights(predicted)
         history = HistoryScore.load(run / "score" / f"seed{seed}") if chosen.propensity else None
-        features = inputs.item_features(exposures, history)
+        features = list_features(recipe.predict, inputs.log_view, exposures, history)
         print(f"seed {seed}: {chosen}")
         decoder = Decoder(inputs, vocabulary, policy, recipe.utilize.stages[-1].context, features)
         tried = {"**as chosen**": chosen, "prior alone": PLAIN}

@@ -112,7 +112,7 @@ def residual_vq(x: np.ndarray, sizes: tuple[int, ...], config: SidConfig) -> Qua
             dim=x.shape[1],
             num_quantizers=len(sizes),
             codebook_size=sizes[0],
-            decay=config.ema_decay,
+            decay=0.99,
             kmeans_init=True,
             kmeans_iters=10,
             threshold_ema_dead_code=2,

@@ -55,7 +55,9 @@ def values(kind: inspect.Type) -> str:
             return f"list of {values(item)}"
         case inspect.IntType() | inspect.FloatType():
             bounds = {">": kind.gt, ">=": kind.ge, "<": kind.lt, "<=": kind.le}
-            said = ", ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+            said = ", ".join(
+                f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None and abs(bound) < 1e9
+            )
             return " ".join(filter(None, ("int" if isinstance(kind, inspect.IntType) else "float", said)))
     names = {inspect.StrType: "text", inspect.BoolType: "`true`, `false`"}
     return names.get(type(kind), "table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from threading import Thread
 import pytest
 
 from conrec.errors import ConrecError
-from conrec.files import file_digest, lock, locked, read_json, value_digest, write_whole
+from conrec.files import as_json, file_digest, lock, locked, read_json, value_digest, write_whole
 
 
 def test_a_lock_names_who_holds_it_and_ends_with_the_block(tmp_path: Path) -> None:
@@ -65,3 +66,16 @@ def test_a_json_file_is_an_object_or_named(tmp_path: Path) -> None:
         else:
             with pytest.raises(ConrecError, match=rf"some\.json: .*{error}"):
                 read_json(tmp_path / "some.json")
+
+
+def test_json_knows_no_infinity() -> None:
+    value = {"temperatures": (float("inf"), 4.0), "nested": [{"low": float("-inf")}], "text": "inf", "none": None}
+    assert json.loads(as_json(value)) == {
+        "temperatures": ["inf", 4.0],
+        "nested": [{"low": "-inf"}],
+        "text": "inf",
+        "none": None,
+    }
+    assert float(json.loads(as_json([float("inf")]))[0]) == float("inf")
+    with pytest.raises(ValueError, match="nan"):
+        as_json([float("nan")])

@@ -6,6 +6,7 @@ What a recipe leaves out has the default written here, so it holds only what is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,25 +16,24 @@ from msgspec import Meta
 from conrec.errors import ConrecError
 from conrec.toml import read_toml
 
-PositiveInt = Annotated[int, Meta(ge=1)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
-PositiveFloat = Annotated[float, Meta(gt=0)]
-NonNegativeFloat = Annotated[float, Meta(ge=0)]
+PositiveInt = Annotated[int, Meta(ge=1, le=10**9)]
+NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
+PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
+NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
+Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
-Exponent = Annotated[float, Meta(ge=0, le=1000)]
-Exponents = Annotated[tuple[Exponent, ...], Meta(min_length=1)]
-"""Values that are tried on validation; (0.0,) switches the feature off."""
+Feature = Literal["content_similarity", "co_dislike_score", "exposure", "attribute", "propensity"]
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Where the log comes from, and what counts as a dislike."""
 
-    adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "generic"] = "simulated"
+    adapter: Literal["simulated", "movietweetings", "movielens", "kuairand", "polis", "generic"] = "simulated"
     """Which reader understands the files; `simulated` draws the log instead, `generic` reads your own."""
-    dislike_at_most: float | None = None
+    dislike_at_most: Number | None = None
     """Ratings up to this are dislikes (in the log's own scale)."""
-    like_at_least: float | None = None
+    like_at_least: Number | None = None
     """Ratings from this on are positives (in the log's own scale); what lies between is an exposure."""
     columns: dict[str, str] = field(default_factory=dict)
     """Generic log: our column name -> the log's."""
@@ -62,7 +62,7 @@ class SimulateConfig:
     """Items at the end; six in ten are listed before the first day, the others day by day."""
     days: PositiveInt = 100
     """Length of the log in days."""
-    seed: int = 7
+    seed: NonNegativeInt = 7
     """Seed of everything that is drawn; another seed is another platform."""
     exposures_per_day: PositiveFloat = 9.0
     """Items that a user is shown on an average day (users differ)."""
@@ -70,8 +70,8 @@ class SimulateConfig:
     """Probability of a dislike for an exposure that one of the user's hidden rules matches (rules differ by +-25 %)."""
     damping: Annotated[float, Meta(gt=0, le=1)] = 0.3
     """Factor by which one fresh dislike lowers how often its leaf category is shown to the user (1: not at all)."""
-    picture_size: Annotated[int, Meta(ge=16, le=512)] = 96
-    """Width and height of a product picture in pixels."""
+    attribute_columns: bool = False
+    """Give the catalogue columns of the attributes by which users dislike, which no shop has. Events stay the same."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +82,22 @@ class SplitConfig:
     """`time`: train, validation and test follow each other; `users`: they are different users (five folds)."""
     cutoffs: Literal["rolling", "per_user"] = "rolling"
     """`rolling`: one cutoff every `horizon_days`; `per_user`: one, just before the user's middle dislike."""
-    horizon_days: PositiveInt = 7
+    horizon_days: Annotated[int, Meta(ge=1, le=3650)] = 7
     """Days after a cutoff whose dislikes are to be predicted."""
-    validation_from: float = 0.7
+    validation_from: Fraction = 0.7
     """Validation begins when this share of all dislikes has happened (at midnight UTC before it)."""
-    test_from: float = 0.8
+    test_from: Fraction = 0.8
     """Test begins when this share of all dislikes has happened (at midnight UTC before it)."""
-    fold: int = 0
+    fold: Annotated[int, Meta(ge=0, le=4)] = 0
     """With `mode = "users"`: which of the five folds is test (0 to 4)."""
+    pool: Literal["all", "category"] = "all"
+    """What is on offer: `all` that the user has not consumed; `category`: what the user has not met of the categories
+    (conversations, say) that the user has taken part in."""
     max_dislikes: PositiveInt = 50
     """Newest dislikes of a history that an instance keeps."""
     max_positives: NonNegativeInt = 100
     """Newest positives of a history that an instance keeps."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of the folds of users and of the distractors."""
 
 
@@ -110,6 +113,8 @@ class ItemsConfig:
     """Weight of category and attributes in the embedding, where the title's is 1 (0: none)."""
     image_weight: NonNegativeFloat = 0.5
     """Weight of the picture in the embedding, where the title's is 1 (0: none)."""
+    traits: bool = True
+    """Read traits from titles and pictures (`items.traits`), beside category and attributes."""
     swing_neighbours: PositiveInt = 20
     """Neighbours of each item that Swing (equation 5) keeps."""
 
@@ -120,7 +125,7 @@ class SidConfig:
 
     method: Literal["rqvae", "kmeans"] = "rqvae"
     """How the codebook is learned: an RQ-VAE, or residual k-means on the embeddings themselves."""
-    levels: PositiveInt = 3
+    levels: Annotated[int, Meta(ge=1, le=26)] = 3
     """Codes in a semantic ID."""
     codes: NonNegativeInt = 0
     """Codes per level; 0 sizes the codebook to the catalogue."""
@@ -132,8 +137,6 @@ class SidConfig:
     """Passes over the catalogue."""
     learning_rate: PositiveFloat = 1e-3
     """Step size of the optimiser."""
-    ema_decay: Fraction = 0.99
-    """Share of a codeword's old value that an update of its moving average keeps."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,9 @@ class GrpoStage:
     """Weight of the KL divergence to the reference, which is the policy as the stage found it."""
 
 
+Curriculum = Annotated[tuple[GrpoStage, ...], Meta(min_length=1)]
+
+
 @dataclass(frozen=True)
 class UtilizeConfig:
     """Training that teaches the model what users will dislike: warm-up, then GRPO in stages."""
@@ -244,7 +250,7 @@ class UtilizeConfig:
     """Swing neighbours of each future dislike that count as right, too (0: none)."""
     learning_rate: PositiveFloat = 1e-4
     """Step size of the optimiser in GRPO."""
-    stages: tuple[GrpoStage, ...] = (GrpoStage("recent"), GrpoStage("dislikes"), GrpoStage("full"))
+    stages: Curriculum = (GrpoStage("recent"), GrpoStage("dislikes"), GrpoStage("full"))
     """The curriculum, in this order."""
     checkpoint_every: PositiveInt = 25
     """Steps between two checkpoints, from which a stopped training goes on."""
@@ -259,12 +265,7 @@ class UtilizeConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Constrained beam search, and the item features that it weighs beside the policy.
-
-    The exponents and the temperature are chosen on validation by FHR@20, one after the other until no change of one is
-    better (`features.weight_search`). Where given candidates are ranked, what is not switched off gets a fitted weight
-    instead (`features.candidate_weights`).
-    """
+    """Constrained beam search, and the item features that are weighed beside the policy (docs/decoding.md)."""
 
     k: PositiveInt = 20
     """Items that are predicted for a user."""
@@ -272,26 +273,18 @@ class PredictConfig:
     """Width of the beam search; its best `k` items are kept."""
     batch: PositiveInt = 32
     """Users that are decoded together."""
+    features: tuple[Feature, ...] = ("content_similarity", "co_dislike_score", "exposure", "attribute", "propensity")
+    """Item features beside the prior; how much each counts is learned on backtest windows."""
+    prior: bool = True
+    """Whether the item prior takes part, in training and in prediction: how often everybody disliked the item lately.
+    Without other features it counts once."""
     prior_days: PositiveFloat = 14.0
     """Time constant of the item prior in days: how fast an old dislike stops counting."""
     prior_smoothing: PositiveFloat = 0.05
     """Dislikes added to every item of the candidate pool, so that none is impossible."""
-    prior_weights: Exponents = (0.0, 1.0, 1.5)
-    """Exponents of the item prior: how often everybody disliked the item lately."""
-    content_weights: Exponents = (0.0, 1.0)
-    """Exponents of content similarity: how close the item is to the user's own past dislikes."""
-    co_dislike_weights: Exponents = (0.0, 0.5, 2.0)
-    """Exponents of the co-dislike score: what people disliked who disliked what the user disliked."""
-    exposures: Exponents = (0.0, 1.0)
-    """Exponents of the exposure likelihood: how likely the user is to be shown the item."""
-    attributes: Exponents = (0.0, 1.0, 1.5)
-    """Exponents of the dislike rate by attribute: how often the user, shown such items, disliked them."""
-    propensity_weights: Exponents = (0.0, 0.25, 0.5, 1.0)
-    """Exponents of the dislike propensity: the odds that the user, shown the item, dislikes it."""
-    temperatures: Annotated[tuple[PositiveFloat, ...], Meta(min_length=1)] = (1.0, 4.0)
-    """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out."""
-    tuning_instances: PositiveInt = 2000
-    """Validation instances, evenly spread, that choose among all these at most."""
+    temperatures: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)] = (math.inf, 4.0, 1.0)
+    """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out. Where `inf`
+    is among them, the policy joins only if it is significantly better on validation; else the best there is taken."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +316,7 @@ class Recipe:
 
     name: str = "demo"
     """What reports call the run."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[NonNegativeInt, ...] = (0,)
     """Seeds of training; everything after `compress` is done once for each."""
     data: DataConfig = field(default_factory=DataConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)

@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -44,6 +45,19 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConrecError(f"{path}: holds no JSON object; run its stage again with --force")
     return value
+
+
+def as_json(value: Any) -> str:
+    """JSON, one value a line. An infinite number, which JSON does not know, becomes a text: "inf"."""
+    return json.dumps(_finite(value), indent=1, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def value_digest(value: Any) -> str:

@@ -31,8 +31,8 @@ from conrec.toml import to_toml
 if TYPE_CHECKING:
     from conrec.features.prepared_log import PreparedLog
 
-PRIOR = ("predict.prior_days", "predict.prior_smoothing", "predict.prior_weights")
-"""The item prior, under which training and prediction decode."""
+PRIOR = ("predict.prior", "predict.prior_days", "predict.prior_smoothing")
+"""The item prior, under which training and prediction decode where it takes part."""
 DECODING = ("predict.k", "predict.beams", "predict.batch", *PRIOR)
 """What training shares with prediction; the rest of `[predict]` can be changed without training again."""
 
@@ -63,10 +63,17 @@ STAGES: tuple[Stage, ...] = (
         per_seed=True,
     ),
     Stage(
+        "weights",
+        imported("conrec.stages.weights:learn_weights"),
+        reads=("split", "predict.k", "predict.features", *PRIOR),
+        after=("prepare", "compress", "score"),
+        per_seed=True,
+    ),
+    Stage(
         "predict",
         imported("conrec.stages.predict:predict"),
         reads=("split", "lm", "utilize", "predict"),
-        after=("prepare", "compress", "utilize", "score"),
+        after=("prepare", "compress", "utilize", "score", "weights"),
         per_seed=True,
     ),
     Stage(
@@ -79,7 +86,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "evaluate",
         imported("conrec.stages.evaluate:evaluate"),
-        reads=("name", "split", "evaluate", *PRIOR[:2]),
+        reads=("name", "split", "evaluate", *PRIOR[1:]),
         after=("prepare", "compress", "predict", "filter"),
         published=("metrics.json",),
     ),

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conrec.data.clean import clean
+from conrec.data.clean import clean, with_first_seen, without_leaps
 from conrec.data.schema import INTEREST_REASONS, OTHER_REASONS, POSITIVE_KINDS, REASONS
-from tests.data.events import make_log
+from tests.data.events import START, event_table, item_table, make_log
 
 
 def kept(*rows: tuple, least: int = 0) -> list[tuple[str, str, str]]:
@@ -116,3 +118,64 @@ def test_it_agrees_with_the_rules_applied_one_by_one(rows: list[tuple], least: i
     assert sorted(got, key=str) == sorted(expected, key=str)
     assert log.accounting.read == len(rows)
     assert log.accounting.kept + log.accounting.dropped.total() == len(rows)
+
+
+DAY = 24
+
+
+@pytest.mark.parametrize(
+    ("ahead", "gone"),
+    [
+        ([("a", 20)], 0),  # news, if late
+        ([("a", 60)], 1),  # one user alone
+        ([("a", 60), ("a", 61)], 2),
+        ([("a", 60), ("a", 200)], 2),
+        ([("a", 60), ("b", 61)], 0),  # two in a hundred
+        ([("a", 60), ("b", 61), ("c", 300)], 1),
+    ],
+)
+@pytest.mark.parametrize("as_a_day", [False, True])
+def test_who_leaps_ahead_alone_is_not_followed(ahead: list[tuple[str, int]], gone: int, as_a_day: bool) -> None:
+    usual = [(f"u{n}", "a", n % 5 * DAY, "exposure") for n in range(100)]
+    late = [(user, "a", days * DAY, "exposure") for user, days in ahead]
+    log, before = (make_log(*late), event_table(*usual)) if as_a_day else (make_log(*usual, *late), None)
+    log = without_leaps(log, before)
+    account = log.accounting.check()
+    assert account.dropped == ({"time_leap": gone} if gone else {})
+    assert (
+        account.all_rejected()["user_id"].to_pylist() == [user for user, _ in ahead[len(ahead) - gone :]]
+        if gone
+        else True
+    )
+    assert account.kept == len(log.events) == len(late) - gone + (0 if as_a_day else 100)
+
+
+def test_events_before_the_end_are_no_leap() -> None:
+    old = make_log(("a", "a", -200 * DAY, "click"), ("a", "a", 0, "click"))
+    assert len(without_leaps(old, event_table(("a", "a", DAY, "click"), ("b", "a", DAY, "click"))).events) == 2
+    assert len(without_leaps(make_log(), event_table(("a", "a", 0, "click"))).events) == 0
+    assert len(without_leaps(make_log(("a", "a", 0, "click"), ("a", "b", 0, "click"))).events) == 2
+
+
+def test_dropped_rows_are_kept_with_their_cause() -> None:
+    rows = [
+        ("u", "a", 0, "click"),
+        ("u", "a", 0, "click"),
+        ("u", "z", 1, "click"),
+        ("u", "b", 2, "dislike", "bait_price"),
+    ]
+    account = clean(make_log(*rows)).accounting
+    found = [(row["cause"], row["item_id"], row["time"]) for row in account.all_rejected().to_pylist()]
+    assert sorted(found) == [
+        ("duplicate", "a", START),
+        ("reason_bait_price", "b", START + timedelta(hours=2)),
+        ("unknown_item", "z", START + timedelta(hours=1)),
+    ]
+
+
+def test_the_first_event_is_when_an_item_was_seen_at_the_latest() -> None:
+    items = with_first_seen(item_table("a", "b", "c"), event_table(("u", "a", 5, "click"), ("u", "a", 3, "click")))
+    assert items["first_seen"].to_pylist() == [START + timedelta(hours=3), None, None]
+    later = with_first_seen(items, event_table(("u", "a", 4, "click"), ("u", "b", 9, "click")))
+    assert later["first_seen"].to_pylist() == [START + timedelta(hours=3), START + timedelta(hours=9), None]
+    assert with_first_seen(later, event_table()).equals(later)

@@ -1,5 +1,7 @@
 """The log as arrays: its order, and whose each event is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
@@ -71,3 +73,18 @@ def test_an_empty_log_has_no_owners() -> None:
     names, owner = as_events(log_of([]), ITEMS).owners()
     assert not len(names)
     assert not len(owner)
+
+
+def test_reactions_without_an_exposure_were_shown_and_those_after_one_are_not_shown_twice() -> None:
+    rows = [("u", 0, "exposure"), ("u", 0, "dislike"), ("u", 1, "favorite"), ("v", 0, "dislike"), ("v", 1, "exposure")]
+    users, items, kinds = (np.array(column) for column in zip(*rows))
+    moments = np.datetime64("2026-01-01", "us") + np.arange(5)
+    log = Events.of(users, items.astype(np.int32), moments, kinds, np.full(5, np.nan))
+    assert log.shown.tolist() == [True, False, True, True, True]
+    before = log.take(np.array([1, 0, 2, 3, 4]))
+    assert replace(before, times=moments).shown.all()  # the exposure comes later: nothing may be known of it yet
+    at_once = replace(before, times=np.repeat(moments[:1], 5))
+    assert at_once.shown.tolist() == [False, True, True, True, True]
+    assert log.take(kinds != "exposure").shown.all()
+    rated = Events.of(users, items.astype(np.int32), moments, kinds, np.full(5, 3.0))
+    assert rated.shown.all()

@@ -1,15 +1,16 @@
-"""Given candidates are ranked by features with fitted weights; what is no candidate is never ranked."""
+"""Given candidates: what ranks them, and which of them may be recommended at all."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from conrec.data.instances import Instances, read_instances
-from conrec.decode.candidates import CandidateSets, rank_candidates
+from conrec.decode.candidates import CandidateSets, candidate_parts
 from conrec.features.item_features import ItemFeature
 from tests.small_log import all_instances, small_log, write_prepared
 
@@ -41,29 +42,19 @@ def sets_of(instances: Instances, good: np.ndarray) -> CandidateSets:
     return CandidateSets(np.arange(len(instances)), rows)
 
 
-def test_what_tells_the_true_ones_gets_the_weight(instances: Instances) -> None:
-    truth = np.random.default_rng(1).normal(size=N)
-    features = [Table("policy", np.zeros(N)), Table("truth", truth), Table("turned", -truth[::-1])]
-    candidates = sets_of(instances, np.argsort(truth)[-5:])
-    scores, weights = rank_candidates(features, candidates, instances)
-    assert weights.keys() == {"policy", "truth", "turned"}
-    assert weights["truth"] > 5 * abs(weights["turned"])
-    assert (scores[:, 0] >= scores[:, 1:].max(1)).mean() > 0.8
-    assert np.isneginf(scores[-1, 2:]).all()
-    there = candidates.rows >= 0
-    rows = np.maximum(candidates.rows, 0)
-    wanted = weights["truth"] * truth[rows] - weights["turned"] * truth[::-1][rows]
-    np.testing.assert_allclose(scores[there], wanted[there])
-
-
-def test_where_nothing_can_be_learned_the_policy_stands_alone(instances: Instances) -> None:
-    later = all_instances(LOG, "test")
-    policy = np.random.default_rng(2).normal(size=N)
-    policy[3] = -np.inf
-    candidates = sets_of(later, np.arange(5))
-    scores, weights = rank_candidates([Table("policy", policy), Table("other", np.arange(N))], candidates, later)
-    assert weights == {"policy": 1.0, "other": 0.0}
-    np.testing.assert_array_equal(scores, np.where(candidates.rows >= 0, policy[candidates.rows], -np.inf))
+def test_each_feature_of_every_candidate_that_may_be_recommended(instances: Instances) -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.normal(size=(2, N))
+    decoder = SimpleNamespace(features={"one": Table("one", one), "other": Table("other", other)})
+    candidates = sets_of(instances, np.arange(5))
+    parts, there = candidate_parts(decoder, candidates, instances)
+    assert parts.shape == (*candidates.rows.shape, 2)
+    for n, rows in enumerate(candidates.rows):
+        np.testing.assert_array_equal(there[n], (rows >= 0) & ~np.isin(rows, instances.seen[n]))
+        mine = rows[there[n]]
+        np.testing.assert_allclose(parts[n, there[n]], np.stack([one[mine], other[mine]], axis=1), rtol=1e-6)
+    none, _ = candidate_parts(SimpleNamespace(features={}), candidates, instances)
+    assert none.shape == (*candidates.rows.shape, 0)
 
 
 def test_the_sets_are_those_of_the_file(tmp_path: Path) -> None:

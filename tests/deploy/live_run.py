@@ -42,14 +42,7 @@ RECIPE = Recipe(
     utilize=UtilizeConfig(
         warmup_epochs=0.2, num_generations=4, validation_users=16, stages=(GrpoStage("full", prompts=16, beta=0.5),)
     ),
-    predict=PredictConfig(
-        beams=20,
-        prior_weights=(1.0,),
-        content_weights=(2.0,),
-        exposures=(0.5,),
-        attributes=(0.5,),
-        propensity_weights=(0.5,),
-    ),
+    predict=PredictConfig(beams=20, temperatures=(4.0,)),
     evaluate=EvaluateConfig(bootstrap=50),
 )
 

@@ -21,14 +21,20 @@ from conrec.__main__ import main
 from conrec.config import load_recipe
 from conrec.data.schema import EVENTS, OTHER_REASONS
 from conrec.deploy.calibrate import calibrate
-from conrec.deploy.live import input_digest, users_with_news, without_undone
+from conrec.deploy.live import input_digest, read_live, users_with_news, without_undone
 from conrec.deploy.refresh import refresh, roll_back, write_merged
 from conrec.deploy.refreshed import Refreshed
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.filter import CoNRecFilter, OpenSnapshot
+from conrec.filter.guardrails import Guardrails
 from conrec.filter.undo import FILE, Undo, undo_dislike
+from conrec.items.fields import SEPARATOR, fields_of
+from conrec.items.traits import TraitEncoder, joined
 from conrec.run import STAGES, run_stages, start_run
+from conrec.score.history import HistoryScore
+from conrec.sid.catalog import unit_rows
+from conrec.stages.compress import content_of
 from tests.deploy.live_run import LiveRun
 
 
@@ -94,6 +100,33 @@ def test_the_first_set_knows_everybody_with_a_dislike(live: LiveRun, day_by_day)
         assert known["dislikes"] == mine["item_id"].to_pylist()[:20]
         assert len(known["predicted"]) == 20
         assert not set(known["predicted"]) & set(mine["item_id"].to_pylist())
+
+
+def test_a_reason_names_values_and_the_score_moves_by_what_they_add(live: LiveRun, day_by_day) -> None:
+    snapshots, done = day_by_day
+    loaded = CoNRecFilter.load(snapshots / done[0].version, Guardrails(0, 1.0), threshold=-1000.0)
+    known, users = read_live(live.run, snapshots, [], 0, []), users_of(snapshots / done[0].version)
+    fields, content = joined(fields_of(known.items), known.traits), unit_rows(known.embeddings)
+    space, ids = HistoryScore.load(live.run / "score" / "seed0").space, known.items["item_id"].to_pylist()
+    seen = cited = 0
+    for user in sorted(users)[:20]:
+        vector = np.array(users[user]["rest"][2], np.float32)
+        for row, why in enumerate(loaded.filter(user, ids).why):
+            told = [one for one in why.contributions if one.kind == "value"]
+            for one in told:
+                name, value = one.name.split(": ")
+                left = [part for part in SEPARATOR.split(fields[row][name]) if part.lower() != value]
+                less = {key: text for key, text in (fields[row] | {name: "|".join(left)}).items() if text}
+                here, there = (space.of([own], content[row : row + 1])[0] for own in (fields[row], less))
+                assert (here - there) @ vector[-space.dimensions :] == pytest.approx(one.amount, rel=0.02, abs=0.01)
+                seen += 1
+                cited += one.past_item is not None
+                if one.past_item is not None:
+                    assert one.past_item in users[user]["dislikes"]
+                    its = fields[ids.index(one.past_item)][name]
+                    assert value in [part.lower() for part in SEPARATOR.split(its)]
+    assert seen > 1000
+    assert cited > seen / 10
 
 
 def test_day_by_day_is_the_same_as_all_days_at_once(live: LiveRun, day_by_day, tmp_path: Path) -> None:
@@ -241,6 +274,12 @@ def test_new_items_get_ids_of_their_own_and_take_part(live: LiveRun, day_by_day,
     decision = CoNRecFilter.load(snapshots).filter(user, [*new, "never seen"])
     assert decision.unknown_items == 1
     assert all(score is not None for score in decision.scores[:-1])
+    # Their traits are those that training knows, as those of the items before are.
+    deltas = published.read_manifest(snapshots / result.version).made_from["deltas"]
+    known = read_live(live.run, snapshots, deltas, 0, [])
+    frozen = TraitEncoder.load(live.run / "compress" / "codebook", None)
+    assert known.traits == frozen.encode(content_of(known.items, live.run / "prepare"))
+    assert all("trait" in own for own in known.traits[len(before) :])
     # The next day builds on it, and the catalogue once more is nothing new.
     assert not refresh(live.run, live.recipe, snapshots=snapshots, items=live.items).changed
 
@@ -269,7 +308,8 @@ def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_d
 
     # Disliked again on a later day, it counts again.
     day = tmp_path / "day.parquet"
-    pq.write_table(events_table((user, item, last_time(live) + timedelta(days=400), "dislike")), day)
+    later = last_time(live) + timedelta(days=400)
+    pq.write_table(events_table(*((u, item, later, "dislike") for u in (user, "another", "a third"))), day)
     refresh(live.run, live.recipe, snapshots=snapshots, events=day)
     assert users_of(snapshots / published.current(snapshots))[user]["dislikes"][0] == item
 
@@ -352,7 +392,12 @@ def write(path: Path, text: str) -> Path:
         ("user_id,item_id,time,kind,reason\nu,i,2026-05-01,dislike,ugly\n", ("day.csv", "row 1", "'ugly'")),
         ("user_id,item_id,when,kind\nu,i,2026-05-01,dislike\n", ("day.csv", "no column 'time'")),
         ("user_id,item_id,time,kind\n,i,2026-05-01,click\n", ("day.csv", "row 1", "no user id")),
-        ("user_id,item_id,time,kind\nu,i,2126-05-01,dislike\n", ("day.csv", "2126-05-01", "400 days")),
+        (
+            "user_id,item_id,time,kind\nu,i,2126-05-01,dislike\nv,i,2126-05-01,click\n",
+            ("day.csv", "2126-05-01", "400 days"),
+        ),
+        ("user_id,item_id,time,kind\nu,i,1970-01-01,dislike\n", ("day.csv", "1970-01-01", "400 days")),
+        (f"user_id,item_id,time,kind\n{'u' * 600},i,2026-05-01,dislike\n", ("day.csv", "row 1", "511 bytes")),
         ("", ("day.csv", "empty")),
         (None, ("day.csv", "cannot be read")),
     ],
@@ -394,6 +439,44 @@ def test_rows_that_cannot_be_used_are_accounted_for(live: LiveRun, day_by_day, t
         assert account["dropped"][cause] == 1
     assert "5 read, 1 kept" in str(result)
     assert users_of(snapshots / result.version)[user]["dislikes"][:2] == [new, old]
+
+
+def test_a_clock_that_is_wrong_moves_nobody(live: LiveRun, day_by_day, tmp_path: Path) -> None:
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)
+    (user, *_), before = users_of(snapshots / done[-1].version), published.read_manifest(snapshots / done[-1].version)
+    item = pq.read_table(live.run / "prepare" / "items.parquet")["item_id"][0].as_py()
+    ahead = last_time(live) + timedelta(days=300)
+    pq.write_table(events_table((user, item, ahead, "exposure")), tmp_path / "day.parquet")
+    alone = refresh(live.run, live.recipe, snapshots=snapshots, events=tmp_path / "day.parquet")
+    assert (alone.changed, alone.account["dropped"]) == (False, {"time_leap": 1})
+    text = "user_id,item_id,time,kind\n" + f"{user},{item},{ahead.isoformat()},exposure\n,{item},2026-05-01,click\n"
+    text += "".join(f"new{n},{item},{(last_time(live) + timedelta(days=4)).isoformat()},dislike\n" for n in range(39))
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=write(tmp_path / "day.csv", text))
+    assert (result.changed, result.account["kept"]) == (True, 39)
+    assert result.account["dropped"] == {"no user id": 1, "time_leap": 1}
+    after = published.read_manifest(snapshots / result.version)
+    assert before.made_from["cutoff"] < after.made_from["cutoff"] < f"{last_time(live) + timedelta(days=6)}"
+    (delta,) = set(after.made_from["deltas"]) - set(before.made_from["deltas"])
+    rejected = pq.read_table(snapshots / "live" / delta / "rejected.parquet").to_pylist()
+    assert sorted((row["cause"], row["row"]) for row in rejected) == [("no user id", 2), ("time_leap", None)]
+
+
+def test_a_quiet_night_and_a_quote_too_few(live: LiveRun, day_by_day, tmp_path: Path) -> None:
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)
+    quiet = refresh(
+        live.run, live.recipe, snapshots=snapshots, events=write(tmp_path / "day.csv", "user_id,item_id,time,kind\n")
+    )
+    assert (quiet.changed, quiet.account["read"], quiet.account["dropped"]) == (False, 0, {})
+    item = pq.read_table(live.run / "prepare" / "items.parquet")["item_id"][0].as_py()
+    time = (last_time(live) + timedelta(days=4)).isoformat()
+    lines = [f"new{n},{item},{time},dislike,ok\n" for n in range(50)]
+    lines[3] = lines[3].replace(",ok", ',"too loud')
+    text = "user_id,item_id,time,kind,comment\n" + "".join(lines)
+    result = refresh(live.run, live.recipe, snapshots=snapshots, events=write(tmp_path / "quote.csv", text))
+    assert (result.account["read"], result.account["kept"]) == (50, 49)
+    assert {f"new{n}" for n in range(50) if n != 3} <= users_of(snapshots / result.version).keys()
 
 
 def test_mistakes_on_the_command_line(

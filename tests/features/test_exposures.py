@@ -174,7 +174,7 @@ def test_what_a_platform_follows_is_learned(follows: str) -> None:
     by_name = weights.as_json()
     latest = by_name["liked, 7 days"]
     if follows == "likes":
-        assert latest > 10
+        assert latest > 5  # one of eight, the item liked first, is of any category
         assert latest > 10 * max(value for name, value in by_name.items() if name != "liked, 7 days")
     else:
         assert max(weights.traces) < 0.05

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from conrec.data.instances import Instances
+from conrec.data.knowledge import Knowledge
 from conrec.features.co_dislikes import CoDislikes, co_dislikes
 from conrec.features.item_features import (
     AT_ONCE,
@@ -11,7 +12,7 @@ from conrec.features.item_features import (
     ContentSimilarity,
     FeatureWeights,
     ItemFeature,
-    Remembered,
+    Prior,
 )
 from tests.small_log import CUTS, all_instances, small_log
 
@@ -24,21 +25,6 @@ CONTENT /= np.linalg.norm(CONTENT, axis=1, keepdims=True)
 @pytest.fixture(scope="module")
 def instances() -> Instances:
     return all_instances(LOG)
-
-
-class Numbered(ItemFeature):
-    """Says of every user its place in a list, and notes who was asked for."""
-
-    name = "numbered"
-
-    def __init__(self, users: list[str]) -> None:
-        self._users = users
-        self.asked: list[list[int]] = []
-
-    def log_weight(self, instances: Instances) -> np.ndarray:
-        places = [self._users.index(user) for user in instances.users]
-        self.asked.append(places)
-        return np.array(places, float)[:, None] + np.arange(3) / 10
 
 
 def test_content_similarity_is_the_cosine_to_the_nearest_past_dislike(instances: Instances) -> None:
@@ -88,39 +74,27 @@ def test_of_candidates_it_is_the_log_weight_of_these_items(instances: Instances)
 
 
 def test_weights_name_what_counts() -> None:
-    features: dict[str, ItemFeature] = {"co_dislike_score": Numbered([]), "content_similarity": Numbered([])}
+    content, neighbours = ContentSimilarity(CONTENT), CoDislikeScore(CoDislikes(LOG, N))
+    features: dict[str, ItemFeature] = {"co_dislike_score": neighbours, "content_similarity": content}
     assert FeatureWeights(prior=2.0, temperature=4.0).of({}) == []
     assert FeatureWeights(co_dislike_score=0.5).of(features) == [(0.5, features["co_dislike_score"])]
     with pytest.raises(KeyError):
         FeatureWeights(propensity=1.0).of(features)
 
 
-def people(instances: Instances, count: int) -> Instances:
-    """So many users at one moment."""
-    some = instances.take(np.zeros(count, int))
-    return Instances(**{**some.__dict__, "users": np.array([f"p{n}" for n in range(count)])})
+def test_the_prior_is_that_of_midnight_and_of_the_least_popular_for_what_is_new(instances: Instances) -> None:
+    late = Instances(**{**instances.__dict__, "cutoffs": instances.cutoffs + np.timedelta64(17, "h")})
+    knowledge = Knowledge(ITEMS, LOG)
+    found = Prior(knowledge, 14.0, 0.05).log_weight(late)
+    for n in range(0, len(instances), 7):
+        prior = knowledge.prior(instances.cutoffs[n], 14.0, 0.05)
+        wanted = np.where(prior > 0, prior, prior[prior > 0].min())
+        np.testing.assert_allclose(found[n], np.log(wanted), rtol=1e-5)
 
 
-def test_a_remembered_feature_is_the_feature_and_asks_it_once(instances: Instances) -> None:
-    some = people(instances, 3)
-    feature = Numbered(some.users.tolist())
-    found = Remembered(feature)
-    assert found.name == "numbered"
-    for index in ([2, 0], [2, 0], [1], [1, 2], []):
-        assert found.log_weight(some.take(np.array(index, int)))[:, 0].tolist() == index
-    assert feature.asked == [[2, 0], [1], []]
-    later = Instances(**{**some.__dict__, "cutoffs": some.cutoffs + np.timedelta64(1, "D")})
-    found.log_weight(later.take(np.array([1])))
-    assert feature.asked[-1] == [1]  # another cutoff is another question
-
-
-def test_what_is_remembered_has_a_limit_but_for_the_last_answer(
-    instances: Instances, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("conrec.features.item_features.REMEMBERED", 2 * 3 * 8)  # two answers of three numbers
-    some = people(instances, 4)
-    feature = Numbered(some.users.tolist())
-    found = Remembered(feature)
-    for n in (0, 1, 2, 2, 0, 1, 3, 2):
-        assert found.log_weight(some.take(np.array([n])))[0, 0] == n
-    assert feature.asked == [[0], [1], [2], [3], [2]]
+def test_before_the_first_item_no_prior_tells_anything_apart(instances: Instances) -> None:
+    first = LOG.times.min()
+    early = Instances(**{**instances.__dict__, "cutoffs": np.full(len(instances), first, "datetime64[us]")})
+    found = Prior(Knowledge(ITEMS, LOG), 14.0, 0.05).log_weight(early)
+    assert np.isfinite(found).all()
+    assert (found == found[:, :1]).all()

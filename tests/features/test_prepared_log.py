@@ -1,5 +1,6 @@
 """What the stages read, against the readers of the single files."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,15 @@ def test_the_parts_are_those_of_the_files(log: PreparedLog) -> None:
     assert log.view.fields == fields_of(log.item_table)
     assert log.replay("test", CONFIG).instances.cutoffs.min() == CUTS[1]
     assert log.knowledge.dislike_counts(CUTS[0] + WEEK).sum() > 0
+
+
+def test_a_category_that_is_a_container_is_no_attribute(log: PreparedLog) -> None:
+    path = log.prepared / "split.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pool": "category"}))
+    assert log.knowledge.by_category
+    assert log.view.fields == [{n: v for n, v in item.items() if n != "category"} for item in fields_of(log.item_table)]
+    assert any("category" in item for item in fields_of(log.item_table))
+    assert {name for item in log.view.fields for name in item} == {"shape", "year"}
 
 
 def test_each_part_is_read_once_and_shared(log: PreparedLog) -> None:

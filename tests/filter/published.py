@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from conrec.filter.publish import SnapshotItems
+from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.filter.user_store import Users
+from conrec.score.embedding import EmbeddingSpace
 from conrec.score.factors import ItemFactors
+from conrec.score.item_values import ItemValues
 from conrec.sid.catalog import unit_rows
 
 ITEMS, PREDICTED, DISLIKES, LIKED, DIMENSIONS = 60, 5, 4, 3, 2
+WIDTHS = 3, 2
+FACTORS = WIDTHS[0] + WIDTHS[1]
+"""Of the vectors of a `RandomScore`."""
 
 
 def some_items(seed: int = 0, dimensions: int = DIMENSIONS) -> SnapshotItems:
@@ -51,3 +58,43 @@ def some_users(count: int = 12, seed: int = 0, ids: list[str] | None = None, dim
         rng.normal(size=count).astype(np.float32),
         np.arange(count, dtype=np.int32),
     )
+
+
+def random_fields(rng: np.random.Generator) -> list[dict[str, str]]:
+    """Every kind of field; i0 has none, i1 a single value, i2 more values than are known."""
+    fields = [
+        {
+            "category": f"Shoes > c{rng.integers(3)}",
+            "trait": "|".join(f"t{n}" for n in np.sort(rng.permutation(6)[: rng.integers(1, 4)])),
+            "price": str(rng.integers(5, 90)),
+        }
+        for _ in range(ITEMS)
+    ]
+    fields[:3] = [{}, {"trait": "t0"}, {"trait": "|".join(f"T{n % 6}|t{n}" for n in range(60)), "category": "c1"}]
+    return fields
+
+
+class RandomScore:
+    """A snapshot of a random score in which everything counts."""
+
+    def __init__(self, seed: int = 0, values: bool = True) -> None:
+        rng = np.random.default_rng(seed)
+        self.fields = random_fields(rng)
+        self.content = rng.normal(size=(ITEMS, 5)).astype(np.float32) / 2
+        self.space = EmbeddingSpace.fit(self.fields, self.content, np.arange(ITEMS), 8)
+        embeddings = self.space.of(self.fields, self.content)
+        vectors = np.hstack([rng.normal(size=(ITEMS, FACTORS)), embeddings])
+        plain = some_items(seed)
+        factors = ItemFactors(plain.factors.unit, vectors, plain.factors.biases)
+        own = ItemValues(self.space, self.fields, self.content) if values else None
+        self.items = SnapshotItems(plain.ids, plain.titles, plain.categories, plain.codes, factors, WIDTHS, own)
+        self.users = some_users(12, seed, dimensions=vectors.shape[1])
+
+    def publish(self, snapshots: Path, weight: float = 0.0) -> str:
+        return write_snapshot(snapshots, self.items, self.users, "history", weight)
+
+    def score(self, user: int, row: int, fields: dict[str, str]) -> float:
+        """What the item would score if its fields were these; without predictions."""
+        embedding = self.space.of([fields], self.content[row : row + 1])[0]
+        vector = np.concatenate([self.items.factors.vectors[row, :FACTORS], embedding])
+        return float(self.users.biases[user] + self.items.factors.biases[row] + vector @ self.users.vectors[user])

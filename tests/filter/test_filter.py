@@ -79,8 +79,8 @@ def test_a_decision_follows_the_rules(
     assert len(found.kept) >= min(min_keep, len(ids))
     assert found.kept_by_limit == len(over) - len(goes)
 
-    # Reasons for all over the threshold, kept_by_limit or not; the user u0 has no predictions to name.
-    assert [n for n, why in enumerate(found.why) if why is not None] == ([] if user == 0 else over)
+    # Reasons for all over the threshold, kept_by_limit or not.
+    assert [n for n, why in enumerate(found.why) if why is not None] == over
 
     # A dry run scores the same and drops nothing.
     dry = loaded.filter(f"u{user}", ids, threshold, dry_run=True)
@@ -88,8 +88,8 @@ def test_a_decision_follows_the_rules(
     assert (dry.scores, dry.kept_by_limit, dry.why, dry.dry_run) == (found.scores, found.kept_by_limit, found.why, True)
 
 
-def test_the_reason_is_the_nearest_prediction(snapshots: Path) -> None:
-    items, users = some_items(), some_users(USERS)
+def test_where_closeness_counts_the_reason_is_the_nearest_prediction(snapshots: Path) -> None:
+    items, users, named = some_items(), some_users(USERS), 0
     for user in range(1, USERS):
         found = CoNRecFilter.load(snapshots).filter(f"u{user}", EVERYTHING, threshold=-100.0)
         predicted = users.predicted[user][users.predicted[user] >= 0]
@@ -98,15 +98,22 @@ def test_the_reason_is_the_nearest_prediction(snapshots: Path) -> None:
             assert why is not None
             near = int(cosines[row].argmax())
             assert why.predicted_item == f"i{predicted[near]}"
-            assert why.predicted_title == items.titles[predicted[near]]
-            assert why.cosine == pytest.approx(cosines[row, near], abs=1e-5)
-            past = users.reason_index[user, near]
-            row_of_past = users.dislikes[user, past] if past >= 0 else -1
-            assert why.past_item == (f"i{row_of_past}" if past >= 0 else None)
-            assert why.past_title == (items.titles[row_of_past] if past >= 0 else None)
             mine, its = items.codes[row].tolist(), items.codes[predicted[near]].tolist()
             common = next((n for n in range(3) if mine[n] != its[n]), 3)
             assert why.prefix == tuple(its[:common])
+            found_near = [one for one in why.contributions if one.kind == "prediction"]
+            assert len(found_near) == (cosines[row, near] > 0)
+            past = users.reason_index[user, near]
+            row_of_past = users.dislikes[user, past] if past >= 0 else -1
+            for one in found_near:
+                named += 1
+                assert one.name == items.titles[predicted[near]]
+                assert one.amount == pytest.approx(WEIGHT * cosines[row, near], abs=1e-5)
+                assert one.past_item == (f"i{row_of_past}" if past >= 0 else None)
+                assert one.past_title == (items.titles[row_of_past] if past >= 0 else None)
+    assert named > 100
+    nobody_near = CoNRecFilter.load(snapshots).filter("u0", EVERYTHING, threshold=-100.0).why
+    assert all(why and why.predicted_item is None and why.prefix == () for why in nobody_near)
 
 
 def test_an_exempt_user_is_not_even_scored(snapshots: Path) -> None:
@@ -193,7 +200,9 @@ def test_a_dislike_taken_back_goes_with_what_followed_from_it(tmp_path: Path) ->
     expected = score(some_items().factors, factors, np.arange(ITEMS), WEIGHT).scores
     found = loaded.filter("u9", EVERYTHING, threshold=-100.0)
     np.testing.assert_allclose(found.scores, expected, atol=1e-5)  # type: ignore[arg-type]
-    assert all(why is not None and why.past_item != gone.item_id for why in found.why)
+    cited = {one.past_item for why in found.why if why is not None for one in why.contributions}
+    assert gone.item_id not in cited
+    assert len(cited) > 1
     # Others, and items that the user never disliked, are not touched.
     loaded.undo_dislike("u9", "no such item")
     loaded.undo_dislike("u10", "i0")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conrec.data.schema import MAX_ID_BYTES
 from conrec.errors import ConrecError
-from conrec.filter.id_index import MAX_BYTES, IdIndex, IdIndexWriter
+from conrec.filter.id_index import IdIndex, IdIndexWriter
 
 text = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\0"), min_size=1, max_size=20)
 
@@ -95,7 +96,7 @@ def test_ids_that_cannot_be_stored(tmp_path: Path, portions: list[list[str]], me
 
 
 def test_the_longest_id(tmp_path: Path) -> None:
-    longest = "x" * MAX_BYTES
+    longest = "x" * MAX_ID_BYTES
     assert index(tmp_path, ["a", longest]).row(longest) == 1
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conrec.data.schema import MAX_ID_BYTES
 from conrec.errors import ConrecError
-from conrec.filter.id_index import MAX_BYTES
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.stores import UserStore
 from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, Users
@@ -80,7 +80,7 @@ def test_what_goes_in_comes_out(make: Make) -> None:
 
 
 def test_strange_ids(make: Make) -> None:
-    ids = ["ü", "a b", "💙" * 20, "x" * MAX_BYTES, "a\nb", "1", "-", "a\0", "a"]
+    ids = ["ü", "a b", "💙" * 20, "x" * MAX_ID_BYTES, "a\nb", "1", "-", "a\0", "a"]
     users = some_users(len(ids), ids=ids)
     same(make(users), users)
 

@@ -228,13 +228,13 @@ def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     shutil.copytree(run, folder)
     chosen = FeatureWeights(0.0, 0.0, 2.0, 1.0, 0.5, 0.25, 4.0)
     tuning = chosen._asdict()
-    tuning["validation_FHR"] = {str(FeatureWeights()): 0.2119, str(chosen): 0.3529}
+    tuning["backtest_FHR"] = {"cases": 900, "together": 0.3529, "alone": {"prior": 0.2119, "exposure": 0.1}}
     tuning |= {"candidates": {"policy": 0.1234, "prior": -0.5, "attribute": 1.5}, "validation_CandAcc": 0.4321}
     tuning["exposures"] = {"met, 7 days": 0.02, "met, 28 days": 1e-6, "liked, 7 days": 0.107}
     (folder / "predict" / "seed3").mkdir()
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
-    heads = "policy prior content similarity co dislike score exposure attribute propensity prior alone chosen"
+    heads = "policy prior content similarity co dislike score exposure attribute propensity best alone together"
     assert f"{heads} 3 lists 0.25 0 0 2 1 0.5 0.25 0.212 0.353" in words
     assert "3 candidates 0.123 -0.5 0 0 0 1.5 0 – 0.432" in words
     assert "decays over the days named: 0.107 (liked, 7 days); 0.020 (met, 7 days)." in words

@@ -95,6 +95,7 @@ def test_what_was_shown_and_left_alone_is_an_embedding_where_the_log_has_it(log_
     score, instances = fitted(log_view), replay_of(log_view, CUTS[1:2]).instances
     snapshot = score.at(log_view, CUTS[1]).snapshot
     assert score.exposed == log_view.events.has_exposures
+    assert not fitted(replace(log_view, fields=[{}] * len(log_view.items))).exposed
     assert (snapshot.rates is None) == log_view.events.rated.any()
     if snapshot.rates is None:
         return
@@ -129,6 +130,8 @@ def test_the_score_is_a_dot_product_of_its_formula(log_view: LogView) -> None:
         for k, one in enumerate(users.embeddings):
             weight = c.embedding[0, k] + c.embedding[1, k] * x[1]
             expected += weight * float(one[user] @ snapshot.item_embeddings[item])
+        weight = c.embedding[0, -1] + c.embedding[1, -1] * x[1]
+        expected += weight * float(users.latent[user] @ snapshot.latent[item])
         assert biases[user] + b[item] + vectors[user] @ q[item] == pytest.approx(expected, abs=1e-4)
 
 
@@ -168,7 +171,7 @@ def test_strangers_and_new_items_get_the_mean(log_view: LogView) -> None:
     (vectors, biases), (q, b) = at_cutoff.user_factors(stranger(replay.instances)), at_cutoff.item_factors()
     scores = biases[0] + b + q @ vectors[0]
     assert np.isfinite(scores).all()
-    assert not vectors[0, -score.space.dimensions :].any()  # no embedding
+    np.testing.assert_allclose(vectors[0, -score.space.dimensions :], 0, atol=1e-6)  # no embedding
     # At a moment before the log everybody is a stranger and every item is new.
     early = replace(replay.instances.take(np.array([0])), cutoffs=np.array([START - WEEK]))
     at_cutoff = score.at(log_view, START - WEEK)

@@ -96,6 +96,7 @@ def write_run(run: Path) -> Path:
             "image": [f"images/{n}.png" if n < 5 else None for n in range(N)],
             "image_bytes": [drawn.getvalue() if n == 6 else None for n in range(N)],
             "category": CATEGORIES,
+            "text": [None] * N,
             "attributes": [[] for _ in range(N)],
             "first_seen": [None] * N,
         },

@@ -8,10 +8,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, THRESHOLD, Client, publish, serving
+from conrec.filter.filter import CoNRecFilter
+from tests.filter.published import RandomScore
+from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, THRESHOLD, TITLES, Client, publish, serving
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +42,28 @@ def test_what_is_close_to_a_predicted_dislike_goes(client: Client) -> None:
     assert answer["fail_open"] is None
     assert set(answer["why"]) == set(OVER)
     why = answer["why"]["i5"]
-    assert (why["predicted_item"], why["past_item"]) == ("i6", "i7")
+    assert why["predicted_item"] == "i6"
     assert why["prefix"] == [0, 1]  # i5 is 0 1 1 and i6 is 0 1 2
-    assert answer["why"]["i0"]["past_title"] == EVIL
+    (reason,) = why["contributions"]
+    assert (reason["kind"], reason["name"], reason["past_item"]) == ("prediction", TITLES[6], "i7")
+    assert reason["amount"] == pytest.approx(np.cos(np.deg2rad(15)), abs=1e-5)
+    assert answer["why"]["i0"]["contributions"][0]["past_title"] == EVIL
+
+
+def test_why_is_what_the_score_added_up(tmp_path: Path) -> None:
+    known = RandomScore()
+    known.publish(tmp_path)
+    candidates = known.items.ids
+    asked = CoNRecFilter.load(tmp_path).filter("u9", candidates, threshold=-1000.0)
+    with serving(tmp_path) as client:
+        answer = client.filter("u9", candidates, threshold=-1000.0)
+        described = client.get("/openapi.json")["components"]["schemas"]
+    expected = dict(zip(candidates, asked.why))
+    assert answer["why"] == msgspec.json.decode(msgspec.json.encode(expected))
+    told = [one for why in answer["why"].values() for one in why["contributions"]]
+    assert {one["kind"] for one in told} >= {"value", "content", "item"}
+    assert set(told[0]) == set(described["Contribution"]["properties"])
+    assert set(answer["why"]["i9"]) == set(described["Why"]["properties"])
 
 
 def test_order_and_repeats_are_kept(client: Client) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.filter.published import RandomScore
 from tests.serve.small import EVIL, EVIL_IMAGE, EVIL_USER, Client, publish, serving, wait_for_page, write_run
 
 WIDE, NARROW = 1280, 360
@@ -192,6 +193,39 @@ def test_strangers_text_stays_text(browser: Any, client: Client) -> None:
         page.wait_for_selector(".inside .card")
         assert page.locator(".inside", has_text=EVIL).count() >= 1
         assert page.evaluate("document.querySelectorAll('main script, main img[onerror], main b b').length") == 0
+
+
+def test_why_is_told_in_words(browser: Any, client: Client, tmp_path: Path) -> None:
+    with Tab(browser, client) as tab:
+        page = tab.open(ANN)
+        told = page.locator(".cards.hidden > li .words")
+        assert told.nth(0).inner_text() == f"expected itself because of {EVIL} +1.00"
+        assert told.nth(2).inner_text() == f"close to Canvas shoe no. 6, low, expected because of {EVIL_IMAGE} +0.97"
+    known = RandomScore()
+    known.publish(tmp_path)
+    with serving(tmp_path, threshold=-1000.0) as other:
+        wait_for_page(other)
+        with Tab(browser, other) as tab:
+            page = tab.open("#/users/u9")
+            assert page.evaluate(ACCESSIBILITY) == []
+            assert page.evaluate("document.querySelectorAll('.words b b').length") == 0  # titles are strangers' text
+            told = dict(page.evaluate(BY_TITLE))
+        why = other.filter("u9", known.items.ids)["why"]
+    said = {"user": "this user dislikes often", "item": "disliked by others", "content": "what it is as a whole"}
+    said["latent"] = "disliked by people of like taste"
+    assert len(told) == 30
+    for title, words in told.items():
+        parts = []
+        for one in why[known.items.ids[known.items.titles.index(title)]]["contributions"]:
+            past = f" (they disliked {one['past_title']})" if one["past_item"] else ""
+            name = said.get(one["kind"]) or one["name"].removeprefix("trait: ")
+            parts.append((name + past, one["amount"]))
+        assert words == ", ".join(f"{name} +{amount:.2f}" for name, amount in parts)
+    assert any("(they disliked Title <b>" in words for words in told.values())
+
+
+BY_TITLE = """[...document.querySelectorAll(".cards.hidden > li")].map((card) =>
+  [card.querySelector(".title").textContent, card.querySelector(".words").textContent])"""
 
 
 def test_from_the_start_to_a_user_by_keyboard_alone(browser: Any, client: Client) -> None:

@@ -68,8 +68,8 @@ def rows(simulation: Simulation) -> Rows:
 
 
 def matched(simulation: Simulation) -> dict[str, np.ndarray]:
-    """attribute -> bool [users, items]: the published interests, applied to the published items by hand."""
-    items = simulation.log.items.to_pylist()
+    """attribute -> bool [users, items]: the true interests, applied to the true items by hand."""
+    items = simulation.true_fields.to_pylist()
     attributes = [dict(item["attributes"]) for item in items]
     user = {name: n for n, name in enumerate(simulation.platform.people.ids)}
     masks: dict[tuple[str, str, str], np.ndarray] = {}
@@ -156,7 +156,7 @@ def test_the_same_config_gives_the_same_bits(tmp_path: Path) -> None:
         assert (left, right) == (f"one/{item}.png", f"two/{item}.png")
         assert (tmp_path / left).read_bytes() == (tmp_path / right).read_bytes()
         with Image.open(tmp_path / left) as drawn:
-            assert drawn.size == (config.picture_size, config.picture_size)
+            assert drawn.size == (96, 96)
     other = simulate(dataclasses.replace(config, seed=6), None)
     assert not other.log.events.equals(one.log.events)
 
@@ -345,6 +345,14 @@ def test_only_midnights_and_known_users_have_a_truth(simulation: Simulation) -> 
 
 
 # Titles and pictures --------------------------------------------------------------------------------------
+
+
+def test_the_catalogue_says_what_a_shop_says_unless_asked_for_the_attributes(simulation: Simulation) -> None:
+    told = simulate(dataclasses.replace(CONFIG, attribute_columns=True), None).log
+    assert told.events.equals(simulation.log.events)
+    assert simulation.log.items["attributes"].null_count == len(simulation.log.items)
+    assert told.items.drop_columns("attributes").equals(simulation.log.items.drop_columns("attributes"))
+    assert told.items["attributes"].to_pylist() == simulation.true_fields["attributes"].to_pylist()
 
 
 def test_titles_tell_attributes_through_sellers_noise(simulation: Simulation) -> None:

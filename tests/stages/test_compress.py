@@ -3,21 +3,29 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
 
-from conrec.config import ItemsConfig, Recipe, SidConfig
+from conrec.config import DataConfig, ItemsConfig, Recipe, SidConfig, SimulateConfig
+from conrec.data.instances import Events
 from conrec.data.schema import EVENTS, ITEMS
 from conrec.errors import ConrecError
+from conrec.features.prepared_log import PreparedLog
 from conrec.items.encoders import JointEncoder
+from conrec.items.image import HogEncoder
 from conrec.items.swing import read_swing
+from conrec.items.traits import TraitEncoder, read_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import load_model, make_catalog
-from conrec.stages.compress import compress, content_of
+from conrec.stages.compress import WORDS, compress, content_of
+from conrec.stages.prepare import prepare
+from conrec.stages.score import learn_score, read_history
 from tests.items.test_encoders import shop
 from tests.jobs import job
 
@@ -158,6 +166,16 @@ def test_the_frozen_parts_encode_the_same_items_the_same(folders: tuple[Path, Pa
     np.testing.assert_array_equal(again.codes, catalog.codes)
 
 
+def test_further_text_is_read_with_the_title_up_to_a_bound() -> None:
+    rows = [{"item_id": "a", "title": "Boots", "text": " Red,\n with  laces "}, {"item_id": "b", "title": "Hat"}]
+    rows.append({"item_id": "c", "title": "Book", "text": " ".join(["word"] * WORDS + ["unread"])})
+    table = pa.Table.from_pylist(rows, schema=ITEMS)
+    boots, hat, book = content_of(table, Path()).titles
+    assert (boots, hat) == ("Boots Red, with laces", "Hat")
+    assert book.split() == ["Book", *["word"] * WORDS]
+    assert content_of(table.drop_columns(["text"]), Path()).titles == ["Boots", "Hat", "Book"]
+
+
 def test_two_runs_write_the_same_bytes(folders: tuple[Path, Path], tmp_path: Path) -> None:
     compress(job(folders[0].parent, "compress", RECIPE, out=tmp_path))
 
@@ -187,3 +205,60 @@ def test_too_few_items_is_one_clear_line(tmp_path: Path) -> None:
     )
     with pytest.raises(ConrecError, match="at least 16 items first seen before validation, not 5"):
         compress(job(tmp_path, "compress", RECIPE))
+
+
+def test_traits_are_learned_from_training_and_written_row_by_row(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    prepared, out = folders
+    asked = list[tuple[np.ndarray, Events]]()
+    monkeypatch.setattr(TraitEncoder, "fit", lambda _, content, ids, known, log: asked.append((known, log)))
+    (tmp_path / "prepare").symlink_to(prepared)
+    compress(job(tmp_path, "compress", dataclasses.replace(RECIPE, sid=SidConfig(method="kmeans", dimensions=8))))
+    ((known, log),) = asked
+    assert np.datetime64(79, "D") < log.times.max() < np.datetime64(80, "D")
+    assert len(known) == N * 80 // 100
+    traits = read_traits(out, N)
+    assert len(traits) == N
+    assert any("trait" in own for own in traits)
+    # A later item goes through the encoder that was saved.
+    content = content_of(pq.read_table(prepared / "items.parquet"), prepared)
+    assert TraitEncoder.load(out / "codebook", HogEncoder(0)).encode(content) == traits
+
+
+def test_without_traits_none_are_written(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "prepare").symlink_to(folders[0])
+    compress(job(tmp_path, "compress", dataclasses.replace(RECIPE, items=ItemsConfig(traits=False))))
+    assert not (tmp_path / "compress" / "traits.parquet").exists()
+    embeddings = [np.load(folder / "embeddings.npy") for folder in (tmp_path / "compress", folders[1])]
+    np.testing.assert_array_equal(*embeddings)
+
+
+@pytest.mark.slow
+def test_a_log_written_out_and_read_back_has_the_same_traits_and_the_same_score(tmp_path: Path) -> None:
+    drawn, read, source = tmp_path / "drawn", tmp_path / "read", tmp_path / "log"
+    platform = SimulateConfig(users=150, items=220, days=90, seed=3)
+    recipe = Recipe(simulate=platform, sid=SidConfig(method="kmeans", dimensions=8))
+    prepare(job(drawn, "prepare", recipe))
+    shutil.copytree(drawn / "prepare" / "images", source / "images")
+    items, events = (pq.read_table(drawn / "prepare" / f"{name}.parquet") for name in ("items", "events"))
+    write_csv(items.select(["item_id", "title", "category", "image", "first_seen"]), source / "items.csv")
+    write_csv(events, source / "events.csv")
+    prepare(job(read, "prepare", dataclasses.replace(recipe, data=DataConfig("generic")), data=source))
+    views, scores = [], []
+    for run in (drawn, read):
+        compress(job(run, "compress", recipe))
+        views.append(PreparedLog(run / "prepare", run / "compress").view)
+        learn_score(job(run, "score", recipe, out=run / "score"))
+        score = read_history(run / "score")
+        assert score is not None
+        scores.append(score.state())
+    assert views[0].fields == views[1].fields
+    assert {name for own in views[0].fields for name in own} == {"category", "trait", "look"}
+    cutoff, rows = np.datetime64("2026-05-01", "us"), np.arange(len(items))
+    rates = [view.attribute_rates.mean(cutoff, rows) for view in views]
+    np.testing.assert_array_equal(*rates)
+    assert np.ptp(rates[0]) > 0.01
+    assert scores[0].keys() == scores[1].keys()
+    for name, value in scores[0].items():
+        np.testing.assert_array_equal(value, scores[1][name], err_msg=name)

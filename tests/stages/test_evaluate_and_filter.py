@@ -216,7 +216,7 @@ def test_a_threshold_in_the_recipe_is_the_one(run: Path, tmp_path: Path) -> None
 @pytest.fixture
 def candidates(tmp_path: Path) -> Path:
     path = tmp_path / "candidates.csv"
-    path.write_text("item_id,user_id,rank\ni1,7,1\ni2,7,2\nnew,7,3\ni1,stranger,1\nNA,7,4\n")
+    path.write_text("item_id,user_id,rank\ni1, 7,1\ni2 ,7,2\nnew,7,3\ni1,stranger,1\nNA,7,4\n")
     return path
 
 
@@ -265,11 +265,13 @@ def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candid
     fails("name a .parquet, .csv or .tsv file", out="out.txt")
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("user_id,item\n1,2\n")
-    fails("no column item_id; it needs user_id, item_id and has user_id, item", wrong)
+    fails("no column 'item_id'; the columns are: user_id, item", wrong)
     wrong.write_text("user_id,item_id\n1,2\n,3\n")
     fails("row 2 has no user_id", wrong)
     wrong.write_text("user_id,item_id\n1,2,3\n")
-    fails("not a readable csv table", wrong)
+    fails("wrong.csv: row 1: wrong number of cells; every row is decided about", wrong)
+    wrong.write_text('user_id,item_id,note\n1,2,"oops\n1,3,fine\n')
+    fails("wrong.csv: row 1: a quote that is not closed", wrong)
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"not parquet")
-    fails("not a readable parquet table", broken)
+    fails("broken.parquet: cannot be read", broken)

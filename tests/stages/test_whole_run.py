@@ -26,7 +26,6 @@ adapter = "simulated"
 users = 250
 items = 250
 days = 100
-picture_size = 32
 [sid]
 epochs = 5
 [lm]
@@ -45,7 +44,7 @@ row_tokens = 128
 checkpoint_every = 5
 [predict]
 beams = 30
-prior_weights = [1.0]
+temperatures = [1.0, inf]
 [evaluate]
 bootstrap = 100
 [utilize]
@@ -150,7 +149,7 @@ def test_a_second_run_makes_nothing_anew(finished, recipe):
     process = start(recipe, out)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert errors.count("up to date") == 8
+    assert errors.count("up to date") == 9
     assert (out / "utilize" / "seed0" / "manifest.json").stat().st_mtime_ns == before
 
 

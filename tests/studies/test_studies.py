@@ -23,7 +23,7 @@ from conrec.simulate import simulate
 from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
-from conrec.studies.datasets import Dataset, dataset, one_context
+from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
 from conrec.studies.models import POLICY, inputs, policy, variant, with_training_horizon
 from conrec.studies.paper import fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
@@ -83,6 +83,17 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
         reproduce("table1", None, tmp_path, (1, 1), ())
 
 
+@pytest.mark.parametrize("name", [*NAMES[1:], "kuairand"])
+def test_posters_are_of_films_alone_and_each_seed_has_its_fold_of_users(name: str, tmp_path: Path) -> None:
+    for folder in (*(Path(*parts) for parts in LOGS.values()), Path(POSTERS)):
+        (tmp_path / folder).mkdir(parents=True)
+    found = dataset(name, tmp_path, quick=True)
+    assert (found.images is not None) == name.startswith("movie")
+    assert found.recipe.split == dataset(name, tmp_path, quick=False).recipe.split
+    folds = {found.of_seed(seed).split.fold for seed in range(5)}
+    assert len(folds) == (5 if found.recipe.split.mode == "users" else 1)
+
+
 def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
     def named(stage: str, **changes: object) -> str:
         utilize = replace(tiny.recipe.utilize, **changes)
@@ -105,7 +116,7 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     assert settings[-1] == tiny.recipe.utilize
     decoding = [rung.recipe.predict for rung in rungs.values()]
     assert decoding[-1] == tiny.recipe.predict
-    assert {(d.prior_weights, d.attributes, d.exposures) for d in decoding[:-1]} == {((1.0,), (0.0,), (0.0,))}
+    assert {(d.prior, d.features, d.temperatures) for d in decoding[:-1]} == {(True, (), (1.0,))}
     assert len({key(inputs("utilize", rung)) for rung in rungs.values()}) == 5
 
 

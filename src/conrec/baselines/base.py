@@ -139,8 +139,8 @@ class Recommender(ABC):
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
         """The k items most likely to be disliked: int32 [B, k] rows, best first, -1 where there are no more.
 
-        Only items on offer at the cutoff and not in `seen`; equal scores are ordered by item row. A score of -inf is
-        never named.
+        Only items on offer at the cutoff and not excluded for the user (`data.knowledge`); equal scores are ordered by
+        item row. A score of -inf is never named.
         """
         result = np.full((len(instances), k), -1, np.int32)
         for start, part in self.parts(instances):
@@ -150,7 +150,8 @@ class Recommender(ABC):
     def lists(self, instances: Instances, scores: np.ndarray, k: int) -> np.ndarray:
         """`recommend` for scores [B, n_items] that are there already."""
         scores = np.where(per_cutoff(instances.cutoffs, self.known.knowledge.on_offer), scores, -np.inf)
-        scores[instances.seen.owners, instances.seen.values] = -np.inf
+        excluded = self.known.knowledge.excluded(instances)
+        scores[excluded.owners, excluded.values] = -np.inf
         return best(scores, k)
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
@@ -37,7 +38,7 @@ EPOCH = 10_000
 VALIDATION_USERS = 1000
 """At most so many instances of validation are looked at after an epoch."""
 TUNING_INSTANCES = 2000
-"""At most so many of them choose the prior's exponents, as for CoNRec (`PredictConfig.tuning_instances`)."""
+"""At most so many of them choose the prior's exponents."""
 
 
 class Generative(Recommender):
@@ -147,7 +148,8 @@ class Generative(Recommender):
             weight=weight,
             include_unseen=include_unseen,
         )
-        return PromptDataset(instances, self.prompts(instances), rows, pool, self.pad, self.policy.device)
+        excluded = partial(self.known.knowledge.excluded, include_unseen=include_unseen)
+        return PromptDataset(instances, self.prompts(instances), rows, pool, self.pad, self.policy.device, excluded)
 
     def tune(self, validation: Instances, k: int) -> dict[float, float]:
         """Choose the prior's exponent; returns FHR@k on `validation` per exponent tried.

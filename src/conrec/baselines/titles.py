@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal
@@ -299,7 +300,8 @@ def training_candidates(known: TrainingData, samples: int, size: int, seed: int)
     chosen = np.sort(np.random.default_rng(seed).permutation(usable)[:samples])
     part = known.train.take(chosen)
     known_items = Ragged.of([np.append(part.dislikes[n], part.positives[n]) for n in range(len(part))])
-    numbers, drawn = draw_candidates(known.events, replace(part, seen=known_items), size, seed)
+    excluded = partial(known.knowledge.excluded, include_unseen=True)
+    numbers, drawn = draw_candidates(known.events, replace(part, seen=known_items), size, seed, excluded)
     candidates = np.full((len(drawn), size), -1, np.int32)
     candidates[drawn.owners, np.arange(len(drawn.values)) - drawn.offsets[drawn.owners]] = drawn.values
     return part.take(numbers), candidates

@@ -28,6 +28,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "understand": run.understand,
     "utilize": run.utilize,
     "score": run.score,
+    "weights": run.weights,
     "predict": run.predict,
     "filter": deploy.filter_,
     "replay": deploy.replay,

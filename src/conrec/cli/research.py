@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 StudyName = Literal["fig2a", "fig2b", "table1", "table2", "table3", "table4", "table5", "horizon", "all"]
-DatasetName = Literal["simulator", "movietweetings", "movielens"]
+DatasetName = Literal["simulator", "movietweetings", "movielens", "polis", "kuairand"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Reproduce:
     what: Annotated[Positional[StudyName], arg(metavar="STUDY")]
     """fig2a, fig2b, table1, table2, table3, table4, table5, horizon, or all of these."""
     data: Annotated[Path | None, arg(metavar="DATA")] = None
-    """A folder with movietweetings/ and movielens-latest/ (and movie-posters/); without it the simulator alone."""
+    """A folder with movietweetings/, movielens-latest/, and polis/ (and movie-posters/); without it the simulator
+    alone."""
     out: Annotated[Path, arg(metavar="DIR")] = Path("runs/studies")
     """Where runs are kept and the results go (DIR/results)."""
     quick: bool = False
@@ -25,7 +26,7 @@ class Reproduce:
     seeds: Annotated[tuple[int, ...], arg(metavar="N [N ...]")] = (0, 1, 2)
     """Train once with each of these seeds."""
     datasets: Annotated[tuple[DatasetName, ...], arg(metavar="NAME [NAME ...]")] = ()
-    """Of simulator, movietweetings, movielens; without it all that DATA allows."""
+    """Of simulator, movietweetings, movielens, polis, kuairand; without it all but the last."""
 
 
 def reproduce(args: Reproduce) -> None:

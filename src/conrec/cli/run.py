@@ -11,13 +11,15 @@ from tyro.conf import Positional, arg
 
 from conrec.processes import is_main
 
-StageName = Literal["prepare", "compress", "understand", "utilize", "score", "predict", "filter", "evaluate", "report"]
+StageName = Literal[
+    "prepare", "compress", "understand", "utilize", "score", "weights", "predict", "filter", "evaluate", "report"
+]
 
 
 @dataclass(frozen=True)
 class Run:
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]
-    """A recipe (TOML): a file, or the name of one that comes along: demo, movietweetings, movielens."""
+    """A recipe (TOML): a file, or one that comes along: demo, movietweetings, movielens, polis, kuairand."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The run folder; it is made if need be, and continued if it is there."""
     data: Annotated[Path | None, arg(metavar="PATH")] = None
@@ -162,11 +164,23 @@ def score(args: OneStage) -> None:
     _one_stage("score", args)
 
 
+def weights(args: OneStage) -> None:
+    """Learn how much each item feature counts where predictions and candidates are ranked.
+
+    Reads DIR/prepare, DIR/compress and DIR/score and writes DIR/weights/seedN/weights.json, learned on backtest windows
+    of the training period, with the hit rate of each feature alone and of all together.
+
+    Example: conrec weights runs/mt
+    """
+    _one_stage("weights", args)
+
+
 def predict(args: OneStage) -> None:
     """Predict the 20 items that each user will most likely dislike.
 
-    Reads DIR/prepare, DIR/compress, DIR/utilize and DIR/score and writes DIR/predict/seedN/predictions.parquet: items,
-    best first, with their scores. Only valid semantic IDs of items on offer can come out.
+    Reads DIR/prepare, DIR/compress, DIR/utilize, DIR/score and DIR/weights and writes
+    DIR/predict/seedN/predictions.parquet: items, best first, with their scores. Only valid semantic IDs of items on
+    offer can come out.
 
     Example: conrec predict runs/mt
     """

@@ -18,19 +18,59 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 
 os.environ.setdefault("DO_NOT_TRACK", "1")  # daft reports its use on import otherwise
 
 import daft
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from daft import DataFrame, Expression, col, lit
 from daft.functions import when
 
-from conrec.data.schema import EVENTS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
+from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, TIME, Accounting, Log
+from conrec.progress import say
 
 ORDER = [(name, "ascending") for name in ("time", "user_id", "item_id", "kind", "reason", "value")]
+
+LEAP = 30 * 86_400_000_000
+"""Microseconds without an event after which one user's clock alone is not believed."""
+
+
+def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
+    """The log without `time_leap`: its last events, where they follow a month without any and are of one user or of
+    1 % of all users at most. A clock that is wrong must not say what is today for everybody.
+
+    before: the EVENTS so far, where the log goes on from them.
+    """
+    users = pc.count_distinct((log.events if before is None else before)["user_id"]).as_py()
+    times = log.events["time"].cast(pa.int64()).to_numpy()
+    end = times.min(initial=2**62) if before is None else pc.max(before["time"]).cast(pa.int64()).as_py()
+    order = np.argsort(-times, kind="stable")
+    earlier = np.maximum(np.append(times[order][1:], end)[: len(times)], end)
+    user = log.events["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()[order]
+    users_so_far = np.cumsum(np.isin(np.arange(len(user)), np.unique(user, return_index=True)[1]))
+    leaps = np.flatnonzero((times[order] - earlier > LEAP) & (users_so_far <= max(1, users // 100)))
+    gone = pa.array(np.isin(np.arange(len(order)), order[: 1 + leaps.max(initial=-1)]))
+    account = Accounting(len(gone), len(gone) - gone.true_count)
+    account.reject("time_leap", log.events.filter(gone))
+    if gone.true_count:
+        last = pc.max(log.events["time"]).as_py()
+        say(f"{gone.true_count} events a month after all others, until {last:%Y-%m-%d}, are left out: of too few users")
+    return Log(log.items, log.events.filter(pc.invert(gone)), log.accounting.then(account))
+
+
+def with_first_seen(items: pa.Table, events: pa.Table) -> pa.Table:
+    """ITEMS with `first_seen` no later than the first event (of a table with item_id and time).
+
+    Dropped events count, too: an item that somebody reported as a counterfeit was on offer all the same.
+    """
+    firsts = events.group_by("item_id").aggregate([("time", "min")])
+    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
+    first = firsts["time_min"].take(row)
+    column = ITEMS.get_field_index("first_seen")
+    earlier = pc.min_element_wise(items["first_seen"].cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True)
+    return items.set_column(column, ITEMS.field(column), earlier.cast(TIME))
 
 
 def clean(log: Log, min_user_dislikes: int = 0) -> Log:
@@ -53,8 +93,9 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
     marked = events.to_arrow().sort_by("row")
 
     kept = marked.filter(pc.is_null(marked["cause"])).select(EVENTS.names).cast(EVENTS)
-    causes = {entry["values"]: entry["counts"] for entry in marked["cause"].drop_null().value_counts().to_pylist()}
-    account = Accounting(len(marked), len(kept), Counter(causes))
+    account = Accounting(len(marked), len(kept))
+    for cause in pc.unique(marked["cause"].drop_null()).to_pylist():
+        account.reject(cause, marked.filter(pc.equal(marked["cause"], cause)).select(EVENTS.names).cast(EVENTS))
     return Log(log.items, kept, log.accounting.then(account).check())
 
 

@@ -4,10 +4,14 @@ Where the log has exposures, the distractors are what the same user was shown on
 be disliked. Where it has none (ratings), or too few on that day, they are items that anyone interacted with on that
 day, drawn in proportion to how often, so that popularity alone cannot win; a day with too few items is widened
 backwards to 2, 4, 8, ... days and at last to the whole log. Never a distractor: an item that the user interacted with
-(at any time, where the day's items are drawn; in the window or before the cutoff, where own exposures are).
+(at any time, where the day's items are drawn; in the window or before the cutoff, where own exposures are), or one that
+is excluded for the user (`data.knowledge`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +24,18 @@ CANDIDATES = pa.schema([("instance_id", pa.int64()), ("candidates", pa.list_(pa.
 """`candidates`: the true next dislike first, then the distractors; fewer than asked where the log has too few items."""
 
 
-def draw_candidates(events: Events, instances: Instances, size: int, seed: int) -> tuple[np.ndarray, Ragged]:
+Excluded = Callable[[Instances], Ragged]
+
+
+def draw_candidates(
+    events: Events, instances: Instances, size: int, seed: int, excluded: Excluded = attrgetter("seen")
+) -> tuple[np.ndarray, Ragged]:
     """The numbers of the instances for which there is a distractor, int64 [n], and their candidates, rows of items.
 
-    Drawn once under the seed. `events` is the cleaned log, `size` counts the true item, which comes first.
+    Drawn once under the seed. `events` is the cleaned log, `size` counts the true item, which comes first. `excluded`:
+    rows that must not be named.
     """
-    log = _DayLog(events, instances)
+    log = _DayLog(events, instances, excluded)
     rng = np.random.default_rng(seed)
     numbers, candidates = [], []
     for n in track(range(len(instances)), "draw distractors"):
@@ -36,10 +46,17 @@ def draw_candidates(events: Events, instances: Instances, size: int, seed: int) 
     return np.array(numbers, np.int64), Ragged.of(candidates)
 
 
-def candidates_table(events: Events, items: Items, instances: Instances, size: int, seed: int) -> pa.Table:
+def candidates_table(
+    events: Events,
+    items: Items,
+    instances: Instances,
+    size: int,
+    seed: int,
+    excluded: Excluded = attrgetter("seen"),
+) -> pa.Table:
     """The table CANDIDATES: `draw_candidates` for the held-out instances with a dislike before the cutoff."""
     asked = instances.take((instances.split != "train") & (instances.n_dislikes > 0))
-    numbers, candidates = draw_candidates(events, asked, size, seed)
+    numbers, candidates = draw_candidates(events, asked, size, seed, excluded)
     ids = pa.array(items.ids, pa.string()).take(pa.array(candidates.values))
     lists = pa.ListArray.from_arrays(pa.array(candidates.offsets, pa.int32()), ids)
     return pa.table([pa.array(asked.ids[numbers], pa.int64()), lists], schema=CANDIDATES)
@@ -51,20 +68,21 @@ class _DayLog:
     Items are numbered in the order in which the log first names them.
     """
 
-    def __init__(self, events: Events, instances: Instances) -> None:
+    def __init__(self, events: Events, instances: Instances, excluded: Excluded) -> None:
         rows, first = np.unique(events.items, return_index=True)
         self._rows = rows[np.argsort(first)]
         self._number = np.zeros(1 + int(rows.max(initial=0)), np.int64)
         self._number[self._rows] = np.arange(len(rows))
         # An exposure with a value is a neutral rating: the user met the item, nobody showed it.
-        shown = (events.kinds == "exposure") & ~events.rated
-        dislikes, self._touched = UserLog(events.take(events.is_dislike)), UserLog(events.take(~shown))
-        self._instances, self._users = instances, dislikes.number(instances.users)
+        touched = (events.kinds != "exposure") | events.rated
+        dislikes, self._touched = UserLog(events.take(events.is_dislike)), UserLog(events.take(touched))
+        self._instances, self._excluded, self._users = instances, excluded, dislikes.number(instances.users)
         following = dislikes.order[dislikes.position(self._users, instances.cutoffs)]
         self._days = dislikes.events.times[following].astype("datetime64[D]")
         """The day of each instance's `next`."""
-        exposures = events.take(shown)
-        own = UserLog(exposures).window(instances.users, self._days, np.timedelta64(1, "D"))
+        exposures = events.take(events.shown if events.has_exposures else ~touched)
+        start, end = np.maximum(self._days, instances.cutoffs), self._days + np.timedelta64(1, "D")
+        own = UserLog(exposures).window(instances.users, start, end - start)
         self._shown = own.of_values(self._number[exposures.items[own.values]])
         self._log_days = self._touched.events.times.astype("datetime64[D]")
         self._log_items = self._number[self._touched.events.items]
@@ -73,7 +91,8 @@ class _DayLog:
     def draw(self, n: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
         """Up to `wanted` distinct item rows for instance n: own exposures of `next`'s day, then the day's items."""
         day, first_day, length = self._days[n], self._log_days[0], 1
-        known = self._number[np.append(self._instances.seen[n], self._instances.future[n])]
+        never = self._excluded(self._instances.take(np.array([n]))).values
+        known = self._number[np.append(never, self._instances.future[n])]
         chosen = rng.permutation(np.setdiff1d(self._shown[n], known))[:wanted]
         excluded = np.concatenate([self._log_items[self._touched.of(self._users[n])], known, chosen])
         while True:

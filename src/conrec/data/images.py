@@ -6,7 +6,6 @@ path must stay below its folder, or there is no picture. Nothing is unpacked to 
 
 from __future__ import annotations
 
-import csv
 import lzma
 import os
 import zipfile
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from conrec.data.adapters import files
 from conrec.errors import ConrecError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -121,19 +121,13 @@ def movielens_key(number: str) -> str:
 def _read_names(path: Path) -> dict[str, str]:
     """Key to file name from a posters.csv."""
     makers: dict[str, Callable[[str], str]] = {"imdb_id": imdb_key, "movielens_id": movielens_key, "item_id": str}
+    have = files.header(path)
+    named = [column for column in makers if column in have]
+    if "file" not in have or not named:
+        raise ConrecError(f"{path}: expected the columns file and one of {', '.join(makers)}, not: {', '.join(have)}")
     names: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            if "file" not in columns or not set(makers) & set(columns):
-                raise ConrecError(
-                    f"{path}: expected the columns file and one of {', '.join(makers)}, not: {', '.join(columns)}"
-                )
-            for row in rows:
-                for column, key in makers.items():
-                    if row.get(column) and row.get("file"):
-                        names.setdefault(key(row[column]), row["file"])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConrecError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    for row in files.read(path, ("file", *named)).table.to_pylist():
+        for column in named:
+            if row[column] and row["file"]:
+                names.setdefault(makers[column](row[column]), row["file"])
     return names

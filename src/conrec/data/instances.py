@@ -222,8 +222,7 @@ class Events:
 
     def first_of_item(self) -> np.ndarray:
         """int64, ascending: the place of each user's first event on each item."""
-        pairs = self.numbers.astype(np.int64) * (1 + int(self.items.max(initial=0))) + self.items
-        return np.sort(np.unique(pairs, return_index=True)[1])
+        return np.sort(np.unique(self._pairs, return_index=True)[1])
 
     def of_users(self, users: np.ndarray) -> np.ndarray:
         """bool [n]: the event is of one of these users, str [m]."""
@@ -256,9 +255,21 @@ class Events:
 
     @property
     def shown(self) -> np.ndarray:
-        """bool [n]: what the platform logged as shown; where it logs nothing, all events: users met these items."""
-        exposed = self._exposed
-        return exposed if exposed.any() else np.ones(len(self), bool)
+        """bool [n]: the exposures, and the reactions to an item of which the user has none so far: it was shown all the
+        same (a log may have one row an exposure that says what came of it, or no exposures at all)."""
+        exposed, pairs = np.flatnonzero(self._exposed), self._pairs
+        if not len(exposed):
+            return np.ones(len(self), bool)
+        known, first = np.unique(pairs[exposed], return_index=True)
+        place = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
+        shown = (known[place] != pairs) | (self.times < self.times[exposed[first[place]]])
+        shown[exposed] = True
+        return shown
+
+    @property
+    def _pairs(self) -> np.ndarray:
+        """int64 [n]: the same number for the same user and item."""
+        return self.numbers.astype(np.int64) * (1 + int(self.items.max(initial=0))) + self.items
 
     @property
     def _exposed(self) -> np.ndarray:

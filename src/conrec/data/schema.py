@@ -18,6 +18,9 @@ from conrec.errors import ConrecError
 
 TIME = pa.timestamp("us", tz="UTC")
 
+MAX_ID_BYTES = 511
+"""The longest id, in UTF-8; every store keeps to it, so that all behave alike."""
+
 KINDS = ("dislike", "exposure", "click", "favorite", "cart", "purchase")
 POSITIVE_KINDS = ("click", "favorite", "cart", "purchase")
 
@@ -36,11 +39,13 @@ ITEMS = pa.schema(
         pa.field("category", pa.string()),
         pa.field("attributes", pa.map_(pa.string(), pa.string())),
         pa.field("first_seen", TIME),
+        pa.field("text", pa.string()),
     ]
 )
 """One row an item. A picture is either a file (`image`: its path, absolute or relative to the run's
 `prepare` folder) or the encoded picture itself (`image_bytes`, for one out of an archive); both null: none.
-`first_seen` is when the platform listed the item, where the log knows it."""
+`first_seen` is when the platform listed the item, where the log knows it. `text` says more than the title: a
+description, or what a film is about."""
 
 EVENTS = pa.schema(
     [
@@ -68,6 +73,14 @@ class Accounting:
     dropped: Counter[str] = field(default_factory=Counter)
     items: Accounting | None = None
     images: Accounting | None = None
+    rejected: list[pa.Table] = field(default_factory=list)
+    """What is known of dropped rows: `cause`, and as far as there are `file`, `row` (from 1, without the header), and
+    the columns of EVENTS."""
+
+    def reject(self, cause: str, rows: pa.Table) -> None:
+        """Drop these rows under a cause, and keep what is known of them."""
+        self.drop(cause, len(rows))
+        self.rejected.append(rows.append_column("cause", pa.array([cause] * len(rows), pa.string())))
 
     def drop(self, cause: str, rows: int = 1) -> None:
         """Add dropped rows under a cause; nothing is noted for no rows."""
@@ -86,13 +99,17 @@ class Accounting:
     def then(self, later: Accounting) -> Accounting:
         """The account of both steps, where the later one read what this one kept."""
         assert self.kept == later.read, f"{self.kept} rows were handed on but {later.read} were read"
-        return Accounting(
-            self.read,
-            later.kept,
-            self.dropped + later.dropped,
-            _then(self.items, later.items),
-            _then(self.images, later.images),
-        )
+        parts = (self.items, later.items), (self.images, later.images)
+        items, images = (first.then(second) if first and second else first or second for first, second in parts)
+        dropped, rejected = self.dropped + later.dropped, self.rejected + later.rejected
+        return Accounting(self.read, later.kept, dropped, items, images, rejected)
+
+    def all_rejected(self) -> pa.Table:
+        """`rejected` as one table, with that of the items."""
+        none = pa.table({"cause": pa.array([], pa.string())})
+        of_items = self.items.rejected if self.items else []
+        whole = pa.concat_tables([none, *self.rejected, *of_items], promote_options="default")
+        return pa.table(whole.columns, names=whole.column_names)  # any column may be null here
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers, causes sorted by how many rows they took."""
@@ -105,13 +122,6 @@ class Accounting:
             if part is not None:
                 table[name] = part.to_json()
         return table
-
-
-def _then(first: Accounting | None, later: Accounting | None) -> Accounting | None:
-    """The two accounts chained, where both exist."""
-    if first is None or later is None:
-        return first if later is None else later
-    return first.then(later)
 
 
 @dataclass

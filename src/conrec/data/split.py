@@ -36,6 +36,8 @@ class Split:
     """None in a split by users."""
     train_users: np.ndarray | None
     """str [n]; None in a split by time."""
+    by_category: bool
+    """Whether `split.pool` is "category" (`data.knowledge`)."""
 
     @staticmethod
     def read(prepared: Path) -> TimeSplit | UserSplit:
@@ -45,11 +47,11 @@ class Split:
             table = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ConrecError(f"{path}: not readable ({error}); run the prepare stage again") from error
-        end = moment(table["log_end"])
+        end, by_category = moment(table["log_end"]), table.get("pool") == "category"
         if table["mode"] == "users":
             users = {f"{name}_users": np.asarray(table[f"{name}_users"], str) for name in SPLITS}
-            return UserSplit(log_end=end, **users)
-        return TimeSplit(moment(table["validation_start"]), moment(table["test_start"]), end)
+            return UserSplit(log_end=end, by_category=by_category, **users)
+        return TimeSplit(moment(table["validation_start"]), moment(table["test_start"]), end, by_category)
 
     def may_learn(self, events: Events) -> np.ndarray:
         """bool [n]: the event belongs to training."""
@@ -65,7 +67,7 @@ class Split:
 
     def knowledge(self, items: Items, events: Events) -> Knowledge:
         """Items on offer and counts of dislikes on any day, as far as this split lets them be known."""
-        return Knowledge(items, events, self.train_users)
+        return Knowledge(items, events, self.train_users, by_category=self.by_category)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class TimeSplit(Split):
     validation_start: np.datetime64
     test_start: np.datetime64
     log_end: np.datetime64
+    by_category: bool = False
     mode = "time"
     train_users = None
 
@@ -100,6 +103,7 @@ class UserSplit(Split):
     validation_users: np.ndarray
     test_users: np.ndarray
     log_end: np.datetime64
+    by_category: bool = False
     mode = "users"
     validation_start = None
 
@@ -116,16 +120,16 @@ def plan_split(events: Events, config: SplitConfig) -> TimeSplit | UserSplit:
         )
     if config.horizon_days < 1:
         raise ConrecError(f"split.horizon_days = {config.horizon_days}; it must be at least 1 day")
-    log_end = events.times[-1]
+    log_end, by_category = events.times[-1], config.pool == "category"
     if config.mode == "users":
-        return UserSplit(log_end=log_end, **_fold(events.owners()[0], config))
+        return UserSplit(log_end=log_end, by_category=by_category, **_fold(events.owners()[0], config))
     if config.cutoffs != "rolling":
         raise ConrecError('split.cutoffs = "per_user" needs split.mode = "users"; in time mode cutoffs are "rolling"')
     if not 0 < config.validation_from < config.test_from < 1:
         raise ConrecError("split.validation_from and split.test_from must satisfy 0 < validation_from < test_from < 1")
     quantiles = np.quantile(dislikes.astype(np.int64), (config.validation_from, config.test_from)).astype(np.int64)
     validation, test = quantiles // DAY_US * np.timedelta64(DAY_US, "us") + EPOCH
-    return TimeSplit(validation, test, log_end)
+    return TimeSplit(validation, test, log_end, by_category)
 
 
 def describe_split(
@@ -136,6 +140,7 @@ def describe_split(
     table: dict[str, Any] = {
         "mode": split.mode,
         "horizon_days": config.horizon_days,
+        "pool": config.pool,
         "validation_start": iso(split.validation_start) if isinstance(split, TimeSplit) else None,
         "test_start": iso(split.test_start) if isinstance(split, TimeSplit) else None,
         "log_end": iso(split.log_end),

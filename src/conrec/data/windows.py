@@ -6,8 +6,9 @@ may see into the next period: samples whose horizon reaches past the start of va
 likewise validation windows past the start of test. In a split by users a held-out user with at least two dislikes has
 one cutoff, just before the middle one (the (n // 2)-th of n, from 0).
 
-Nobody can be asked on the log's first day, before any item was seen: such held-out instances are left out. (Training
-samples of that day stay: stages that decode leave them out themselves.)
+Nobody can be asked on the log's first day, before any item was seen, nor, with `split.pool = "category"`, when the
+user has met all that is there: such held-out instances are left out. (Training samples of that day stay: stages that
+decode leave them out themselves.)
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def make_instances(
         possible, dropped = _by_time(dislikes, split, horizon)
     else:
         possible, dropped = _by_user(dislikes, split)
-    histories, parts = Histories(events), []
+    histories, knowledge, parts = Histories(events), split.knowledge(items, events), []
     dropped |= {"no_history": 0, "empty_pool": 0}
     opening = np.min(items.first_seen[~np.isnat(items.first_seen)])
     for name in SPLITS:
@@ -59,8 +60,14 @@ def make_instances(
         kept = np.sum(histories.counts(users, at.times), axis=0) > 0
         dropped["no_history"] += int((~kept).sum())
         if at.next is None:
-            # The candidate pool is that of midnight, and holds the items seen by then.
-            pool = at.times.astype("datetime64[D]") > opening
+            if split.by_category:
+                asked = histories.instances(users, at.times, 0, 0)
+                # One after the other: each list of what is excluded is as long as the catalogue.
+                excluded = [len(knowledge.excluded(asked.take(np.array([n]))).values) for n in range(len(asked))]
+                pool = np.array(excluded, np.int64) < len(items)
+            else:
+                # The candidate pool is that of midnight, and holds the items seen by then.
+                pool = at.times.astype("datetime64[D]") > opening
             dropped["empty_pool"] += int((kept & ~pool).sum())
             kept &= pool
         if not kept.any():

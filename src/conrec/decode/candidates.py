@@ -1,11 +1,7 @@
-"""Ranking given candidates by the policy and the other item features, each with a fitted weight.
-
-Nothing has to be searched here, so the language model is a feature like the others: a log-weight of each candidate.
-"""
+"""Candidates that are given: by what they are ranked, the item features and the policy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.instances import Instances, Items
-from conrec.decode.decoder import PLAIN, Decoder
+from conrec.decode.decoder import Decoder
 from conrec.decode.predict_items import score_items
-from conrec.features.candidate_weights import fit_weights
 from conrec.features.item_features import FeatureWeights, ItemFeature
 
 
@@ -42,6 +37,11 @@ class CandidateSets:
             rows[n, : len(names)] = [row[name] for name in names]
         return cls(at, rows)
 
+    def asked(self, instances: Instances) -> tuple[Instances, np.ndarray]:
+        """Whose they are, of these instances, and their rows, int64 [n, c]: a place without a candidate has the first
+        one again, and is not looked at."""
+        return instances.take(self.at), np.where(self.rows >= 0, self.rows, self.rows[:, :1])
+
     @property
     def lengths(self) -> np.ndarray:
         """int64 [n]: how many candidates each has."""
@@ -65,6 +65,7 @@ class PolicyFeature(ItemFeature):
     def of_candidates(self, instances: Instances, rows: np.ndarray) -> np.ndarray:
         """float32 [B, c]: the same of given items, rows int [B, c]."""
         inputs, config = self._decoder.inputs, self._decoder.inputs.recipe.predict
+        assert self._decoder.policy is not None
         decodings = self._decoder.decodings(instances, [self._weights], include_unseen=True)
         (scores,) = score_items(
             self._decoder.policy,
@@ -76,52 +77,15 @@ class PolicyFeature(ItemFeature):
         return scores
 
 
-class PriorFeature(ItemFeature):
-    """The log of the day's prior; an item that the log has not met yet has that of the least popular one."""
+def candidate_parts(decoder: Decoder, candidates: CandidateSets, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+    """The log-weights of the candidates by each of the decoder's item features, float64 [n, c, p], and which of them
+    may be recommended at all, bool [n, c].
 
-    name = "prior"
-
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder = decoder
-
-    def log_weight(self, instances: Instances) -> np.ndarray:
-        """float32 [B, items]."""
-        prior, day = self._days(instances)
-        return prior[day]
-
-    def of_candidates(self, instances: Instances, rows: np.ndarray) -> np.ndarray:
-        """float32 [B, c]: the same of given items, rows int [B, c]."""
-        prior, day = self._days(instances)
-        return prior[day[:, None], rows]
-
-    def _days(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
-        """float32 [days, items] and int [B]: the prior of every day, and which day is each instance's."""
-        data = self._decoder.decodings(instances, [PLAIN], include_unseen=True)[0].data
-        return data.pool.item_weight.log().cpu().numpy(), data.rows
-
-
-def candidate_features(decoder: Decoder) -> list[ItemFeature]:
-    """All features that may tell candidates apart: the policy first, then what the recipe does not switch off."""
-    prior = [PriorFeature(decoder)] if any(decoder.inputs.recipe.predict.prior_weights) else []
-    return [PolicyFeature(decoder), *prior, *decoder.features.values()]
-
-
-def rank_candidates(
-    features: Sequence[ItemFeature], candidates: CandidateSets, instances: Instances
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Scores float [n, c] of the candidates, -inf for what cannot be recommended, and the weights of the features.
-
-    The weights are fitted to the sets of validation (`features.candidate_weights`). Without any that teach something
-    the policy stands alone. instances: those that the candidates were read for.
+    instances: those that the candidates were read for.
     """
-    rows, own = candidates.rows, instances.take(candidates.at)
-    # A place without a candidate asks for the first one again; it is not looked at.
-    asked = np.where(rows < 0, rows[:, :1], rows)
-    parts = np.stack([feature.of_candidates(own, asked) for feature in features], -1)
-    there = (rows >= 0) & np.isfinite(parts[..., 0])
-    validation = own.split == "validation"
-    weights = fit_weights(parts[validation], there[validation])
-    if not weights.any():
-        weights[0] = 1.0
-    scores = np.where(there, np.where(there[..., None], parts, 0.0) @ weights, -np.inf)
-    return scores, {feature.name: weight for feature, weight in zip(features, weights.tolist())}
+    own, asked = candidates.asked(instances)
+    there = candidates.rows >= 0
+    for n in range(len(own)):
+        there[n] &= ~np.isin(candidates.rows[n], own.seen[n])
+    found = [feature.of_candidates(own, asked) for feature in decoder.features.values()]
+    return np.stack(found, axis=-1).astype(np.float64) if found else np.zeros((*asked.shape, 0)), there

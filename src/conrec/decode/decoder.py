@@ -26,7 +26,8 @@ class Decoder:
 
     inputs: Inputs
     vocabulary: Vocabulary
-    policy: Policy
+    policy: Policy | None
+    """None where no decoding asks it."""
     context: Context
     """What the prompts show."""
     features: Mapping[str, ItemFeature] = field(default_factory=dict)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 
 import numpy as np
 
 from conrec.config import Recipe
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
-from conrec.data.split import Split, TimeSplit
+from conrec.data.split import Split
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
-from conrec.features.co_dislikes import CoDislikes
-from conrec.features.exposures import Exposure, ExposureLikelihood, ExposureWeights
-from conrec.features.item_features import CoDislikeScore, ContentSimilarity, ItemFeature
 from conrec.features.log_view import LogView
 from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import device
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
-from conrec.score.history import HistoryScore
-from conrec.score.propensity import Propensity
 from conrec.sid.catalog import Catalog
 
 RECENT_DAYS = 3
@@ -91,43 +86,13 @@ class Inputs:
             self.trie,
             days=config.prior_days,
             smoothing=config.prior_smoothing,
-            weight=weight if config.prior_weights != (0.0,) else 0.0,
+            weight=weight if config.prior else 0.0,
             include_unseen=include_unseen,
         )
         prompts = self.history_prompts(vocabulary).all(instances, context)
-        return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device())
+        excluded = partial(self.knowledge.excluded, include_unseen=include_unseen)
+        return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device(), excluded)
 
     def decoding(self, instances: Instances, context: Context, vocabulary: Vocabulary) -> Decoding:
         """How to predict under the prior as it is and no other feature: what training is under."""
         return Decoding(self.prompt_dataset(instances, context, vocabulary))
-
-    def item_features(self, exposures: ExposureWeights, history: HistoryScore | None = None) -> dict[str, ItemFeature]:
-        """The item features by name, as far as the recipe switches them on.
-
-        exposures: from `exposure_weights`, now or when the run was made. history: without it there is no propensity.
-        """
-        config, log_view, found = self.recipe.predict, self.log_view, list[ItemFeature]()
-        if any(config.content_weights):
-            found.append(ContentSimilarity(log_view.content))
-        if any(config.co_dislike_weights):
-            found.append(CoDislikeScore(CoDislikes(self.events, len(self.items), log_view.train_users)))
-        if any(config.exposures):
-            found.append(Exposure(self._exposures, exposures))
-        if any(config.attributes):
-            found.append(log_view.attribute_rates)
-        if any(config.propensity_weights) and history is not None:
-            found.append(Propensity(history, log_view))
-        return {feature.name: feature for feature in found}
-
-    def exposure_weights(self) -> ExposureWeights:
-        """The weights of the exposure likelihood, learned from the training instances where the recipe uses it."""
-        if not any(self.recipe.predict.exposures):
-            return ExposureWeights()
-        horizon, train = np.timedelta64(self.recipe.split.horizon_days, "D"), self.instances.of_split("train")
-        if isinstance(self.split, TimeSplit):  # training may have been shown a shorter future
-            train = train.take(np.flatnonzero(train.cutoffs + horizon <= self.split.validation_start))
-        return self._exposures.learn(train, horizon)
-
-    @cached_property
-    def _exposures(self) -> ExposureLikelihood:
-        return ExposureLikelihood(self.items, self.events, self.log_view.train_users)

@@ -16,7 +16,7 @@ from conrec.progress import track
 
 @torch.no_grad()
 def predict_items(
-    policy: AnswerModel,
+    policy: AnswerModel | None,
     decodings: Sequence[Decoding],
     *,
     k: int,
@@ -28,18 +28,21 @@ def predict_items(
 
     Returns for each decoding item rows int32 [n, k] (-1: none) and scores float32 [n, k]. All decodings are of the same
     instances with the same prompts (under another prior, say) and share one prompt
-    pass a user. Items that the user has seen are left out. At an infinite temperature the policy is not asked.
+    pass a user. Items that are excluded for the user are left out. At an infinite temperature the policy is not asked,
+    and None will do.
     """
-    policy.eval()
+    if policy is not None:
+        policy.eval()
     data = decodings[0].data
     size = (len(data), k)
     out = [(np.full(size, -1, np.int32), np.full(size, -np.inf, np.float32)) for _ in decodings]
     for part in track(data.by_length(batch), title):
         state = None
-        exclude = [data.instances.seen[n] for n in part.index]
+        excluded = data.excluded(data.instances.take(part.index))
+        exclude = [excluded[n] for n in range(len(excluded))]
         for (items, scores), decoding in zip(out, decodings):
             pool, rows = decoding.pool(part)
-            if math.isinf(decoding.temperature):
+            if policy is None or math.isinf(decoding.temperature):
                 best = heaviest_items(pool, rows, exclude, k)
             else:
                 if state is None:

@@ -5,15 +5,16 @@ The pool has a row a day: the items known at the midnight before the instances' 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from conrec.data.instances import Instances, Ragged
-from conrec.data.knowledge import Knowledge
+from conrec.data.knowledge import DAY, Knowledge
 from conrec.decode.trie import CandidatePool, Trie
 from conrec.features.item_features import ItemFeature
 from conrec.lm.policy import pad_prompts
@@ -50,6 +51,8 @@ class PromptDataset:
     """Token id of padding."""
     device: torch.device
     """Where batches go."""
+    excluded: Callable[[Instances], Ragged] = attrgetter("seen")
+    """Rows that must not be named to each user (`data.knowledge`)."""
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -70,7 +73,7 @@ class PromptDataset:
 class Decoding:
     """How to decode: under the prior of the day, and with the item features that count.
 
-    What a user has seen is not in that user's candidate pool, so it takes no beam and the k places are filled.
+    What is excluded for a user is not in that user's candidate pool, so it takes no beam and the k places are filled.
     """
 
     data: PromptDataset
@@ -82,13 +85,14 @@ class Decoding:
     def pool(self, batch: Batch) -> tuple[CandidatePool, Tensor]:
         """The candidate pool of a batch of `data`, and the row of each of its prompts, int64 [B]."""
         instances, day = self.data.instances.take(batch.index), self.data.pool
-        if not self.item_features and not len(instances.seen.values):
+        excluded = self.data.excluded(instances)
+        if not self.item_features and not len(excluded.values):
             return day, batch.rows
         weight = day.item_weight[batch.rows].double()
         for row in range(len(weight)):
             rest = weight[row].clone()
-            rest[torch.as_tensor(instances.seen[row], dtype=torch.int64)] = 0
-            # Who has seen all items keeps the pool: the search needs one, and its result is left out afterwards.
+            rest[torch.as_tensor(excluded[row], dtype=torch.int64)] = 0
+            # With all items excluded it keeps the pool: the search needs one, and its result is left out afterwards.
             weight[row] = rest if rest.any() else weight[row]
         if self.item_features:
             added = sum(value * feature.log_weight(instances) for value, feature in self.item_features)
@@ -110,19 +114,22 @@ def pool_of_days(
     weight: float,
     include_unseen: bool = False,
 ) -> tuple[CandidatePool, np.ndarray]:
-    """Candidate pool with a row for each distinct day of the instances' cutoffs, and each instance's row, int64 [n].
+    """Candidate pool with a row for each distinct day of the instances' cutoffs and scope of users (`data.knowledge`),
+    and each instance's row, int64 [n].
 
     An item's weight is its prior (exponentially decayed dislikes before that midnight UTC, plus `smoothing`) to the
     power of `weight`; 0 switches the prior off. Items not yet seen that day have weight 0. A cutoff inside a day gets
-    that day's midnight, so nothing of the day itself is known. With `include_unseen` an item not yet seen counts like
-    the least popular one: a ranker's candidate exists, whether or not the log has met it.
+    that day's midnight, so nothing of the day itself is known. (By category that day's items are there; those after a
+    user's own cutoff are left out by `PromptDataset.excluded`.) With `include_unseen` an item not yet seen counts
+    like the least popular one: a ranker's candidate exists, whether or not the log has met it.
     """
     midnight = instances.cutoffs.astype("datetime64[D]").astype("datetime64[us]")
-    distinct, rows = np.unique(midnight, return_inverse=True)
+    parts, scopes = knowledge.scopes(instances)
+    distinct, rows = np.unique(np.stack([midnight.astype(np.int64), scopes]), axis=1, return_inverse=True)
     priors = []
-    for day in distinct:
-        prior = knowledge.prior(day, days, smoothing)
+    for day, scope in zip(distinct[0].astype("datetime64[us]"), distinct[1]):
+        prior = knowledge.prior(day, days, smoothing, day + DAY if knowledge.by_category else None)
         if include_unseen:
             prior = np.where(prior > 0, prior, prior[prior > 0].min())
-        priors.append(prior**weight * (prior > 0))
+        priors.append(np.power(prior, weight, out=np.zeros_like(prior), where=prior > 0) * parts[scope])
     return trie.weigh(np.stack(priors), prior=weight != 0), rows.reshape(-1)

@@ -11,6 +11,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from conrec.config import SplitConfig
+from conrec.data.adapters import columns
+from conrec.data.adapters.files import read
 from conrec.data.histories import Histories
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
@@ -52,18 +54,25 @@ def filter_file(
     (empty where user or item is unknown), nearest_item and nearest_title (the predicted dislike that it is closest
     to). Unknown users and items are kept: no prediction is no reason to drop.
     """
-    table = _read_table(candidates, ("user_id", "item_id"))
+    _suffix(candidates)
     _suffix(out)
+    raw = read(candidates, ("user_id", "item_id"))
+    if raw.lost:
+        row, cause = next(iter(raw.lost.items()))
+        raise ConrecError(f"{candidates}: row {row}: {cause}; every row is decided about, so mend it")
     catalog = log_view.catalog
     row_of = {item: row for row, item in enumerate(catalog.item_ids)}
     predicted_of = _latest_predictions(predictions, row_of)
-    users, ids = table["user_id"].to_pylist(), table["item_id"].to_pylist()
-    for name, column in (("user_id", users), ("item_id", ids)):
-        if None in column:
-            raise ConrecError(f"{candidates}: row {column.index(None) + 1} has no {name}; give it one or remove it")
-    scores: list[float | None] = [None] * len(ids)
-    nearest: list[int | None] = [None] * len(ids)
-    kept = [True] * len(ids)
+    # Looked up as the log's ids were read, without surrounding blanks; written as they were given.
+    given = {name: raw.table[name].cast(pa.string()) for name in ("user_id", "item_id")}
+    looked_up = []
+    for name in given:
+        text, missing = columns.words(raw.table[name])
+        if missing.any():
+            raise ConrecError(f"{candidates}: row {missing.argmax() + 1} has no {name}; give it one or remove it")
+        looked_up.append(text.to_pylist())
+    users, ids = looked_up
+    scores, nearest, kept = np.zeros(len(ids), np.float32), np.full(len(ids), -1), np.ones(len(ids), bool)
     rows_of_user: dict[str, list[int]] = {}
     known = Histories(log_view.events)
     for n, (user, item) in enumerate(zip(users, ids)):
@@ -80,17 +89,16 @@ def filter_file(
             items = np.array([row_of[ids[n]] for n in rows])
             one = UserFactors(predicted_of[user][1], vector, float(bias))
             found = online_score(side, one, items, score.cosine_weight)
-            over = found.scores.astype(np.float64) > thresholds.of(active, items)
-            for n, value, near, gone in zip(rows, found.scores.tolist(), found.nearest.tolist(), over.tolist()):
-                scores[n], nearest[n], kept[n] = value, near, not gone
+            scores[rows], nearest[rows] = found.scores, found.nearest
+            kept[rows] = found.scores.astype(np.float64) <= thresholds.of(active, items)
+    near = pa.array(nearest, mask=nearest < 0)
     result = pa.table(
         {
-            "user_id": pa.array(users, pa.string()),
-            "item_id": pa.array(ids, pa.string()),
-            "kept": pa.array(kept, pa.bool_()),
-            "score": pa.array(scores, pa.float32()),
-            "nearest_item": pa.array([None if n is None else catalog.item_ids[n] for n in nearest], pa.string()),
-            "nearest_title": pa.array([None if n is None else catalog.titles[n] for n in nearest], pa.string()),
+            **given,
+            "kept": kept,
+            "score": pa.array(scores, mask=nearest < 0),
+            "nearest_item": pa.array(catalog.item_ids, pa.string()).take(near),
+            "nearest_title": pa.array(catalog.titles, pa.string()).take(near),
         }
     )
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +109,8 @@ def filter_file(
         pa_csv.write_csv(result, out, options)
     return FilterAccount(
         read=len(ids),
-        kept=sum(kept),
-        dropped=len(ids) - sum(kept),
+        kept=int(kept.sum()),
+        dropped=int((~kept).sum()),
         unknown_user=sum(user not in predicted_of for user in users),
         unknown_item=sum(user in predicted_of and item not in row_of for user, item in zip(users, ids)),
     )
@@ -115,46 +123,13 @@ def describe(account: FilterAccount) -> str:
 
 def _latest_predictions(predictions: Path, row_of: dict[str, int]) -> dict[str, tuple[np.datetime64, np.ndarray]]:
     """User -> the user's latest cutoff and the rows of the items predicted at it; users with none are left out."""
-    table = _read_table(predictions, ("user_id", "cutoff", "items")).sort_by("cutoff")
+    table = read(predictions, ("user_id", "cutoff", "items")).table.sort_by("cutoff")
     cutoffs = table["cutoff"].cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()
     predicted_of = {
         user: (cutoff, np.array([row_of[item] for item in (named or []) if item in row_of], np.int64))
         for user, cutoff, named in zip(table["user_id"].to_pylist(), cutoffs, table["items"].to_pylist())
     }
     return {user: found for user, found in predicted_of.items() if len(found[1])}
-
-
-def _read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    """These columns of a table, ids as text; one clear line where that is not possible."""
-    suffix = _suffix(path)
-    try:
-        if suffix == ".parquet":
-            table = pq.read_table(path)
-        else:
-            table = pa_csv.read_csv(
-                path,
-                parse_options=pa_csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ","),
-                convert_options=pa_csv.ConvertOptions(
-                    column_types={"user_id": pa.string(), "item_id": pa.string()},
-                    strings_can_be_null=True,
-                    null_values=[""],
-                ),
-            )
-    except FileNotFoundError:
-        raise ConrecError(f"{path}: there is no such file") from None
-    except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise ConrecError(f"{path}: not a readable {suffix[1:]} table ({reason})") from error
-    for name in columns:
-        if name not in table.column_names:
-            raise ConrecError(
-                f"{path}: no column {name}; it needs {', '.join(columns)} and has {', '.join(table.column_names)}"
-            )
-    table = table.select(list(columns))
-    for name in ("user_id", "item_id"):
-        if name in columns:
-            table = table.set_column(columns.index(name), name, table[name].cast(pa.string()))
-    return table
 
 
 def _suffix(path: Path) -> str:

@@ -3,8 +3,9 @@
     SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
         delta.json               digest of its input, the account of every row, how many undos there were before
         events.parquet           its events, cleaned against everything before
-        items.parquet            its new items, with embeddings.npy, latents.npy and codes.npy, row by row
+        items.parquet            its new items; row by row embeddings.npy, latents.npy, codes.npy, traits.parquet
         first_seen.parquet       when items were seen first in it, dropped events included
+        rejected.parquet         the rows that were dropped, and why
 
 A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
 snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
@@ -28,19 +29,20 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.adapters.generic import read_day
-from conrec.data.clean import clean
-from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, TIME, Accounting, Log
+from conrec.data.clean import clean, with_first_seen, without_leaps
+from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, Accounting, Log
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush
 from conrec.filter.undo import Undo
 from conrec.items.encoders import JointEncoder
+from conrec.items.traits import TraitEncoder, read_traits, write_traits
 from conrec.sid.catalog import Catalog
 from conrec.sid.codebook import add_items, load_model
 from conrec.sid.kmeans import reconstruct
 from conrec.stages.compress import content_of
 
 LONGEST_GAP = pa.scalar(400 * 86_400_000_000, pa.duration("us"))
-"""An event this long after all others is a broken clock rather than news."""
+"""An event this long after all others, or before them, is a broken clock rather than news."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Live:
     catalog: Catalog
     embeddings: np.ndarray
     """float32 [n, input]."""
+    traits: list[dict[str, str]]
+    """Of each item (`items.traits`)."""
 
     @property
     def cutoff(self) -> np.datetime64:
@@ -74,21 +78,26 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], before: int, un
     events = [pq.read_table(prepared / "events.parquet").cast(EVENTS)]
     catalog = Catalog.load(compressed)
     embeddings = [np.load(compressed / "embeddings.npy", allow_pickle=False)]
+    traits = read_traits(compressed, len(items[0]))
     known = [before]
     for folder in folders:
         items.append(pq.read_table(folder / "items.parquet").cast(ITEMS))
         events.append(pq.read_table(folder / "events.parquet").cast(EVENTS))
         embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
+        traits += read_traits(folder, len(items[-1]))
         known.append(read_delta(folder)["undos"])
         catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
-    seen = [pq.read_table(folder / "first_seen.parquet") for folder in folders]
+    catalogue = pa.concat_tables(items)
+    for folder in folders:
+        catalogue = with_first_seen(catalogue, pq.read_table(folder / "first_seen.parquet"))
     end = max(pc.max(table["time"]).as_py() for table in events if len(table))
     return Live(
-        _first_seen(pa.concat_tables(items), seen),
+        catalogue,
         pa.concat_tables([without_undone(table, undos, n) for table, n in zip(events, known)]),
         np.datetime64(end.replace(tzinfo=None), "us"),
         catalog,
         np.concatenate(embeddings),
+        traits,
     )
 
 
@@ -114,6 +123,8 @@ def ingest(
     if folder.is_dir():  # of a snapshot that was rolled back
         return name, read_delta(folder)["account"]
     listed, raw, account = read_day(events, items, recipe.data, images)
+    log = without_leaps(Log(listed, raw, account), live.events)
+    raw, account = log.events, log.accounting
     if len(raw):
         _check_times(raw, live, str(events))
     new = listed.filter(pc.invert(pc.is_in(listed["item_id"], live.items["item_id"].combine_chunks())))
@@ -127,7 +138,7 @@ def ingest(
     firsts = raw.group_by("item_id").aggregate([("time", "min")]).select(["item_id", "time_min"])
     firsts = firsts.rename_columns(["item_id", "time"])
     told = fresh.accounting.to_json()
-    if not len(fresh.events) and not len(new) and _first_seen(live.items, [firsts]).equals(live.items):
+    if not len(fresh.events) and not len(new) and with_first_seen(live.items, firsts).equals(live.items):
         return None, told
 
     partial = folder.with_name(f".{name}.partial")
@@ -135,6 +146,7 @@ def ingest(
     partial.mkdir(parents=True)
     pq.write_table(fresh.events, partial / "events.parquet")
     pq.write_table(firsts, partial / "first_seen.parquet")
+    pq.write_table(fresh.accounting.all_rejected(), partial / "rejected.parquet")
     pq.write_table(new, partial / "items.parquet")
     _encode(new, live, run, recipe, partial)
     note = {"input": digest, "after": list(deltas), "undos": undos, "account": told}
@@ -218,7 +230,7 @@ def _new_to(old: pa.Table, cleaned: Log) -> Log:
         ("positive_while_disliking", at_once),
     ):
         bad = np.asarray(mask) & ~gone
-        account.drop(cause, int(bad.sum()))
+        account.reject(cause, new.filter(pa.array(bad)))
         gone |= bad
     kept = new.filter(pa.array(~gone))
     account.kept = len(kept)
@@ -232,29 +244,36 @@ def _among(new: pa.Table, old: pa.Table, columns: list[str]) -> np.ndarray:
 
 
 def _check_times(raw: pa.Table, live: Live, source: str) -> None:
-    """ConrecError for an event long after all others: the cutoff would follow it, and everything would look old."""
-    latest = pa.scalar(live.end.astype("datetime64[us]").item(), pa.timestamp("us")).cast(TIME)
-    late = pc.index(pc.greater(raw["time"], pc.add(latest, LONGEST_GAP)), True).as_py()
-    if late >= 0:
+    """ConrecError for an event long after all others (the cutoff would follow it, and everything would look old), or
+    long before them."""
+    first, last = pc.min(live.events["time"]), pc.max(live.events["time"])
+    late, early = pc.add(last, LONGEST_GAP), pc.subtract(first, LONGEST_GAP)
+    row = pc.index(pc.or_(pc.greater(raw["time"], late), pc.less(raw["time"], early)), True).as_py()
+    if row >= 0:
         raise ConrecError(
-            f"{source}: an event is of {raw['time'][late].as_py():%Y-%m-%d}, more than 400 days after the log's end "
-            f"({str(live.end)[:10]}); correct its time or remove it"
+            f"{source}: an event is of {raw['time'][row].as_py():%Y-%m-%d}, more than 400 days away from the log "
+            f"({first.as_py():%Y-%m-%d} to {last.as_py():%Y-%m-%d}); correct its time or remove it"
         )
 
 
 def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) -> None:
-    """Embeddings, latents and codes of the delta's items; those before keep theirs."""
+    """Embeddings, latents, codes and traits of the delta's items; those before keep theirs."""
     width, levels = live.embeddings.shape[1], live.catalog.levels
     embeddings, latents = np.zeros((0, width), np.float32), np.zeros((0, live.catalog.latents.shape[1]), np.float32)
     codes = np.zeros((0, levels), np.int32)
+    traits: list[dict[str, str]] = []
     if len(new):
         book = run / "compress" / "codebook"
-        embeddings, _ = JointEncoder.load(recipe.items, book).encode(content_of(new, folder))
+        content = content_of(new, folder, recipe.split.pool == "category")
+        encoder = JointEncoder.load(recipe.items, book)
+        embeddings, _ = encoder.encode(content)
+        traits = TraitEncoder.load(book, encoder.hog).encode(content)
         ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
         extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
         latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]
     for name, array in (("embeddings", embeddings), ("latents", latents), ("codes", codes)):
         np.save(folder / f"{name}.npy", array)
+    write_traits(folder, traits)
 
 
 def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.ndarray) -> Catalog:
@@ -267,15 +286,3 @@ def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.
         latents=np.concatenate([catalog.latents, latents]),
         reconstructed=np.concatenate([catalog.reconstructed, reconstruct(codes, catalog.codewords)]),
     )
-
-
-def _first_seen(items: pa.Table, seen: list[pa.Table]) -> pa.Table:
-    """Items with `first_seen` no later than any delta saw them."""
-    if not seen:
-        return items
-    firsts = pa.concat_tables(seen).group_by("item_id").aggregate([("time", "min")])
-    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
-    first = firsts["time_min"].take(row)
-    column = ITEMS.get_field_index("first_seen")
-    earlier = pc.min_element_wise(items["first_seen"].cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True)
-    return items.set_column(column, ITEMS.field(column), earlier.cast(TIME))

@@ -11,6 +11,7 @@ here, too: its first call publishes all its users.
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +38,6 @@ from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
 from conrec.features.item_features import FeatureWeights
 from conrec.features.log_view import LogView
-from conrec.features.weight_search import read_weights
 from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
@@ -45,11 +45,14 @@ from conrec.filter.stores import StoreName, open_users
 from conrec.filter.undo import read_undos
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
+from conrec.items.traits import joined
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
 from conrec.score.filter_score import FilterScore, ScoreAtCutoff
 from conrec.score.history import HistoryScore
+from conrec.score.list_features import list_features
+from conrec.score.list_weights import read_weights
 from conrec.sid.catalog import unit_rows
 from conrec.toml import to_toml
 
@@ -206,16 +209,16 @@ class _Job:
         split = Split.read(self.run / "prepare")
         # Split by users, what is known of the items is the whole log of known users; here that is everybody.
         everybody = events.owners()[0] if split.mode == "users" else None
-        log_view = LogView(
-            items, events, live.catalog, unit_rows(live.embeddings), fields_of(live.items), train_users=everybody
-        )
-        knowledge = Knowledge(items, events, everybody)
+        fields = joined(fields_of(live.items, containers=split.by_category), live.traits)
+        log_view = LogView(items, events, live.catalog, unit_rows(live.embeddings), fields, train_users=everybody)
+        knowledge = Knowledge(items, events, everybody, by_category=split.by_category)
         score = self.score.at(log_view, cutoff)
         side = score.item_factors()
         histories = Histories(events)
         layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         predictor = _Predictor(self, log_view, score, knowledge, split)
-        contents = SnapshotItems(items.ids, items.titles, items.categories, live.catalog.codes, side)
+        about = (items.ids, items.titles, items.categories, live.catalog.codes)
+        contents = SnapshotItems(*about, side, *score.parts())
         users = recomputed = 0
         with SnapshotWriter(
             self.snapshots,
@@ -285,11 +288,13 @@ class _Predictor:
         job, seed = self._job, f"seed{self._job.seed}"
         utilized, stages = job.run / "utilize" / seed, job.recipe.utilize.stages
         vocabulary = Vocabulary.load(utilized / "tokenizer")
-        policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
-        load_trained_policy(policy, utilized / f"stage{len(stages)}")
         weights, exposures = read_weights(job.run / "predict" / seed)
         history = HistoryScore.load(job.run / "score" / seed) if weights.propensity else None
-        features = self._inputs.item_features(exposures, history)
+        features = list_features(job.recipe.predict, self._log_view, exposures, history)
+        policy = None
+        if not math.isinf(weights.temperature):
+            policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
+            load_trained_policy(policy, utilized / f"stage{len(stages)}")
         return Decoder(self._inputs, vocabulary, policy, stages[-1].context, features), weights
 
 

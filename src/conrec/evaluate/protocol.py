@@ -22,6 +22,7 @@ from conrec.evaluate.metrics import all_metrics, rare_future
 from conrec.evaluate.results import Difference, Figure, Figures, SplitMetrics, StageFigures, Validity
 
 OURS = "conrec"
+USERS_AT_ONCE = 256
 
 
 def is_ours(system: str) -> bool:
@@ -149,8 +150,12 @@ def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> V
         here = instances.cutoffs == cutoff
         allowed[here] &= knowledge.on_offer(cutoff)[np.maximum(lists[here], 0)]
     width = knowledge.items
-    seen = instances.seen.owners * width + instances.seen.values
-    allowed &= ~np.isin(np.arange(len(lists))[:, None] * width + lists, seen)
+    for start in range(0, len(lists), USERS_AT_ONCE):
+        part = np.arange(start, min(start + USERS_AT_ONCE, len(lists)))
+        excluded = knowledge.excluded(instances.take(part))
+        allowed[part] &= ~np.isin(
+            part[:, None] * width + lists[part], (start + excluded.owners) * width + excluded.values
+        )
     ordered = np.sort(lists, axis=1)
     twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != -1)).any(axis=1)
     return Validity(

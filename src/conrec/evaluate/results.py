@@ -105,6 +105,20 @@ class SplitMetrics(Struct, frozen=True, kw_only=True):
     validity: Validity | None = None
 
 
+def ahead(comparisons: dict[str, Differences]) -> list[tuple[str, str]]:
+    """System and metric (or budget) wherever one is significantly ahead of CoNRec; the oracle, which knows the truth,
+    aside. No simple system and no part of CoNRec should be among them.
+
+    comparisons: CoNRec minus each system, as in `SplitMetrics` and `FilterComparison`.
+    """
+    return [
+        (system, metric)
+        for system, differences in comparisons.items()
+        for metric, one in differences.items()
+        if one.verdict == "worse" and system != "oracle"
+    ]
+
+
 class Protocol(Struct, frozen=True):
     """Settings of the evaluation."""
 

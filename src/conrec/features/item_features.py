@@ -1,8 +1,8 @@
 """Item features: reasons why a user may dislike an item next, each a log-weight of every item (not in the paper).
 
 What the log says on the day of a prediction a trained model cannot know: what is disliked lately and by whom, what the
-user will be shown. Decoding adds these features to the log-weights of the items, each times a weight that is chosen on
-validation (`features.weight_search`). The model then only has to know better than neighbours and counts.
+user will be shown. Decoding adds these features to the log-weights of the items, each times a weight that is learned on
+backtest windows (`score.list_weights`). The model then only has to know better than neighbours and counts.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from conrec.data.instances import Instances
+from conrec.data.knowledge import Knowledge
 from conrec.features.co_dislikes import CoDislikes
 
 NOT_ADDED = ("prior", "temperature")
 """Weights of what is no feature to add: the prior is in the day's candidate pool, the temperature in the policy."""
 AT_ONCE = 32
 """Instances whose log-weights of all items are held at once where candidates are asked for."""
-REMEMBERED = 128_000_000
-"""Bytes of answers that a remembered feature keeps."""
 CO_DISLIKE_SCALE = 10.0
 """Brings the sum of similarities to the order of 1."""
 
@@ -40,7 +39,7 @@ class ItemFeature(Protocol):
 
 
 class FeatureWeights(NamedTuple):
-    """How much each feature counts beside the policy; 0 for not at all."""
+    """How much each feature counts beside the policy in lists; 0 for not at all."""
 
     prior: float = 1.0
     """Dislikes of everybody lately (`data.knowledge`): the power to which the prior is raised."""
@@ -64,6 +63,26 @@ class FeatureWeights(NamedTuple):
         """The features that count, each with its weight. KeyError for one that is wanted and not there."""
         wanted = {name: value for name, value in self._asdict().items() if name not in NOT_ADDED and value}
         return [(value, features[name]) for name, value in wanted.items()]
+
+
+class Prior(ItemFeature):
+    """The log of the day's prior; an item that the log has not met yet has that of the least popular one."""
+
+    name = "prior"
+
+    def __init__(self, knowledge: Knowledge, days: float, smoothing: float) -> None:
+        """days, smoothing: as in `Knowledge.prior`."""
+        self._knowledge, self._days, self._smoothing = knowledge, days, smoothing
+
+    def log_weight(self, instances: Instances) -> np.ndarray:
+        """float32 [B, items]: log priors at the midnight before each cutoff."""
+        midnights, which = np.unique(instances.cutoffs.astype("datetime64[D]"), return_inverse=True)
+        priors = []
+        for midnight in midnights.astype("datetime64[us]"):
+            prior = self._knowledge.prior(midnight, self._days, self._smoothing)
+            # Before the log's first item none is likelier than another.
+            priors.append(np.log(np.where(prior > 0, prior, prior.min(initial=1.0, where=prior > 0))))
+        return np.stack(priors).astype(np.float32)[which]
 
 
 class ContentSimilarity(ItemFeature):
@@ -100,29 +119,3 @@ class CoDislikeScore(ItemFeature):
                 similar = self._neighbours.of_day(instances.cutoffs[row])[instances.dislikes[row]]
                 out[row] = np.log1p(CO_DISLIKE_SCALE * np.asarray(similar.sum(axis=0)).ravel())
         return out
-
-
-class Remembered(ItemFeature):
-    """A feature that does not work out again what it was asked for before.
-
-    A search tries weights after weights on the same instances, and candidates are ranked for those that lists were
-    made for. The last answer is always kept, and of those before it the first `REMEMBERED` bytes.
-    """
-
-    def __init__(self, feature: ItemFeature) -> None:
-        self.name = feature.name
-        self._feature = feature
-        self._last: dict[tuple[str, int], np.ndarray] = {}
-        self._kept: dict[tuple[str, int], np.ndarray] = {}
-
-    def log_weight(self, instances: Instances) -> np.ndarray:
-        """float32 [B, items]: those of the feature; a user at one cutoff always has the same."""
-        keys = list(zip(instances.users.tolist(), instances.cutoffs.astype(np.int64).tolist()))
-        if not keys or not all(key in self._last or key in self._kept for key in keys):
-            answer = self._feature.log_weight(instances)
-            self._last = dict(zip(keys, answer))
-            for key, row in self._last.items():
-                if key not in self._kept and row.nbytes * (1 + len(self._kept)) <= REMEMBERED:
-                    self._kept[key] = row
-            return answer
-        return np.stack([self._last[key] if key in self._last else self._kept[key] for key in keys])

@@ -28,7 +28,7 @@ class LogView:
     content: np.ndarray
     """float32 [n_items, D]: content embeddings before quantisation, rows of length 1."""
     fields: list[dict[str, str]]
-    """Category and attributes of every item (`items.fields.fields_of`)."""
+    """Category and attributes of every item (`items.fields.fields_of`), and its traits (`items.traits`)."""
     train_users: np.ndarray | None = None
     """str [n] in `users` mode; None: everybody's log before the cutoff is known."""
 

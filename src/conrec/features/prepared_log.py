@@ -17,6 +17,7 @@ from conrec.data.split import Split, TimeSplit, UserSplit
 from conrec.features.log_view import LogView
 from conrec.items.fields import fields_of
 from conrec.items.swing import read_swing
+from conrec.items.traits import joined, read_traits
 from conrec.items.vectors import unit_rows
 from conrec.sid.catalog import Catalog
 
@@ -86,7 +87,10 @@ class PreparedLog:
             self.events,
             self.catalog,
             unit_rows(self.embeddings),
-            fields_of(self.item_table),
+            joined(
+                fields_of(self.item_table, containers=self.split.by_category),
+                read_traits(self.compressed, len(self.items)),
+            ),
             self.split.train_users,
         )
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from conrec.errors import ConrecError
 from conrec.files import read_json
 from conrec.filter import snapshot as published
+from conrec.filter.contributions import Why, explain
 from conrec.filter.guardrails import Guardrails, furthest_over
 from conrec.filter.id_index import IdIndex
 from conrec.filter.npy import map_npy, resident
@@ -28,23 +29,7 @@ from conrec.filter.thresholds import Thresholds
 from conrec.filter.undo import Undos, undo_dislike
 from conrec.filter.user_store import StoredUser
 from conrec.progress import say
-from conrec.score.factors import ItemFactors, UserFactors, scores_alone
-from conrec.score.similarity import max_cosine
-
-
-@dataclass(slots=True)
-class Why:
-    """Why a candidate is over the threshold. (Not frozen: that would take five times as long to make.)"""
-
-    predicted_item: str
-    """The predicted dislike that it is closest to."""
-    predicted_title: str
-    past_item: str | None
-    """What the user disliked, from which that prediction follows most."""
-    past_title: str | None
-    prefix: tuple[int, ...]
-    """The codes that the candidate's semantic ID begins with in common with the prediction's."""
-    cosine: float
+from conrec.score.factors import ItemFactors, UserFactors, scores_alone, value_record
 
 
 @dataclass(frozen=True)
@@ -104,11 +89,7 @@ class Decision:
 
     @cached_property
     def why(self) -> list[Why | None]:
-        """One a candidate, None for those not over the threshold; worked out when it is asked for.
-
-        Also None for all candidates of a user without predictions: then nothing is near, and the score's other parts
-        decided.
-        """
+        """One a candidate, None for those not over the threshold; worked out when it is asked for."""
         reasons: list[Why | None] = [None] * len(self.scores)
         for position, why in self.explain() if self.explain else ():
             reasons[position] = why
@@ -124,6 +105,8 @@ class OpenSnapshot:
         try:
             published.check(folder, self.manifest)
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
+            item_features, latent = self.manifest.score.get("widths", (0, 0))
+            self.widths: tuple[int, int] = item_features, latent
             self.index = IdIndex(folder / "items", in_memory=True)
             # Not `read_table` and `to_numpy`: they import pandas, which takes longer than all the rest of opening.
             with pq.ParquetFile(folder / "items.parquet") as file:
@@ -133,10 +116,17 @@ class OpenSnapshot:
             self.calibration = read_json(folder / "calibration.json") or None
             self.thresholds = Thresholds(self.calibration, self.categories)
             self.users: UserStore = open_users(folder, self.manifest)
+            self.value_names: list[str] = []
+            embedding = self.users.layout.dimensions - sum(self.widths)
+            self.values = np.zeros(len(columns), value_record(embedding, 0))
+            if "values/names.parquet" in self.manifest.files:
+                with pq.ParquetFile(folder / "values" / "names.parquet") as file:
+                    self.value_names = file.read()["name"].to_pylist()
+                self.values = map_npy(folder / "values" / "records.npy", value_record(embedding), 1)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
         table = map_npy(folder / "item_factors.npy", np.float32, 2)
-        if {len(self.index), len(columns), len(table)} != {self.manifest.items}:
+        if {len(self.index), len(columns), len(table), len(self.values)} != {self.manifest.items}:
             raise ConrecError(f"{folder}: its parts do not fit together; write it again")
         try:
             self.factors = ItemFactors.of_table(resident(table), self.users.layout.dimensions)
@@ -157,7 +147,7 @@ class OpenSnapshot:
 
 
 @dataclass(frozen=True)
-class _AfterUndo:
+class AfterUndo:
     """A user as a snapshot knows them, less the dislikes taken back since."""
 
     stored: StoredUser
@@ -172,6 +162,12 @@ class _AfterUndo:
     def reason_index(self) -> np.ndarray:
         """int [p], aligned with `factors.predicted`: position in the user's dislikes of what it follows from, or -1."""
         return self.stored.reason_index if self.stays is None else self.stored.reason_index[self.stays]
+
+    @property
+    def dislikes(self) -> np.ndarray:
+        """int [m], rows, newest first, without those taken back."""
+        rows = self.stored.dislikes
+        return rows[~np.isin(rows, list(self.undone))] if self.undone else rows
 
 
 class CoNRecFilter:
@@ -271,7 +267,7 @@ class CoNRecFilter:
         over = (excess > 0).nonzero()[0]
         if len(over):
             self._drop(decision, over, excess[over])
-            decision.explain = lambda: _explain(now, user_now, rows, over)
+            decision.explain = lambda: zip(over.tolist(), explain(now, user_now, rows[over]))
         return decision
 
     def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray) -> None:
@@ -324,32 +320,13 @@ class CoNRecFilter:
                 raise
             return OpenSnapshot(self._snapshots / newer)
 
-    def _after_undo(self, now: OpenSnapshot, user: str, stored: StoredUser) -> _AfterUndo:
+    def _after_undo(self, now: OpenSnapshot, user: str, stored: StoredUser) -> AfterUndo:
         """The user without the predictions that follow from a dislike taken back."""
         factors = stored.factors
         items = self._undos.of(user, now.manifest.undos)
         if not items:
-            return _AfterUndo(stored, factors, None, set())
+            return AfterUndo(stored, factors, None, set())
         undone = set(now.index.rows(items).tolist())
         positions = [position for position, row in enumerate(stored.dislikes.tolist()) if row in undone]
         stays = ~np.isin(stored.reason_index, positions)
-        return _AfterUndo(stored, UserFactors(factors.predicted[stays], factors.vector, factors.bias), stays, undone)
-
-
-def _explain(now: OpenSnapshot, user_now: _AfterUndo, rows: np.ndarray, over: np.ndarray) -> Iterator[tuple[int, Why]]:
-    """Why each of the candidates at positions `over` is over its threshold; nothing without predictions."""
-    predicted, reason_index, dislikes = user_now.factors.predicted, user_now.reason_index, user_now.stored.dislikes
-    if not len(predicted):
-        return
-    cosines, which = max_cosine(now.factors.unit_of(rows[over]), now.factors.unit_of(predicted))
-    common = np.cumprod(now.codes[rows[over]] == now.codes[predicted[which]], axis=1).sum(axis=1)
-    codes = [tuple(of_item) for of_item in now.codes[predicted].tolist()]
-    named: dict[int, tuple[str, str, str | None, str | None]] = {}
-    for position, nearest, cosine, length in zip(over.tolist(), which.tolist(), cosines.tolist(), common.tolist()):
-        if nearest not in named:
-            row = int(predicted[nearest])
-            past = int(reason_index[nearest])
-            at = int(dislikes[past]) if past >= 0 else -1
-            of_past = (now.index.id(at), now.title(at)) if at >= 0 else (None, None)
-            named[nearest] = (now.index.id(row), now.title(row), *of_past)
-        yield position, Why(*named[nearest], codes[nearest][:length], cosine)
+        return AfterUndo(stored, UserFactors(factors.predicted[stays], factors.vector, factors.bias), stays, undone)

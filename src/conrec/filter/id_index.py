@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
+from conrec.data.schema import MAX_ID_BYTES
 from conrec.errors import ConrecError
 from conrec.filter.npy import NpyWriter, map_npy, resident
 
-MAX_BYTES = 511
-"""The longest id, in UTF-8; every store keeps to it, so that all behave alike."""
 _FULL = 0.67
 
 
@@ -98,11 +97,11 @@ class IdIndexWriter:
 
 
 def checked_utf8(ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """`utf8` of ids that are to be stored; ConrecError for one that is empty or longer than `MAX_BYTES`."""
+    """`utf8` of ids that are to be stored; ConrecError for one that is empty or longer than `MAX_ID_BYTES`."""
     blob, offsets = utf8(ids)
     lengths = np.diff(offsets)
-    for bad in np.flatnonzero((lengths == 0) | (lengths > MAX_BYTES))[:1]:
-        raise ConrecError(f"id {ids[bad][:40]!r}: {lengths[bad]} bytes; an id has 1 to {MAX_BYTES}")
+    for bad in np.flatnonzero((lengths == 0) | (lengths > MAX_ID_BYTES))[:1]:
+        raise ConrecError(f"id {ids[bad][:40]!r}: {lengths[bad]} bytes; an id has 1 to {MAX_ID_BYTES}")
     return blob, offsets
 
 

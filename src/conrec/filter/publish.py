@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.id_index import IdIndexWriter
+from conrec.filter.npy import NpyWriter
 from conrec.filter.snapshot import Manifest
 from conrec.filter.stores import StoreName, create_users, drop_users
 from conrec.filter.user_store import Layout, Users
-from conrec.score.factors import ItemFactors
+from conrec.score.factors import ItemFactors, value_record
+from conrec.score.item_values import ItemValues
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,22 @@ class SnapshotItems:
     codes: np.ndarray
     """int [n, levels]."""
     factors: ItemFactors
+    widths: tuple[int, int] = (0, 0)
+    """How many dimensions of the vectors are item features, and how many after them latent factors; the rest is one
+    embedding."""
+    values: ItemValues | None = None
+    """So that a reason can name an item's values; without them it names the score's other parts."""
 
     def __post_init__(self) -> None:
         factors, n = self.factors, len(self.ids)
         lengths = [len(self.titles), len(self.categories)]
         lengths += [len(array) for array in (self.codes, factors.table)]
+        lengths += [] if self.values is None else [len(self.values.fields)]
         if set(lengths) != {n} or self.codes.ndim != 2:
             raise ValueError(f"an item's parts differ in length: {n} ids, {lengths}")
+        embedding = factors.vectors.shape[1] - sum(self.widths)
+        if embedding < 0 or (self.values is not None and self.values.space.dimensions != embedding):
+            raise ValueError(f"vectors of {factors.vectors.shape[1]} dimensions cannot be split after {self.widths}")
         if not np.isfinite(factors.table).all():
             raise ValueError("an item's vector or bias is not finite")
 
@@ -101,7 +112,7 @@ class SnapshotWriter:
         count = self._users.finish()
         manifest = Manifest(
             version=self.version,
-            score={"name": self.score, "cosine_weight": float(self.cosine_weight)},
+            score={"name": self.score, "cosine_weight": float(self.cosine_weight), "widths": self.items.widths},
             items=len(self.items.ids),
             users={**self._about, "count": count, "layout": asdict(self.layout)},
             undos=self.undos,
@@ -129,6 +140,14 @@ class SnapshotWriter:
         }
         pq.write_table(pa.table(columns), folder / "items.parquet")
         np.save(folder / "item_factors.npy", np.ascontiguousarray(items.factors.table))
+        if items.values is not None:
+            (folder / "values").mkdir()
+            writer = NpyWriter(folder / "values" / "records.npy", value_record(items.values.space.dimensions))
+            for portion in items.values.portions():
+                writer.append(portion)
+            writer.close()
+            names = pa.table({"name": pa.array(items.values.names, pa.string())})
+            pq.write_table(names, folder / "values" / "names.parquet")
         if self.calibration is not None:
             (folder / "calibration.json").write_text(json.dumps(self.calibration, indent=1, allow_nan=False))
 

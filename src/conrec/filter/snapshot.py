@@ -8,6 +8,7 @@
         items.parquet                  item_id, title, category, codes; row n is item n of the snapshot
         items/                         the index of the item ids
         item_factors.npy               `ItemFactors.table` of the score
+        values/                        what each value of an item adds, memory-mapped; may be missing
         users/                         the users, memory-mapped; those in Redis are elsewhere
 
 A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one
@@ -40,7 +41,7 @@ class Manifest:
 
     version: str
     score: dict[str, Any]
-    """name and cosine_weight."""
+    """name, cosine_weight, and widths (`SnapshotItems.widths`)."""
     items: int
     users: dict[str, Any]
     """store (mapped or redis), count and layout."""
@@ -92,8 +93,8 @@ def read_manifest(folder: Path) -> Manifest:
 def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
     """Whether every file is there in its size, and (`contents`) with its digest; ConrecError for the first that is not.
 
-    Sizes cost nothing. Contents are always read of the small files that the filter needs whole, and of the users only
-    when asked for: there may be gigabytes of them.
+    Sizes cost nothing. Contents are always read of the small files that the filter needs whole, and of the users and
+    the items' values only when asked for: there may be gigabytes of them.
     """
     for name, noted in manifest.files.items():
         path = folder / name
@@ -103,7 +104,7 @@ def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
             raise ConrecError(f"{path}: missing; roll back or write it again") from None
         if size != noted["bytes"]:
             raise ConrecError(f"{path}: {size} bytes, should be {noted['bytes']}; roll back or write it again")
-        if (contents or not name.startswith("users/")) and file_digest(path) != noted["sha256"]:
+        if (contents or not name.startswith(("users/", "values/"))) and file_digest(path) != noted["sha256"]:
             raise ConrecError(f"{path}: damaged (its digest is another); roll back or write it again")
 
 

@@ -93,13 +93,10 @@ class JointEncoder:
             else PretrainedEncoder(config.text, "items.text")
         )
         self.fields = FieldsEncoder(FIELDS_DIMENSIONS, seed)
-        self.image: ImageEncoder | None = None
-        if config.image != "none":
-            self.image = (
-                HogEncoder(IMAGE_DIMENSIONS, seed)
-                if config.image == "hog"
-                else PretrainedEncoder(config.image, "items.image")
-            )
+        self.hog = HogEncoder(IMAGE_DIMENSIONS, seed)
+        self.image: ImageEncoder | None = self.hog if config.image == "hog" else None
+        if config.image not in ("hog", "none"):
+            self.image = PretrainedEncoder(config.image, "items.image")
         self._means: dict[str, np.ndarray] = {}
 
     def fit_encode(self, content: Content, fit_rows: np.ndarray) -> tuple[np.ndarray, ImageAccount]:

@@ -24,12 +24,16 @@ NUMBER = re.compile(r"\s*-?\d{1,12}(\.\d{1,6})?\s*")
 SEPARATOR = re.compile(r"\s*[|>;,/]\s*")
 
 
-def fields_of(items: pa.Table) -> list[dict[str, str]]:
-    """Category and attributes of each row of a table ITEMS (data.schema), empty values left out."""
+def fields_of(items: pa.Table, *, containers: bool = False) -> list[dict[str, str]]:
+    """Category and attributes of each row of a table ITEMS (data.schema), empty values left out.
+
+    `containers`: the categories are left out, too. On offer to a user are the items of the own ones alone
+    (`split.pool`), so a category says nothing of which of them is disliked, and takes the place of what does.
+    """
     fields = []
     for category, attributes in zip(items["category"].to_pylist(), items["attributes"].to_pylist()):
         item = {name: value for name, value in attributes or [] if value}
-        fields.append(item | ({"category": category} if category else {}))
+        fields.append(item | ({"category": category} if category and not containers else {}))
     return fields
 
 
@@ -90,18 +94,41 @@ class FieldsEncoder:
 
     def tokens(self, item: dict[str, str]) -> dict[str, float]:
         """Values of an item with their strength."""
-        tokens: dict[str, float] = {}
+        return {token: strength for own in self.values(item).values() for token, strength in own.items()}
+
+    def values(self, item: dict[str, str]) -> dict[str, dict[str, float]]:
+        """The same, apart by value, each called as a person would ("trait: polka dot", "price: 10 to 20")."""
+        values: dict[str, dict[str, float]] = {}
         for name, value in item.items():
             if name in self._scales and NUMBER.fullmatch(value):
                 points = self._scales[name]
                 place = float(np.interp(float(value), points, np.arange(len(points))))
                 low = min(int(place), len(points) - 2)
-                tokens[f"{name}@{low}"] = 1 - (place - low)
-                tokens[f"{name}@{low + 1}"] = place - low
+                own = {f"{name}@{low}": 1 - (place - low), f"{name}@{low + 1}": place - low}
+                values[f"{name}: {points[low]:g} to {points[low + 1]:g}"] = own
             else:
                 strength = CATEGORY_STRENGTH if name == "category" else 1.0
-                tokens |= {f"{name}={part.lower()}": strength for part in SEPARATOR.split(value) if part}
-        return tokens
+                parts = [part.lower() for part in SEPARATOR.split(value) if part]
+                values |= {f"{name}: {part}": {f"{name}={part}": strength} for part in parts}
+        return values
+
+    def without_each(self, fields: list[dict[str, str]], most: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """For each known value of an item, at most `most` of an item: whose it is (int64 [v], ascending), its name, and
+        the direction of what `encode` makes of the item without it, float32 [v, d]; zeros where nothing is left."""
+        owners: list[int] = []
+        names, rows, columns = [], [], []
+        for n, item in enumerate(fields):
+            own = {name: [self._columns.get(token, -1) for token in value] for name, value in self.values(item).items()}
+            for name, value in [(name, value) for name, value in own.items() if max(value) >= 0][:most]:
+                known = [column for column in value if column >= 0]
+                rows += [len(owners)] * len(known)
+                columns += known
+                owners.append(n)
+                names.append(name)
+        whose = np.array(owners, np.int64)
+        left = self._matrix(fields)[whose]
+        gone = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), left.shape)
+        return whose, names, np.asarray((left - left.multiply(gone)) @ self._components.T, np.float32)
 
     def _matrix(self, fields: list[dict[str, str]]) -> csr_matrix:
         """Rows of length 1, float32 [n, tokens]."""

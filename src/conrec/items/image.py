@@ -26,7 +26,7 @@ class HogEncoder:
 
     def fit(self, pictures: list[Picture]) -> None:
         """PCA of the pictures that can be used; with fewer than two of them every picture becomes zeros."""
-        raw, account = self._raw(pictures)
+        raw, account = self.raw(pictures)
         raw = raw[account.used]
         width = min(self.dimensions, len(raw) - 1, raw.shape[1])
         if width < 1:
@@ -37,8 +37,7 @@ class HogEncoder:
 
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
         """float32 [n, d] and the account; zeros for what is missing or refused."""
-        raw, account = self._raw(pictures)
-        self._seen.clear()
+        raw, account = self.raw(pictures)
         encoded = (raw - self._mean) @ self._components.T
         encoded[~account.used] = 0
         return encoded.astype(np.float32), account
@@ -51,8 +50,11 @@ class HogEncoder:
         """The PCA of an earlier fit."""
         self._mean, self._components = state["mean"], state["components"]
 
-    def _raw(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
-        """Features before PCA. Kept by picture from `fit` to the next encoding, which looks at the same ones."""
+    def raw(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
+        """Features before PCA, float32 [n, 464]: zeros for what is missing or refused; and the account.
+
+        The encoder looks once at a picture, and keeps its features.
+        """
         width = len(features(Image.new("RGB", (SIDE, SIDE))))
         raw = np.zeros((len(pictures), width), np.float32)
         account = ImageAccount()

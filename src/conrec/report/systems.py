@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conrec.evaluate.protocol import OURS, is_ours
-from conrec.evaluate.results import Difference, Differences, Figure, Figures, SplitMetrics, Validity
+from conrec.evaluate.results import Difference, Differences, Figure, Figures, SplitMetrics, Validity, ahead
 from conrec.report.charts import Interval, intervals
 from conrec.report.formats import between, label, percent, words
 
@@ -60,6 +60,8 @@ class Table:
     compared: bool
     """Whether there is any paired difference."""
     validity: Validity | None
+    ahead: list[tuple[str, str]]
+    """System and metric wherever one is significantly ahead of CoNRec."""
 
 
 def measured(figures: Figures, metric: str) -> Figure | None:
@@ -122,4 +124,5 @@ def table(metrics: SplitMetrics) -> Table | None:
         rows.append({"name": label(name), "ours": name == OURS, "cells": cells})
     compared = any(cell and cell.difference for row in rows for cell in row["cells"])
     counts = [(words(metric), metrics.instances.get(metric)) for metric in columns]
-    return Table(counts, rows, compared, metrics.validity)
+    better = [(label(name), words(metric)) for name, metric in ahead(metrics.comparisons) if metric in METRICS[:-1]]
+    return Table(counts, rows, compared, metrics.validity, better)

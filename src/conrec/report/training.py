@@ -80,8 +80,8 @@ def _cell(stage: StageFigures, metric: str) -> StageCell:
 def feature_weights(run: Path) -> dict[str, Any] | None:
     """Item features and their weights, seed by seed, with what they give on validation.
 
-    From `predict/seedN/tuning.json`: `names` of the columns, `rows` (seed, what for, weights, the metric with the
-    prior alone, the metric with these weights), and `exposures`, the (event kind, weight) pairs of the exposure
+    From `predict/seedN/tuning.json`: `names` of the columns, `rows` (seed, what for, weights, the metric of the best
+    feature alone, the metric with these weights), and `exposures`, the (event kind, weight) pairs of the exposure
     likelihood. None where no seed has the file.
     """
     features = [name for name in FeatureWeights._fields if name != "temperature"]
@@ -89,12 +89,10 @@ def feature_weights(run: Path) -> dict[str, Any] | None:
     exposures: list[tuple[str, float]] = []
     for file in sorted(run.glob("predict/seed*/tuning.json")):
         table, seed = read(file, dict[str, Any]), file.parent.name.removeprefix("seed")
-        tried, fitted = table.get("validation_FHR"), table.get("candidates")
-        if tried:
-            chosen = FeatureWeights._make(table[name] for name in FeatureWeights._fields)
-            alone, found = (tried.get(str(one)) for one in (FeatureWeights(), chosen))
-            exponents = [1 / chosen.temperature, *(getattr(chosen, name) for name in features)]
-            rows.append((seed, "lists", exponents, alone, found))
+        learned, fitted = table.get("backtest_FHR", {}), table.get("candidates")
+        if learned.get("cases"):
+            weights = [1 / float(table["temperature"]), *(table[name] for name in features)]
+            rows.append((seed, "lists", weights, max(learned["alone"].values()), learned["together"]))
         if fitted:
             weights = [fitted.get(name, 0.0) for name in ("policy", *features)]
             rows.append((seed, "candidates", weights, None, table.get("validation_CandAcc")))

@@ -72,6 +72,21 @@ class EmbeddingSpace:
         parts = (z[start : start + 65536] for start in range(0, len(z) or 1, 65536))
         return np.concatenate([_kernel(part, self.landmarks) @ self.projection for part in parts]) - self.mean
 
+    def without_each(
+        self, fields: list[dict[str, str]], content: np.ndarray, most: int
+    ) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """What each value of the items' fields adds: the embedding less that of the same item without the value.
+
+        Whose it is (int64 [v]), its name, float32 [v, d]; as `FieldsEncoder.without_each`.
+        """
+        owners, names, encoded = self.encoder.without_each(fields, most)
+        encoded, own, split = unit_rows(encoded), 0.5 * content, encoded.shape[1]
+        # The content is multiplied once an item, not once a value.
+        products = encoded @ self.landmarks[:, :split].T + (own @ self.landmarks[:, split:].T)[owners]
+        lengths = np.sqrt((encoded**2).sum(axis=1) + (own**2).sum(axis=1)[owners])
+        kernel = (OFFSET + products / np.maximum(lengths, 1e-12)[:, None]) ** 2
+        return owners, names, self.of(fields, content)[owners] - (kernel @ self.projection - self.mean)
+
     def narrowed(self, items: np.ndarray, users: np.ndarray, dimensions: int) -> EmbeddingSpace:
         """The directions in which users differ most, as far as items differ in them; the widest has the most weight.
 

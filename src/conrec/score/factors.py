@@ -14,6 +14,9 @@ import numpy as np
 
 from conrec.score.similarity import largest_cosine, max_cosine
 
+VALUES, LARGEST = 32, 8
+"""Values of an item that are known at most, and those of them, with the largest differences, that a reason can name."""
+
 
 class ItemFactors:
     """What the service knows of every item; row n is item n of the catalogue."""
@@ -56,6 +59,12 @@ class ItemFactors:
     def unit_of(self, rows: np.ndarray) -> np.ndarray:
         """float32 [c, D]: unit rows of some items (int [c])."""
         return self.table.take(rows, axis=0)[:, : self.features]
+
+
+def value_record(dimensions: int, largest: int = LARGEST) -> np.dtype:
+    """What the service knows of an item's values (`score.item_values`): their numbers, those of the largest difference
+    first and -1 behind the last, and what the largest add to the embedding, which has so many dimensions."""
+    return np.dtype([("values", "<i4", (VALUES,)), ("differences", "<f2", (largest, dimensions))])
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The feature snapshot: what the log before a cutoff says of every item, and of a user.
 
-Each feature belongs to an item or to a user; what is about both is a user embedding, a vector over the item embeddings.
-So whatever is linear in the features, in products of a user's with an item's, and in <user embedding, item embedding>
-has the form in which a score is served (`score.factors`).
+Each feature belongs to an item or to a user; what is about both is a vector of the user over the item embeddings
+(a user embedding) or over their latent factors. So whatever is linear in the features, in products of a user's with an
+item's, and in such dot products has the form in which a score is served (`score.factors`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from conrec.data.knowledge import DAY
 from conrec.features.attribute_rates import AttributeRates
 from conrec.features.log_view import ExplicitFeedback, LogView
 from conrec.score.bias import BiasTerms, Link, fit_bias_terms, user_bias_terms, user_embeddings
+from conrec.score.latent import PRIOR_STD, latent_factors, turned
 
 USER_SMOOTHING, ITEM_SMOOTHING = 3.0, 5.0
 """Smoothing: so many events at the base rate are added to everybody's."""
@@ -41,6 +42,8 @@ class UserFeatures:
     embeddings: list[np.ndarray]
     """float32 [B, d] each: one an entry of EMBEDDINGS that applies, and where the log has exposures one of the dislike
     rates by attribute."""
+    latent: np.ndarray
+    """float32 [B, f]: over the items' latent factors."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class FeatureSnapshot:
     """Whether the log has ratings; without them nothing here is made of them."""
     item_embeddings: np.ndarray
     """float32 [n, d]."""
+    latent: np.ndarray
+    """float32 [n, f]: latent factors, of this day."""
     item_features: np.ndarray
     """float64 [n, ki]."""
     base: float
@@ -105,11 +110,18 @@ class FeatureSnapshot:
 
     @classmethod
     def of(
-        cls, log_view: LogView, cutoff: np.datetime64, embeddings: np.ndarray, rated: bool, exposed: bool
+        cls,
+        log_view: LogView,
+        cutoff: np.datetime64,
+        embeddings: np.ndarray,
+        rated: bool,
+        exposed: bool,
+        reference: np.ndarray | None = None,
     ) -> FeatureSnapshot:
         """The snapshot of what is known at the cutoff.
 
-        embeddings: float32 [n, d], those of the items; rated, exposed: whether the log has ratings, and what was shown.
+        embeddings: float32 [n, d], those of the items; rated, exposed: whether the log has ratings, and what was shown;
+        reference: latent factors of another day to turn those of this day towards.
         In `users` mode the same is known on every day, and no feature is about time.
         """
         feedback, n = log_view.told, len(log_view.items)
@@ -124,6 +136,8 @@ class FeatureSnapshot:
         disliked_of = (signs[signed] > 0) * 1.0
         logit = fit_bias_terms("logit", users[signed], items[signed], disliked_of, content, len(feedback.names))
         bias_terms: dict[Link, BiasTerms] = {"logit": logit}
+        latent = latent_factors(logit, users[signed], items[signed], disliked_of)
+        latent = latent if reference is None else turned(latent, reference)
         features = {
             "rate": log_odds(disliked, liked, base, ITEM_SMOOTHING),
             "count": np.log1p(disliked + liked),
@@ -166,7 +180,7 @@ class FeatureSnapshot:
             }
         rates = RateEmbeddings.of(log_view.attribute_rates, cutoff, embeddings) if exposed else None
         columns = np.stack(list(features.values()), 1)
-        return cls(feedback, rated, embeddings, columns, base, mean, std, ratings, bias_terms, rates)
+        return cls(feedback, rated, embeddings, latent, columns, base, mean, std, ratings, bias_terms, rates)
 
     def users(self, instances: Instances) -> UserFeatures:
         """Features of the instances' users, each at its own cutoff; without a history they are the mean."""
@@ -209,16 +223,17 @@ class FeatureSnapshot:
                 "rating bias": rating_bias,
             }
             usable["identity"] = (who, what, worse, expected)
-        embeddings = []
-        for link, prior_std in EMBEDDINGS:
-            if link in usable:
-                who, what, wanted, offsets = usable[link]
-                new = np.cumsum(np.bincount(who, minlength=n))[who] - np.arange(len(who)) <= HISTORY
-                own = self.item_embeddings[what[new]]
-                embeddings.append(user_embeddings(link, who[new], offsets[new], wanted[new], own, n, prior_std))
+
+        def fitted(link: Link, vectors: np.ndarray, prior_std: float) -> np.ndarray:
+            who, what, wanted, offsets = usable[link]
+            new = np.cumsum(np.bincount(who, minlength=n))[who] - np.arange(len(who)) <= HISTORY
+            return user_embeddings(link, who[new], offsets[new], wanted[new], vectors[what[new]], n, prior_std)
+
+        embeddings = [fitted(link, self.item_embeddings, std) for link, std in EMBEDDINGS if link in usable]
         if self.rates is not None:
             embeddings.append(self.rates.users(instances))
-        return UserFeatures(np.stack(list(features.values()), 1), embeddings)
+        latent = fitted("logit", self.latent, PRIOR_STD)
+        return UserFeatures(np.stack(list(features.values()), 1), embeddings, latent)
 
 
 def log_odds(disliked: np.ndarray, liked: np.ndarray, base: float, smoothing: float) -> np.ndarray:

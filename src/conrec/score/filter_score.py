@@ -19,6 +19,7 @@ from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
 from conrec.score.factors import ItemFactors
 from conrec.score.history import HistoryAtCutoff, HistoryScore
+from conrec.score.item_values import ItemValues
 
 Name = Literal["history", "paper"]
 
@@ -60,6 +61,15 @@ class ScoreAtCutoff:
             return ItemFactors(unit, np.zeros((len(unit), 0)), np.zeros(len(unit)))
         vectors, biases = self.history.item_factors()
         return ItemFactors(unit, vectors.astype(np.float32), biases.astype(np.float32))
+
+    def parts(self) -> tuple[tuple[int, int], ItemValues | None]:
+        """How many dimensions of the vectors are item features and how many after them latent factors, all behind them
+        being the embedding's; and what each value of an item adds to that, None where there are no fields."""
+        if self.history is None:
+            return (0, 0), None
+        day, view = self.history.snapshot, self.log_view
+        values = ItemValues(self.history.score.space, view.fields, view.content) if any(view.fields) else None
+        return (day.item_features.shape[1], day.latent.shape[1]), values
 
     def user_factors(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Vectors float32 [B, d] and biases float32 [B] of the instances' users."""

@@ -33,10 +33,12 @@ class HistoryScore:
     rated: bool
     """Whether the log has ratings."""
     exposed: bool
-    """Whether it has what was shown."""
+    """Whether it has what was shown, and attributes to tell that by."""
     regression: Regression
     without_embedding: Regression
     """The regression without user embeddings, for the ablation."""
+    latent: np.ndarray
+    """float32 [n, f]: the items' latent factors in the last backtest window; those of a day are turned towards them."""
 
     @classmethod
     def fit(cls, log_view: LogView, known_items: np.ndarray, windows: Sequence[Backtest], seed: int) -> HistoryScore:
@@ -45,7 +47,9 @@ class HistoryScore:
         known_items: int [k], rows of the items of the training period. ValueError where the windows do not hold both
         dislikes and likes.
         """
-        rated, exposed = bool(log_view.events.rated.any()), log_view.events.has_exposures
+        rated = bool(log_view.events.rated.any())
+        # Without an attribute there are no dislike rates by attribute, and directions in which they differ are noise.
+        exposed = log_view.events.has_exposures and any(log_view.fields)
         space = EmbeddingSpace.fit(
             log_view.fields, log_view.content, known_items, WIDE if exposed else DIMENSIONS, seed
         )
@@ -64,7 +68,7 @@ class HistoryScore:
             rows.append(_rows(snapshot, one.replay, np.arange(len(one.replay)), places))
         regression = Regression.fit(rows)
         without_embedding = Regression.fit([one.without_embeddings() for one in rows])
-        return cls(space, rated, exposed, regression, without_embedding)
+        return cls(space, rated, exposed, regression, without_embedding, rows[-1].latent)
 
     def at(self, log_view: LogView, cutoff: np.datetime64, embeddings: np.ndarray | None = None) -> HistoryAtCutoff:
         """The score with all features of the day of the cutoff; in `users` mode that is the same on every day.
@@ -73,7 +77,7 @@ class HistoryScore:
         """
         if embeddings is None:
             embeddings = self.space.of(log_view.fields, log_view.content)
-        snapshot = FeatureSnapshot.of(log_view, cutoff, embeddings, self.rated, self.exposed)
+        snapshot = FeatureSnapshot.of(log_view, cutoff, embeddings, self.rated, self.exposed, self.latent)
         return HistoryAtCutoff(self, snapshot)
 
     def replay_scores(self, log_view: LogView, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +96,7 @@ class HistoryScore:
         arrays = {f"space/{name}": value for name, value in self.space.state().items()}
         for part in ("regression", "without_embedding"):
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
-        return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed)}
+        return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed), "latent": self.latent}
 
     def save(self, folder: Path) -> None:
         """Write the score into a folder as one safetensors file."""
@@ -114,8 +118,8 @@ class HistoryScore:
             return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
         space = EmbeddingSpace.restore(part("space/"))
-        fits = [Regression.restore(part(f"{name}/")) for name in ("regression", "without_embedding")]
-        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), *fits)
+        whole, without = (Regression.restore(part(f"{name}/")) for name in ("regression", "without_embedding"))
+        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), whole, without, state["latent"])
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ class HistoryAtCutoff:
 
     def item_factors(self) -> tuple[np.ndarray, np.ndarray]:
         """Vectors float64 [n, d] and biases float64 [n] of all items."""
-        return self.score.regression.item_factors(self.snapshot.item_features, self.snapshot.item_embeddings)
+        day = self.snapshot
+        return self.score.regression.item_factors(day.item_features, day.latent, day.item_embeddings)
 
     def user_factors(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Vectors float64 [B, d] and biases float64 [B] of the instances' users, each with its own history."""
@@ -147,6 +152,7 @@ def _rows(snapshot: FeatureSnapshot, replay: Replay, part: np.ndarray, places: n
         snapshot.users(replay.instances.take(part)),
         snapshot.item_features,
         snapshot.item_embeddings,
+        snapshot.latent,
         np.searchsorted(part, replay.shown.owners[places]),
         replay.shown.values[places],
         replay.labels.values[places] > 0,

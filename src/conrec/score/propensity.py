@@ -21,7 +21,7 @@ class Propensity(ItemFeature):
 
     def __init__(self, history: HistoryScore, log_view: LogView) -> None:
         self._history, self._log_view = history, log_view
-        # The embeddings are the same on all days and shared; only a day's own features are kept for each.
+        # The embeddings are the same on all days and shared; what is a day's own is kept for each.
         self._embeddings = history.space.of(log_view.fields, log_view.content)
         self._days: dict[np.datetime64 | None, tuple[HistoryAtCutoff, np.ndarray]] = {}
 
@@ -37,7 +37,7 @@ class Propensity(ItemFeature):
         return out
 
     def _day(self, cutoff: np.datetime64) -> tuple[HistoryAtCutoff, np.ndarray]:
-        """The score on that day, and the items' own features with their bias last, float32 [items, ki + 1]."""
+        """The score on that day, and the items' own (features, latent factors, bias), float32 [items, ki + f + 1]."""
         key = cutoff if self._log_view.train_users is None else None
         if key not in self._days:
             at_cutoff = self._history.at(self._log_view, cutoff, self._embeddings)

@@ -1,12 +1,12 @@
 """One logistic regression over all features, so that it stays a dot product of a user's vector with an item's.
 
-    score(u, i) = c + f(x_u) + g(y_i) + <x_u, M y_i> + sum over k of (w_k + w'_k n_u) <p_uk, q_i>
+    score(u, i) = c + f(x_u) + g(y_i) + <x_u, M y_i> + sum over k of (w_k + w'_k n_u) <p_uk, q_ik>
 
 x_u and y_i are the features of user and item (`score.feature_snapshot`), standardised; f and g are polynomials of
 second order (a rate of dislikes means more the more events it rests on); n_u is x_u's count, how much of the history
-may be believed; p_uk are the user's embeddings. It predicts dislike against like on backtest windows of the training
-period, each with the features of what came before it: exactly what the filter does. All is shrunk, products most, so
-that what adds nothing stays close to 0.
+may be believed; p_uk are the user's vectors over the items' embeddings or latent factors, q_ik. It predicts dislike
+against like on backtest windows of the training period, each with the features of what came before it: exactly what the
+filter does. All is shrunk, products most, so that what adds nothing stays close to 0.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class Rows:
     """float64 [n, ki]: the items' features."""
     embeddings: np.ndarray
     """float32 [n, d]: the items' embeddings."""
+    latent: np.ndarray
+    """float32 [n, f]: the items' latent factors."""
     owner: np.ndarray
     """int [m], rows of `users`."""
     shown: np.ndarray
@@ -45,14 +47,15 @@ class Rows:
     """bool [m]; the others are likes."""
 
     def crossed(self) -> np.ndarray:
-        """Products <p_uk, q_i> of each exposure, float64 [m, k]."""
-        q = self.embeddings[self.shown]
-        return np.stack([np.einsum("md,md->m", one[self.owner], q) for one in self.users.embeddings], 1)
+        """Products <p_uk, q_i> of each exposure, float64 [m, k]; the last is that of the latent factors."""
+        q, users = self.embeddings[self.shown], self.users
+        pairs = [*((one, q) for one in users.embeddings), (users.latent, self.latent[self.shown])]
+        return np.stack([np.einsum("md,md->m", one[self.owner], own) for one, own in pairs], 1)
 
     def without_embeddings(self) -> Rows:
         """These rows with all user embeddings 0, for the ablation."""
         zero = [np.zeros_like(one) for one in self.users.embeddings]
-        return replace(self, users=replace(self.users, embeddings=zero))
+        return replace(self, users=replace(self.users, embeddings=zero, latent=np.zeros_like(self.users.latent)))
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,25 @@ class Regression:
             np.stack([embedding, PRODUCTS * confident]) / scale,
         )
 
-    def item_factors(self, features: np.ndarray, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float64 [n, ki + d] and biases float64 [n] of items."""
+    def item_factors(
+        self, features: np.ndarray, latent: np.ndarray, embeddings: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors float64 [n, ki + f + d] and biases float64 [n] of items."""
         y = _standard(features, self.item_mean, self.item_scale)
-        return np.hstack([y, embeddings]), _second_order(y) @ self.item
+        return np.hstack([y, latent, embeddings]), _second_order(y) @ self.item
 
     def user_factors(self, users: UserFeatures) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float64 [B, ki + d] and biases float64 [B] of users."""
+        """Vectors float64 [B, ki + f + d] and biases float64 [B] of users."""
         x = _standard(users.values, self.user_mean, self.user_scale)
         weights = self.embedding[0] + x[:, [CONFIDENCE]] * self.embedding[1]
         embedding = sum(weights[:, [k]] * one for k, one in enumerate(users.embeddings))
-        return np.hstack([x @ self.product, embedding]), self.intercept + _second_order(x) @ self.user
+        return np.hstack([x @ self.product, weights[:, -1:] * users.latent, embedding]), self.intercept + _second_order(
+            x
+        ) @ self.user
 
     def scores(self, rows: Rows) -> np.ndarray:
         """Scores of the exposures, float64 [m]."""
-        vectors, biases = self.item_factors(rows.items, rows.embeddings)
+        vectors, biases = self.item_factors(rows.items, rows.latent, rows.embeddings)
         p, b = self.user_factors(rows.users)
         crossed = np.einsum("md,md->m", p[rows.owner], vectors[rows.shown])
         return b[rows.owner] + biases[rows.shown] + crossed

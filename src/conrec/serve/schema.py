@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from conrec.filter.filter import ItemView, UserView, Why
+from conrec.filter.contributions import Why
+from conrec.filter.filter import ItemView, UserView
 
 
 class FilterRequest(Struct, forbid_unknown_fields=True):
@@ -35,7 +36,7 @@ class FilterAnswer(Struct):
     ]
     why: Annotated[
         dict[str, Why],
-        Meta(description="For each candidate over the threshold: the predicted and the past dislike it is close to."),
+        Meta(description="For each candidate over the threshold: what raised its score, largest first."),
     ] = {}
     threshold: Annotated[
         float | None, Meta(description="The one in force for all; null: none, or each segment has its own.")

@@ -9,6 +9,7 @@ the collisions would do it, too, but costs a token for every item in every promp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 import numpy as np
 
@@ -40,44 +41,66 @@ def repair(
         if sid in used:
             homeless.append(row)
         used.add(sid)
-    full: set[tuple[int, ...]] = set()
-    for row in homeless:
-        sid = _nearest_free(latents[row], tuple(codes[row].tolist()), codewords, used, full)
-        used.add(sid)
-        repaired[row] = sid
+    free = _FreeIds(codewords, used, len(homeless))
+    # Items that are alike come one after the other; how near the IDs are is worked out once for all of them.
+    for _, alike in groupby(homeless, key=lambda row: latents[row].tobytes() + codes[row].tobytes()):
+        rows = list(alike)
+        for row, sid in zip(rows, free.nearest(latents[rows[0]], tuple(codes[rows[0]].tolist()), len(rows))):
+            free.take(sid)
+            repaired[row] = sid
     return repaired
 
 
-def _nearest_free(
-    latent: np.ndarray,
-    sid: tuple[int, ...],
-    codewords: list[np.ndarray],
-    used: set[tuple[int, ...]],
-    full: set[tuple[int, ...]],
-) -> tuple[int, ...]:
-    """The free ID nearest to `latent` under the longest prefix of `sid` that has one. `full` remembers prefixes."""
-    for kept in range(len(sid) - 1, -1, -1):
-        prefix = sid[:kept]
-        if prefix in full:
-            continue
-        before = sum((codewords[level][code] for level, code in enumerate(prefix)), np.zeros_like(latent))
-        for tail in _by_distance(latent - before, codewords[kept:]):
-            if prefix + tail not in used:
-                return prefix + tail
-        full.add(prefix)
-    raise AssertionError("no free ID although there is room")  # repair has counted
+class _FreeIds:
+    """The semantic IDs that nobody has, prefix by prefix."""
 
+    def __init__(self, codewords: list[np.ndarray], used: set[tuple[int, ...]], more: int) -> None:
+        """`more` further IDs will be taken."""
+        self._codewords = codewords
+        self._sizes = tuple(map(len, codewords))
+        self._used = np.full((len(used) + more, len(codewords)), -1, np.int32)
+        self._used[: len(used)] = np.array(list(used), np.int32).reshape(-1, len(codewords))
+        self._count = len(used)
+        self._free: dict[tuple[int, ...], np.ndarray] = {}  # of prefixes asked for: bool [combinations of other codes]
 
-def _by_distance(residual: np.ndarray, codewords: list[np.ndarray]) -> Iterator[tuple[int, ...]]:
-    """Combinations of the levels' codes, nearest sum first; where there are too many, level after level."""
-    sizes = [len(words) for words in codewords]
-    if len(sizes) > 1 and np.prod([float(size) for size in sizes]) > MAX_COMBINATIONS:
-        for code in np.argsort(((residual - codewords[0]) ** 2).sum(axis=1), kind="stable").tolist():
-            for tail in _by_distance(residual - codewords[0][code], codewords[1:]):
-                yield (code, *tail)
-        return
-    sums = np.zeros((1, len(residual)), np.float32)
-    for words in codewords:
-        sums = (sums[:, None] + words[None]).reshape(-1, len(residual))
-    order = np.argsort(((residual - sums) ** 2).sum(axis=1), kind="stable")
-    yield from zip(*(part.tolist() for part in np.unravel_index(order, sizes)))
+    def take(self, sid: tuple[int, ...]) -> None:
+        """Somebody has it now."""
+        self._used[self._count] = sid
+        self._count += 1
+        for kept in range(len(sid)):
+            if (free := self._free.get(sid[:kept])) is not None:
+                free[np.ravel_multi_index(sid[kept:], self._sizes[kept:])] = False
+
+    def nearest(self, latent: np.ndarray, sid: tuple[int, ...], most: int) -> Iterator[tuple[int, ...]]:
+        """At most so many free IDs, each to be taken before the next: the nearest, under the longest prefix first."""
+        for kept in range(len(sid) - 1, -1, -1):
+            before = sum((self._codewords[level][code] for level, code in enumerate(sid[:kept])), np.zeros_like(latent))
+            yield from self._under(sid[:kept], latent - before, most)
+
+    def _under(self, prefix: tuple[int, ...], residual: np.ndarray, most: int) -> Iterator[tuple[int, ...]]:
+        """The free IDs under a prefix, nearest first; where there are too many combinations, level after level."""
+        kept = len(prefix)
+        sizes, words = self._sizes[kept:], self._codewords[kept:]
+        if len(sizes) > 1 and np.prod([float(size) for size in sizes]) > MAX_COMBINATIONS:
+            for code in np.argsort(((residual - words[0]) ** 2).sum(axis=1), kind="stable").tolist():
+                yield from self._under((*prefix, code), residual - words[0][code], most)
+            return
+        if prefix not in self._free:
+            free, used = np.ones(sizes, bool), self._used[: self._count]
+            free[tuple(used[(used[:, :kept] == prefix).all(axis=1), kept:].T)] = False
+            self._free[prefix] = free.reshape(-1)
+        places = np.flatnonzero(self._free[prefix])
+        if not len(places):
+            return
+        heads = np.zeros((1, len(residual)), np.float32)
+        for level in words[:-1]:
+            heads = (heads[:, None] + level[None]).reshape(-1, len(residual))
+        # All squared distances by dot products, which is quick; then those of the nearest as they are defined.
+        gap, last = (residual - heads).astype(np.float64), words[-1].astype(np.float64)
+        rough = ((gap**2).sum(axis=1)[:, None] + (last**2).sum(axis=1) - 2 * gap @ last.T).reshape(-1)[places]
+        limit = np.sort(rough)[:most][-1] if most > 1 else rough.min()
+        near = places[rough <= limit + 1e-4 * rough.max()]
+        sums = heads[near // sizes[-1]] + words[-1][near % sizes[-1]]
+        order = near[np.argsort(((residual - sums) ** 2).sum(axis=1), kind="stable")]
+        for tail in zip(*(part.tolist() for part in np.unravel_index(order[:most], sizes))):
+            yield (*prefix, *tail)

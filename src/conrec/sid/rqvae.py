@@ -27,6 +27,8 @@ BATCH = 512
 """Items in a step at most."""
 COMMITMENT = 0.25
 """Lambda of the loss (equation 1)."""
+EMA_DECAY = 0.99
+"""Share of a codeword's old value that an update of its moving average keeps."""
 SEED = 0
 
 
@@ -63,7 +65,7 @@ class RqVae(nn.Module):
             dim=d,
             num_quantizers=len(sizes),
             codebook_size=sizes,
-            decay=config.ema_decay,
+            decay=EMA_DECAY,
             threshold_ema_dead_code=0,  # dead codes are ours to move, see below
             rotation_trick=False,
         )

@@ -3,10 +3,13 @@
 Users have nuanced dislikes (rules such as 'bulky, among all footwear'), a recommender learns from their
 positives what to show, drops what was disliked and damps its category. Every exposure is logged. Because both
 the rules and the recommender's state are known, so is the best list that anybody could predict: the oracle.
+
+The platform knows every item's attributes. What systems see of an item is what a shop says: title, picture, category.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +29,8 @@ __all__ = ["START", "Simulation", "simulate"]
 START = np.datetime64("2026-03-02T00:00:00.000000", "us")
 """Midnight (UTC) at which every simulated log begins; a Monday."""
 DAY = np.timedelta64(1, "D")
+PICTURE_SIZE = 96
+"""Width and height of a product picture in pixels."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Simulation:
     interests: pa.Table
     """user_id, scope, attribute, value: the true rules, a user's strongest first (Catalogue.matching reads them)."""
     platform: Platform
+    true_fields: pa.Table
+    """item_id, category and attributes of every item: what the rules are about, whatever the catalogue says."""
 
     def shown_and_disliked(self, user_ids: list[str], cutoff: np.datetime64, horizon_days: int) -> np.ndarray:
         """float64 [users, items] in the order of log.items: see Platform.shown_and_disliked.
@@ -97,12 +104,14 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     ]
     events = pa.concat_tables(days).combine_chunks()
     items = _items_table(catalogue, _draw(catalogue, config, image_folder))
-    accounting = Accounting(
-        read=events.num_rows,
-        kept=events.num_rows,
-        items=Accounting(read=items.num_rows, kept=items.num_rows),
-    )
-    return Simulation(Log(items, events, accounting), people.interests(), platform)
+    fields = items.select(["item_id", "category", "attributes"])
+    if not config.attribute_columns:
+        column = ITEMS.field("attributes")
+        items = items.set_column(ITEMS.get_field_index(column.name), column, pa.nulls(len(items), column.type))
+    n, without = items.num_rows, items["image"].null_count
+    images = Accounting(n, n - without, +Counter({"no picture": without}))
+    accounting = Accounting(events.num_rows, events.num_rows, items=Accounting(n, n), images=images)
+    return Simulation(Log(items, events, accounting), people.interests(), platform, fields)
 
 
 def _day(cutoff: np.datetime64, platform: Platform) -> int:
@@ -163,6 +172,7 @@ def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
             pa.array([LEAVES[n] for n in catalogue.leaf], pa.string()),
             pa.array([list(a.items()) for a in catalogue.attributes], ITEMS.field("attributes").type),
             pa.array(listed).cast(ITEMS.field("first_seen").type),
+            pa.nulls(len(catalogue), pa.string()),
         ],
         schema=ITEMS,
     )
@@ -177,6 +187,6 @@ def _draw(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> 
     for n in track(range(len(catalogue)), "draw product pictures"):
         path = folder / f"{catalogue.ids[n]}.png"
         rng = np.random.default_rng([config.seed, n])
-        draw_picture(LEAVES[catalogue.leaf[n]], catalogue.attributes[n], config.picture_size, rng).save(path)
+        draw_picture(LEAVES[catalogue.leaf[n]], catalogue.attributes[n], PICTURE_SIZE, rng).save(path)
         paths.append(f"{folder.name}/{path.name}")
     return paths

@@ -5,6 +5,7 @@ Reads prepare's items, events and split; writes
     embeddings.npy       float32 [n, input], the joint embeddings          images.json   what became of each picture
     swing.parquet        neighbours of every item by its dislikes          quality.json  how good the IDs are
     catalog.parquet, latents.npy, reconstructed.npy                        the catalogue (conrec.sid.catalog)
+    traits.parquet       traits of every item (conrec.items.traits)
     codebook/            what is needed to encode items that come later
 
 All that is learned here is learned before validation begins: encoders and codebooks from the items first seen by
@@ -24,12 +25,16 @@ from conrec.items.encoders import Content, JointEncoder
 from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
 from conrec.items.swing import swing, write_swing
+from conrec.items.traits import TraitEncoder, write_traits
 from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.sid.codebook import codebook_sizes, make_catalog, save_model
 from conrec.sid.kmeans import reconstruct
 from conrec.sid.quality import quality_report
 from conrec.sid.rqvae import decode, train_rqvae
+
+WORDS = 300
+"""Words of an item's further text that are read."""
 
 
 def compress(job: Job) -> None:
@@ -38,15 +43,21 @@ def compress(job: Job) -> None:
     items = log.items
     fit_rows = log.split.known_items(items)
 
-    learned = log.events.take(log.events.is_dislike & log.split.may_learn(log.events))
-    neighbours, scores = swing(learned.owners()[1], learned.items, len(items), recipe.items.swing_neighbours)
+    learned = log.events.take(log.split.may_learn(log.events))
+    disliked = learned.take(learned.is_dislike)
+    neighbours, scores = swing(disliked.owners()[1], disliked.items, len(items), recipe.items.swing_neighbours)
     write_swing(out / "swing.parquet", items.ids, neighbours, scores)
 
-    encoder = JointEncoder(recipe.items)
-    embeddings, pictures = encoder.fit_encode(content_of(log.item_table, log.prepared), fit_rows)
+    encoder, content = JointEncoder(recipe.items), content_of(log.item_table, log.prepared, log.split.by_category)
+    embeddings, pictures = encoder.fit_encode(content, fit_rows)
     encoder.save(out / "codebook")
     np.save(out / "embeddings.npy", embeddings)
     _write_json(out / "images.json", pictures.to_json(items.ids))
+    if recipe.items.traits:
+        traits = TraitEncoder(None if recipe.items.image == "none" else encoder.hog)
+        traits.fit(content, items.ids, fit_rows, learned)
+        traits.save(out / "codebook")
+        write_traits(out, traits.encode(content))
 
     sizes = codebook_sizes(len(fit_rows), recipe.sid)
     model, history = train_rqvae(embeddings[fit_rows], sizes, recipe.sid)
@@ -68,9 +79,13 @@ def compress(job: Job) -> None:
     say(quality_lines(quality))
 
 
-def content_of(items: pa.Table, folder: Path) -> Content:
-    """Titles, fields and pictures of a table ITEMS; a relative path of a picture begins in `folder`."""
-    return Content(items["title"].to_pylist(), fields_of(items), _pictures(items, folder))
+def content_of(items: pa.Table, folder: Path, containers: bool = False) -> Content:
+    """Titles with texts, fields, and pictures of a table ITEMS; a relative path of a picture begins in `folder`.
+    `containers`: see `fields_of`."""
+    texts = items["text"].to_pylist() if "text" in items.column_names else [None] * len(items)
+    words = [(text or "").split()[:WORDS] for text in texts]
+    titles = [" ".join([title, *more]) for title, more in zip(items["title"].to_pylist(), words)]
+    return Content(titles, fields_of(items, containers=containers), _pictures(items, folder))
 
 
 def _pictures(table: pa.Table, folder: Path) -> list[Picture]:

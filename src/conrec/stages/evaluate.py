@@ -101,11 +101,14 @@ def evaluate(job: Job) -> None:
 
 
 def ours(predicted: list[Path], instances: Instances, items: Items, k: int) -> dict[str, dict[int, Outputs]]:
-    """CoNRec and, as `conrec/<stage>`, its earlier stages, for each seed."""
+    """CoNRec, as `conrec_FEATURE` each item feature by itself, and as `conrec/<stage>` its earlier stages, for each
+    seed."""
     result: dict[str, dict[int, Outputs]] = {}
     for folder in predicted:
         seed = _seed(folder)
         result.setdefault(OURS, {})[seed] = read_outputs(folder / "predictions.parquet", instances, items, k)
+        for path in sorted((folder / "alone").glob("*.parquet")):
+            result.setdefault(f"{OURS}_{path.stem}", {})[seed] = read_outputs(path, instances, items, k)
         for path in sorted((folder / "stages").glob("*.parquet"), key=lambda path: training_order(path.stem)):
             result.setdefault(f"{OURS}/{path.stem}", {})[seed] = read_outputs(path, instances, items, k, some=True)
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,25 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.exposures import without_prediction
-from conrec.data.instances import Instances, Items, evenly
-from conrec.decode.candidates import CandidateSets, candidate_features, rank_candidates
+from conrec.data.instances import Instances, Items, Ragged, evenly, offsets_of
+from conrec.decode.candidates import CandidateSets, PolicyFeature, candidate_parts
 from conrec.decode.decoder import Decoder
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import future_hits
+from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import candidate_accuracy
-from conrec.features.item_features import FeatureWeights, Remembered
-from conrec.features.weight_search import Choices, best_weights, choices_of, decodings
+from conrec.features.exposures import ExposureWeights
+from conrec.features.fitted_weights import Sets, fit_weights
+from conrec.features.item_features import FeatureWeights
+from conrec.files import as_json
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
 from conrec.pipeline.job import Job
 from conrec.progress import say
+from conrec.score.list_features import list_features
+from conrec.score.list_weights import ListWeights, prior_alone
 from conrec.score.similarity import max_cosine
 from conrec.stages.score import read_history
 from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
@@ -32,21 +37,24 @@ from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
 COMPARED = 500
 """Instances of each held-out split that the stages of training are compared on, at most: enough to see an effect, and
 on a large log each stage would otherwise take as long as the prediction itself."""
+MOST_ASKED = 2000
+"""Instances of validation that say how much the policy counts, at most."""
+ALONE = "alone"
+"""Folder of what each item feature predicts by itself."""
 
 
 def predict(job: Job) -> None:
-    """Write `predictions.parquet`, `replay.parquet`, `tuning.json` and, for what each training stage gave,
-    `stages/*.parquet`.
+    """Write `predictions.parquet`, `replay.parquet`, `tuning.json`, what each item feature predicts by itself to
+    `alone/*.parquet` and, for what each training stage gave, `stages/*.parquet`.
 
-    The history score of the stage `score` is the dislike propensity. The feature weights are chosen on validation; how
-    much each part counts where given candidates are ranked is fitted there. The comparison of the stages is of the
-    policies alone: the prior as it is, nothing else.
+    The features have the weights of the stage `weights`. The policy joins them as `predict.temperatures` says. The
+    comparison of the training stages is of the policies alone: the prior as it is, nothing else.
     """
     _predict(job, lists_only=False)
 
 
 def predict_lists(job: Job) -> None:
-    """Write `predictions.parquet` and `tuning.json` alone: no replay, and no comparison of the training stages."""
+    """Write `predictions.parquet`, `tuning.json` and `alone/*.parquet`: no replay, no comparison of training stages."""
     _predict(job, lists_only=True)
 
 
@@ -62,13 +70,13 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     last, context = list(contexts.items())[-1]
     load_trained_policy(policy, utilized / last)
 
-    exposures = inputs.exposure_weights()
-    history = read_history(job.of("score")) if any(recipe.predict.propensity_weights) else None
-    features = {name: Remembered(one) for name, one in inputs.item_features(exposures, history).items()}
+    some = bool(recipe.predict.features)
+    learned = ListWeights.load(job.of("weights")) if some else prior_alone(recipe.predict)
+    history = read_history(job.of("score")) if some else None
+    features = list_features(recipe.predict, job.log.view, ExposureWeights.of_json(learned.exposures), history)
     decoder = Decoder(inputs, vocabulary, policy, context, features)
-    choices = choices_of(recipe.predict, features)
-    weights, tried = _choose_weights(decoder, choices, held_out)
-    say(f"{weights}: validation FHR@{recipe.predict.k} {tried[weights]:.4f}")
+    weights, tried = _choose_temperature(decoder, learned.of_lists(), held_out)
+    say(f"{weights}: validation FHR@{recipe.predict.k} {tried[weights.temperature]:.4f}")
 
     # The replay's users who disliked nothing in a window are no instances, but are filtered.
     left = [] if lists_only else _without_instance(job, held_out)
@@ -79,21 +87,24 @@ def _predict(job: Job, *, lists_only: bool) -> None:
         pq.write_table(lists.slice(len(held_out)), out / "replay.parquet")
 
     candidates = CandidateSets.read(prepared, held_out, inputs.items)
-    likelihood, fitted = rank_candidates(candidate_features(decoder), candidates, held_out)
+    parts = candidate_parts(decoder, candidates, held_out)
+    _predict_alone(decoder, candidates, parts, held_out, out / ALONE)
+    ranked, counts = _rank_candidates(decoder, learned.candidates, candidates, parts, held_out)
     by_filter = _by_filter(inputs.catalog.unit, candidates, items)
     predictions = lists.slice(0, len(held_out))
-    for name, values in (("candidate_scores", likelihood), ("candidate_filter_scores", by_filter)):
+    for name, values in (("candidate_scores", ranked), ("candidate_filter_scores", by_filter)):
         predictions = predictions.append_column(name, _lists(values, candidates, len(held_out)))
     pq.write_table(predictions, out / "predictions.parquet")
     table = {
         **weights._asdict(),
-        "validation_FHR": {str(one): fhr for one, fhr in tried.items()},
-        "decodings": decodings(choices),
-        "exposures": exposures.as_json(),
-        "candidates": fitted,
-        "validation_CandAcc": _validation_accuracy(likelihood, candidates, held_out),
+        "validation_FHR": {str(temperature): fhr for temperature, fhr in tried.items()},
+        "decodings": len(tried),
+        "exposures": learned.exposures,
+        "backtest_FHR": {"cases": learned.cases, "together": learned.together, "alone": learned.alone},
+        "candidates": counts,
+        "validation_CandAcc": _validation_accuracy(ranked, candidates, held_out),
     }
-    (out / "tuning.json").write_text(json.dumps(table, indent=2))
+    (out / "tuning.json").write_text(as_json(table))
 
 
 def _contexts(recipe: Recipe) -> dict[str, Context]:
@@ -128,19 +139,86 @@ def _compare_stages(
         pq.write_table(columns.append_column("reward", pa.array(reward)), out / f"{name}.parquet")
 
 
-def _choose_weights(
-    decoder: Decoder, choices: Choices, held_out: Instances
-) -> tuple[FeatureWeights, dict[FeatureWeights, float]]:
-    """The weights with the best FHR on validation, and all that were tried."""
+def _predict_alone(
+    decoder: Decoder,
+    candidates: CandidateSets,
+    parts: tuple[np.ndarray, np.ndarray],
+    held_out: Instances,
+    out: Path,
+) -> None:
+    """`out/FEATURE.parquet`: lists and ranked candidates by each item feature, with neither the others nor the policy.
+
+    No part of a combination should be ahead of the whole (`evaluate.results.ahead`).
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    alone = [FeatureWeights(**{"prior": 0.0, name: 1.0, "temperature": math.inf}) for name in decoder.features]
+    if not alone:
+        return
+    found, (values, there) = decoder.predict(held_out, alone, "each feature alone"), parts
+    for n, (name, (items, scores)) in enumerate(zip(decoder.features, found)):
+        columns = _columns(held_out, decoder.inputs.items, items, scores)
+        ranked = _lists(np.where(there, values[..., n], -np.inf), candidates, len(held_out))
+        pq.write_table(columns.append_column("candidate_scores", ranked), out / f"{name}.parquet")
+
+
+def _choose_temperature(
+    decoder: Decoder, weights: FeatureWeights, held_out: Instances
+) -> tuple[FeatureWeights, dict[float, float]]:
+    """The weights with the temperature of the policy, and validation's FHR at all temperatures.
+
+    The policy learned from the period that the weights were learned on, so only validation can say what it adds.
+    """
+    temperatures = list(dict.fromkeys(decoder.inputs.recipe.predict.temperatures))
     usable = np.flatnonzero((held_out.split == "validation") & (held_out.n_dislikes > 0))
-    instances = held_out.take(evenly(usable, decoder.inputs.recipe.predict.tuning_instances))
+    instances = held_out.take(evenly(usable, MOST_ASKED))
     future = [instances.future[n] for n in range(len(instances))]
+    found = decoder.predict(instances, [weights._replace(temperature=one) for one in temperatures], "temperatures")
+    hits = {one: future_hits(items, future) for one, (items, _) in zip(temperatures, found)}
+    best = max(temperatures, key=lambda one: hits[one].mean())
+    if math.inf in hits and not _better(instances.users, hits[best] - hits[math.inf]):
+        best = math.inf
+    return weights._replace(temperature=best), {one: float(values.mean()) for one, values in hits.items()}
 
-    def measure(weights: list[FeatureWeights]) -> list[float]:
-        found = decoder.predict(instances, weights, "tune on validation")
-        return [float(future_hits(items, future).mean()) for items, _ in found]
 
-    return best_weights(choices, measure)
+def _rank_candidates(
+    decoder: Decoder,
+    weights: dict[str, float],
+    candidates: CandidateSets,
+    parts: tuple[np.ndarray, np.ndarray],
+    held_out: Instances,
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Scores float [n, c] of the candidates, -inf for what cannot be recommended, and how much each part counts.
+
+    parts: `candidate_parts` of all features. How much the policy counts beside their sum is fitted to the sets of
+    validation.
+    """
+    temperatures = decoder.inputs.recipe.predict.temperatures
+    asked = min(temperatures) < math.inf or not any(weights.values())
+    values, there = parts
+    summed = values @ np.array([weights.get(name, 0.0) for name in decoder.features])
+    policy = PolicyFeature(decoder).of_candidates(*candidates.asked(held_out)) if asked else summed
+    there = there & np.isfinite(policy)
+    both = np.where(there[..., None], np.stack([summed, policy], axis=-1), 0.0)
+    counts = np.array([1.0, 0.0] if any(weights.values()) else [0.0, 1.0])
+    if asked and any(weights.values()):
+        own = held_out.take(candidates.at)
+        usable = np.flatnonzero((own.split == "validation") & there[:, 0])
+        lengths = there[usable].sum(axis=1)
+        first = Ragged(np.zeros(int(lengths.sum()), bool), offsets_of(lengths))
+        first.values[first.offsets[:-1]] = True
+        sets = Sets.of(both[usable][there[usable]], first, own.users[usable])
+        fitted = fit_weights(sets)
+        gain = sets.hits(fitted, 1) - sets.hits(counts, 1)
+        if fitted.any() and (math.inf not in temperatures or _better(sets.owners, gain)):
+            counts = fitted
+    scores = np.where(there, both @ counts, -np.inf)
+    of_features = {name: float(counts[0]) * weight for name, weight in weights.items()}
+    return scores, ({"policy": float(counts[1])} if asked else {}) | of_features
+
+
+def _better(users: np.ndarray, gain: np.ndarray) -> bool:
+    """Whether a gain, float [instances], is significantly above 0."""
+    return bootstrap(users, gain[:, None])[0].verdict == "better"
 
 
 def _without_instance(job: Job, held_out: Instances) -> list[Instances]:

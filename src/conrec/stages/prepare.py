@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.config import Recipe
-from conrec.data.clean import clean
+from conrec.config import DataConfig, Recipe
+from conrec.data.clean import clean, with_first_seen, without_leaps
 from conrec.data.distractors import candidates_table
 from conrec.data.instances import as_events, as_items, instances_table
-from conrec.data.schema import TIME, Accounting, Log, check_events, check_items
+from conrec.data.schema import Log, check_events, check_items
 from conrec.data.split import describe_split, plan_split
 from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
@@ -33,8 +35,9 @@ CANDIDATES = 20
 def prepare(job: Job) -> None:
     """Read the log that the recipe names (or simulate it) and write:
 
-    items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, and of a
-    simulated log images/, truth.parquet (in time mode: the truth is kept for midnights) and truth_interests.parquet.
+    items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, rejected.parquet
+    (the rows that were dropped), and of a simulated log images/, truth.parquet (in time mode: of midnights),
+    truth_interests.parquet and truth_items.parquet.
     Raises ConrecError for a log that is missing, malformed or too small.
     """
     recipe, data, images, out = job.recipe, job.data, job.images, job.out
@@ -42,6 +45,8 @@ def prepare(job: Job) -> None:
     if recipe.data.simulated:
         from conrec.simulate import simulate
 
+        if recipe.split.pool != "all":  # the oracle is of such a platform
+            raise ConrecError('split.pool = "category": the simulated platform offers everything; leave it out')
         simulation = simulate(recipe.simulate, out / "images")
         log = simulation.log
     else:
@@ -51,13 +56,16 @@ def prepare(job: Job) -> None:
     if not len(log.events):
         raise ConrecError(f"{source}: the log holds no events; dropped while reading: {dict(log.accounting.dropped)}")
 
-    items = _first_seen(log.items, log.events).sort_by("item_id")
+    if recipe.split.mode == "time":
+        log = without_leaps(log)
+    items = with_first_seen(log.items, log.events).sort_by("item_id")
     log = clean(log, recipe.data.min_user_dislikes)
     catalogue = as_items(items)
     events = as_events(log.events, catalogue)
     split = plan_split(events, recipe.split)
     made, dropped = make_instances(events, catalogue, split, recipe.split)
-    candidates = candidates_table(events, catalogue, made, CANDIDATES, recipe.split.seed)
+    excluded = partial(split.knowledge(catalogue, events).excluded, include_unseen=True)
+    candidates = candidates_table(events, catalogue, made, CANDIDATES, recipe.split.seed, excluded)
     instances = instances_table(made, catalogue)
 
     pq.write_table(items, out / "items.parquet")
@@ -65,10 +73,12 @@ def prepare(job: Job) -> None:
     pq.write_table(instances, out / "instances.parquet")
     pq.write_table(candidates, out / "candidates.parquet")
     description = describe_split(split, recipe.split, Counter(made.split.tolist()), dropped)
-    _write_json(out / "split.json", description)
-    _write_json(out / "accounting.json", _account(log, items).to_json())
+    for name, table in (("split", description), ("accounting", log.accounting.to_json())):
+        (out / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
+    pq.write_table(log.accounting.all_rejected(), out / "rejected.parquet")
     if simulation is not None:
         pq.write_table(simulation.interests, out / "truth_interests.parquet")
+        pq.write_table(simulation.true_fields.sort_by("item_id"), out / "truth_items.parquet")
         if recipe.split.mode == "time":
             pq.write_table(_truth(simulation, instances, candidates, recipe), out / "truth.parquet")
     counts = ", ".join(f"{n:,} {name}" for name, n in description["counts"].items())
@@ -84,30 +94,8 @@ def _read(recipe: Recipe, data: Path | None, images: Path | None) -> Log:
         raise ConrecError(f"{data}: there is no such file or folder; --data must name the log")
     if images is not None and not images.exists():
         raise ConrecError(f"{images}: there is no such file or folder; --images must name the pictures")
-    match adapter:
-        case "movietweetings":
-            from conrec.data.adapters.movietweetings import read
-        case "movielens":
-            from conrec.data.adapters.movielens import read
-        case "kuairand":
-            from conrec.data.adapters.kuairand import read
-        case "generic":
-            from conrec.data.adapters.generic import read
-        case _:
-            raise ConrecError(f'data.adapter = "{adapter}" is unknown')
+    read: Callable[[Path, DataConfig, Path | None], Log] = import_module(f"conrec.data.adapters.{adapter}").read
     return read(data, recipe.data, images)
-
-
-def _first_seen(items: pa.Table, events: pa.Table) -> pa.Table:
-    """Items with `first_seen` = the earlier of the listing and the first event, dropped events included: an item
-    that somebody reported as a counterfeit was on offer all the same."""
-    firsts = events.group_by("item_id").aggregate([("time", "min")])
-    row = pc.index_in(items["item_id"], value_set=firsts["item_id"].combine_chunks())
-    first = firsts["time_min"].take(row)
-    column = items.schema.get_field_index("first_seen")
-    listed = items["first_seen"]
-    earlier = pc.min_element_wise(listed.cast(pa.int64()), first.cast(pa.int64()), skip_nulls=True).cast(TIME)
-    return items.set_column(column, items.schema.field(column), earlier)
 
 
 def _truth(simulation: Simulation, instances: pa.Table, candidates: pa.Table, recipe: Recipe) -> pa.Table:
@@ -124,19 +112,3 @@ def _truth(simulation: Simulation, instances: pa.Table, candidates: pa.Table, re
         "candidate_scores": pa.array([one or None for one in chances], pa.list_(pa.float64())),
     }
     return pa.table(columns)
-
-
-def _account(log: Log, items: pa.Table) -> Accounting:
-    """The log's account, with items and pictures counted where the adapter did not."""
-    account = log.accounting
-    if account.items is None:
-        account.items = Accounting(len(items), len(items))
-    if account.images is None:
-        pictures = int(np.sum(pc.or_(pc.is_valid(items["image"]), pc.is_valid(items["image_bytes"])).to_numpy()))
-        account.images = Accounting(len(items), pictures)
-        account.images.drop("no picture", len(items) - pictures)
-    return account.check()
-
-
-def _write_json(path: Path, table: dict[str, Any]) -> None:
-    path.write_text(json.dumps(table, indent=1) + "\n")

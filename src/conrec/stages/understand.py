@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,6 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.decode.inputs import Inputs
-from conrec.errors import ConrecError
 from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample, translation, wording_texts
@@ -58,37 +58,37 @@ def understand(job: Job) -> None:
         held_out=config.alignment_held_out,
         seed=seed,
     )
-    if len(questions.train) < MIN_QUESTIONS or len(questions.held_out) < MIN_QUESTIONS:
-        raise ConrecError(
-            f"item-level alignment finds only {len(questions.train)} + {len(questions.held_out)} held-out questions "
-            f"(at least {MIN_QUESTIONS} each); lower understand.alignment_min_repeats or bring a longer log"
+    asked = len(questions.train), len(questions.held_out)
+    metrics: dict[str, Any] = {"chance": 0.25, "questions": asked[0], "questions_held_out": asked[1]}
+    parts = ["translation"]
+    if min(asked) < MIN_QUESTIONS or not config.alignment_epochs:
+        say(
+            f"item-level alignment is skipped: {asked[0]} + {asked[1]} held-out questions (it needs {MIN_QUESTIONS} "
+            "each, and an epoch); they ask users with three likes and understand.alignment_min_repeats dislikes"
         )
-    held_out = alignment_samples(vocabulary, catalog.codes, questions.held_out, seed)
-    options = catalog.codes[questions.held_out]
+    else:
+        held_out = alignment_samples(vocabulary, catalog.codes, questions.held_out, seed)
+        options = catalog.codes[questions.held_out]
 
-    def accuracy() -> dict[str, float]:
-        return {"alignment_accuracy": float(choices(policy, vocabulary, held_out, options).mean())}
+        def accuracy() -> dict[str, float]:
+            return {"alignment_accuracy": float(choices(policy, vocabulary, held_out, options).mean())}
 
-    before = accuracy()["alignment_accuracy"]
-    samples = alignment_samples(vocabulary, catalog.codes, questions.train, seed)
-    _train(policy, vocabulary, samples, recipe, out, seed, "alignment", accuracy)
-    after = accuracy()["alignment_accuracy"]
+        before = accuracy()["alignment_accuracy"]
+        samples = alignment_samples(vocabulary, catalog.codes, questions.train, seed)
+        _train(policy, vocabulary, samples, recipe, out, seed, "alignment", accuracy)
+        parts.append("alignment")
+        metrics |= accuracy() | {"alignment_accuracy_before": before}
     save_policy(policy, out)
     if not is_main():
         return
-    parts = [pq.read_table(out / part / "curves.parquet") for part in ("translation", "alignment")]
-    pq.write_table(pa.concat_tables(parts), out / "curves.parquet")
-    metrics = {
-        "alignment_accuracy": after,
-        "alignment_accuracy_before": before,
-        "chance": 0.25,
-        "questions": len(questions.train),
-        "questions_held_out": len(questions.held_out),
-        "parameters": sum(p.numel() for p in policy.parameters()),
-        "trainable": sum(p.numel() for p in policy.parameters() if p.requires_grad),
-    }
+    curves = pa.concat_tables([pq.read_table(out / part / "curves.parquet") for part in parts])
+    pq.write_table(curves, out / "curves.parquet")
+    metrics["parameters"] = sum(p.numel() for p in policy.parameters())
+    metrics["trainable"] = sum(p.numel() for p in policy.parameters() if p.requires_grad)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2))
-    say(f"alignment: {after:.3f} of {len(held_out)} held-out questions right (chance 0.25, before {before:.3f})")
+    if "alignment_accuracy" in metrics:
+        after, before = metrics["alignment_accuracy"], metrics["alignment_accuracy_before"]
+        say(f"alignment: {after:.3f} of {asked[1]} held-out questions right (chance 0.25, before {before:.3f})")
 
 
 def _train(

@@ -31,6 +31,7 @@ from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for
 from conrec.progress import say
 from conrec.run import PRIOR, STAGES
+from conrec.stages.predict import ALONE
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, policy_alone, without_policy
 
@@ -77,10 +78,10 @@ class Variant:
         candidate scores are predicted.
         """
         recipe = self.recipe
-        prepare, compress, understand, utilize, score, predict = STAGES[:6]
+        prepare, compress, understand, utilize, score, weights, predict = STAGES[:7]
         if not recipe.data.simulated:
             prepare = replace(prepare, reads=tuple(name for name in prepare.reads if name != "simulate"))
-        found = [prepare, compress, understand, score]
+        found = [prepare, compress, understand, score, weights]
         if not self.aligned:
             found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
         if self.horizon not in (None, recipe.split.horizon_days):
@@ -95,7 +96,7 @@ class Variant:
             after=(*utilize.after, "warmup"),
             replaces="utilize",
         )
-        needed = tuple(name for name in predict.after if name != "score" or any(recipe.predict.propensity_weights))
+        needed = tuple(name for name in predict.after if recipe.predict.features or name not in ("score", "weights"))
         predict = replace(predict, function=imported("conrec.stages.predict:predict_lists"), after=needed)
         return (*found, warm_up, utilize, predict)
 
@@ -132,11 +133,24 @@ class Models:
         self.root = root
         self._log = PreparedLog(root, root)
 
-    def cell(self, system: str, variant: Variant) -> Cell:
-        """A variant as a cell: its lists and candidate scores for the test instances."""
+    def cell(self, system: str, variant: Variant, predictions: str = "predictions") -> Cell:
+        """A variant as a cell: its lists and candidate scores for the test instances.
+
+        predictions: which of the files that `predict` writes.
+        """
         shared = tuple(self._folder(stage, variant) for stage in chain(variant.stages[-1], variant.stages)[:-1])
-        name, depends = variant.dataset.name, inputs("predict", variant)
-        return Cell(name, system, variant.seed, depends, lambda: self._measure(variant), variant.fold, shared)
+        name, depends = variant.dataset.name, inputs("predict", variant) | {"predictions": predictions}
+
+        def measure() -> Measured:
+            return self._measure(variant, predictions)
+
+        return Cell(name, system, variant.seed, depends, measure, variant.fold, shared)
+
+    def alone(self, variant: Variant) -> list[Cell]:
+        """Each item feature of a variant by itself, as a cell."""
+        config = variant.recipe.predict
+        names = (*config.features, *["prior"] * config.prior)
+        return [self.cell(f"{CONREC}'s {name}", variant, f"{ALONE}/{name}") for name in names]
 
     def folder(self, stage: str, variant: Variant) -> Path:
         """Folder of a stage of a variant, there or not."""
@@ -172,10 +186,10 @@ class Models:
             self._log = PreparedLog(prepared, compressed)
         return self._log
 
-    def _measure(self, variant: Variant) -> Measured:
-        predictions, log = self.built("predict", variant) / "predictions.parquet", self.log(variant)
+    def _measure(self, variant: Variant, predictions: str) -> Measured:
+        path, log = self.built("predict", variant) / f"{predictions}.parquet", self.log(variant)
         test = log.instances.of_split("test")
-        return measured(log, test, read_outputs(predictions, test, log.items, variant.recipe.evaluate.k), {})
+        return measured(log, test, read_outputs(path, test, log.items, variant.recipe.evaluate.k), {})
 
 
 def measured(log: PreparedLog, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:

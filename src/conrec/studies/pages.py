@@ -9,7 +9,7 @@ import numpy as np
 
 from conrec.files import write_whole
 from conrec.report.charts import Interval, Series, line_panels, panels
-from conrec.studies.results import Row, as_csv
+from conrec.studies.results import Row, ahead, as_csv
 from conrec.studies.study import Study
 
 MARGINS = "CoNRec's lead over the best other system, named in brackets; bold: significant."
@@ -62,6 +62,8 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
     parts = [f"# {study.title}", study.measures]
     if study.best_other:
         parts += [margins(study, table), MARGINS]
+    if study.parts:
+        parts.append(invariant(study, table))
     parts.append(paragraph(study, table))
     if study.notes:
         parts.append(study.notes)
@@ -83,7 +85,7 @@ def paragraph(study: Study, table: Sequence[Row]) -> str:
         for dataset in dict.fromkeys(row.dataset for row in table):
             here = [row for row in table if row.dataset == dataset and row.metric == metric]
             own = {row.system: row for row in here}
-            told = [_finding(study, own, row) for row in here if row.difference is not None]
+            told = [_finding(study, own, row) for row in here if row.difference and row.against != study.best_other]
             if told:
                 count = max(row.value.instances for row in own.values())
                 lines.append(f"- On {dataset} ({count:,} instances): " + "; ".join(told) + ".")
@@ -102,6 +104,15 @@ def margins(study: Study, table: Sequence[Row]) -> str:
         figures = {(row.system, row.metric): row for row in here}
         lines[dataset] = [_margin(figures, figures.get((best, metric))) for metric in metrics]
     return _markdown("", metrics, lines)
+
+
+def invariant(study: Study, table: Sequence[Row]) -> str:
+    """Text: which systems are significantly ahead of `study.best_other`; none should be, its own parts least."""
+    found = ahead(study, table)
+    if not found:
+        return f"No system and no part of {study.best_other} is significantly ahead of it in any metric, on any log."
+    told = [f"{row.system} in {row.metric} on {row.dataset} ({_signed(row.difference.mean)})" for row in found]  # type: ignore[union-attr, arg-type]
+    return f"Significantly ahead of {study.best_other}: {'; '.join(told)}."
 
 
 def _margin(figures: dict[tuple[str, str], Row], row: Row | None) -> str:

@@ -132,6 +132,12 @@ def rows(study: Study, dataset: str, results: Sequence[CellResult], draws: int =
     return found
 
 
+def ahead(study: Study, table: Sequence[Row]) -> list[Row]:
+    """What is significantly ahead of `study.best_other`, of which its parts and all others must not be."""
+    own = [row for row in table if row.against == study.best_other and row.difference is not None]
+    return [row for row in own if row.difference.significant and (row.difference.mean or 0) > 0]  # type: ignore[union-attr]
+
+
 def as_csv(table: Sequence[Row]) -> str:
     """One line a figure; empty where there is nothing."""
     text = io.StringIO()
@@ -151,6 +157,8 @@ def _other(study: Study, pooled: Pool, system: str, metric: str) -> str | None:
     if system == study.best_other:
         return _best_other(study, pooled, metric)
     other = study.against.get(system)
+    if study.parts is not None and system not in study.aside:
+        other = study.best_other
     return other if other in pooled.values and metric in pooled.values[str(other)] else None
 
 
@@ -159,7 +167,7 @@ def _best_other(study: Study, pooled: Pool, metric: str, among: Sequence[str] | 
     own = pooled.values[str(study.best_other)][metric]
     rivals = {}
     for name, metrics in pooled.values.items():
-        if name == study.best_other or name in study.aside or metric not in metrics:
+        if not study.rival(name) or metric not in metrics:
             continue
         if among is not None and name not in among:
             continue

@@ -53,6 +53,8 @@ class Study:
     """Metric -> systems: there `best_other` is also compared with the best of these."""
     aside: Sequence[str] = ()
     """Systems that are no rivals (the oracle): in the table, never the best other."""
+    parts: str | None = None
+    """What the names of the parts of `best_other` begin with: they are no rivals either, but must not be ahead."""
     paper: Figures = field(default_factory=dict)
     """Figures of the paper, by our names of its systems."""
     source: str = ""
@@ -66,6 +68,11 @@ class Study:
     """Remarks on how it was done here."""
     forgetting: str | None = None
     """A system whose figure the others are a loss of: adds the share that is forgotten."""
+
+    def rival(self, system: str) -> bool:
+        """Whether a system may be the best other."""
+        part = self.parts is not None and system.startswith(self.parts)
+        return system != self.best_other and system not in self.aside and not part
 
     @property
     def text_metrics(self) -> Sequence[str]:

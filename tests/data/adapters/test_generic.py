@@ -1,7 +1,8 @@
 """Any log: the recipe's columns, kinds, reasons and 0/1 columns, in every file type, and what is said when it errs."""
 
 import gzip
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conrec.config import DataConfig
-from conrec.data.adapters import generic
+from conrec.data.adapters import columns, generic
+from conrec.data.adapters.files import QUOTE
 from conrec.data.schema import INTEREST_REASONS, KINDS, REASONS
 from conrec.errors import ConrecError
 from tests.data.adapters.files_for_tests import item, rows, sound, write
@@ -28,7 +30,10 @@ u2,c,2024-01-01T12:00:00+02:00,dislike,,
 
 def test_our_own_names(tmp_path: Path) -> None:
     write(tmp_path / "events.csv", EVENTS)
-    write(tmp_path / "items.csv", "item_id,title,category,brand\na,Red\tboots,Shoes,X\nb,Hat,,\nz,Listed only,,\n")
+    write(
+        tmp_path / "items.csv",
+        "item_id,title,category,brand,text\na,Red\tboots,Shoes,X,So|red\nb,Hat,,,\nz,Listed only,,,\n",
+    )
     log = sound(generic.read(tmp_path, DataConfig(), None))
     assert rows(log.events, "user_id", "item_id", "kind", "reason", "value") == [
         ("u1", "a", "dislike", "not_this_product", None),
@@ -45,6 +50,7 @@ def test_our_own_names(tmp_path: Path) -> None:
     assert [i for (i,) in rows(log.items, "item_id")] == ["a", "b", "z", "c"]
     boots = item(log, "a")
     assert (boots["title"], boots["category"], boots["attributes"]) == ("Red boots", "Shoes", {"brand": "X"})
+    assert (boots["text"], item(log, "b")["text"], item(log, "c")["text"]) == ("So|red", None, None)
     assert (item(log, "b")["category"], item(log, "b")["attributes"]) == (None, {})
     assert item(log, "c")["title"] == "c"
 
@@ -209,8 +215,6 @@ def test_wrong_paths(tmp_path: Path) -> None:
         generic.read(write(tmp_path / "log.xlsx", "x"), DataConfig(), None)
     with pytest.raises(ConrecError, match=r"events\.csv: is empty"):
         generic.read(write(tmp_path / "events.csv", ""), DataConfig(), None)
-    with pytest.raises(ConrecError, match=r"events\.csv: has no rows"):
-        generic.read(write(tmp_path / "events.csv", "user_id,item_id,time,kind\n"), DataConfig(), None)
     with pytest.raises(ConrecError, match=r"several columns 'time'"):
         generic.read(
             write(tmp_path / "events.csv", "user_id,item_id,time,time,kind\n1,2,3,4,click\n"), DataConfig(), None
@@ -298,9 +302,65 @@ def test_read_is_kept_plus_dropped(tmp_path_factory: pytest.TempPathFactory, cel
     lines = "".join(f"u,a,{n},{k},{r}\n" for n, (k, r) in enumerate(cells))
     write(folder / "events.csv", "user_id,item_id,time,kind,reason\n" + lines)
     stray = sum(k != "dislike" and r != "" for k, r in cells)
-    if stray and stray >= 0.01 * len(cells):
+    if stray and (stray > columns.FEW or 2 * stray >= len(cells)):
         with pytest.raises(ConrecError, match="a reason, but no dislike"):
             generic.read(folder, DataConfig(), None)
         return
     log = sound(generic.read(folder, DataConfig(), None))
     assert log.accounting.read == len(cells)
+
+
+def shop(tmp_path: Path, *changed: tuple[str, str]) -> Path:
+    """A log of 2,400 rows (40 users, 60 days) and 120 items, after replacements in the text of its events."""
+    first = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    lines = [
+        f"u{u},i{(u * 7 + t * 11) % 120},{first + timedelta(t):%Y-%m-%dT%H:%M:%SZ},{KINDS[(u + t) % 3]},ok"
+        for t in range(60)
+        for u in range(40)
+    ]
+    text = "\n".join(["user_id,item_id,time,kind,comment", *lines, ""])
+    for old, new in changed:
+        text = text.replace(old, new)
+    write(tmp_path / "items.csv", "item_id,title\n" + "".join(f"i{i},Thing {i}\n" for i in range(120)))
+    write(tmp_path / "events.csv", text.encode("latin-1") if "é" in text else text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "users", "dropped"),
+    [
+        ([], 40, {}),
+        ([("u3,i21,2026-06-01T12:00:00Z,dislike,ok", 'u3,i21,2026-06-01T12:00:00Z,dislike,"too loud')], 40, {QUOTE: 1}),
+        ([("T12:00:00Z", " 12:00:00 UTC")], 40, {}),
+        ([("u1,", "nan,"), ("u2,", "NULL,"), ("u3,", "None,"), ("u4,", " ,")], 36, {"no user id": 240}),
+        ([(",i7,", ",a\0b,")], 40, {"item id longer than 511 bytes, or no UTF-8 text": 20}),
+        ([(",i7,", f",{'a' * 512},")], 40, {"item id longer than 511 bytes, or no UTF-8 text": 20}),
+        ([("u1,i18,2026-06-02T12:00:00Z", "u1,i18,0")], 40, {"time more than ten years from all others": 1}),
+    ],
+)
+def test_what_strange_rows_become(tmp_path: Path, changed: list, users: int, dropped: dict) -> None:
+    log = sound(generic.read(shop(tmp_path, *changed), DataConfig(), None))
+    assert log.accounting.read == 2400
+    assert log.accounting.dropped == dropped
+    assert len(set(log.events["user_id"].to_pylist())) == users
+    assert (min(log.events["time"].to_pylist()).date(), max(log.events["time"].to_pylist()).date()) == (
+        date(2026, 6, 1),
+        date(2026, 7, 30),
+    )
+    rejected = log.accounting.all_rejected().to_pylist()
+    mine = [row for row in rejected if row["file"].endswith("events.csv")]
+    assert Counter(row["cause"] for row in mine) == dropped
+    text = (tmp_path / "events.csv").read_text().splitlines()
+    assert all(not changed or any(new in text[row["row"]] for _, new in changed) for row in mine)
+
+
+def test_ids_that_are_no_utf8_are_refused_not_merged(tmp_path: Path) -> None:
+    folder = shop(tmp_path, ("u1,", "René,"), ("u2,", "Renè,"), ("u3,", "Renê,"))
+    with pytest.raises(ConrecError, match=r"events\.csv: row 2: user_id = 'Ren.*no UTF-8 text; 180 of 2400 rows"):
+        generic.read(folder, DataConfig(), None)
+
+
+def test_a_day_without_events_is_a_day(tmp_path: Path) -> None:
+    write(tmp_path / "day.csv", "user_id,item_id,time,kind\n")
+    items, events, account = generic.read_day(tmp_path / "day.csv", None, DataConfig(), None)
+    assert (len(items), len(events), account.to_json()["read"]) == (0, 0, 0)

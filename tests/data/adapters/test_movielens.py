@@ -128,9 +128,17 @@ def test_a_missing_column(tmp_path: Path) -> None:
 def test_no_rows_and_no_table(tmp_path: Path) -> None:
     folder = csv(tmp_path)
     write(folder / "ratings.csv", "userId,movieId,rating,timestamp\n")
-    with pytest.raises(ConrecError, match=r"ratings\.csv: has no rows"):
-        movielens.read(folder, DataConfig(), None)
+    log = sound(movielens.read(folder, DataConfig(), None))
+    assert (len(log.events), log.accounting.read) == (0, 0)
     (folder / "ratings.csv").unlink()
     write(folder / "ratings.parquet", b"PAR1 but not really")
     with pytest.raises(ConrecError, match=r"ratings\.parquet: cannot be read"):
         movielens.read(folder, DataConfig(), None)
+
+
+def test_overviews_join_by_id_and_are_one_line(tmp_path: Path) -> None:
+    csv(tmp_path)
+    assert movielens.read(tmp_path, DataConfig(), None).items["text"].null_count == 2
+    write(tmp_path / "overviews.csv.gz", 'movieId,title,overview\n99,x,Who?\n20,y,"Nobody\nmoves, at all"\n10,z,\n')
+    log = sound(movielens.read(tmp_path, DataConfig(), None))
+    assert dict(rows(log.items, "item_id", "text")) == {"10": None, "20": "Nobody moves, at all"}

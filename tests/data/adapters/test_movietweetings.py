@@ -100,11 +100,11 @@ def test_many_bad_rows_are_an_error_naming_the_first(tmp_path: Path) -> None:
 
 
 def test_the_first_bad_row_is_counted_across_ragged_ones(tmp_path: Path) -> None:
-    path = folder(tmp_path, "7::0000001::x::1362062307\n7::short\n" + many([], 20))
+    path = folder(tmp_path, "7::0000001::x::1362062307\n7::short\n" * 3 + many([], 20))
     with pytest.raises(ConrecError, match=r"row 1: rating = 'x'"):
         movietweetings.read(path, DataConfig(), None)
-    path = folder(tmp_path, "7::short\n7::0000001::x::1362062307\n" + many([], 20))
-    with pytest.raises(ConrecError, match=r"row 1: has the wrong number of cells"):
+    path = folder(tmp_path, "7::short\n7::0000001::x::1362062307\n" * 3 + many([], 20))
+    with pytest.raises(ConrecError, match=r"row 1: wrong number of cells"):
         movietweetings.read(path, DataConfig(), None)
 
 
@@ -163,3 +163,11 @@ def test_a_truncated_download(tmp_path: Path) -> None:
 def test_thresholds_that_overlap(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match=r"data\.dislike_at_most = 8 must be below data\.like_at_least = 8"):
         movietweetings.read(folder(tmp_path, many([])), DataConfig(dislike_at_most=8), None)
+
+
+@pytest.mark.parametrize("imdb", ["0000002", "tt0000002", "2"])
+def test_overviews_by_imdb_id(tmp_path: Path, imdb: str) -> None:
+    folder(tmp_path, "7::0000001::5::1362062307\n7::0000002::6::1362062308\n")
+    write(tmp_path / "overviews.csv", f"imdbId,overview\n{imdb},On stilts.\n")
+    log = sound(movietweetings.read(tmp_path, DataConfig(), None))
+    assert dict(rows(log.items, "item_id", "text")) == {"0000001": None, "0000002": "On stilts."}

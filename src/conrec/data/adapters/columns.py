@@ -5,9 +5,9 @@ Every parser returns the parsed column and a mask (bool [rows]) of the rows it c
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conrec.data.adapters.files import Raw
-from conrec.data.schema import TIME, Accounting
+from conrec.data.schema import MAX_ID_BYTES, TIME, Accounting
 from conrec.errors import ConrecError
+from conrec.progress import say
 
-TOLERATED = 0.01
-"""A log in which a larger share of the rows is unusable is probably not the log that was meant."""
+TOLERATED, FEW = 0.01, 5
+"""A log with a larger share of unusable rows, and more than a few, is probably not the log that was meant."""
+
+NOTHING = pa.array(["", "null", "none", "nan", "nat", "<na>", "n/a", "#n/a", "\\n", "(null)", "undefined"])
+"""How software writes that a cell is empty, in lower case."""
+NO_TEXT = pa.array(["", "NULL", "nan", "NaN", "<NA>", "\\N"])
+"""The same for titles and attributes, which may well be words such as "none"."""
+LONGEST_TEXT = 2000
+"""Characters of a title or an attribute that are kept: more than any use of it reads, and tokenising is quadratic."""
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds of the years 1 and 9999: what a date can say."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TEN_YEARS = 3652 * 86_400_000_000
 
 
 class Sieve:
@@ -32,61 +42,67 @@ class Sieve:
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
         self.bad = np.zeros(raw.table.num_rows, dtype=bool)
-        self.causes: Counter[str] = Counter()
-        self.first: tuple[int, str] | None = None
-        if raw.ragged:
-            self.causes["wrong number of cells"] = len(raw.ragged)
-            self.first = (raw.ragged[0], "has the wrong number of cells")
+        self.rows: dict[str, list[int]] = {}
+        """Numbers of the rows that are lost, by cause."""
+        for row, cause in raw.lost.items():
+            self.rows.setdefault(cause, []).append(row)
+        self.first = next(iter(raw.lost.items()), None)
 
     def reject(self, mask: np.ndarray, cause: str, column: str) -> None:
         """Mark rows; a row that is marked already keeps its first cause."""
-        new = mask & ~self.bad
-        if not new.any():
+        new = np.flatnonzero(mask & ~self.bad)
+        if not len(new):
             return
-        position = int(np.argmax(new))
-        row = self.raw.row(position)
-        if self.first is None or row < self.first[0]:
-            value = self.raw.table[column][position].as_py()
-            self.first = (row, f"{column} = {value!r}: {cause}")
-        self.causes[cause] += int(new.sum())
-        self.bad |= new
+        rows = self.raw.numbers[new].tolist()
+        if self.first is None or rows[0] < self.first[0]:
+            value = repr(self.raw.table[column][int(new[0])].as_py())
+            self.first = (rows[0], f"{column} = {value if len(value) < 80 else value[:80] + '...'}: {cause}")
+        self.rows.setdefault(cause, []).extend(rows)
+        self.bad[new] = True
 
     def parsed(self, parse: Callable[..., tuple[Any, np.ndarray]], column: str, cause: str, **options: Any) -> Any:
         """What one of this module's parsers makes of a column; the rows that it could not parse are marked."""
-        values, bad = parse(self.raw.table[column], **options)
+        cells = self.raw.table[column]
+        try:
+            values, bad = parse(cells, **options)
+        except pa.ArrowException:
+            raise ConrecError(f"{self.raw.path}: column {column} is of the type {cells.type}: {cause}") from None
         self.reject(bad, cause, column)
         return values
 
-    def keep(self, account: Accounting) -> np.ndarray:
-        """bool [rows] of the usable rows, after adding every row of the file to the account."""
-        total = len(self.bad) + len(self.raw.ragged)
-        lost = self.causes.total()
-        if lost and lost >= TOLERATED * total:
+    def ids(self, column: str, what: str) -> pa.ChunkedArray:
+        """The ids of a `what`, user or item; rows without a usable one are marked."""
+        found: pa.ChunkedArray = self.parsed(words, column, f"no {what} id")
+        self.reject(_empty(found), f"no {what} id", column)
+        self.reject(_no_id(found), f"{what} id longer than {MAX_ID_BYTES} bytes, or no UTF-8 text", column)
+        return found
+
+    def keep(self, account: Accounting, listed: bool = False) -> np.ndarray:
+        """bool [rows] of the usable rows, after adding every row of the file to the account.
+
+        `listed`: only the dropped ones; the others are counted where they are fitted to the log (`item_list.fit`).
+        """
+        total = len(self.bad) + len(self.raw.lost)
+        lost = sum(map(len, self.rows.values()))
+        broken = lost - len(self.rows.get("no user id", ()))  # nobody was signed in: that may be many rows
+        if (broken >= TOLERATED * total and broken > FEW) or 2 * lost >= total > 0:
             assert self.first is not None
             row, complaint = self.first
             raise ConrecError(
                 f"{self.raw.path}: row {row}: {complaint}; {lost} of {total} rows cannot be used "
                 f"(fewer than {TOLERATED:.0%} would be left out): mend the file"
             )
-        account.read += total
-        for cause, rows in self.causes.items():
-            account.drop(cause, rows)
+        if lost:
+            causes = ", ".join(f"{cause} ({len(rows)}, first row {rows[0]})" for cause, rows in self.rows.items())
+            say(f"{self.raw.path}: {lost} of {total} rows cannot be used and are left out: {causes}")
+        account.read += lost if listed else total
+        for cause, rows in self.rows.items():
+            account.reject(cause, pa.table({"file": [str(self.raw.path)] * len(rows), "row": rows}))
         return ~self.bad
 
-    def keep_listed(self, account: Accounting) -> np.ndarray:
-        """bool [rows] of the usable rows, after adding the dropped rows alone to the account.
 
-        The others are counted where they are fitted to the log (`item_list.fit`).
-        """
-        own = Accounting()
-        keep = self.keep(own)
-        account.read += own.dropped.total()
-        account.dropped += own.dropped
-        return keep
-
-
-def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Identifiers as text without surrounding blanks; a missing one is bad.
+def words(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Codes and names as text without surrounding blanks; a missing one is bad.
 
     pandas turns whole numbers with gaps into floats and the gaps into NaN; here they are whole and missing again, where
     all are such as a float holds exactly.
@@ -100,16 +116,21 @@ def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
     return text, mask(pc.or_kleene(pc.is_null(text), pc.equal(text, "")))
 
 
+def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Identifiers as `words` gives them; bad is one that is missing, too long, or no text."""
+    text, _ = words(column)
+    return text, _empty(text) | _no_id(text)
+
+
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
     """float64; an empty cell is null and not bad, anything else that is no finite number is bad."""
     if is_text(column.type):
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        text = pc.if_else(pc.equal(text, ""), None, text)
         fits = pc.match_substring_regex(text, _NUMBER)
-        bad = mask(pc.invert(fits))
+        bad = mask(pc.invert(fits)) & ~_empty(text)
         values = pc.if_else(fits, text, None).cast(pa.float64())
     else:
-        values, bad = column.cast(pa.float64()), np.zeros(len(column), dtype=bool)
+        values, bad = column.cast(pa.float64(), safe=False), np.zeros(len(column), dtype=bool)
     # NaN is how pandas writes "nothing" into a column of numbers; no text is parsed to it.
     return pc.if_else(pc.is_finite(values), values, None), bad | mask(pc.is_inf(values))
 
@@ -124,28 +145,42 @@ def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def times(column: pa.ChunkedArray, per_second: int | None = None) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """timestamp[us, UTC] from timestamps, dates, Unix times or ISO 8601 text (without a zone: UTC).
+    """timestamp[us, UTC] from timestamps, dates, Unix times, ISO 8601 text (without a zone: UTC) or digits (20260601).
 
-    `per_second` is the unit of a Unix time (1: seconds, 1000: milliseconds ...); without it the size of the
-    column's median tells. A missing time is bad.
+    `per_second` is the unit of a Unix time (1: seconds, 1000: milliseconds ...); without it the size of each tells.
+    A missing time is bad.
     """
+    if is_text(column.type):
+        column = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        # Where all cells have one form, many times faster than one by one.
+        for form in (TIME, pa.timestamp("us")) if len(column) and "-" in (column[0].as_py() or "") else ():
+            with contextlib.suppress(pa.ArrowInvalid):
+                column = column.cast(form)
+                break
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         if pa.types.is_date(column.type) or column.type.tz is None:
             column = column.cast(pa.timestamp("us"), safe=False)
-        values = column.cast(TIME, safe=False)
-        return values, mask(pc.is_null(values))
-    parsed, bad = numbers(column)
-    seconds = parsed.to_numpy()
-    if is_text(column.type) and bad.sum() > (~np.isnan(seconds)).sum():
-        return _iso(column)
-    bad |= np.isnan(seconds)
-    if per_second is None:
-        usual = np.median(np.abs(seconds[~bad])) if not bad.all() else 0.0
-        per_second = next(u for u, top in ((1, 1e11), (1000, 1e14), (10**6, 1e17), (10**9, np.inf)) if usual < top)
-    micro = np.round(np.where(bad, 0.0, seconds) * (1e6 / per_second))
+        column = column.cast(TIME, safe=False)
+        micro, bad = column.cast(pa.int64()).fill_null(0).to_numpy(), mask(pc.is_null(column))
+    else:
+        parsed, no_number = numbers(column)
+        micro, bad = _unix(parsed.to_numpy(), per_second)
+        cells = column.filter(pa.array(no_number)).to_pylist()
+        micro[no_number], bad[no_number] = np.array([_iso(cell) for cell in cells], np.int64).reshape(-1, 2).T
     bad |= (micro < _EARLIEST) | (micro > _LATEST)
-    whole = np.where(bad, 0, micro).astype(np.int64)
-    return pa.chunked_array([pa.array(whole, mask=bad).cast(pa.timestamp("us")).cast(TIME)]), bad
+    return pa.chunked_array([pa.array(micro, mask=bad).cast(pa.timestamp("us")).cast(TIME)]), bad
+
+
+def stray(values: pa.ChunkedArray) -> np.ndarray:
+    """bool [rows]: more than ten years lie between this time and most others, as if it were 0 or of another unit."""
+    micro = values.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy()
+    moments = micro[~np.isnan(micro)]
+    if not len(moments) or np.ptp(moments) < _TEN_YEARS:
+        return np.zeros(len(micro), bool)
+    moments.sort()
+    gaps, middle = np.flatnonzero(np.diff(moments) > _TEN_YEARS), len(moments) // 2
+    first, last = gaps[gaps < middle].max(initial=-1) + 1, gaps[gaps >= middle].min(initial=len(moments) - 1)
+    return np.asarray((micro < moments[first]) | (micro > moments[last]))
 
 
 def early(values: pa.ChunkedArray, before: datetime) -> np.ndarray:
@@ -154,17 +189,17 @@ def early(values: pa.ChunkedArray, before: datetime) -> np.ndarray:
 
 
 def titles(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as it is, but for control characters (line breaks, tabs, NUL), which become single blanks.
+    """Text as it is, but cut to LONGEST_TEXT, and control characters (line breaks, tabs, NUL) as single blanks.
 
     An empty text is null.
     """
     text = pc.replace_substring_regex(column.cast(pa.string()), r"\p{Cc}+", " ")
-    return blank_to_null(pc.utf8_trim_whitespace(text))
+    return blank_to_null(pc.utf8_slice_codeunits(pc.utf8_trim_whitespace(text), 0, LONGEST_TEXT))
 
 
 def blank_to_null(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Empty strings as nulls."""
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    """Empty strings, and what stands for them, as nulls."""
+    return pc.if_else(pc.is_in(text, NO_TEXT), pa.scalar(None, pa.string()), text)
 
 
 def mask(column: pa.ChunkedArray) -> np.ndarray:
@@ -179,14 +214,54 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _iso(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """ISO 8601 text, cell by cell."""
-    moments: list[datetime | None] = []
-    for cell in column.cast(pa.string()).to_pylist():
-        try:
-            moment = datetime.fromisoformat((cell or "").strip())
-            moments.append(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
-        except (ValueError, OverflowError):
-            moments.append(None)
-    values = pa.chunked_array([pa.array(moments, TIME)])
-    return values, mask(pc.is_null(values))
+def _empty(text: pa.ChunkedArray) -> np.ndarray:
+    """bool [rows]: a cell of text is missing, or says so."""
+    return mask(pc.or_(pc.is_null(text), pc.is_in(pc.ascii_lower(text), NOTHING)))
+
+
+def _no_id(text: pa.ChunkedArray) -> np.ndarray:
+    """bool [rows]: an id that is too long, or no text.
+
+    Of bytes that are no UTF-8 only the replacement character is left, so that different ids look alike; and NUL ends a
+    text in numpy.
+    """
+    bad = mask(pc.greater(pc.binary_length(text), MAX_ID_BYTES))
+    for part in ("\0", "\ufffd"):
+        # Looking into the bytes of all ids at once takes no time.
+        if any(part.encode() in chunk.buffers()[2].to_pybytes() for chunk in text.chunks if len(chunk)):
+            bad |= mask(pc.match_substring(text, part))
+    return bad
+
+
+def _iso(cell: str | None) -> tuple[int, bool]:
+    """ISO 8601 text, also with slashes or a zone called UTC, in microseconds; and whether it is something else."""
+    text = (cell or "").strip().replace("/", "-").removesuffix("UTC").removesuffix("GMT").rstrip()
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // timedelta(microseconds=1), False
+    except (ValueError, OverflowError):
+        return 0, True
+
+
+def _unix(values: np.ndarray, per_second: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Unix times float64 [n] as microseconds int64 [n], and where there is none; dates in digits are read as such."""
+    bad = np.isnan(values)
+    if per_second is None and (dates := _dates(values, bad)) is not None:
+        return np.array(dates.fill_null(0)), np.array(dates.is_null())
+    size = np.abs(values)
+    factor = np.select([size < 1e11, size < 1e14, size < 1e17], [1e6, 1e3, 1.0], 1e-3)
+    micro = np.round(np.where(bad, 0.0, values) * (1e6 / per_second if per_second else factor))
+    return np.clip(micro, 2 * _EARLIEST, 2 * _LATEST).astype(np.int64), bad
+
+
+def _dates(values: np.ndarray, missing: np.ndarray) -> pa.Array | None:
+    """Numbers such as 20260601 or 20260601123000 (from the year alone to the second) as microseconds, null for any
+    other; None unless most are such numbers."""
+    usual = "" if missing.all() else f"{np.median(values[~missing]):.0f}"
+    if len(usual) not in (4, 6, 8, 10, 12, 14) or usual[:2] not in ("19", "20"):
+        return None
+    digits = pa.array(np.where(missing, 0, values)).cast(pa.int64(), safe=False).cast(pa.string())
+    moments = pc.strptime(digits, format="%Y%m%d%H%M%S"[: len(usual) - 2], unit="us", error_is_null=True)
+    moments = pc.if_else(pc.equal(pc.utf8_length(digits), len(usual)), moments, None).cast(pa.int64())
+    return moments if 2 * moments.null_count < len(values) + missing.sum() else None

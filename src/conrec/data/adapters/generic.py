@@ -24,7 +24,7 @@ from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, c
 from conrec.errors import ConrecError
 
 EVENT_COLUMNS = ("user_id", "item_id", "time", "kind", "reason", "value")
-ITEM_COLUMNS = ("item_id", "title", "image", "category", "first_seen")
+ITEM_COLUMNS = ("item_id", "title", "image", "category", "first_seen", "text")
 IGNORE, NONE = "ignore", "none"
 """What a recipe maps kinds to that are to be left out, and reason codes to that mean "no reason"."""
 
@@ -108,19 +108,16 @@ def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
     wanted += [name for name in ("kind", "reason", "value") if names[name] in have or name in config.columns]
     if config.reason_columns and "reason" in wanted:
         wanted.remove("reason")
-    hint = '; if it has another name, say so in the recipe: [data.columns] {} = "..."'
-    for name in wanted:
-        if names[name] not in have:
-            raise ConrecError(
-                f"{path}: no column {names[name]!r}; the columns are: {', '.join(have)}" + hint.format(name)
-            )
-    raw = files.read(path, [*(names[name] for name in wanted), *config.reason_columns])
+    missing = next((name for name in wanted if names[name] not in have), "")
+    hint = f'; if it has another name, say so in the recipe: [data.columns] {missing} = "..."'
+    raw = files.read(path, [*(names[name] for name in wanted), *config.reason_columns], hint)
     cells = {name: raw.table[names[name]] for name in wanted}
 
     sieve = columns.Sieve(raw)
-    users = sieve.parsed(columns.ids, names["user_id"], "no user id")
-    items = sieve.parsed(columns.ids, names["item_id"], "no item id")
+    users = sieve.ids(names["user_id"], "user")
+    items = sieve.ids(names["item_id"], "item")
     times = sieve.parsed(columns.times, names["time"], "time is neither ISO 8601 nor a Unix time")
+    sieve.reject(columns.stray(times), "time more than ten years from all others", names["time"])
     if "value" in cells:
         values = sieve.parsed(columns.numbers, names["value"], "value is not a number")
     else:
@@ -169,15 +166,15 @@ def _coded(
 
     A code means what the recipe says, else itself where it is one of our names, else it is an error.
     """
-    text, empty = columns.ids(column)
+    text, empty = columns.words(column)
     encoded = pc.dictionary_encode(text).combine_chunks()
     meanings = []
     for code in encoded.dictionary.to_pylist():
         meaning = codes.get(code, code if code in ours else None)
         if meaning is None and code != "":
-            position = pc.index(text, code).as_py()
+            row = raw.numbers[pc.index(text, code).as_py()]
             raise ConrecError(
-                f"{raw.path}: row {raw.row(position)}: unknown {what} {code!r}; say in the recipe what it means: "
+                f"{raw.path}: row {row}: unknown {what} {code[:80]!r}; say in the recipe what it means: "
                 f'[data.{what}s] "{code}" = "{ours[0]}" (or {", ".join(ours[1:])}, '
                 f"{IGNORE if what == 'kind' else NONE})"
             )
@@ -222,14 +219,10 @@ def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) 
         wanted = [name, *(c for c in (config.columns.get(n, n) for n in ITEM_COLUMNS[1:]) if c in have)]
     hint = '; if the item has another name, say so in the recipe: [data.columns] item_id = "..."'
     raw = files.read(path, wanted, hint)
-    ids, bad = columns.ids(raw.table[name])
-    if own_file:
-        sieve = columns.Sieve(raw)
-        sieve.reject(bad, "no item id", name)
-        keep = sieve.keep_listed(account)
-    else:
-        # Broken rows are the events' business; of each item the first row speaks.
-        keep = ~bad
+    sieve = columns.Sieve(raw)
+    ids = sieve.ids(name, "item")
+    # Broken rows of a file of events are the events' business; of each item the first row speaks.
+    keep = sieve.keep(account, listed=True) if own_file else ~sieve.bad
     table = raw.table.drop_columns([name]).append_column("item_id", ids).filter(pa.array(keep))
     if not own_file:
         first = np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]
@@ -265,6 +258,7 @@ def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> item_list.Ite
         text(names["category"]),
         attributes,
         first_seen,
+        text(names["text"]),
     )
 
 
@@ -282,16 +276,11 @@ def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path 
     row = pc.index_in(items["item_id"], raw.table["item_id"].combine_chunks())
     cells = raw.table[name].take(row)
     if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
-        account = Accounting(read=items.num_rows)
-        cells = cells.cast(pa.large_binary())
-        large = columns.mask(pc.greater(pc.binary_length(cells), LARGEST))
-        empty = ~columns.mask(pc.greater(pc.binary_length(cells), 0))
-        account.drop("picture too large", int(large.sum()))
-        account.drop("no picture", int(empty.sum()))
-        account.kept = int((~large & ~empty).sum())
-        cells = pc.if_else(pa.array(large | empty), pa.scalar(None, pa.large_binary()), cells)
-        return items.set_column(3, items.schema.field("image_bytes"), cells), account
-
+        found = []
+        for content in cells.to_pylist():
+            cause = "picture too large" if content and len(content) > LARGEST else None if content else "no picture"
+            found.append(Found(cause=cause) if cause else Found(content=content))
+        return item_list.with_pictures(items, found)
     named = zip(items["item_id"].to_pylist(), cells.cast(pa.string()).to_pylist(), strict=True)
     base = raw.path.parent
     return item_list.with_pictures(items, [_named_picture(item, cell or "", base, pictures) for item, cell in named])

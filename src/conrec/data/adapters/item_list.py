@@ -27,6 +27,7 @@ class ItemList:
     category: pa.ChunkedArray
     attributes: pa.MapArray
     first_seen: pa.ChunkedArray | None = None
+    text: pa.ChunkedArray | None = None
 
 
 def make_log(
@@ -56,12 +57,13 @@ def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bo
     the list knows fewer than half of the items in the events: then the two files do not belong together.
     """
     first_seen = pa.nulls(len(listed.item_id), TIME) if listed.first_seen is None else listed.first_seen
-    columns = [listed.item_id, listed.title, listed.category, listed.attributes, first_seen]
-    table = pa.table(columns, names=["item_id", "title", "category", "attributes", "first_seen"])
+    text = pa.nulls(len(listed.item_id), pa.string()) if listed.text is None else listed.text
+    columns = [listed.item_id, listed.title, listed.category, listed.attributes, first_seen, text]
+    table = pa.table(columns, names=["item_id", "title", "category", "attributes", "first_seen", "text"])
     first = np.zeros(table.num_rows, dtype=bool)
     first[np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]] = True
     account.read += table.num_rows
-    account.drop("listed twice", int((~first).sum()))
+    account.reject("listed twice", table.filter(pa.array(~first)).select(["item_id"]))
     table = table.filter(pa.array(first))
 
     named = pc.unique(events["item_id"])
@@ -87,6 +89,7 @@ def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bo
             "category": table["category"],
             "attributes": table["attributes"],
             "first_seen": table["first_seen"],
+            "text": table["text"],
         },
         schema=ITEMS,
     )

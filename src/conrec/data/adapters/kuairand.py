@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list
-from conrec.data.schema import EVENTS, TIME, Accounting, Log
+from conrec.data.schema import EVENTS, Accounting, Log
 from conrec.errors import ConrecError
 
 BEGIN = datetime(2022, 1, 1, tzinfo=UTC)
@@ -79,8 +79,8 @@ def _events(path: Path, account: Accounting) -> pa.Table:
     signs = ("label",) if labelled else FLAGS
     raw = files.read(path, ("user_id", "video_id", "time_ms", *signs))
     sieve = columns.Sieve(raw)
-    users = sieve.parsed(columns.ids, "user_id", "no user id")
-    videos = sieve.parsed(columns.ids, "video_id", "no item id")
+    users = sieve.ids("user_id", "user")
+    videos = sieve.ids("video_id", "item")
     times = sieve.parsed(columns.times, "time_ms", "time is not in Unix milliseconds", per_second=1000)
     sieve.reject(columns.early(times, BEGIN), f"time before {BEGIN.year}", "time_ms")
     if labelled:
@@ -157,7 +157,4 @@ def _joined(parts: list[pa.ChunkedArray], separator: str) -> pa.ChunkedArray:
 
 def _uploaded(dates: pa.ChunkedArray) -> pa.ChunkedArray:
     """`2022-04-08`, a day in China, as the moment it begins; null where it is no date."""
-    day = pc.if_else(pc.match_substring_regex(dates, r"^\d{4}-\d{2}-\d{2}$"), dates, pa.scalar(None, pa.string()))
-    moments = pc.strptime(day, format="%Y-%m-%d", unit="us", error_is_null=True)
-    shift = pa.scalar(BEIJING, pa.duration("us"))
-    return pc.subtract(moments, shift).cast(TIME)
+    return pc.subtract(columns.times(dates)[0], pa.scalar(BEIJING, pa.duration("us")))

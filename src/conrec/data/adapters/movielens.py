@@ -1,7 +1,8 @@
 """MovieLens, in each of the layouts it is given out in: `.csv`, `.parquet` and the older `.dat`.
 
 - csv (gzipped or not) and Parquet: `ratings` (userId, movieId, rating, timestamp), `movies` (movieId, title, genres)
-  and, if there, `links` (movieId, imdbId, ...), which leads to posters by IMDb id;
+  if there, `links` (movieId, imdbId, ...), which leads to posters by IMDb id, and `overviews` (movieId, overview),
+  which says what a film is about;
 - dat (ml-1m, ml-10m): `UserID::MovieID::Rating::Timestamp` and `MovieID::Title::A|B`, Latin-1 or UTF-8, no header.
 
 Times are Unix seconds. MovieLens opened in 1995: an earlier time is a broken row.
@@ -40,6 +41,8 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account = Accounting(items=of_items)
     events = ratings.rated(_table(ratings_file, RATING, RATING_COLUMNS), limits, account, BEGIN)
     listed = ratings.films(_table(movies_file, MOVIE, MOVIE_COLUMNS), of_items)
+    if overviews := files.find(path, "overviews", SUFFIXES[:3]):
+        listed.text = ratings.overviews(files.read(overviews, ("movieId", "overview")), listed.item_id)
     imdb = {} if images is None else _links(files.find(path, "links", SUFFIXES))
 
     def keys(movie: str) -> list[str]:
@@ -53,7 +56,7 @@ def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:
     if ".dat" in path.suffixes:
         return files.read_pattern(path, pattern, tuple(names), fallback="latin-1")
     raw = files.read(path, names.values())
-    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.ragged)
+    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.lost)
 
 
 def _links(path: Path | None) -> dict[str, str]:
@@ -61,8 +64,5 @@ def _links(path: Path | None) -> dict[str, str]:
     if path is None or ".dat" in path.suffixes:
         return {}
     raw = files.read(path, ("movieId", "imdbId"))
-    movies, no_movie = columns.ids(raw.table["movieId"])
-    imdb, no_imdb = columns.ids(raw.table["imdbId"])
-    usable = pa.array(~(no_movie | no_imdb))
-    pairs = zip(movies.filter(usable).to_pylist(), imdb.filter(usable).to_pylist(), strict=True)
-    return {movie: imdb_key(number) for movie, number in pairs}
+    movies, imdb = (columns.words(raw.table[name])[0].to_pylist() for name in ("movieId", "imdbId"))
+    return {movie: imdb_key(number) for movie, number in zip(movies, imdb, strict=True) if movie and number}

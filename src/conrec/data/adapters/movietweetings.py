@@ -1,7 +1,8 @@
 """MovieTweetings: star ratings (0 to 10) that people tweeted from the IMDb apps.
 
 A folder with `ratings.dat` (`user::imdb_id::rating::unix seconds`) and `movies.dat` (`imdb_id::title (year)::A|B`),
-each possibly gzipped, UTF-8, no header. Posters are found by IMDb id.
+each possibly gzipped, UTF-8, no header. If there, `overviews.csv` (imdbId, overview) says what a film is about. Posters
+are found by IMDb id.
 """
 
 from __future__ import annotations
@@ -37,4 +38,6 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     raw = files.read_pattern(ratings_file, RATING, ("user", "item", "rating", "time"))
     events = ratings.rated(raw, limits, account, BEGIN)
     listed = ratings.films(files.read_pattern(movies_file, MOVIE, ("item", "title", "genres")), of_items)
+    if overviews := files.find(path, "overviews", (".csv", ".csv.gz")):
+        listed.text = ratings.overviews(files.read(overviews, ("imdbId", "overview")), listed.item_id)
     return item_list.make_log(listed, events, account, str(ratings_file), images, lambda item: (imdb_key(item),))

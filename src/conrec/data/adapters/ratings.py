@@ -39,8 +39,8 @@ def rated(raw: files.Raw, limits: tuple[float, float], account: Accounting, begi
     The rating becomes the event's value; every row of the file is added to `account`.
     """
     sieve = columns.Sieve(raw)
-    users = sieve.parsed(columns.ids, "user", "no user id")
-    items = sieve.parsed(columns.ids, "item", "no item id")
+    users = sieve.ids("user", "user")
+    items = sieve.ids("item", "item")
     values, bad = columns.numbers(raw.table["rating"])
     sieve.reject(bad | columns.mask(values.is_null()), "rating is not a number", "rating")
     times = sieve.parsed(columns.times, "time", "time is not a Unix time", per_second=1)
@@ -58,12 +58,22 @@ def films(raw: files.Raw, account: Accounting) -> ItemList:
     Rows that cannot be used are added to `account`, that of the items; the others are counted where they are fitted.
     """
     sieve = columns.Sieve(raw)
-    items = sieve.parsed(columns.ids, "item", "no item id")
-    keep = pa.array(sieve.keep_listed(account))
+    items = sieve.ids("item", "item")
+    keep = pa.array(sieve.keep(account, listed=True))
     titles = columns.titles(raw.table["title"])
     first, genres = first_genre(raw.table["genres"])
     about = attributes({"genres": genres, "year": years(titles)})
     return ItemList(str(raw.path), items.filter(keep), titles.filter(keep), first.filter(keep), about.filter(keep))
+
+
+def overviews(raw: files.Raw, films: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What each of the films, by id, is about, as text; null where a table of ids and overviews says nothing.
+
+    `tt0114709`, as IMDb writes its ids, is 114709.
+    """
+    ids, texts = raw.table.columns
+    numbers = pc.utf8_ltrim(columns.ids(ids)[0], "t0").combine_chunks()
+    return columns.titles(texts).take(pc.index_in(pc.utf8_ltrim(films, "t0"), value_set=numbers))
 
 
 def first_genre(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:

@@ -190,11 +190,25 @@ function group(title, className) {
   return { element: h("section", { "aria-labelledby": heading.id }, heading, none, list, more), fill };
 }
 
+// What raised the score, largest first, each with what it added.
+const title = (item, text) => h("b", {}, name(text || item));
+const disliked = (one) => (one.past_item ? [" (they disliked ", title(one.past_item, one.past_title), ")"] : []);
+const ADDED = {
+  user: () => ["this user dislikes often"],
+  item: () => ["disliked by others"],
+  latent: () => ["disliked by people of like taste"],
+  content: (one) => ["what it is as a whole", ...disliked(one)],
+  value: (one) => [h("b", {}, name(one.name.replace(/^trait: /, ""))), ...disliked(one)],
+  prediction: (one, itself) => [
+    ...(itself ? ["expected itself"] : ["close to ", h("b", {}, name(one.name)), ", expected"]),
+    ...(one.past_item ? [" because of ", title(one.past_item, one.past_title)] : [" from what others dislike"]),
+  ],
+};
+
 function reasonOf(why, item) {
-  const shared = why.prefix.length;
-  const expected = why.predicted_item === item.item_id ? ["Expected itself,"] : ["Close to ", h("b", {}, name(why.predicted_title)), ", expected"];
-  const cause = why.past_item ? [" because of ", h("b", {}, name(why.past_title))] : [" from what others dislike"];
-  return [h("span", { class: "words" }, ...expected, ...cause, "."), codes(item.codes, shared)];
+  const itself = why.predicted_item === item.item_id;
+  const added = why.contributions.map((one, n) => [n ? ", " : "", ...ADDED[one.kind](one, itself), h("span", { class: "amount" }, ` +${one.amount.toFixed(2)}`)]);
+  return [h("span", { class: "words" }, ...(added.length ? added.flat() : ["nothing raises its score"])), codes(item.codes, why.prefix.length)];
 }
 
 function calibration(about, threshold) {

@@ -78,7 +78,7 @@ def coverage(sets: Sequence[np.ndarray], interests: Sequence[Sequence[np.ndarray
 
 def true_interests(prepared: Path) -> dict[str, list[np.ndarray]]:
     """The simulator's rules (scope, attribute, value), and which items each matches."""
-    fields = fields_of(pq.read_table(prepared / "items.parquet"))
+    fields = fields_of(pq.read_table(prepared / "truth_items.parquet"))
     cache: dict[tuple[str, str, str], np.ndarray] = {}
     found: dict[str, list[np.ndarray]] = {}
     for row in pq.read_table(prepared / "truth_interests.parquet").to_pylist():

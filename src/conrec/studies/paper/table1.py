@@ -23,6 +23,7 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
         found.append(context.models.cell(CONREC, here))
         found.append(context.models.cell(POLICY, policy(dataset, seed)))
         found.append(context.models.cell(FEATURES, item_features(dataset, seed)))
+        found += context.models.alone(here)
         for other in [*trivial(), *further(context.quick), *published(context.quick)]:
             found.append(context.systems.cell(other, here, first))
         oracle = context.systems.oracle(here)
@@ -40,14 +41,15 @@ STUDY = Study(
     measures="CoNRec beside ten published systems and simpler ones: the same instances, items on offer, item "
     "prior and tuning budget for all; each of the ten trained on dislikes, and again with positives. "
     f"`{POLICY}` is CoNRec's model under the item prior alone, as the others are; `{FEATURES}` ranks by the other "
-    "item features (docs/decoding.md), without the model.",
+    f"item features (docs/decoding.md), without the model, and `{CONREC}'s prior` and the like by one alone.",
     cells=cells,
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc", "ZUF@20"),
     headlines=(*METRICS, "ZUF@20"),
     best_other=CONREC,
     own=(CONREC,),
     second={"ZUF@20": POPULARITY},
-    aside=(ORACLE, POLICY, FEATURES),
+    aside=(ORACLE,),
+    parts=f"{CONREC}'s ",
     paper={
         "caser": _paper(0.0098, 0.0128, 0.0085, 0.0135),
         "sasrec": _paper(0.0180, 0.0262, 0.0169, 0.0280),

@@ -1,0 +1,57 @@
+"""Latent factors of explicit feedback: which items the same people dislike, beyond bias terms and content.
+
+What the bias terms leave of every dislike and like, over its standard deviation, is a sparse matrix R of users by
+items. Of its truncated singular value decomposition U S V' (as in PureSVD, Cremonesi et al. 2010) the items keep
+
+    q_i = (V S)_i / sqrt(n_i + SHRINKAGE),   n_i dislikes and likes,
+
+and a user's vector over them follows from the own history (`bias.user_embeddings`), so that whose log is not in R has
+one, too. Signs and rotations of such factors are arbitrary: nothing but <p_u, q_i> may count.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.linalg import svds
+
+from conrec.score.bias import BiasTerms, user_bias_terms
+
+FACTORS = 32
+SHRINKAGE = 10.0
+PRIOR_STD = 1.0
+"""Standard deviation of the prior of a user's vector."""
+TOLERANCE = 1e-3
+"""Relative error of a squared singular value; where many are alike, less takes twice as long."""
+NOISE = 0.05
+"""Added to the variance of a residual, so that what was almost certain does not count without bounds."""
+
+
+def latent_factors(terms: BiasTerms, users: np.ndarray, items: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """q of all items, float32 [n, f], f at most FACTORS and fewer where few users or items are known.
+
+    users (numbers), items: int [m]; targets: float [m], 1 disliked and 0 liked; terms: fitted to them.
+    """
+    n = len(terms.items)
+    _, users = np.unique(users, return_inverse=True)
+    known, columns = np.unique(items, return_inverse=True)
+    shape = int(users.max(initial=-1)) + 1, len(known)
+    factors = np.zeros((n, max(0, min(FACTORS, min(shape) - 1))), np.float32)
+    b_u = user_bias_terms(terms, users, items, targets, shape[0])
+    p = 1 / (1 + np.exp(-b_u[users] - terms.items[items]))
+    residual = (targets - p) / np.sqrt(p * (1 - p) + NOISE)
+    residuals = csr_matrix((residual.astype(np.float32), (users, columns)), shape)
+    if factors.size and residuals.count_nonzero():
+        start = np.random.default_rng(0).normal(size=min(shape))
+        _, sizes, right = svds(residuals, factors.shape[1], v0=start, tol=TOLERANCE)
+        factors[known] = right.T * sizes / np.sqrt(np.bincount(columns) + SHRINKAGE)[:, None]
+    return factors
+
+
+def turned(factors: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Factors [n, f] turned towards those of another day, [m, g] with m <= n: [n, g], the same dot products if g >= f.
+
+    Orthogonal Procrustes (Schönemann 1966). So a user's vector of one day goes with the items of another.
+    """
+    left, _, right = np.linalg.svd(factors[: len(reference)].T @ reference, full_matrices=False)
+    return factors @ (left @ right)

@@ -1,0 +1,194 @@
+"""Weights of the item features, learned on backtest windows (not in the paper).
+
+At each window's cutoff users are asked what they will dislike next, as held-out users are, and only what came before
+it is known. Thousands of such cases say how much each feature is worth, where validation has some hundred.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from conrec.config import PredictConfig
+from conrec.data.distractors import draw_candidates
+from conrec.data.instances import Events, Instances, Ragged, evenly
+from conrec.data.knowledge import Knowledge
+from conrec.errors import ConrecError
+from conrec.features.exposures import ExposureWeights
+from conrec.features.fitted_weights import Sets, weights_for
+from conrec.features.item_features import AT_ONCE, FeatureWeights, ItemFeature
+from conrec.progress import track
+from conrec.score.backtest import Backtest
+from conrec.score.history import HistoryScore
+from conrec.score.list_features import list_features
+
+FILE = "weights.json"
+CASES = 3000
+"""Users at cutoffs that are learned from, at most, evenly spread over the windows."""
+HARD = 150
+"""Of a larger catalogue a case keeps so many items that a feature puts first, for each feature, and so many of any."""
+
+
+@dataclass(frozen=True)
+class ListWeights:
+    """How much each item feature counts, by its name."""
+
+    lists: dict[str, float]
+    candidates: dict[str, float]
+    """Where given candidates are ranked."""
+    exposures: dict[str, float]
+    """Weights of the exposure likelihood (`ExposureWeights.as_json`)."""
+    cases: int
+    """Users at cutoffs that they were learned from; 0 where nothing was."""
+    alone: dict[str, float]
+    """FHR of lists by each feature alone, on these cases."""
+    together: float
+    """FHR of lists by the weighted sum, on these cases, each user left out of what the weights were learned on."""
+
+    def of_lists(self) -> FeatureWeights:
+        """Those of lists."""
+        return FeatureWeights(**({"prior": 0.0} | self.lists))
+
+    def save(self, folder: Path) -> None:
+        """Write `weights.json` into the folder."""
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> ListWeights:
+        """What `save` wrote; ConrecError where it is not there or not readable."""
+        try:
+            return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+        except (OSError, TypeError, ValueError) as error:
+            raise ConrecError(f"{folder / FILE}: not readable ({error}); run the weights stage again") from error
+
+
+def prior_alone(config: PredictConfig) -> ListWeights:
+    """The weights where the recipe has no features: the prior counts once, as in the policy's training."""
+    counts = {"prior": 1.0} if config.prior else {}
+    return ListWeights(counts, counts, {}, 0, {}, 0.0)
+
+
+def read_weights(predicted: Path) -> tuple[FeatureWeights, ExposureWeights]:
+    """The weights that a stage `predict` used in lists, and those of its exposure likelihood, from its folder."""
+    table = json.loads((predicted / "tuning.json").read_text(encoding="utf-8"))
+    weights = FeatureWeights(**{name: float(table[name]) for name in FeatureWeights._fields})
+    return weights, ExposureWeights.of_json(table["exposures"])
+
+
+def learn_list_weights(
+    config: PredictConfig,
+    windows: Sequence[Backtest],
+    events: Events,
+    exposures: ExposureWeights,
+    history: HistoryScore | None,
+    candidates: int,
+    seed: int,
+    *,
+    by_category: bool = False,
+) -> ListWeights:
+    """Learn from backtest windows.
+
+    events: those that may be learned from; distractors are drawn among them. candidates: size of the sets in which
+    given candidates are ranked, the true next dislike included. by_category: as in `Knowledge`. Where there is
+    nothing to learn from, all features count the same.
+    """
+    names, rng = list[str](), np.random.default_rng(seed)
+    cases = [_cases(window) for window in windows]
+    total = max(1, sum(map(len, cases)))
+    lists, sets = list[Sets](), list[Sets]()
+    for n, (window, all_of_it) in enumerate(zip(track(windows, "weights of the features"), cases), start=seed):
+        asked = all_of_it.take(evenly(np.arange(len(all_of_it)), round(CASES * len(all_of_it) / total)))
+        if len(asked):
+            features = list_features(config, window.log_view, exposures, history)
+            names = list(features)
+            view = window.log_view
+            knowledge = Knowledge(view.items, view.events, view.train_users, by_category=by_category)
+            drawn = draw_candidates(events, asked, candidates, n, knowledge.excluded)
+            for_list, for_set = _sets(list(features.values()), knowledge, asked, drawn, rng)
+            lists.append(for_list)
+            sets.append(for_set)
+    if not names or not any(map(len, lists)):
+        there = [name for name in config.features if history is not None or name != "propensity"]
+        equal = dict.fromkeys(there + ["prior"] * config.prior, 1.0)
+        return ListWeights(equal, equal, exposures.as_json(), 0, {}, 0.0)
+    for_lists, alone, together = weights_for(_joined(lists), config.k)
+    for_sets, _, _ = weights_for(_joined(sets), 1)
+    return ListWeights(
+        dict(zip(names, for_lists.tolist())),
+        dict(zip(names, for_sets.tolist())),
+        exposures.as_json(),
+        sum(map(len, lists)),
+        dict(zip(names, alone)),
+        together,
+    )
+
+
+def _cases(window: Backtest) -> Instances:
+    """Who, in the window, had disliked something and then did so again."""
+    instances = window.replay.instances
+    return instances.take(np.flatnonzero((instances.n_dislikes > 0) & (instances.future.lengths > 0)))
+
+
+def _sets(
+    features: Sequence[ItemFeature],
+    knowledge: Knowledge,
+    asked: Instances,
+    candidates: tuple[np.ndarray, Ragged],
+    rng: np.random.Generator,
+) -> tuple[Sets, Sets]:
+    """What is on offer to each of some users, and the candidates drawn for them, with the features of each item."""
+    at, drawn = candidates
+    of_list, targets, stands_for, of_set = (list[np.ndarray]() for _ in range(4))
+    for part in np.array_split(np.arange(len(asked)), -(-len(asked) // AT_ONCE)):
+        few = asked.take(part)
+        weights = np.stack([feature.log_weight(few) for feature in features], axis=-1)
+        excluded = knowledge.excluded(few)
+        for n, own, never in zip(part.tolist(), weights, (excluded[k] for k in range(len(few)))):
+            moment = asked.cutoffs[n]
+            on_offer = knowledge.on_offer(moment if knowledge.by_category else moment.astype("datetime64[D]"))
+            on_offer[never] = False
+            rows, counts = _hard(own, np.flatnonzero(on_offer), asked.future[n], rng)
+            of_list.append(own[rows])
+            stands_for.append(counts)
+            targets.append(np.isin(rows, asked.future[n]))
+            of_set += [own[drawn[place]] for place in np.flatnonzero(at == n).tolist()]
+    first = np.zeros(len(drawn.values), bool)
+    first[drawn.offsets[:-1]] = True
+    return (
+        Sets.of(np.concatenate(of_list), Ragged.of(targets, bool), asked.users, np.concatenate(stands_for)),
+        Sets.of(np.concatenate(of_set), drawn.of_values(first), asked.users[at]),
+    )
+
+
+def _hard(
+    weights: np.ndarray, rows: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of these rows those that could be among the first of a list, the wanted ones, and some of the others.
+
+    weights: float [items, p]. Also how many items each stands for, float32: those of the others stand for all others.
+    """
+    x = weights[rows]
+    standard = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-6)
+    ranked = np.hstack([x, standard.sum(axis=1, keepdims=True)])
+    if len(rows) <= HARD * (ranked.shape[1] + 1):
+        return rows, np.ones(len(rows), np.float32)
+    kept = np.isin(rows, wanted)
+    for column in ranked.T:
+        kept[np.argpartition(-column, HARD)[:HARD]] = True
+    others = np.flatnonzero(~kept)
+    some = rng.choice(others, min(HARD, len(others)), replace=False)
+    stands_for = kept.astype(np.float32)
+    stands_for[some] = len(others) / max(1, len(some))
+    return rows[stands_for > 0], stands_for[stands_for > 0]
+
+
+def _joined(parts: Sequence[Sets]) -> Sets:
+    """One after the other."""
+    values, owners, stands_for = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "owners", "stands_for")
+    )
+    return Sets(values, Ragged.joined([part.targets for part in parts]), owners, stands_for)
