@@ -284,7 +284,17 @@ class PredictConfig:
     """Dislikes added to every item of the candidate pool, so that none is impossible."""
     temperatures: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)] = (math.inf, 4.0, 1.0)
     """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out. Where `inf`
-    is among them, the policy joins only if it is significantly better on validation; else the best there is taken."""
+    is among them, the policy joins only if it is significantly better on validation; else the best there is taken.
+    `[inf]` alone: no policy is trained."""
+
+    def __post_init__(self) -> None:
+        if not (self.features or self.prior or self.asks_policy):
+            raise ValueError("temperatures = [inf], without prior and features: nothing is left to predict by")
+
+    @property
+    def asks_policy(self) -> bool:
+        """Whether a policy may take part."""
+        return min(self.temperatures) < math.inf
 
 
 @dataclass(frozen=True)

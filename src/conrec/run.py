@@ -24,7 +24,7 @@ from conrec.files import lock, read_json, tree_digest, value_digest, write_whole
 from conrec.pipeline.build import build, label_of, partial, read_manifest
 from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
-from conrec.pipeline.stage import Stage, direct, imported, inputs_of
+from conrec.pipeline.stage import Stage, direct, imported, inputs_of, without
 from conrec.progress import say
 from conrec.toml import to_toml
 
@@ -92,6 +92,11 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage("report", imported("conrec.stages.report:report"), after=("evaluate",), in_place=True),
 )
+
+
+def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
+    """Those of a run; where the recipe does not ask the policy, without those that train it."""
+    return STAGES if recipe.predict.asks_policy else without(STAGES, ("understand", "utilize"))
 
 
 def run_stages(
@@ -204,7 +209,7 @@ def _range(stages: Sequence[Stage], first: str | None, last: str | None) -> tupl
     names = [stage.name for stage in stages]
     for flag, name in (("--from", first), ("--to", last)):
         if name is not None and name not in names:
-            raise ConrecError(f"{flag} {name}: there is no such stage; the stages are {', '.join(names)}")
+            raise ConrecError(f"{flag} {name}: this run has no such stage; its stages are {', '.join(names)}")
     begin = names.index(first) if first is not None else 0
     end = names.index(last) if last is not None else len(names) - 1
     if begin > end:

@@ -50,12 +50,12 @@ def run(args: Run) -> None:
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
     from conrec.config import load_recipe
-    from conrec.run import STAGES, find_recipe, run_stages
+    from conrec.run import find_recipe, run_stages, stages_of
 
     recipe = load_recipe(find_recipe(args.recipe))
     if args.seeds:
         recipe = dataclasses.replace(recipe, seeds=args.seeds)
-    run_stages(STAGES, recipe, args.out, args.data, args.images, args.start, args.to, args.force, begin=True)
+    run_stages(stages_of(recipe), recipe, args.out, args.data, args.images, args.start, args.to, args.force, begin=True)
     if args.to in (None, "report") and is_main():
         print(args.out / "report.html")
 
@@ -102,14 +102,14 @@ def prepare(args: Prepare) -> None:
     Example, once the run has begun: conrec prepare runs/mt
     """
     from conrec.config import load_recipe
-    from conrec.run import STAGES, find_recipe, open_run, run_stages
+    from conrec.run import find_recipe, open_run, run_stages, stages_of
 
     if args.recipe is None:
         recipe, data, images = open_run(args.run)
         data, images = args.data or data, args.images or images
     else:
         recipe, data, images = load_recipe(find_recipe(args.recipe)), args.data, args.images
-    run_stages(STAGES, recipe, args.run, data, images, "prepare", "prepare", args.force, begin=True)
+    run_stages(stages_of(recipe), recipe, args.run, data, images, "prepare", "prepare", args.force, begin=True)
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def report(args: OneStage) -> None:
 
 
 def _one_stage(name: str, args: OneStage) -> None:
-    from conrec.run import STAGES, open_run, run_stages
+    from conrec.run import open_run, run_stages, stages_of
 
     recipe, data, images = open_run(args.run)
-    run_stages(STAGES, recipe, args.run, data, images, name, name, args.force)
+    run_stages(stages_of(recipe), recipe, args.run, data, images, name, name, args.force)

@@ -25,9 +25,9 @@ class Decoder:
     """How a run predicts."""
 
     inputs: Inputs
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | None
     policy: Policy | None
-    """None where no decoding asks it."""
+    """None, as the vocabulary, where no decoding asks it."""
     context: Context
     """What the prompts show."""
     features: Mapping[str, ItemFeature] = field(default_factory=dict)

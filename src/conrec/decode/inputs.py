@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from conrec.config import Recipe
-from conrec.data.instances import Events, Instances, Items
+from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
@@ -73,12 +73,15 @@ class Inputs:
         self,
         instances: Instances,
         context: Context,
-        vocabulary: Vocabulary,
+        vocabulary: Vocabulary | None,
         *,
         weight: float = 1.0,
         include_unseen: bool = False,
     ) -> PromptDataset:
-        """Instances with their prompts and the candidate pool of their days, the prior to the power of `weight`."""
+        """Instances with their prompts and the candidate pool of their days, the prior to the power of `weight`.
+
+        Without a vocabulary the prompts are empty: for decoding that does not ask a policy.
+        """
         config = self.recipe.predict
         pool, rows = pool_of_days(
             instances,
@@ -89,9 +92,11 @@ class Inputs:
             weight=weight if config.prior else 0.0,
             include_unseen=include_unseen,
         )
-        prompts = self.history_prompts(vocabulary).all(instances, context)
+        prompts, pad = Ragged.of([np.zeros(0)] * len(instances), np.int64), 0
+        if vocabulary is not None:
+            prompts, pad = self.history_prompts(vocabulary).all(instances, context), vocabulary.pad
         excluded = partial(self.knowledge.excluded, include_unseen=include_unseen)
-        return PromptDataset(instances, prompts, rows, pool, vocabulary.pad, device(), excluded)
+        return PromptDataset(instances, prompts, rows, pool, pad, device(), excluded)
 
     def decoding(self, instances: Instances, context: Context, vocabulary: Vocabulary) -> Decoding:
         """How to predict under the prior as it is and no other feature: what training is under."""

@@ -60,7 +60,7 @@ PAST_DISLIKES, PAST_LIKES = 20, 20
 """So many are kept of each user: to say why, to be taken back, and for the page."""
 USERS_AT_ONCE = 10_000
 STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
-"""What a snapshot is made from."""
+"""What a snapshot is made from, `utilize` where the run has it."""
 
 
 def refresh(
@@ -90,7 +90,7 @@ def refresh(
     with lock(snapshots / "live" / ".lock"):
         in_use = _in_use(snapshots)
         # A snapshot of another run, or of another score, has nothing that could be carried over.
-        base = _base(run, seed, score)
+        base = _base(run, recipe, seed, score)
         before = in_use if in_use is not None and in_use.made_from.get("base") == base else None
         state = before.made_from if before is not None else None
         _remove_orphans(snapshots)
@@ -160,7 +160,7 @@ def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
     in_use, undos = _in_use(snapshots), read_undos(snapshots)
     if in_use is not None:
         seed = in_use.made_from.get("seed", recipe.seeds[0])
-        if in_use.made_from.get("base") != _base(run, seed, served_score(run, seed)[0]):
+        if in_use.made_from.get("base") != _base(run, recipe, seed, served_score(run, seed)[0]):
             raise ConrecError(f"{snapshots}: {in_use.version} was made from another run than {run}; name that one")
     deltas = in_use.made_from["deltas"] if in_use is not None else []
     first = in_use.made_from["first_undo"] if in_use is not None else len(undos)
@@ -287,24 +287,24 @@ class _Predictor:
     def _load(self) -> tuple[Decoder, FeatureWeights]:
         job, seed = self._job, f"seed{self._job.seed}"
         utilized, stages = job.run / "utilize" / seed, job.recipe.utilize.stages
-        vocabulary = Vocabulary.load(utilized / "tokenizer")
         weights, exposures = read_weights(job.run / "predict" / seed)
         history = HistoryScore.load(job.run / "score" / seed) if weights.propensity else None
-        features = list_features(job.recipe.predict, self._log_view, exposures, history)
-        policy = None
+        features = list_features(job.recipe.predict, self._log_view, self._inputs.knowledge, exposures, history)
+        vocabulary = policy = None
         if not math.isinf(weights.temperature):
+            vocabulary = Vocabulary.load(utilized / "tokenizer")
             policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
             load_trained_policy(policy, utilized / f"stage{len(stages)}")
         return Decoder(self._inputs, vocabulary, policy, stages[-1].context, features), weights
 
 
-def _base(run: Path, seed: int, score: FilterScore) -> str:
+def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
     """What a snapshot is made from beside the days ingested: the run's stages and the score.
 
     ConrecError where a stage is missing.
     """
     digests = []
-    for stage in STAGES:
+    for stage in (name for name in STAGES if name != "utilize" or recipe.predict.asks_policy):
         folder = run / stage if stage in ("prepare", "compress") else run / stage / f"seed{seed}"
         try:
             digests.append(read(folder / "manifest.json", StageManifest).outputs)

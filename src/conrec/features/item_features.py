@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from conrec.data.instances import Instances
-from conrec.data.knowledge import Knowledge
+from conrec.data.knowledge import DAY, Knowledge
 from conrec.features.co_dislikes import CoDislikes
 
 NOT_ADDED = ("prior", "temperature")
@@ -75,11 +75,12 @@ class Prior(ItemFeature):
         self._knowledge, self._days, self._smoothing = knowledge, days, smoothing
 
     def log_weight(self, instances: Instances) -> np.ndarray:
-        """float32 [B, items]: log priors at the midnight before each cutoff."""
+        """float32 [B, items]: log priors at the midnight before each cutoff; by category that day's items have one."""
         midnights, which = np.unique(instances.cutoffs.astype("datetime64[D]"), return_inverse=True)
         priors = []
         for midnight in midnights.astype("datetime64[us]"):
-            prior = self._knowledge.prior(midnight, self._days, self._smoothing)
+            until = midnight + DAY if self._knowledge.by_category else None
+            prior = self._knowledge.prior(midnight, self._days, self._smoothing, until)
             # Before the log's first item none is likelier than another.
             priors.append(np.log(np.where(prior > 0, prior, prior.min(initial=1.0, where=prior > 0))))
         return np.stack(priors).astype(np.float32)[which]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
@@ -52,6 +52,12 @@ def standing_for(name: str, stages: Sequence[Stage]) -> Stage:
 def direct(stage: Stage, stages: Sequence[Stage]) -> dict[str, Stage]:
     """The stages whose folders it reads, under the names in `stage.after`."""
     return {name: standing_for(name, stages[: stages.index(stage)]) for name in stage.after}
+
+
+def without(stages: Sequence[Stage], names: Collection[str]) -> tuple[Stage, ...]:
+    """The stages that have none of these names, and read none that has."""
+    left = [stage for stage in stages if stage.name not in names]
+    return tuple(replace(stage, after=tuple(name for name in stage.after if name not in names)) for stage in left)
 
 
 def chain(stage: Stage, stages: Sequence[Stage]) -> list[Stage]:

@@ -18,11 +18,16 @@ from conrec.score.propensity import Propensity
 
 
 def list_features(
-    config: PredictConfig, log_view: LogView, exposures: ExposureWeights, history: HistoryScore | None
+    config: PredictConfig,
+    log_view: LogView,
+    knowledge: Knowledge,
+    exposures: ExposureWeights,
+    history: HistoryScore | None,
 ) -> dict[str, ItemFeature]:
     """Those that `predict.features` names, and the prior where it takes part, on what is known of this log.
 
-    exposures: weights of the exposure likelihood (`learn_exposures`). history: without it there is no propensity.
+    knowledge: of the same log. exposures: weights of the exposure likelihood (`learn_exposures`). history: without it
+    there is no propensity.
     """
     items, events, known_users = log_view.items, log_view.events, log_view.train_users
     make: dict[str, Callable[[], ItemFeature]] = {
@@ -35,7 +40,7 @@ def list_features(
         make["propensity"] = lambda: Propensity(history, log_view)
     found: dict[str, ItemFeature] = {name: make[name]() for name in config.features if name in make}
     if config.prior:
-        found["prior"] = Prior(Knowledge(items, events, known_users), config.prior_days, config.prior_smoothing)
+        found["prior"] = Prior(knowledge, config.prior_days, config.prior_smoothing)
     return found
 
 

@@ -103,10 +103,10 @@ def learn_list_weights(
     for n, (window, all_of_it) in enumerate(zip(track(windows, "weights of the features"), cases), start=seed):
         asked = all_of_it.take(evenly(np.arange(len(all_of_it)), round(CASES * len(all_of_it) / total)))
         if len(asked):
-            features = list_features(config, window.log_view, exposures, history)
-            names = list(features)
             view = window.log_view
             knowledge = Knowledge(view.items, view.events, view.train_users, by_category=by_category)
+            features = list_features(config, view, knowledge, exposures, history)
+            names = list(features)
             drawn = draw_candidates(events, asked, candidates, n, knowledge.excluded)
             for_list, for_set = _sets(list(features.values()), knowledge, asked, drawn, rng)
             lists.append(for_list)

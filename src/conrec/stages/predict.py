@@ -59,21 +59,24 @@ def predict_lists(job: Job) -> None:
 
 
 def _predict(job: Job, *, lists_only: bool) -> None:
-    recipe, prepared, utilized, out, seed = job.recipe, job.of("prepare"), job.of("utilize"), job.out, job.seed
+    recipe, prepared, out = job.recipe, job.of("prepare"), job.out
     inputs = Inputs.of(recipe, job.log)
-    vocabulary = Vocabulary.load(utilized / "tokenizer")
-    policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
     held_out = inputs.instances.take(inputs.instances.split != "train")
     contexts = _contexts(recipe)
-    if not lists_only:
-        _compare_stages(inputs, vocabulary, policy, held_out, contexts, utilized, out / "stages")
     last, context = list(contexts.items())[-1]
-    load_trained_policy(policy, utilized / last)
+    vocabulary = policy = None
+    if recipe.predict.asks_policy:
+        utilized = job.of("utilize")
+        vocabulary = Vocabulary.load(utilized / "tokenizer")
+        policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, job.seed).to(device())
+        if not lists_only:
+            _compare_stages(inputs, vocabulary, policy, held_out, contexts, utilized, out / "stages")
+        load_trained_policy(policy, utilized / last)
 
     some = bool(recipe.predict.features)
     learned = ListWeights.load(job.of("weights")) if some else prior_alone(recipe.predict)
-    history = read_history(job.of("score")) if some else None
-    features = list_features(recipe.predict, job.log.view, ExposureWeights.of_json(learned.exposures), history)
+    history, exposures = read_history(job.of("score")) if some else None, ExposureWeights.of_json(learned.exposures)
+    features = list_features(recipe.predict, job.log.view, inputs.knowledge, exposures, history)
     decoder = Decoder(inputs, vocabulary, policy, context, features)
     weights, tried = _choose_temperature(decoder, learned.of_lists(), held_out)
     say(f"{weights}: validation FHR@{recipe.predict.k} {tried[weights.temperature]:.4f}")
@@ -192,14 +195,13 @@ def _rank_candidates(
     parts: `candidate_parts` of all features. How much the policy counts beside their sum is fitted to the sets of
     validation.
     """
-    temperatures = decoder.inputs.recipe.predict.temperatures
-    asked = min(temperatures) < math.inf or not any(weights.values())
+    temperatures, asked = decoder.inputs.recipe.predict.temperatures, decoder.policy is not None
     values, there = parts
     summed = values @ np.array([weights.get(name, 0.0) for name in decoder.features])
     policy = PolicyFeature(decoder).of_candidates(*candidates.asked(held_out)) if asked else summed
     there = there & np.isfinite(policy)
     both = np.where(there[..., None], np.stack([summed, policy], axis=-1), 0.0)
-    counts = np.array([1.0, 0.0] if any(weights.values()) else [0.0, 1.0])
+    counts = np.array([1.0, 0.0] if any(weights.values()) or not asked else [0.0, 1.0])
     if asked and any(weights.values()):
         own = held_out.take(candidates.at)
         usable = np.flatnonzero((own.split == "validation") & there[:, 0])

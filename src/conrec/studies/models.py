@@ -28,7 +28,7 @@ from conrec.files import lock
 from conrec.pipeline.build import build, partial
 from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
-from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for
+from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for, without
 from conrec.progress import say
 from conrec.run import PRIOR, STAGES
 from conrec.stages.predict import ALONE
@@ -81,6 +81,10 @@ class Variant:
         prepare, compress, understand, utilize, score, weights, predict = STAGES[:7]
         if not recipe.data.simulated:
             prepare = replace(prepare, reads=tuple(name for name in prepare.reads if name != "simulate"))
+        needed = tuple(name for name in predict.after if recipe.predict.features or name not in ("score", "weights"))
+        predict = replace(predict, function=imported("conrec.stages.predict:predict_lists"), after=needed)
+        if not recipe.predict.asks_policy:
+            return without((prepare, compress, score, weights, predict), ("utilize",))
         found = [prepare, compress, understand, score, weights]
         if not self.aligned:
             found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
@@ -96,8 +100,6 @@ class Variant:
             after=(*utilize.after, "warmup"),
             replaces="utilize",
         )
-        needed = tuple(name for name in predict.after if recipe.predict.features or name not in ("score", "weights"))
-        predict = replace(predict, function=imported("conrec.stages.predict:predict_lists"), after=needed)
         return (*found, warm_up, utilize, predict)
 
 
