@@ -46,7 +46,7 @@ def main(run: Path, split: str) -> None:
         load_trained_policy(policy, trained / f"stage{len(recipe.utilize.stages)}")
         chosen, exposures = read_weights(predicted)
         history = HistoryScore.load(run / "score" / f"seed{seed}") if chosen.propensity else None
-        features = list_features(recipe.predict, inputs.log_view, exposures, history)
+        features = list_features(recipe.predict, inputs.log_view, inputs.knowledge, exposures, history)
         print(f"seed {seed}: {chosen}")
         decoder = Decoder(inputs, vocabulary, policy, recipe.utilize.stages[-1].context, features)
         tried = {"**as chosen**": chosen, "prior alone": PLAIN}

@@ -90,3 +90,12 @@ def test_candidates_are_distinct(size: int) -> None:
     events = event_table(TRUE, *others(*((f"i{n}", 3) for n in range(30))))
     (row,) = draw(events, instance(), size=size)
     assert len(row) == len(set(row)) == size
+
+
+def test_items_that_the_log_never_names_exclude_no_other() -> None:
+    """By category most of the catalogue is excluded, whether or not anybody met it."""
+    events = event_table(TRUE, *others(("first", 3), ("second", 2)))
+    items = as_items(item_table("a stranger", "first", "second", "true", "zz stranger"))
+    some = as_instances(pa.Table.from_pylist([instance(seen=("a stranger", "zz stranger"))], schema=INSTANCES), items)
+    (row,) = candidates_table(as_events(events, items), items, some, 4, 0)["candidates"].to_pylist()
+    assert sorted(row) == ["first", "second", "true"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from conrec.config import Recipe
 from conrec.pipeline.job import Job
-from conrec.pipeline.stage import Stage, chain, direct, inputs_of, standing_for
+from conrec.pipeline.stage import Stage, chain, direct, inputs_of, standing_for, without
 
 
 def nothing(job: Job) -> None:
@@ -28,6 +28,13 @@ def test_a_stage_that_replaces_another_serves_those_that_come_later() -> None:
     assert chain(TRAIN, REPLACED) == list(REPLACED)
     assert chain(COMPRESS, REPLACED) == [PREPARE, COMPRESS]
     assert standing_for("prepare", REPLACED) == SHORTER
+
+
+def test_a_stage_that_is_left_out_is_read_by_none() -> None:
+    (first, last) = without(PLAIN, {"compress"})
+    assert first == PREPARE
+    assert last == replace(TRAIN, after=("prepare",))
+    assert without(PLAIN, ()) == PLAIN
 
 
 def test_inputs_are_the_declared_settings_of_the_stage_and_of_those_before_it() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from conrec.config import PredictConfig
 from conrec.data.instances import Instances
+from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
 from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import ItemFeature
@@ -81,7 +82,7 @@ def test_without_windows_all_count_the_same() -> None:
 
 def test_features_are_those_of_the_recipe() -> None:
     config = replace(PREDICT, prior=False, features=("attribute", "propensity"))
-    found = list_features(config, VIEW, ExposureWeights(), None)
+    found = list_features(config, VIEW, Knowledge(VIEW.items, VIEW.events), ExposureWeights(), None)
     assert list(found) == ["attribute"]  # no history score, no propensity
     assert prior_alone(PREDICT).of_lists().prior == 1.0
     assert prior_alone(replace(PREDICT, prior=False)).of_lists().prior == 0.0

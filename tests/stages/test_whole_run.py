@@ -153,6 +153,31 @@ def test_a_second_run_makes_nothing_anew(finished, recipe):
     assert (out / "utilize" / "seed0" / "manifest.json").stat().st_mtime_ns == before
 
 
+def test_a_run_that_does_not_ask_the_policy_trains_none_and_can_be_deployed(finished, recipe, tmp_path):
+    whole, _ = finished
+    lean, out = tmp_path / "lean.toml", tmp_path / "lean"
+    lean.write_text(RECIPE.replace("temperatures = [1.0, inf]", "temperatures = [inf]"))
+    process = start(lean, out)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors[-2000:]
+    assert not (out / "utilize").exists()
+    assert not (out / "understand").exists()
+    # What the policy is not asked for is as in the run that trained one.
+    one, two = (pq.read_table(folder / "predict" / "seed0" / "alone" / "prior.parquet") for folder in (whole, out))
+    assert one["items"].equals(two["items"])
+    tuning = json.loads((out / "predict" / "seed0" / "tuning.json").read_text())
+    assert list(tuning["validation_FHR"]) == ["inf"]
+    assert "policy" not in tuning["candidates"]
+    for command in (["calibrate", str(out)], ["refresh", str(out)]):
+        done = subprocess.run([sys.executable, "-m", "conrec", *command], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    refused = subprocess.run(
+        [sys.executable, "-m", "conrec", "utilize", str(out)], capture_output=True, text=True, timeout=60
+    )
+    assert refused.returncode == 2
+    assert "this run has no such stage" in refused.stderr
+
+
 @pytest.mark.parametrize("moment", ["understand/seed0.partial/alignment", "utilize/seed0.partial/stage3"])
 def test_a_killed_run_goes_on_and_ends_in_the_same_bits(finished, recipe, tmp_path, moment):
     whole, _ = finished

@@ -65,13 +65,13 @@ def candidates_table(
 class _DayLog:
     """The exposures of each user, and the interactions of everybody, by day.
 
-    Items are numbered in the order in which the log first names them.
+    Items are numbered in the order in which the log first names them; one that it never names has no number.
     """
 
     def __init__(self, events: Events, instances: Instances, excluded: Excluded) -> None:
         rows, first = np.unique(events.items, return_index=True)
         self._rows = rows[np.argsort(first)]
-        self._number = np.zeros(1 + int(rows.max(initial=0)), np.int64)
+        self._number = np.full(1 + int(rows.max(initial=0)), -1)
         self._number[self._rows] = np.arange(len(rows))
         # An exposure with a value is a neutral rating: the user met the item, nobody showed it.
         touched = (events.kinds != "exposure") | events.rated
@@ -92,7 +92,8 @@ class _DayLog:
         """Up to `wanted` distinct item rows for instance n: own exposures of `next`'s day, then the day's items."""
         day, first_day, length = self._days[n], self._log_days[0], 1
         never = self._excluded(self._instances.take(np.array([n]))).values
-        known = self._number[np.append(never, self._instances.future[n])]
+        known = np.append(never, self._instances.future[n])
+        known = self._number[known[known < len(self._number)]]
         chosen = rng.permutation(np.setdiff1d(self._shown[n], known))[:wanted]
         excluded = np.concatenate([self._log_items[self._touched.of(self._users[n])], known, chosen])
         while True:
