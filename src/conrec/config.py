@@ -22,7 +22,7 @@ PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
 NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
-Feature = Literal["content_similarity", "co_dislike_score", "exposure", "attribute", "propensity"]
+Feature = Literal["content_similarity", "co_dislike_score", "ease", "exposure", "attribute", "propensity"]
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,14 @@ class PredictConfig:
     """Width of the beam search; its best `k` items are kept."""
     batch: PositiveInt = 32
     """Users that are decoded together."""
-    features: tuple[Feature, ...] = ("content_similarity", "co_dislike_score", "exposure", "attribute", "propensity")
+    features: tuple[Feature, ...] = (
+        "content_similarity",
+        "co_dislike_score",
+        "ease",
+        "exposure",
+        "attribute",
+        "propensity",
+    )
     """Item features beside the prior; how much each counts is learned on backtest windows."""
     prior: bool = True
     """Whether the item prior takes part, in training and in prediction: how often everybody disliked the item lately.

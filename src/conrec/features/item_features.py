@@ -47,6 +47,8 @@ class FeatureWeights(NamedTuple):
     """Closeness of content to the user's own past dislikes."""
     co_dislike_score: float = 0.0
     """Dislikes of the users who disliked the same."""
+    ease: float = 0.0
+    """What of the user's history, taken together, speaks for a dislike (`features.ease`)."""
     exposure: float = 0.0
     """How likely the user is to be shown the item (`features.exposures`)."""
     attribute: float = 0.0

@@ -10,6 +10,7 @@ from conrec.config import PredictConfig
 from conrec.data.instances import Instances
 from conrec.data.knowledge import Knowledge
 from conrec.features.co_dislikes import CoDislikes
+from conrec.features.ease import Ease
 from conrec.features.exposures import Exposure, ExposureLikelihood, ExposureWeights
 from conrec.features.item_features import CoDislikeScore, ContentSimilarity, ItemFeature, Prior
 from conrec.features.log_view import LogView
@@ -33,6 +34,7 @@ def list_features(
     make: dict[str, Callable[[], ItemFeature]] = {
         "content_similarity": lambda: ContentSimilarity(log_view.content),
         "co_dislike_score": lambda: CoDislikeScore(CoDislikes(events, len(items), known_users)),
+        "ease": lambda: Ease(log_view),
         "exposure": lambda: Exposure(ExposureLikelihood(items, events, known_users), exposures),
         "attribute": lambda: log_view.attribute_rates,
     }
