@@ -65,7 +65,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "weights",
         imported("conrec.stages.weights:learn_weights"),
-        reads=("split", "predict.k", "predict.features", *PRIOR),
+        reads=("split", "predict.k", "predict.features", "predict.long_tail_cost", *PRIOR),
         after=("prepare", "compress", "score"),
         per_seed=True,
     ),

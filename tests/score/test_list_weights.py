@@ -42,6 +42,17 @@ def test_they_name_every_feature_and_lose_to_none(windows: list[Backtest]) -> No
     assert (weights.prior, weights.exposure) == (found.lists["prior"], 0.0)
 
 
+def test_the_long_tail_gets_the_places_that_cost_no_more_than_allowed(
+    windows: list[Backtest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conrec.data.knowledge.LONG_TAIL", 20)
+    free, dear = (learn(windows, replace(PREDICT, long_tail_cost=cost)) for cost in (1.0, 0.0))
+    assert free.long_tail_places == PREDICT.k // 2
+    assert 0 <= dear.long_tail_places <= PREDICT.k // 2
+    assert free.of_lists().long_tail_places == free.long_tail_places
+    assert replace(free, long_tail_places=0) == replace(dear, long_tail_places=0)
+
+
 def test_they_know_nothing_from_the_end_of_the_windows_on(windows: list[Backtest]) -> None:
     end = windows[-1].cutoff + np.timedelta64(CONFIG.horizon_days, "D")
     early = [replace(one, log_view=cut_short(one.log_view, end)) for one in windows]
@@ -92,15 +103,16 @@ def test_of_a_large_catalogue_the_first_of_every_feature_are_kept() -> None:
     rng = np.random.default_rng(1)
     weights, wanted = rng.normal(size=(5000, 3)), np.array([7, 4321])
     rows = np.flatnonzero(rng.random(5000) < 0.9)
-    found, stands_for = _hard(weights, rows, wanted, rng)
-    assert len(found) < 5.5 * HARD
+    tail = rng.random(5000) < 0.1
+    found, stands_for = _hard(weights, rows, wanted, tail, rng)
+    assert len(found) < 6.5 * HARD
     assert stands_for.sum() == pytest.approx(len(rows), rel=1e-5)
     assert (stands_for[np.isin(found, wanted)] == 1).all()
     assert np.isin(found, rows).all()
     assert np.isin(np.intersect1d(wanted, rows), found).all()
     for column in weights.T:
         assert np.isin(rows[np.argsort(-column[rows])[:HARD]], found).all()
-    np.testing.assert_array_equal(_hard(weights, rows[:50], wanted, rng)[0], rows[:50])
+    np.testing.assert_array_equal(_hard(weights, rows[:50], wanted, tail, rng)[0], rows[:50])
 
 
 def test_saved_and_loaded(windows: list[Backtest], tmp_path) -> None:

@@ -12,6 +12,8 @@ from conrec.data.instances import Events, Instances, Items, Ragged, offsets_of
 from conrec.data.user_log import UserLog
 
 DAY = np.timedelta64(86_400_000_000, "us")
+LONG_TAIL = 5
+"""Items with fewer dislikes than this before the cutoff are long-tail (paper: "fewer than five")."""
 
 
 class Knowledge:
@@ -78,6 +80,10 @@ class Knowledge:
         stop = len(self._times) if self._all_known and days is None else np.searchsorted(self._times, cutoff)
         start = 0 if days is None else np.searchsorted(self._times, cutoff - np.timedelta64(round(days * 24), "h"))
         return np.bincount(self._rows[start:stop], minlength=self.items)
+
+    def long_tail(self, cutoff: np.datetime64) -> np.ndarray:
+        """bool [items]: fewer than LONG_TAIL dislikes are known at the cutoff."""
+        return self.dislike_counts(cutoff) < LONG_TAIL
 
     def prior(
         self, cutoff: np.datetime64, days: float, smoothing: float, until: np.datetime64 | None = None

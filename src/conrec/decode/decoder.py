@@ -46,7 +46,11 @@ class Decoder:
             )
             for prior in dict.fromkeys(one.prior for one in weights)
         }
-        return [Decoding(data[one.prior], one.of(self.features), one.temperature) for one in weights]
+        tail = self.inputs.knowledge.long_tail
+        return [
+            Decoding(data[one.prior], one.of(self.features), one.temperature, tail, one.long_tail_places)
+            for one in weights
+        ]
 
     def run(self, decodings: Sequence[Decoding], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], one pair a decoding."""

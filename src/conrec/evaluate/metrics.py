@@ -14,8 +14,6 @@ from conrec.data.knowledge import Knowledge
 
 LONG_TAIL_USER = 3
 """Users with fewer dislikes before the cutoff (and at least one) are long-tail (paper: "fewer than three")."""
-LONG_TAIL_ITEM = 5
-"""Items with fewer dislikes than this before the cutoff are long-tail (paper: "fewer than five")."""
 
 Metric = tuple[np.ndarray, np.ndarray]
 
@@ -81,7 +79,7 @@ def rare_future(instances: Instances, knowledge: Knowledge) -> Ragged:
     keep = np.zeros(len(values), bool)
     for cutoff in np.unique(instances.cutoffs):
         here = instances.cutoffs[owners] == cutoff
-        keep[here] = knowledge.dislike_counts(cutoff)[values[here]] < LONG_TAIL_ITEM
+        keep[here] = knowledge.long_tail(cutoff)[values[here]]
     lengths = np.bincount(owners[keep], minlength=len(instances))
     return Ragged(values[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 

@@ -6,6 +6,7 @@ several, and the share of probability that softmax gives them is made as large a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,21 +33,32 @@ class Sets:
     """str [n]: whose each set is."""
     stands_for: np.ndarray
     """float32 [m]: how many items of its set each one stands for, itself included."""
+    tail: np.ndarray
+    """bool [m]: the long-tail items."""
 
     @classmethod
-    def of(cls, values: np.ndarray, targets: Ragged, owners: np.ndarray, stands_for: np.ndarray | None = None) -> Sets:
+    def of(
+        cls,
+        values: np.ndarray,
+        targets: Ragged,
+        owners: np.ndarray,
+        stands_for: np.ndarray | None = None,
+        tail: np.ndarray | None = None,
+    ) -> Sets:
         """Sets that teach something, out of any: values float [m, p], all finite; targets bool; owners str [n]."""
         if stands_for is None:
             stands_for = np.ones(len(values), np.float32)
+        if tail is None:
+            tail = np.zeros(len(values), bool)
         hits = np.bincount(targets.owners[targets.values], minlength=len(targets))
         kept = np.flatnonzero((hits > 0) & (hits < targets.lengths))
         inside = np.isin(targets.owners, kept)
-        values, stands_for = values[inside].astype(np.float32), stands_for[inside]
+        values, stands_for, tail = values[inside].astype(np.float32), stands_for[inside], tail[inside]
         targets = targets.take(kept)
         if len(kept):
             sums = np.add.reduceat(values, targets.offsets[:-1], axis=0)
             values -= (sums / targets.lengths[:, None])[targets.owners]
-        return cls(values, targets, owners[kept], stands_for)
+        return cls(values, targets, owners[kept], stands_for, tail)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -54,7 +66,17 @@ class Sets:
     def take(self, index: np.ndarray) -> Sets:
         """The sets at `index`, int [k]."""
         places = Ragged(np.arange(len(self.values)), self.targets.offsets).take(index).values
-        return Sets(self.values[places], self.targets.take(index), self.owners[index], self.stands_for[places])
+        targets, owners = self.targets.take(index), self.owners[index]
+        return Sets(self.values[places], targets, owners, self.stands_for[places], self.tail[places])
+
+    @staticmethod
+    def joined(parts: Sequence[Sets]) -> Sets:
+        """One after the other; at least one."""
+        values, owners, stands_for, tail = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("values", "owners", "stands_for", "tail")
+        )
+        return Sets(values, Ragged.joined([part.targets for part in parts]), owners, stands_for, tail)
 
     def hits(self, weights: np.ndarray, k: int) -> np.ndarray:
         """float [n]: the chance that a target is among the k items of largest weighted sum, ties in any order."""
@@ -63,6 +85,19 @@ class Sets:
         ahead = np.add.reduceat((scores > best).astype(np.int64), starts)
         alike = np.add.reduceat(((scores == best) & ~self.targets.values).astype(np.int64), starts)
         return np.clip((k - ahead) / (1 + alike), 0.0, 1.0)
+
+    def hits_with_tail(self, weights: np.ndarray, k: int, places: int) -> np.ndarray:
+        """bool [n]: whether a target is in the list of k with so many places kept for long-tail items."""
+        scores, found = self.values @ weights.astype(np.float32), np.zeros(len(self), bool)
+        for n in range(len(self)):
+            own = slice(*self.targets.offsets[n : n + 2])
+            order = np.argsort(-scores[own], kind="stable")
+            tail, target = self.tail[own][order], self.targets.values[own][order]
+            added = np.flatnonzero(tail[k:])[: max(0, min(places, k) - int(tail[:k].sum()))] + k
+            stays = np.ones(min(k, len(order)), bool)
+            stays[np.flatnonzero(~tail[:k])[::-1][: len(added)]] = False
+            found[n] = target[:k][stays].any() or target[added].any()
+        return found
 
 
 def fit_weights(sets: Sets) -> np.ndarray:

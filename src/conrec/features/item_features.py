@@ -16,8 +16,8 @@ from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY, Knowledge
 from conrec.features.co_dislikes import CoDislikes
 
-NOT_ADDED = ("prior", "temperature")
-"""Weights of what is no feature to add: the prior is in the day's candidate pool, the temperature in the policy."""
+NOT_ADDED = ("prior", "temperature", "long_tail_places")
+"""What is no weight of a feature to add: the prior is in the day's candidate pool, the temperature in the policy."""
 AT_ONCE = 32
 """Instances whose log-weights of all items are held at once where candidates are asked for."""
 CO_DISLIKE_SCALE = 10.0
@@ -57,6 +57,9 @@ class FeatureWeights(NamedTuple):
     """The odds that the user, shown the item, dislikes it (`score.propensity`)."""
     temperature: float = 1.0
     """What divides the policy's log-likelihood: above 1 the policy counts less, at infinity not at all."""
+
+    long_tail_places: int = 0
+    """At least so many of a list are long-tail items (`decode.long_tail`)."""
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in self._asdict().items())

@@ -48,10 +48,12 @@ class ListWeights:
     """FHR of lists by each feature alone, on these cases."""
     together: float
     """FHR of lists by the weighted sum, on these cases, each user left out of what the weights were learned on."""
+    long_tail_places: int = 0
+    """So many places of a list are kept for long-tail items."""
 
     def of_lists(self) -> FeatureWeights:
         """Those of lists."""
-        return FeatureWeights(**({"prior": 0.0} | self.lists))
+        return FeatureWeights(**({"prior": 0.0} | self.lists), long_tail_places=self.long_tail_places)
 
     def save(self, folder: Path) -> None:
         """Write `weights.json` into the folder."""
@@ -75,7 +77,8 @@ def prior_alone(config: PredictConfig) -> ListWeights:
 def read_weights(predicted: Path) -> tuple[FeatureWeights, ExposureWeights]:
     """The weights that a stage `predict` used in lists, and those of its exposure likelihood, from its folder."""
     table = json.loads((predicted / "tuning.json").read_text(encoding="utf-8"))
-    weights = FeatureWeights(**{name: float(table[name]) for name in FeatureWeights._fields})
+    weights = FeatureWeights(**{name: table[name] for name in FeatureWeights._fields})
+    weights = weights._replace(temperature=float(weights.temperature))  # JSON has no infinity
     return weights, ExposureWeights.of_json(table["exposures"])
 
 
@@ -115,8 +118,9 @@ def learn_list_weights(
         there = [name for name in config.features if history is not None or name != "propensity"]
         equal = dict.fromkeys(there + ["prior"] * config.prior, 1.0)
         return ListWeights(equal, equal, exposures.as_json(), 0, {}, 0.0)
-    for_lists, alone, together = weights_for(_joined(lists), config.k)
-    for_sets, _, _ = weights_for(_joined(sets), 1)
+    of_lists = Sets.joined(lists)
+    for_lists, alone, together = weights_for(of_lists, config.k)
+    for_sets, _, _ = weights_for(Sets.joined(sets), 1)
     return ListWeights(
         dict(zip(names, for_lists.tolist())),
         dict(zip(names, for_sets.tolist())),
@@ -124,7 +128,18 @@ def learn_list_weights(
         sum(map(len, lists)),
         dict(zip(names, alone)),
         together,
+        _long_tail_places(of_lists, for_lists, config),
     )
+
+
+def _long_tail_places(sets: Sets, weights: np.ndarray, config: PredictConfig) -> int:
+    """As many as cost the lists no more of their FHR than `predict.long_tail_cost`; at most half of them."""
+    places, before = 0, sets.hits_with_tail(weights, config.k, 0).mean() if len(sets) else 0.0
+    while places < config.k // 2 and len(sets):
+        if before - sets.hits_with_tail(weights, config.k, places + 1).mean() > config.long_tail_cost:
+            break
+        places += 1
+    return places
 
 
 def _cases(window: Backtest) -> Instances:
@@ -142,7 +157,7 @@ def _sets(
 ) -> tuple[Sets, Sets]:
     """What is on offer to each of some users, and the candidates drawn for them, with the features of each item."""
     at, drawn = candidates
-    of_list, targets, stands_for, of_set = (list[np.ndarray]() for _ in range(4))
+    of_list, targets, stands_for, tails, of_set = (list[np.ndarray]() for _ in range(5))
     for part in np.array_split(np.arange(len(asked)), -(-len(asked) // AT_ONCE)):
         few = asked.take(part)
         weights = np.stack([feature.log_weight(few) for feature in features], axis=-1)
@@ -151,29 +166,34 @@ def _sets(
             moment = asked.cutoffs[n]
             on_offer = knowledge.on_offer(moment if knowledge.by_category else moment.astype("datetime64[D]"))
             on_offer[never] = False
-            rows, counts = _hard(own, np.flatnonzero(on_offer), asked.future[n], rng)
+            tail = knowledge.long_tail(moment)
+            rows, counts = _hard(own, np.flatnonzero(on_offer), asked.future[n], tail, rng)
+            tails.append(tail[rows])
             of_list.append(own[rows])
             stands_for.append(counts)
             targets.append(np.isin(rows, asked.future[n]))
             of_set += [own[drawn[place]] for place in np.flatnonzero(at == n).tolist()]
     first = np.zeros(len(drawn.values), bool)
     first[drawn.offsets[:-1]] = True
+    values, tail, stand_for = (np.concatenate(parts) for parts in (of_list, tails, stands_for))
     return (
-        Sets.of(np.concatenate(of_list), Ragged.of(targets, bool), asked.users, np.concatenate(stands_for)),
+        Sets.of(values, Ragged.of(targets, bool), asked.users, stand_for, tail),
         Sets.of(np.concatenate(of_set), drawn.of_values(first), asked.users[at]),
     )
 
 
 def _hard(
-    weights: np.ndarray, rows: np.ndarray, wanted: np.ndarray, rng: np.random.Generator
+    weights: np.ndarray, rows: np.ndarray, wanted: np.ndarray, tail: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of these rows those that could be among the first of a list, the wanted ones, and some of the others.
 
-    weights: float [items, p]. Also how many items each stands for, float32: those of the others stand for all others.
+    weights: float [items, p]; tail: bool [items], the long-tail items, of which the first are kept, too. Also how many
+    items each stands for, float32: those of the others stand for all others.
     """
     x = weights[rows]
     standard = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-6)
-    ranked = np.hstack([x, standard.sum(axis=1, keepdims=True)])
+    summed = standard.sum(axis=1)
+    ranked = np.column_stack([x, summed, np.where(tail[rows], summed, -np.inf)])
     if len(rows) <= HARD * (ranked.shape[1] + 1):
         return rows, np.ones(len(rows), np.float32)
     kept = np.isin(rows, wanted)
@@ -184,11 +204,3 @@ def _hard(
     stands_for = kept.astype(np.float32)
     stands_for[some] = len(others) / max(1, len(some))
     return rows[stands_for > 0], stands_for[stands_for > 0]
-
-
-def _joined(parts: Sequence[Sets]) -> Sets:
-    """One after the other."""
-    values, owners, stands_for = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "owners", "stands_for")
-    )
-    return Sets(values, Ragged.joined([part.targets for part in parts]), owners, stands_for)

@@ -154,7 +154,8 @@ def _predict_alone(
     No part of a combination should be ahead of the whole (`evaluate.results.ahead`).
     """
     out.mkdir(parents=True, exist_ok=True)
-    alone = [FeatureWeights(**{"prior": 0.0, name: 1.0, "temperature": math.inf}) for name in decoder.features]
+    nothing = FeatureWeights(prior=0.0, temperature=math.inf)
+    alone = [nothing._replace(**{name: 1.0}) for name in decoder.features]  # type: ignore[arg-type]
     if not alone:
         return
     found, (values, there) = decoder.predict(held_out, alone, "each feature alone"), parts
