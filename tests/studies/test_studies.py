@@ -16,16 +16,17 @@ import pytest
 
 from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.tuning import BUDGET
-from conrec.config import DataConfig, SplitConfig
+from conrec.config import DataConfig, SplitConfig, load_recipe
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
+from conrec.run import find_recipe
 from conrec.simulate import simulate
 from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
 from conrec.studies.models import POLICY, inputs, policy, variant, with_training_horizon
-from conrec.studies.paper import fig2a, horizon, table2, table3, table4, table5
+from conrec.studies.paper import features, fig2a, horizon, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, further, published, trivial
@@ -44,10 +45,12 @@ def context(tmp_path: Path) -> StudyContext:
 
 
 def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:
-    full = dataset("simulator", None, quick=False).recipe
-    assert full.simulate.users >= 20_000
-    assert full.simulate.items >= 10_000
-    assert [stage.context for stage in full.utilize.stages] == list(CONTEXTS)
+    full = dataset("simulator", None, quick=False)
+    assert full.recipe == replace(load_recipe(find_recipe(Path("demo"))), name="simulator")
+    assert [stage.context for stage in full.recipe.utilize.stages] == list(CONTEXTS)
+    assert full.seeds == (0, 1, 2)
+    by_users = replace(full, recipe=replace(full.recipe, split=SplitConfig(mode="users", cutoffs="per_user")))
+    assert by_users.seeds == (0, 1, 2, 3, 4)
 
 
 def test_each_seed_has_a_platform_or_a_fold_where_there_are_any(tiny: Dataset) -> None:
@@ -118,6 +121,21 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     assert decoding[-1] == tiny.recipe.predict
     assert {(d.prior, d.features, d.temperatures) for d in decoding[:-1]} == {(True, (), (1.0,))}
     assert len({key(inputs("utilize", rung)) for rung in rungs.values()}) == 5
+
+
+def test_an_ablation_leaves_out_one_feature_and_trains_no_policy(tiny: Dataset, context: StudyContext) -> None:
+    own = tiny.recipe.predict.features
+    cells = features.cells(context, tiny, (0,))
+    assert [cell.system for cell in cells[1:]] == [
+        f"without {name}" for name in features.NAMES if name in (*own, "prior")
+    ]
+    assert len({cell.folder(Path()) for cell in cells}) == len(cells)
+    for name in own:
+        assert features.without(name, tiny.recipe).predict.features == tuple(one for one in own if one != name)
+    bare = features.without("prior", tiny.recipe).predict
+    assert (bare.prior, bare.features, bare.asks_policy) == (False, own, False)
+    stages = [stage.name for stage in variant(tiny, 0, lambda recipe: features.without("prior", recipe)).stages]
+    assert stages == ["prepare", "compress", "score", "weights", "predict"]
 
 
 def test_schemes_of_table_4(tiny: Dataset) -> None:

@@ -23,10 +23,10 @@ class Reproduce:
     """Where runs are kept and the results go (DIR/results)."""
     quick: bool = False
     """Tiny sizes, to see that everything works; the figures mean nothing."""
-    seeds: Annotated[tuple[int, ...], arg(metavar="N [N ...]")] = (0, 1, 2)
-    """Train once with each of these seeds."""
+    seeds: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]")] = None
+    """Train once with each of these seeds; without it 0 to 2, and where users are split 0 to 4, one for each fold."""
     datasets: Annotated[tuple[DatasetName, ...], arg(metavar="NAME [NAME ...]")] = ()
-    """Of simulator, movietweetings, movielens, polis, kuairand; without it all but the last."""
+    """Of simulator, movietweetings, movielens, polis, kuairand; without it those that say something in the study."""
 
 
 def reproduce(args: Reproduce) -> None:

@@ -1,7 +1,7 @@
-"""What the studies run on: the recipes that come along, at the studies' sizes.
+"""What the studies run on: the recipes that come along.
 
-The simulator is larger than the demo's, and sparser: a user gives fewer dislikes, as on a real platform. A further
-seed there is a further platform, too, and on MovieLens and Polis, which are split by users, a further fold of them.
+A further seed is a further platform on the simulator, and on MovieLens and Polis, which are split by users, a further
+fold of them.
 """
 
 from __future__ import annotations
@@ -62,6 +62,11 @@ class Dataset:
             return replace(recipe, simulate=replace(recipe.simulate, seed=recipe.simulate.seed + seed))
         return replace(recipe, split=replace(recipe.split, fold=self.fold(seed)))
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those that a study takes unless it is told: all folds where users are split."""
+        return tuple(range(FOLDS if self.recipe.split.mode == "users" else 3))
+
     def fold(self, seed: int) -> int:
         """Which test users a seed sees: those of two seeds with one number are the same."""
         if self.recipe.data.simulated:
@@ -75,17 +80,8 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
     `quick`: everything tiny, to see that it works. Raises ConrecError for a log that is not there.
     """
     if name == "simulator":
-        recipe = load_recipe(find_recipe(Path("demo")))
-        if quick:
-            return Dataset(name, _tiny(recipe))
-        platform = replace(recipe.simulate, users=20_000, items=10_000, exposures_per_day=2.5, days=90)
-        # One week of validation and one of test, each some 7,000 instances: beam search for more would take hours.
-        split = replace(recipe.split, validation_from=0.78, test_from=0.89)
-        # As many prompts of reinforcement learning as on the other logs.
-        *first, last = recipe.utilize.stages
-        utilize = replace(recipe.utilize, stages=(*first, replace(last, prompts=6_400)))
-        changed = replace(recipe, name=name, simulate=platform, split=split, utilize=utilize)
-        return Dataset(name, changed)
+        recipe = replace(load_recipe(find_recipe(Path("demo"))), name=name)
+        return Dataset(name, _tiny(recipe) if quick else recipe)
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
@@ -100,7 +96,6 @@ def _tiny(recipe: Recipe) -> Recipe:
     """The simulator of a test: some seconds of training in all."""
     return replace(
         _short(recipe),
-        name="simulator",
         simulate=SimulateConfig(users=110, items=120, days=100, exposures_per_day=9.0),
     )
 

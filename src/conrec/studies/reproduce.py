@@ -13,12 +13,13 @@ from conrec.progress import say
 from conrec.studies import pages, results
 from conrec.studies.cells import Cell, lock_of, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
-from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
+from conrec.studies.paper import features, fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.study import Study, StudyContext
 
 STUDIES: tuple[Study, ...] = (
     fig2a.STUDY,
     table1.STUDY,
+    features.STUDY,
     table2.STUDY,
     horizon.STUDY,
     fig2b.STUDY,
@@ -29,37 +30,39 @@ STUDIES: tuple[Study, ...] = (
 
 
 def reproduce(
-    what: str, data: Path | None, out: Path, seeds: Sequence[int], names: Sequence[str], quick: bool = False
+    what: str, data: Path | None, out: Path, seeds: Sequence[int] | None, names: Sequence[str], quick: bool = False
 ) -> Path:
     """Bring a study (or `all`) up to date in `out`; returns the folder of the results.
 
     OUT/cells holds each run's result, OUT/models what runs share, OUT/results the tables, pictures and paragraphs.
-    `names`: the data sets; without any all those that `data` allows. Raises ConrecError for data that is not there.
+    seeds: None for those of each data set. names: the data sets; without any those of each study that `data` allows.
+    Raises ConrecError for data that is not there.
     """
     chosen = [study for study in STUDIES if what in (study.name, "all")]
     if not chosen:
         raise ConrecError(f"{what}: no such study; there are {', '.join(study.name for study in STUDIES)}, and all")
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+    if seeds is not None and (not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0):
         raise ConrecError(f"--seeds {' '.join(map(str, seeds))}: give one or more different numbers, none below 0")
-    names = names or (NAMES[:1] if data is None else NAMES)
-    datasets = [dataset(name, data, quick) for name in names]
+    possible = names or (NAMES[:1] if data is None else NAMES)
+    datasets = [dataset(name, data, quick) for name in possible]
     start = time.monotonic()
     context = StudyContext.at(out / "models", quick)
-    planned = [_cells(study, context, datasets, seeds) for study in chosen]
-    for number, (study, cells) in enumerate(zip(chosen, planned)):
+    those = [[one for one in datasets if names or one.name in study.datasets] for study in chosen]
+    planned = [_cells(study, context, own, seeds) for study, own in zip(chosen, those)]
+    for number, (study, own, cells) in enumerate(zip(chosen, those, planned)):
         say(f"{study.name}: {study.title}")
         later = [cell for other in planned[number + 1 :] for cell in other]
         found = run_cells(cells, out / "cells", later)
-        table = [row for one in datasets for row in results.rows(study, one.name, found)]
+        table = [row for one in own for row in results.rows(study, one.name, found)]
         with lock(lock_of(out / "results"), wait=True):
-            pages.write(study, table, _command(study, seeds, names, quick), out / "results")
+            pages.write(study, table, _command(study, seeds, own, quick), out / "results")
             _index(out / "results")
     say(f"{time.monotonic() - start:.0f} s in all; {_work(planned, out / 'cells')}")
     return out / "results"
 
 
-def _cells(study: Study, context: StudyContext, datasets: Sequence[Dataset], seeds: Sequence[int]) -> list[Cell]:
-    return [cell for one in datasets for cell in study.cells(context, one, seeds)]
+def _cells(study: Study, context: StudyContext, datasets: Sequence[Dataset], seeds: Sequence[int] | None) -> list[Cell]:
+    return [cell for one in datasets for cell in study.cells(context, one, one.seeds if seeds is None else seeds)]
 
 
 def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:
@@ -72,11 +75,12 @@ def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:
     return f"cells, one after the other: {', '.join(parts)}"
 
 
-def _command(study: Study, seeds: Sequence[int], names: Sequence[str], quick: bool) -> str:
+def _command(study: Study, seeds: Sequence[int] | None, datasets: Sequence[Dataset], quick: bool) -> str:
     """Command that makes the same again."""
-    files = " --data DATA" if any(name != NAMES[0] for name in names) else ""
-    text = f"conrec reproduce {study.name}{files} --seeds {' '.join(map(str, seeds))} --datasets {' '.join(names)}"
-    return text + (" --quick" if quick else "")
+    names = [one.name for one in datasets]
+    files = " --data DATA" if names != [NAMES[0]] else ""
+    own = "" if seeds is None else f" --seeds {' '.join(map(str, seeds))}"
+    return f"conrec reproduce {study.name}{files}{own} --datasets {' '.join(names)}" + (" --quick" if quick else "")
 
 
 def _index(folder: Path) -> None:

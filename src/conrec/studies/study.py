@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conrec.studies.cells import Cell
-from conrec.studies.datasets import Dataset
+from conrec.studies.datasets import NAMES, Dataset
 from conrec.studies.models import Models
 from conrec.studies.systems import Recommenders
 
 Figures = Mapping[str, Mapping[str, float]]
 """System -> metric -> value."""
 METRICS = ("HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc")
+
+BY_TIME = ("simulator", "movietweetings")
+"""The data sets of what is about training: there, as in the paper, what is learned from lies before what is asked."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Study:
     steps: Mapping[str, float] | None = None
     """System -> x of a line chart; without it the picture is a dot plot."""
     steps_title: str = ""
+    datasets: Sequence[str] = NAMES
+    """Those that say something here; others can be named."""
     notes: str = ""
     """Remarks on how it was done here."""
     forgetting: str | None = None

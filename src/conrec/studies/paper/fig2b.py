@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset, one_context
 from conrec.studies.models import POLICY, policy, variant
-from conrec.studies.study import Study, StudyContext
+from conrec.studies.study import BY_TIME, Study, StudyContext
 from conrec.studies.systems import published
 
 LCREC, LCREC_BOTH = "lc_rec", "lc_rec+positives"
@@ -36,6 +36,7 @@ STUDY = Study(
     "paper, and CoNRec's policy with warm-up and all three stages of GRPO in one context. `conrec's policy` has the "
     "schedule: a warm-up in all three contexts, then a stage for each, positives in the last.",
     cells=cells,
+    datasets=BY_TIME,
     metrics=("HR@20", "FHR@20", "CandAcc"),
     headlines=("HR@20", "CandAcc"),
     against={LCREC_BOTH: LCREC, AT_ONCE: NEGATIVES, POLICY: AT_ONCE},

@@ -10,7 +10,7 @@ from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, POLICY, Variant, policy, variant
-from conrec.studies.study import METRICS, Study, StudyContext
+from conrec.studies.study import BY_TIME, METRICS, Study, StudyContext
 
 BASELINE, ALIGNED, PROGRESSIVE, FUTURE = "baseline", "+ alignment", "+ progressive GRPO", "+ future dislikes"
 
@@ -66,6 +66,7 @@ STUDY = Study(
     f"following days and their Swing neighbours in the reward; the penalty for what the user will like (`{POLICY}`); "
     "at last, not in the paper, the item features beside the policy (docs/decoding.md).",
     cells=cells,
+    datasets=BY_TIME,
     metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc"),
     headlines=("FHR@20", "CandAcc"),
     against={later: earlier for earlier, later in pairwise(ROWS)},

@@ -21,7 +21,7 @@ from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, Models, Variant, inputs, variant
 from conrec.studies.paper.table2 import next_only, warm_up_only
-from conrec.studies.study import Study, StudyContext
+from conrec.studies.study import BY_TIME, Study, StudyContext
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choices
 
@@ -91,6 +91,7 @@ STUDY = Study(
     measures="Share of held-out alignment questions (which of four items was disliked; chance is 0.25) answered "
     "rightly after alignment, and again after what is trained behind it.",
     cells=cells,
+    datasets=BY_TIME,
     metrics=(ACCURACY,),
     against={AFTER[SFT]: ALIGNMENT, AFTER[GRPO]: AFTER[SFT], AFTER[CONREC]: AFTER[GRPO]},
     own=(AFTER[CONREC],),

@@ -10,7 +10,7 @@ from conrec.studies.datasets import Dataset
 from conrec.studies.models import POLICY, Variant, policy
 from conrec.studies.paper.table2 import FUTURE
 from conrec.studies.rewards import HIGH
-from conrec.studies.study import Study, StudyContext
+from conrec.studies.study import BY_TIME, Study, StudyContext
 
 
 def _scheme(reward: str = "future", **changes: float) -> Callable[[Variant], Variant]:
@@ -55,6 +55,7 @@ STUDY = Study(
     "positives; d both only where high; e 1 for a whole semantic ID hit, 0.1 and 0.01 for its first two codes and its "
     "first.",
     cells=cells,
+    datasets=BY_TIME,
     metrics=("FHR@20", "LUF@20", "LIF@20"),
     headlines=("FHR@20", "LUF@20"),
     against={name: POLICY for name in SCHEMES if name != POLICY},

@@ -9,7 +9,7 @@ from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import POLICY, policy, variant
-from conrec.studies.study import Study, StudyContext
+from conrec.studies.study import BY_TIME, Study, StudyContext
 from conrec.studies.systems import published
 
 LCREC = "lc_rec"
@@ -53,6 +53,7 @@ STUDY = Study(
     measures="CoNRec's policy and LC-Rec (negatives only) on backbones of half the recipe's width, of its own, and "
     "of one and a half times that; the policy is compared with LC-Rec on the same backbone.",
     cells=cells,
+    datasets=BY_TIME,
     metrics=("FHR@20", "HR@20", "CandAcc"),
     against={named(POLICY, size): named(LCREC, size) for size in SIZES},
     own=[named(POLICY, size) for size in SIZES],

@@ -1,0 +1,50 @@
+"""What each item feature gives: the lists and candidates without it, its weights learned anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
+
+from conrec.config import Feature, Recipe
+from conrec.studies.cells import Cell
+from conrec.studies.datasets import Dataset, without_policy
+from conrec.studies.models import FEATURES, item_features, variant
+from conrec.studies.study import METRICS, Study, StudyContext
+
+NAMES = (*get_args(Feature), "prior")
+
+
+def without(name: str, recipe: Recipe) -> Recipe:
+    """The recipe without one item feature, and without the policy."""
+    config = recipe.predict
+    if name == "prior":
+        config = replace(config, prior=False)
+    else:
+        config = replace(config, features=tuple(one for one in config.features if one != name))
+    return without_policy(replace(recipe, predict=config))
+
+
+def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+    """All features, and each of the recipe's left out."""
+    found = []
+    for seed in seeds:
+        found.append(context.models.cell(FEATURES, item_features(dataset, seed)))
+        for name in NAMES:
+            if name in (*dataset.recipe.predict.features, "prior"):
+                changed = variant(dataset, seed, lambda recipe, name=name: without(name, recipe))  # type: ignore[misc]
+                found.append(context.models.cell(f"without {name}", changed))
+    return found
+
+
+STUDY = Study(
+    name="features",
+    title="Item features left out one by one",
+    measures="The item features without the policy (docs/decoding.md), and without one of them, the weights of the "
+    "others learned anew; each row is compared with all of them together.",
+    cells=cells,
+    metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc"),
+    headlines=METRICS,
+    against={f"without {name}": FEATURES for name in NAMES},
+    own=(FEATURES,),
+)
