@@ -37,6 +37,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": run.evaluate,
     "report": run.report,
     "serve": deploy.serve,
+    "fetch": research.fetch,
     "reproduce": research.reproduce,
     "doctor": doctor.doctor,
 }
