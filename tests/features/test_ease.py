@@ -43,7 +43,7 @@ def expected(view: LogView, weights: dict, user: str, cutoff: np.datetime64) -> 
     out = np.zeros(len(view.items))
     for target, of_target in weights.items():
         out[target] = sum(of_target.get(event, 0.0) for event in history)
-    return out
+    return out / max(out.std(), 1e-30)
 
 
 def distinct(view: LogView) -> LogView:
@@ -62,8 +62,8 @@ def test_the_score_is_that_of_least_squares_for_each_target_on_the_log_before_th
         weights = by_hand(view, everybody, week.astype("datetime64[us]"))
         for n in np.flatnonzero(instances.cutoffs.astype("datetime64[W]") == week)[::11]:
             wanted = expected(view, weights, instances.users[n], instances.cutoffs[n])
-            np.testing.assert_allclose(found[n], wanted, atol=1e-5)
-    assert np.abs(found).max() > 0.01
+            np.testing.assert_allclose(found[n], wanted, atol=1e-4)
+    assert np.abs(found).max() > 1
 
 
 def test_by_users_only_the_known_ones_are_learned_from_and_at_all_times() -> None:
@@ -74,7 +74,7 @@ def test_by_users_only_the_known_ones_are_learned_from_and_at_all_times() -> Non
     weights = by_hand(view, known, None)
     for n in range(0, len(instances), 13):
         wanted = expected(view, weights, instances.users[n], instances.cutoffs[n])
-        np.testing.assert_allclose(found[n], wanted, atol=1e-5)
+        np.testing.assert_allclose(found[n], wanted, atol=1e-4)
 
 
 def test_nothing_after_the_cutoff_is_looked_at() -> None:

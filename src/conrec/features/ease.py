@@ -6,7 +6,8 @@
 X is users by items, 1 where disliked; what is liked has further columns, for being liked is another thing than being
 disliked, also for the same item. Unlike a neighbour rule (`features.co_dislikes`) it takes into account that items i
 resemble each other, so what two of them say is not counted twice. Only the weights of each column that are
-largest in size are kept.
+largest in size are kept. A longer history has larger scores, so each user's are divided by their standard deviation
+over all items: what they say counts the same beside the other features.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Ease(ItemFeature):
         self._weeks: dict[np.datetime64 | None, tuple[np.ndarray, csr_matrix]] = {}
 
     def log_weight(self, instances: Instances) -> np.ndarray:
-        """float32 [B, items]: the scores; 0 for an item without a column and for a user without a history."""
+        """float32 [B, items]: the scores in standard deviations; 0 for an item without a column and for a user without
+        a history."""
         feedback, items = self._log_view.told, len(self._log_view.items)
         out = np.zeros((len(instances), items), np.float32)
         places, owners = feedback.histories(instances)
@@ -65,7 +67,7 @@ class Ease(ItemFeature):
             found = np.flatnonzero(weeks == week)
             targets = np.flatnonzero(column[0] != NONE)
             out[np.ix_(found, targets)] = (history[found] @ weights).toarray()[:, column[0, targets]]
-        return out
+        return out / np.maximum(out.std(axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
     def _week(self, week: np.datetime64) -> tuple[np.ndarray, csr_matrix]:
         """The column of each item, int64 [2, items]: as disliked and as liked; and B, float32 [columns, targets]."""
