@@ -17,6 +17,7 @@ WAY = (
     "data",
     "simulate",
     "items",
+    "fetch",
     "sid",
     "features",
     "lm",

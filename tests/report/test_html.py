@@ -226,7 +226,7 @@ def test_data_that_does_not_add_up_is_said(run: Path, page: Page, tmp_path: Path
 def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    chosen = FeatureWeights(0.0, 0.0, 2.0, 1.0, 0.5, 0.25, 4.0)
+    chosen = FeatureWeights(0.0, 0.0, 2.0, 0.75, 1.0, 0.5, 0.25, 4.0, 3)
     tuning = chosen._asdict()
     tuning["backtest_FHR"] = {"cases": 900, "together": 0.3529, "alone": {"prior": 0.2119, "exposure": 0.1}}
     tuning |= {"candidates": {"policy": 0.1234, "prior": -0.5, "attribute": 1.5}, "validation_CandAcc": 0.4321}
@@ -234,9 +234,10 @@ def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     (folder / "predict" / "seed3").mkdir()
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
-    heads = "policy prior content similarity co dislike score exposure attribute propensity best alone together"
-    assert f"{heads} 3 lists 0.25 0 0 2 1 0.5 0.25 0.212 0.353" in words
-    assert "3 candidates 0.123 -0.5 0 0 0 1.5 0 – 0.432" in words
+    heads = "policy prior content similarity co dislike score ease exposure attribute propensity "
+    heads += "long tail places best alone together"
+    assert f"{heads} 3 lists 0.25 0 0 2 0.75 1 0.5 0.25 3 0.212 0.353" in words
+    assert "3 candidates 0.123 -0.5 0 0 0 0 1.5 0 0 – 0.432" in words
     assert "decays over the days named: 0.107 (liked, 7 days); 0.020 (met, 7 days)." in words
     (folder / "predict" / "seed3" / "tuning.json").unlink()
     assert "Item features" not in Page(render(folder)).words
@@ -372,3 +373,16 @@ def test_in_a_real_browser(run: Path, width: int):
         tab.keyboard.press("Tab")
         assert tab.evaluate("document.activeElement.className") == "skip"
         browser.close()
+
+
+def test_what_systems_see_of_a_simulated_platform_is_said(run: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    for settings, said in (
+        ('[data]\nadapter = "simulated"\n', "every system sees title, picture, and category, and none of these."),
+        ('[data]\nadapter = "simulated"\n[simulate]\nattribute_columns = true\n', "and these too, as columns."),
+    ):
+        (folder / "recipe.toml").write_text(settings)
+        assert said in Page(render(folder)).words
+    (folder / "recipe.toml").write_text('[data]\nadapter = "generic"\n')
+    assert "The simulated platform" not in Page(render(folder)).words

@@ -199,6 +199,7 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     assert [one.name for one in STUDIES] == [
         "fig2a",
         "table1",
+        "features",
         "table2",
         "horizon",
         "fig2b",

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from conrec.config import load_recipe
 from conrec.errors import ConrecError
 from conrec.evaluate.results import Metrics, StageManifest, read
 from conrec.files import read_json
@@ -47,6 +48,7 @@ def render(run: Path) -> str:
     return environment.get_template("report.html.j2").render(
         name=(metrics and metrics.dataset) or run.resolve().name,
         metrics=metrics,
+        seen=_seen(run),
         headline=metrics and headline(metrics),
         filtering=metrics and metrics.filter and filtering(metrics.filter),
         table=metrics and table(metrics),
@@ -61,6 +63,15 @@ def render(run: Path) -> str:
         series=len(SERIES),
         svg=Markup,  # our own charts are the only markup that is not escaped
     )
+
+
+def _seen(run: Path) -> str:
+    """What systems see of a simulated platform; empty for a real log."""
+    try:
+        recipe = load_recipe(run / "recipe.toml")
+    except ConrecError:  # none, or one of an older version: the page shows the rest
+        return ""
+    return recipe.simulate.seen if recipe.data.simulated else ""
 
 
 def _quality(quality: dict[str, Any]) -> dict[str, Any] | None:

@@ -91,7 +91,7 @@ def feature_weights(run: Path) -> dict[str, Any] | None:
         table, seed = read(file, dict[str, Any]), file.parent.name.removeprefix("seed")
         learned, fitted = table.get("backtest_FHR", {}), table.get("candidates")
         if learned.get("cases"):
-            weights = [1 / float(table["temperature"]), *(table[name] for name in features)]
+            weights = [1 / float(table["temperature"]), *(table.get(name, 0.0) for name in features)]
             rows.append((seed, "lists", weights, max(learned["alone"].values()), learned["together"]))
         if fitted:
             weights = [fitted.get(name, 0.0) for name in ("policy", *features)]

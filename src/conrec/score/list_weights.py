@@ -77,7 +77,8 @@ def prior_alone(config: PredictConfig) -> ListWeights:
 def read_weights(predicted: Path) -> tuple[FeatureWeights, ExposureWeights]:
     """The weights that a stage `predict` used in lists, and those of its exposure likelihood, from its folder."""
     table = json.loads((predicted / "tuning.json").read_text(encoding="utf-8"))
-    weights = FeatureWeights(**{name: table[name] for name in FeatureWeights._fields})
+    # A run of an earlier version has no weight for a feature that came later.
+    weights = FeatureWeights(**{name: table[name] for name in FeatureWeights._fields if name in table})
     weights = weights._replace(temperature=float(weights.temperature))  # JSON has no infinity
     return weights, ExposureWeights.of_json(table["exposures"])
 

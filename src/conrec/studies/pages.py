@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from conrec.config import SimulateConfig
 from conrec.files import write_whole
 from conrec.report.charts import Interval, Series, line_panels, panels
 from conrec.studies.results import Row, ahead, as_csv
@@ -68,6 +69,8 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
     if study.notes:
         parts.append(study.notes)
     parts += [f"![{study.title}]({study.name}.svg)", *_tables(study, table)]
+    if any(row.dataset == "simulator" for row in table):
+        parts.append(SimulateConfig().seen)
     parts.append(MARKS)
     parts.append(f"Made by `{command}`; every figure with its interval is in [{study.name}.csv]({study.name}.csv).")
     return "\n\n".join(parts) + "\n"
