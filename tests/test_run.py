@@ -163,7 +163,7 @@ def test_from_takes_earlier_stages_as_they_are_and_says_so(platform: Platform, c
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"first": "tarin"}, "--from tarin: there is no such stage; the stages are prepare, compress, train"),
+        ({"first": "tarin"}, "--from tarin: this run has no such stage; its stages are prepare, compress, train"),
         ({"last": "nowhere"}, "--to nowhere"),
         ({"first": "measure", "last": "compress"}, "measure comes after compress"),
     ],
