@@ -74,8 +74,9 @@ def _with_long_tail(
     assert decoding.long_tail is not None
     for row, banned in enumerate(exclude):
         weight[row, banned] = 0
-    tail = np.stack([decoding.long_tail(cutoff) for cutoff in decoding.data.instances.cutoffs[part.index]])
-    return with_long_tail(lists, weight, tail, decoding.long_tail_places)
+    cutoffs, which = np.unique(decoding.data.instances.cutoffs[part.index], return_inverse=True)
+    tail = np.stack([decoding.long_tail(cutoff) for cutoff in cutoffs])
+    return with_long_tail(lists, weight, tail[which], decoding.long_tail_places)
 
 
 @torch.no_grad()

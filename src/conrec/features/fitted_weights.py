@@ -180,7 +180,7 @@ def weights_for(sets: Sets, k: int) -> tuple[np.ndarray, list[float], float]:
     weights, hits = fit_weights(sets), held_out_hits(sets, k, fit_weights)
     gain = held_out_hits(sets, k, lambda some: best_weights(some, k)) - hits
     if len(gain) and gain.mean() > gain.std() / np.sqrt(len(gain)):
-        weights, hits = best_weights(sets, k), hits + gain
+        weights, hits = sharpened(sets, weights, k), hits + gain
     together = float(hits.mean()) if len(hits) else 0.0
     if max(alone, default=0.0) > together:
         best = int(np.argmax(alone))

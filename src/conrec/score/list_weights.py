@@ -135,8 +135,8 @@ def learn_list_weights(
 
 def _long_tail_places(sets: Sets, weights: np.ndarray, config: PredictConfig) -> int:
     """As many as cost the lists no more of their FHR than `predict.long_tail_cost`; at most half of them."""
-    places, before = 0, sets.hits_with_tail(weights, config.k, 0).mean() if len(sets) else 0.0
-    while places < config.k // 2 and len(sets):
+    places, before = 0, sets.hits_with_tail(weights, config.k, 0).mean()
+    while places < config.k // 2:
         if before - sets.hits_with_tail(weights, config.k, places + 1).mean() > config.long_tail_cost:
             break
         places += 1
