@@ -291,8 +291,8 @@ class PredictConfig:
         "propensity",
     )
     """Item features beside the prior; how much each counts is learned on backtest windows."""
-    long_tail_cost: NonNegativeFloat = 0.0075
-    """FHR that lists may lose on backtest windows for places that are kept for long-tail items."""
+    long_tail_cost: NonNegativeFloat = 0.005
+    """FHR that lists may lose on backtest windows for what is added to the log-weights of long-tail items."""
     prior: bool = True
     """Whether the item prior takes part, in training and in prediction: how often everybody disliked the item lately.
     Without other features it counts once."""

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from conrec.data.instances import Ragged, offsets_of
-from conrec.decode.long_tail import with_long_tail
 from conrec.features.fitted_weights import Sets, best_weights, fit_weights, held_out_hits, sharpened, weights_for
 
 SPREAD = np.array([1.0, 2.0, 0.3])
@@ -88,21 +87,6 @@ def test_hits_are_targets_among_the_first_k() -> None:
     for k in (1, 3):
         chance = [min(1.0, k / (1 + n - hit)) for n, hit in zip(sets.targets.lengths, [2] * len(sets))]
         np.testing.assert_allclose(sets.hits(np.zeros(3), k), chance)
-
-
-@pytest.mark.parametrize("places", [0, 1, 2, 5])
-def test_hits_with_places_for_the_long_tail_are_those_of_the_lists_that_decoding_makes(places: int) -> None:
-    values, targets, owners = drawn(6, n=80)
-    rng, weights, k = np.random.default_rng(2), np.array([1.0, -2.0, 0.5]), 3
-    tail = rng.random(len(values)) < 0.4
-    sets = Sets.of(values, targets, owners, tail=tail)
-    found = sets.hits_with_tail(weights, k, places)
-    for n, (start, stop) in enumerate(pairwise(sets.targets.offsets)):
-        score = (sets.values[start:stop] @ weights.astype(np.float32)).astype(np.float64)
-        order = np.argsort(-score)[:k].astype(np.int32)
-        lists = order[None], score[order].astype(np.float32)[None]
-        items, _ = with_long_tail(lists, np.exp(score)[None], sets.tail[None, start:stop], places)
-        assert found[n] == sets.targets.values[start:stop][items[0][items[0] >= 0]].any()
 
 
 def test_a_user_is_held_out_of_the_weights_that_rank_for_the_user() -> None:

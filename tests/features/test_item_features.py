@@ -12,6 +12,7 @@ from conrec.features.item_features import (
     ContentSimilarity,
     FeatureWeights,
     ItemFeature,
+    LongTail,
     Prior,
 )
 from tests.small_log import CUTS, all_instances, small_log
@@ -42,6 +43,17 @@ def test_the_co_dislike_score_sums_what_was_known_at_midnight(instances: Instanc
         known = co_dislikes(LOG.take(LOG.times < instances.cutoffs[n]), N).toarray()
         expected = np.log1p(10 * known[instances.dislikes[n]].sum(axis=0))
         np.testing.assert_allclose(found[n], expected, atol=1e-5)
+
+
+def test_long_tail_items_are_those_of_few_dislikes_so_far(
+    instances: Instances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conrec.data.knowledge.LONG_TAIL", 2)
+    found = LongTail(Knowledge(ITEMS, LOG)).log_weight(instances)
+    assert 0 < found.mean() < 1
+    for n in range(0, len(instances), 7):
+        earlier = LOG.take(LOG.is_dislike & (LOG.times < instances.cutoffs[n]))
+        assert found[n].tolist() == (np.bincount(earlier.items, minlength=N) < 2).astype(float).tolist()
 
 
 def test_a_cutoff_within_a_day_knows_nothing_of_that_day(instances: Instances) -> None:

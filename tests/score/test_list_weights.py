@@ -13,7 +13,7 @@ from conrec.features.exposures import ExposureWeights
 from conrec.features.item_features import ItemFeature
 from conrec.score.backtest import Backtest, backtests
 from conrec.score.list_features import list_features
-from conrec.score.list_weights import HARD, ListWeights, _hard, learn_list_weights, prior_alone
+from conrec.score.list_weights import HARD, LONG_TAIL_STEPS, ListWeights, _hard, learn_list_weights, prior_alone
 from tests.features.log_view_for_tests import CONFIG, cut_short, small_log_view, split_of
 
 VIEW = small_log_view()
@@ -42,15 +42,14 @@ def test_they_name_every_feature_and_lose_to_none(windows: list[Backtest]) -> No
     assert (weights.prior, weights.exposure) == (found.lists["prior"], 0.0)
 
 
-def test_the_long_tail_gets_the_places_that_cost_no_more_than_allowed(
+def test_the_long_tail_gets_as_much_as_costs_no_more_than_allowed(
     windows: list[Backtest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("conrec.data.knowledge.LONG_TAIL", 20)
     free, dear = (learn(windows, replace(PREDICT, long_tail_cost=cost)) for cost in (1.0, 0.0))
-    assert free.long_tail_places == PREDICT.k // 2
-    assert 0 <= dear.long_tail_places <= PREDICT.k // 2
-    assert free.of_lists().long_tail_places == free.long_tail_places
-    assert replace(free, long_tail_places=0) == replace(dear, long_tail_places=0)
+    assert free.long_tail == LONG_TAIL_STEPS[-1] > dear.long_tail >= 0
+    assert free.of_lists().long_tail == free.long_tail
+    assert replace(free, long_tail=0.0) == replace(dear, long_tail=0.0)
 
 
 def test_they_know_nothing_from_the_end_of_the_windows_on(windows: list[Backtest]) -> None:

@@ -11,7 +11,7 @@ from conrec.data.instances import Instances
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding
-from conrec.features.item_features import FeatureWeights, ItemFeature
+from conrec.features.item_features import FeatureWeights, ItemFeature, LongTail
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
@@ -46,11 +46,8 @@ class Decoder:
             )
             for prior in dict.fromkeys(one.prior for one in weights)
         }
-        tail = self.inputs.knowledge.long_tail
-        return [
-            Decoding(data[one.prior], one.of(self.features), one.temperature, tail, one.long_tail_places)
-            for one in weights
-        ]
+        features = {**self.features, LongTail.name: LongTail(self.inputs.knowledge)}
+        return [Decoding(data[one.prior], one.of(features), one.temperature) for one in weights]
 
     def run(self, decodings: Sequence[Decoding], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], one pair a decoding."""

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from conrec.decode.beam import best_items, heaviest_items, search
-from conrec.decode.long_tail import with_long_tail
-from conrec.decode.prompt_dataset import Batch, Decoding
+from conrec.decode.prompt_dataset import Decoding
 from conrec.lm.policy import AnswerModel
 from conrec.progress import track
 
@@ -57,26 +56,8 @@ def predict_items(
                     temperature=decoding.temperature,
                 )
                 best = best_items(found, pool, rows, exclude, k)
-            if decoding.long_tail_places:
-                best = _with_long_tail(best, decoding, part, pool.item_weight[rows].double().cpu().numpy(), exclude)
             items[part.index], scores[part.index] = best
     return out
-
-
-def _with_long_tail(
-    lists: tuple[np.ndarray, np.ndarray],
-    decoding: Decoding,
-    part: Batch,
-    weight: np.ndarray,
-    exclude: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """`with_long_tail` for a batch. weight: float64 [B, items], of the candidate pool."""
-    assert decoding.long_tail is not None
-    for row, banned in enumerate(exclude):
-        weight[row, banned] = 0
-    cutoffs, which = np.unique(decoding.data.instances.cutoffs[part.index], return_inverse=True)
-    tail = np.stack([decoding.long_tail(cutoff) for cutoff in cutoffs])
-    return with_long_tail(lists, weight, tail[which], decoding.long_tail_places)
 
 
 @torch.no_grad()

@@ -81,10 +81,6 @@ class Decoding:
     """Pairs of an exponent and the item feature that it weighs."""
     temperature: float = 1.0
     """Temperature of the policy: above 1 it counts less beside the prior and the item features."""
-    long_tail: Callable[[np.datetime64], np.ndarray] | None = None
-    """bool [items]: the long-tail items at a cutoff; None where no place is kept for them."""
-    long_tail_places: int = 0
-    """So many places of a list are kept for them."""
 
     def pool(self, batch: Batch) -> tuple[CandidatePool, Tensor]:
         """The candidate pool of a batch of `data`, and the row of each of its prompts, int64 [B]."""

@@ -86,19 +86,6 @@ class Sets:
         alike = np.add.reduceat(((scores == best) & ~self.targets.values).astype(np.int64), starts)
         return np.clip((k - ahead) / (1 + alike), 0.0, 1.0)
 
-    def hits_with_tail(self, weights: np.ndarray, k: int, places: int) -> np.ndarray:
-        """bool [n]: whether a target is in the list of k with so many places kept for long-tail items."""
-        scores, found = self.values @ weights.astype(np.float32), np.zeros(len(self), bool)
-        for n in range(len(self)):
-            own = slice(*self.targets.offsets[n : n + 2])
-            order = np.argsort(-scores[own], kind="stable")
-            tail, target = self.tail[own][order], self.targets.values[own][order]
-            added = np.flatnonzero(tail[k:])[: max(0, min(places, k) - int(tail[:k].sum()))] + k
-            stays = np.ones(min(k, len(order)), bool)
-            stays[np.flatnonzero(~tail[:k])[::-1][: len(added)]] = False
-            found[n] = target[:k][stays].any() or target[added].any()
-        return found
-
 
 def fit_weights(sets: Sets) -> np.ndarray:
     """float64 [p]: the weights w under which softmax(values @ w) gives the targets of each set the most.

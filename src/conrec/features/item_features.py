@@ -16,7 +16,7 @@ from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY, Knowledge
 from conrec.features.co_dislikes import CoDislikes
 
-NOT_ADDED = ("prior", "temperature", "long_tail_places")
+NOT_ADDED = ("prior", "temperature")
 """What is no weight of a feature to add: the prior is in the day's candidate pool, the temperature in the policy."""
 AT_ONCE = 32
 """Instances whose log-weights of all items are held at once where candidates are asked for."""
@@ -57,9 +57,8 @@ class FeatureWeights(NamedTuple):
     """The odds that the user, shown the item, dislikes it (`score.propensity`)."""
     temperature: float = 1.0
     """What divides the policy's log-likelihood: above 1 the policy counts less, at infinity not at all."""
-
-    long_tail_places: int = 0
-    """At least so many of a list are long-tail items (`decode.long_tail`)."""
+    long_tail: float = 0.0
+    """Added for long-tail items."""
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in self._asdict().items())
@@ -107,6 +106,20 @@ class ContentSimilarity(ItemFeature):
             if len(instances.dislikes[row]):
                 out[row] = (self._content[instances.dislikes[row]] @ self._content.T).max(axis=0)
         return out
+
+
+class LongTail(ItemFeature):
+    """1 for long-tail items, 0 for others: whatever makes a list hit most often fills it with what many dislike."""
+
+    name = "long_tail"
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
+
+    def log_weight(self, instances: Instances) -> np.ndarray:
+        """float32 [B, items]."""
+        cutoffs, which = np.unique(instances.cutoffs, return_inverse=True)
+        return np.stack([self._knowledge.long_tail(cutoff) for cutoff in cutoffs]).astype(np.float32)[which]
 
 
 class CoDislikeScore(ItemFeature):

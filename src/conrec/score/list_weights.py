@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,8 @@ CASES = 3000
 """Users at cutoffs that are learned from, at most, evenly spread over the windows."""
 HARD = 150
 """Of a larger catalogue a case keeps so many items that a feature puts first, for each feature, and so many of any."""
+LONG_TAIL_STEPS = [n / 4 for n in range(1, 21)]
+"""What may be added for long-tail items, in logs."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class ListWeights:
     """FHR of lists by each feature alone, on these cases."""
     together: float
     """FHR of lists by the weighted sum, on these cases, each user left out of what the weights were learned on."""
-    long_tail_places: int = 0
-    """So many places of a list are kept for long-tail items."""
+    long_tail: float = 0.0
+    """What is added for long-tail items in lists."""
 
     def of_lists(self) -> FeatureWeights:
         """Those of lists."""
-        return FeatureWeights(**({"prior": 0.0} | self.lists), long_tail_places=self.long_tail_places)
+        return FeatureWeights(**({"prior": 0.0} | self.lists), long_tail=self.long_tail)
 
     def save(self, folder: Path) -> None:
         """Write `weights.json` into the folder."""
@@ -129,18 +131,19 @@ def learn_list_weights(
         sum(map(len, lists)),
         dict(zip(names, alone)),
         together,
-        _long_tail_places(of_lists, for_lists, config),
+        _long_tail(of_lists, for_lists, config),
     )
 
 
-def _long_tail_places(sets: Sets, weights: np.ndarray, config: PredictConfig) -> int:
-    """As many as cost the lists no more of their FHR than `predict.long_tail_cost`; at most half of them."""
-    places, before = 0, sets.hits_with_tail(weights, config.k, 0).mean()
-    while places < config.k // 2:
-        if before - sets.hits_with_tail(weights, config.k, places + 1).mean() > config.long_tail_cost:
+def _long_tail(sets: Sets, weights: np.ndarray, config: PredictConfig) -> float:
+    """What is added for long-tail items: as much as costs lists no more of their FHR than `predict.long_tail_cost`."""
+    beside = replace(sets, values=np.column_stack([sets.values, sets.tail.astype(np.float32)]))
+    before, found = sets.hits(weights, config.k).mean(), 0.0
+    for added in LONG_TAIL_STEPS:
+        if before - beside.hits(np.append(weights, added), config.k).mean() > config.long_tail_cost:
             break
-        places += 1
-    return places
+        found = added
+    return found
 
 
 def _cases(window: Backtest) -> Instances:
