@@ -300,10 +300,10 @@ class PredictConfig:
     """Time constant of the item prior in days: how fast an old dislike stops counting."""
     prior_smoothing: PositiveFloat = 0.05
     """Dislikes added to every item of the candidate pool, so that none is impossible."""
-    temperatures: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)] = (math.inf, 4.0, 1.0)
-    """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out. Where `inf`
-    is among them, the policy joins only if it is significantly better on validation; else the best there is taken.
-    `[inf]` alone: no policy is trained."""
+    temperatures: Annotated[tuple[Annotated[float, Meta(gt=0)], ...], Meta(min_length=1)] = (math.inf,)
+    """Temperatures of the policy: the higher, the less it counts beside the features; `inf` leaves it out. `[inf]`
+    alone: no policy is trained. Where `inf` is one of several, the policy joins only if it is significantly better on
+    validation; else the best there is taken."""
 
     def __post_init__(self) -> None:
         if not (self.features or self.prior or self.asks_policy):

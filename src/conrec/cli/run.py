@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,10 @@ from conrec.processes import is_main
 StageName = Literal[
     "prepare", "compress", "understand", "utilize", "score", "weights", "predict", "filter", "evaluate", "report"
 ]
+
+
+TEMPERATURES = (math.inf, 4.0, 1.0)
+"""Of a run with the policy."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,15 @@ class Run:
     """Rebuild stages that are up to date, too."""
     seeds: Annotated[tuple[int, ...], arg(metavar="N [N ...]")] = ()
     """Train once with each of these seeds; without it those of the recipe."""
+    policy: bool = False
+    """Train the language model, too, and let it join the item features where validation says that it helps."""
 
 
 def run(args: Run) -> None:
     """Run all stages: from a log to predicted dislikes, metrics and a report.
 
-    The stages are prepare, compress, understand, utilize, score, predict, filter, evaluate, report. Each writes its
-    folder in DIR; DIR/metrics.json and DIR/report.html come last. What is up to date is skipped; what died is continued
+    The stages are prepare, compress, understand, utilize, score, weights, predict, filter, evaluate, report. Those of
+    the language model, understand and utilize, run with --policy alone (docs/decoding.md). Each writes its folder in DIR; DIR/metrics.json and DIR/report.html come last. What is up to date is skipped; what died is continued
     by the same command.
 
     Example: conrec run recipes/movietweetings.toml --data movietweetings/ --images posters/ --out runs/mt
@@ -55,6 +62,9 @@ def run(args: Run) -> None:
     recipe = load_recipe(find_recipe(args.recipe))
     if args.seeds:
         recipe = dataclasses.replace(recipe, seeds=args.seeds)
+    if args.policy:
+        asked = dataclasses.replace(recipe.predict, temperatures=TEMPERATURES)
+        recipe = dataclasses.replace(recipe, predict=asked)
     run_stages(stages_of(recipe), recipe, args.out, args.data, args.images, args.start, args.to, args.force, begin=True)
     if args.to in (None, "report") and is_main():
         print(args.out / "report.html")
