@@ -15,7 +15,7 @@ from conrec.lm.model import build_policy, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import HistoryPrompts
 from conrec.lm.training import Trainer
-from conrec.train.curriculum import choose_prompts, chosen_data
+from conrec.train.curriculum import LOOKED_AT, choose_prompts, chosen_data
 from conrec.train.demonstrations import Demonstrations
 from conrec.train.grpo import StageTraining, train_stage
 from conrec.train.rewards import FutureReward, Reward
@@ -228,8 +228,10 @@ def test_zero_variance_prompts_are_replaced_and_those_close_to_likes_get_history
     everything_alike = FutureReward(instances, np.ones((40, 1), np.float32), NOBODY, swing_neighbours=1, gamma=0)
     options = {"prompts": 16, "num_generations": 8, "batch": 8, "seed": 0, "use_policy": True}
     chosen = choose_prompts(policy(), data, everything_alike, **options)
-    assert chosen.counts["zero_variance"] == chosen.counts["looked_at"]
+    assert chosen.counts["zero_variance"] == chosen.counts["looked_at"] == 32 + 32
     assert len(chosen.index) == 16
+    chosen = choose_prompts(policy(), data, everything_alike, **options | {"prompts": 4})
+    assert chosen.counts["looked_at"] == LOOKED_AT * 4  # not all there are
     biased = FutureReward(instances, flat, NOBODY, swing_neighbours=1, gamma=0.5)
     data_of_likes = PromptDataset(
         instances,

@@ -26,6 +26,10 @@ HISTORY_DROPOUT = 0.2
 """Chance of each event to be left out of an augmented prompt."""
 
 
+LOOKED_AT = 4
+"""The earlier policy looks at so many times the prompts that a stage needs, at most."""
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The prompts of a stage, and how they came about."""
@@ -52,7 +56,7 @@ def choose_prompts(
     """Draw a stage's prompts from all of `data`; with `use_policy` the earlier policy cleans and augments them."""
     rng = np.random.default_rng(seed)
     rounds = -(-prompts // len(data))
-    order = np.concatenate([rng.permutation(len(data)) for _ in range(rounds + 1)])
+    order = np.concatenate([rng.permutation(len(data)) for _ in range(rounds + 1)])[: LOOKED_AT * prompts]
     if not use_policy:
         return Chosen(order[:prompts], np.zeros(prompts, dtype=bool), {"looked_at": prompts})
     generator = torch.Generator().manual_seed(seed)

@@ -103,7 +103,7 @@ def choices(policy: Policy, vocabulary: Vocabulary, samples: list[Sample], optio
     policy.eval()
     starts = np.asarray(vocabulary.starts)
     right = np.zeros(len(samples), bool)
-    for begin in range(0, len(samples), 64):
+    for begin in track(range(0, len(samples), 64), "held-out questions"):
         part = samples[begin : begin + 64]
         pairs = zip(part, (options[begin : begin + 64] + starts).tolist())
         flat = [Sample(sample.prompt, option) for sample, own in pairs for option in own]
