@@ -47,8 +47,9 @@ def run(args: Run) -> None:
     """Run all stages: from a log to predicted dislikes, metrics and a report.
 
     The stages are prepare, compress, understand, utilize, score, weights, predict, filter, evaluate, report. Those of
-    the language model, understand and utilize, run with --policy alone (docs/decoding.md). Each writes its folder in DIR; DIR/metrics.json and DIR/report.html come last. What is up to date is skipped; what died is continued
-    by the same command.
+    the language model, understand and utilize, run with --policy alone (docs/decoding.md). Each writes its folder in
+    DIR; DIR/metrics.json and DIR/report.html come last. What is up to date is skipped; what died is continued by the
+    same command.
 
     Example: conrec run recipes/movietweetings.toml --data movietweetings/ --images posters/ --out runs/mt
 

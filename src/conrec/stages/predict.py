@@ -155,7 +155,7 @@ def _predict_alone(
     """
     out.mkdir(parents=True, exist_ok=True)
     nothing = FeatureWeights(prior=0.0, temperature=math.inf)
-    alone = [nothing._replace(**{name: 1.0}) for name in decoder.features]  # type: ignore[arg-type]
+    alone = [nothing._replace(**{name: 1.0}) for name in decoder.features]
     if not alone:
         return
     found, (values, there) = decoder.predict(held_out, alone, "each feature alone"), parts
