@@ -17,7 +17,7 @@ EXTRAS = {
     "starlette": "serve",
     "redis": "redis",
     "trl": "oracle",
-    "duckdb": "oracle",
+    "duckdb": "sql",
 }
 
 

@@ -133,12 +133,17 @@ def test_times_that_no_calendar_has() -> None:
     assert values.to_pylist() == [None, datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), None]
 
 
+def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
+    sieve = columns.Sieve(Raw(Path("log.csv"), pa.table({"x": column})))
+    return sieve.ids("x", "user"), sieve.bad
+
+
 def test_ids_of_every_type() -> None:
-    assert columns.ids(chunked([" a ", "", None]))[0].to_pylist()[0] == "a"
-    assert columns.ids(chunked([" a ", "  ", None]))[1].tolist() == [False, True, True]
-    values, bad = columns.ids(chunked([123456789012.0, float("nan"), 2.0], pa.float64()))
+    assert ids(chunked([" a ", "", None]))[0].to_pylist()[0] == "a"
+    assert ids(chunked([" a ", "  ", None]))[1].tolist() == [False, True, True]
+    values, bad = ids(chunked([123456789012.0, float("nan"), 2.0], pa.float64()))
     assert (values.to_pylist(), bad.tolist()) == (["123456789012", None, "2"], [False, True, False])
-    values, bad = columns.ids(chunked([0.5, 2.0, 3.0], pa.float64()))
+    values, bad = ids(chunked([0.5, 2.0, 3.0], pa.float64()))
     assert (values.to_pylist()[0], bad.any()) == ("0.5", False)
 
 
@@ -152,7 +157,7 @@ def test_ids_of_every_type() -> None:
     ],
 )  # fmt: skip
 def test_what_is_an_id(cell: str, usable: bool) -> None:
-    assert columns.ids(chunked([cell, "u", "v"]))[1].tolist() == [not usable, False, False]
+    assert ids(chunked([cell, "u", "v"]))[1].tolist() == [not usable, False, False]
 
 
 def test_flags() -> None:
@@ -233,6 +238,6 @@ def test_a_long_cell_does_not_make_a_long_message() -> None:
 
 def test_a_type_that_holds_no_such_values() -> None:
     sieve = columns.Sieve(Raw(Path("log.parquet"), pa.table({"x": [[1], [2]]})))
-    for parse in (columns.ids, columns.numbers, columns.times):
+    for parse in (columns.words, columns.numbers, columns.times):
         with pytest.raises(ConrecError, match=r"log\.parquet: column x is of the type list<.*>: broken"):
             sieve.parsed(parse, "x", "broken")

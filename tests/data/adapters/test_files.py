@@ -117,8 +117,7 @@ def test_a_stray_quote_costs_its_own_row_alone(tmp_path_factory, rows: list) -> 
         ("a,b\n1,2\n".encode("utf-16"), "is not UTF-8 text .*; save it as CSV in UTF-8"),
         ("a,b\n1,2\n".encode("utf-16-le"), "is not UTF-8 text"),
         (b"PK\x03\x04\x14\0\x06\0", "is not UTF-8 text .*a spreadsheet"),
-        (b"a;b\n1;2\n", "its cells are separated by ';'; write .csv with commas or .tsv with tabs"),
-        (b"a\tb\n1\t2\n", r"its cells are separated by '\\t'"),
+        (b"a,b" + b"x" * 200_000 + b"\n1,2\n", "cannot be read .*field larger than field limit"),
         (b"", "is empty; expected a first line"),
         (b"\n\n", "is empty"),
         (b"a,a,b\n", "several columns 'a'"),
@@ -133,7 +132,55 @@ def test_what_is_no_csv_is_said_with_the_remedy(tmp_path: Path, content: bytes, 
 def test_bytes_that_are_no_text_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     raw = read(write(tmp_path / "x.csv", "id,title\n1,René\n2,Renè\n".encode("latin-1")), ("id", "title"))
     assert raw.table["title"].to_pylist() == ["Ren\ufffd", "Ren\ufffd"]
-    assert "x.csv: column title: not all of it is UTF-8" in capsys.readouterr().err
+    assert "x.csv: not all of it is UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_broken_row_that_is_no_text_costs_itself_alone(tmp_path: Path, end: str) -> None:
+    raw = read(write(tmp_path / "x.csv", (HEAD + lines(5) + "Ren\xe9,1,2,3" + end).encode("latin-1")), ("user",))
+    assert (raw.lost, raw.lines) == ({6: RAGGED}, {6: "Ren\ufffd,1,2,3"})
+    assert raw.table["user"].to_pylist() == users(*range(5))
+
+
+def test_what_stands_in_a_broken_line_is_kept(tmp_path: Path) -> None:
+    long = 'u1,2,"' + "x" * 5000
+    raw = read(write(tmp_path / "x.csv", HEAD + f'u0,1,"a ""b" c\nu0,1\n{long}\n' + lines(5)), ("user",))
+    assert raw.lines == {2: "u0,1", 3: long[:2000]}
+    raw = read(write(tmp_path / "x.csv", HEAD + 'u0,1,"say "", é\n' + lines(5)), ("user",))
+    assert (raw.lost, raw.lines) == ({1: QUOTE}, {1: 'u0,1,"say "", é'})
+
+
+@pytest.mark.parametrize("cut", ["\t", ";", "|", ","])
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.tsv"])
+def test_the_header_tells_what_separates_cells(tmp_path: Path, cut: str, name: str) -> None:
+    text = f'user{cut} time {cut}"no{cut}te"\n' + f'u0{cut}1{cut}"a{cut}b"\nu1{cut}2{cut}"open\nu2{cut}3{cut}x\n'
+    raw = read(write(tmp_path / name, text), ("user", "time", f"no{cut}te"))
+    assert raw.table.to_pydict() == {"user": ["u0", "u2"], "time": ["1", "3"], f"no{cut}te": [f"a{cut}b", "x"]}
+    assert raw.lost == {2: QUOTE}
+
+
+def test_recbole(tmp_path: Path) -> None:
+    path = write(tmp_path / "ml.inter", "user_id:token\ttimestamp:float\tclass:token_seq\nu\t1.5\ta b\nu\n")
+    assert files.header(path) == ["user_id", "timestamp", "class"]
+    raw = read(path, ("class", "user_id"))
+    assert (raw.table.to_pydict(), raw.lost) == ({"class": ["a b"], "user_id": ["u"]}, {2: RAGGED})
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (["events.csv", "events-1.csv", "events/1.csv"], ["events.csv"]),
+        (["events-2.csv", "events_1.csv.gz", "events.old", "eventsx.csv"], ["events-2.csv", "events_1.csv.gz"]),
+        (["events/day=1/a.parquet", "events/day=2/b.parquet", "events/_SUCCESS", "events/._b.parquet"],
+         ["events/day=1/a.parquet", "events/day=2/b.parquet"]),
+        (["ml.inter", "ml.item", "ml.user"], ["ml.inter"]),
+        (["items.csv"], []),
+    ],
+)  # fmt: skip
+def test_which_files_are_the_events(tmp_path: Path, there: list[str], found: list[str]) -> None:
+    for name in there:
+        write(tmp_path / name, "x")
+    assert [path.relative_to(tmp_path).as_posix() for path in files.find_all(tmp_path, "events")] == found
 
 
 def test_lines_by_pattern(tmp_path: Path) -> None:

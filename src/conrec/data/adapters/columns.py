@@ -6,6 +6,7 @@ Every parser returns the parsed column and a mask (bool [rows]) of the rows it c
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,8 @@ NO_TEXT = pa.array(["", "NULL", "nan", "NaN", "<NA>", "\\N"])
 LONGEST_TEXT = 2000
 """Characters of a title or an attribute that are kept: more than any use of it reads, and tokenising is quadratic."""
 
+_ROUNDED = r"^[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
+"""How a spreadsheet writes a long number, of which it has lost the last digits."""
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds of the years 1 and 9999: what a date can say."""
@@ -74,7 +77,8 @@ class Sieve:
         """The ids of a `what`, user or item; rows without a usable one are marked."""
         found: pa.ChunkedArray = self.parsed(words, column, f"no {what} id")
         self.reject(_empty(found), f"no {what} id", column)
-        self.reject(_no_id(found), f"{what} id longer than {MAX_ID_BYTES} bytes, or no UTF-8 text", column)
+        cause = f"{what} id longer than {MAX_ID_BYTES} bytes, no UTF-8 text, or a number that was rounded"
+        self.reject(_no_id(found), cause, column)
         return found
 
     def keep(self, account: Accounting, listed: bool = False) -> np.ndarray:
@@ -97,29 +101,36 @@ class Sieve:
             say(f"{self.raw.path}: {lost} of {total} rows cannot be used and are left out: {causes}")
         account.read += lost if listed else total
         for cause, rows in self.rows.items():
-            account.reject(cause, pa.table({"file": [str(self.raw.path)] * len(rows), "row": rows}))
+            places = {"file": [str(self.raw.path)] * len(rows), "row": rows, "values": self._values(rows)}
+            account.reject(cause, pa.table(places))
         return ~self.bad
+
+    def _values(self, rows: list[int]) -> pa.MapArray:
+        """map<str, str>: what stands in these rows, all in the table or all not: cells by column, or the `line`."""
+        if rows[0] in self.raw.lost:
+            cells = {"line": pa.chunked_array([[self.raw.lines.get(row) for row in rows]], pa.string())}
+        else:
+            table = self.raw.table.take(pa.array(np.searchsorted(self.raw.numbers, rows)))
+            plain = {name: table[name] for name in table.column_names if is_plain(table[name].type)}
+            cells = {name: column.cast(pa.string()) for name, column in plain.items()}
+        return attributes({name: pc.utf8_slice_codeunits(text, 0, LONGEST_TEXT) for name, text in cells.items()})
 
 
 def words(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
     """Codes and names as text without surrounding blanks; a missing one is bad.
 
-    pandas turns whole numbers with gaps into floats and the gaps into NaN; here they are whole and missing again, where
-    all are such as a float holds exactly.
+    pandas turns whole numbers with gaps into floats and the gaps into NaN; here they are whole and missing again. A
+    number beyond those that such a float holds exactly has lost its last digits, and becomes no text (U+FFFD).
     """
     if pa.types.is_floating(column.type):
+        exact = pc.less(pc.abs(column), 2.0 ** {16: 11, 32: 24, 64: 53}[column.type.bit_width])
         column = pc.if_else(pc.is_finite(column), column, None)
-        whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**53))
-        if pc.all(whole).as_py() is not False:
-            column = column.cast(pa.int64())
+        kept = pc.if_else(exact, column, None)
+        whole = pc.all(pc.equal(pc.floor(kept), kept)).as_py() is not False
+        text = kept.cast(pa.int64() if whole else column.type).cast(pa.string())
+        column = pc.if_else(pc.and_(pc.invert(exact), pc.is_valid(column)), "\ufffd", text)
     text = pc.utf8_trim_whitespace(column.cast(pa.string()))
     return text, mask(pc.or_kleene(pc.is_null(text), pc.equal(text, "")))
-
-
-def ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
-    """Identifiers as `words` gives them; bad is one that is missing, too long, or no text."""
-    text, _ = words(column)
-    return text, _empty(text) | _no_id(text)
 
 
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
@@ -183,6 +194,15 @@ def stray(values: pa.ChunkedArray) -> np.ndarray:
     return np.asarray((micro < moments[first]) | (micro > moments[last]))
 
 
+def known_times(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """`times` that may be missing: what is none, or of another age than most, is said and becomes null."""
+    values, bad = times(column)
+    bad = (bad & ~_empty(column.cast(pa.string()))) | stray(values)
+    if bad.any():
+        say(f"{where}: {bad.sum()} of {len(bad)} are no times, or ten years from all others, and count as empty")
+    return pc.if_else(pa.array(bad), pa.scalar(None, TIME), values)
+
+
 def early(values: pa.ChunkedArray, before: datetime) -> np.ndarray:
     """bool [rows]: earlier than the moment; false where there is no time."""
     return mask(pc.less(values, pa.scalar(before, TIME)))
@@ -195,6 +215,16 @@ def titles(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     text = pc.replace_substring_regex(column.cast(pa.string()), r"\p{Cc}+", " ")
     return blank_to_null(pc.utf8_slice_codeunits(pc.utf8_trim_whitespace(text), 0, LONGEST_TEXT))
+
+
+def attributes(columns: dict[str, pa.ChunkedArray]) -> pa.MapArray:
+    """map<str, str> [rows] of the named text columns, nulls left out."""
+    cells = np.array([column.to_pylist() for column in columns.values()], dtype=object).T
+    there = np.not_equal(cells, np.array(None, dtype=object))
+    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
+    names = np.broadcast_to(np.array(list(columns), dtype=object), cells.shape)
+    keys, values = pa.array(names[there], pa.string()), pa.array(cells[there], pa.string())
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, values)
 
 
 def blank_to_null(text: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -214,18 +244,23 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether cells of the type are one text or number each."""
+    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def _empty(text: pa.ChunkedArray) -> np.ndarray:
     """bool [rows]: a cell of text is missing, or says so."""
     return mask(pc.or_(pc.is_null(text), pc.is_in(pc.ascii_lower(text), NOTHING)))
 
 
 def _no_id(text: pa.ChunkedArray) -> np.ndarray:
-    """bool [rows]: an id that is too long, or no text.
+    """bool [rows]: an id that is too long, no text, or a rounded number.
 
-    Of bytes that are no UTF-8 only the replacement character is left, so that different ids look alike; and NUL ends a
-    text in numpy.
+    Of bytes that are no UTF-8 only the replacement character is left, so that different ids look alike, as rounded ones
+    do; and NUL ends a text in numpy.
     """
-    bad = mask(pc.greater(pc.binary_length(text), MAX_ID_BYTES))
+    bad = mask(pc.or_(pc.greater(pc.binary_length(text), MAX_ID_BYTES), pc.match_substring_regex(text, _ROUNDED)))
     for part in ("\0", "\ufffd"):
         # Looking into the bytes of all ids at once takes no time.
         if any(part.encode() in chunk.buffers()[2].to_pybytes() for chunk in text.chunks if len(chunk)):
@@ -235,7 +270,8 @@ def _no_id(text: pa.ChunkedArray) -> np.ndarray:
 
 def _iso(cell: str | None) -> tuple[int, bool]:
     """ISO 8601 text, also with slashes or a zone called UTC, in microseconds; and whether it is something else."""
-    text = (cell or "").strip().replace("/", "-").removesuffix("UTC").removesuffix("GMT").rstrip()
+    text = re.sub(r"\s*(Etc/)?(UTC|GMT)$|(?<=[+-]\d{4})\s+[A-Z]{3,5}$", "", (cell or "").strip())
+    text = re.sub(r"\s+(?=[+-]\d{2}:?\d{2}$)", "", text).replace("/", "-")
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -10,7 +10,8 @@ other names to them, `data.kinds` and `data.reasons` other codes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,17 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     they are the platform's inventory. Raises ConrecError as the other adapters do, and for a kind or a reason that
     neither we nor the recipe know.
     """
+    return read_files(*files_of(path), config, images)
+
+
+def read_files(events: Sequence[Path], items: Sequence[Path], config: DataConfig, images: Path | None) -> Log:
+    """`read` of files of events, and of files of items where there are any."""
     _check_recipe(config)
-    events_file, items_file = _files(path)
     account = Accounting()
-    events = check_events(_events(events_file, config, account), str(events_file))
-    items = _catalogue(items_file or events_file, events, config, images, account, own_file=items_file is not None)
-    return Log(items, events, account.check())
+    table = pa.concat_tables([_events(path, config, account) for path in events])
+    table = check_events(table, str(events[0]))
+    listed = _catalogue(items or events, table, config, images, account, own_file=bool(items))
+    return Log(listed, table, account.check())
 
 
 def read_day(
@@ -57,21 +63,37 @@ def read_day(
     For what is added to a log that is known already: events may name items that `items` does not list.
     """
     _check_recipe(config)
+    for path in (events, items):
+        if path is not None and path.suffix == ".sql":  # two days of one query could not be told apart
+            raise ConrecError(f"{path}: a query cannot be a day; write its result into a file, as Parquet")
     account = Accounting(items=Accounting())
     new_events = EVENTS.empty_table() if events is None else check_events(_events(events, config, account), str(events))
     new_items = ITEMS.empty_table()
     if items is not None:
-        new_items = _catalogue(items, EVENTS.empty_table(), config, images, account, own_file=True)
+        new_items = _catalogue([items], EVENTS.empty_table(), config, images, account, own_file=True)
     return new_items, new_events, account.check()
 
 
 def _catalogue(
-    path: Path, events: pa.Table, config: DataConfig, images: Path | None, account: Accounting, own_file: bool
+    paths: Sequence[Path],
+    events: pa.Table,
+    config: DataConfig,
+    images: Path | None,
+    account: Accounting,
+    own_file: bool,
 ) -> pa.Table:
-    """ITEMS of the file, fitted to the events; `account` gets theirs and that of their pictures."""
-    account.items = Accounting()
-    raw = _items(path, config, account.items, own_file)
-    items = item_list.fit(_listed(raw, config, own_file), events, account.items, keep_unseen=own_file)
+    """ITEMS of the files, fitted to the events; `account` gets theirs and that of their pictures."""
+    account.items, path = Accounting(), paths[0]
+    tables = [_items(path, config, account.items, own_file) for path in paths]
+    try:
+        table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ConrecError(f"{path} and the other files of items: {error}; give each column one type") from None
+    if not own_file:  # of each item the first row speaks
+        first = np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]
+        table = table.take(pa.array(first))
+    raw = files.Raw(path, table)
+    items = item_list.fit(_listed(raw, config, own_file), str(path), events, account.items, keep_unseen=own_file)
     items, account.images = _pictures(items, raw, config, images)
     return check_items(items, str(path))
 
@@ -90,14 +112,14 @@ def _check_recipe(config: DataConfig) -> None:
         raise ConrecError("recipe: data.reason_columns and data.columns.reason exclude each other; keep one")
 
 
-def _files(path: Path) -> tuple[Path, Path | None]:
+def files_of(path: Path) -> tuple[list[Path], list[Path]]:
     """The files of events and of items."""
-    what = "a log: events.* and items.* (.csv, .tsv, .parquet, .csv.gz, .tsv.gz)"
     if path.is_file():
         if not path.name.endswith(files.TABLE_SUFFIXES):
             raise ConrecError(f"{path}: unknown type; it must end in one of {', '.join(files.TABLE_SUFFIXES)}")
-        return path, None
-    return files.require(path, "events", files.TABLE_SUFFIXES, what), files.find(path, "items", files.TABLE_SUFFIXES)
+        return [path], []
+    events = files.find_all(path, "events")
+    return events or [files.require(path, "events", files.TABLE_SUFFIXES, "a log")], files.find_all(path, "items")
 
 
 def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
@@ -109,7 +131,7 @@ def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
     if config.reason_columns and "reason" in wanted:
         wanted.remove("reason")
     missing = next((name for name in wanted if names[name] not in have), "")
-    hint = f'; if it has another name, say so in the recipe: [data.columns] {missing} = "..."'
+    hint = missing and f'; if it has another name, say so in the recipe: [data.columns] {missing} = "..."'
     raw = files.read(path, [*(names[name] for name in wanted), *config.reason_columns], hint)
     cells = {name: raw.table[names[name]] for name in wanted}
 
@@ -175,7 +197,7 @@ def _coded(
             row = raw.numbers[pc.index(text, code).as_py()]
             raise ConrecError(
                 f"{raw.path}: row {row}: unknown {what} {code[:80]!r}; say in the recipe what it means: "
-                f'[data.{what}s] "{code}" = "{ours[0]}" (or {", ".join(ours[1:])}, '
+                f'[data.{what}s] {json.dumps(code[:80], ensure_ascii=False)} = "{ours[0]}" (or {", ".join(ours[1:])}, '
                 f"{IGNORE if what == 'kind' else NONE})"
             )
         meanings.append(meaning)
@@ -201,18 +223,18 @@ def _flagged_reasons(raw: files.Raw, config: DataConfig, sieve: columns.Sieve) -
     return reason
 
 
-def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) -> files.Raw:
-    """The rows about items: every column of an items file, or what a file of events says about them."""
+def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) -> pa.Table:
+    """The usable rows about items: every column of an items file, or what a file of events says about them."""
     have = files.header(path)
     for ours in ITEM_COLUMNS[1:]:
         if ours in config.columns and config.columns[ours] not in have:
             raise ConrecError(
                 f"{path}: no column {config.columns[ours]!r}, which the recipe's data.columns.{ours} names; "
-                f"the columns are: {', '.join(have)}"
+                f"the columns are: {files.listing(have)}"
             )
     name = config.columns.get("item_id", "item_id")
-    if name not in have and own_file and "item_id" in have:
-        name = "item_id"  # the recipe may mean the events alone
+    if name not in have and own_file:  # the recipe may mean the events alone
+        name = next((other for other in ("item_id", "id") if other in have), name)
     if own_file:
         wanted = list(dict.fromkeys([name, *have]))
     else:
@@ -221,50 +243,31 @@ def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) 
     raw = files.read(path, wanted, hint)
     sieve = columns.Sieve(raw)
     ids = sieve.ids(name, "item")
-    # Broken rows of a file of events are the events' business; of each item the first row speaks.
+    # Broken rows of a file of events are the events' business.
     keep = sieve.keep(account, listed=True) if own_file else ~sieve.bad
-    table = raw.table.drop_columns([name]).append_column("item_id", ids).filter(pa.array(keep))
-    if not own_file:
-        first = np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]
-        table = table.take(pa.array(first))
-    return files.Raw(path, table)
+    return raw.table.drop_columns([name]).append_column("item_id", ids).filter(pa.array(keep))
 
 
-def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> item_list.ItemList:
-    """The list of the items of these rows."""
+def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> pa.Table:
+    """What ITEMS has of these rows."""
+    have, listed = raw.table.column_names, {"item_id": raw.table["item_id"]}
     names = {name: config.columns.get(name, name) for name in ITEM_COLUMNS[1:]}
-    nothing = pa.chunked_array([pa.nulls(raw.table.num_rows, pa.string())])
-
-    def text(column: str) -> pa.ChunkedArray:
-        cells = raw.table[column] if column in raw.table.column_names else nothing
-        if not _is_plain(cells.type):
-            raise ConrecError(f"{raw.path}: column {column} must hold text or numbers, not {cells.type}")
-        return columns.titles(cells)
-
-    first_seen = None
-    if names["first_seen"] in raw.table.column_names:
-        first_seen, _ = columns.times(raw.table[names["first_seen"]])
-    used = {*names.values(), "item_id"}
-    others = [c for c in raw.table.column_names if c not in used and _is_plain(raw.table[c].type)]
-    about = {name: text(name) for name in others} if own_file else {}
-    attributes = item_list.attributes(about or {"none": nothing})
-    ready = raw.table.column("attributes") if "attributes" in raw.table.column_names else None
+    for ours in ("title", "category", "text"):
+        if (name := names[ours]) in have:
+            if not columns.is_plain(raw.table[name].type):
+                raise ConrecError(f"{raw.path}: column {name} must hold text or numbers, not {raw.table[name].type}")
+            listed[ours] = columns.titles(raw.table[name])
+    if (name := names["first_seen"]) in have:
+        listed["first_seen"] = columns.known_times(raw.table[name], f"{raw.path}: {name}")
+    ready = raw.table["attributes"] if "attributes" in have else None
+    others = [name for name in have if name not in (*names.values(), "item_id")] if own_file else []
+    about = {name: columns.titles(raw.table[name]) for name in others if columns.is_plain(raw.table[name].type)}
     if ready is not None and pa.types.is_map(ready.type):
-        attributes = ready.cast(pa.map_(pa.string(), pa.string()))
-    return item_list.ItemList(
-        str(raw.path),
-        raw.table["item_id"],
-        text(names["title"]),
-        text(names["category"]),
-        attributes,
-        first_seen,
-        text(names["text"]),
-    )
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether cells of the type are one text or number each."""
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        listed["attributes"] = ready.cast(pa.map_(pa.string(), pa.string()))
+    else:
+        nothing = pa.chunked_array([pa.nulls(len(raw.table), pa.string())])
+        listed["attributes"] = columns.attributes(about or {"none": nothing})
+    return pa.table(listed)
 
 
 def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path | None) -> tuple[pa.Table, Accounting]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,53 +12,39 @@ import pyarrow.compute as pc
 
 from conrec.data.adapters.columns import mask
 from conrec.data.images import Found, Pictures
-from conrec.data.schema import ITEMS, TIME, Accounting, Log, check_events, check_items
+from conrec.data.schema import ITEMS, Accounting, Log, check_events, check_items
 from conrec.errors import ConrecError
 
 
-@dataclass
-class ItemList:
-    """Items as the log lists them, in any order; columns without a value are null."""
-
-    source: str
-    item_id: pa.ChunkedArray
-    title: pa.ChunkedArray
-    category: pa.ChunkedArray
-    attributes: pa.MapArray
-    first_seen: pa.ChunkedArray | None = None
-    text: pa.ChunkedArray | None = None
-
-
 def make_log(
-    listed: ItemList,
+    listed: pa.Table,
     events: pa.Table,
     account: Accounting,
+    listed_in: str,
     source: str,
     images: Path | None,
     keys: Callable[[str], Sequence[str]] = lambda item: (item,),
 ) -> Log:
     """The log of these events, out of `source`, and of their items, the pictures found under the `keys` of an id.
 
-    `account` is that of the events and perhaps of the items so far; it becomes that of the log.
+    listed, out of `listed_in`: as `fit` takes them. `account` is that of the events and perhaps of the items so far; it
+    becomes that of the log.
     """
     account.items = account.items or Accounting()
-    items = fit(listed, events, account.items)
+    items = fit(listed, listed_in, events, account.items)
     pictures = None if images is None else Pictures(images)
     items, account.images = attach(items, pictures, [keys(item) for item in items["item_id"].to_pylist()])
-    return Log(check_items(items, listed.source), check_events(events, source), account.check())
+    return Log(check_items(items, listed_in), check_events(events, source), account.check())
 
 
-def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bool = False) -> pa.Table:
-    """ITEMS (pictures empty) for every item of the events, and with `keep_unseen` the others listed as well.
+def fit(table: pa.Table, source: str, events: pa.Table, account: Accounting, keep_unseen: bool = False) -> pa.Table:
+    """ITEMS for every item of the events, and with `keep_unseen` the others listed as well.
 
-    Of an item that is listed twice the first row counts. An item that is not listed, or has no title, is called by
-    its id. `account` becomes that of the items (those that only events name are read from there). A ConrecError if
-    the list knows fewer than half of the items in the events: then the two files do not belong together.
+    table: the columns of ITEMS that `source` has, item_id at least, in any order. Of an item that is listed twice the
+    first row counts. An item that is not listed, or has no title, is called by its id. `account` becomes that of the
+    items (those that only events name are read from there). A ConrecError if the list knows fewer than half of the
+    items in the events: then the two files do not belong together.
     """
-    first_seen = pa.nulls(len(listed.item_id), TIME) if listed.first_seen is None else listed.first_seen
-    text = pa.nulls(len(listed.item_id), pa.string()) if listed.text is None else listed.text
-    columns = [listed.item_id, listed.title, listed.category, listed.attributes, first_seen, text]
-    table = pa.table(columns, names=["item_id", "title", "category", "attributes", "first_seen", "text"])
     first = np.zeros(table.num_rows, dtype=bool)
     first[np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]] = True
     account.read += table.num_rows
@@ -70,7 +55,7 @@ def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bo
     unlisted = named.filter(pc.invert(pc.is_in(named, table["item_id"])))
     if table.num_rows and 2 * len(unlisted) > len(named):
         raise ConrecError(
-            f"{listed.source}: lists only {len(named) - len(unlisted)} of the {len(named)} items in the events "
+            f"{source}: lists only {len(named) - len(unlisted)} of the {len(named)} items in the events "
             f"(not {unlisted[0].as_py()!r}, for one); are these files of the same log?"
         )
     if not keep_unseen:
@@ -80,19 +65,9 @@ def fit(listed: ItemList, events: pa.Table, account: Accounting, keep_unseen: bo
     account.read += len(unlisted)
     table = pa.concat_tables([table, pa.table({"item_id": unlisted})], promote_options="default")
     account.kept += table.num_rows
-    return pa.table(
-        {
-            "item_id": table["item_id"],
-            "title": pc.coalesce(table["title"], table["item_id"]),
-            "image": pa.nulls(table.num_rows, pa.string()),
-            "image_bytes": pa.nulls(table.num_rows, pa.large_binary()),
-            "category": table["category"],
-            "attributes": table["attributes"],
-            "first_seen": table["first_seen"],
-            "text": table["text"],
-        },
-        schema=ITEMS,
-    )
+    there = {name: table[name] for name in table.column_names}
+    there["title"] = pc.coalesce(there["title"], table["item_id"]) if "title" in there else table["item_id"]
+    return pa.table([there.get(f.name, pa.nulls(len(table), f.type)) for f in ITEMS], schema=ITEMS)
 
 
 def attach(items: pa.Table, pictures: Pictures | None, keys: Sequence[Sequence[str]]) -> tuple[pa.Table, Accounting]:
@@ -110,13 +85,3 @@ def with_pictures(items: pa.Table, found: Sequence[Found]) -> tuple[pa.Table, Ac
     contents = pa.array([picture.content for picture in found], pa.large_binary())
     items = items.set_column(2, ITEMS.field("image"), files)
     return items.set_column(3, ITEMS.field("image_bytes"), contents), account
-
-
-def attributes(columns: dict[str, pa.ChunkedArray]) -> pa.MapArray:
-    """map<str, str> [rows] of the named text columns, nulls left out."""
-    cells = np.array([column.to_pylist() for column in columns.values()], dtype=object).T
-    there = np.not_equal(cells, np.array(None, dtype=object))
-    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
-    names = np.broadcast_to(np.array(list(columns), dtype=object), cells.shape)
-    keys, values = pa.array(names[there], pa.string()), pa.array(cells[there], pa.string())
-    return pa.MapArray.from_arrays(pa.array(offsets), keys, values)

@@ -49,7 +49,7 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     events = pa.concat_tables([_events(log, account) for log in _logs(path)])
     folders = [path, path / "data", path.parent] if path.is_dir() else [path.parent]
     listed = _videos(folders, pc.unique(events["item_id"]))
-    return item_list.make_log(listed, events, account, str(path), images)
+    return item_list.make_log(listed, events, account, str(path), str(path), images)
 
 
 def _logs(path: Path) -> list[Path]:
@@ -98,12 +98,11 @@ def _events(path: Path, account: Accounting) -> pa.Table:
     return pa.table([users, videos, times, kind, no_reason, no_value], schema=EVENTS).filter(keep)
 
 
-def _videos(folders: Sequence[Path], videos: pa.Array) -> item_list.ItemList:
+def _videos(folders: Sequence[Path], videos: pa.Array) -> pa.Table:
     """The videos, in the order given, as the optional files describe them; without these files by their ids alone."""
     basic, texts, levels = {}, {}, {}
-    source = str(folders[0])
     if path := _find(folders, "video_features_basic"):
-        basic, source = _columns(path, ("video_id",), (*ABOUT, "upload_dt"), videos), str(path)
+        basic = _columns(path, ("video_id",), (*ABOUT, "upload_dt"), videos)
     if path := _find(folders, "kuairand_video_captions"):
         texts = _columns(path, ("final_video_id", "video_id"), ("caption", "show_cover_text"), videos)
     if path := _find(folders, "kuairand_video_categories"):
@@ -116,14 +115,14 @@ def _videos(folders: Sequence[Path], videos: pa.Array) -> item_list.ItemList:
     title = _joined([texts.get(name, nothing) for name in ("caption", "show_cover_text")], " ")
     first_tag = pc.binary_join_element_wise("tag", pc.list_element(pc.split_pattern(tag, ","), 0), " ")
     about = {name: basic[name] for name in ABOUT if name in basic}
-    return item_list.ItemList(
-        source,
-        item_id=pa.chunked_array([videos]),
-        title=columns.titles(pc.coalesce(title, category_path, tags)),
-        category=pc.coalesce(levels.get(LEVELS[0], nothing), first_tag),
-        attributes=item_list.attributes(about | {"categories": category_path}),
-        first_seen=_uploaded(basic.get("upload_dt", nothing)),
-    )
+    listed = {
+        "item_id": videos,
+        "title": columns.titles(pc.coalesce(title, category_path, tags)),
+        "category": pc.coalesce(levels.get(LEVELS[0], nothing), first_tag),
+        "attributes": columns.attributes(about | {"categories": category_path}),
+        "first_seen": _uploaded(basic.get("upload_dt", nothing)),
+    }
+    return pa.table(listed)
 
 
 def _find(folders: Sequence[Path], prefix: str) -> Path | None:
@@ -140,7 +139,7 @@ def _columns(path: Path, id_names: Sequence[str], names: Sequence[str], videos: 
     if not present:
         raise ConrecError(f"{path}: has none of the columns {', '.join(names)}; the columns are: {', '.join(have)}")
     raw = files.read(path, (id_name, *present))
-    row = pc.index_in(videos, columns.ids(raw.table[id_name])[0].combine_chunks())
+    row = pc.index_in(videos, columns.words(raw.table[id_name])[0].combine_chunks())
     found = {}
     for name in present:
         text = columns.titles(raw.table[name]).take(row)

@@ -10,6 +10,7 @@ Times are Unix seconds. MovieLens opened in 1995: an earlier time is a broken ro
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,13 +43,14 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     events = ratings.rated(_table(ratings_file, RATING, RATING_COLUMNS), limits, account, BEGIN)
     listed = ratings.films(_table(movies_file, MOVIE, MOVIE_COLUMNS), of_items)
     if overviews := files.find(path, "overviews", SUFFIXES[:3]):
-        listed.text = ratings.overviews(files.read(overviews, ("movieId", "overview")), listed.item_id)
+        texts = ratings.overviews(files.read(overviews, ("movieId", "overview")), listed["item_id"])
+        listed = listed.append_column("text", texts)
     imdb = {} if images is None else _links(files.find(path, "links", SUFFIXES))
 
     def keys(movie: str) -> list[str]:
         return [*([imdb[movie]] if movie in imdb else []), movielens_key(movie)]
 
-    return item_list.make_log(listed, events, account, str(ratings_file), images, keys)
+    return item_list.make_log(listed, events, account, str(movies_file), str(ratings_file), images, keys)
 
 
 def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:
@@ -56,7 +58,7 @@ def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:
     if ".dat" in path.suffixes:
         return files.read_pattern(path, pattern, tuple(names), fallback="latin-1")
     raw = files.read(path, names.values())
-    return files.Raw(path, pa.table([raw.table[name] for name in names.values()], names=list(names)), raw.lost)
+    return replace(raw, table=pa.table([raw.table[name] for name in names.values()], names=list(names)))
 
 
 def _links(path: Path | None) -> dict[str, str]:

@@ -39,5 +39,7 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     events = ratings.rated(raw, limits, account, BEGIN)
     listed = ratings.films(files.read_pattern(movies_file, MOVIE, ("item", "title", "genres")), of_items)
     if overviews := files.find(path, "overviews", (".csv", ".csv.gz")):
-        listed.text = ratings.overviews(files.read(overviews, ("imdbId", "overview")), listed.item_id)
-    return item_list.make_log(listed, events, account, str(ratings_file), images, lambda item: (imdb_key(item),))
+        texts = ratings.overviews(files.read(overviews, ("imdbId", "overview")), listed["item_id"])
+        listed = listed.append_column("text", texts)
+    sources = str(movies_file), str(ratings_file)
+    return item_list.make_log(listed, events, account, *sources, images, lambda item: (imdb_key(item),))

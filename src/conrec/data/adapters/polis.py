@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list
-from conrec.data.schema import EVENTS, ITEMS, Accounting, Log, check_events, check_items
+from conrec.data.schema import EVENTS, Accounting, Log, check_events, check_items
 from conrec.errors import ConrecError
 
 WHAT = "a folder for each Polis conversation, with votes and comments (.csv or .csv.gz)"
@@ -40,10 +40,8 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     of_items = Accounting()
     account = Accounting(items=of_items)
     events = pa.concat_tables([_votes(folder, account) for folder in folders])
-    lists = [_statements(folder, of_items) for folder in folders]
-    parts = {name: pa.chunked_array([chunk for one in lists for chunk in one[name].chunks]) for name in lists[0]}
-    none = pa.nulls(len(parts["item_id"]), ITEMS.field("attributes").type)
-    items = item_list.fit(item_list.ItemList(str(path), attributes=none, **parts), events, of_items, keep_unseen=True)
+    listed = pa.concat_tables([_statements(folder, of_items) for folder in folders])
+    items = item_list.fit(listed, str(path), events, of_items, keep_unseen=True)
     items, account.images = item_list.attach(items, None, [])
     return Log(check_items(items, str(path)), check_events(events, str(path)), account.check())
 
@@ -52,11 +50,11 @@ def _votes(folder: Path, account: Accounting) -> pa.Table:
     """EVENTS of one conversation: of a voter's votes on a statement the last one."""
     raw = files.read(files.require(folder, "votes", SUFFIXES, WHAT), ("timestamp", "comment-id", "voter-id", "vote"))
     sieve = columns.Sieve(raw)
-    users = sieve.parsed(columns.ids, "voter-id", "no voter id")
-    items = sieve.parsed(columns.ids, "comment-id", "no statement id")
+    users = sieve.ids("voter-id", "voter")
+    items = sieve.ids("comment-id", "statement")
     times = sieve.parsed(columns.times, "timestamp", "timestamp is not in Unix milliseconds", per_second=1000)
     sieve.reject(columns.early(times, BEGIN), f"time before {BEGIN.year}", "timestamp")
-    votes = columns.ids(raw.table["vote"])[0]
+    votes = columns.words(raw.table["vote"])[0]
     sieve.reject(~columns.mask(pc.is_in(votes, pa.array(list(KINDS)))), "vote is none of -1, 0, 1", "vote")
     keep = sieve.keep(account)
 
@@ -72,21 +70,21 @@ def _votes(folder: Path, account: Accounting) -> pa.Table:
     return pa.table([*named, times.take(rows), kinds, *nothing], schema=EVENTS)
 
 
-def _statements(folder: Path, account: Accounting) -> dict[str, pa.ChunkedArray]:
-    """The statements of one conversation, those that nobody voted on, too, as columns of an `ItemList`."""
+def _statements(folder: Path, account: Accounting) -> pa.Table:
+    """The statements of one conversation, those that nobody voted on, too."""
     path = files.require(folder, "comments", SUFFIXES, WHAT)
     raw = files.read(path, ("timestamp", "comment-id", "comment-body"))
     sieve = columns.Sieve(raw)
-    ids = sieve.parsed(columns.ids, "comment-id", "no statement id")
+    ids = sieve.ids("comment-id", "statement")
     times = sieve.parsed(columns.times, "timestamp", "timestamp is not in Unix milliseconds", per_second=1000)
     keep = pa.array(sieve.keep(account, listed=True))
-    ids = _named(folder, ids.filter(keep))
-    return {
-        "item_id": ids,
-        "title": columns.titles(raw.table["comment-body"]).filter(keep),
-        "category": pa.chunked_array([pa.array([folder.resolve().name] * len(ids), pa.string())]),
-        "first_seen": times.filter(keep),
+    listed = {
+        "item_id": _named(folder, ids),
+        "title": columns.titles(raw.table["comment-body"]),
+        "category": pa.array([folder.resolve().name] * len(ids), pa.string()),
+        "first_seen": times,
     }
+    return pa.table(listed).filter(keep)
 
 
 def _named(folder: Path, numbers: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files
-from conrec.data.adapters.item_list import ItemList, attributes
 from conrec.data.schema import EVENTS, Accounting
 from conrec.errors import ConrecError
 
@@ -52,7 +51,7 @@ def rated(raw: files.Raw, limits: tuple[float, float], account: Accounting, begi
     return pa.table([users, items, times, kind, pa.nulls(len(kind), pa.string()), values], schema=EVENTS)
 
 
-def films(raw: files.Raw, account: Accounting) -> ItemList:
+def films(raw: files.Raw, account: Accounting) -> pa.Table:
     """The items of a table with the columns item, title (`Name (year)`) and genres (`A|B|C`).
 
     Rows that cannot be used are added to `account`, that of the items; the others are counted where they are fitted.
@@ -62,8 +61,9 @@ def films(raw: files.Raw, account: Accounting) -> ItemList:
     keep = pa.array(sieve.keep(account, listed=True))
     titles = columns.titles(raw.table["title"])
     first, genres = first_genre(raw.table["genres"])
-    about = attributes({"genres": genres, "year": years(titles)})
-    return ItemList(str(raw.path), items.filter(keep), titles.filter(keep), first.filter(keep), about.filter(keep))
+    about = columns.attributes({"genres": genres, "year": years(titles)})
+    listed = {"item_id": items, "title": titles, "category": first, "attributes": about}
+    return pa.table(listed).filter(keep)
 
 
 def overviews(raw: files.Raw, films: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -72,7 +72,7 @@ def overviews(raw: files.Raw, films: pa.ChunkedArray) -> pa.ChunkedArray:
     `tt0114709`, as IMDb writes its ids, is 114709.
     """
     ids, texts = raw.table.columns
-    numbers = pc.utf8_ltrim(columns.ids(ids)[0], "t0").combine_chunks()
+    numbers = pc.utf8_ltrim(columns.words(ids)[0], "t0").combine_chunks()
     return columns.titles(texts).take(pc.index_in(pc.utf8_ltrim(films, "t0"), value_set=numbers))
 
 
