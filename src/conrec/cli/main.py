@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from conrec import __version__
-from conrec.cli import deploy, doctor, research, run
+from conrec.cli import check, deploy, doctor, research, run
 from conrec.errors import ConrecError
 from conrec.processes import leave
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": run.demo,
+    "check": check.check,
     "run": run.run,
     "prepare": run.prepare,
     "compress": run.compress,

@@ -1,0 +1,70 @@
+"""`conrec check`: what would become of a log, and the draft of a recipe for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from conrec.errors import ConrecError
+
+
+@dataclass(frozen=True)
+class Check:
+    log: Annotated[Positional[Path], arg(metavar="FILE")]
+    """A file of events, or the folder of a log."""
+    items: Annotated[Positional[Path | None], arg(metavar="FILE")] = None
+    """A file of items."""
+    recipe: Annotated[Path | None, arg(metavar="RECIPE")] = None
+    """Read the log by this recipe; without it one is drafted."""
+
+
+def check(args: Check) -> None:
+    """Say what would be read of a log, kept, and dropped, and why; and draft a recipe for its columns.
+
+    Reads the files as `conrec prepare` would, pictures aside, and cleans them. Prints the recipe with what became of
+    the rows as comments, so that the output can be edited and used. Guesses and broken rows are named on stderr.
+
+    Example: conrec check events.csv items.csv > shop.toml
+
+    Example, by a recipe that is there: conrec check movietweetings/ --recipe movietweetings
+    """
+    from importlib import import_module
+
+    import pyarrow.compute as pc
+    import tomli_w
+
+    from conrec.config import DataConfig, Recipe, load_recipe
+    from conrec.data.adapters import draft, generic
+    from conrec.data.clean import clean, without_leaps
+    from conrec.run import find_recipe
+
+    recipe = load_recipe(find_recipe(args.recipe)) if args.recipe else Recipe(data=DataConfig("generic"))
+    if recipe.data.adapter != "generic":
+        if recipe.data.simulated or args.items:
+            raise ConrecError(f"{args.recipe}: data.adapter = {recipe.data.adapter!r} does not read these files")
+        log = import_module(f"conrec.data.adapters.{recipe.data.adapter}").read(args.log, recipe.data, None)
+    else:
+        events, items = generic.files_of(args.log)
+        items = [args.items] if args.items else items
+        if args.recipe is None:
+            recipe, usual = replace(recipe, data=draft.draft(events, items)), DataConfig()
+            told = {name: value for name, value in vars(recipe.data).items() if value != getattr(usual, name)}
+            print(tomli_w.dumps({"name": args.log.resolve().name.split(".")[0], "data": told}))
+        log = generic.read_files(events, items, recipe.data, None)
+    log = clean(without_leaps(log) if recipe.split.mode == "time" else log, recipe.data.min_user_dislikes)
+    for name, account in (("events", log.accounting), ("items", log.accounting.items)):
+        if account is not None:
+            print(f"# {name}: {account.read:,} rows read, {account.kept:,} kept")
+            for cause, rows in account.to_json()["dropped"].items():
+                print(f"#   {rows:,} left out: {cause}")
+    kinds = Counter(log.events["kind"].to_pylist())
+    if kinds:
+        users, days = pc.count_distinct(log.events["user_id"]).as_py(), pc.min_max(log.events["time"]).as_py()
+        rows_of = ", ".join(f"{rows:,} {kind}" for kind, rows in kinds.most_common())
+        print(f"# {users:,} users, {days['min']:%Y-%m-%d} to {days['max']:%Y-%m-%d}: {rows_of}")
+    if "dislike" not in kinds:
+        print("# Nothing is a dislike: [data.kinds] or two thresholds in the recipe say what is one (docs/data.md).")
