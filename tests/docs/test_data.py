@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conrec.config import load_recipe
-from conrec.data.adapters import generic
+from conrec.data.adapters import files, generic
 from conrec.data.schema import INTEREST_REASONS, KINDS, OTHER_REASONS
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
@@ -30,3 +30,8 @@ def test_every_kind_reason_and_column_is_explained() -> None:
         assert f"`{word}`" in TEXT
     for left, right in zip(INTEREST_REASONS, OTHER_REASONS, strict=True):
         assert f"| `{left}` | `{right}` |" in TEXT
+
+
+def test_every_type_of_file_is_explained() -> None:
+    told = set(re.findall(r"`(\.[a-z]+)`", TEXT.split("## Files")[1].split("##")[0]))
+    assert {suffix.removesuffix(".gz") for suffix in files.TABLE_SUFFIXES} | {".gz"} == told
