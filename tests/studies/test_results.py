@@ -20,6 +20,7 @@ from conrec.studies.pages import margins, page, paragraph, picture, write
 from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, pool, rows
+from conrec.studies.rewards import HIGH
 from conrec.studies.study import Study
 
 Values = Sequence[float] | np.ndarray
@@ -211,12 +212,15 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     assert table1.STUDY.paper["conrec"]["CandAcc"] / table1.STUDY.paper["instructrec"]["CandAcc"] == pytest.approx(
         2.013, abs=0.001
     )
-    assert set(table1.POPULARITY) <= {system.name for system in trivial_systems(1.0, 1.0)}
-    assert table2.STUDY.against == dict(zip(table2.ROWS[1:], table2.ROWS))
-    assert set(table2.STUDY.paper) == set(table2.ROWS) - {CONREC}
-    assert set(table3.STUDY.paper) == {table3.ALIGNMENT, *table3.AFTER.values()}
+    assert set(table1.STUDY.second["ZUF@20"]) <= {system.name for system in trivial_systems(1.0, 1.0)}
+    rows = (table2.BASELINE, table2.ALIGNED, table2.PROGRESSIVE, table2.FUTURE, POLICY, CONREC)
+    assert table2.STUDY.against == dict(zip(rows[1:], rows))
+    assert set(table2.STUDY.paper) == set(rows) - {CONREC}
+    after = {f"alignment after {name}" for name in (table3.SFT, table3.GRPO, CONREC)}
+    assert set(table3.STUDY.paper) == {table3.ALIGNMENT, *after}
     assert set(table4.STUDY.paper) == set(table4.SCHEMES)
-    assert set(fig2b.STUDY.paper) == {"lc_rec", "lc_rec+positives"}
+    assert f"at least {HIGH}" in table4.STUDY.measures
+    assert set(fig2b.STUDY.paper) == {fig2b.LCREC, fig2b.LCREC_BOTH}
     assert set(horizon.STUDY.steps or {}) == {horizon.named(days) for days in horizon.DAYS}
     assert set(fig2a.STUDY.paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
     assert table5.named(POLICY, "") == POLICY

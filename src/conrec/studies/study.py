@@ -1,7 +1,12 @@
-"""What a study is: cells, how they are compared, and what the paper reports."""
+"""What a study is: cells, how they are compared, and what the paper reports.
+
+`paper/NAME.py` makes the cells. `paper/NAME.toml` holds the rest: the words, who is compared with whom, and the paper's
+figures.
+"""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +18,6 @@ from conrec.studies.systems import Recommenders
 
 Figures = Mapping[str, Mapping[str, float]]
 """System -> metric -> value."""
-METRICS = ("HR@20", "FHR@20", "LUF@20", "LIF@20", "CandAcc")
-
-BY_TIME = ("simulator", "movietweetings")
-"""The data sets of what is about training: there, as in the paper, what is learned from lies before what is asked."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Study:
     """System -> x of a line chart; without it the picture is a dot plot."""
     steps_title: str = ""
     datasets: Sequence[str] = NAMES
-    """Those that say something here; others can be named."""
+    """Those that say something here; others can be named. What is about training is of those that are split by time:
+    there, as in the paper, what is learned from lies before what is asked."""
     notes: str = ""
     """Remarks on how it was done here."""
     forgetting: str | None = None
@@ -83,3 +85,9 @@ class Study:
     def text_metrics(self) -> Sequence[str]:
         """Metrics that the text goes through."""
         return self.headlines or self.metrics[:1]
+
+
+def study(name: str, cells: Callable[[StudyContext, Dataset, Sequence[int]], list[Cell]]) -> Study:
+    """The study of `paper/NAME.toml`, whose keys are the fields of `Study`."""
+    text = (Path(__file__).parent / "paper" / f"{name}.toml").read_text(encoding="utf-8")
+    return Study(name, cells=cells, **tomllib.loads(text))

@@ -10,7 +10,7 @@ from conrec.config import Feature, Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset, without_policy
 from conrec.studies.models import FEATURES, item_features, variant
-from conrec.studies.study import METRICS, Study, StudyContext
+from conrec.studies.study import StudyContext, study
 
 NAMES = (*get_args(Feature), "prior")
 
@@ -37,14 +37,4 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     return found
 
 
-STUDY = Study(
-    name="features",
-    title="Item features left out one by one",
-    measures="The item features without the policy (docs/decoding.md), and without one of them, the weights of the "
-    "others learned anew; each row is compared with all of them together.",
-    cells=cells,
-    metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc"),
-    headlines=METRICS,
-    against={f"without {name}": FEATURES for name in NAMES},
-    own=(FEATURES,),
-)
+STUDY = replace(study("features", cells), against={f"without {name}": FEATURES for name in NAMES})

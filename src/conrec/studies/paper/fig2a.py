@@ -20,7 +20,7 @@ from conrec.items.fields import SEPARATOR, fields_of
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import Variant, inputs, variant
-from conrec.studies.study import Study, StudyContext
+from conrec.studies.study import StudyContext, study
 from conrec.train.rewards import ground_truth
 
 NEXT, WEEK, SWING = "next dislike", "7 days", "7 days + Swing"
@@ -118,23 +118,4 @@ def category_interests(prepared: Path, test: Instances, horizon_days: int) -> li
     return found
 
 
-STUDY = Study(
-    name="fig2a",
-    title="Coverage of negative interests (figure 2a)",
-    measures="Share of test instances whose ground truth holds an item of the user's strongest negative interest "
-    "(top-1), or of one of the four strongest (top-4): for the next dislike, for all of the next seven days, and for "
-    "these with their Swing neighbours; each is compared with the one before.",
-    cells=cells,
-    metrics=("top-1", "top-4"),
-    headlines=("top-1", "top-4"),
-    against={WEEK: NEXT, SWING: WEEK},
-    own=(SWING,),
-    paper={
-        NEXT: {"top-1": 0.07, "top-4": 0.17},
-        WEEK: {"top-1": 0.18, "top-4": 0.48},
-        SWING: {"top-1": 0.25, "top-4": 0.64},
-    },
-    source="its figure 2a, interests approximated by categories",
-    notes="On the simulator the interests are the users' true rules; on real data categories, which say less. A larger "
-    "set can only cover more; what matters is how much more.",
-)
+STUDY = study("fig2a", cells)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, POLICY, Variant, policy, variant
-from conrec.studies.study import BY_TIME, METRICS, Study, StudyContext
+from conrec.studies.study import StudyContext, study
 
 BASELINE, ALIGNED, PROGRESSIVE, FUTURE = "baseline", "+ alignment", "+ progressive GRPO", "+ future dislikes"
 
@@ -49,28 +48,4 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     return [context.models.cell(name, rung) for seed in seeds for name, rung in rungs(dataset, seed).items()]
 
 
-ROWS = (BASELINE, ALIGNED, PROGRESSIVE, FUTURE, POLICY, CONREC)
-PAPER = (
-    (0.0286, 0.0364, 0.0246, 0.0382, 0.2764),
-    (0.0294, 0.0382, 0.0262, 0.0410, 0.5088),
-    (0.0308, 0.0393, 0.0262, 0.0428, 0.5476),
-    (0.0330, 0.0434, 0.0268, 0.0452, 0.6532),
-    (0.0330, 0.0441, 0.0297, 0.0496, 0.6950),
-)
-
-STUDY = Study(
-    name="table2",
-    title="Modules added one by one (table 2)",
-    measures="Each row adds one module to the row above and is compared with it: translation and warm-up alone; "
-    "item-level alignment before the warm-up; progressive GRPO rewarded for the next dislike; the dislikes of the "
-    f"following days and their Swing neighbours in the reward; the penalty for what the user will like (`{POLICY}`); "
-    "at last, not in the paper, the item features beside the policy (docs/decoding.md).",
-    cells=cells,
-    datasets=BY_TIME,
-    metrics=("FHR@20", "HR@20", "LUF@20", "LIF@20", "CandAcc"),
-    headlines=("FHR@20", "CandAcc"),
-    against={later: earlier for earlier, later in pairwise(ROWS)},
-    own=(CONREC,),
-    paper={row: dict(zip(METRICS, values)) for row, values in zip(ROWS, PAPER)},
-    source="its table 2",
-)
+STUDY = study("table2", cells)

@@ -21,7 +21,7 @@ from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import CONREC, Models, Variant, inputs, variant
 from conrec.studies.paper.table2 import next_only, warm_up_only
-from conrec.studies.study import BY_TIME, Study, StudyContext
+from conrec.studies.study import StudyContext, study
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choices
 
@@ -83,26 +83,4 @@ def answered(own: Variant, log: PreparedLog, understood: Path, weights: Path) ->
     return Measured(numbers, np.array([f"{seed}-{n}" for n in numbers]), {ACCURACY: right.astype(np.float32)})
 
 
-AFTER = {name: f"alignment after {name}" for name in (SFT, GRPO, CONREC)}
-
-STUDY = Study(
-    name="table3",
-    title="Forgetting of item-level alignment (table 3)",
-    measures="Share of held-out alignment questions (which of four items was disliked; chance is 0.25) answered "
-    "rightly after alignment, and again after what is trained behind it.",
-    cells=cells,
-    datasets=BY_TIME,
-    metrics=(ACCURACY,),
-    against={AFTER[SFT]: ALIGNMENT, AFTER[GRPO]: AFTER[SFT], AFTER[CONREC]: AFTER[GRPO]},
-    own=(AFTER[CONREC],),
-    forgetting=ALIGNMENT,
-    paper={
-        ALIGNMENT: {ACCURACY: 0.755},
-        AFTER[SFT]: {ACCURACY: 0.518},
-        AFTER[GRPO]: {ACCURACY: 0.540},
-        AFTER[CONREC]: {ACCURACY: 0.652},
-    },
-    source="its table 3; forgotten are 31.4 %, 28.5 % and 13.6 %",
-    notes="Next-item SFT has twice the epochs of the warm-up; the other two go through the warm-up and then GRPO. Each "
-    "question counts as a unit of its own in the intervals.",
-)
+STUDY = study("table3", cells)

@@ -9,7 +9,7 @@ from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import POLICY, policy, variant
-from conrec.studies.study import BY_TIME, Study, StudyContext
+from conrec.studies.study import StudyContext, study
 from conrec.studies.systems import published
 
 LCREC = "lc_rec"
@@ -47,22 +47,4 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     return found
 
 
-STUDY = Study(
-    name="table5",
-    title="Backbones (table 5)",
-    measures="CoNRec's policy and LC-Rec (negatives only) on backbones of half the recipe's width, of its own, and "
-    "of one and a half times that; the policy is compared with LC-Rec on the same backbone.",
-    cells=cells,
-    datasets=BY_TIME,
-    metrics=("FHR@20", "HR@20", "CandAcc"),
-    against={named(POLICY, size): named(LCREC, size) for size in SIZES},
-    own=[named(POLICY, size) for size in SIZES],
-    paper={
-        named(LCREC, "small"): {"FHR@20": 0.0362},
-        named(POLICY, "small"): {"FHR@20": 0.0410},
-        LCREC: {"FHR@20": 0.0385},
-        POLICY: {"FHR@20": 0.0441},
-    },
-    source="its table 5, Qwen3-8B as the smaller backbone, and table 1, Qwen3-14B; a third one of 13 billion "
-    "parameters, 0.0439 against 0.0381, has no counterpart here",
-)
+STUDY = study("table5", cells)
