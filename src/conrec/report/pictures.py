@@ -1,24 +1,21 @@
 """Pictures of items as small thumbnails, for the report and for the service's page.
 
-Pictures come from strangers: only a few well-known formats are opened, only regular files of sane size, and only
-after the declared number of pixels was checked; what is shown is always our own re-encoding, never their bytes.
+Pictures come from strangers (`items.pictures`); what is shown is always our own re-encoding, never their bytes.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageOps
+from PIL import ImageOps
+
+from conrec.items.pictures import open_picture
 
 SIDE = 96
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-MAX_BYTES = 20_000_000
-MAX_PIXELS = 40_000_000
 
 
 @dataclass(frozen=True)
@@ -42,35 +39,13 @@ def thumbnail(source: str | bytes | None, folder: Path, side: int = SIDE) -> Pic
     `source` is a path relative to `folder` (or absolute), the file's bytes, or None. Never raises for a bad picture:
     one that is not there is `missing`, one that cannot be read is `broken`.
     """
-    if source is None or source in ("", b""):
+    if not source:
         return Picture("missing")
-    try:
-        if isinstance(source, str):
-            path = folder / source
-            if not path.is_file():  # also keeps devices and pipes out
-                return Picture("missing")
-            if path.stat().st_size > MAX_BYTES:
-                return Picture("broken")
-            source = path.read_bytes()
-        return _reencoded(source, side)
-    except Exception:  # decoders of strangers' files raise anything: struct.error, SyntaxError, zlib.error, ...
-        return Picture("broken")
-
-
-def _reencoded(data: bytes, side: int) -> Picture:
-    """Our own JPEG of the picture."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            return Picture("broken")
-        image.draft("RGB", (2 * side, 2 * side))  # lets the JPEG decoder skip detail
-        image = ImageOps.exif_transpose(image)
-        image.thumbnail((side, side))
-        if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA"))
-        image = image.convert("RGB")
+    image, outcome = open_picture(folder / source if isinstance(source, str) else source, 2 * side)
+    if image is None:
+        return Picture("missing" if outcome == "missing" else "broken")
+    image = ImageOps.exif_transpose(image)
+    image.thumbnail((side, side))
     image.info.clear()  # comments and profiles would be written again
     file = io.BytesIO()
     image.save(file, "JPEG", quality=70, optimize=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from conrec.evaluate.protocol import OURS, is_ours
-from conrec.evaluate.results import AtThreshold, Band, Curve, Differences, FilterFigures, FilterMetrics, Suppression
+from conrec.evaluate.results import AtThreshold, Band, Curve, Differences, FilterFigures, FilterMetrics
 from conrec.report.charts import Series, lines
 from conrec.report.formats import label
 from conrec.report.systems import ORACLE
@@ -18,28 +17,14 @@ BUDGETS = ("0.01", "0.02", "0.05")
 CURVES_SHOWN = 7
 
 
-@dataclass(frozen=True)
-class Filtering:
-    """Everything that the page's section on the filter shows."""
+def filtering(replay: FilterMetrics) -> dict[str, Any] | None:
+    """The filter replay as tables and charts; None where no filter was measured.
 
-    exposures: int
-    chosen: AtThreshold | None
-    """CoNRec's filter at the threshold in use."""
-    rival: dict[str, Any] | None
-    """`budget`, `name`, `other`, `ours`: CoNRec beside the best other filter at one budget."""
-    unbeaten: list[dict[str, Any]] | None
-    """`name` of another filter, with the budgets at which CoNRec's lead is `undecided` or it avoids fewer (`worse`)."""
-    rows: list[dict[str, Any]]
-    """`name`, `ours`, `auc`, and `at`: the dislikes avoided at each of `BUDGETS`."""
-    budgets: Sequence[str]
-    legend: list[tuple[str, int]]
-    """Name and number of its colour."""
-    svgs: list[str]
-    suppression: Suppression | None
-
-
-def filtering(replay: FilterMetrics) -> Filtering | None:
-    """The filter replay as tables and charts; None where no filter was measured."""
+    `ours`: CoNRec's figures. `rival`: `budget`, `name`, `other`, `ours`: CoNRec beside the best other filter at one
+    budget. `unbeaten`: `name` of another filter, with the budgets at which CoNRec's lead is `undecided` or it avoids
+    fewer (`worse`). `rows`: `name`, `ours`, `auc`, and `at`, the dislikes avoided at each of `budgets`. `svgs`, and
+    their `legend`: names and numbers of colours.
+    """
     systems = replay.systems
     if not systems:
         return None
@@ -56,19 +41,17 @@ def filtering(replay: FilterMetrics) -> Filtering | None:
     others = [name for name in order if not is_ours(name)]
     curves = {name: curve for name in [OURS, *others] if (curve := systems[name].curve)}
     shown = dict(list(curves.items())[:CURVES_SHOWN])
-    chosen = systems[OURS].chosen
-    band = replay.comparison.band if replay.comparison else None
-    return Filtering(
-        exposures=systems[OURS].exposures,
-        chosen=chosen,
-        rival=_rival(systems),
-        unbeaten=_unbeaten(replay.comparison.differences) if replay.comparison else None,
-        rows=rows,
-        budgets=BUDGETS,
-        legend=[(label(name), number) for number, name in enumerate(shown)],
-        svgs=[_chart(shown, chosen, limit, band) for limit in (1.0, 0.1)] if shown else [],
-        suppression=replay.suppression,
-    )
+    ours, comparison = systems[OURS], replay.comparison
+    band = comparison.band if comparison else None
+    return {
+        "ours": ours,
+        "rival": _rival(systems),
+        "unbeaten": _unbeaten(comparison.differences) if comparison else None,
+        "rows": rows,
+        "budgets": BUDGETS,
+        "legend": [(label(name), number) for number, name in enumerate(shown)],
+        "svgs": [_chart(shown, ours.chosen, limit, band) for limit in (1.0, 0.1)] if shown else [],
+    }
 
 
 def _rival(systems: Mapping[str, FilterFigures]) -> dict[str, Any] | None:

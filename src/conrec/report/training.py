@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conrec.evaluate.results import Difference, Figure, Metrics, StageFigures, read
+from conrec.evaluate.results import Metrics, StageFigures, read
 from conrec.features.item_features import FeatureWeights
 from conrec.report import curves
 from conrec.report.charts import Interval, intervals
@@ -15,14 +14,6 @@ from conrec.report.systems import measured, paired
 
 LEAST_SHOWN = 0.0005
 """Smaller weights are 0 with the three digits that are shown."""
-
-
-@dataclass(frozen=True)
-class StageCell:
-    """One figure after one stage and its difference to the warm-up, either None where it was not measured."""
-
-    figure: Figure | None
-    difference: Difference | None
 
 
 def learning_curves(run: Path) -> list[dict[str, Any]]:
@@ -66,15 +57,13 @@ def stage_gains(metrics: Metrics) -> dict[str, Any] | None:
         svgs.append((column, intervals(rows, f"{metric} on {column['split']} after each stage", f"{told}.", form)))
     table = []
     for name in names:
-        stages = {split: found.get(name, StageFigures({}, {})) for split, found in parts.items()}
-        cells = [_cell(stages[one["split"]], one["metric"]) for one in columns]
+        cells = []
+        for column in columns:
+            stage, metric = parts[column["split"]].get(name, StageFigures({}, {})), column["metric"]
+            difference = paired(stage.differences.get("warmup", {}), metric)
+            cells.append({"figure": measured(stage.figures, metric), "difference": difference})
         table.append({"name": stage_label(name), "cells": cells})
     return {"columns": columns, "rows": table, "svgs": svgs}
-
-
-def _cell(stage: StageFigures, metric: str) -> StageCell:
-    """One cell of the table of stages."""
-    return StageCell(measured(stage.figures, metric), paired(stage.differences.get("warmup", {}), metric))
 
 
 def feature_weights(run: Path) -> dict[str, Any] | None:
