@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from conrec.baselines import base
 from conrec.baselines.base import LikeCounts, Recommender, best
-from conrec.baselines.popularity import Popularity
+from conrec.baselines.trivial import Popularity
 from conrec.data.instances import Instances
 from tests.small_log import CUTS, all_instances, small_known, small_log
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conrec.baselines.best_form import BestForm, under_prior
 from conrec.baselines.ease import EASE
+from conrec.baselines.lift import BestForm, Lift, under_prior
 from conrec.baselines.sasrec import SASRec
-from conrec.baselines.sequence_model import Lift
 from conrec.baselines.with_prior import WithPrior
 from tests.baselines.planted import chain
 

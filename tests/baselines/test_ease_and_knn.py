@@ -10,7 +10,7 @@ import pytest
 from conrec.baselines.base import Inputs, Recommender, TrainingData
 from conrec.baselines.ease import EASE
 from conrec.baselines.knn import POSITIVE_WEIGHT, ItemKNN, SwingNeighbours
-from conrec.baselines.popularity import Popularity
+from conrec.baselines.trivial import Popularity
 from conrec.data.instances import Instances
 from tests.baselines.planted import chain, hit_share, provoked
 from tests.small_log import all_instances, small_known, small_log

@@ -15,8 +15,8 @@ from conrec.baselines.base import TrainingData
 from conrec.baselines.generative import Generative
 from conrec.baselines.lcrec import LcRec
 from conrec.baselines.p5cid import P5Cid
-from conrec.baselines.popularity import Popularity
 from conrec.baselines.tiger import Tiger
+from conrec.baselines.trivial import Popularity
 from conrec.config import LmConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.decode.prompt_dataset import PromptDataset

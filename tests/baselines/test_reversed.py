@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from conrec.baselines.base import TrainingData
-from conrec.baselines.popularity import Popularity
-from conrec.baselines.reversed import Reversed
+from conrec.baselines.lift import Reversed
 from conrec.baselines.sasrec import SASRec
+from conrec.baselines.trivial import Popularity
 from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances, Ragged
 from tests.baselines.planted import hit_share, world

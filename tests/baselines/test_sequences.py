@@ -13,10 +13,10 @@ from conrec.baselines.base import TrainingData
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.caser import Caser
 from conrec.baselines.fdsa import FDSA
-from conrec.baselines.popularity import Popularity
+from conrec.baselines.lift import Lift
 from conrec.baselines.s3rec import S3Rec
 from conrec.baselines.sasrec import SASRec
-from conrec.baselines.sequence_model import Lift, SequenceRecommender, negatives, next_item_loss
+from conrec.baselines.sequence_model import SequenceRecommender, negatives, next_item_loss
 from conrec.baselines.sequences import (
     OTHER,
     PREDICTED,
@@ -27,6 +27,7 @@ from conrec.baselines.sequences import (
     shuffled,
     training_windows,
 )
+from conrec.baselines.trivial import Popularity
 from conrec.data.instances import Instances, Ragged
 from tests.baselines.planted import chain, hit_share, provoked
 

@@ -13,9 +13,9 @@ import torch
 
 from conrec.baselines.base import TrainingData
 from conrec.baselines.instructrec import InstructRec
-from conrec.baselines.popularity import Popularity
 from conrec.baselines.tallrec import TallRec
 from conrec.baselines.titles import Question, TitleHistories, TitleRanker, ask, training_candidates
+from conrec.baselines.trivial import Popularity
 from conrec.config import LmConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.evaluate.metrics import candidate_accuracy

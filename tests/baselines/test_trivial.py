@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from conrec.baselines.base import Recommender, TrainingData
-from conrec.baselines.category_rule import CategoryRule
-from conrec.baselines.content_neighbours import ContentNeighbours
-from conrec.baselines.popularity import ItemPrior, Popularity
-from conrec.baselines.rates import Bias, ItemRate, UserRate
-from conrec.baselines.trivial import filter_systems, trivial_systems
-from conrec.baselines.with_prior import WithPrior
+from conrec.baselines.trivial import (
+    Bias,
+    CategoryRule,
+    ContentNeighbours,
+    ItemRate,
+    Popularity,
+    UserRate,
+    filter_systems,
+    trivial_systems,
+)
+from conrec.baselines.with_prior import ItemPrior, WithPrior
 from conrec.data.instances import Instances, Ragged
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
 from tests.small_log import all_instances, small_known, small_log
@@ -82,7 +87,7 @@ def test_content_is_the_nearest_past_dislike(
     for n in range(len(instances)):
         expected = (unit @ unit[instances.dislikes[n]].T).max(axis=1)
         assert np.allclose(scores[n], expected, atol=1e-5)
-    monkeypatch.setattr("conrec.baselines.content_neighbours.CELLS_AT_ONCE", 40 * 7)
+    monkeypatch.setattr("conrec.baselines.trivial.CELLS_AT_ONCE", 40 * 7)
     assert np.allclose(system.scores(instances), scores, atol=1e-6)
 
 

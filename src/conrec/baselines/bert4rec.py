@@ -22,42 +22,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conrec.baselines.base import Inputs, Sizes
-from conrec.baselines.sequence_model import SequenceRecommender, transformer
+from conrec.baselines.sequence_model import EventNetwork, SequenceRecommender
 from conrec.baselines.sequences import PREDICTED, Batch, Tokens
 
 AT_END = 0.5
 """Share of the training windows that end with a mask, the only one."""
 
 
-class Cloze(nn.Module):
+class Cloze(EventNetwork):
     """Tokens and marks int64 [B, L] -> states float [B, L, d]; token `self.mask` stands for what is hidden."""
 
     def __init__(self, tokens: Tokens, length: int, sizes: Sizes, signed: bool) -> None:
-        super().__init__()
-        width = sizes.width
-        self.mask = len(tokens)
-        self.items = nn.Embedding(len(tokens) + 1, width, padding_idx=0)
-        self.positions = nn.Embedding(length, width)
-        self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
-        self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(sizes.dropout)
-        self.layers = transformer(sizes, 4 * width, activation="gelu", norm_first=False)
-        self.project = nn.Linear(width, width)
+        super().__init__(len(tokens) + 1, length, sizes, signed)
+        self.mask, self.targets = len(tokens), tokens.targets
+        self.project = nn.Linear(sizes.width, sizes.width)
         self.bias = nn.Parameter(torch.zeros(tokens.targets))
-        self.targets = tokens.targets
-        for table in (self.items, self.positions, self.marks):
-            if table is not None:
-                nn.init.normal_(table.weight, std=0.02)
+        self.draw()
 
     def forward(self, tokens: Tensor, marks: Tensor) -> Tensor:
         from_end = (tokens != 0).sum(1, keepdim=True) - 1 - torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.items(tokens) + self.positions(from_end.clamp(min=0))
-        if self.marks is not None:
-            x = x + self.marks(marks)
-        x = self.dropout(self.norm(x))
-        for layer in self.layers:
-            x = layer(x, src_key_padding_mask=tokens == 0)
-        return x
+        x = self.embedded(tokens, marks, self.positions(from_end.clamp(min=0)))
+        return self.both_ways(self.dropout(self.norm(x)), tokens)
 
     def logits(self, states: Tensor) -> Tensor:
         """float [..., d] -> [..., T]."""
@@ -81,7 +66,7 @@ class BERT4Rec(SequenceRecommender):
         self.masked = masked
 
     def build(self) -> Cloze:
-        return Cloze(self.tokens, self.length + 1, self.sizes, signed=self.inputs == "dislikes+likes")
+        return Cloze(self.tokens, self.length + 1, self.sizes, self.signed)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         shown, hidden = self.hide(batch, generator)

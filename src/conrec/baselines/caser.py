@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conrec.baselines.base import Inputs, Sizes
-from conrec.baselines.sequence_model import SequenceRecommender, negatives
+from conrec.baselines.sequence_model import SequenceRecommender, negatives, small_embeddings
 from conrec.baselines.sequences import Batch, Tokens
 
 TARGETS = 3
@@ -55,9 +55,7 @@ class Convolutions(nn.Module):
         self.hidden = nn.Linear(order * horizontal + vertical * width, width)
         self.output = nn.Embedding(tokens.targets + 1, 2 * width, padding_idx=0)
         self.bias = nn.Parameter(torch.zeros(tokens.targets + 1))
-        for table in (self.items, self.marks, self.users, self.output):
-            if table is not None:
-                nn.init.normal_(table.weight, std=1 / width)
+        small_embeddings(self.items, self.marks, self.users, self.output, std=1 / width)
 
     def forward(self, tokens: Tensor, marks: Tensor, owners: Tensor) -> Tensor:
         image = self.items(tokens)
@@ -100,7 +98,7 @@ class Caser(SequenceRecommender):
             order=self.length,
             horizontal=self.horizontal,
             vertical=self.vertical,
-            signed=self.inputs == "dislikes+likes",
+            signed=self.signed,
         )
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:

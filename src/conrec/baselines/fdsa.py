@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from conrec.baselines.base import Sizes, category_numbers
-from conrec.baselines.sequence_model import NextItemRecommender, causal, transformer
+from conrec.baselines.sequence_model import NextItemRecommender, causal, small_embeddings, transformer
 from conrec.baselines.sequences import Tokens
 from conrec.sid.catalog import unit_rows
 
@@ -55,20 +55,16 @@ class TwoStreams(nn.Module):
 
     def __init__(self, tokens: Tokens, features: Features, length: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
-        width, dropout = sizes.width, sizes.dropout
+        width = sizes.width
         self.items = nn.Embedding(len(tokens), width, padding_idx=0)
         self.features = features
         self.positions = nn.ModuleList(nn.Embedding(length, width) for _ in range(2))
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
-        self.streams = nn.ModuleList(
-            transformer(sizes, 4 * width, activation="gelu", norm_first=False) for _ in range(2)
-        )
-        self.join = nn.Sequential(nn.Linear(2 * width, width), nn.LayerNorm(width), nn.Dropout(dropout))
-        for table in (self.items, *self.positions, self.marks):
-            if table is not None:
-                nn.init.normal_(table.weight, std=0.02)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.streams = nn.ModuleList(transformer(sizes) for _ in range(2))
+        self.join = nn.Sequential(nn.Linear(2 * width, width), nn.LayerNorm(width), nn.Dropout(sizes.dropout))
+        small_embeddings(self.items, *self.positions, self.marks)
 
     def forward(self, tokens: Tensor, marks: Tensor) -> Tensor:
         outputs = []
@@ -95,4 +91,4 @@ class FDSA(NextItemRecommender):
     def build(self) -> TwoStreams:
         assert self.known.embeddings is not None
         features = Features(self.tokens, category_numbers(self.known), self.known.embeddings, self.sizes.width)
-        return TwoStreams(self.tokens, features, self.length, self.sizes, signed=self.inputs == "dislikes+likes")
+        return TwoStreams(self.tokens, features, self.length, self.sizes, self.signed)

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conrec.baselines.base import Inputs, Settings, Sizes, TrainingData, category_numbers
-from conrec.baselines.sequence_model import NextItemRecommender, causal, negatives, transformer
+from conrec.baselines.sequence_model import EventNetwork, NextItemRecommender, causal, negatives
 from conrec.baselines.sequences import Batch, Tokens, shuffled
 from conrec.progress import track
 from conrec.sid.catalog import unit_rows
@@ -51,40 +51,25 @@ def attributes(known: TrainingData, seed: int) -> np.ndarray:
     return np.hstack([np.eye(1 + categories.max(), dtype=np.float32)[categories][:, 1:], clusters])
 
 
-class Pretrained(nn.Module):
+class Pretrained(EventNetwork):
     """Tokens and marks int64 [B, L] -> states float [B, L, d]; causal unless `both_ways`."""
 
     def __init__(self, tokens: Tokens, attributes: np.ndarray, length: int, sizes: Sizes, signed: bool) -> None:
-        super().__init__()
-        width = sizes.width
-        self.mask = len(tokens)
-        self.items = nn.Embedding(len(tokens) + 1, width, padding_idx=0)
-        self.positions = nn.Embedding(length, width)
-        self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
-        self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(sizes.dropout)
-        self.layers = transformer(sizes, 4 * width, activation="gelu", norm_first=False)
+        super().__init__(len(tokens) + 1, length, sizes, signed)
+        width, self.mask = sizes.width, len(tokens)
         self.attributes = nn.Parameter(torch.empty(attributes.shape[1], width))
         self.maps = nn.ModuleDict({name: nn.Linear(width, width, bias=False) for name in WEIGHTS})
         rate = attributes[tokens.rows].mean(0).clip(1e-3, 1 - 1e-3)
         self.rates = nn.Parameter(torch.from_numpy(np.log(rate / (1 - rate)).astype(np.float32)))
         truth = np.concatenate([np.zeros((1, attributes.shape[1]), np.float32), attributes[tokens.rows]])
         self.register_buffer("truth", torch.from_numpy(truth), persistent=False)
-        for table in (self.items, self.positions, self.marks):
-            if table is not None:
-                nn.init.normal_(table.weight, std=0.02)
+        self.draw()
         nn.init.normal_(self.attributes, std=width**-0.5)
 
     def forward(self, tokens: Tensor, marks: Tensor, both_ways: bool = False) -> Tensor:
-        x = self.items(tokens) + self.positions.weight[: tokens.shape[1]]
-        if self.marks is not None:
-            x = x + self.marks(marks)
+        x = self.embedded(tokens, marks, self.positions.weight[: tokens.shape[1]])
         x = self.dropout(self.norm(x))
-        if not both_ways:
-            return causal(self.layers, x)
-        for layer in self.layers:
-            x = layer(x, src_key_padding_mask=tokens == 0)
-        return x
+        return self.both_ways(x, tokens) if both_ways else causal(self.layers, x)
 
 
 class S3Rec(NextItemRecommender):
@@ -107,7 +92,7 @@ class S3Rec(NextItemRecommender):
     def build(self) -> Pretrained:
         length = self.length + 1  # pretraining reads whole windows
         table = attributes(self.known, self.seed)
-        return Pretrained(self.tokens, table, length, self.sizes, signed=self.inputs == "dislikes+likes")
+        return Pretrained(self.tokens, table, length, self.sizes, self.signed)
 
     def pretrain(self, windows: Batch, generator: torch.Generator) -> None:
         """The four objectives together, for a fixed number of epochs."""

@@ -12,33 +12,22 @@ or strong. Both are on the grid. Departures: positions count from the oldest eve
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from conrec.baselines.base import Sizes
-from conrec.baselines.sequence_model import NextItemRecommender, causal, transformer
+from conrec.baselines.sequence_model import EventNetwork, NextItemRecommender, causal
 from conrec.baselines.sequences import Tokens
 
 
-class SelfAttention(nn.Module):
+class SelfAttention(EventNetwork):
     """Tokens int64 [B, L] and marks int64 [B, L] -> states float [B, L, d] of a causal Transformer."""
 
     def __init__(self, tokens: Tokens, length: int, sizes: Sizes, signed: bool) -> None:
-        super().__init__()
-        width = sizes.width
-        self.items = nn.Embedding(len(tokens), width, padding_idx=0)
-        self.positions = nn.Embedding(length, width)
-        self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
-        self.dropout = nn.Dropout(sizes.dropout)
-        self.layers = transformer(sizes, width, activation="relu", norm_first=True)
-        self.norm = nn.LayerNorm(width)
-        for table in (self.items, self.positions, self.marks):
-            if table is not None:
-                nn.init.normal_(table.weight, std=0.02)
+        super().__init__(len(tokens), length, sizes, signed, inner=sizes.width, activation="relu", norm_first=True)
+        self.draw()
 
     def forward(self, tokens: Tensor, marks: Tensor) -> Tensor:
-        x = self.items(tokens) + self.positions.weight[: tokens.shape[1]]
-        if self.marks is not None:
-            x = x + self.marks(marks)
+        x = self.embedded(tokens, marks, self.positions.weight[: tokens.shape[1]])
         return self.norm(causal(self.layers, self.dropout(x)))
 
 
@@ -54,4 +43,4 @@ class SASRec(NextItemRecommender):
     )
 
     def build(self) -> SelfAttention:
-        return SelfAttention(self.tokens, self.length, self.sizes, signed=self.inputs == "dislikes+likes")
+        return SelfAttention(self.tokens, self.length, self.sizes, self.signed)

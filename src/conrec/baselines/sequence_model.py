@@ -18,19 +18,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.special import logsumexp
 from torch import Tensor, nn
 
 from conrec.baselines.base import SUFFIX, Inputs, Recommender, Settings, Sizes, TrainingData
-from conrec.baselines.sequences import (
-    PREDICTED,
-    Batch,
-    Tokens,
-    UserEvents,
-    histories,
-    shuffled,
-    training_windows,
-)
+from conrec.baselines.sequences import PREDICTED, Batch, Tokens, UserEvents, histories, shuffled, training_windows
 from conrec.data.instances import Instances
 from conrec.evaluate.metrics import future_hit_rate, hit_any, hit_rate
 from conrec.progress import say
@@ -69,6 +60,11 @@ class SequenceRecommender(Recommender):
         self.name += SUFFIX[inputs]
         self.inputs, self.loss_name, self.length, self.seed = inputs, loss, length, seed
         self.sizes = replace(self.sizes, **sizes)
+
+    @property
+    def signed(self) -> bool:
+        """Whether events of both signs are read."""
+        return self.inputs == "dislikes+likes"
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -171,32 +167,6 @@ class SequenceRecommender(Recommender):
         return np.concatenate(parts)
 
 
-class Lift(Recommender):
-    """Lift of a history over how often an item is disliked anyhow: log p(i | history) - log q(i).
-
-    p is the softmax over the targets, q the share of i among what was predicted in training; cold items score 0. This
-    is the form in which the item prior of the day takes the place of the popularity of the training period instead of
-    counting beside it: p(i | history, day) ~ p(i | history) / q(i) * prior(i | day).
-    """
-
-    def __init__(self, model: SequenceRecommender) -> None:
-        self.model, self.name = model, f"{model.name}_lift"
-
-    def fit(self, known: TrainingData) -> None:
-        """Train the model."""
-        super().fit(known)
-        self.model.fit(known)
-
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items] natural logarithms."""
-        logits = self.model.target_scores(instances)
-        tokens = self.model.tokens
-        result = np.zeros((len(instances), len(self.known.items)), np.float32)
-        normaliser = logsumexp(logits, axis=1, keepdims=True)
-        result[:, tokens.rows[: tokens.targets]] = logits - normaliser - self.model.log_popularity
-        return result
-
-
 class NextItemRecommender(SequenceRecommender):
     """A causal model of sequences, trained to predict the next item.
 
@@ -249,10 +219,12 @@ def next_item_loss(
     return (F.softplus(-positive) + F.softplus(negative)).mean()
 
 
-def transformer(sizes: Sizes, inner: int, *, activation: str, norm_first: bool) -> nn.ModuleList:
-    """Layers of self-attention and a feed-forward network of `inner` units, each with a residual and a LayerNorm
-    (before it with `norm_first`, else after it)."""
-    shape = (sizes.width, sizes.heads, inner, sizes.dropout)
+def transformer(
+    sizes: Sizes, *, inner: int | None = None, activation: str = "gelu", norm_first: bool = False
+) -> nn.ModuleList:
+    """Layers of self-attention and a feed-forward network of `inner` units (without it four times the width), each with
+    a residual and a LayerNorm (before it with `norm_first`, else after it)."""
+    shape = (sizes.width, sizes.heads, inner or 4 * sizes.width, sizes.dropout)
     return nn.ModuleList(
         nn.TransformerEncoderLayer(*shape, activation=activation, batch_first=True, norm_first=norm_first)
         for _ in range(sizes.layers)
@@ -265,3 +237,39 @@ def causal(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
     for layer in layers:
         x = layer(x, src_mask=mask)
     return x
+
+
+class EventNetwork(nn.Module):
+    """Embeddings of items, places, and signs of events, and layers of self-attention above them."""
+
+    def __init__(self, items: int, length: int, sizes: Sizes, signed: bool, **layers: Any) -> None:
+        """`items`: tokens; `signed`: whether events of both signs are read; `layers`: options of `transformer`."""
+        super().__init__()
+        self.items = nn.Embedding(items, sizes.width, padding_idx=0)
+        self.positions = nn.Embedding(length, sizes.width)
+        self.marks = nn.Embedding(3, sizes.width, padding_idx=0) if signed else None
+        self.norm = nn.LayerNorm(sizes.width)
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.layers = transformer(sizes, **layers)
+
+    def embedded(self, tokens: Tensor, marks: Tensor, positions: Tensor) -> Tensor:
+        """Sum of the embeddings, float [B, L, d], of tokens and marks int64 [B, L] and positions float [..., L, d]."""
+        x = self.items(tokens) + positions
+        return x if self.marks is None else x + self.marks(marks)
+
+    def both_ways(self, x: Tensor, tokens: Tensor) -> Tensor:
+        """x float [B, L, d] through layers in which every position sees all but the padding."""
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=tokens == 0)
+        return x
+
+    def draw(self) -> None:
+        """Small first embeddings; called when all parameters are there."""
+        small_embeddings(self.items, self.positions, self.marks)
+
+
+def small_embeddings(*tables: nn.Embedding | None, std: float = 0.02) -> None:
+    """Draw the weights of the tables that are there anew."""
+    for table in tables:
+        if table is not None:
+            nn.init.normal_(table.weight, std=std)

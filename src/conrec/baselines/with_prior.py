@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData
-from conrec.baselines.popularity import ItemPrior
+from conrec.baselines.base import Recommender, TrainingData, per_cutoff
 from conrec.data.instances import Instances
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
 
 WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+class ItemPrior(Recommender):
+    """The prior that decoding may use, on its own: what a model must add something to."""
+
+    name = "popularity_decayed"
+
+    def __init__(self, days: float, smoothing: float) -> None:
+        self.days, self.smoothing = days, smoothing
+
+    def scores(self, instances: Instances) -> np.ndarray:
+        """float32 [B, n_items] natural logarithms; items not on offer have that of the rarest on offer."""
+        return per_cutoff(instances.cutoffs, self._log_prior)
+
+    def _log_prior(self, cutoff: np.datetime64) -> np.ndarray:
+        prior = self.known.knowledge.prior(cutoff, self.days, self.smoothing)
+        # Candidates may include items first seen after the cutoff: they are worth the least, but not impossible.
+        return np.log(np.maximum(prior, prior[prior > 0].min())).astype(np.float32)
 
 
 class WithPrior(Recommender):
