@@ -6,53 +6,29 @@ determined by it: 'bulky' occurs among all footwear, 'leopard' everywhere, 'wire
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from importlib.resources import files
+from itertools import product
 
 import numpy as np
 
-TREE = {
-    "footwear": ("sneakers", "boots", "sandals", "loafers", "slippers"),
-    "audio": ("headphones", "earphones", "speakers", "microphones", "turntables"),
-    "bags": ("backpacks", "handbags", "suitcases", "wallets", "totes"),
-    "clothing": ("tshirts", "hoodies", "trousers", "skirts", "coats"),
-    "furniture": ("chairs", "tables", "lamps", "shelves", "sofas"),
-    "kitchen": ("mugs", "kettles", "pans", "knives", "blenders"),
-    "toys": ("bears", "robots", "blocks", "cars", "balls"),
-    "accessories": ("watches", "sunglasses", "hats", "necklaces", "umbrellas"),
-}
+WORDS = tomllib.loads((files(__package__) / "catalogue.toml").read_text("utf-8"))
+"""The category tree, the values of attributes, and the words of sellers."""
+TREE: dict[str, list[str]] = WORDS["tree"]
 LEAVES = tuple(f"{root}/{leaf}" for root, leaves in TREE.items() for leaf in leaves)
 ROOTS = tuple(TREE)
 ROOT_OF_LEAF = np.repeat(np.arange(len(ROOTS)), [len(leaves) for leaves in TREE.values()])
 
 SHAPES = ("slim", "classic", "bulky")
-COLOURS = ("black", "white", "red", "blue", "green", "yellow", "pink", "purple", "brown", "teal")
-PATTERNS = ("plain", "striped", "checked", "dotted", "floral", "leopard")
-STYLES = ("minimal", "sporty", "retro", "cute", "luxury")
+COLOURS, PATTERNS, STYLES = (tuple(WORDS[name]) for name in ("colours", "patterns", "styles"))
 LOOKS = ("clean", "lifestyle", "cluttered", "unsettling")
 """Looks of the seller's picture. The picture alone shows it, never the title."""
 CONNECTIONS = ("wired", "wireless")
-MATERIALS = {
-    "footwear": ("leather", "canvas", "mesh", "suede"),
-    "audio": ("plastic", "metal", "wood", "fabric"),
-    "bags": ("leather", "canvas", "nylon", "straw"),
-    "clothing": ("cotton", "wool", "denim", "linen"),
-    "furniture": ("wood", "metal", "rattan", "velvet"),
-    "kitchen": ("steel", "ceramic", "glass", "bamboo"),
-    "toys": ("plastic", "wood", "felt", "rubber"),
-    "accessories": ("metal", "leather", "resin", "silk"),
-}
-PLUGGED = (
-    *(f"audio/{leaf}" for leaf in TREE["audio"]),
-    "furniture/lamps",
-    "kitchen/kettles",
-    "kitchen/blenders",
-)
+MATERIALS = {root: tuple(values) for root, values in WORDS["materials"].items()}
+PLUGGED = (*(f"audio/{leaf}" for leaf in TREE["audio"]), *WORDS["plugged"])
 """Leaves whose items have a connection."""
-STORES = tuple(
-    f"{first} {second}"
-    for first in ("Golden", "Silver", "Happy", "Morning", "Jade", "Urban", "Little", "Northern")
-    for second in ("Fox", "Lantern", "Harbour", "Garden", "Cloud", "Tiger")
-)
+STORES = tuple(f"{first} {second}" for first, second in product(*WORDS["stores"]))
 FLAGS = ("ai_generated_image", "bait_price", "counterfeit")
 FLAG_SHARES = (0.06, 0.05, 0.03)
 
@@ -138,62 +114,29 @@ def _attributes(leaf: np.ndarray, rng: np.random.Generator) -> list[dict[str, st
 
 # Titles --------------------------------------------------------------------------------------------------
 
-_SINGULAR = {"watches": "watch", "knives": "knife", "shelves": "shelf", "tshirts": "t-shirt"}
-_PLURAL_ONLY = ("headphones", "earphones", "trousers", "sunglasses", "blocks")
-_PAIRS = ("footwear/",)
-_SYNONYMS = {
-    "slim": ("slim", "thin", "narrow", "lightweight"),
-    "classic": ("classic", "regular", "standard"),
-    "bulky": ("bulky", "chunky", "oversized", "thick"),
-    "plain": ("plain", "solid colour"),
-    "striped": ("striped", "stripes"),
-    "checked": ("checked", "plaid"),
-    "dotted": ("dotted", "polka dot"),
-    "floral": ("floral", "flower print"),
-    "leopard": ("leopard", "leopard print", "animal print"),
-    "minimal": ("minimal", "minimalist", "simple"),
-    "sporty": ("sporty", "sports"),
-    "retro": ("retro", "vintage"),
-    "cute": ("cute", "kawaii"),
-    "luxury": ("luxury", "premium", "high-end"),
-    "wired": ("wired", "with cable", "corded"),
-    "wireless": ("wireless", "cordless", "cable-free"),
-}
 _KEPT = {"shape": 0.9, "material": 0.8, "colour": 0.85, "pattern": 0.8, "style": 0.75, "connection": 0.95}
 """How often a seller mentions an attribute."""
-_NOISE = (
-    "free shipping",
-    "new arrival",
-    "hot sale",
-    "2026 new",
-    "ships within 24h",
-    "factory direct",
-    "limited offer",
-    "best quality",
-    "buy 2 get 1",
-    "official flagship store",
-    "7-day returns",
-)
 _EMOJI = "🔥✨🎁💯🚚⭐💥❤"
 
 
 def _title(leaf: str, attributes: dict[str, str], rng: np.random.Generator) -> str:
     """A seller's title: most attributes in some order, synonyms, repeated words, shipping text, emojis."""
     words = [
-        str(rng.choice(_SYNONYMS.get(attributes[name], (attributes[name],))))
+        str(rng.choice(WORDS["synonyms"].get(attributes[name], (attributes[name],))))
         for name, kept in _KEPT.items()
         if name in attributes and rng.random() < kept
     ]
     words = [words[n] for n in rng.permutation(len(words))]
     plural = leaf.split("/")[1]
-    noun = plural if plural in _PLURAL_ONLY or leaf.startswith(_PAIRS) else _SINGULAR.get(plural, plural[:-1])
+    as_it_is = plural in WORDS["plural_only"] or leaf.startswith("footwear/")  # which is sold in pairs
+    noun = plural if as_it_is else WORDS["singular"].get(plural, plural[:-1])
     words.append(noun)
     if rng.random() < 0.5:
         words.insert(0, attributes["store"])
     if rng.random() < 0.2:
         words.append(words[int(rng.integers(len(words)))])
     for _ in range(int(rng.choice(3, p=[0.45, 0.4, 0.15]))):
-        words.insert(int(rng.choice([0, len(words)])), str(rng.choice(_NOISE)))
+        words.insert(int(rng.choice([0, len(words)])), str(rng.choice(WORDS["noise"])))
     if rng.random() < 0.25:
         mark = str(rng.choice(list(_EMOJI))) * int(rng.integers(1, 4))
         words.insert(int(rng.choice([0, len(words)])), mark)

@@ -11,19 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from conrec.config import (
-    EvaluateConfig,
-    GrpoStage,
-    ItemsConfig,
-    LmConfig,
-    PredictConfig,
-    Recipe,
-    SidConfig,
-    SimulateConfig,
-    UnderstandConfig,
-    UtilizeConfig,
-    load_recipe,
-)
+from conrec.config import GrpoStage, Recipe, load_recipe
 from conrec.errors import ConrecError
 from conrec.files import tree_digest
 from conrec.run import find_recipe
@@ -81,7 +69,7 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
     """
     if name == "simulator":
         recipe = replace(load_recipe(find_recipe(Path("demo"))), name=name)
-        return Dataset(name, _tiny(recipe) if quick else recipe)
+        return Dataset(name, _quick(recipe) if quick else recipe)
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
@@ -89,51 +77,16 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
     if not log.exists():
         raise ConrecError(f"{log}: not there; --data must hold {'/'.join(LOGS[name])}")
     posters = data / POSTERS if name in FILMS and (data / POSTERS).exists() else None
-    return Dataset(name, _short(recipe) if quick else recipe, log, posters)
+    return Dataset(name, _quick(recipe) if quick else recipe, log, posters)
 
 
-def _tiny(recipe: Recipe) -> Recipe:
-    """The simulator of a test: some seconds of training in all."""
-    return replace(
-        _short(recipe),
-        simulate=SimulateConfig(users=110, items=120, days=100, exposures_per_day=9.0),
-    )
-
-
-def _short(recipe: Recipe) -> Recipe:
-    """Recipe of the same data with a model that hardly learns."""
-    lm = LmConfig(hidden=16, layers=1, heads=2, kv_heads=1, ffn=32, vocabulary=400, max_dislikes=4, max_positives=4)
-    return replace(
-        recipe,
-        items=ItemsConfig(image="none"),
-        sid=SidConfig(epochs=2),
-        lm=lm,
-        understand=UnderstandConfig(
-            translation_epochs=0.2,
-            alignment_epochs=0.2,
-            alignment_samples=300,
-            alignment_min_repeats=1,
-            alignment_held_out=0.3,
-            row_tokens=128,
-        ),
-        utilize=UtilizeConfig(
-            warmup_context="mixed",
-            warmup_epochs=0.2,
-            num_generations=4,
-            demonstrations=1,
-            hit_bonus=1.0,
-            gamma=0.1,
-            prompts_per_step=8,
-            validation_users=16,
-            stages=tuple(replace(stage, prompts=16, beta=0.5) for stage in UtilizeConfig().stages),
-        ),
-        predict=PredictConfig(
-            beams=20,
-            features=("exposure", "attribute"),
-            temperatures=(1.0,),
-        ),
-        evaluate=EvaluateConfig(bootstrap=50),
-    )
+def _quick(recipe: Recipe) -> Recipe:
+    """A recipe for the same data whose stages take seconds, by quick.toml."""
+    tiny = load_recipe(Path(__file__).with_name("quick.toml"))
+    sections = ["items", "sid", "lm", "understand", "utilize", "predict", "evaluate"]
+    if recipe.data.simulated:
+        sections.append("simulate")
+    return replace(recipe, **{name: getattr(tiny, name) for name in sections})
 
 
 def policy_alone(recipe: Recipe) -> Recipe:
