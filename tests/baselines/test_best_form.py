@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conrec.baselines.ease import EASE
 from conrec.baselines.lift import BestForm, Lift, under_prior
+from conrec.baselines.linear import EASE
 from conrec.baselines.sasrec import SASRec
 from conrec.baselines.with_prior import WithPrior
 from tests.baselines.planted import chain

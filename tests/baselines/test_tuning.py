@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from conrec.baselines.base import Recommender
-from conrec.baselines.ease import EASE
-from conrec.baselines.knn import ItemKNN, SwingNeighbours
 from conrec.baselines.lift import under_prior
+from conrec.baselines.linear import EASE, ItemKNN, SwingNeighbours
 from conrec.baselines.tuning import BUDGET, tune
 from conrec.baselines.with_prior import WithPrior
 from conrec.config import LmConfig

@@ -45,11 +45,8 @@ class Boosted(Recommender):
         rows, labels = [], []
         for one in self._backtested:
             shown, owner = one.replay.shown, one.replay.shown.owners
-            rows.append(
-                _Day(one.log_view, one.cutoff, self._values, self._numeric).rows(
-                    one.replay.instances, owner, shown.values
-                )
-            )
+            day = _Day(one.log_view, one.cutoff, self._values, self._numeric)
+            rows.append(day.rows(one.replay.instances, owner, shown.values))
             labels.append(one.replay.labels.values > 0)
         self._model: HistGradientBoostingClassifier | None = None
         if rows and 0 < np.concatenate(labels).mean() < 1:
@@ -102,20 +99,10 @@ class _Day:
         squares = np.bincount(items, (worth - self.mean) ** 2, n) + ITEM_SMOOTHING * self.spread
         late = times >= cutoff - RECENT_DAYS * DAY
         age = -(log_view.items.first_seen - cutoff) / DAY
-        self.items = np.column_stack(
-            [
-                self.rate,
-                disliked + liked,
-                counts,
-                self.item_mean,
-                deserved / (counts + ITEM_SMOOTHING),
-                squares / (counts + ITEM_SMOOTHING),
-                np.maximum(age, 0),
-                np.bincount(items[late], minlength=n),
-                np.bincount(items[late & (signs > 0)], minlength=n),
-                numeric,
-            ]
-        )
+        deserved, squares = deserved / (counts + ITEM_SMOOTHING), squares / (counts + ITEM_SMOOTHING)
+        lately = [np.bincount(items[mask], minlength=n) for mask in (late, late & (signs > 0))]
+        columns = [self.rate, disliked + liked, counts, self.item_mean, deserved, squares, np.maximum(age, 0)]
+        self.items = np.column_stack([*columns, *lately, numeric])
 
     def rows(self, instances: Instances, owner: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """float64 [m, features] of (instance, item) pairs."""
@@ -131,17 +118,9 @@ class _Day:
         squares = np.bincount(whose, (worth - self.mean) ** 2, n) + USER_SMOOTHING * self.spread
         last = np.full(n, np.datetime64("1970-01-01", "us"))
         np.maximum.at(last, whose, self.told.times[places])
-        users = np.column_stack(
-            [
-                log_odds(disliked, liked, self.base, USER_SMOOTHING),
-                disliked + liked,
-                counts,
-                mean,
-                strictness,
-                squares / (counts + USER_SMOOTHING),
-                (instances.cutoffs - last) / DAY,
-            ]
-        )
+        rate, age = log_odds(disliked, liked, self.base, USER_SMOOTHING), (instances.cutoffs - last) / DAY
+        spread = squares / (counts + USER_SMOOTHING)
+        users = np.column_stack([rate, disliked + liked, counts, mean, strictness, spread, age])
         left = surprise - strictness[whose]
         met = csr_matrix((np.ones(len(items)), (whose, items)), (n, len(self.rate))) @ self.values
         felt = csr_matrix((left, (whose, items)), (n, len(self.rate))) @ self.values
@@ -158,18 +137,14 @@ def _fields(log_view: LogView) -> tuple[csr_matrix, np.ndarray]:
     filled = Counter(name for item in log_view.fields for name in item)
     numbers = Counter(name for item in log_view.fields for name, value in item.items() if NUMBER.fullmatch(value))
     numeric = [name for name in sorted(filled) if numbers[name] >= 0.9 * filled[name]]
-    values = [
-        {
-            f"{name}={part.lower()}"
-            for name in item.keys() - set(numeric)
-            for part in SEPARATOR.split(item[name])
-            if part
-        }
-        for item in log_view.fields
-    ]
-    frequent = sorted(
-        Counter(value for item in values for value in item).most_common(SIDES), key=lambda x: (-x[1], x[0])
-    )
+
+    def named(item: dict[str, str]) -> set[str]:
+        names = item.keys() - set(numeric)
+        return {f"{name}={part.lower()}" for name in names for part in SEPARATOR.split(item[name]) if part}
+
+    values = [named(item) for item in log_view.fields]
+    counts = Counter(value for item in values for value in item)
+    frequent = sorted(counts.items(), key=lambda x: (-x[1], x[0]))[:SIDES]
     column = {value: n for n, (value, _) in enumerate(frequent)}
     cells = np.array([(row, column[v]) for row, item in enumerate(values) for v in sorted(item) if v in column], int)
     rows, columns = cells.reshape(-1, 2).T

@@ -149,7 +149,7 @@ class ContentNeighbours(Recommender):
 class CoDislikes(Recommender):
     """Neighbours of the day, log(1 + 10 s): s is the sum of an item's similarities to the user's past dislikes.
 
-    The similarities of `baselines.knn`, but counted anew every day like popularity, as CoNRec's decoding counts them.
+    The similarities of `ItemKNN`, but counted anew every day like popularity, as CoNRec's decoding counts them.
     """
 
     name = "co_dislikes"

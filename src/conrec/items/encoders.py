@@ -1,4 +1,4 @@
-"""The protocols of encoders, and the joint embedding of titles, fields and pictures.
+"""The joint embedding of titles, fields and pictures.
 
 Three blocks describe an item: its title, its fields (category and attributes) and its picture. Each encoder is
 fitted on the items that existed before validation and frozen; later items go through the same maps. Every block is
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -28,36 +27,6 @@ from conrec.items.vectors import unit_rows
 
 TEXT_DIMENSIONS, IMAGE_DIMENSIONS, FIELDS_DIMENSIONS = 96, 32, 32
 """Lengths of the vectors of a title, a picture and the fields, where they are learned from the catalogue."""
-
-
-class Encoder(Protocol):
-    """What is learned from the catalogue, as arrays; a pretrained encoder learns nothing."""
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The result of `fit`."""
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take up a `state`."""
-
-
-class TextEncoder(Encoder, Protocol):
-    """Texts to vectors."""
-
-    def fit(self, texts: list[str]) -> None:
-        """Learn from these texts."""
-
-    def encode_texts(self, texts: list[str]) -> np.ndarray:
-        """float32 [n, d]; a text of which nothing is known becomes zeros."""
-
-
-class ImageEncoder(Encoder, Protocol):
-    """Pictures to vectors."""
-
-    def fit(self, pictures: list[Picture]) -> None:
-        """Learn from these pictures."""
-
-    def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
-        """float32 [n, d], zeros for what could not be used; and what became of every picture."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +56,12 @@ class JointEncoder:
 
     def __init__(self, config: ItemsConfig, seed: int = 0) -> None:
         self.config = config
-        self.text: TextEncoder = (
-            TfidfEncoder(TEXT_DIMENSIONS, seed)
-            if config.text == "tfidf"
-            else PretrainedEncoder(config.text, "items.text")
-        )
+        self.text: TfidfEncoder | PretrainedEncoder = TfidfEncoder(TEXT_DIMENSIONS, seed)
+        if config.text != "tfidf":
+            self.text = PretrainedEncoder(config.text, "items.text")
         self.fields = FieldsEncoder(FIELDS_DIMENSIONS, seed)
         self.hog = HogEncoder(IMAGE_DIMENSIONS, seed)
-        self.image: ImageEncoder | None = self.hog if config.image == "hog" else None
+        self.image: HogEncoder | PretrainedEncoder | None = self.hog if config.image == "hog" else None
         if config.image not in ("hog", "none"):
             self.image = PretrainedEncoder(config.image, "items.image")
         self._means: dict[str, np.ndarray] = {}
@@ -141,7 +108,7 @@ class JointEncoder:
         """Everything learned, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         state = {f"mean.{name}": mean for name, mean in self._means.items()}
-        for name, part in self._parts():
+        for name, part in self._parts().items():
             state |= {f"{name}.{key}": value for key, value in part.state().items()}
         save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, folder / "encoder.safetensors")
 
@@ -157,10 +124,10 @@ class JointEncoder:
             name, _, own = key.partition(".")
             states.setdefault(name, {})[own] = value
         encoder._means = states["mean"]
-        for name, part in encoder._parts():
+        for name, part in encoder._parts().items():
             part.restore(states.get(name, {}))
         return encoder
 
-    def _parts(self) -> list[tuple[str, Encoder]]:
-        parts: list[tuple[str, Encoder]] = [("text", self.text), ("fields", self.fields)]
-        return [*parts, ("image", self.image)] if self.image is not None else parts
+    def _parts(self) -> dict[str, TfidfEncoder | FieldsEncoder | HogEncoder | PretrainedEncoder]:
+        parts = {"text": self.text, "fields": self.fields, "image": self.image}
+        return {name: part for name, part in parts.items() if part is not None}

@@ -19,12 +19,11 @@ import numpy as np
 from conrec.baselines.base import Inputs, Recommender, Settings, TrainingData, training_data
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.caser import Caser
-from conrec.baselines.ease import EASE
 from conrec.baselines.fdsa import FDSA
 from conrec.baselines.instructrec import InstructRec
-from conrec.baselines.knn import ItemKNN, SwingNeighbours
 from conrec.baselines.lcrec import LcRec
 from conrec.baselines.lift import Reversed, under_prior
+from conrec.baselines.linear import EASE, ItemKNN, SwingNeighbours
 from conrec.baselines.p5cid import P5Cid
 from conrec.baselines.s3rec import S3Rec
 from conrec.baselines.sasrec import SASRec

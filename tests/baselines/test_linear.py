@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from conrec.baselines.base import Inputs, Recommender, TrainingData
-from conrec.baselines.ease import EASE
-from conrec.baselines.knn import POSITIVE_WEIGHT, ItemKNN, SwingNeighbours
+from conrec.baselines.linear import EASE, POSITIVE_WEIGHT, ItemKNN, SwingNeighbours
 from conrec.baselines.trivial import Popularity
 from conrec.data.instances import Instances
 from tests.baselines.planted import chain, hit_share, provoked
@@ -65,7 +64,7 @@ def test_ease_solves_its_problem(world: tuple[TrainingData, Instances], inputs: 
 
 def test_ease_reads_only_the_most_liked(world: tuple[TrainingData, Instances], monkeypatch: pytest.MonkeyPatch) -> None:
     known, _ = world
-    monkeypatch.setattr("conrec.baselines.ease.LIKED_COLUMNS", 6)
+    monkeypatch.setattr("conrec.baselines.linear.LIKED_COLUMNS", 6)
     system = EASE("dislikes+likes")
     system.fit(known)
     likes = matrix(known, "favorite").sum(0)
