@@ -5,8 +5,9 @@ a run that died goes on from its last checkpoint and ends in the same bits as on
 one safetensors file (weights, optimiser state; step and curves in its header), replaced atomically.
 
 Several processes (`conrec.processes`) train as one: a step has the same samples, random numbers and gradient however
-many share it. Each takes its `share` of a step's samples, weighs its loss by `weight` where it is a mean over what
-the processes have different numbers of, and all of them log and validate; the main process alone writes.
+many share it. Each takes its `share` of a step's samples, draws the random numbers of the whole step and keeps those of
+its own samples, weighs its loss by `weight` where it is a mean over what the processes have different numbers of, and
+all of them log and validate; the main process alone writes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,20 @@ from conrec import processes
 from conrec.errors import ConrecError
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import AnswerModel
-from conrec.lm.sharing import Share
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVES = pa.schema([("step", pa.int64()), ("split", pa.string()), ("name", pa.string()), ("value", pa.float64())])
 """Training curves; the split is train or validation."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's samples of a step."""
+
+    own: np.ndarray
+    """int64 [B]: their places in the step."""
+    total: int
+    """Samples of the step, over all processes."""
 
 
 class Trainer:
@@ -163,6 +174,20 @@ class Trainer:
                 self._optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in state[name].items()}
         self.step = header["step"]
         self.curves = [tuple(row) for row in header["curves"]]
+
+
+def gumbel_noise(
+    shape: tuple[int, ...], generator: torch.Generator, device: torch.device, share: Share | None = None
+) -> Tensor:
+    """Standard Gumbel noise, float32 `shape` = [B, ...], for the B samples of `share`.
+
+    Without a share they are the whole step.
+    """
+    total = shape[0] if share is None else share.total
+    noise = torch.empty((total, *shape[1:]), device=generator.device).exponential_(generator=generator)
+    if share is not None:
+        noise = noise[torch.as_tensor(share.own, device=noise.device)]
+    return -noise.to(device).clamp_min(1e-20).log()
 
 
 def schedule(step: int, steps: int) -> float:

@@ -9,9 +9,11 @@ that follow the page's light or dark style (CSS variables), and a natural size t
 from __future__ import annotations
 
 import html
+import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -25,24 +27,8 @@ PANEL = 190
 """Width of one chart of several side by side, in pixels."""
 WIDEST = 6.5
 """Mean width of a letter in pixels, in a font wider than the one that a chart is laid out in."""
-STYLE = {
-    "aria": False,
-    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": INK,
-        "titleColor": FAINT,
-        "gridColor": LINE,
-        "domainColor": LINE,
-        "tickColor": LINE,
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-        "gridOpacity": 0.6,
-        "labelFlush": False,
-    },
-    "axisY": {"titlePadding": 12},  # of labels that a device's own font makes wider
-}
+STYLE = json.loads((files(__package__) / "vega.json").read_text("utf-8"))
+"""Vega-Lite's configuration: the page's font and colours, and room for labels that a device's own font makes wider."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -22,36 +23,14 @@ from conrec.simulate.catalogue import STORES
 RGB = tuple[int, int, int]
 Points = Sequence[float]
 
-COLOURS: dict[str, RGB] = {
-    "black": (52, 52, 60),
-    "white": (240, 238, 232),
-    "red": (208, 52, 58),
-    "blue": (58, 104, 200),
-    "green": (72, 158, 86),
-    "yellow": (240, 196, 58),
-    "pink": (240, 138, 172),
-    "purple": (138, 86, 182),
-    "brown": (140, 94, 62),
-    "teal": (40, 152, 152),
-}
-FIXED: dict[str, RGB] = {"ink": (44, 44, 52), "pale": (226, 226, 222), "glint": (250, 250, 250)}
+PAINT = tomllib.loads((files(__package__) / "paint.toml").read_text("utf-8"))
+COLOURS, FIXED, SHADOW = (
+    {name: (red, green, blue) for name, (red, green, blue) in PAINT[part].items()}
+    for part in ("colours", "fixed", "shadow")
+)
+SHAPE, TEXTURE = PAINT["shape"], PAINT["texture"]
 CABLE: RGB = (20, 20, 24)
 CABLE_IN_THE_DARK: RGB = (150, 146, 150)
-SHADOW: dict[str, RGB] = {
-    "clean": (186, 188, 190),
-    "lifestyle": (136, 104, 78),
-    "cluttered": (216, 132, 44),
-    "unsettling": (30, 12, 16),
-}
-WIDTH = {"slim": 0.62, "classic": 0.93, "bulky": 1.24}
-HEIGHT = {"slim": 0.92, "classic": 0.95, "bulky": 1.14}
-THICKNESS = {"slim": 0.6, "classic": 1.0, "bulky": 1.9}
-TEXTURE = {
-    "grain": ("leather", "suede", "wool", "felt", "velvet"),
-    "weave": ("canvas", "mesh", "fabric", "straw", "nylon", "denim", "linen", "cotton", "rattan"),
-    "planks": ("wood", "bamboo"),
-    "gloss": ("plastic", "metal", "steel", "ceramic", "glass", "rubber", "resin", "silk"),
-}
 FLOOR = 0.84
 """Where things stand."""
 
@@ -122,10 +101,11 @@ def _stroke(
     grow: int = 0,
 ) -> None:
     """One stroke, stretched by the shape; `grow` pixels larger on every side."""
-    x = 0.5 + (np.array(points[0::2]) - 0.5) * WIDTH[shape] * 0.84
-    y = FLOOR + (np.array(points[1::2]) - FLOOR) * HEIGHT[shape] * 0.84
+    wider, higher, thicker = SHAPE[shape]
+    x = 0.5 + (np.array(points[0::2]) - 0.5) * wider * 0.84
+    y = FLOOR + (np.array(points[1::2]) - FLOOR) * higher * 0.84
     flat = (np.stack([x, y], axis=1).ravel() * canvas).tolist()
-    width = max(2, round(extra * THICKNESS[shape] * canvas)) + 2 * grow
+    width = max(2, round(extra * thicker * canvas)) + 2 * grow
     box = (flat[0] - grow, flat[1] - grow, flat[2] + grow, flat[3] + grow)
     if primitive == "oval":
         pen.ellipse(box, fill=fill)

@@ -17,23 +17,8 @@ from conrec.evaluate.bootstrap import Estimate, bootstrap
 from conrec.studies.cells import CellResult
 from conrec.studies.study import Study
 
-COLUMNS = (
-    "dataset",
-    "system",
-    "metric",
-    "mean",
-    "low",
-    "high",
-    "instances",
-    "seeds",
-    "paper",
-    "against",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "verdict",
-    "forgotten",
-)
+COLUMNS = ["dataset", "system", "metric", "mean", "low", "high", "instances", "seeds", "paper", "against"]
+COLUMNS += ["difference", "difference_low", "difference_high", "verdict", "forgotten"]
 DRAWS = 1000
 
 

@@ -30,8 +30,7 @@ from conrec.decode.prompt_dataset import Batch, PromptDataset
 from conrec.decode.trie import CandidatePool
 from conrec.lm.model import frozen_copy
 from conrec.lm.policy import Policy
-from conrec.lm.sharing import Share, gumbel_noise
-from conrec.lm.training import Trainer
+from conrec.lm.training import Share, Trainer, gumbel_noise
 from conrec.progress import track
 from conrec.train.demonstrations import Demonstrations
 from conrec.train.rewards import Reward
