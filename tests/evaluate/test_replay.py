@@ -14,10 +14,7 @@ from conrec.data.instances import Events, Items
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import TimeSplit
 from conrec.evaluate.metrics import (
-    future_hit_rate,
-    hit_rate,
-    long_tail_items,
-    long_tail_users,
+    all_metrics,
     rare_future,
 )
 from conrec.evaluate.replay import measure
@@ -183,16 +180,11 @@ def test_the_popularity_yardsticks(movietweetings: tuple[Items, Events, list[np.
         system = Popularity(days)
         system.fit(known)
         lists = system.recommend(instances, 20)
-        for (mask, value), expected, count in (
-            (hit_rate(lists, instances), hit, 2210),
-            (future_hit_rate(lists, instances), future, 2210),
-        ):
-            assert mask.sum() == count
-            assert value[mask].mean() == pytest.approx(expected, abs=0.005)
+        found = all_metrics(lists, instances, rare)
+        expected = {"HR@20": (hit, 2210, 0.005), "FHR@20": (future, 2210, 0.005)}
         if days == 14:
-            for (mask, value), expected, count in (
-                (long_tail_users(lists, instances), 0.314, 672),
-                (long_tail_items(lists, instances, rare), 0.001, 1004),
-            ):
-                assert mask.sum() == count
-                assert value[mask].mean() == pytest.approx(expected, abs=0.004)
+            expected |= {"LUF@20": (0.314, 672, 0.004), "LIF@20": (0.001, 1004, 0.004)}
+        for name, (mean, count, apart) in expected.items():
+            mask, value = found[name]
+            assert mask.sum() == count
+            assert value[mask].mean() == pytest.approx(mean, abs=apart)

@@ -29,26 +29,6 @@ def future_hit_rate(lists: np.ndarray, instances: Instances) -> Metric:
     return instances.n_dislikes >= 1, hit_any(lists, instances.future)
 
 
-def long_tail_users(lists: np.ndarray, instances: Instances) -> Metric:
-    """LUF@k: as FHR, for users with one or two dislikes before the cutoff (none: that is ZUF)."""
-    counts = instances.n_dislikes
-    return (counts >= 1) & (counts < LONG_TAIL_USER), hit_any(lists, instances.future)
-
-
-def long_tail_items(lists: np.ndarray, instances: Instances, rare: Ragged) -> Metric:
-    """LIF@k: any of the *rare* future dislikes is in the list (a hit on a common one does not count).
-
-    rare: the future dislikes that are long-tail items (`rare_future`). Counted: instances with a dislike before the
-    cutoff that have at least one of these.
-    """
-    return (instances.n_dislikes >= 1) & (rare.lengths > 0), hit_any(lists, rare)
-
-
-def zero_dislike_users(lists: np.ndarray, instances: Instances) -> Metric:
-    """ZUF@k: as FHR, for users with positives but no dislike before the cutoff."""
-    return (instances.n_dislikes == 0) & (instances.n_positives > 0), hit_any(lists, instances.future)
-
-
 def candidate_accuracy(scores: np.ndarray, instances: Instances) -> Metric:
     """CandAcc: the true next dislike has the best score of its candidates.
 
@@ -89,15 +69,19 @@ def all_metrics(
 ) -> dict[str, Metric]:
     """Every metric by its published name (`HR@20`, ...), with k the width of the lists.
 
-    candidates: name of the figure (`CandAcc`, `CandAcc_filter`) -> scores [B, c].
+    LUF is FHR of users with one or two dislikes before the cutoff, ZUF of users with none, but positives. rare: the
+    future dislikes that are long-tail items (`rare_future`); candidates: name of the figure (`CandAcc`,
+    `CandAcc_filter`) -> scores [B, c].
     """
-    k = lists.shape[1]
+    k, hit = lists.shape[1], hit_any(lists, instances.future)
+    warm, few = instances.n_dislikes >= 1, instances.n_dislikes < LONG_TAIL_USER
     metrics = {
         f"HR@{k}": hit_rate(lists, instances),
-        f"FHR@{k}": future_hit_rate(lists, instances),
-        f"LUF@{k}": long_tail_users(lists, instances),
-        f"LIF@{k}": long_tail_items(lists, instances, rare),
-        f"ZUF@{k}": zero_dislike_users(lists, instances),
+        f"FHR@{k}": (warm, hit),
+        f"LUF@{k}": (warm & few, hit),
+        # A hit on a common item does not count, and instances count that have a rare future dislike.
+        f"LIF@{k}": (warm & (rare.lengths > 0), hit_any(lists, rare)),
+        f"ZUF@{k}": (~warm & (instances.n_positives > 0), hit),
     }
     for name, scores in (candidates or {}).items():
         metrics[name] = candidate_accuracy(scores, instances)

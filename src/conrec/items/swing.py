@@ -1,18 +1,15 @@
 """Swing: which items are disliked by the same, otherwise different people (paper equation 5).
 
-The equation's numerator did not survive in the text we have. After Yang et al. 2020 (arXiv 2010.05525) it can
-only be the threshold Id, which otherwise occurs nowhere. Settled on, for i != j:
+For i != j, as docs/paper_map.md reads the equation,
 
     Swi(i, j) = 1 / sqrt(N_j) * sum over ordered pairs u != v of users who both disliked i and j of
                 w_u * w_v * Id(|I(u) & I(v)|) / (|I(u) & I(v)| + alpha2)
     w_u       = (|I(u)| + alpha1) ** -theta
 
-where I(u) are the items u disliked, N_j is how many users disliked j, and Id(x) is 1 for x >= min_overlap
-(the paper's x > 5 is 6; dislikes are sparse, so the default counts every pair). Two users who share little else
-say more about i and j than two who share everything; w damps people who dislike everything, N_j popular items.
-
-Caps make it linear in production: of a user only the newest `max_items` dislikes exist at all, of an item's
-users a seeded sample of `max_users` is paired (w and N_j still count everybody).
+where I(u) are the items u disliked, N_j is how many users disliked j, and Id(x) is 1 for x >= min_overlap. Two users
+who share little else say more about i and j than two who share everything; w damps people who dislike everything, N_j
+popular items. Of a user only the newest `max_items` dislikes exist at all, of an item's users a seeded sample of
+`max_users` is paired (w and N_j still count everybody).
 """
 
 from __future__ import annotations
