@@ -34,15 +34,7 @@ class Convolutions(nn.Module):
     """The newest events of users, int64 [M, order] padded in front, to z and user vector: float [M, 2 d]."""
 
     def __init__(
-        self,
-        tokens: Tokens,
-        users: int,
-        sizes: Sizes,
-        *,
-        order: int,
-        horizontal: int,
-        vertical: int,
-        signed: bool,
+        self, tokens: Tokens, users: int, sizes: Sizes, *, order: int, horizontal: int, vertical: int, signed: bool
     ) -> None:
         super().__init__()
         width = sizes.width

@@ -70,11 +70,7 @@ class LcRec(Generative):
         self.pad = vocabulary.pad
         self.policy = build_policy(self.lm, vocabulary, catalog.codewords, self.seed).to(self.device)
         self.histories = HistoryPrompts(
-            vocabulary,
-            self.codes,
-            max_dislikes=self.max_dislikes,
-            max_positives=self.max_positives,
-            recent_days=0,
+            vocabulary, self.codes, max_dislikes=self.max_dislikes, max_positives=self.max_positives, recent_days=0
         )
         titles = TitleHistories(
             vocabulary,

@@ -92,11 +92,7 @@ def promise(scores: np.ndarray, units: np.ndarray, budget: float, confidence: fl
 
 
 def promises(
-    scores: np.ndarray,
-    units: np.ndarray,
-    segments: np.ndarray,
-    budget: float,
-    confidence: float | None = 0.95,
+    scores: np.ndarray, units: np.ndarray, segments: np.ndarray, budget: float, confidence: float | None = 0.95
 ) -> dict[str, Promise]:
     """A threshold for each segment of the likes (str [n]), such that *all* promises hold with the confidence.
 

@@ -45,9 +45,7 @@ class Content:
         """The items at `rows`."""
         index = rows.tolist()
         return Content(
-            [self.titles[n] for n in index],
-            [self.fields[n] for n in index],
-            [self.pictures[n] for n in index],
+            [self.titles[n] for n in index], [self.fields[n] for n in index], [self.pictures[n] for n in index]
         )
 
 

@@ -78,11 +78,7 @@ def features(image: Image.Image) -> np.ndarray:
     """
     small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32) / 255
     shapes = hog(
-        small.mean(axis=2),
-        orientations=8,
-        pixels_per_cell=(16, 16),
-        cells_per_block=(2, 2),
-        feature_vector=True,
+        small.mean(axis=2), orientations=8, pixels_per_cell=(16, 16), cells_per_block=(2, 2), feature_vector=True
     )
     hsv = rgb2hsv(small).reshape(-1, 3)
     bins = np.minimum((hsv * (8, 4, 4)).astype(int), (7, 3, 3))

@@ -110,13 +110,7 @@ class AnswerModel(nn.Module, ABC, Generic[State]):
         return next(self.parameters()).device
 
     def level_logprobs(
-        self,
-        hidden: Tensor,
-        level: int,
-        nodes: Tensor,
-        rows: Tensor,
-        constraint: Constraint,
-        temperature: float = 1.0,
+        self, hidden: Tensor, level: int, nodes: Tensor, rows: Tensor, constraint: Constraint, temperature: float = 1.0
     ) -> Tensor:
         """Log-probability of each code, [N, H] -> [N, K]; -inf where the constraint forbids it.
 

@@ -70,13 +70,7 @@ class HistoryPrompts:
     """
 
     def __init__(
-        self,
-        vocabulary: Vocabulary,
-        codes: np.ndarray,
-        *,
-        max_dislikes: int,
-        max_positives: int,
-        recent_days: float,
+        self, vocabulary: Vocabulary, codes: np.ndarray, *, max_dislikes: int, max_positives: int, recent_days: float
     ) -> None:
         """`codes`: int [items, levels], the semantic ID of every item row."""
         self._sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)

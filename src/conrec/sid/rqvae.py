@@ -148,11 +148,7 @@ def _train(model: RqVae, x: np.ndarray, sizes: tuple[int, ...], config: SidConfi
             sums += torch.stack([reconstruction.detach(), quantisation.detach()])
         dead = _revive_dead(model, encode(model, x), batch / len(x))
         history.append(
-            {
-                "reconstruction": float(sums[0] / steps),
-                "quantisation": float(sums[1] / steps),
-                "dead": float(dead),
-            }
+            {"reconstruction": float(sums[0] / steps), "quantisation": float(sums[1] / steps), "dead": float(dead)}
         )
 
     # The moving averages trail the encoder; with the encoder at rest the codebooks catch up. The origin goes to the

@@ -223,8 +223,7 @@ class Platform:
         columns = np.arange(len(self.catalogue))[None, :]
         rows = users[:, None]
         state = State(
-            self.states[day].positives[users].astype(np.float64),
-            self.states[day].dislikes[users].astype(np.float64),
+            self.states[day].positives[users].astype(np.float64), self.states[day].dislikes[users].astype(np.float64)
         )
         interest = self.dislike_chance(rows, columns)
         other = (1 - interest) * self.other_chance(rows, columns, day)

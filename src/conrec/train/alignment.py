@@ -30,14 +30,7 @@ class Questions:
 
 
 def ask(
-    events: Events,
-    learn: np.ndarray,
-    codes: np.ndarray,
-    *,
-    samples: int,
-    min_repeats: int,
-    held_out: float,
-    seed: int,
+    events: Events, learn: np.ndarray, codes: np.ndarray, *, samples: int, min_repeats: int, held_out: float, seed: int
 ) -> Questions:
     """Draw questions from the training events.
 

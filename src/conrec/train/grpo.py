@@ -71,11 +71,7 @@ def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
     steps = max(1, len(data) // config.prompts_per_step)
     every = max(1, steps // VALIDATIONS)
     trainer = Trainer(
-        policy,
-        folder,
-        steps=steps,
-        learning_rate=config.learning_rate,
-        checkpoint_every=config.checkpoint_every,
+        policy, folder, steps=steps, learning_rate=config.learning_rate, checkpoint_every=config.checkpoint_every
     )
     if trainer.step == 0:
         trainer.log(stage.validate(), "validation")
