@@ -203,7 +203,7 @@ class Counted(Recommender):
 
 @pytest.mark.slow
 def test_what_was_chosen_is_not_trained_again_under_the_same_seed(tiny: Dataset, context: StudyContext) -> None:
-    spec = BaselineSpec("counted", lambda train, s: Counted(s["item"], train.variant.seed), [{"item": 3}, {"item": 5}])
+    spec = BaselineSpec("counted", Counted, [{"item": 3}, {"item": 5}])
     positives = replace(spec, name="counted+positives", settings_of=spec)
     Counted.trained.clear()
     first = variant(tiny, 0)

@@ -32,7 +32,7 @@ class StudyContext:
     def at(cls, root: Path, quick: bool) -> StudyContext:
         """Context with its logs and models below `root`; `quick`: everything tiny."""
         models = Models(root)
-        return cls(models, Recommenders(models, quick), quick)
+        return cls(models, Recommenders(models), quick)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,32 +48,19 @@ SECTIONS = {"lm": "lm", "understood": "understand"}
 
 
 @dataclass(frozen=True)
-class TrainContext:
-    """Variant and models that a baseline is made from, beside its settings."""
-
-    variant: Variant
-    models: Models
-    quick: bool
-
-    def option(self, need: str) -> Any:
-        """What a recommender `needs`: CoNRec's item prior, its language model, that one after context understanding."""
-        if need == "understood":
-            return self.models.built("understand", self.variant)
-        recipe = self.variant.recipe
-        return recipe.lm if need == "lm" else getattr(recipe.predict, need)
-
-
-@dataclass(frozen=True)
 class BaselineSpec:
     """A baseline's name, how to make it, and which settings may be tried."""
 
     name: str
-    make: Callable[[TrainContext, Settings], Recommender]
+    make: Callable[..., Recommender]
+    """Called with one of the settings, what it needs, and the `seed` where it has one, by name."""
     grid: Sequence[Settings] = ({},)
     seeded: bool = True
     """False: nothing is drawn, so one seed says all."""
     needs: tuple[str, ...] = ()
     """Options that come from the run (see `Recommender.needs`)."""
+    instead: Settings = field(default_factory=dict)
+    """Settings that take the place of the grid's, to see that everything works."""
     add_prior: bool = True
     """The item prior is added with a weight chosen on validation, where the recommender can take it."""
     settings_of: BaselineSpec | None = None
@@ -82,10 +70,10 @@ class BaselineSpec:
 def published(quick: bool) -> list[BaselineSpec]:
     """The ten systems of the paper, each once on dislikes and once more with positives."""
     found = []
-    for recommender in PUBLISHED:
-        grid = recommender.grid[:1] if quick else recommender.grid
-        first = BaselineSpec(recommender.name, _maker(recommender, "dislikes"), grid, needs=recommender.needs)
-        make = _maker(recommender, "dislikes+likes")
+    for one in PUBLISHED:
+        grid, instead = (one.grid[:1], one.quick) if quick else (one.grid, {})
+        first = BaselineSpec(one.name, one, grid, needs=one.needs, instead=instead)
+        make = partial(one, "dislikes+likes")
         found += [first, replace(first, name=f"{first.name}+positives", make=make, settings_of=first)]
     return found
 
@@ -93,48 +81,41 @@ def published(quick: bool) -> list[BaselineSpec]:
 def trivial() -> list[BaselineSpec]:
     """Popularity, category rules, content neighbours."""
 
-    def maker(n: int) -> Callable[[TrainContext, Settings], Recommender]:
-        return lambda context, _: trivial_systems(context.option("prior_days"), context.option("prior_smoothing"))[n]
+    def made(n: int, **prior: float) -> Recommender:
+        return trivial_systems(**prior)[n]
 
+    prior = ("prior_days", "prior_smoothing")
     names = [system.name for system in trivial_systems(1.0, 1.0)]
-    return [BaselineSpec(name, maker(n), seeded=False, add_prior=False) for n, name in enumerate(names)]
+    return [
+        BaselineSpec(name, partial(made, n), seeded=False, needs=prior, add_prior=False) for n, name in enumerate(names)
+    ]
 
 
 def further(quick: bool) -> list[BaselineSpec]:
     """Neighbours, EASE, and a model of likes reversed."""
     both: Inputs = "dislikes+likes"
     found = [
-        BaselineSpec("item_knn", lambda _, s: ItemKNN(**s), ItemKNN.grid, seeded=False),
-        BaselineSpec("item_knn+positives", lambda _, s: ItemKNN(both, **s), ItemKNN.grid, seeded=False),
-        BaselineSpec("swing_neighbours", lambda _, s: SwingNeighbours(**s), SwingNeighbours.grid, seeded=False),
-        BaselineSpec("ease", lambda _, s: EASE(**s), EASE.grid, seeded=False),
-        BaselineSpec("ease+positives", lambda _, s: EASE(both, **s), EASE.grid, seeded=False),
+        BaselineSpec("item_knn", ItemKNN, ItemKNN.grid, seeded=False),
+        BaselineSpec("item_knn+positives", partial(ItemKNN, both), ItemKNN.grid, seeded=False),
+        BaselineSpec("swing_neighbours", SwingNeighbours, SwingNeighbours.grid, seeded=False),
+        BaselineSpec("ease", EASE, EASE.grid, seeded=False),
+        BaselineSpec("ease+positives", partial(EASE, both), EASE.grid, seeded=False),
         # Many more likes than dislikes: one setting, for each takes as long as a whole grid does elsewhere.
-        BaselineSpec("reversed_likes", _reversed, [{"loss": "softmax", "dropout": 0.2, "learning_rate": 1e-3}]),
+        BaselineSpec(
+            "reversed_likes",
+            lambda **options: Reversed(SASRec("likes", **options)),
+            [{"loss": "softmax", "dropout": 0.2, "learning_rate": 1e-3}],
+            instead=SASRec.quick if quick else {},
+        ),
     ]
     return [replace(spec, grid=spec.grid[:1]) if quick else spec for spec in found]
-
-
-def _maker(recommender: Any, inputs: Inputs) -> Callable[[TrainContext, Settings], Recommender]:
-    def make(context: TrainContext, settings: Settings) -> Recommender:
-        given = {name: context.option(name) for name in recommender.needs}
-        quick = recommender.quick if context.quick else {}
-        made: Recommender = recommender(inputs, seed=context.variant.seed, **given | settings | quick)
-        return made
-
-    return make
-
-
-def _reversed(context: TrainContext, settings: Settings) -> Recommender:
-    quick = SASRec.quick if context.quick else {}
-    return Reversed(SASRec("likes", seed=context.variant.seed, **settings | quick))
 
 
 class Recommenders:
     """Cells of baselines; the settings tried are kept beside the models."""
 
-    def __init__(self, models: Models, quick: bool) -> None:
-        self.models, self.quick = models, quick
+    def __init__(self, models: Models) -> None:
+        self.models = models
         self._chosen: dict[Path, Recommender] = {}
         """The recommender that was just chosen, trained, by the folder of its tuning."""
         self._last: tuple[PreparedLog, tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
@@ -205,11 +186,19 @@ class Recommenders:
 
     def _make(self, spec: BaselineSpec, variant: Variant, settings: Settings) -> Recommender:
         """A recommender as it is measured: under the item prior where it can take it."""
-        system = spec.make(TrainContext(variant, self.models, self.quick), dict(settings))
+        seed = {"seed": variant.seed} if spec.seeded else {}
+        needed = {name: self._option(name, variant) for name in spec.needs}
+        system = spec.make(**seed, **needed | settings | spec.instead)
         if not (spec.add_prior and system.adds_prior):
             return system
         config = variant.recipe.predict
         return under_prior(system, config.prior_days, config.prior_smoothing)
+
+    def _option(self, need: str, variant: Variant) -> Any:
+        """What a recommender `needs`: CoNRec's item prior, its language model, that one after context understanding."""
+        if need == "understood":
+            return self.models.built("understand", variant)
+        return variant.recipe.lm if need == "lm" else getattr(variant.recipe.predict, need)
 
     def _read(self, variant: Variant) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
         """Training data, test instances, and candidates by split; the last variant's stay in memory."""
