@@ -13,8 +13,6 @@ An epoch shows each window up to five times, with other masks. Departures: the p
 item of a user's sequence, without saying how many; ours are half, and of any prefix, since our users have few events.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

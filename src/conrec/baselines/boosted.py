@@ -5,8 +5,6 @@ what else its attributes say in numbers), and how long ago user and item were la
 training with what was known before each (`score.backtest`). A filter that does not beat it is no progress.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

@@ -14,8 +14,6 @@ Departures: shorter histories are padded at the front; a user whom training did 
 vectors; ReLU after both convolutions is what the paper's experiments use.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

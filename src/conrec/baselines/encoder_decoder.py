@@ -9,8 +9,6 @@ Its words are few and all special: padding, the codes of each level, user tokens
 It reads no text, so no text can become a token.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32

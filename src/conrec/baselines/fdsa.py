@@ -15,8 +15,6 @@ positions count from the oldest event shown; where positives are read the mark o
 streams.
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 import numpy as np

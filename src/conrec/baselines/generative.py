@@ -6,8 +6,6 @@ inside the normalisation (so that what is learned is how a user departs from wha
 exponent in decoding chosen on validation, beam search with one pass of the history a user.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace

@@ -8,8 +8,6 @@ Departures: the reranking task only (the paper's other instructions need prefere
 model wrote); a decoder-only backbone, the run's own model behind the understand stage (the paper: Flan-T5-XL); LoRA.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch

@@ -14,8 +14,6 @@ targets, GRPO, the curriculum. Departures: the language tasks come first and the
 mixes them; what is on offer and its prior as in `baselines.generative`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 

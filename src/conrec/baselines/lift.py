@@ -1,7 +1,5 @@
 """A sequence model against how often an item is disliked anyhow: its lift, and a model of likes turned upside down."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.special import logsumexp
 

@@ -8,8 +8,6 @@ also taken between "liked j" and "disliked i", and likes count `POSITIVE_WEIGHT`
 the neighbours and scores of `items.swing`, dislikes only. Items that nobody disliked in training score 0.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 
 import numpy as np

@@ -11,8 +11,6 @@ task only; items that nobody disliked with another have no place in the graph an
 `baselines.generative`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Literal
 

@@ -19,8 +19,6 @@ at the attribute's log-odds (without it the embeddings first become all alike, t
 Cold items stay cold: an attribute is a target of pretraining, not an input.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import numpy as np

@@ -10,8 +10,6 @@ all targets instead, which Klenitskiy and Vasilev (RecSys 2023, arXiv 2309.07602
 or strong. Both are on the grid. Departures: positions count from the oldest event shown (the paper pads on the left).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from conrec.baselines.base import Sizes

@@ -7,8 +7,6 @@ them. With the item prior (`WithPrior`) it is better used as a `Lift`, where the
 Shapes: B sequences, L events, T targets, M predictions of a batch, d features.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace

@@ -9,8 +9,6 @@ and no alone instead of the whole vocabulary; the backbone is the run's own mode
 paper: LLaMA-7B and its Alpaca tuning; a checkpoint in the recipe takes the same way).
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -7,8 +7,6 @@ and decoding know what is on offer and its prior (`baselines.generative`); AdamW
 thousand items (theirs: 4 + 4 layers of width 128).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from conrec.baselines.base import Sizes

@@ -6,8 +6,6 @@ cutoff, smoothed towards the rate of the whole log. Rates score what is shown; a
 user's rate is the same for every item).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -4,8 +4,6 @@ For each setting the system is trained once and judged as it will be used, with 
 setting with the best figure is kept, the earlier of equals.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A recommender with the item prior added, its weight chosen on validation: open to every system alike (protocol)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.baselines.base import Recommender, TrainingData, per_cutoff

@@ -4,8 +4,6 @@ Each draw takes as many users as there are, with replacement, and sets every sys
 were drawn, so that what the threshold owes to chance is in the interval, too. Neutral exposures do not count here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

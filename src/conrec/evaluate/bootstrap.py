@@ -4,8 +4,6 @@ Columns are metrics (of a system, or of a difference between two); all columns s
 NaN means that the instance does not count in that column.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Dislikes avoided by every filter, with intervals, for a seed or for several together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

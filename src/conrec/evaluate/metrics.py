@@ -5,8 +5,6 @@ Hits are counted on items: `lists` is int32 [B, k] of item rows, best first, -1 
 (-1 never hits). Averages, intervals and seeds are `evaluate.bootstrap`'s.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.data.instances import Instances, Ragged

@@ -4,8 +4,6 @@ A system's figure per instance is first averaged over its seeds; users are resam
 compared on the instances that count for both.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

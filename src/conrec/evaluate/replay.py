@@ -4,8 +4,6 @@ A filter scores the items shown (`data.exposures`; higher = more surely disliked
 What counts is how many dislikes that avoids and how many likes it costs.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL, Replay

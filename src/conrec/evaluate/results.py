@@ -5,8 +5,6 @@ stage's `manifest.json` is `StageManifest`. Shares lie between 0 and 1. A budget
 lost, written as "0.01". What None stands for, where the type allows it, that page says.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar

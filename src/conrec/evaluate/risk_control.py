@@ -34,8 +34,6 @@ survives a drift of the log. MAPIE's risk control takes rows as the independent 
 grid; with likes as units it serves the tests as a cross-check.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from dataclasses import dataclass
 from math import log, sqrt

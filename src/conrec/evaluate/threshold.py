@@ -1,7 +1,5 @@
 """The threshold that an operator's budget of lost likes allows."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

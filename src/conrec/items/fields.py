@@ -4,8 +4,6 @@ A value that lists several ("Comedy|Drama", "shoes > sneakers") counts as each o
 are numbers (a year, a price) is laid out on a scale of quantiles, so that near numbers are similar.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Pictures to vectors without any download: shapes (HOG) and colours, reduced by PCA."""
 
-from __future__ import annotations
-
 import numpy as np
 from PIL import Image
 from skimage.color import rgb2hsv

@@ -1,7 +1,5 @@
 """Pictures of strangers: opened with care, and every one accounted for."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections import Counter

@@ -1,7 +1,5 @@
 """Any sentence-transformers or CLIP-like checkpoint, from a hub or a folder (extra `encoders`)."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -12,8 +12,6 @@ popular items. Of a user only the newest `max_items` dislikes exist at all, of a
 `max_users` is paired (w and N_j still count everybody).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

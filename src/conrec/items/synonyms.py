@@ -11,8 +11,6 @@ are common where the user dislikes much. Pairs are joined the clearest first, an
 (agglomerative clustering).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import csr_matrix
 

@@ -1,7 +1,5 @@
 """Vectors compared by their direction."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

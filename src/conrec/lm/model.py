@@ -1,7 +1,5 @@
 """Build, save and load the language model: the embedded small Qwen3, or any decoder-only checkpoint with LoRA."""
 
-from __future__ import annotations
-
 import copy
 import os
 import warnings

@@ -5,8 +5,6 @@ of `length` tokens; a block-diagonal mask and positions that restart keep them a
 same logits as it has alone (tested).
 """
 
-from __future__ import annotations
-
 import bisect
 from dataclasses import dataclass
 

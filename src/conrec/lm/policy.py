@@ -16,8 +16,6 @@ Shapes: B prompts, P prompt tokens (padded on the left), G answers a prompt, T l
 H hidden width. Which codes may follow a prefix, and with what prior, comes from a `Constraint`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

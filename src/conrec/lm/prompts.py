@@ -4,8 +4,6 @@ A prompt is a list of token ids. Wording is text of our own, titles are data (se
 semantic IDs. The same wording serves the embedded model and a large checkpoint.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

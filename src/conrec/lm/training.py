@@ -10,8 +10,6 @@ its own samples, weighs its loss by `weight` where it is a mean over what the pr
 all of them log and validate; the main process alone writes.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

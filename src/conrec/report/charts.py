@@ -6,8 +6,6 @@ parts took four times as long as the drawing. Every chart has a title and a desc
 that follow the page's light or dark style (CSS variables), and a natural size that fits a phone.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import zlib

@@ -5,8 +5,6 @@ float64. Here the seeds are pooled, and the stages of the curriculum are put one
 shows what became of one quantity from the first to the last update.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ section and nothing else: the section then says what is missing. All text of the
 escaped by the template engine.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

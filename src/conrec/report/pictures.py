@@ -3,8 +3,6 @@
 Pictures come from strangers (`items.pictures`); what is shown is always our own re-encoding, never their bytes.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """All systems side by side: the report's headline and its table."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

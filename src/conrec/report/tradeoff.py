@@ -1,7 +1,5 @@
 """The filter's trade-off in the report: dislikes avoided against likes lost, for every filter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training in the report: learning curves, the gain of each stage, and the weights of the item features."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

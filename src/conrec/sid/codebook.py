@@ -1,7 +1,5 @@
 """The frozen codebook: sized to the catalogue, trained once, and how later items get their IDs from it."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

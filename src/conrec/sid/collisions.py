@@ -6,8 +6,6 @@ item moves to the nearest free combination of the last two levels, and then of e
 the collisions would do it, too, but costs a token for every item in every prompt.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import groupby
 

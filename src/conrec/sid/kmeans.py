@@ -4,8 +4,6 @@ Level by level the residuals are clustered and the nearest centre is taken off; 
 (paper section 3: R(d) = X - sum of the codewords before, Z(d) = the codeword nearest to R(d)).
 """
 
-from __future__ import annotations
-
 import faiss
 import numpy as np
 

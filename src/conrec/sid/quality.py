@@ -3,8 +3,6 @@
 Collapse and collisions found here cost minutes; found after the language model they cost the run.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

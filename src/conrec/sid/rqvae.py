@@ -11,8 +11,6 @@ and the networks at zero, so that training starts from residual k-means on PCA a
 wrong; the codebooks start there, too. Codes that stand for nothing after an epoch move to the worst residuals.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from sklearn.decomposition import PCA

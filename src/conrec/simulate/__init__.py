@@ -7,8 +7,6 @@ the rules and the recommender's state are known, so is the best list that anybod
 The platform knows every item's attributes. What systems see of an item is what a shop says: title, picture, category.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path

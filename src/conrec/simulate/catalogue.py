@@ -4,8 +4,6 @@ Attributes are drawn per leaf category with a leaf's own bias, so they are corre
 determined by it: 'bulky' occurs among all footwear, 'leopard' everywhere, 'wired' among what has a plug.
 """
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files

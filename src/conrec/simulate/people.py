@@ -1,7 +1,5 @@
 """The simulated users: what each likes, what each cannot stand (the truth), and how active each is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ attributes change how it is drawn: shape its width and the thickness of its part
 material the surface, connection a cable with a plug, image the scene behind, store a mark in the corner.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import tomllib

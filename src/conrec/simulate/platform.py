@@ -8,8 +8,6 @@ only, so the probability that an item is shown and disliked follows from the sta
 drawing anything; over several days the state is carried on by its expectation.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

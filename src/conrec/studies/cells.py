@@ -8,8 +8,6 @@ What cells need on the way (a prepared log, a trained model) is kept in the same
 processes may work in one folder, each at another cell: the same command started twice uses two cores.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

@@ -4,8 +4,6 @@ A further seed is a further platform on the simulator, and on MovieLens and Poli
 fold of them.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -5,8 +5,6 @@ by its key (`conrec.pipeline.stage.inputs_of`): two variants that differ in the 
 warm-up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Files of a study: table (CSV), picture (SVG) and page (Markdown), whose words follow the numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """All studies, or one: run what is missing, and write the results."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from itertools import chain

@@ -4,8 +4,6 @@ Seeds of one system are averaged instance by instance, folds (other users) are p
 resampled after that, all columns of a data set together, so that every difference is paired.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Rewards that only the paper's tables compare CoNRec's own with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

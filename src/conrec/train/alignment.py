@@ -6,8 +6,6 @@ prefix (the paper: an item in the negative list more than three times; here nobo
 repetition is counted under a prefix).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -7,8 +7,6 @@ replaced (nothing can be learned from them yet), and those on which its answers 
 they cost hits: they then make up half of a stage; benchmarks/LOG.md.)
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

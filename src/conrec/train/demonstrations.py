@@ -6,8 +6,6 @@ too. It is off-policy guidance as in Yan et al. 2025 (LUFFY), with the probabili
 own probability at the time of the rollout: the first update weighs the answer's likelihood by its advantage.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -15,8 +15,6 @@ at all, not even the KL's (it is counted); the loss uses the constrained normali
 Shapes: B prompts, G answers a prompt, T tokens of an answer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

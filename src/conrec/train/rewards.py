@@ -7,8 +7,6 @@ what it comes closest to, so a near miss counts and an exact hit counts most. Wi
 penalty.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Protocol
 

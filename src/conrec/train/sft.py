@@ -1,7 +1,5 @@
 """Supervised training on packed samples, the loss on answers only."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

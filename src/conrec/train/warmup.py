@@ -4,8 +4,6 @@ All targets of a prompt share its one pass. The loss is the policy's own log-pro
 constraint and prior as decoding, so what is learned is how a user departs from what everybody dislikes that day.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

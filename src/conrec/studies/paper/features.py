@@ -1,7 +1,5 @@
 """What each item feature gives: the lists and candidates without it, its weights learned anew."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args

@@ -6,8 +6,6 @@ belongs to it. On the simulator the interests are the user's true rules, stronge
 the paper, categories, by how many of the user's dislikes outside the window they hold.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

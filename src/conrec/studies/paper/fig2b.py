@@ -1,7 +1,5 @@
 """Figure 2b: what positives do when they are simply added to the dislikes, without a progressive schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from conrec.studies.cells import Cell

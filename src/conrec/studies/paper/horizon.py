@@ -1,7 +1,5 @@
 """How many days of future should training be shown? The paper takes seven and leaves the choice open."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Table 1: every system on the same instances, CoNRec against the best other."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from conrec.studies.cells import Cell

@@ -1,7 +1,5 @@
 """Table 2: the modules one by one, in the paper's order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -5,8 +5,6 @@ the alignment are asked again after the same backbone went through next-item tra
 next dislike, and CoNRec.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

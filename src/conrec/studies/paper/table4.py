@@ -1,7 +1,5 @@
 """Table 4: five ways to reward an answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Table 5: the same method on backbones of different size, beside LC-Rec on each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
