@@ -4,8 +4,6 @@ A recommender says how likely each item is to be among the user's next dislikes.
 offer, not consumed before) is decided here, once, for all of them alike (protocol).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,26 +40,6 @@ class Sizes:
     learning_rate: float = 1e-3
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """All that a recommender may learn from."""
-
-    items: Items
-    events: Events
-    """Events to learn from: before validation begins (split by time), or of the training users."""
-    train: Instances
-    knowledge: Knowledge
-    """Dislikes of the day of a prediction: asked with a cutoff, answers with what came before it."""
-    likes: LikeCounts
-    co_dislikes: CoDislikes | None = None
-    """Who disliked the one disliked the other, as of the day of a prediction."""
-    catalog: Catalog | None = None
-    embeddings: np.ndarray | None = None
-    """float32 [n_items, d]: what the quantiser was given."""
-    validation: Instances | None = None
-    """Instances to choose on (when to stop, which setting), never to learn from."""
-
-
 class LikeCounts:
     """Number of users who gave each item a positive event before a cutoff.
 
@@ -81,6 +59,26 @@ class LikeCounts:
         """int64 [items]: users with a positive event on the item, each counted once."""
         stop = len(self._rows) if self._all_known else np.searchsorted(self._times, cutoff)
         return np.bincount(self._rows[:stop], minlength=self._items)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a recommender may learn from."""
+
+    items: Items
+    events: Events
+    """Events to learn from: before validation begins (split by time), or of the training users."""
+    train: Instances
+    knowledge: Knowledge
+    """Dislikes of the day of a prediction: asked with a cutoff, answers with what came before it."""
+    likes: LikeCounts
+    co_dislikes: CoDislikes | None = None
+    """Who disliked the one disliked the other, as of the day of a prediction."""
+    catalog: Catalog | None = None
+    embeddings: np.ndarray | None = None
+    """float32 [n_items, d]: what the quantiser was given."""
+    validation: Instances | None = None
+    """Instances to choose on (when to stop, which setting), never to learn from."""
 
 
 class Recommender(ABC):

@@ -8,11 +8,9 @@ Where both signs are read they stand in one sequence in the order of time, each 
 Shapes: B sequences, L events, T targets.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -27,31 +25,6 @@ PREDICTED, OTHER = 1, 2
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Items as a model numbers them: 0 pads, 1 to T are the targets, after them items that were only liked."""
-
-    rows: np.ndarray
-    """int64 [n]: item row of token n + 1."""
-    targets: int
-    """T."""
-    of_row: np.ndarray
-    """int64 [n_items]: token of an item row; 0 for one that training never met."""
-
-    @classmethod
-    def of(cls, events: UserEvents, n_items: int) -> Tokens:
-        """Numbering of the items in the events to learn from."""
-        targets = np.unique(events.rows[events.marks == PREDICTED])
-        rows = np.concatenate([targets, np.setdiff1d(events.rows, targets)]).astype(np.int64)
-        of_row = np.zeros(n_items, np.int64)
-        of_row[rows] = np.arange(1, len(rows) + 1)
-        return cls(rows, len(targets), of_row)
-
-    def __len__(self) -> int:
-        """Tokens, padding included."""
-        return len(self.rows) + 1
-
-
-@dataclass(frozen=True)
 class UserEvents:
     """Events with a mark, sorted by owner and then time; each (owner, item) once a mark."""
 
@@ -63,7 +36,7 @@ class UserEvents:
     """int64 [n]."""
 
     @classmethod
-    def of_log(cls, events: Events, inputs: Inputs) -> tuple[UserEvents, np.ndarray]:
+    def of_log(cls, events: Events, inputs: Inputs) -> tuple[Self, np.ndarray]:
         """Events of a log, sorted by time, and who the owners are: str [U], sorted."""
         signs = [events.is_dislike, events.is_positive]
         marks = np.zeros(len(events.items), np.int64)
@@ -74,7 +47,7 @@ class UserEvents:
         return cls._sorted(owners, used.items, marks[marks != 0], used.times), users
 
     @classmethod
-    def of_instances(cls, instances: Instances, inputs: Inputs) -> UserEvents:
+    def of_instances(cls, instances: Instances, inputs: Inputs) -> Self:
         """Histories of instances; owner n is instance n."""
         lists = [
             (instances.dislikes, instances.dislike_times.values),
@@ -89,7 +62,7 @@ class UserEvents:
         )
 
     @classmethod
-    def _sorted(cls, owners: np.ndarray, rows: np.ndarray, marks: np.ndarray, times: np.ndarray) -> UserEvents:
+    def _sorted(cls, owners: np.ndarray, rows: np.ndarray, marks: np.ndarray, times: np.ndarray) -> Self:
         """At one moment what is to be predicted stands first, and of that the smaller item row."""
         order = np.lexsort((rows, marks, times, owners))
         owners, rows, marks = owners[order].astype(np.int64), rows[order].astype(np.int64), marks[order]
@@ -104,6 +77,31 @@ def _marked(signs: list[T], inputs: Inputs) -> list[tuple[int, T]]:
     if inputs == "likes":
         return [(PREDICTED, positives)]
     return [(PREDICTED, dislikes), (OTHER, positives)][: 1 if inputs == "dislikes" else 2]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Items as a model numbers them: 0 pads, 1 to T are the targets, after them items that were only liked."""
+
+    rows: np.ndarray
+    """int64 [n]: item row of token n + 1."""
+    targets: int
+    """T."""
+    of_row: np.ndarray
+    """int64 [n_items]: token of an item row; 0 for one that training never met."""
+
+    @classmethod
+    def of(cls, events: UserEvents, n_items: int) -> Self:
+        """Numbering of the items in the events to learn from."""
+        targets = np.unique(events.rows[events.marks == PREDICTED])
+        rows = np.concatenate([targets, np.setdiff1d(events.rows, targets)]).astype(np.int64)
+        of_row = np.zeros(n_items, np.int64)
+        of_row[rows] = np.arange(1, len(rows) + 1)
+        return cls(rows, len(targets), of_row)
+
+    def __len__(self) -> int:
+        """Tokens, padding included."""
+        return len(self.rows) + 1
 
 
 @dataclass(frozen=True)
@@ -122,13 +120,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def take(self, index: Tensor) -> Batch:
+    def take(self, index: Tensor) -> "Batch":
         """Windows of some indices, without columns that only pad."""
         longest = max(1, int((self.tokens[index] != 0).sum(1).max())) if len(index) else 1
         tokens, marks, wanted = (part[index, :longest] for part in (self.tokens, self.marks, self.wanted))
         return Batch(tokens, marks, wanted, self.owners[index])
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> "Batch":
         """Batch on another device."""
         return Batch(*(part.to(device) for part in (self.tokens, self.marks, self.wanted, self.owners)))
 

@@ -8,8 +8,6 @@ Neither TALLRec nor InstructRec can name items out of a whole catalogue; both ar
 candidates only, as in the paper.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +135,7 @@ def ask(policy: Policy, questions: Sequence[Question], pad: int) -> Answers:
 class Asking(nn.Module):
     """The loss of a system's questions; wraps the policy so that DDP sees the forward."""
 
-    def __init__(self, policy: Policy, system: TitleRanker) -> None:
+    def __init__(self, policy: Policy, system: "TitleRanker") -> None:
         super().__init__()
         self.policy = policy
         self._loss = system.loss

@@ -8,8 +8,6 @@ which after the last scaling gives its words the picture's weight. Centring spre
 have a cosine near 0, and a threshold on it means something.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +39,7 @@ class Content:
     def __len__(self) -> int:
         return len(self.titles)
 
-    def take(self, rows: np.ndarray) -> Content:
+    def take(self, rows: np.ndarray) -> "Content":
         """The items at `rows`."""
         index = rows.tolist()
         return Content(
@@ -52,13 +50,13 @@ class Content:
 class JointEncoder:
     """Items to one embedding each (see the head of this file)."""
 
-    def __init__(self, config: ItemsConfig, seed: int = 0) -> None:
+    def __init__(self, config: ItemsConfig) -> None:
         self.config = config
-        self.text: TfidfEncoder | PretrainedEncoder = TfidfEncoder(TEXT_DIMENSIONS, seed)
+        self.text: TfidfEncoder | PretrainedEncoder = TfidfEncoder(TEXT_DIMENSIONS)
         if config.text != "tfidf":
             self.text = PretrainedEncoder(config.text, "items.text")
-        self.fields = FieldsEncoder(FIELDS_DIMENSIONS, seed)
-        self.hog = HogEncoder(IMAGE_DIMENSIONS, seed)
+        self.fields = FieldsEncoder(FIELDS_DIMENSIONS)
+        self.hog = HogEncoder(IMAGE_DIMENSIONS)
         self.image: HogEncoder | PretrainedEncoder | None = self.hog if config.image == "hog" else None
         if config.image not in ("hog", "none"):
             self.image = PretrainedEncoder(config.image, "items.image")
@@ -111,7 +109,7 @@ class JointEncoder:
         save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, folder / "encoder.safetensors")
 
     @staticmethod
-    def load(config: ItemsConfig, folder: Path) -> JointEncoder:
+    def load(config: ItemsConfig, folder: Path) -> "JointEncoder":
         """The frozen encoder of a compress stage run under the same `config`."""
         encoder, states = JointEncoder(config), dict[str, dict[str, np.ndarray]]()
         try:

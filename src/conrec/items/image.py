@@ -15,9 +15,8 @@ SIDE = 64
 class HogEncoder:
     """Histogram of oriented gradients and colours of the picture at 64 x 64, then PCA."""
 
-    def __init__(self, dimensions: int, seed: int = 0) -> None:
+    def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
-        self.seed = seed
         self._mean = np.zeros(0, np.float32)
         self._components = np.zeros((0, 0), np.float32)
         self._seen: dict[int, tuple[Picture, np.ndarray | None, str]] = {}
@@ -30,7 +29,7 @@ class HogEncoder:
         if width < 1:
             self._mean, self._components = np.zeros(raw.shape[1], np.float32), np.zeros((1, raw.shape[1]), np.float32)
             return
-        pca = PCA(width, svd_solver="randomized", random_state=self.seed).fit(raw)
+        pca = PCA(width, svd_solver="randomized", random_state=0).fit(raw)
         self._mean, self._components = pca.mean_.astype(np.float32), pca.components_.astype(np.float32)
 
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:

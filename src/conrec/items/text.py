@@ -13,9 +13,8 @@ MAX_TERMS = 30_000
 class TfidfEncoder:
     """Words and pairs of words, and character trigrams to 4-grams (which see through spelling and plurals)."""
 
-    def __init__(self, dimensions: int, seed: int = 0) -> None:
+    def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
-        self.seed = seed
         self._vectorizers: list[TfidfVectorizer] = []
         self._components = np.zeros((0, 0), np.float32)
 
@@ -31,7 +30,7 @@ class TfidfEncoder:
                 self._vectorizers.append(_restored(kind, ["\0"], np.ones(1)))
         matrix = self._tfidf(texts)
         width = max(1, min(self.dimensions, min(matrix.shape) - 1))
-        _, _, self._components = randomized_svd(matrix, width, n_iter=5, random_state=self.seed)
+        _, _, self._components = randomized_svd(matrix, width, n_iter=5, random_state=0)
         self._components = self._components.astype(np.float32)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:

@@ -16,14 +16,13 @@ is learned from the items and the log of the training period, and later items go
   that the same people dislike are one trait, called by the item in its middle ("like ID").
 """
 
-from __future__ import annotations
-
 import json
 import re
 import warnings
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -163,7 +162,7 @@ class TraitEncoder:
         save_file(arrays | {"json": np.frombuffer(names, np.uint8)}, folder / SAVED)
 
     @classmethod
-    def load(cls, folder: Path, hog: HogEncoder | None) -> TraitEncoder:
+    def load(cls, folder: Path, hog: HogEncoder | None) -> Self:
         """What `save` wrote, where it wrote nothing an encoder that finds nothing; ConrecError if not readable."""
         encoder = cls(hog)
         if (folder / SAVED).exists():

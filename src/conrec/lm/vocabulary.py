@@ -5,11 +5,10 @@ other text go through a second tokenizer that knows no added token at all, so a 
 end-of-text marker is spelled out letter by letter and can never become one.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -39,7 +38,7 @@ class Vocabulary:
         self._plain = _without_added_tokens(tokenizer)
 
     @classmethod
-    def train(cls, texts: Iterable[str], size: int, levels: Sequence[int]) -> Vocabulary:
+    def train(cls, texts: Iterable[str], size: int, levels: Sequence[int]) -> Self:
         """A byte-level BPE of at most `size` tokens trained on `texts` (for the embedded model)."""
         backend = Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -52,7 +51,7 @@ class Vocabulary:
         return cls._with_sids(tokenizer, levels)
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: str, levels: Sequence[int]) -> Vocabulary:
+    def of_checkpoint(cls, checkpoint: str, levels: Sequence[int]) -> Self:
         """The tokenizer of a Hugging Face checkpoint (hub name or folder) with semantic-ID tokens added."""
         try:
             tokenizer = AutoTokenizer.from_pretrained(checkpoint, use_fast=True)
@@ -64,14 +63,14 @@ class Vocabulary:
         return cls._with_sids(tokenizer, levels)
 
     @classmethod
-    def _with_sids(cls, tokenizer: PreTrainedTokenizerFast, levels: Sequence[int]) -> Vocabulary:
+    def _with_sids(cls, tokenizer: PreTrainedTokenizerFast, levels: Sequence[int]) -> Self:
         for t, size in enumerate(levels):
             tokens = [sid_token(t, k) for k in range(size)]
             tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
         return cls(tokenizer, levels)
 
     @classmethod
-    def load(cls, folder: Path) -> Vocabulary:
+    def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
         sizes = json.loads((folder / "sid_sizes.json").read_text())
         return cls(PreTrainedTokenizerFast.from_pretrained(folder), sizes)

@@ -59,7 +59,6 @@ def lines(
     x_title: str = "",
     y_format: str = "~g",
     x_format: str = "~s",
-    y_title: str = "",
     rules: Mapping[str, float] | None = None,
     from_zero: bool = False,
     marks: Iterable[tuple[str, float, float]] = (),
@@ -69,7 +68,7 @@ def lines(
     `colours`: series -> number of its colour, where charts beside each other must agree."""
     names = [s.name for s in series]
     numbers = [(colours or {}).get(n, k) % len(SERIES) for k, n in enumerate(names)]
-    x, y = _number("x", x_format, x_title), _number("y", y_format, y_title)
+    x, y = _number("x", x_format, x_title), _number("y", y_format)
     chart = _lines(series, numbers, x, y | {"scale": {"zero": from_zero}}, rules, marks)
     return _svg(chart | {"width": WIDTH, "height": HEIGHT}, title, description)
 

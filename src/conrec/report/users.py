@@ -5,8 +5,6 @@ Chosen at random (fixed seed) among those with a hit, those without one and thos
 the page shows failures beside successes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +94,7 @@ def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int 
     return [_user(record, guesses[i], kind, catalogue) for record, (i, kind) in zip(records, chosen)]
 
 
-def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: _Catalogue) -> User:
+def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: "_Catalogue") -> User:
     hits = set(guesses) & set(record["future"])
     newest = [record[k][::-1][:SHOWN_HISTORY] for k in ("positives", "dislikes")]
     # What was hit comes first, so that it is not among those left out.

@@ -12,6 +12,7 @@ from conrec.sid.kmeans import reconstruct
 
 PROBES = 2000
 """Items whose neighbourhoods are compared (all, where there are fewer)."""
+NEAREST = 10
 
 
 def level_use(codes: np.ndarray, sizes: tuple[int, ...]) -> list[dict[str, float]]:
@@ -53,12 +54,7 @@ def neighbour_rows(x: np.ndarray, probes: np.ndarray, k: int) -> np.ndarray:
 
 
 def neighbourhoods(
-    embeddings: np.ndarray,
-    latents: np.ndarray,
-    reconstructed: np.ndarray,
-    categories: list[str | None],
-    k: int = 10,
-    seed: int = 0,
+    embeddings: np.ndarray, latents: np.ndarray, reconstructed: np.ndarray, categories: list[str | None]
 ) -> dict[str, float]:
     """How far each item keeps its nearest neighbours.
 
@@ -66,10 +62,10 @@ def neighbourhoods(
     reconstructed latents. `category_*`: share of the k nearest with the item's own category, against `by_chance`.
     """
     n = len(embeddings)
-    k = min(k, n - 1)
+    k = min(NEAREST, n - 1)
     if k < 1:
         return {}
-    probes = np.sort(np.random.default_rng(seed).permutation(n)[:PROBES])
+    probes = np.sort(np.random.default_rng(0).permutation(n)[:PROBES])
     spaces = {"embedding": embeddings, "latent": latents, "reconstructed": reconstructed}
     near = {name: neighbour_rows(x, probes, k) for name, x in spaces.items()}
     result = {

@@ -4,12 +4,11 @@
 figures.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import NAMES, Dataset
@@ -29,7 +28,7 @@ class StudyContext:
     quick: bool
 
     @classmethod
-    def at(cls, root: Path, quick: bool) -> StudyContext:
+    def at(cls, root: Path, quick: bool) -> Self:
         """Context with its logs and models below `root`; `quick`: everything tiny."""
         models = Models(root)
         return cls(models, Recommenders(models), quick)

@@ -6,8 +6,6 @@ lists and for candidates, are chosen under every seed, as they are for CoNRec. A
 of its row without.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,7 +61,7 @@ class BaselineSpec:
     """Settings that take the place of the grid's, to see that everything works."""
     add_prior: bool = True
     """The item prior is added with a weight chosen on validation, where the recommender can take it."""
-    settings_of: BaselineSpec | None = None
+    settings_of: "BaselineSpec | None" = None
     """The baseline whose settings it takes, instead of trying the grid itself: the same one without positives."""
 
 
