@@ -17,7 +17,7 @@ import numpy as np
 
 from conrec.baselines.base import LikeCounts, Recommender, TrainingData
 from conrec.baselines.boosted import Boosted
-from conrec.baselines.trivial import Bias
+from conrec.baselines.rates import Bias
 from conrec.data.exposures import replay_pairs
 from conrec.data.split import UserSplit
 from conrec.evaluate.avoided import dislikes_avoided

@@ -8,16 +8,8 @@ import numpy as np
 import pytest
 
 from conrec.baselines.base import Recommender, TrainingData
-from conrec.baselines.trivial import (
-    Bias,
-    CategoryRule,
-    ContentNeighbours,
-    ItemRate,
-    Popularity,
-    UserRate,
-    filter_systems,
-    trivial_systems,
-)
+from conrec.baselines.rates import Bias, ItemRate, UserRate
+from conrec.baselines.trivial import CategoryRule, ContentNeighbours, Popularity, filter_systems, trivial_systems
 from conrec.baselines.with_prior import ItemPrior, WithPrior
 from conrec.data.instances import Instances, Ragged
 from conrec.evaluate.metrics import candidate_accuracy, hit_any

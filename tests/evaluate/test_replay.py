@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from conrec.baselines.base import LikeCounts, TrainingData
-from conrec.baselines.trivial import Bias, ItemRate, Popularity, UserRate
+from conrec.baselines.rates import Bias, ItemRate, UserRate
+from conrec.baselines.trivial import Popularity
 from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL, Replay, replay_pairs, users_to_replay, without_prediction
 from conrec.data.instances import Events, Items
 from conrec.data.knowledge import Knowledge

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from conrec.baselines.base import Recommender, TrainingData
-from conrec.baselines.trivial import ITEM_SMOOTHING, USER_SMOOTHING
+from conrec.baselines.rates import ITEM_SMOOTHING, USER_SMOOTHING
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
 from conrec.data.split import Split
@@ -73,7 +73,7 @@ class Boosted(Recommender):
 
 
 class _Day:
-    """Features of users and items at a cutoff; rates as in `trivial`, and means of ratings smoothed alike."""
+    """Features of users and items at a cutoff; rates as in `rates`, and means of ratings smoothed alike."""
 
     def __init__(self, log_view: LogView, cutoff: np.datetime64, values: csr_matrix, numeric: np.ndarray) -> None:
         told, n = log_view.told, len(log_view.items)

@@ -1,9 +1,7 @@
 """The systems that need no training: every table has them.
 
-Popularity, the rules of platforms, neighbours by content and by what others disliked, and the formulas that an engineer
-writes in an afternoon and that a filter must beat (protocol). A rate is dislikes / (dislikes + positives) before the
-cutoff, smoothed towards the rate of the whole log. Rates score what is shown; as lists of items they mean little (a
-user's rate is the same for every item).
+Popularity, the rule that platforms use, and neighbours by content and by what others disliked; for the filter also the
+rates of `baselines.rates`.
 """
 
 from typing import Literal
@@ -11,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from conrec.baselines.base import Recommender, TrainingData, category_numbers, per_cutoff
+from conrec.baselines.rates import Bias, ItemRate, UserRate
 from conrec.baselines.with_prior import ItemPrior, WithPrior
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
@@ -22,8 +21,6 @@ TIE = 1e-3
 """Popularity counts for less than any dislike: it only orders the items within a category."""
 CELLS_AT_ONCE = 2**24
 """Cosines held at a time."""
-USER_SMOOTHING = 3.0
-ITEM_SMOOTHING = 5.0
 
 
 def trivial_systems(prior_days: float, prior_smoothing: float) -> list[Recommender]:
@@ -156,52 +153,3 @@ class CoDislikes(Recommender):
         """float32 [B, n_items]."""
         assert self.known.co_dislikes is not None
         return CoDislikeScore(self.known.co_dislikes).log_weight(instances)
-
-
-class UserRate(Recommender):
-    """Share of a user's signed events that are dislikes."""
-
-    name = "user_rate"
-
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items], the same in each row; in (0, 1)."""
-        base = per_cutoff(instances.cutoffs, lambda cutoff: np.array([base_rate(self, cutoff)]))
-        signed = instances.n_dislikes + instances.n_positives
-        rate = (instances.n_dislikes[:, None] + USER_SMOOTHING * base) / (signed[:, None] + USER_SMOOTHING)
-        return np.broadcast_to(rate.astype(np.float32), (len(instances), len(self.known.items)))
-
-
-class ItemRate(Recommender):
-    """Share of an item's signed events that are dislikes."""
-
-    name = "item_rate"
-
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items] in (0, 1)."""
-        return per_cutoff(instances.cutoffs, self._rate).astype(np.float32)
-
-    def _rate(self, cutoff: np.datetime64) -> np.ndarray:
-        dislikes, likes = self.known.knowledge.dislike_counts(cutoff), self.known.likes.before(cutoff)
-        return (dislikes + ITEM_SMOOTHING * base_rate(self, cutoff)) / (dislikes + likes + ITEM_SMOOTHING)
-
-
-class Bias(Recommender):
-    """logit(item rate) + logit(user rate): a filter that does not beat this is not worth deploying."""
-
-    name = "bias"
-
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]."""
-        parts = []
-        for system in (UserRate(), ItemRate()):
-            system.fit(self.known)
-            rate = system.scores(instances)
-            parts.append(np.log(rate) - np.log1p(-rate))
-        return parts[0] + parts[1]
-
-
-def base_rate(system: Recommender, cutoff: np.datetime64) -> float:
-    """Rate of the whole log before the cutoff, itself smoothed by one dislike in two so that it is never 0 or 1."""
-    dislikes = system.known.knowledge.dislike_counts(cutoff).sum()
-    likes = system.known.likes.before(cutoff).sum()
-    return float((dislikes + 1) / (dislikes + likes + 2))

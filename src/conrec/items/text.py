@@ -1,5 +1,7 @@
 """Titles to vectors without any download: TF-IDF of words and character n-grams, reduced by a truncated SVD."""
 
+from __future__ import annotations
+
 import json
 
 import numpy as np
@@ -13,8 +15,9 @@ MAX_TERMS = 30_000
 class TfidfEncoder:
     """Words and pairs of words, and character trigrams to 4-grams (which see through spelling and plurals)."""
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(self, dimensions: int, seed: int = 0) -> None:
         self.dimensions = dimensions
+        self.seed = seed
         self._vectorizers: list[TfidfVectorizer] = []
         self._components = np.zeros((0, 0), np.float32)
 
@@ -30,7 +33,7 @@ class TfidfEncoder:
                 self._vectorizers.append(_restored(kind, ["\0"], np.ones(1)))
         matrix = self._tfidf(texts)
         width = max(1, min(self.dimensions, min(matrix.shape) - 1))
-        _, _, self._components = randomized_svd(matrix, width, n_iter=5, random_state=0)
+        _, _, self._components = randomized_svd(matrix, width, n_iter=5, random_state=self.seed)
         self._components = self._components.astype(np.float32)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:

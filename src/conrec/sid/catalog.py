@@ -4,6 +4,8 @@ In a folder: `catalog.parquet` (one row an item), `latents.npy`, `reconstructed.
 (`codewords.safetensors` and `codebook.json`, beside the weights that encode new items).
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,7 +80,7 @@ class Catalog:
         (book / "codebook.json").write_text(json.dumps({"sizes": list(self.sizes)}, indent=2) + "\n")
 
     @staticmethod
-    def load(folder: Path) -> "Catalog":
+    def load(folder: Path) -> Catalog:
         """The catalogue in `folder`; ConrecError where a part is missing or cannot be read."""
         try:
             table = pq.read_table(folder / "catalog.parquet")
