@@ -5,8 +5,6 @@ that stands for several items spends one of the k places per item, and items tha
 left out before the best k are taken, so exclusion costs no place.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,13 +29,7 @@ class Beams:
 
 @torch.no_grad()
 def search(
-    policy: AnswerModel[State],
-    state: State,
-    rows: Tensor,
-    pool: CandidatePool,
-    *,
-    beams: int,
-    temperature: float = 1.0,
+    policy: AnswerModel[State], state: State, rows: Tensor, pool: CandidatePool, *, beams: int, temperature: float = 1.0
 ) -> Beams:
     """The `beams` most likely semantic IDs of each prompt.
 
@@ -56,12 +48,7 @@ def search(
     for t in range(levels):
         width = nodes.shape[1]
         step = policy.level_logprobs(
-            hidden.reshape(batch * width, -1),
-            t,
-            nodes.reshape(-1),
-            rows.repeat_interleave(width),
-            pool,
-            temperature,
+            hidden.reshape(batch * width, -1), t, nodes.reshape(-1), rows.repeat_interleave(width), pool, temperature
         ).view(batch, width, -1)
         total = (scores[:, :, None] + step).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
         size = total.shape[2]

@@ -1,7 +1,5 @@
 """Candidates that are given: by what they are ranked, the item features and the policy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +23,7 @@ class CandidateSets:
     """int64 [n, c]: rows of the items, -1 where there are no more."""
 
     @classmethod
-    def read(cls, prepared: Path, instances: Instances, items: Items) -> CandidateSets:
+    def read(cls, prepared: Path, instances: Instances, items: Items) -> "CandidateSets":
         """All sets in the folder of `prepare`; their instances must be among these."""
         table = pq.read_table(prepared / "candidates.parquet")
         place = {int(i): n for n, i in enumerate(instances.ids)}
@@ -67,13 +65,7 @@ class PolicyFeature(ItemFeature):
         inputs, config = self._decoder.inputs, self._decoder.inputs.recipe.predict
         assert self._decoder.policy is not None
         decodings = self._decoder.decodings(instances, [self._weights], include_unseen=True)
-        (scores,) = score_items(
-            self._decoder.policy,
-            decodings,
-            rows,
-            inputs.catalog.codes,
-            batch=config.batch,
-        )
+        (scores,) = score_items(self._decoder.policy, decodings, rows, inputs.catalog.codes, batch=config.batch)
         return scores
 
 

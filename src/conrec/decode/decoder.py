@@ -1,7 +1,5 @@
 """A policy with the item features that decoding adds to it, ready to predict for any instances."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -52,14 +50,7 @@ class Decoder:
     def run(self, decodings: Sequence[Decoding], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], one pair a decoding."""
         config = self.inputs.recipe.predict
-        return predict_items(
-            self.policy,
-            decodings,
-            k=config.k,
-            beams=config.beams,
-            batch=config.batch,
-            title=title,
-        )
+        return predict_items(self.policy, decodings, k=config.k, beams=config.beams, batch=config.batch, title=title)
 
     def predict(
         self, instances: Instances, weights: Sequence[FeatureWeights], title: str

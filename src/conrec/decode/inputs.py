@@ -1,7 +1,5 @@
 """What training and decoding read: the prepared log and the catalogue as arrays, prompts, and item features."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,7 +37,7 @@ class Inputs:
     """int32 [items, n]: Swing neighbours, best first, -1 for none."""
 
     @classmethod
-    def of(cls, recipe: Recipe, log: PreparedLog) -> Inputs:
+    def of(cls, recipe: Recipe, log: PreparedLog) -> "Inputs":
         """From a log that may have been read already."""
         trie = Trie.of(log.catalog.codes, log.catalog.sizes, device())
         return cls(recipe, log.view, log.instances, log.split, log.knowledge, trie, log.neighbours)

@@ -1,7 +1,5 @@
 """Lists of predicted dislikes for many users, and the log-likelihood of given candidates."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -16,13 +14,7 @@ from conrec.progress import track
 
 @torch.no_grad()
 def predict_items(
-    policy: AnswerModel | None,
-    decodings: Sequence[Decoding],
-    *,
-    k: int,
-    beams: int,
-    batch: int,
-    title: str = "predict",
+    policy: AnswerModel | None, decodings: Sequence[Decoding], *, k: int, beams: int, batch: int, title: str = "predict"
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The k likeliest items of every instance, by beam search with `beams` hypotheses.
 
@@ -47,14 +39,7 @@ def predict_items(
             else:
                 if state is None:
                     state = policy.prefill(part.prompt_ids, part.prompt_mask)
-                found = search(
-                    policy,
-                    state,
-                    rows,
-                    pool,
-                    beams=beams,
-                    temperature=decoding.temperature,
-                )
+                found = search(policy, state, rows, pool, beams=beams, temperature=decoding.temperature)
                 best = best_items(found, pool, rows, exclude, k)
             items[part.index], scores[part.index] = best
     return out

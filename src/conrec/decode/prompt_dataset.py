@@ -3,8 +3,6 @@
 The pool has a row a day: the items known at the midnight before the instances' cutoffs and their prior at that time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter

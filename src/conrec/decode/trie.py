@@ -8,8 +8,6 @@ that day. With equal logits the policy is then exactly the prior.
 Shapes: n items, T levels, R rows (days), N queries, K codes of a level.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +38,7 @@ class Trie:
     """int64 [leaves + 1] into `item_order`."""
 
     @classmethod
-    def of(cls, codes: np.ndarray, sizes: tuple[int, ...], device: torch.device | str = "cpu") -> Trie:
+    def of(cls, codes: np.ndarray, sizes: tuple[int, ...], device: torch.device | str = "cpu") -> "Trie":
         """Build the trie from the semantic IDs of all items, int [n, T] with code t in [0, sizes[t]).
 
         Raises ConrecError for other shapes or codes.
@@ -85,7 +83,7 @@ class Trie:
         """The item rows that share a leaf's semantic ID."""
         return self.item_order[self.leaf_start[leaf] : self.leaf_start[leaf + 1]].tolist()
 
-    def weigh(self, weights: np.ndarray | Tensor, *, prior: bool = True) -> CandidatePool:
+    def weigh(self, weights: np.ndarray | Tensor, *, prior: bool = True) -> "CandidatePool":
         """Put item weights [R, n] (zero: not in the pool) on the trie: a constraint for decoding and training.
 
         Without `prior` only membership counts, and every allowed code has log-prior 0. Raises ConrecError for weights

@@ -4,8 +4,6 @@ A stage writes into `<folder>.partial`. When it is through, `manifest.json` is w
 its name in one rename. What bears its name is therefore whole, and what died is continued.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import platform

@@ -1,7 +1,5 @@
 """A recipe that shows a stage the settings that it declares, and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, cast
 

@@ -1,7 +1,5 @@
 """What a stage declares, and what its result depends on by that."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 from collections.abc import Callable, Collection, Sequence
