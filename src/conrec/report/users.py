@@ -5,7 +5,7 @@ Chosen at random (fixed seed) among those with a hit, those without one and thos
 the page shows failures beside successes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,44 +90,40 @@ def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int 
     for record in records:
         items += record["dislikes"][-SHOWN_HISTORY:] + record["positives"][-SHOWN_HISTORY:]
         items += record["future"][:SHOWN_FUTURE]
-    catalogue = _Catalogue(run / "prepare", items)
+    catalogue = _pictured(run / "prepare", items)
     return [_user(record, guesses[i], kind, catalogue) for record, (i, kind) in zip(records, chosen)]
 
 
-def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: "_Catalogue") -> User:
+def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: dict[str, tuple[str, Picture]]) -> User:
     hits = set(guesses) & set(record["future"])
-    newest = [record[k][::-1][:SHOWN_HISTORY] for k in ("positives", "dislikes")]
+
+    def row(label: str, items: Sequence[str], total: int, hit: Collection[str] = ()) -> Row:
+        titled = [(item, *catalogue.get(item, ("", Picture("missing")))) for item in items]
+        return Row(label, [Shown(title or tidy(item), picture, item in hit) for item, title, picture in titled], total)
+
+    liked, disliked = (record[k][::-1][:SHOWN_HISTORY] for k in ("positives", "dislikes"))
     # What was hit comes first, so that it is not among those left out.
     future = sorted(dict.fromkeys(record["future"]), key=lambda item: item not in hits)
     rows = [
-        Row("Liked before, newest first", [catalogue.shown(x) for x in newest[0]], record["n_positives"]),
-        Row("Disliked before, newest first", [catalogue.shown(x) for x in newest[1]], record["n_dislikes"]),
-        Row("Predicted dislikes, best first", [catalogue.shown(x, x in hits) for x in guesses], len(guesses)),
-        Row(
-            "Really disliked in the horizon",
-            [catalogue.shown(x, x in hits) for x in future[:SHOWN_FUTURE]],
-            len(future),
-        ),
+        row("Liked before, newest first", liked, record["n_positives"]),
+        row("Disliked before, newest first", disliked, record["n_dislikes"]),
+        row("Predicted dislikes, best first", guesses, len(guesses), hits),
+        row("Really disliked in the horizon", future[:SHOWN_FUTURE], len(future), hits),
     ]
     return User(tidy(record["user_id"]), record["cutoff"].strftime("%-d %B %Y"), kind, rows)
 
 
-class _Catalogue:
-    """Titles and thumbnails of the items that are shown, each picture decoded once."""
-
-    def __init__(self, folder: Path, ids: list[str]) -> None:
-        file = folder / "items.parquet"
-        names = pq.read_schema(file).names
-        pictures = [c for c in ("image_bytes", "image") if c in names]
-        table = _read(file, ["item_id", "title", *pictures], pc.field("item_id").isin(sorted(set(ids))))
-        self._shown: dict[str, tuple[str, Picture]] = {}
-        for record in table.to_pylist():
-            source = next((record[c] for c in pictures if record[c]), None)
-            self._shown[record["item_id"]] = (tidy(record["title"] or ""), thumbnail(source, folder))
-
-    def shown(self, item: str, hit: bool = False) -> Shown:
-        title, picture = self._shown.get(item, ("", Picture("missing")))
-        return Shown(title or tidy(item), picture, hit)
+def _pictured(folder: Path, ids: list[str]) -> dict[str, tuple[str, Picture]]:
+    """Title and thumbnail of the items that are shown, each picture decoded once."""
+    file = folder / "items.parquet"
+    names = pq.read_schema(file).names
+    pictures = [c for c in ("image_bytes", "image") if c in names]
+    table = _read(file, ["item_id", "title", *pictures], pc.field("item_id").isin(sorted(set(ids))))
+    found = {}
+    for record in table.to_pylist():
+        source = next((record[c] for c in pictures if record[c]), None)
+        found[record["item_id"]] = tidy(record["title"] or ""), thumbnail(source, folder)
+    return found
 
 
 def tidy(text: str) -> str:
