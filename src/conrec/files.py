@@ -1,7 +1,5 @@
 """Files: there as a whole or not at all, held by one process at a time, and known by their contents."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import fcntl

@@ -6,8 +6,6 @@ Who this process is says the environment that both set, so asking costs nothing.
 the others join in where a stage trains, and wait elsewhere. They must see the same run folder.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ On a terminal a bar; elsewhere (a log file, CI) a plain line now and then, and n
 processes only the main one speaks.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized

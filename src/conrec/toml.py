@@ -4,8 +4,6 @@ Types and bounds come from the dataclass's annotations (`Annotated[int, msgspec.
 together is checked by its `__post_init__`.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """Stage: predict 20 items per held-out user, and rank their candidates."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
@@ -143,11 +141,7 @@ def _compare_stages(
 
 
 def _predict_alone(
-    decoder: Decoder,
-    candidates: CandidateSets,
-    parts: tuple[np.ndarray, np.ndarray],
-    held_out: Instances,
-    out: Path,
+    decoder: Decoder, candidates: CandidateSets, parts: tuple[np.ndarray, np.ndarray], held_out: Instances, out: Path
 ) -> None:
     """`out/FEATURE.parquet`: lists and ranked candidates by each item feature, with neither the others nor the policy.
 

@@ -1,7 +1,5 @@
 """Stage: one page about the run (`DIR/report.html`)."""
 
-from __future__ import annotations
-
 from conrec.errors import ConrecError
 from conrec.files import write_whole
 from conrec.pipeline.job import Job

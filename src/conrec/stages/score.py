@@ -1,7 +1,5 @@
 """Stage: learn the history score on the backtest windows of the training period."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

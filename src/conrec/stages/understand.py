@@ -1,7 +1,5 @@
 """Context understanding: the model learns the semantic IDs, then what makes an item disliked."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -40,15 +38,7 @@ def understand(job: Job) -> None:
     known = inputs.split.may_learn(inputs.events)
     seen = np.isin(np.arange(len(inputs.items)), inputs.events.items[known])
     titles = [title for title, keep in zip(catalog.titles, seen) if keep]
-    _train(
-        policy,
-        vocabulary,
-        translation(vocabulary, catalog.codes[seen], titles),
-        recipe,
-        out,
-        seed,
-        "translation",
-    )
+    _train(policy, vocabulary, translation(vocabulary, catalog.codes[seen], titles), recipe, out, seed, "translation")
 
     config = recipe.understand
     questions = ask(

@@ -1,7 +1,5 @@
 """Stage: learn on the backtest windows of the training period how much each item feature counts."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.data.split import TimeSplit
