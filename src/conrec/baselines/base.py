@@ -24,6 +24,8 @@ Settings = dict[str, Any]
 """Options of a recommender's constructor."""
 Inputs = Literal["dislikes", "dislikes+likes", "likes"]
 """Which events a recommender reads. It predicts dislikes, and from "likes" likes."""
+DislikeInputs = Literal["dislikes", "dislikes+likes"]
+"""Those from which dislikes are predicted."""
 SUFFIX: dict[Inputs, str] = {"dislikes": "", "dislikes+likes": "+positives", "likes": "_of_likes"}
 """What a recommender's name ends with, by its inputs."""
 

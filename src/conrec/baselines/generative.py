@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from conrec.baselines.base import SUFFIX, Recommender, Settings, Sizes, TrainingData
+from conrec.baselines.base import SUFFIX, DislikeInputs, Recommender, Settings, Sizes, TrainingData
 from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
 from conrec.decode.predict_items import predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
@@ -55,7 +55,7 @@ class Generative(Recommender):
 
     def __init__(
         self,
-        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
+        inputs: DislikeInputs = "dislikes",
         *,
         prior_days: float,
         prior_smoothing: float,

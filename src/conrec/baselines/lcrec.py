@@ -15,11 +15,11 @@ mixes them; what is on offer and its prior as in `baselines.generative`.
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
-from conrec.baselines.base import Settings, Sizes
+from conrec.baselines.base import DislikeInputs, Settings, Sizes
 from conrec.baselines.generative import Generative
 from conrec.baselines.titles import TitleHistories
 from conrec.config import LmConfig
@@ -44,7 +44,7 @@ class LcRec(Generative):
 
     def __init__(
         self,
-        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
+        inputs: DislikeInputs = "dislikes",
         *,
         lm: LmConfig,
         language_epochs: float = 4,

@@ -12,14 +12,14 @@ task only; items that nobody disliked with another have no place in the graph an
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 
-from conrec.baselines.base import Sizes
+from conrec.baselines.base import DislikeInputs, Sizes
 from conrec.baselines.encoder_decoder import T5Recommender
 from conrec.data.instances import Events
 
@@ -32,12 +32,7 @@ class P5Cid(T5Recommender):
     grid = tuple({"learning_rate": a, "clusters": b} for a in (1e-3, 3e-3) for b in (10, 20))
 
     def __init__(
-        self,
-        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
-        *,
-        clusters: int = 20,
-        leaf: int = 100,
-        **options: Any,
+        self, inputs: DislikeInputs = "dislikes", *, clusters: int = 20, leaf: int = 100, **options: Any
     ) -> None:
         """`clusters`: parts that a part is split into; `leaf`: items that a part may have to be numbered."""
         super().__init__(inputs, **options)

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
+from conrec.baselines.base import SUFFIX, DislikeInputs, Recommender, Settings, TrainingData
 from conrec.config import LmConfig
 from conrec.data.distractors import draw_candidates
 from conrec.data.instances import Instances, Ragged
@@ -165,7 +165,7 @@ class TitleRanker(Recommender):
 
     def __init__(
         self,
-        inputs: Literal["dislikes", "dislikes+likes"] = "dislikes",
+        inputs: DislikeInputs = "dislikes",
         *,
         lm: LmConfig,
         understood: Path,

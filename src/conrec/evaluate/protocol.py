@@ -218,23 +218,20 @@ def write_hits(path: Path, hits: dict[str, Hits], instances: dict[str, Instances
     parts = []
     for split, systems in hits.items():
         here = instances[split]
-        for system, seeds in systems.items():
-            for seed, metrics in seeds.items():
-                for metric, values in metrics.items():
-                    rows = np.flatnonzero(~np.isnan(values))
-                    parts.append(
-                        pa.table(
-                            {
-                                "split": pa.array([split] * len(rows), pa.string()),
-                                "system": pa.array([system] * len(rows), pa.string()),
-                                "seed": pa.array(np.full(len(rows), seed), pa.int64()),
-                                "instance_id": pa.array(here.ids[rows], pa.int64()),
-                                "user_id": pa.array(here.users[rows].tolist(), pa.string()),
-                                "metric": pa.array([metric] * len(rows), pa.string()),
-                                "value": pa.array(values[rows], pa.float32()),
-                            }
-                        )
-                    )
+        cells = [(system, seed, metrics) for system, seeds in systems.items() for seed, metrics in seeds.items()]
+        for system, seed, metrics in cells:
+            for metric, values in metrics.items():
+                rows = np.flatnonzero(~np.isnan(values))
+                columns = {
+                    "split": pa.repeat(split, len(rows)),
+                    "system": pa.repeat(system, len(rows)),
+                    "seed": pa.repeat(seed, len(rows)),
+                    "instance_id": pa.array(here.ids[rows], pa.int64()),
+                    "user_id": pa.array(here.users[rows].tolist(), pa.string()),
+                    "metric": pa.repeat(metric, len(rows)),
+                    "value": pa.array(values[rows], pa.float32()),
+                }
+                parts.append(pa.table(columns))
     pq.write_table(pa.concat_tables(parts), path, compression="zstd")
 
 

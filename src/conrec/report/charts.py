@@ -204,15 +204,9 @@ def _points(series: Series) -> list[dict[str, Any]]:
     high = series.y if series.high is None else series.high
     finite = np.isfinite(series.x) & np.isfinite(series.y)
     piece = np.cumsum(~finite)
+    columns = {"x": series.x, "y": series.y, "low": low, "high": high}
     return [
-        {
-            "series": series.name,
-            "piece": int(piece[n]),
-            "x": float(series.x[n]),
-            "y": float(series.y[n]),
-            "low": float(low[n]),
-            "high": float(high[n]),
-        }
+        {"series": series.name, "piece": int(piece[n])} | {name: float(column[n]) for name, column in columns.items()}
         for n in np.flatnonzero(finite)
     ]
 

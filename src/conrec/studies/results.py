@@ -131,7 +131,7 @@ def as_csv(table: Sequence[Row]) -> str:
         line = [row.dataset, row.system, row.metric, value.mean, value.low, value.high, value.instances]
         line += [" ".join(map(str, row.seeds)), row.paper, row.against]
         line += [difference.mean, difference.low, difference.high, difference.verdict] if difference else [None] * 4
-        writer.writerow([_rounded(cell) for cell in [*line, row.forgotten]])
+        writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in [*line, row.forgotten]])
     return text.getvalue()
 
 
@@ -171,7 +171,3 @@ def _forgotten(study: Study, pooled: Pool, system: str, metric: str) -> float | 
 def _column(pooled: Pool, system: str, metric: str, other: str | None) -> np.ndarray:
     values = pooled.values[system][metric]
     return values if other is None else values - pooled.values[other][metric]
-
-
-def _rounded(cell: object) -> object:
-    return f"{cell:.6g}" if isinstance(cell, float) else cell

@@ -90,10 +90,10 @@ def chosen_data(
     """The chosen instances with their prompts, in order; augmented ones with history dropout."""
     rng = np.random.default_rng([seed, 1])
     instances = data.instances.take(chosen.index)
-    texts = []
-    for n in range(len(instances)):
-        if chosen.augmented[n]:
-            texts.append(prompts.with_dropout(instances, n, context, HISTORY_DROPOUT, rng))
-        else:
-            texts.append(prompts.of(instances, n, context))
+    texts = [
+        prompts.with_dropout(instances, n, context, HISTORY_DROPOUT, rng)
+        if augmented
+        else prompts.of(instances, n, context)
+        for n, augmented in enumerate(chosen.augmented)
+    ]
     return replace(data, instances=instances, prompts=Ragged.of(texts, np.int64), rows=data.rows[chosen.index])
