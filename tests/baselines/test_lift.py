@@ -1,3 +1,5 @@
+"""Forms of a sequence model: the better one on validation is used, and likes turned upside down find dislikes."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -6,14 +8,47 @@ import numpy as np
 import pytest
 
 from conrec.baselines.base import TrainingData
-from conrec.baselines.lift import Reversed
+from conrec.baselines.lift import BestForm, Lift, Reversed, under_prior
+from conrec.baselines.linear import EASE
 from conrec.baselines.sasrec import SASRec
 from conrec.baselines.trivial import Popularity
 from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances, Ragged
-from tests.baselines.planted import hit_share, world
+from tests.baselines.planted import chain, hit_share, world
 
-pytestmark = pytest.mark.slow
+
+def small(loss: str = "softmax") -> SASRec:
+    return SASRec(loss=loss, width=16, layers=1, epochs=2)  # type: ignore[arg-type]
+
+
+def test_the_better_form_is_chosen_and_training_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, test = chain(users=60)
+    trained: list[str] = []
+    train = SASRec._train
+    monkeypatch.setattr(SASRec, "_train", lambda self, *rest: (trained.append(self.name), train(self, *rest)))
+    system = BestForm(small(), 14.0, 0.05)
+    system.fit(known)
+    assert known.validation is not None
+    tried = system.tune(known.validation, 5)
+    assert len(trained) == 1
+    alone = {}
+    for form in system.forms:
+        one = WithPrior(form, 14.0, 0.05)
+        one.known = form.known = known
+        one.prior.fit(known)
+        alone[form] = one.tune(known.validation, 5)
+    assert max(tried.values()) == max(value for found in alone.values() for value in found.values())
+    assert tried == alone[system.inner]
+    assert tried[system.weight] == max(tried.values())
+    assert np.isfinite(system.scores(test)).all()
+
+
+def test_only_what_was_trained_with_a_softmax_has_two_forms() -> None:
+    softmax = under_prior(small(), 14.0, 0.05)
+    assert isinstance(softmax, BestForm)
+    assert isinstance(softmax.forms[1], Lift)
+    for other in (small("binary"), EASE()):
+        assert not isinstance(under_prior(other, 14.0, 0.05), BestForm)
 
 
 def likes_only() -> Reversed:
@@ -41,6 +76,7 @@ def tastes(obscure: int) -> tuple[TrainingData, Instances]:
     return world(histories, nexts, n_items, [f"c{n % 5}" for n in range(n_items)])
 
 
+@pytest.mark.slow
 def test_what_is_not_to_a_users_taste_is_found() -> None:
     known, test = tastes(0)
     system, popularity = likes_only(), Popularity(None)
@@ -50,6 +86,7 @@ def test_what_is_not_to_a_users_taste_is_found() -> None:
     assert hit_share(popularity.recommend(test, 20), test) < 0.7
 
 
+@pytest.mark.slow
 def test_with_the_prior_it_finds_dislikes_and_not_the_obscure() -> None:
     known, test = tastes(60)
     system, popularity = WithPrior(likes_only(), 14, 0.05), Popularity(None)
@@ -61,6 +98,7 @@ def test_with_the_prior_it_finds_dislikes_and_not_the_obscure() -> None:
     assert hit_share(lists, test) > hit_share(popularity.recommend(test, 20), test)
 
 
+@pytest.mark.slow
 def test_it_stops_on_likes() -> None:
     known, test = tastes(0)
     likes = likes_only().model
