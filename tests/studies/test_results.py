@@ -15,7 +15,7 @@ import pytest
 from conrec.baselines.trivial import trivial_systems
 from conrec.report.charts import SERIES
 from conrec.studies.cells import CellResult, Measured
-from conrec.studies.models import CONREC, POLICY
+from conrec.studies.models import CONREC, POLICY, WITH_POLICY
 from conrec.studies.pages import margins, page, paragraph, picture, write
 from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
 from conrec.studies.reproduce import STUDIES
@@ -213,9 +213,9 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
         2.013, abs=0.001
     )
     assert set(table1.STUDY.second["ZUF@20"]) <= {system.name for system in trivial_systems(1.0, 1.0)}
-    rows = (table2.BASELINE, table2.ALIGNED, table2.PROGRESSIVE, table2.FUTURE, POLICY, CONREC)
+    rows = (table2.BASELINE, table2.ALIGNED, table2.PROGRESSIVE, table2.FUTURE, POLICY, WITH_POLICY)
     assert table2.STUDY.against == dict(zip(rows[1:], rows))
-    assert set(table2.STUDY.paper) == set(rows) - {CONREC}
+    assert set(table2.STUDY.paper) == set(rows) - {WITH_POLICY}
     after = {f"alignment after {name}" for name in (table3.SFT, table3.GRPO, CONREC)}
     assert set(table3.STUDY.paper) == {table3.ALIGNMENT, *after}
     assert set(table4.STUDY.paper) == set(table4.SCHEMES)

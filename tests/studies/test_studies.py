@@ -100,7 +100,7 @@ def test_posters_are_of_films_alone_and_each_seed_has_its_fold_of_users(name: st
 def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
     def named(stage: str, **changes: object) -> str:
         utilize = replace(tiny.recipe.utilize, **changes)
-        return key(inputs(stage, variant(tiny, 0, lambda recipe: replace(recipe, utilize=utilize))))
+        return key(inputs(stage, policy(tiny, 0, lambda recipe: replace(recipe, utilize=utilize))))
 
     other = {"gamma": 0.7, "hit_bonus": 0.0, "learning_rate": 1.0, "swing_neighbours": 0, "stages": ()}
     assert named("warmup") == named("warmup", **other)
@@ -118,7 +118,7 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     assert [bool(s.gamma) for s in settings[2:]] == [False, False, True, True]
     assert settings[-1] == tiny.recipe.utilize
     decoding = [rung.recipe.predict for rung in rungs.values()]
-    assert decoding[-1] == tiny.recipe.predict
+    assert decoding[-1] == replace(tiny.recipe.predict, temperatures=(4.0, 1.0))
     assert {(d.prior, d.features, d.temperatures) for d in decoding[:-1]} == {(True, (), (1.0,))}
     assert len({key(inputs("utilize", rung)) for rung in rungs.values()}) == 5
 

@@ -4,7 +4,6 @@ A further seed is a further platform on the simulator, and on MovieLens and Poli
 fold of them.
 """
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -92,9 +91,9 @@ def policy_alone(recipe: Recipe) -> Recipe:
     return replace(recipe, predict=replace(recipe.predict, features=(), temperatures=(1.0,)))
 
 
-def without_policy(recipe: Recipe) -> Recipe:
-    """Recipe decoded by the item features alone: at such a temperature the policy is not asked."""
-    return replace(recipe, predict=replace(recipe.predict, temperatures=(math.inf,)))
+def with_policy(recipe: Recipe) -> Recipe:
+    """Recipe decoded by the policy beside the item features, at that of two temperatures which validation prefers."""
+    return replace(recipe, predict=replace(recipe.predict, temperatures=(4.0, 1.0)))
 
 
 def one_context(recipe: Recipe, context: str) -> Recipe:

@@ -31,11 +31,11 @@ from conrec.progress import say
 from conrec.run import PRIOR, STAGES
 from conrec.stages.predict import ALONE
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
-from conrec.studies.datasets import Dataset, policy_alone, without_policy
+from conrec.studies.datasets import Dataset, policy_alone
 
-CONREC, POLICY, FEATURES = "conrec", "conrec's policy", "conrec's features"
-"""The whole system; its policy without the other item features, which the studies of training compare; and the item
-features without the policy."""
+CONREC, POLICY, WITH_POLICY = "conrec", "conrec's policy", "conrec with the policy"
+"""The whole system by its recipe; its policy without the item features, which the studies of training compare; and
+both together."""
 WARM_UP = (
     "utilize.warmup_context",
     "utilize.warmup_targets",
@@ -43,7 +43,6 @@ WARM_UP = (
     "utilize.warmup_batch",
     "utilize.warmup_learning_rate",
     "utilize.history_dropout",
-    "utilize.validation_users",
     "utilize.checkpoint_every",
 )
 """Settings of the warm-up; all rewards share it."""
@@ -109,11 +108,6 @@ def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = la
 def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
     """The data set's recipe with a change, decoded by policy and item prior alone."""
     return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
-
-
-def item_features(dataset: Dataset, seed: int) -> Variant:
-    """The data set's recipe, decoded as if the policy found all items alike."""
-    return variant(dataset, seed, without_policy)
 
 
 def inputs(stage: str, variant: Variant) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from conrec.evaluate.protocol import Outputs, read_candidates, read_oracle
 from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key
+from conrec.studies.datasets import policy_alone
 from conrec.studies.models import Models, Variant, measured
 from conrec.studies.models import inputs as inputs_of_stage
 
@@ -195,7 +196,7 @@ class Recommenders:
     def _option(self, need: str, variant: Variant) -> Any:
         """What a recommender `needs`: CoNRec's item prior, its language model, that one after context understanding."""
         if need == "understood":
-            return self.models.built("understand", variant)
+            return self.models.built("understand", replace(variant, recipe=policy_alone(variant.recipe)))
         return variant.recipe.lm if need == "lm" else getattr(variant.recipe.predict, need)
 
     def _read(self, variant: Variant) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:

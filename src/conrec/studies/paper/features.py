@@ -6,28 +6,28 @@ from typing import get_args
 
 from conrec.config import Feature, Recipe
 from conrec.studies.cells import Cell
-from conrec.studies.datasets import Dataset, without_policy
-from conrec.studies.models import FEATURES, item_features, variant
+from conrec.studies.datasets import Dataset
+from conrec.studies.models import CONREC, variant
 from conrec.studies.study import StudyContext, study
 
 NAMES = (*get_args(Feature), "prior")
 
 
 def without(name: str, recipe: Recipe) -> Recipe:
-    """The recipe without one item feature, and without the policy."""
+    """The recipe without one item feature."""
     config = recipe.predict
     if name == "prior":
         config = replace(config, prior=False)
     else:
         config = replace(config, features=tuple(one for one in config.features if one != name))
-    return without_policy(replace(recipe, predict=config))
+    return replace(recipe, predict=config)
 
 
 def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
     """All features, and each of the recipe's left out."""
     found = []
     for seed in seeds:
-        found.append(context.models.cell(FEATURES, item_features(dataset, seed)))
+        found.append(context.models.cell(CONREC, variant(dataset, seed)))
         for name in NAMES:
             if name in (*dataset.recipe.predict.features, "prior"):
                 changed = variant(dataset, seed, lambda recipe, name=name: without(name, recipe))  # type: ignore[misc]
@@ -35,4 +35,4 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     return found
 
 
-STUDY = replace(study("features", cells), against={f"without {name}": FEATURES for name in NAMES})
+STUDY = replace(study("features", cells), against={f"without {name}": CONREC for name in NAMES})

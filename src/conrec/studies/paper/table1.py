@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from conrec.studies.cells import Cell
-from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, FEATURES, POLICY, item_features, policy, variant
+from conrec.studies.datasets import Dataset, with_policy
+from conrec.studies.models import CONREC, POLICY, WITH_POLICY, policy, variant
 from conrec.studies.study import StudyContext, study
 from conrec.studies.systems import further, published, trivial
 
@@ -17,7 +17,7 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
         here = variant(dataset, seed)
         found.append(context.models.cell(CONREC, here))
         found.append(context.models.cell(POLICY, policy(dataset, seed)))
-        found.append(context.models.cell(FEATURES, item_features(dataset, seed)))
+        found.append(context.models.cell(WITH_POLICY, variant(dataset, seed, with_policy)))
         found += context.models.alone(here)
         for other in [*trivial(), *further(context.quick), *published(context.quick)]:
             found.append(context.systems.cell(other, here, first))

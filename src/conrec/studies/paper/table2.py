@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from conrec.config import Recipe
 from conrec.studies.cells import Cell
-from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, POLICY, Variant, policy, variant
+from conrec.studies.datasets import Dataset, with_policy
+from conrec.studies.models import POLICY, WITH_POLICY, Variant, policy, variant
 from conrec.studies.study import StudyContext, study
 
 BASELINE, ALIGNED, PROGRESSIVE, FUTURE = "baseline", "+ alignment", "+ progressive GRPO", "+ future dislikes"
@@ -37,7 +37,7 @@ def rungs(dataset: Dataset, seed: int) -> dict[str, Variant]:
         PROGRESSIVE: next_only(policy(dataset, seed)),
         FUTURE: policy(dataset, seed, no_penalty),
         POLICY: policy(dataset, seed),
-        CONREC: variant(dataset, seed),
+        WITH_POLICY: variant(dataset, seed, with_policy),
     }
 
 

@@ -17,7 +17,7 @@ from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, Models, Variant, inputs, variant
+from conrec.studies.models import CONREC, Models, Variant, inputs, policy
 from conrec.studies.paper.table2 import next_only, warm_up_only
 from conrec.studies.study import StudyContext, study
 from conrec.train.alignment import alignment_samples, ask
@@ -39,8 +39,8 @@ def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list
     """The questions before and after."""
     found = []
     for seed in seeds:
-        ours = variant(dataset, seed)
-        trained = {SFT: variant(dataset, seed, longer), GRPO: next_only(ours), CONREC: ours}
+        ours = policy(dataset, seed)
+        trained = {SFT: policy(dataset, seed, longer), GRPO: next_only(ours), CONREC: ours}
         found.append(_cell(context.models, ALIGNMENT, ours, after=False))
         found += [_cell(context.models, name, own, after=True) for name, own in trained.items()]
     return found
