@@ -21,14 +21,14 @@ from conrec.__main__ import main
 from conrec.config import load_recipe
 from conrec.data.schema import EVENTS, OTHER_REASONS
 from conrec.deploy.calibrate import calibrate
-from conrec.deploy.live import input_digest, read_live, users_with_news, without_undone
+from conrec.deploy.live import input_digest, merged, read_live, users_with_news
 from conrec.deploy.refresh import refresh, roll_back, write_merged
 from conrec.deploy.refreshed import Refreshed
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
+from conrec.filter.feedback import Entry, Feedback
 from conrec.filter.filter import CoNRecFilter, OpenSnapshot
 from conrec.filter.guardrails import Guardrails
-from conrec.filter.undo import FILE, Undo, undo_dislike
 from conrec.items.fields import SEPARATOR, fields_of
 from conrec.items.traits import TraitEncoder, joined
 from conrec.run import STAGES, run_stages, start_run
@@ -63,10 +63,8 @@ def users_of(folder: Path) -> dict[str, dict]:
 
 
 def changed_on(day: Path) -> set[str]:
-    """Users whose history the day changes; a dislike for another reason than interest does not."""
-    table = pq.read_table(day)
-    other = pc.is_in(table["reason"], pa.array(OTHER_REASONS))
-    return set(users_with_news(table.filter(pc.invert(other))).tolist())
+    """Users whose history the day changes."""
+    return set(users_with_news(pq.read_table(day)).tolist())
 
 
 def copy_of(snapshots: Path, to: Path, version: str) -> Path:
@@ -77,8 +75,8 @@ def copy_of(snapshots: Path, to: Path, version: str) -> Path:
 
 
 def events_table(*rows: tuple) -> pa.Table:
-    """EVENTS of (user, item, time, kind)."""
-    records = [dict(zip(("user_id", "item_id", "time", "kind"), row)) for row in rows]
+    """EVENTS of (user, item, time, kind, reason)."""
+    records = [dict(zip(("user_id", "item_id", "time", "kind", "reason"), row)) for row in rows]
     return pa.Table.from_pylist(records, schema=EVENTS)
 
 
@@ -105,7 +103,7 @@ def test_the_first_set_knows_everybody_with_a_dislike(live: LiveRun, day_by_day)
 def test_a_reason_names_values_and_the_score_moves_by_what_they_add(live: LiveRun, day_by_day) -> None:
     snapshots, done = day_by_day
     loaded = CoNRecFilter.load(snapshots / done[0].version, Guardrails(0, 1.0), threshold=-1000.0)
-    known, users = read_live(live.run, snapshots, [], 0, []), users_of(snapshots / done[0].version)
+    known, users = read_live(live.run, snapshots, [], []), users_of(snapshots / done[0].version)
     fields, content = joined(fields_of(known.items), known.traits), unit_rows(known.embeddings)
     space, ids = HistoryScore.load(live.run / "score" / "seed0").space, known.items["item_id"].to_pylist()
     seen = cited = 0
@@ -276,7 +274,7 @@ def test_new_items_get_ids_of_their_own_and_take_part(live: LiveRun, day_by_day,
     assert all(score is not None for score in decision.scores[:-1])
     # Their traits are those that training knows, as those of the items before are.
     deltas = published.read_manifest(snapshots / result.version).made_from["deltas"]
-    known = read_live(live.run, snapshots, deltas, 0, [])
+    known = read_live(live.run, snapshots, deltas, [])
     frozen = TraitEncoder.load(live.run / "compress" / "codebook", None)
     assert known.traits == frozen.encode(content_of(known.items, live.run / "prepare"))
     assert all("trait" in own for own in known.traits[len(before) :])
@@ -291,10 +289,8 @@ def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_d
     user = max(users, key=lambda name: len(users[name]["dislikes"]))
     single = next(name for name in users if len(users[name]["dislikes"]) == 1)
     item = users[user]["dislikes"][0]
-    undo_dislike(snapshots, user, item)
-    undo_dislike(snapshots, single, users[single]["dislikes"][0])
-    with (snapshots / FILE).open("a") as file:
-        file.write("cut sho\n")
+    undos = [Entry(user, item, "undo"), Entry(single, users[single]["dislikes"][0], "undo")]
+    assert CoNRecFilter.load(snapshots).record(undos) == 2
     result = refresh(live.run, live.recipe, snapshots=snapshots)
     assert (result.changed, result.recomputed, result.users) == (True, 1, len(users) - 1)
     after = users_of(snapshots / result.version)
@@ -304,7 +300,7 @@ def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_d
     assert after[user]["activity"] == users[user]["activity"] - 1
     assert all(after[name] == users[name] for name in after if name != user)
     assert not refresh(live.run, live.recipe, snapshots=snapshots).changed
-    assert CoNRecFilter.load(snapshots).user(user).undone == []
+    assert [one.item_id for one in CoNRecFilter.load(snapshots).user(user).undone] == [item]
 
     # Disliked again on a later day, it counts again.
     day = tmp_path / "day.parquet"
@@ -314,23 +310,29 @@ def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_d
     assert users_of(snapshots / published.current(snapshots))[user]["dislikes"][0] == item
 
 
-def test_what_a_retraction_takes_back() -> None:
-    def moment(hour: int):
-        return np.datetime64("2026-01-01", "us") + np.timedelta64(hour, "h")
+def test_dislikes_and_undos_merge_in_any_order() -> None:
+    def at(hour: int):
+        return (np.datetime64("2026-01-01", "us") + np.timedelta64(hour, "h")).item()
 
-    rows = [("a", "x", 5, "dislike"), ("a", "x", 5, "click"), ("b", "x", 5, "dislike"), ("a", "y", 5, "dislike")]
-    events = events_table(*((u, i, moment(h).item(), k) for u, i, h, k in rows))
-    lines = [None, Undo("a", "x", moment(4)), Undo("b", "x", moment(6))]
-
-    def left(before: int) -> list[tuple[str, str, str]]:
-        table = without_undone(events, lines, before)
-        return list(zip(*(table[name].to_pylist() for name in ("user_id", "item_id", "kind"))))
-
-    everything = [(u, i, k) for u, i, _, k in rows]
-    # Known before the undos: gone, whatever the clocks say. A like of the same item stays.
-    assert left(0) == [everything[1], everything[3]]
-    # Delivered after them: only what had happened by then (b), not what was disliked later (a).
-    assert left(3) == [everything[0], everything[1], everything[3]]
+    log = [("a", "x", 5, "dislike"), ("a", "x", 5, "click"), ("b", "x", 5, "dislike"), ("a", "y", 5, "dislike")]
+    said = [
+        ("a", "x", 6, "undo"),
+        ("a", "x", 9, "dislike"),  # again
+        ("a", "x", 8, "dislike"),
+        ("b", "x", 4, "undo"),  # of an earlier one
+        ("a", "y", 5, "dislike"),  # the platform's log and the service tell of the same
+        ("c", "z", 24 * 90, "dislike"),  # a clock that is wrong
+    ]
+    expected = [log[1], log[2], log[3], ("a", "x", 8, "dislike"), ("c", "z", 5, "dislike")]
+    mark = ("a", "x", 7, "dislike", "seen_or_bought")
+    for rows in (said, said[::-1], said[3:] + said[:3] + said):
+        table = events_table(*((u, i, at(h), k) for u, i, h, k in rows), (*mark[:2], at(7), *mark[3:]))
+        events, marks = merged(events_table(*((u, i, at(h), k) for u, i, h, k in log)), table)
+        found = zip(*(events[name].to_pylist() for name in ("user_id", "item_id", "time", "kind")))
+        assert sorted((u, i, t.replace(tzinfo=None), k) for u, i, t, k in found) == sorted(
+            (u, i, at(h), k) for u, i, h, k in expected
+        )
+        assert [(row["user_id"], row["item_id"], row["reason"]) for row in marks.to_pylist()] == [("a", "x", mark[4])]
 
 
 def test_a_calibration_makes_a_new_version_without_new_predictions(live: LiveRun, day_by_day, tmp_path: Path) -> None:
@@ -372,9 +374,11 @@ def test_the_merged_log_can_be_trained_on(live: LiveRun, day_by_day, tmp_path: P
     run_stages(STAGES, loaded, run, tmp_path / "merged", last="prepare")
     merged = pq.read_table(tmp_path / "merged" / "events.parquet")
     prepared = pq.read_table(run / "prepare" / "events.parquet")
-    assert len(merged) == len(prepared)
+    marks = pq.read_table(run / "prepare" / "rejected.parquet")  # which are marked in the new run, too
+    assert len(merged) == len(prepared) + len(marks)
+    assert set(marks["cause"].to_pylist()) < {f"reason_{reason}" for reason in OTHER_REASONS}
     days = sum(one.account["kept"] for one in (*done[1:], result))
-    assert len(merged) == pq.read_metadata(live.run / "prepare" / "events.parquet").num_rows + days
+    assert len(prepared) == pq.read_metadata(live.run / "prepare" / "events.parquet").num_rows + days
     assert len(pq.read_table(run / "prepare" / "items.parquet")) == len(
         pq.read_table(tmp_path / "merged" / "items.parquet")
     )

@@ -52,12 +52,19 @@ def true_scores(user: int, rows: list[int], seed: int = 0) -> list[float]:
     threshold=st.none() | st.floats(-3, 3),
     min_keep=st.integers(0, 10),
     share=st.integers(0, 20),
+    never_again=st.sampled_from(["item", "off"]),
 )
 def test_a_decision_follows_the_rules(
-    snapshots: Path, candidates: list[int], user: int, threshold: float | None, min_keep: int, share: int
+    snapshots: Path,
+    candidates: list[int],
+    user: int,
+    threshold: float | None,
+    min_keep: int,
+    share: int,
+    never_again: Any,
 ) -> None:
     ids = [f"i{n}" for n in candidates]
-    guardrails = Guardrails(min_keep, share / 20)
+    guardrails = Guardrails(min_keep, share / 20, never_again=never_again)
     loaded = CoNRecFilter.load(snapshots, guardrails)
     found = loaded.filter(f"u{user}", ids, threshold)
     over = [n for n, s in enumerate(found.scores) if s is not None and threshold is not None and s > threshold]
@@ -71,16 +78,24 @@ def test_a_decision_follows_the_rules(
         expected = true_scores(user, [candidates[n] for n in known])
         np.testing.assert_allclose([found.scores[n] for n in known], expected, atol=1e-5)
 
+    # What was rejected goes first, whatever its score: as much of it as `min_keep` leaves, the lowest of the list first.
+    past = some_users(USERS).dislikes[user].tolist() if user < USERS and never_again == "item" else []
+    rejected = [n for n, row in enumerate(candidates) if row in past]
+    spare = max(0, len(ids) - min_keep)
+    out = sorted(rejected[::-1][:spare])
+    assert found.never_again == [ids[n] for n in out]
     # Kept and dropped are the candidates, in their order.
-    may_go = max(0, min(len(ids) * share // 20, len(ids) - min_keep))
-    goes = sorted(sorted(over, key=lambda n: (-float(found.scores[n] or 0), -n))[:may_go])
+    others = [n for n in over if n not in rejected]
+    may_go = min(len(ids) * share // 20, spare - len(out))
+    goes = sorted(out + sorted(others, key=lambda n: (-float(found.scores[n] or 0), -n))[:may_go])
     assert found.dropped == found.would_drop == [ids[n] for n in goes]
     assert found.kept == [id for n, id in enumerate(ids) if n not in goes]
     assert len(found.kept) >= min(min_keep, len(ids))
-    assert found.kept_by_limit == len(over) - len(goes)
+    assert found.kept_by_limit == len({*over, *rejected}) - len(goes)
 
-    # Reasons for all over the threshold, kept_by_limit or not.
-    assert [n for n, why in enumerate(found.why) if why is not None] == over
+    # Reasons for all over the threshold or rejected, kept_by_limit or not.
+    assert [n for n, why in enumerate(found.why) if why is not None] == sorted({*over, *rejected})
+    assert [n for n, why in enumerate(found.why) if why is not None and why.rejected_item] == rejected
 
     # A dry run scores the same and drops nothing.
     dry = loaded.filter(f"u{user}", ids, threshold, dry_run=True)
@@ -136,10 +151,11 @@ def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("calibration", [None, {"score": "history", "threshold": None, "segments": None}])
-def test_without_a_promise_nothing_goes(tmp_path: Path, calibration: dict[str, Any] | None) -> None:
+def test_without_a_promise_nothing_goes_but_what_was_rejected(tmp_path: Path, calibration: dict[str, Any] | None) -> None:
     publish(tmp_path, calibration=calibration)
     found = CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING)
-    assert (found.threshold, found.dropped, found.kept_by_limit) == (None, [], 0)
+    assert (found.threshold, found.dropped, found.kept_by_limit) == (None, found.never_again, 0)
+    assert sorted(found.dropped) == sorted(f"i{row}" for row in some_users(USERS).dislikes[3] if row >= 0)
     assert None not in found.scores
 
 
@@ -150,7 +166,7 @@ def over(found: Decision) -> set[str]:
 def test_thresholds_by_category(tmp_path: Path) -> None:
     segments = {"by": "category", "edges": None, "thresholds": {"even": 0.2, "odd": None, "": -0.3}}
     publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
-    found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)).filter("u5", [*EVERYTHING, "stranger"])
+    found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0, never_again="off")).filter("u5", [*EVERYTHING, "stranger"])
     scores = true_scores(5, list(range(ITEMS)))
     limits = [-0.3 if n % 10 == 0 else (0.2, np.inf)[n % 2] for n in range(ITEMS)]
     expected = {f"i{n}" for n in range(ITEMS) if scores[n] > limits[n]}
@@ -159,7 +175,7 @@ def test_thresholds_by_category(tmp_path: Path) -> None:
     # A category that the calibration never met is promised nothing.
     del segments["thresholds"]["even"]  # type: ignore[attr-defined]
     publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
-    found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)).filter("u5", EVERYTHING)
+    found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0, never_again="off")).filter("u5", EVERYTHING)
     assert over(found) == {id for id in expected if int(id[1:]) % 10 == 0}
 
 
@@ -208,7 +224,7 @@ def test_a_dislike_taken_back_goes_with_what_followed_from_it(tmp_path: Path) ->
     loaded.undo_dislike("u10", "i0")
     assert loaded.user("u9") == after
     # A snapshot made with these lines worked in does not apply them again: the user may have repeated the dislike.
-    publish(tmp_path, undos=3)
+    publish(tmp_path, feedback=3)
     assert CoNRecFilter.load(tmp_path).user("u9") == before
 
 
@@ -313,7 +329,7 @@ def test_the_papers_score_is_the_cosine(tmp_path: Path) -> None:
     factors = ItemFactors(items.factors.unit, items.factors.vectors, np.zeros(ITEMS, np.float32))
     items = SnapshotItems(items.ids, items.titles, items.categories, items.codes, factors)
     write_snapshot(tmp_path, items, replace(users, biases=np.zeros(USERS, np.float32)), "paper", 1.0)
-    loaded = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0))
+    loaded = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0, never_again="off"))
     found = loaded.filter("u6", EVERYTHING, threshold=0.9999)
     assert set(found.dropped) == {f"i{n}" for n in users.predicted[6]}
     assert loaded.filter("u0", EVERYTHING, threshold=-0.9999).kept == EVERYTHING

@@ -29,6 +29,7 @@ from conrec.data.schema import EVENTS, ITEMS
 from conrec.evaluate.replay import measure
 from conrec.evaluate.results import FilterReplay, SplitReplay, write
 from conrec.filter.publish import SnapshotItems, write_snapshot
+from conrec.filter.stores import StoreName
 from conrec.filter.user_store import Users
 from conrec.run import start_run
 from conrec.score.factors import ItemFactors
@@ -47,7 +48,12 @@ OVER = ["i0", "i1", "i5", "i6", "i7", "i23"]
 """What scores over the threshold for ann: at most 15 degrees from i0 or i6 (cos 15 = 0.966, cos 30 = 0.866)."""
 
 
-def publish(snapshots: Path, threshold: float | None = THRESHOLD, made_from: dict[str, Any] | None = None) -> str:
+def publish(
+    snapshots: Path,
+    threshold: float | None = THRESHOLD,
+    made_from: dict[str, Any] | None = None,
+    store: StoreName = "mapped",
+) -> str:
     """Write the snapshot and put it into use; its version."""
     angles = np.deg2rad(15 * np.arange(N))
     unit = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -75,7 +81,7 @@ def publish(snapshots: Path, threshold: float | None = THRESHOLD, made_from: dic
     }
     items = SnapshotItems(IDS, TITLES, CATEGORIES, codes, factors)
     calibrated = calibration if threshold is not None else None
-    return write_snapshot(snapshots, items, users, "paper", 1.0, calibrated, made_from=made_from)
+    return write_snapshot(snapshots, items, users, "paper", 1.0, calibrated, made_from=made_from, store=store)
 
 
 def write_run(run: Path) -> Path:

@@ -12,8 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from conrec.filter.feedback import Feedback
 from conrec.filter.filter import CoNRecFilter
 from tests.filter.published import RandomScore
+from tests.filter.redis_server import redis_server
 from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, THRESHOLD, TITLES, Client, publish, serving
 
 
@@ -74,7 +76,8 @@ def test_order_and_repeats_are_kept(client: Client) -> None:
 
 
 def test_threshold_and_dry_run_of_one_request(client: Client) -> None:
-    assert client.filter("ann", IDS, threshold=0.99)["dropped"] == ["i0", "i6"]
+    strict = client.filter("ann", IDS, threshold=0.99)
+    assert (strict["dropped"], strict["never_again"]) == (["i0", "i1", "i6", "i7"], ["i1", "i7"])
     dry = client.filter("ann", IDS, dry_run=True)
     assert (dry["kept"], dry["dropped"], dry["would_drop"]) == (IDS, [], OVER)
     assert client.filter("ann", IDS, dry_run=False)["would_drop"] == []
@@ -82,8 +85,10 @@ def test_threshold_and_dry_run_of_one_request(client: Client) -> None:
 
 def test_a_list_is_never_emptied(client: Client) -> None:
     answer = client.filter("ann", ["i0", "i1", "i5", "i6"])
-    assert answer["dropped"] == ["i0", "i6"]  # half of four at most: the worst two
-    assert answer["kept_by_limit"] == 2
+    assert answer["never_again"] == ["i1"]
+    assert answer["dropped"] == ["i0", "i1", "i6"]  # half of four at most for the score: the worst two
+    assert answer["kept_by_limit"] == 1
+    assert client.filter("ann", ["i7", "i1"])["kept"] == ["i7"]
 
 
 def test_who_and_what_is_unknown_passes(client: Client) -> None:
@@ -95,7 +100,7 @@ def test_who_and_what_is_unknown_passes(client: Client) -> None:
     assert strange["scores"][1] is None
     assert strange["kept"] == ["new", "i12", EVIL]
     assert client.filter("judge", IDS)["exempt"]
-    assert client.filter("bob", IDS)["kept"] == IDS
+    assert client.filter("bob", IDS)["dropped"] == ["i4"]  # which bob disliked
     assert client.filter("ann", [])["kept"] == []
 
 
@@ -205,8 +210,9 @@ def test_everything_is_counted(snapshots: Path, tmp_path: Path) -> None:
     expected = {
         "conrec_decisions_total": 8,
         "conrec_candidates_total": 24 * 4 + 4 + 2 + 2,
-        "conrec_dropped_total": 6 + 2,
-        "conrec_kept_by_limit_total": 2 + 2,  # a list of one is never emptied
+        "conrec_dropped_total": 4 + 2,
+        "conrec_never_again_total": 2 + 1 + 2,
+        "conrec_kept_by_limit_total": 1 + 2,  # a list of one is never emptied
         "conrec_dry_run_total": 6,
         "conrec_unknown_users_total": 1,
         "conrec_unknown_items_total": 2,
@@ -227,21 +233,84 @@ def test_everything_is_counted(snapshots: Path, tmp_path: Path) -> None:
     assert not any("script" in name for name in found)
 
 
-def test_a_dislike_taken_back_stays_so(tmp_path: Path) -> None:
-    snapshots = tmp_path / "snapshots"
-    publish(snapshots)
-    with serving(snapshots) as client:
+@pytest.fixture(params=["mapped", "redis"])
+def published(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A snapshot in either store."""
+    folder = tmp_path / "snapshots"
+    if request.param == "mapped":
+        publish(folder)
+        yield folder
+        return
+    for url in redis_server(tmp_path):
+        monkeypatch.setenv("CONREC_REDIS", url)
+        publish(folder, store="redis")
+        yield folder
+
+
+def test_a_dislike_taken_back_stays_so(published: Path) -> None:
+    with serving(published) as client:
         view = client.post("/v1/users/ann/undo", {"item": "i1"})
         assert [item["item_id"] for item in view["undone"]] == ["i1"]
         assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
         client.post("/v1/users/ann/undo", {"item": "i1"})  # a second time changes nothing
-        assert client.metrics()["conrec_undone_dislikes_total"] == 1
+        assert client.metrics()['conrec_feedback_total{kind="undo"}'] == 1
         assert client.ask("POST", "/v1/users/ann/undo", {"item": "i9"})[0] == 404
         assert client.ask("POST", "/v1/users/nobody/undo", {"item": "i1"})[0] == 404
         assert client.ask("POST", "/v1/users/ann/undo", {"item": "i7"}, {"Content-Type": "text/plain"})[0] == 415
-    assert len((snapshots / "undo.jsonl").read_text().splitlines()) == 1
-    with serving(snapshots) as client:
+    assert len(Feedback(published).of("ann")) == 1
+    with serving(published) as client:
         assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
+        client.post("/v1/users/ann/dislikes", {"item": "i1"})  # the undo is undone
+        assert client.filter("ann", IDS)["dropped"] == OVER
+        assert client.get("/v1/users/ann")["undone"] == []
+
+
+def test_what_is_disliked_is_out_at_once_in_every_process(published: Path) -> None:
+    with serving(published) as one, serving(published) as other:
+        view = one.post("/v1/users/ann/dislikes", {"item": "i12", "reason": "not_this_store"})
+        assert [item["item_id"] for item in view["dislikes"]] == ["i12", "i1", "i7"]
+        for client in (one, other):
+            answer = client.filter("ann", ["i12", "i13", "i14"])
+            assert (answer["dropped"], answer["never_again"]) == (["i12"], ["i12"])
+            assert answer["why"]["i12"] == {
+                "contributions": [], "predicted_item": None, "prefix": [], "rejected_item": "i12"
+            }
+        # Of somebody new, of an item that is new, and of one that was bought: never again, too.
+        one.post("/v1/users/zoe/dislikes", {"item": "brand new", "time": "2026-03-01T10:00:00Z"})
+        one.post("/v1/users/zoe/dislikes", {"item": "i3", "reason": "seen_or_bought"})
+        answer = other.filter("zoe", ["i2", "i3", "brand new", "i4"])
+        assert (answer["kept"], answer["never_again"]) == (["i2", "i4"], ["i3", "brand new"])
+        assert answer["unknown_user"]
+        assert [item["item_id"] for item in other.get("/v1/users/zoe")["dislikes"]] == ["brand new", "i3"]
+        other.post("/v1/users/zoe/undo", {"item": "brand new"})
+        assert one.filter("zoe", ["i2", "i3", "brand new", "i4"])["dropped"] == ["i3"]
+        assert one.metrics()["conrec_never_again_total"] == 2
+    with serving(published, never_again="off") as client:
+        assert client.filter("ann", ["i12", "i13", "i14"])["dropped"] == []
+
+
+def test_events_come_in_batches_in_any_order_and_count_once(published: Path) -> None:
+    def event(number: int, item: str, hour: int, **more: str) -> dict[str, str]:
+        return {"id": f"e{number}", "user": "bob", "item": item, "time": f"2026-03-01T{hour:02}:00:00Z", **more}
+
+    with serving(published) as client:
+        late = [event(1, "i9", 12, kind="undo"), event(2, "i10", 9), event(3, "i10", 10, kind="undo")]
+        assert client.post("/v1/events", {"events": late}) == {"new": 3, "repeated": 0}
+        early = [event(4, "i9", 11), event(5, "i10", 11), event(2, "i10", 9)]
+        assert client.post("/v1/events", {"events": early}) == {"new": 2, "repeated": 1}
+        assert client.post("/v1/events", {"events": early + late}) == {"new": 0, "repeated": 6}
+        assert client.filter("bob", ["i8", "i9", "i10", "i11"])["never_again"] == ["i10"]
+        for bad, said in (
+            (event(6, "i1", 9, reason="ugly"), "ugly"),
+            (event(6, "i1", 9, kind="undo", reason="seen_or_bought"), "a dislike may have"),
+            (event(6, "i1", 9, kind="click"), "kind"),
+            (event(6, "x" * 600, 9), "511"),
+            (event(6, "i1", 9) | {"time": "2126-03-01T10:00:00Z"}, "future"),
+            (event(6, "i1", 9) | {"time": "yesterday"}, "time"),
+        ):
+            status, problem, _ = client.ask("POST", "/v1/events", {"events": [event(7, "i2", 9), bad]})
+            assert (status, said in problem["error"]) == (422, True), problem
+        assert len(Feedback(published).of("bob")) == 5  # nothing of a batch that is refused
 
 
 def test_without_the_page_nothing_shows_people(snapshots: Path) -> None:

@@ -247,7 +247,11 @@ class Serve:
     min_keep: Annotated[int | None, arg(metavar="N")] = None
     """At least so many candidates of a list stay (1)."""
     max_drop_share: Annotated[float | None, arg(metavar="SHARE")] = None
-    """At most this share of a list goes (0.5); the worst go first."""
+    """At most this share of a list goes for its score (0.5); the worst go first."""
+    never_again: Literal["item", "near", "off"] | None = None
+    """What a user rejected is out whatever its score (item); and what is nearly the same (near); or not at all (off)."""
+    never_again_days: Annotated[float | None, arg(metavar="DAYS")] = None
+    """For so many days; without it for good."""
     exempt: Annotated[Path | None, arg(metavar="FILE")] = None
     """User ids, one a line, whose candidates all pass."""
     dry_run: bool = False

@@ -5,6 +5,8 @@ The steps, in this order (a row that an earlier step dropped takes no part in a 
     unknown_item               the event's item is not in the items table
     reason_<reason>            a dislike for a reason that is not about interest (paper, section 4.1)
     duplicate                  every column equals an earlier row's
+    undone                     a dislike at or before an undo of the same user and item
+    undo                       the undo itself
     repeated_dislike           the user disliked this item before; the first one stays
     positive_while_disliking   a positive by the same user on the same item at the very moment of a dislike: the
                                explicit statement wins (opening the menu of an item is logged as a click on it)
@@ -86,6 +88,8 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
     events = events.with_column("cause", when(col("listed").is_null(), lit("unknown_item")))
     events = _reasons(events)
     events = _duplicates(events)
+    if pc.any(pc.equal(table["kind"], "undo")).as_py():
+        events = _undone(events)
     events = _repeated_dislikes(events)
     events = _positives_while_disliking(events)
     if min_user_dislikes > 0:
@@ -115,6 +119,15 @@ def _duplicates(events: DataFrame) -> DataFrame:
     value = col("value").fill_null(-math.inf)
     firsts = events.where(col("cause").is_null()).groupby(*EVENTS.names[:-1], value).agg(col("row").min())
     return _drop(_mark(events, firsts, "row"), ~col("marked"), lit("duplicate"))
+
+
+def _undone(events: DataFrame) -> DataFrame:
+    pair = ["user_id", "item_id"]
+    undos = events.where(col("cause").is_null() & (col("kind") == lit("undo")))
+    last = undos.groupby(*pair).agg(col("time").max().alias("last"))
+    events = events.join(last, on=pair, how="left")
+    undone = _is_kept_dislike() & (col("time") <= col("last")).fill_null(False)
+    return _drop(_drop(events, undone, lit("undone")), col("kind") == lit("undo"), lit("undo"))
 
 
 def _repeated_dislikes(events: DataFrame) -> DataFrame:

@@ -21,7 +21,8 @@ TIME = pa.timestamp("us", tz="UTC")
 MAX_ID_BYTES = 511
 """The longest id, in UTF-8; every store keeps to it, so that all behave alike."""
 
-KINDS = ("dislike", "exposure", "click", "favorite", "cart", "purchase")
+KINDS = ("dislike", "exposure", "click", "favorite", "cart", "purchase", "undo")
+"""An `undo` takes the user's dislikes of the item up to then back. A cleaned log has none."""
 POSITIVE_KINDS = ("click", "favorite", "cart", "purchase")
 
 INTEREST_REASONS = ("not_this_product", "not_this_category", "not_this_store", "image_uncomfortable")

@@ -1,7 +1,7 @@
 """The log and the catalogue so far: what a run was made from, and every delta (new day) that was ingested since.
 
     SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
-        delta.json               digest of its input, the account of every row, how many undos there were before
+        delta.json               digest of its input, and the account of every row
         events.parquet           its events, cleaned against everything before
         items.parquet            its new items; row by row embeddings.npy, latents.npy, codes.npy, traits.parquet
         first_seen.parquet       when items were seen first in it, dropped events included
@@ -10,6 +10,10 @@
 A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
 snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
 folders are only read.
+
+What users said to the service since (`filter.feedback`) is merged each time, with every dislike and undo of all files:
+of a user and an item the first dislike since the last undo counts (`filter.feedback.in_force`), so it does not matter
+which came first, or that both the service and the platform's log tell of it.
 """
 
 from __future__ import annotations
@@ -29,11 +33,11 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.data.adapters.generic import read_day
-from conrec.data.clean import clean, with_first_seen, without_leaps
-from conrec.data.schema import EVENTS, ITEMS, POSITIVE_KINDS, Accounting, Log
+from conrec.data.clean import LEAP, clean, with_first_seen, without_leaps
+from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush
-from conrec.filter.undo import Undo
+from conrec.filter.feedback import Entry, in_force
 from conrec.items.encoders import JointEncoder
 from conrec.items.traits import TraitEncoder, read_traits, write_traits
 from conrec.sid.catalog import Catalog
@@ -52,7 +56,9 @@ class Live:
     items: pa.Table
     """ITEMS: those of the run in its order, then the later ones as they came."""
     events: pa.Table
-    """EVENTS, cleaned, without dislikes that were taken back."""
+    """EVENTS, cleaned, with what users said since, without dislikes that were taken back."""
+    marks: pa.Table
+    """EVENTS: dislikes for reasons that say nothing of interest ("seen or bought"), likewise; `events` has none."""
     end: np.datetime64
     """Time of the last event."""
     catalog: Catalog
@@ -67,33 +73,31 @@ class Live:
         return (self.end.astype("datetime64[D]") + 1).astype("datetime64[us]")
 
 
-def read_live(run: Path, snapshots: Path, deltas: Sequence[str], before: int, undos: list[Undo | None]) -> Live:
-    """The state behind a snapshot: the run's own folders and these deltas, in their order.
-
-    undos: all lines so far; `before`: how many there were when the run's log was first published.
-    """
+def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequence[Entry]) -> Live:
+    """The state behind a snapshot: the run's own folders, these deltas in their order, and what users said since."""
     prepared, compressed = run / "prepare", run / "compress"
     folders = [snapshots / "live" / name for name in deltas]
     items = [pq.read_table(prepared / "items.parquet").cast(ITEMS)]
-    events = [pq.read_table(prepared / "events.parquet").cast(EVENTS)]
     catalog = Catalog.load(compressed)
     embeddings = [np.load(compressed / "embeddings.npy", allow_pickle=False)]
     traits = read_traits(compressed, len(items[0]))
-    known = [before]
     for folder in folders:
         items.append(pq.read_table(folder / "items.parquet").cast(ITEMS))
-        events.append(pq.read_table(folder / "events.parquet").cast(EVENTS))
         embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
         traits += read_traits(folder, len(items[-1]))
-        known.append(read_delta(folder)["undos"])
         catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
     catalogue = pa.concat_tables(items)
     for folder in folders:
         catalogue = with_first_seen(catalogue, pq.read_table(folder / "first_seen.parquet"))
-    end = max(pc.max(table["time"]).as_py() for table in events if len(table))
+    events = pa.concat_tables([pq.read_table(folder / "events.parquet").cast(EVENTS) for folder in (prepared, *folders)])
+    known = catalogue["item_id"].combine_chunks()
+    said = pa.concat_tables([*map(rejections, (prepared, *folders)), _as_events(entries)])
+    events, marks = merged(events, said.filter(pc.is_in(said["item_id"], known)))
+    end = pc.max(events["time"]).as_py()
     return Live(
         catalogue,
-        pa.concat_tables([without_undone(table, undos, n) for table, n in zip(events, known)]),
+        events,
+        marks,
         np.datetime64(end.replace(tzinfo=None), "us"),
         catalog,
         np.concatenate(embeddings),
@@ -110,7 +114,6 @@ def ingest(
     events: Path | None,
     items: Path | None,
     images: Path | None,
-    undos: int,
 ) -> tuple[str | None, dict[str, Any]]:
     """Clean a day's events, encode its new items with the frozen encoders, give them IDs, and write the delta.
 
@@ -149,7 +152,7 @@ def ingest(
     pq.write_table(fresh.accounting.all_rejected(), partial / "rejected.parquet")
     pq.write_table(new, partial / "items.parquet")
     _encode(new, live, run, recipe, partial)
-    note = {"input": digest, "after": list(deltas), "undos": undos, "account": told}
+    note = {"input": digest, "after": list(deltas), "account": told}
     (partial / "delta.json").write_text(json.dumps(note, indent=1) + "\n")
     for path in partial.iterdir():
         flush(path)
@@ -174,11 +177,12 @@ def input_digest(events: Path | None, items: Path | None) -> str:
         raise ConrecError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
-def changed_users(snapshots: Path, deltas: Sequence[str], undos: Sequence[Undo | None]) -> np.ndarray:
-    """The users (str) with something new in these deltas, or who took a dislike back."""
-    tables = [pq.read_table(snapshots / "live" / name / "events.parquet") for name in deltas]
-    undoing = [undo.user for undo in undos if undo is not None]
-    return np.unique(np.concatenate([*map(users_with_news, tables), np.array(undoing, str)]))
+def changed_users(snapshots: Path, deltas: Sequence[str], entries: Sequence[Entry]) -> np.ndarray:
+    """The users (str) with something new in these deltas, or who said something to the service."""
+    folders = [snapshots / "live" / name for name in deltas]
+    users = [users_with_news(pq.read_table(folder / "events.parquet")) for folder in folders]
+    users += [rejections(folder)["user_id"].to_numpy().astype(str) for folder in folders]
+    return np.unique(np.concatenate([*users, np.array([entry.user for entry in entries], str)]))
 
 
 def users_with_news(events: pa.Table) -> np.ndarray:
@@ -187,28 +191,49 @@ def users_with_news(events: pa.Table) -> np.ndarray:
     return np.unique(events.filter(telling)["user_id"].to_numpy().astype(str))
 
 
-def without_undone(events: pa.Table, undos: list[Undo | None], before: int) -> pa.Table:
-    """The events without dislikes that were taken back.
+def rejections(folder: Path) -> pa.Table:
+    """EVENTS: the dislikes and undos of a run's `prepare` folder or a delta that `events.parquet` does not have."""
+    rows = pq.read_table(folder / "rejected.parquet")
+    if "kind" not in rows.column_names:  # nothing was ever rejected there, or it could not even be read
+        return EVENTS.empty_table()
+    causes = pa.array(["undo", "undone", "repeated_dislike", *(f"reason_{reason}" for reason in OTHER_REASONS)])
+    return rows.filter(pc.is_in(rows["cause"], causes)).select(EVENTS.names).cast(EVENTS)
 
-    An undo removes what was known when it was made: events of deltas ingested before it (their number of undos,
-    `before`, is not above its line), whatever the clocks say; and of later deltas what had happened by then, for a
-    dislike may be taken back before the log of its day is delivered. One repeated later counts again.
+
+def merged(events: pa.Table, said: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The EVENTS of a cleaned log with more dislikes and undos, in any order: events and marks, as in `Live`.
+
+    What was said more than a month after all events counts as of their end: a clock that is wrong must not make
+    everything look old for everybody.
     """
-    lines: dict[tuple[str, str], list[tuple[int, np.datetime64]]] = {}
-    for number, line in enumerate(undos):
-        if line is not None:
-            lines.setdefault((line.user, line.item), []).append((number, line.time))
-    if not lines:
-        return events
-    users = pa.array(sorted({user for user, _ in lines}), pa.string())
-    mask = pc.and_(pc.equal(events["kind"], "dislike"), pc.is_in(events["user_id"], users))
-    candidates = np.flatnonzero(mask.to_numpy())
-    some = events.take(pa.array(candidates))
-    times = some["time"].cast(pa.timestamp("us")).to_numpy()
-    gone = np.zeros(len(events), bool)
-    for at, user, item, time in zip(candidates, some["user_id"].to_pylist(), some["item_id"].to_pylist(), times):
-        gone[at] = any(number >= before or time <= moment for number, moment in lines.get((user, item), ()))
-    return events.filter(pa.array(~gone))
+    own = np.flatnonzero(pc.equal(events["kind"], "dislike").to_numpy())
+    both = pa.concat_tables([events.take(pa.array(own)), said])
+    user, item = (both[name].combine_chunks().dictionary_encode() for name in ("user_id", "item_id"))
+    pairs = user.indices.to_numpy().astype(np.int64) * max(1, len(item.dictionary)) + item.indices.to_numpy()
+    marked = pc.fill_null(pc.is_in(both["reason"], pa.array(OTHER_REASONS)), False).to_numpy()
+    counts = in_force(
+        np.unique(pairs, return_inverse=True)[1],
+        marked,
+        pc.equal(both["kind"], "undo").to_numpy(),
+        both["time"].cast(pa.int64()).to_numpy(),
+    )
+    if len(events):
+        column, end = EVENTS.get_field_index("time"), pc.max(events["time"])
+        late = pc.greater(both["time"], pc.add(end, pa.scalar(LEAP, pa.duration("us"))))
+        both = both.set_column(column, EVENTS.field(column), pc.if_else(late, end, both["time"]))
+    stays = np.ones(len(events), bool)
+    stays[own] = counts[: len(own)]
+    new = counts & (np.arange(len(both)) >= len(own))
+    return (
+        pa.concat_tables([events.filter(pa.array(stays)), both.filter(pa.array(new & ~marked))]),
+        both.filter(pa.array(new & marked)),
+    )
+
+
+def _as_events(entries: Sequence[Entry]) -> pa.Table:
+    """What users said to the service as EVENTS."""
+    columns = [[getattr(entry, name) for entry in entries] for name in ("user", "item", "time", "kind", "reason")]
+    return pa.table([*map(pa.array, columns), pa.nulls(len(entries))], names=EVENTS.names).cast(EVENTS)
 
 
 def _new_to(old: pa.Table, cleaned: Log) -> Log:

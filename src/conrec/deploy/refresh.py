@@ -33,16 +33,16 @@ from conrec.decode.trie import Trie
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
 from conrec.deploy.refreshed import Refreshed
 from conrec.deploy.served import served_score
-from conrec.deploy.user_lists import newest, reason_index
+from conrec.deploy.user_lists import OwnHistories, newest, reason_index
 from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
 from conrec.features.item_features import FeatureWeights
 from conrec.features.log_view import LogView
 from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
+from conrec.filter.feedback import Feedback
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
 from conrec.filter.stores import StoreName, open_users
-from conrec.filter.undo import read_undos
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
@@ -94,8 +94,9 @@ def refresh(
         before = in_use if in_use is not None and in_use.made_from.get("base") == base else None
         state = before.made_from if before is not None else None
         _remove_orphans(snapshots)
-        undos = read_undos(snapshots)
-        first = state["first_undo"] if state else len(undos)
+        feedback = Feedback(snapshots)
+        entries = feedback.until(feedback.position())
+        position = entries[-1].position if entries else 0
         deltas: list[str] = list(state["deltas"]) if state else []
         digest = None if events is None and items is None else input_digest(events, items)
         ingested = {read_delta(snapshots / "live" / name)["input"]: name for name in deltas}
@@ -103,32 +104,32 @@ def refresh(
             "base": base,
             "seed": seed,
             "deltas": deltas,
-            "undos": len(undos),
-            "first_undo": first,
+            "feedback": position,
             "calibration": calibration and value_digest(calibration),
             "parent": in_use.version if in_use is not None else None,
         }
-        told = ("base", "deltas", "undos", "calibration")
+        told = ("base", "deltas", "feedback", "calibration")
         nothing_new = state is not None and all(state[name] == made_from[name] for name in told)
         known = digest is None or digest in ingested
         account = read_delta(snapshots / "live" / ingested[digest])["account"] if digest in ingested else None
         if before is not None and nothing_new and known:
             return Refreshed(before.version, False, before.users["count"], 0, account)
 
-        live = read_live(run, snapshots, deltas, first, undos)
+        live = read_live(run, snapshots, deltas, entries)
         if digest is not None and not known:
-            delta, account = ingest(snapshots, deltas, live, run, recipe, events, items, images, len(undos))
+            delta, account = ingest(snapshots, deltas, live, run, recipe, events, items, images)
             if delta is not None:
                 made_from["deltas"] = deltas = [*deltas, delta]
-                live = read_live(run, snapshots, deltas, first, undos)
+                live = read_live(run, snapshots, deltas, entries)
             elif before is not None and nothing_new:
                 return Refreshed(before.version, False, before.users["count"], 0, account)
-        made_from["cutoff"] = f"{live.cutoff}Z"
+        made_from["cutoff"], made_from["end"] = f"{live.cutoff}Z", int(live.end.astype(np.int64))
         if calibration is None:
             say(f"{run}: no calibration.json, so this snapshot drops nothing; run conrec calibrate and refresh again")
         changed = None
         if state is not None:
-            changed = changed_users(snapshots, deltas[len(state["deltas"]) :], undos[state["undos"] :])
+            new = [entry for entry in entries if entry.position > state["feedback"]]
+            changed = changed_users(snapshots, deltas[len(state["deltas"]) :], new)
         store = store or (in_use.users["store"] if in_use is not None else "mapped")
         job = _Job(run, recipe, seed, snapshots, live, score, calibration)
         version, users, recomputed = job.publish(before, changed, made_from, keep, store)
@@ -157,14 +158,13 @@ def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
     Pictures are in the items file, as bytes. Returns the recipe's path. ConrecError where the snapshot in use is of
     another run.
     """
-    in_use, undos = _in_use(snapshots), read_undos(snapshots)
+    in_use, feedback = _in_use(snapshots), Feedback(snapshots)
     if in_use is not None:
         seed = in_use.made_from.get("seed", recipe.seeds[0])
         if in_use.made_from.get("base") != _base(run, recipe, seed, served_score(run, seed)[0]):
             raise ConrecError(f"{snapshots}: {in_use.version} was made from another run than {run}; name that one")
     deltas = in_use.made_from["deltas"] if in_use is not None else []
-    first = in_use.made_from["first_undo"] if in_use is not None else len(undos)
-    live = read_live(run, snapshots, deltas, first, undos)
+    live = read_live(run, snapshots, deltas, feedback.until(feedback.position()))
     pictures = []
     home = (run / "prepare").resolve()
     for name, content in zip(live.items["image"].to_pylist(), live.items["image_bytes"].to_pylist()):
@@ -175,7 +175,7 @@ def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
     table = live.items.drop_columns(["image", "image_bytes"])
     out.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.append_column("image", pa.array(pictures, pa.large_binary())), out / "items.parquet")
-    pq.write_table(live.events, out / "events.parquet")
+    pq.write_table(pa.concat_tables([live.events, live.marks]), out / "events.parquet")
     data = DataConfig("generic", min_user_dislikes=recipe.data.min_user_dislikes)
     (out / "recipe.toml").write_text(to_toml(replace(recipe, data=data)), encoding="utf-8")
     return out / "recipe.toml"
@@ -218,7 +218,9 @@ class _Job:
         layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         predictor = _Predictor(self, log_view, score, knowledge, split)
         about = (items.ids, items.titles, items.categories, live.catalog.codes)
-        contents = SnapshotItems(*about, side, *score.parts())
+        user_side = score.user_side()
+        contents = SnapshotItems(*about, side, *score.parts(), user_side)
+        own = OwnHistories(log_view, as_events(live.marks, items), user_side is not None and user_side.rates is not None)
         users = recomputed = 0
         with SnapshotWriter(
             self.snapshots,
@@ -227,15 +229,15 @@ class _Job:
             self.score.name,
             self.score.cosine_weight,
             self.calibration,
-            made_from["undos"],
+            made_from["feedback"],
             made_from,
             store,
         ) as writer:
             if before is not None and changed is not None:
                 old = open_users(self.snapshots / before.version, before)
                 for portion in old.portions():
-                    stays = np.flatnonzero(~np.isin(np.array(portion.ids, str), changed))
-                    writer.add(portion.take(stays))
+                    stays = portion.take(np.flatnonzero(~np.isin(np.array(portion.ids, str), changed)))
+                    writer.add(replace(stays, histories=own.packed(stays.ids)))
                     users += len(stays)
                 old.close()
             asked = histories.users(cutoff) if changed is None else changed
@@ -246,9 +248,13 @@ class _Job:
                 # The replay that calibrates is of users with a dislike; of the others nothing was promised.
                 some = some.take(some.n_dislikes > 0)
                 if len(some):
-                    writer.add(predictor.users(some))
+                    writer.add(replace(predictor.users(some), histories=own.packed(some.users.tolist())))
                     users += len(some)
                     recomputed += len(some)
+            others = np.setdiff1d(own.names, histories.users(cutoff))
+            for start in range(0, len(others), USERS_AT_ONCE):
+                names = others[start : start + USERS_AT_ONCE].tolist()
+                writer.add_histories(names, own.packed(names))
             version = writer.publish(keep)
         return version, users, recomputed
 

@@ -140,6 +140,10 @@ class AttributeRates(ItemFeature):
         """float32 [B, k]: the same of some items, rows int [k], alike for all users."""
         return self._log_rates(instances, self._attributes.matrix[items])
 
+    def of_day(self, cutoff: np.datetime64) -> tuple[csr_matrix, Everybody]:
+        """The items' attributes, and what explains all users' dislikes on the day: for one user without a log."""
+        return self._attributes.matrix, self._of_day(cutoff.astype("datetime64[D]"))
+
     def mean(self, cutoff: np.datetime64, items: np.ndarray) -> np.ndarray:
         """float32 [k]: the rates of some items, no logarithms, for somebody who was shown nothing yet."""
         shape = self._of_day(cutoff.astype("datetime64[D]")).shape

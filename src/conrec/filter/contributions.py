@@ -25,7 +25,8 @@ from conrec.score.factors import LARGEST, UserFactors
 from conrec.score.similarity import max_cosine
 
 if TYPE_CHECKING:
-    from conrec.filter.filter import AfterUndo, OpenSnapshot
+    from conrec.filter.filter import OpenSnapshot
+    from conrec.filter.user_now import UserNow
 
 KINDS = ("user", "item", "latent", "content", "prediction")
 NAMED = 5
@@ -50,7 +51,7 @@ class Contribution:
 
 @dataclass(slots=True)
 class Why:
-    """Why a candidate is over the threshold."""
+    """Why a candidate is over the threshold, or never to be shown again."""
 
     contributions: list[Contribution]
     """What raised its score, largest first, at most NAMED."""
@@ -58,6 +59,8 @@ class Why:
     """The predicted dislike that it is closest to, where that counts (the paper's score)."""
     prefix: tuple[int, ...]
     """The codes that the candidate's semantic ID begins with in common with that one's."""
+    rejected_item: str | None = None
+    """The item that the user rejected, for which this one is out whatever its score: itself, or one nearly the same."""
 
 
 def amounts(now: OpenSnapshot, user: UserFactors, rows: np.ndarray, cosines: np.ndarray) -> np.ndarray:
@@ -74,9 +77,21 @@ def amounts(now: OpenSnapshot, user: UserFactors, rows: np.ndarray, cosines: np.
     return np.hstack([np.stack(fixed, axis=1), values])
 
 
-def explain(now: OpenSnapshot, user_now: AfterUndo, rows: np.ndarray) -> Iterator[Why]:
+def explain(
+    now: OpenSnapshot, user: UserNow, rows: np.ndarray, over: np.ndarray, rejected: dict[int, str]
+) -> Iterator[tuple[int, Why]]:
+    """Positions of candidates (rows, int [c]) and why each goes: int [o] over the threshold, or rejected before."""
+    reasons = dict(zip(over.tolist(), _explain(now, user, rows[over]) if len(over) else ()))
+    for position in sorted({*reasons, *rejected}):
+        why = reasons.get(position) or Why([], None, ())
+        why.rejected_item = rejected.get(position)
+        yield position, why
+
+
+def _explain(now: OpenSnapshot, user_now: UserNow, rows: np.ndarray) -> Iterator[Why]:
     """Why each of some items (int [c], rows) scores as high as it does."""
     user, oldest_first, vectors = user_now.factors, user_now.dislikes[::-1], now.factors.vectors[:, sum(now.widths) :]
+    assert user is not None
     cosines, nearest = np.zeros(len(rows), np.float32), np.full(len(rows), -1)
     prefixes: list[tuple[int, ...]] = [()] * len(rows)
     if now.cosine_weight:
@@ -112,7 +127,7 @@ def explain(now: OpenSnapshot, user_now: AfterUndo, rows: np.ndarray) -> Iterato
                 one = Contribution("value", amount, now.value_names[number], *told(newest.get(number)))
             elif KINDS[place] == "prediction":
                 reason = int(user_now.reason_index[near])
-                past = int(user_now.stored.dislikes[reason]) if reason >= 0 else None
+                past = int(user_now.past[reason]) if reason >= 0 else None
                 one = Contribution("prediction", amount, told(predicted)[1], *told(past))
             else:
                 past = alike[n] if KINDS[place] == "content" else None

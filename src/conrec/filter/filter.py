@@ -8,10 +8,12 @@ without a pause, and whatever is unknown passes.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,15 +23,23 @@ from conrec.errors import ConrecError
 from conrec.files import read_json
 from conrec.filter import snapshot as published
 from conrec.filter.contributions import Why, explain
+from conrec.filter.feedback import Entry, Feedback
 from conrec.filter.guardrails import Guardrails, furthest_over
 from conrec.filter.id_index import IdIndex
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import UserStore, open_users
 from conrec.filter.thresholds import Thresholds
-from conrec.filter.undo import Undos, undo_dislike
-from conrec.filter.user_store import StoredUser
+from conrec.filter.user_now import UserNow, user_now
 from conrec.progress import say
-from conrec.score.factors import ItemFactors, UserFactors, scores_alone, value_record
+from conrec.score.factors import ItemFactors, scores_alone, value_record
+
+if TYPE_CHECKING:
+    from conrec.score.user_side import UserSide
+
+NEAR = 0.98
+"""Cosine of two items, as rebuilt from their codes, from which on they are nearly the same."""
+UNDONE = 20
+"""Dislikes taken back that a view of a user shows at most."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,9 @@ class UserView:
 
     user: str
     dislikes: list[ItemView]
-    """Newest first, without those taken back."""
+    """Whatever the reason, newest first, without those taken back."""
     undone: list[ItemView]
+    """The latest, in the order in which they were taken back."""
     liked: list[ItemView]
     predicted: list[PredictionView]
     """Best first, without what followed from a dislike taken back."""
@@ -70,7 +81,7 @@ class Decision:
     kept: list[str]
     """In the order given."""
     dropped: list[str]
-    """In the order given; empty in a dry run."""
+    """In the order given, for the score and for good; empty in a dry run."""
     would_drop: list[str]
     """What would go without a dry run; else the same as `dropped`."""
     scores: Sequence[float | None]
@@ -79,8 +90,10 @@ class Decision:
     """The snapshot that decided."""
     threshold: float | None = None
     """The one for all candidates; None where each category has its own, or nothing may go at all."""
+    never_again: list[str] = field(default_factory=list)
+    """Those that go, or would, because the user rejected them, whatever their score; no budget counts them."""
     kept_by_limit: int = 0
-    """Over the threshold, but kept by the guardrails (`min_keep`, `max_drop_share`)."""
+    """Over the threshold or rejected before, but kept by the guardrails (`min_keep`, `max_drop_share`)."""
     unknown_user: bool = False
     unknown_items: int = 0
     exempt: bool = False
@@ -89,7 +102,7 @@ class Decision:
 
     @cached_property
     def why(self) -> list[Why | None]:
-        """One a candidate, None for those not over the threshold; worked out when it is asked for."""
+        """One a candidate, None for those neither over the threshold nor rejected; worked out when it is asked for."""
         reasons: list[Why | None] = [None] * len(self.scores)
         for position, why in self.explain() if self.explain else ():
             reasons[position] = why
@@ -132,6 +145,16 @@ class OpenSnapshot:
             self.factors = ItemFactors.of_table(resident(table), self.users.layout.dimensions)
         except ValueError as error:
             raise ConrecError(f"{folder}: item_factors.npy does not fit its users ({error}); write it again") from None
+        self.user_side: UserSide | None = None
+        if "user_side.safetensors" in self.manifest.files:
+            from conrec.score.user_side import UserSide  # half a second that the paper's score need not wait
+
+            try:
+                self.user_side = UserSide.load(folder, self.factors, self.widths)
+            except (OSError, KeyError, ValueError) as error:
+                raise ConrecError(f"{folder}: no user's side ({error}); write it again") from None
+        self.updated: dict[tuple[str, int], UserNow] = {}
+        """Users with feedback since, by user and its last position (`filter.user_now`)."""
         # So that the first request finds the look-up compiled.
         self.index.rows([""])
         self.index.row("")
@@ -146,30 +169,6 @@ class OpenSnapshot:
         return self.titles[row].as_py() or ""
 
 
-@dataclass(frozen=True)
-class AfterUndo:
-    """A user as a snapshot knows them, less the dislikes taken back since."""
-
-    stored: StoredUser
-    factors: UserFactors
-    """Without the predictions that followed from dislikes taken back."""
-    stays: np.ndarray | None
-    """bool, one a stored prediction: whether it still counts; None: all do."""
-    undone: set[int]
-    """Rows of dislikes."""
-
-    @property
-    def reason_index(self) -> np.ndarray:
-        """int [p], aligned with `factors.predicted`: position in the user's dislikes of what it follows from, or -1."""
-        return self.stored.reason_index if self.stays is None else self.stored.reason_index[self.stays]
-
-    @property
-    def dislikes(self) -> np.ndarray:
-        """int [m], rows, newest first, without those taken back."""
-        rows = self.stored.dislikes
-        return rows[~np.isin(rows, list(self.undone))] if self.undone else rows
-
-
 class CoNRecFilter:
     """A filter over a published snapshot. Safe to use from several threads."""
 
@@ -178,7 +177,7 @@ class CoNRecFilter:
         self.guardrails, self.threshold = guardrails, threshold
         self._follows = not (folder / "manifest.json").is_file()
         self._snapshots = folder if self._follows else folder.parent
-        self._undos = Undos(self._snapshots)
+        self._feedback = Feedback(self._snapshots)
         self._reloading = threading.Lock()
         self.snapshot = self._open_current() if self._follows else OpenSnapshot(folder)
 
@@ -244,36 +243,71 @@ class CoNRecFilter:
         decision.exempt = user in self.guardrails.exempt
         if decision.exempt:
             return decision
-        stored = now.users.get(user)
+        known_user = user_now(now, self._feedback, user)
         rows = now.index.rows(candidates)
         known = rows >= 0
         decision.unknown_items = len(rows) - int(np.count_nonzero(known))
-        decision.unknown_user = stored is None
-        if stored is None:
+        decision.unknown_user = known_user is None or known_user.factors is None
+        if known_user is None:
             return decision
-        user_now = self._after_undo(now, user, stored)
-        if decision.unknown_items:
-            scores = np.full(len(rows), np.nan, np.float32)
-            scores[known] = scores_alone(now.factors, user_now.factors, rows[known], now.cosine_weight)
-            decision.scores = [None if score != score else score for score in scores.tolist()]
-        else:
-            scores = scores_alone(now.factors, user_now.factors, rows, now.cosine_weight)
-            decision.scores = scores.tolist()
-        given = self.threshold if threshold is None else threshold
-        limits = now.thresholds.of(stored.activity, rows) if given is None else float(given)
-        decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
-        # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
-        excess = scores.astype(np.float64) - limits
-        over = (excess > 0).nonzero()[0]
-        if len(over):
-            self._drop(decision, over, excess[over])
-            decision.explain = lambda: zip(over.tolist(), explain(now, user_now, rows[over]))
+        over = excess = np.zeros(0, np.int64)
+        if known_user.factors is not None:
+            if decision.unknown_items:
+                scores = np.full(len(rows), np.nan, np.float32)
+                scores[known] = scores_alone(now.factors, known_user.factors, rows[known], now.cosine_weight)
+                decision.scores = [None if score != score else score for score in scores.tolist()]
+            else:
+                scores = scores_alone(now.factors, known_user.factors, rows, now.cosine_weight)
+                decision.scores = scores.tolist()
+            given = self.threshold if threshold is None else threshold
+            limits = now.thresholds.of(known_user.activity, rows) if given is None else float(given)
+            decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
+            # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
+            excess = scores.astype(np.float64) - limits
+            over = (excess > 0).nonzero()[0]
+            excess = excess[over]
+        rejected = self._rejected(now, known_user, candidates, rows)
+        if len(over) or rejected:
+            self._drop(decision, over, excess, np.array(list(rejected), np.int64))
+            decision.explain = lambda: explain(now, known_user, rows, over, rejected)
         return decision
 
-    def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray) -> None:
-        """Let go what the guardrails allow of the candidates over the threshold."""
-        goes = furthest_over(over, excess, self.guardrails.may_drop(len(decision.kept))).tolist()
-        decision.kept_by_limit = len(over) - len(goes)
+    def _rejected(
+        self, now: OpenSnapshot, user: UserNow, candidates: Sequence[str], rows: np.ndarray
+    ) -> dict[int, str]:
+        """Positions of the candidates that are never to be shown again, ascending, each with the rejected item."""
+        rule, days = self.guardrails.never_again, self.guardrails.never_again_days
+        if rule == "off":
+            return {}
+        rejected, strangers = user.history.rejected, user.strangers
+        if days is not None:
+            since = int((time.time() - days * 86400) * 1e6)
+            rejected = rejected[rejected["time"] >= since]
+            strangers = {item: when for item, when in strangers.items() if when >= since}
+        found = {}
+        if len(rejected):
+            items = rejected["item"]
+            there = np.sort(items)
+            # np.isin takes five times as long for so few.
+            found = {n: candidates[n] for n in (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0].tolist()}
+            if rule == "near":
+                known = (rows >= 0).nonzero()[0]
+                cosines = now.factors.unit_of(rows[known]) @ now.factors.unit_of(items).T
+                nearest = items[cosines.argmax(axis=1)].tolist()
+                for n in (cosines.max(axis=1) >= NEAR).nonzero()[0].tolist():
+                    found.setdefault(int(known[n]), now.index.id(nearest[n]))
+        found |= {n: item for n, item in enumerate(candidates) if item in strangers} if strangers else {}
+        return dict(sorted(found.items()))
+
+    def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray, rejected: np.ndarray) -> None:
+        """Let go what the guardrails allow: first of the rejected candidates, then of those over the threshold."""
+        count = len(decision.kept)
+        out = furthest_over(rejected, np.zeros(len(rejected)), max(0, count - self.guardrails.min_keep))
+        others = ~np.isin(over, rejected)
+        left = min(self.guardrails.may_drop(count), max(0, count - self.guardrails.min_keep) - len(out))
+        goes = np.sort(np.append(out, furthest_over(over[others], excess[others], left))).tolist()
+        decision.kept_by_limit = len(rejected) + int(others.sum()) - len(goes)
+        decision.never_again = [decision.kept[position] for position in out.tolist()]
         decision.would_drop = [decision.kept[position] for position in goes]
         if not decision.dry_run:
             decision.dropped = decision.would_drop
@@ -283,29 +317,40 @@ class CoNRecFilter:
     def user(self, user: str) -> UserView | None:
         """What is known of a user, None where that is nothing."""
         now = self.snapshot
-        stored = now.users.get(user)
-        if stored is None:
+        known = user_now(now, self._feedback, user)
+        last = {entry.item: entry for entry in sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))}
+        if known is None or not (known.is_known or last):
             return None
-        user_now = self._after_undo(now, user, stored)
-        dislikes, undone = stored.dislikes.tolist(), user_now.undone
-        past = [now.view(row) for row in dislikes]
+        rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))
+        rows = now.index.rows([entry.item for entry in last.values() if entry.kind == "undo"]).tolist()
+        undone = [row for row in rows if row >= 0 and row not in rejected]
+        most, predicted = now.users.layout.liked, known.factors.predicted.tolist() if known.factors else []
         return UserView(
             user,
-            [view for view, row in zip(past, dislikes) if row not in undone],
-            [view for view, row in zip(past, dislikes) if row in undone],
-            [now.view(row) for row in stored.liked.tolist()],
+            [*(ItemView(item, "", None, ()) for item in known.strangers), *map(now.view, rejected)],
+            [now.view(row) for row in undone[-UNDONE:]],
+            [now.view(row) for row in known.history.told(-1)[::-1][:most].tolist()],
             [
-                PredictionView(now.view(row), past[position] if position >= 0 else None)
-                for row, position in zip(user_now.factors.predicted.tolist(), user_now.reason_index.tolist())
+                PredictionView(now.view(row), now.view(int(known.past[position])) if position >= 0 else None)
+                for row, position in zip(predicted, known.reason_index.tolist())
             ],
         )
 
-    def undo_dislike(self, user: str, item: str) -> None:
-        """Undo a dislike (ids): what is predicted because of it counts no more, from the next request on.
+    def dislike(self, user: str, item: str, reason: str | None = None, time: int | None = None) -> None:
+        """Note a dislike (ids; one of `data.schema.REASONS`; microseconds since 1970, None: now).
 
-        The user's vector and bias of the score, and all else that was learned from it, follow with the next daily job.
+        From the next request on, in every process, the item is out, and the history score of all others is that of a
+        user who dislikes it. What everybody's log says of the items follows with the next daily job.
         """
-        undo_dislike(self._snapshots, user, item)
+        self.record([Entry(user, item, "dislike", time, reason)])
+
+    def undo_dislike(self, user: str, item: str, time: int | None = None) -> None:
+        """Undo a dislike (ids), however old, at once as in `dislike`; to dislike the item again undoes that."""
+        self.record([Entry(user, item, "undo", time)])
+
+    def record(self, entries: Sequence[Entry]) -> int:
+        """Note any number of dislikes and undos, all or none, in any order; how many of them are new (by their ids)."""
+        return self._feedback.add(entries, self.snapshot.manifest.made_from.get("end", -1) + 1)
 
     def _open_current(self) -> OpenSnapshot:
         """The version in use; once more if it was replaced and deleted in the very moment of opening."""
@@ -319,14 +364,3 @@ class CoNRecFilter:
             if newer is None or newer == version:
                 raise
             return OpenSnapshot(self._snapshots / newer)
-
-    def _after_undo(self, now: OpenSnapshot, user: str, stored: StoredUser) -> AfterUndo:
-        """The user without the predictions that follow from a dislike taken back."""
-        factors = stored.factors
-        items = self._undos.of(user, now.manifest.undos)
-        if not items:
-            return AfterUndo(stored, factors, None, set())
-        undone = set(now.index.rows(items).tolist())
-        positions = [position for position, row in enumerate(stored.dislikes.tolist()) if row in undone]
-        stays = ~np.isin(stored.reason_index, positions)
-        return AfterUndo(stored, UserFactors(factors.predicted[stays], factors.vector, factors.bias), stays, undone)

@@ -1,4 +1,4 @@
-"""Limits on what the filter may drop: never a whole list, nothing for exempt users, nothing in a dry run.
+"""Rules of the filter: what goes whatever its score, and how much may go: never a whole list, nothing in a dry run.
 
 A score says which candidates a user would rather not see; these rules say how many of them may go.
 """
@@ -6,8 +6,12 @@ A score says which candidates a user would rather not see; these rules say how m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
+
+NeverAgain = Literal["item", "near", "off"]
+Mode = Literal["drop", "demote"]
 
 
 @dataclass(frozen=True)
@@ -17,13 +21,22 @@ class Guardrails:
     min_keep: int = 1
     """At least this many candidates stay (all of a shorter list)."""
     max_drop_share: float = 0.5
-    """At most this share of a list goes (rounded down)."""
+    """At most this share of a list goes for its score (rounded down)."""
     exempt: frozenset[str] = frozenset()
     """Users for whom nothing is scored or dropped."""
     dry_run: bool = False
     """Score and count, but drop nothing."""
+    never_again: NeverAgain = "item"
+    """What a user rejected is out whatever its score; `near`: and what is nearly the same; `off`: only the score
+    counts."""
+    never_again_days: float | None = None
+    """For so many days; None: for good."""
 
     def __post_init__(self) -> None:
+        if self.never_again not in get_args(NeverAgain):
+            raise ValueError(f"never_again must be one of {', '.join(get_args(NeverAgain))}, not {self.never_again}")
+        if self.never_again_days is not None and not self.never_again_days > 0:
+            raise ValueError(f"never_again_days must be above 0, not {self.never_again_days}")
         if self.min_keep < 0:
             raise ValueError(f"min_keep must be 0 or more, not {self.min_keep}")
         if not 0 <= self.max_drop_share <= 1:

@@ -85,9 +85,13 @@ class RowFile:
 
     def row(self, n: int) -> np.void:
         """Row n; ConrecError where the file ends before it."""
-        size = self._dtype.itemsize
-        read = os.pread(self._file.fileno(), size, self._start + n * size)
-        if len(read) != size:
-            raise ConrecError(f"{self._path}: has become shorter; write it again")
-        row: np.void = np.frombuffer(read, self._dtype)[0]
+        row: np.void = np.frombuffer(self.rows(n, 1), self._dtype)[0]
         return row
+
+    def rows(self, first: int, count: int) -> bytes:
+        """So many rows from the `first` on; ConrecError where the file ends before them."""
+        size = self._dtype.itemsize
+        read = os.pread(self._file.fileno(), count * size, self._start + first * size)
+        if len(read) != count * size:
+            raise ConrecError(f"{self._path}: has become shorter; write it again")
+        return read

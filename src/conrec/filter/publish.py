@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ from conrec.filter.stores import StoreName, create_users, drop_users
 from conrec.filter.user_store import Layout, Users
 from conrec.score.factors import ItemFactors, value_record
 from conrec.score.item_values import ItemValues
+
+if TYPE_CHECKING:
+    from conrec.score.user_side import UserSide
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class SnapshotItems:
     embedding."""
     values: ItemValues | None = None
     """So that a reason can name an item's values; without them it names the score's other parts."""
+    user_side: UserSide | None = None
+    """So that a dislike counts at once; without it the user's side of the score waits for the next snapshot."""
 
     def __post_init__(self) -> None:
         factors, n = self.factors, len(self.ids)
@@ -73,8 +78,8 @@ class SnapshotWriter:
     cosine_weight: float
     calibration: dict[str, Any] | None = None
     """Without one the snapshot has no threshold, and drops nothing unless one is given when it is used."""
-    undos: int = 0
-    """How many lines of them are worked in."""
+    feedback: int = 0
+    """The position up to which it is worked in (`filter.feedback`)."""
     made_from: dict[str, Any] | None = None
     """Notes for the job itself, ready for JSON."""
     store: StoreName = "mapped"
@@ -104,6 +109,10 @@ class SnapshotWriter:
         """ConrecError for an id that is empty or too long, ValueError for arrays that do not fit."""
         self._users.add(users)
 
+    def add_histories(self, ids: Sequence[str], histories: Sequence[bytes]) -> None:
+        """Users of whom a history (`History.packed`) is known and nothing is predicted; after all others."""
+        self._users.add_histories(ids, histories)
+
     def publish(self, keep: int = 3) -> str:
         """Put the version into use and delete all but the newest `keep` and the one in use; its name."""
         if keep < 1:
@@ -115,7 +124,7 @@ class SnapshotWriter:
             score={"name": self.score, "cosine_weight": float(self.cosine_weight), "widths": self.items.widths},
             items=len(self.items.ids),
             users={**self._about, "count": count, "layout": asdict(self.layout)},
-            undos=self.undos,
+            feedback=self.feedback,
             made_from=self.made_from or {},
             files=published.describe_files(self._folder),
         )
@@ -148,6 +157,8 @@ class SnapshotWriter:
             writer.close()
             names = pa.table({"name": pa.array(items.values.names, pa.string())})
             pq.write_table(names, folder / "values" / "names.parquet")
+        if items.user_side is not None:
+            items.user_side.save(folder)
         if self.calibration is not None:
             (folder / "calibration.json").write_text(json.dumps(self.calibration, indent=1, allow_nan=False))
 
@@ -163,7 +174,7 @@ def write_snapshot(
     cosine_weight: float,
     calibration: dict[str, Any] | None = None,
     keep: int = 3,
-    undos: int = 0,
+    feedback: int = 0,
     made_from: dict[str, Any] | None = None,
     store: StoreName = "mapped",
 ) -> str:
@@ -171,6 +182,6 @@ def write_snapshot(
     layout = Layout(
         users.predicted.shape[1], users.dislikes.shape[1], users.liked.shape[1], items.factors.vectors.shape[1]
     )
-    with SnapshotWriter(snapshots, items, layout, score, cosine_weight, calibration, undos, made_from, store) as writer:
+    with SnapshotWriter(snapshots, items, layout, score, cosine_weight, calibration, feedback, made_from, store) as writer:
         writer.add(users)
         return writer.publish(keep)

@@ -1,7 +1,7 @@
 """Users in Redis, for fleets that have one (the extra `redis`): many machines read, and single users can be updated.
 
-The users of a snapshot are spread over 1024 hashes, `conrec:<namespace>:<n>`, a field a user: cheaper than a key a
-user, read whole one hash at a time, and gone with 1024 deletions. The namespace is drawn anew for every snapshot, so
+The users of a snapshot are spread over 1024 hashes, `conrec:<namespace>:<n>`, a field a user (the record, if there is
+one, and the history behind it): cheaper than a key a user, read whole one hash at a time, and gone with 1024 deletions. The namespace is drawn anew for every snapshot, so
 that snapshots and deployments never meet. While a snapshot is being written its hashes carry a time to live; a writer
 that dies leaves nothing for good.
 """
@@ -9,12 +9,15 @@ that dies leaves nothing for good.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from conrec.errors import ConrecError
 from conrec.filter.id_index import checked_utf8, key_of
-from conrec.filter.user_store import Layout, StoredUser, Users, records_of
+from conrec.filter.user_store import Layout, StoredUser, Users
+from conrec.score.user_history import History
 
 SHARDS = 1024
 UNFINISHED_SECONDS = 24 * 3600
@@ -33,6 +36,7 @@ class RedisUsers:
         except ImportError:
             raise ConrecError("users in Redis need an extra package; pip install 'conrec[redis]'") from None
         self.layout, self._items, self._namespace = layout, items, namespace
+        self._records = 0
         self._errors = redis.RedisError
         try:
             self._client = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=max(timeout, 1.0))
@@ -42,22 +46,36 @@ class RedisUsers:
             raise ConrecError(f"the Redis server does not answer ({error}); look at its URL") from error
 
     def get(self, user_id: str) -> StoredUser | None:
-        """The user's record, or None for one that is not there. ConrecError where the server does not answer."""
+        """What is known of a user, or None where that is nothing. ConrecError where the server does not answer."""
         key = key_of(user_id)
         value = self._ask("hget", self._shard(key), key)
-        return None if value is None else StoredUser(records_of([value], self.layout, "Redis")[0])
+        if value is None:
+            return None
+        record, history = self._parted(value)
+        return StoredUser(np.frombuffer(record, self.layout.record)[0] if record else None, history)
+
+    def _parted(self, value: bytes) -> tuple[bytes, bytes]:
+        """The record (empty: none) and the history; ConrecError where they are none."""
+        record = value[1 : 1 + value[0] * self.layout.record.itemsize]
+        history = value[1 + len(record) :]
+        try:
+            History.of_bytes(history)
+        except ValueError:
+            what = f"{len(value)} bytes, not of {self.layout.record.itemsize} and a history"
+            raise ConrecError(f"Redis: a record of {what}; write it again") from None
+        return record, history
 
     def __len__(self) -> int:
         return sum(self._at_once([("hlen", shard) for shard in self._shards()]))
 
     def portions(self, size: int = 100_000) -> Iterator[Users]:
-        """All users, shard by shard; who is updated meanwhile appears as before or as after."""
-        part: dict[bytes, bytes] = {}
+        """All users with a record, shard by shard; who is updated meanwhile appears as before or as after."""
+        part: dict[str, bytes] = {}
         for shard in self._shards():
-            part |= self._ask("hgetall", shard)
+            values = {key.decode(): self._parted(value)[0] for key, value in self._ask("hgetall", shard).items()}
+            part |= {key: record for key, record in values.items() if record}
             if len(part) >= size or (part and shard == self._shards()[-1]):
-                values = records_of(list(part.values()), self.layout, "Redis")
-                yield Users.of_records([key.decode() for key in part], values)
+                yield Users.of_records(list(part), np.frombuffer(b"".join(part.values()), self.layout.record))
                 part = {}
 
     def put(self, users: Users) -> int:
@@ -66,11 +84,14 @@ class RedisUsers:
         Returns how many were not there before.
         """
         records = users.records(self.layout, self._items)
-        checked_utf8(users.ids)
+        return self._put(users.ids, [b"\1" + record.tobytes() for record in records], users.all_histories())
+
+    def _put(self, ids: Sequence[str], records: Sequence[bytes], histories: Sequence[bytes]) -> int:
+        checked_utf8(ids)
         fields: dict[str, dict[bytes, bytes]] = {}
-        for user_id, record in zip(users.ids, records):
+        for user_id, record, history in zip(ids, records, histories):
             key = user_id.encode()
-            fields.setdefault(self._shard(key), {})[key] = record.tobytes()
+            fields.setdefault(self._shard(key), {})[key] = record + history
         return sum(self._at_once([("hset", shard, None, None, mapping) for shard, mapping in fields.items()]))
 
     def remove(self, user_id: str) -> bool:
@@ -83,16 +104,23 @@ class RedisUsers:
 
         ConrecError for a user that is there already.
         """
-        if self.put(users) < len(users):
-            raise ConrecError(f"an id among {users.ids[0][:40]!r} and those after it occurs twice; give each once")
+        self._added(users.ids, self.put(users))
+        self._records += len(users)
+
+    def add_histories(self, ids: Sequence[str], histories: Sequence[bytes]) -> None:
+        """As `add`, of users without a record."""
+        self._added(ids, self._put(ids, [b"\0"] * len(ids), histories))
+
+    def _added(self, ids: Sequence[str], new: int) -> None:
+        if new < len(ids):
+            raise ConrecError(f"an id among {ids[0][:40]!r} and those after it occurs twice; give each once")
         self._at_once([("expire", shard, UNFINISHED_SECONDS) for shard in self._shards()])
 
     def finish(self) -> int:
-        """Keep what was added for good; the number of users."""
+        """Keep what was added for good; the number of users with a record."""
         self._at_once([("persist", shard) for shard in self._shards()])
-        count = len(self)
         self.close()
-        return count
+        return self._records
 
     def drop(self) -> None:
         """Delete the whole snapshot."""

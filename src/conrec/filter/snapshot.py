@@ -1,7 +1,7 @@
 """Published snapshots: what the filter works with, in versions, each of them whole or not there at all.
 
     SNAPSHOTS/current                  the name of the version in use, one line
-    SNAPSHOTS/undo.jsonl               dislikes taken back (`filter.undo`)
+    SNAPSHOTS/feedback.sqlite          dislikes and undos since (`filter.feedback`)
     SNAPSHOTS/20261122T021500Z-0001/   a version, never changed once it is there
         manifest.json                  what it is, and the size and SHA-256 of every file
         calibration.json               thresholds (`conrec calibrate`)
@@ -9,6 +9,7 @@
         items/                         the index of the item ids
         item_factors.npy               `ItemFactors.table` of the score
         values/                        what each value of an item adds, memory-mapped; may be missing
+        user_side.safetensors          what a user's factors are made from beside the own history; may be missing
         users/                         the users, memory-mapped; those in Redis are elsewhere
 
 A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one
@@ -31,7 +32,7 @@ from typing import Any
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush, lock, write_whole
 
-FORMAT = 2
+FORMAT = 3
 _VERSION = re.compile(r"\d{8}T\d{6}Z-\d{4}")
 
 
@@ -45,8 +46,8 @@ class Manifest:
     items: int
     users: dict[str, Any]
     """store (mapped or redis), count and layout."""
-    undos: int
-    """So many lines of `undo.jsonl` were worked in when it was made."""
+    feedback: int
+    """The position in `feedback.sqlite` up to which it was worked in."""
     made_from: dict[str, Any]
     """Whatever the job that made it wants to find again (digests of its inputs, say)."""
     files: dict[str, dict[str, Any]]

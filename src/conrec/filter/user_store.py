@@ -2,7 +2,8 @@
 
 A record has the same bytes in every store (a row of `records.npy`, a value in Redis), so they all answer
 alike. In one piece, a user costs one or two pages of memory or disk, not one for each array. Item rows are those of
-the snapshot that the store belongs to.
+the snapshot that the store belongs to. Beside the record stands the user's whole history, and of who never disliked
+anything the history alone: nothing is predicted for them until they do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from conrec.errors import ConrecError
 from conrec.filter.id_index import IdIndex, IdIndexWriter
 from conrec.filter.npy import NpyWriter, RowFile, map_npy
 from conrec.score.factors import UserFactors
+from conrec.score.user_history import History, of_lists
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Users:
     """float32 [U]."""
     activity: np.ndarray
     """int32 [U]: how often the user disliked or liked something before (thresholds may depend on it)."""
+    histories: Sequence[bytes] = ()
+    """`History.packed` of each; without them they are what `dislikes` and `liked` say."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -98,14 +102,18 @@ class Users:
             raise ValueError("a user's bias or vector is not finite")
         return rows
 
+    def all_histories(self) -> Sequence[bytes]:
+        """The history of each user, packed."""
+        return self.histories or [of_lists(*lists).packed() for lists in zip(self.dislikes, self.liked)]
+
     def take(self, rows: np.ndarray) -> Users:
-        """The users at these rows (int [u])."""
-        arrays = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "ids"}
-        return Users([self.ids[n] for n in rows.tolist()], **arrays)
+        """The users at these rows (int [u]), without their histories."""
+        names = [field.name for field in fields(self) if field.name not in ("ids", "histories")]
+        return Users([self.ids[n] for n in rows.tolist()], **{name: getattr(self, name)[rows] for name in names})
 
     @staticmethod
     def of_records(ids: Sequence[str], records: np.ndarray) -> Users:
-        """The way back."""
+        """The way back, but for the histories."""
         lists = {name: np.array(records[name]) for name in _LISTS}
         vectors, biases, activity = (np.array(records[name]) for name in ("vector", "bias", "activity"))
         return Users(ids, **lists, vectors=vectors, biases=biases, activity=activity)
@@ -115,12 +123,15 @@ _LISTS = ("predicted", "reason_index", "dislikes", "liked")
 
 
 class StoredUser:
-    """One user's record."""
+    """One user's record and history; without the record there is nothing else to ask for than the history."""
 
-    __slots__ = ("_record",)
+    def __init__(self, record: np.void | None, history: bytes) -> None:
+        self.has_record, self._record, self._history = record is not None, record, history
 
-    def __init__(self, record: np.void) -> None:
-        self._record = record
+    @property
+    def history(self) -> History:
+        """All that the user said, and was shown."""
+        return History.of_bytes(self._history)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -154,7 +165,8 @@ class StoredUser:
 
 
 class MappedUsers:
-    """Users in a folder: an id index and `records.npy`. Read-only; what is not looked at is not read."""
+    """Users in a folder: an id index, `records.npy`, and all histories in one file. Read-only; what is not looked at is
+    not read. Users with a history alone come last."""
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         """ConrecError where a file is missing, cut short or of another layout."""
@@ -162,19 +174,30 @@ class MappedUsers:
         self._index = IdIndex(folder)
         self._records = map_npy(folder / "records.npy", layout.record, 1)
         self._single = RowFile(folder / "records.npy", layout.record)
-        if len(self._index) != len(self._records):
+        self._ends = map_npy(folder / "history_ends.npy", np.int64, 1)
+        histories = map_npy(folder / "histories.npy", np.uint8, 1)
+        self._histories = RowFile(folder / "histories.npy", histories.dtype)
+        if len(self._index) != len(self._ends) or len(histories) != (self._ends[-1] if len(self._ends) else 0):
+            raise ConrecError(f"{folder}: ids and histories do not fit together; write it again")
+        if len(self._records) > len(self._ends):
             raise ConrecError(f"{folder}: {len(self._index)} ids but {len(self._records)} records; write it again")
 
     def get(self, user_id: str) -> StoredUser | None:
-        """The user's record, or None for one that is not there."""
+        """What is known of a user, or None where that is nothing."""
         row = self._index.row(user_id)
-        return StoredUser(self._single.row(row)) if row >= 0 else None
+        if row < 0:
+            return None
+        return StoredUser(self._single.row(row) if row < len(self) else None, self._history(row))
+
+    def _history(self, row: int) -> bytes:
+        start = int(self._ends[row - 1]) if row else 0
+        return self._histories.rows(start, int(self._ends[row]) - start)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def portions(self, size: int = 100_000) -> Iterator[Users]:
-        """All users in the order in which they were added, `size` at a time."""
+        """All users with a record in the order in which they were added, `size` at a time."""
         for start in range(0, len(self), size):
             rows = range(start, min(start + size, len(self)))
             yield Users.of_records([self._index.id(row) for row in rows], self._records[rows.start : rows.stop])
@@ -190,27 +213,27 @@ class MappedUsersWriter:
         self._layout, self._items = layout, items
         self._index = IdIndexWriter(folder)
         self._records = NpyWriter(folder / "records.npy", layout.record)
+        self._histories = NpyWriter(folder / "histories.npy", np.dtype(np.uint8))
+        self._ends = NpyWriter(folder / "history_ends.npy", np.dtype(np.int64))
 
     def add(self, users: Users) -> None:
         """ConrecError for an id that is empty or too long, ValueError for arrays that do not fit."""
         records = users.records(self._layout, self._items)
-        self._index.add(users.ids)
+        self.add_histories(users.ids, users.all_histories())
         self._records.append(records)
 
+    def add_histories(self, ids: Sequence[str], histories: Sequence[bytes]) -> None:
+        """Users without a record, after all others."""
+        self._index.add(ids)
+        self._ends.append(self._histories.length + np.cumsum([len(one) for one in histories], dtype=np.int64))
+        self._histories.append(np.frombuffer(b"".join(histories), np.uint8))
+
     def finish(self) -> int:
-        """The number of users. ConrecError for an id that was added twice."""
-        self._records.close()
+        """The number of users with a record. ConrecError for an id that was added twice."""
+        for file in (self._records, self._histories, self._ends):
+            file.close()
         self._index.finish()
         return self._records.length
-
-
-def records_of(values: Sequence[bytes], layout: Layout, where: str) -> np.ndarray:
-    """Records [n] out of another store's bytes; ConrecError where they are none."""
-    size = layout.record.itemsize
-    for value in values:
-        if len(value) != size:
-            raise ConrecError(f"{where}: a record of {len(value)} bytes, not {size}; write it again")
-    return np.frombuffer(b"".join(values), layout.record)
 
 
 def _without_padding(rows: np.ndarray) -> np.ndarray:

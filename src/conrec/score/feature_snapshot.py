@@ -74,13 +74,21 @@ class RateEmbeddings:
 
     def users(self, instances: Instances) -> np.ndarray:
         """Embeddings of the instances' users, float32 [B, d]."""
-        average = self.mean.mean()
-        found = np.zeros((len(instances), self.projection.shape[1]))
+        found = np.zeros((len(instances), self.projection.shape[1]), np.float32)
         for start in range(0, len(instances), USERS_AT_ONCE):
             index = np.arange(start, min(start + USERS_AT_ONCE, len(instances)))
-            rates = np.exp(self.rates.of_items(instances.take(index), self.landmarks))
-            found[index] = np.log((rates + average) / (self.mean + average)) @ self.projection
-        return found.astype(np.float32)
+            found[index] = embedded(
+                self.rates.of_items(instances.take(index), self.landmarks), self.mean, self.projection
+            )
+        return found
+
+
+def embedded(log_rates: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> np.ndarray:
+    """Embeddings float32 [B, d] of users with these logarithms of rates on the landmarks, float32 [B, l]; see
+    `RateEmbeddings`."""
+    average = mean.mean()
+    found: np.ndarray = np.log((np.exp(log_rates) + average) / (mean + average)) @ projection
+    return found.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -184,9 +192,18 @@ class FeatureSnapshot:
 
     def users(self, instances: Instances) -> UserFeatures:
         """Features of the instances' users, each at its own cutoff; without a history they are the mean."""
-        n = len(instances)
         places, owner = self.feedback.histories(instances)
-        items, signs = self.feedback.items[places], self.feedback.signs[places]
+        told = self.feedback
+        found = self.of_histories(len(instances), owner, told.items[places], told.signs[places], told.values[places])
+        if self.rates is not None:
+            found.embeddings.append(self.rates.users(instances))
+        return found
+
+    def of_histories(
+        self, n: int, owner: np.ndarray, items: np.ndarray, signs: np.ndarray, values: np.ndarray
+    ) -> UserFeatures:
+        """Features of n users from their explicit feedback, as in `ExplicitFeedback`, by user and then by time; without
+        the embedding of the dislike rates by attribute. Nothing is asked of the log (`score.user_side` has none)."""
         signed = np.flatnonzero(signs)
         disliked, liked = (np.bincount(owner[signs == sign], minlength=n) for sign in (1, -1))
         logit = self.bias_terms["logit"]
@@ -201,9 +218,9 @@ class FeatureSnapshot:
             "logit": (owner[signed], items[signed], targets, bias[owner[signed]] + logit.items[items[signed]])
         }
         if self.rated:
-            have = np.flatnonzero(~np.isnan(self.feedback.values[places]))
+            have = np.flatnonzero(~np.isnan(values))
             who, what = owner[have], items[have]
-            worse = (self.mean - self.feedback.values[places][have]) / self.std
+            worse = (self.mean - values[have]) / self.std
             counts = np.bincount(who, minlength=n) + USER_SMOOTHING
             mean = np.bincount(who, worse, n) / counts
             rating_bias = user_bias_terms(self.bias_terms["identity"], who, what, worse, n)
@@ -230,8 +247,6 @@ class FeatureSnapshot:
             return user_embeddings(link, who[new], offsets[new], wanted[new], vectors[what[new]], n, prior_std)
 
         embeddings = [fitted(link, self.item_embeddings, std) for link, std in EMBEDDINGS if link in usable]
-        if self.rates is not None:
-            embeddings.append(self.rates.users(instances))
         latent = fitted("logit", self.latent, PRIOR_STD)
         return UserFeatures(np.stack(list(features.values()), 1), embeddings, latent)
 

@@ -20,6 +20,7 @@ from conrec.features.log_view import LogView
 from conrec.score.factors import ItemFactors
 from conrec.score.history import HistoryAtCutoff, HistoryScore
 from conrec.score.item_values import ItemValues
+from conrec.score.user_side import UserSide
 
 Name = Literal["history", "paper"]
 
@@ -44,7 +45,7 @@ class FilterScore:
     def at(self, log_view: LogView, cutoff: np.datetime64) -> ScoreAtCutoff:
         """The score as it is served on the day of the cutoff."""
         history = None if self.history is None else self.history.at(log_view, cutoff)
-        return ScoreAtCutoff(log_view, history)
+        return ScoreAtCutoff(log_view, history, cutoff)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class ScoreAtCutoff:
 
     log_view: LogView
     history: HistoryAtCutoff | None
+    cutoff: np.datetime64
+
+    def user_side(self) -> UserSide | None:
+        """What a user's factors are made from beside the own history; None for the paper's score, which has none."""
+        return None if self.history is None else UserSide.of(self.history.snapshot, self.history.score.regression, self.cutoff)
 
     def item_factors(self) -> ItemFactors:
         """Vectors and biases of all items; for the paper's score the vectors are empty and the biases 0."""

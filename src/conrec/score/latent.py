@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
 
 from conrec.score.bias import BiasTerms, user_bias_terms
 
@@ -32,6 +31,8 @@ def latent_factors(terms: BiasTerms, users: np.ndarray, items: np.ndarray, targe
 
     users (numbers), items: int [m]; targets: float [m], 1 disliked and 0 liked; terms: fitted to them.
     """
+    from scipy.sparse.linalg import svds  # what only serves users needs none of it
+
     n = len(terms.items)
     _, users = np.unique(users, return_inverse=True)
     known, columns = np.unique(items, return_inverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -10,14 +11,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from conrec.data.schema import MAX_ID_BYTES, REASONS
+from conrec.filter.feedback import Entry, Kind
 from conrec.serve.openapi import Endpoint
-from conrec.serve.schema import BatchAnswer, BatchRequest, FilterRequest, Health, UndoRequest
+from conrec.serve.schema import (
+    BatchAnswer,
+    BatchRequest,
+    DislikeRequest,
+    FeedbackAnswer,
+    FeedbackRequest,
+    FilterRequest,
+    Health,
+    UndoRequest,
+)
 from conrec.serve.service import Service
 from conrec.serve.web import Refused, decode, read_body, reply
 
 _filter = msgspec.json.Decoder(FilterRequest)
 _batch = msgspec.json.Decoder(BatchRequest)
 _undo = msgspec.json.Decoder(UndoRequest)
+_dislike = msgspec.json.Decoder(DislikeRequest)
+_feedback = msgspec.json.Decoder(FeedbackRequest)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AHEAD = timedelta(days=1)
+"""A clock may be so far ahead of ours."""
 
 
 def service_of(request: Request) -> Service:
@@ -71,21 +88,57 @@ async def user_view(request: Request) -> Response:
     return reply(view)
 
 
-async def undo(request: Request) -> Response:
-    """Undo a dislike: what is predicted because of it no longer counts, at once and after a restart."""
-    # A form of another site can send text to this address, but not JSON: the browser would have to ask first.
-    if not request.headers.get("content-type", "").startswith("application/json"):
-        raise Refused(415, "send JSON (content-type: application/json)")
+async def dislike(request: Request) -> Response:
+    """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good."""
     service, user = service_of(request), request.path_params["user"]
-    item = decode(_undo, await read_body(request.scope, request.receive, service.settings.max_body)).item
+    asked = decode(_dislike, await _sent(request))
+    await service.record([_entry(user, asked, "dislike", asked.reason)])
+    return reply(await service.user(user))
+
+
+async def undo(request: Request) -> Response:
+    """Undo a dislike, however old, at once and for good; to dislike the item again undoes that."""
+    service, user = service_of(request), request.path_params["user"]
+    asked = decode(_undo, await _sent(request))
     view = await service.user(user)
     if view is None:
         raise Refused(404, "this user is not known to the snapshot in use")
-    if item not in {one.item_id for one in (*view.dislikes, *view.undone)}:
-        raise Refused(404, "this user has no dislike of that item among those remembered")
-    if item in {one.item_id for one in view.dislikes}:
-        await service.undo_dislike(user, item)
+    if asked.item not in {one.item_id for one in (*view.dislikes, *view.undone)}:
+        raise Refused(404, "this user has no dislike of that item")
+    if asked.item in {one.item_id for one in view.dislikes}:
+        await service.record([_entry(user, asked, "undo")])
     return reply(await service.user(user))
+
+
+async def feedback(request: Request) -> Response:
+    """Note many dislikes and undos at once, in any order of arrival, each once by its id."""
+    asked = decode(_feedback, await _sent(request)).events
+    new = await service_of(request).record([_entry(one.user, one, one.kind, one.reason, one.id) for one in asked])
+    return reply(FeedbackAnswer(new, len(asked) - new))
+
+
+async def _sent(request: Request) -> bytes:
+    """The body of what changes something. A form of another site can send text to this address, but not JSON: the
+    browser would have to ask first."""
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise Refused(415, "send JSON (content-type: application/json)")
+    return await read_body(request.scope, request.receive, service_of(request).settings.max_body)
+
+
+def _entry(user: str, asked: UndoRequest, kind: Kind, reason: str | None = None, event: str | None = None) -> Entry:
+    """What was asked as it is written; Refused for what a type cannot say."""
+    for name, text in (("user", user), ("item", asked.item), ("id", event or "")):
+        if len(text.encode("utf-8", "replace")) > MAX_ID_BYTES:
+            raise Refused(422, f"{name} is longer than {MAX_ID_BYTES} bytes")
+    if reason is not None and (kind == "undo" or reason not in REASONS):
+        raise Refused(422, f"reason {reason[:80]!r}: a dislike may have one of {', '.join(REASONS)}")
+    moment = asked.time
+    if moment is None:
+        return Entry(user, asked.item, kind, None, reason, event)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not EPOCH <= moment <= datetime.now(UTC) + AHEAD:
+        raise Refused(422, f"time {moment.isoformat()} is in the future, or before 1970; leave it out for now")
+    return Entry(user, asked.item, kind, (moment - EPOCH) // timedelta(microseconds=1), reason, event)
 
 
 async def healthz(request: Request) -> Response:
@@ -113,7 +166,9 @@ def endpoints(service: Service) -> list[Endpoint]:
         Endpoint("POST", "/v1/filter", FilterCandidates(service), "FilterAnswer", "FilterRequest", bodies),
         Endpoint("POST", "/v1/filter/batch", filter_batch, "BatchAnswer", "BatchRequest", bodies),
         Endpoint("GET", users, user_view, "UserView", refusals=(404,)),
-        Endpoint("POST", f"{users}/undo", undo, "UserView", "UndoRequest", (404, 415)),
+        Endpoint("POST", f"{users}/undo", undo, "UserView", "UndoRequest", (*bodies, 404, 415)),
+        Endpoint("POST", f"{users}/dislikes", dislike, "UserView", "DislikeRequest", (*bodies, 415)),
+        Endpoint("POST", "/v1/events", feedback, "FeedbackAnswer", "FeedbackRequest", (*bodies, 415)),
         Endpoint("GET", "/healthz", healthz, "Health"),
         Endpoint("GET", "/readyz", readyz, "Health"),
         Endpoint("GET", "/metrics", metrics, media="text/plain"),

@@ -32,8 +32,9 @@ class Metrics:
         )
         self.decisions = counter("decisions", "Lists of candidates that were asked about")
         self.candidates = counter("candidates", "Candidates that were asked about")
-        self.dropped = counter("dropped", "Candidates that were dropped")
-        self.kept_by_limit = counter("kept_by_limit", "Candidates over the threshold, kept so that enough remain")
+        self.dropped = counter("dropped", "Candidates that were dropped for their score")
+        self.never_again = counter("never_again", "Candidates that went because their user rejected them before")
+        self.kept_by_limit = counter("kept_by_limit", "Candidates that had to go, kept so that enough remain")
         self.dry_run = counter("dry_run", "Candidates that a dry run would have dropped")
         self.exempt = counter("exempt_users", "Lists that passed because their user is exempt")
         self.unknown_users = counter("unknown_users", "Lists that passed because the snapshot does not know their user")
@@ -41,7 +42,9 @@ class Metrics:
         self.fail_open = counter("fail_open", "Lists that passed for an inner cause", ("cause",))
         for cause in ("error", "budget", "no_snapshot"):
             self.fail_open.labels(cause)
-        self.undone_dislikes = counter("undone_dislikes", "Dislikes that were taken back")
+        self.feedback = counter("feedback", "Dislikes and undos that were sent here, repeated ones too", ("kind",))
+        for kind in ("dislike", "undo"):
+            self.feedback.labels(kind)
         self.swaps = counter("snapshot_swaps", "Snapshots that were taken into use, or refused", ("result",))
         for result in ("taken", "refused"):
             self.swaps.labels(result)

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from conrec.data.schema import REASONS
 from conrec.filter.contributions import Why
 from conrec.filter.filter import ItemView, UserView
 
@@ -29,20 +31,23 @@ class FilterAnswer(Struct):
     """What to show, and why the rest is left out."""
 
     kept: Annotated[list[str], Meta(description="Show these; in the order given.")]
-    dropped: list[str]
+    dropped: Annotated[list[str], Meta(description="Over the threshold, or rejected by the user before.")]
     scores: Annotated[
         list[float | None],
         Meta(description="One a candidate, in the order given; higher = rather disliked. null: not scored."),
     ]
     why: Annotated[
         dict[str, Why],
-        Meta(description="For each candidate over the threshold: what raised its score, largest first."),
+        Meta(description="For each over the threshold or rejected before: what raised its score, largest first."),
     ] = {}
+    never_again: Annotated[
+        list[str], Meta(description="Those that go because the user rejected them; no budget counts them.")
+    ] = []
     threshold: Annotated[
         float | None, Meta(description="The one in force for all; null: none, or each segment has its own.")
     ] = None
     version: Annotated[str | None, Meta(description="The snapshot that decided.")] = None
-    kept_by_limit: Annotated[int, Meta(description="Over the threshold, but kept so that enough remain.")] = 0
+    kept_by_limit: Annotated[int, Meta(description="Over the threshold or rejected, but kept so that enough remain.")] = 0
     unknown_user: bool = False
     unknown_items: int = 0
     exempt: bool = False
@@ -66,10 +71,43 @@ class BatchAnswer(Struct):
     answers: list[FilterAnswer]
 
 
+Id = Annotated[str, Meta(min_length=1)]
+Moment = Annotated[datetime | None, Meta(description="When, ISO 8601 (without a zone: UTC). null: now.")]
+Reason = Annotated[str | None, Meta(description=f"One of {', '.join(REASONS)}; null: not said.")]
+
+
 class UndoRequest(Struct, forbid_unknown_fields=True):
     """A dislike that the user undoes."""
 
-    item: Annotated[str, Meta(min_length=1, description="Item id.")]
+    item: Id
+    time: Moment = None
+
+
+class DislikeRequest(UndoRequest, forbid_unknown_fields=True):
+    """What a user does not want to see."""
+
+    reason: Reason = None
+
+
+class FeedbackEvent(DislikeRequest, forbid_unknown_fields=True, kw_only=True):
+    """A dislike or an undo, as a feed delivers it."""
+
+    id: Annotated[str, Meta(min_length=1, description="An event whose id was there before is passed over.")]
+    user: Id
+    kind: Literal["dislike", "undo"] = "dislike"
+
+
+class FeedbackRequest(Struct, forbid_unknown_fields=True):
+    """Any number of events, in any order; all are taken, or none."""
+
+    events: list[FeedbackEvent]
+
+
+class FeedbackAnswer(Struct):
+    """What became of events."""
+
+    new: int
+    repeated: Annotated[int, Meta(description="Those whose id was there before.")]
 
 
 class Problem(Struct):
@@ -167,6 +205,9 @@ BODIES = (
     BatchRequest,
     BatchAnswer,
     UndoRequest,
+    DislikeRequest,
+    FeedbackRequest,
+    FeedbackAnswer,
     Problem,
     Health,
     About,

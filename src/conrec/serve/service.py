@@ -15,11 +15,13 @@ from pathlib import Path
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
+from conrec.filter.feedback import Entry
 from conrec.filter.filter import CoNRecFilter, Decision, UserView
 from conrec.filter.guardrails import Guardrails
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
 from conrec.serve.settings import Settings
+from conrec.serve.web import Refused
 from conrec.serve.workers import Workers
 
 THREADS = 4
@@ -39,7 +41,12 @@ class Service:
         self.problem: str | None = "no snapshot was looked for yet"
         """Why the version that is named last is not in use; None where it is."""
         self._guardrails = Guardrails(
-            settings.min_keep, settings.max_drop_share, _exempt(settings.exempt), settings.dry_run
+            settings.min_keep,
+            settings.max_drop_share,
+            _exempt(settings.exempt),
+            settings.dry_run,
+            settings.never_again,
+            settings.never_again_days,
         )
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
@@ -73,7 +80,8 @@ class Service:
         if answer.fail_open is not None:
             metrics.fail_open.labels(answer.fail_open).inc()
             return
-        metrics.dropped.inc(len(answer.dropped))
+        metrics.dropped.inc(len(answer.dropped) - (0 if answer.dry_run else len(answer.never_again)))
+        metrics.never_again.inc(len(answer.never_again))
         metrics.dry_run.inc(len(answer.would_drop))
         metrics.kept_by_limit.inc(answer.kept_by_limit)
         metrics.exempt.inc(answer.exempt)
@@ -87,12 +95,15 @@ class Service:
         now = self.filter
         return None if now is None else await asyncio.to_thread(now.user, user)
 
-    async def undo_dislike(self, user: str, item: str) -> None:
-        """Undo a dislike, in force at once and for good."""
+    async def record(self, entries: list[Entry]) -> int:
+        """Note dislikes and undos, in force at once and for good; how many are new. Refused without a snapshot."""
         now = self.filter
-        assert now is not None
-        await asyncio.to_thread(now.undo_dislike, user, item)
-        self.metrics.undone_dislikes.inc()
+        if now is None:
+            raise Refused(503, self.problem or "no snapshot is in use yet")
+        new = await asyncio.to_thread(now.record, entries)
+        for kind in ("dislike", "undo"):
+            self.metrics.feedback.labels(kind).inc(sum(entry.kind == kind for entry in entries))
+        return new
 
     # --- snapshots --------------------------------------------------------------------------------------------------
 
@@ -142,6 +153,7 @@ def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
         dropped=decision.dropped,
         scores=list(decision.scores),
         why=why,
+        never_again=decision.never_again,
         threshold=decision.threshold,
         version=decision.version,
         kept_by_limit=decision.kept_by_limit,

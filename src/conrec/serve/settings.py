@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from conrec.errors import ConrecError
+from conrec.filter.guardrails import NeverAgain
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_drop_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
     exempt: Path | None = None
     dry_run: bool = False
+    never_again: NeverAgain = "item"
+    never_again_days: Annotated[float, Meta(gt=0)] | None = None
     budget_ms: Annotated[float, Meta(gt=0)] = 25.0
     max_candidates: Annotated[int, Meta(ge=1)] = 2000
     """In one request, or in all requests of a batch together."""

@@ -1,0 +1,153 @@
+"""What users say between two snapshots: dislikes and undos, in a database beside the snapshots, in force at once.
+
+`feedback.sqlite` is only ever added to. A snapshot says up to which position it has been worked in
+(`Manifest.feedback`); the filter applies what came after. All of it stays, and every daily job looks at all of it
+again: what counts is the time of each entry, not when or how often it arrives (`in_force`), so nothing is counted
+twice, and nothing is lost where a snapshot is rolled back.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from conrec.errors import ConrecError
+
+FILE = "feedback.sqlite"
+Kind = Literal["dislike", "undo"]
+_TABLE = """
+CREATE TABLE IF NOT EXISTS feedback (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, user TEXT NOT NULL, item TEXT NOT NULL,
+    kind TEXT NOT NULL, time INTEGER NOT NULL, reason TEXT
+);
+CREATE INDEX IF NOT EXISTS of_user ON feedback (user, position);
+CREATE INDEX IF NOT EXISTS of_pair ON feedback (user, item, time);
+"""
+# Without a time of its own an entry follows all before it on this item, whatever the clocks say.
+_INSERT = """
+INSERT INTO feedback (id, user, item, kind, time, reason)
+SELECT :id, :user, :item, :kind, coalesce(:time, max(:now, coalesce(max(time) + 1, 0))), :reason
+FROM feedback WHERE user = :user AND item = :item
+ON CONFLICT (id) DO NOTHING
+"""
+_COLUMNS = "user, item, kind, time, reason, id, position"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A dislike, or the undo of one."""
+
+    user: str
+    item: str
+    kind: Kind
+    time: int | None = None
+    """Microseconds since 1970 (UTC); None, until it is written: now."""
+    reason: str | None = None
+    """One of `data.schema.REASONS`."""
+    id: str | None = None
+    """An entry whose id was there before is passed over."""
+    position: int = 0
+
+
+class Feedback:
+    """The entries of one folder of snapshots. For any number of threads and processes of a machine.
+
+    Every call raises ConrecError where the database cannot be used.
+    """
+
+    def __init__(self, snapshots: Path) -> None:
+        self._path = snapshots / FILE
+        self._name = str(self._path)
+        # One for each: a write waits for the disk now and then, a request must not. And one at a time: a statement that
+        # overlaps with another on its connection sees what that one saw, not what is there now.
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+
+    def add(self, entries: Sequence[Entry], not_before: int = 0) -> int:
+        """Write entries, all or none, and for good; how many of them are new.
+
+        not_before: the earliest time of one that has none of its own.
+        """
+        now = max(time.time_ns() // 1000, not_before)
+        try:
+            with self._writing:
+                database = self._writer = self._writer or self._opened()
+                with database:
+                    database.execute("BEGIN IMMEDIATE")
+                    before = database.total_changes
+                    database.executemany(_INSERT, [vars(entry) | {"now": now} for entry in entries])
+                    return database.total_changes - before
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def last(self, user: str, after: int) -> int | None:
+        """The position of the newest entry of a user behind the position `after`; None: there is none."""
+        found = self._rows("SELECT max(position) FROM feedback WHERE user = ? AND position > ?", (user, after))
+        return found[0][0] if found else None
+
+    def of(self, user: str) -> list[Entry]:
+        """All entries of a user, as they came."""
+        return self._entries("user = ? ORDER BY position", (user,))
+
+    def until(self, position: int) -> list[Entry]:
+        """Everybody's entries up to a position, as they came."""
+        return self._entries("position <= ? ORDER BY position", (position,))
+
+    def position(self) -> int:
+        """The position of the newest entry; 0 where there is none."""
+        found = self._rows("SELECT coalesce(max(position), 0) FROM feedback", ())
+        return int(found[0][0]) if found else 0
+
+    def _entries(self, where: str, values: tuple[object, ...]) -> list[Entry]:
+        return [Entry(*row) for row in self._rows(f"SELECT {_COLUMNS} FROM feedback WHERE {where}", values)]
+
+    def _rows(self, asked: str, values: tuple[object, ...]) -> list[tuple]:
+        if self._reader is None and not os.path.exists(self._name):
+            return []
+        try:
+            with self._reading:
+                self._reader = self._reader or self._opened()
+                return self._reader.execute(asked, values).fetchall()
+        except UnicodeEncodeError:  # half a character; nobody has such an id
+            return []
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, database.close)
+        # Readers and a writer do not wait for each other. What was answered outlives the process, not a machine that
+        # loses its power: to wait for the disk takes 10 ms an entry.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.executescript(_TABLE)
+        return database
+
+    def _unusable(self, error: sqlite3.Error) -> ConrecError:
+        return ConrecError(f"{self._path}: {error}; it has to be what conrec wrote, on a disk of this machine")
+
+
+def in_force(pairs: np.ndarray, marked: np.ndarray, undone: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """bool [n]: which entries count, whatever their order: the first dislike of a pair since its last undo.
+
+    pairs: int [n], the number of each entry's user and item; marked: bool [n], a rejection that is no dislike
+    (`score.user_history.MARKED`), which counts beside one; undone: bool [n], the entry is an undo; times: int [n].
+    """
+    last = np.full(int(pairs.max(initial=-1)) + 1, np.iinfo(np.int64).min)
+    np.maximum.at(last, pairs[undone], times[undone])
+    alive = np.flatnonzero(~undone & (times > last[pairs]))
+    keys = pairs[alive] * 2 + marked[alive]
+    order = np.lexsort((times[alive], keys))
+    counts = np.zeros(len(pairs), bool)
+    counts[alive[order[np.diff(keys[order], prepend=-1) != 0]]] = True
+    return counts

@@ -1,0 +1,135 @@
+"""A user as a snapshot knows them, with what they disliked and took back since: at once, and as the next daily job.
+
+The user's side of the history score is computed anew from the user's whole history (`score.user_side`), once an entry:
+what was found is kept until the next one. The paper's score waits for new predictions, less those that followed from a
+dislike taken back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from conrec.data.schema import OTHER_REASONS, REASONS
+from conrec.filter.feedback import Entry, Feedback, in_force
+from conrec.filter.user_store import StoredUser
+from conrec.score.factors import UserFactors
+from conrec.score.user_history import EVENT, MARKED, SHOWN, History
+
+if TYPE_CHECKING:
+    from conrec.filter.filter import OpenSnapshot
+
+REMEMBERED = 10_000
+"""Users whose update is kept in memory."""
+
+
+@dataclass(frozen=True)
+class UserNow:
+    """What is known of a user."""
+
+    history: History
+    factors: UserFactors | None
+    """None where there is nothing to score by: of the user's log no dislike is left."""
+    activity: int
+    reason_index: np.ndarray
+    """int [p], aligned with `factors.predicted`: position in `past` of what it follows from, or -1."""
+    past: np.ndarray
+    """int [m], rows of dislikes."""
+    dislikes: np.ndarray
+    """int [m], rows of the newest dislikes, newest first, without those taken back."""
+    strangers: dict[str, int]
+    """Rejected items that the snapshot does not know, each with its time."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was ever rejected, or can be scored."""
+        return self.factors is not None or bool(self.strangers) or len(self.history.rejected) > 0
+
+
+def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow | None:
+    """What is known of a user; None for somebody who never said anything."""
+    stored, last = now.users.get(user), feedback.last(user, now.manifest.feedback)
+    if last is None:
+        return None if stored is None else _as_stored(stored)
+    key = user, last
+    if key not in now.updated:
+        if len(now.updated) >= REMEMBERED:
+            now.updated.clear()
+        now.updated[key] = _updated(now, stored, feedback.of(user))
+    return now.updated[key]
+
+
+def _as_stored(stored: StoredUser | None) -> UserNow:
+    none = np.zeros(0, np.int32)
+    if stored is None or not stored.has_record:
+        history = History(np.zeros(0, EVENT), np.zeros(0, SHOWN)) if stored is None else stored.history
+        return UserNow(history, None, len(history.told(-1)), none, none, none, {})
+    past = stored.dislikes
+    return UserNow(stored.history, stored.factors, stored.activity, stored.reason_index, past, past, {})
+
+
+def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry]) -> UserNow:
+    """With all entries of the user; only items with one that is not worked in yet are looked at."""
+    before = _as_stored(stored)
+    new = {entry.item for entry in entries if entry.position > now.manifest.feedback}
+    entries = [entry for entry in entries if entry.item in new]
+    place = {item: n for n, item in enumerate(new)}
+    rows = now.index.rows(list(place))
+    events = before.history.events
+    concerned = np.flatnonzero((events["sign"] > 0) & np.isin(events["item"], rows))
+    place_of_row = {row: n for n, row in enumerate(rows.tolist()) if row >= 0}
+    said = np.zeros(len(entries), EVENT)
+    said["item"] = [rows[place[entry.item]] for entry in entries]
+    said["time"], said["value"] = [entry.time for entry in entries], np.nan
+    said["sign"] = [MARKED if entry.reason in OTHER_REASONS else 1 for entry in entries]
+    said["reason"] = [-1 if entry.reason is None else REASONS.index(entry.reason) for entry in entries]
+    own = np.concatenate([events[concerned], said])
+    counts = in_force(
+        np.array([place_of_row[row] for row in events["item"][concerned].tolist()] + [place[e.item] for e in entries]),
+        own["sign"] == MARKED,
+        np.array([False] * len(concerned) + [entry.kind == "undo" for entry in entries]),
+        own["time"],
+    )
+    is_new = np.arange(len(own)) >= len(concerned)
+    gone, come = own[~is_new & ~counts], own[is_new & counts & (own["item"] >= 0)]
+    left = np.concatenate([np.delete(events, concerned[~counts[: len(concerned)]]), come])
+    history = History(
+        left[np.argsort(left["time"], kind="stable")],
+        _shown(before.history.shown, come["item"][come["sign"] == 1], gone["item"][gone["sign"] == 1]),
+    )
+    strangers = {entry.item: int(entry.time or 0) for entry, row, on in zip(entries, said["item"], counts[is_new]) if on and row < 0}
+    changed = sum(np.count_nonzero(h.events["sign"] == 1) * w for h, w in ((history, 1), (before.history, -1)))
+    taken_back = np.setdiff1d(gone["item"][gone["sign"] == 1], history.told(1))
+    stays = ~np.isin(before.reason_index, np.flatnonzero(np.isin(before.past, taken_back)))
+    factors = before.factors
+    if factors is not None:
+        factors = replace(factors, predicted=factors.predicted[stays])
+    if now.user_side is not None:
+        if len(history.told(1)):
+            predicted = factors.predicted if factors is not None else before.past
+            factors = UserFactors(predicted, *now.user_side.factors(history))
+        else:  # the daily job would not serve this user either
+            factors = None
+    return UserNow(
+        history,
+        factors,
+        before.activity + changed,
+        before.reason_index[stays],
+        before.past,
+        history.told(1)[::-1][: now.users.layout.dislikes],
+        strangers,
+    )
+
+
+def _shown(shown: np.ndarray, come: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """SHOWN with dislikes that came and went: each tells that its item was shown, where no exposure does."""
+    for row, change in [(row, -1) for row in come.tolist()] + [(row, 1) for row in gone.tolist()]:
+        at = int(np.searchsorted(shown["item"], row))
+        if at < len(shown) and shown["item"][at] == row:
+            shown = shown.copy()
+            shown["count"][at] += change if shown["count"][at] <= 0 else 0
+        elif change < 0:
+            shown = np.insert(shown, at, np.array((row, change), SHOWN))
+    return shown
