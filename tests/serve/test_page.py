@@ -216,11 +216,13 @@ def test_why_is_told_in_words(browser: Any, client: Client, tmp_path: Path) -> N
     assert len(told) == 30
     for title, words in told.items():
         parts = []
-        for one in why[known.items.ids[known.items.titles.index(title)]]["contributions"]:
+        own = why[known.items.ids[known.items.titles.index(title)]]
+        for one in own["contributions"]:
             past = f" (they disliked {one['past_title']})" if one["past_item"] else ""
             name = said.get(one["kind"]) or one["name"].removeprefix("trait: ")
             parts.append((name + past, one["amount"]))
-        assert words == ", ".join(f"{name} +{amount:.2f}" for name, amount in parts)
+        rejected = "rejected before; " if own["rejected_item"] else ""
+        assert words == rejected + ", ".join(f"{name} +{amount:.2f}" for name, amount in parts)
     assert any("(they disliked Title <b>" in words for words in told.values())
 
 
@@ -259,7 +261,7 @@ def test_from_the_start_to_a_user_by_keyboard_alone(browser: Any, client: Client
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
         page.keyboard.press("Home")
-        page.get_by_text("0 of 20 candidates hidden").wait_for()
+        page.get_by_text("2 of 20 candidates hidden").wait_for()  # those that were rejected before
 
 
 def test_an_id_typed_in_full_needs_no_choosing(browser: Any, client: Client) -> None:
@@ -280,7 +282,8 @@ def test_the_slider_moves_the_curve_and_the_list(browser: Any, client: Client) -
         slider = page.get_by_role("slider", name="Threshold")
         # i0, i1, i5, i6 and i7 of the twenty that were shown, of which i0 and i6 were disliked and i5 was liked.
         assert summary.inner_text() == (
-            "5 of 20 candidates hidden; 2 of the 3 they then disliked; 1 of the 2 they then liked."
+            "5 of 20 candidates hidden; 2 of them because they were rejected before; "
+            "2 of the 3 they then disliked; 1 of the 2 they then liked."
         )
         assert "avoids 66.7 percent of the dislikes, loses 50.0 percent" in slider.get_attribute("aria-valuetext")
         assert page.locator(".cards.hidden > li").count() == 5
@@ -290,12 +293,12 @@ def test_the_slider_moves_the_curve_and_the_list(browser: Any, client: Client) -
         before = page.locator(".dot").get_attribute("cx")
         slider.focus()
         page.keyboard.press("Home")
-        page.get_by_text("0 of 20 candidates hidden").wait_for()
+        page.get_by_text("2 of 20 candidates hidden").wait_for()  # those that were rejected before
         assert page.locator(".dot").get_attribute("cx") != before
         assert "avoids 0.0 percent" in slider.get_attribute("aria-valuetext")
         page.keyboard.press("End")
-        # Everything scores over the lowest threshold, but at most half of a list goes.
-        page.get_by_text("10 of 20 candidates hidden").wait_for()
+        # Everything scores over the lowest threshold, but at most half of a list goes for that.
+        page.get_by_text("12 of 20 candidates hidden").wait_for()
         assert "kept by the limit, so that enough remain" in summary.inner_text()
         reset.click()
         page.get_by_text("5 of 20 candidates hidden").wait_for()
@@ -324,7 +327,31 @@ def test_a_dislike_is_taken_back_after_a_question(browser: Any, tmp_path: Path) 
             tab.ready()
             assert page.get_by_text("taken back", exact=True).count() == 1
             assert page.locator(".summary").inner_text().startswith("2 of 20 candidates hidden")
-        assert client.filter("ann", ["i6", "i12"])["dropped"] == []
+            assert client.filter("ann", ["i6", "i12"])["dropped"] == []
+            page.get_by_role("button", name=f"Dislike {EVIL_IMAGE} again").press("Enter")
+            page.get_by_text("The dislike counts again.").wait_for()
+            tab.ready()
+            assert page.get_by_text("taken back", exact=True).count() == 0
+            assert client.filter("ann", ["i6", "i12"])["dropped"] == ["i6"]
+
+
+def test_what_is_disliked_on_the_page_is_hidden_at_once(browser: Any, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    publish(tmp_path / "snapshots")
+    with serving(tmp_path / "snapshots", run=run) as client:
+        wait_for_page(client)
+        with Tab(browser, client, NARROW) as tab:
+            page = tab.open(ANN)
+            summary = page.locator(".summary")
+            assert summary.inner_text().startswith("5 of 20 candidates hidden; 2 of them because they were rejected before")
+            page.get_by_role("button", name="Not interested in Canvas shoe no. 12, low").press("Enter")
+            page.get_by_text("Disliked: it is hidden from now on").wait_for()
+            tab.ready()
+            assert summary.inner_text().startswith("6 of 20 candidates hidden; 3 of them")
+            hidden = page.get_by_role("list", name="Hidden").get_by_role("listitem")
+            assert hidden.filter(has_text="no. 12").filter(has_text="rejected before").count() == 1
+            assert hidden.filter(has_text="no. 12").get_by_role("button", name="Not interested").count() == 0
+        assert client.filter("ann", ["i12", "i13"])["never_again"] == ["i12"]
 
 
 def test_the_tree_unfolds_by_keyboard(browser: Any, client: Client) -> None:
@@ -372,7 +399,7 @@ def test_without_a_run_or_a_set_the_page_says_so(browser: Any, tmp_path: Path) -
         assert page.get_by_text("No threshold is set").count() == 1
         assert not page.get_by_role("link", name="Report").is_visible()
         page.get_by_role("slider", name="Threshold").press("End")
-        page.get_by_text("12 of 24 candidates hidden").wait_for()
+        page.get_by_text("14 of 24 candidates hidden").wait_for()
         assert page.evaluate(ACCESSIBILITY) == []
 
 

@@ -140,8 +140,9 @@ def ingest(
     fresh = _new_to(live.events, clean(day)) if len(raw) else day
     firsts = raw.group_by("item_id").aggregate([("time", "min")]).select(["item_id", "time_min"])
     firsts = firsts.rename_columns(["item_id", "time"])
-    told = fresh.accounting.to_json()
-    if not len(fresh.events) and not len(new) and with_first_seen(live.items, firsts).equals(live.items):
+    told, rejected = fresh.accounting.to_json(), fresh.accounting.all_rejected()
+    silent = not len(fresh.events) and not len(new) and not len(_rejections(rejected))
+    if silent and with_first_seen(live.items, firsts).equals(live.items):
         return None, told
 
     partial = folder.with_name(f".{name}.partial")
@@ -149,7 +150,7 @@ def ingest(
     partial.mkdir(parents=True)
     pq.write_table(fresh.events, partial / "events.parquet")
     pq.write_table(firsts, partial / "first_seen.parquet")
-    pq.write_table(fresh.accounting.all_rejected(), partial / "rejected.parquet")
+    pq.write_table(rejected, partial / "rejected.parquet")
     pq.write_table(new, partial / "items.parquet")
     _encode(new, live, run, recipe, partial)
     note = {"input": digest, "after": list(deltas), "account": told}
@@ -193,7 +194,10 @@ def users_with_news(events: pa.Table) -> np.ndarray:
 
 def rejections(folder: Path) -> pa.Table:
     """EVENTS: the dislikes and undos of a run's `prepare` folder or a delta that `events.parquet` does not have."""
-    rows = pq.read_table(folder / "rejected.parquet")
+    return _rejections(pq.read_table(folder / "rejected.parquet"))
+
+
+def _rejections(rows: pa.Table) -> pa.Table:
     if "kind" not in rows.column_names:  # nothing was ever rejected there, or it could not even be read
         return EVENTS.empty_table()
     causes = pa.array(["undo", "undone", "repeated_dislike", *(f"reason_{reason}" for reason in OTHER_REASONS)])

@@ -29,7 +29,7 @@ from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Events, Instances
 from conrec.data.schema import REASONS
-from conrec.data.user_log import UserLog
+from conrec.data.user_log import UserLog, slices
 from conrec.features.item_features import ItemFeature
 from conrec.items.fields import FieldsEncoder
 
@@ -227,14 +227,15 @@ def personal_rates(
     """
     against = EXPOSURES + shown
     rates = shape / against
-    own = matrix[items]
-    fits = own.data * reasons[own.indices, np.repeat(np.arange(len(items)), np.diff(own.indptr))]
+    own = slices(matrix.indptr[items], matrix.indptr[items + 1])
+    indices = matrix.indices[own.values]
+    fits = matrix.data[own.values] * reasons[indices, own.owners]
     firsts = np.searchsorted(owners, np.arange(len(shown) + 1))
     for user in np.unique(owners):
-        dislikes = own.indptr[firsts[user] : firsts[user + 1] + 1]
+        dislikes = own.offsets[firsts[user] : firsts[user + 1] + 1]
         here = slice(dislikes[0], dislikes[-1])
         # Only attributes of disliked items have anything to explain.
-        some, place = np.unique(own.indices[here], return_inverse=True)
+        some, place = np.unique(indices[here], return_inverse=True)
         own_shape, own_against = shape[some], against[user, some]
         random = np.random.default_rng(0)  # a user's rates must not depend on who else is asked for
         explained = explanations(

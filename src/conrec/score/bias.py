@@ -91,6 +91,8 @@ def user_embeddings(
 
     Event e is of user owner[e] (ascending), offsets[e] is its b_u + b_i, items[e] the item's embedding, float [m, d].
     """
+    if n == 1 and len(owner):  # no batches, which take twice as long as the user
+        return _embeddings(link, offsets[None], targets[None], items[None].astype(np.float64), prior_std).astype(np.float32)
     starts = np.searchsorted(owner, np.arange(n + 1))
     lengths, d = np.diff(starts), items.shape[1]
     found = np.zeros((n, d), np.float32)
@@ -112,11 +114,11 @@ def _embeddings(link: Link, offsets: np.ndarray, targets: np.ndarray, x: np.ndar
     """Newton for b users with e events each, x [b, e, d], in the smaller of the two spaces: events or dimensions."""
     _, e, d = x.shape
     if e <= d:
-        kernel, dual = prior_std**2 * (x @ x.mT), np.zeros(offsets.shape)
+        kernel, dual, one = prior_std**2 * (x @ x.mT), np.zeros(offsets.shape), np.eye(e)
         for _ in range(NEWTON_STEPS[link]):
             z = _times(kernel, dual)
             slope, curvature = _derivatives(link, offsets + z, targets)
-            dual = _solved(kernel + np.eye(e) / curvature[:, None], z + slope / curvature)
+            dual = _solved(kernel + one / curvature[:, None], z + slope / curvature)
         return prior_std**2 * _times(x.mT, dual)
     found = np.zeros((len(x), d))
     for _ in range(NEWTON_STEPS[link]):

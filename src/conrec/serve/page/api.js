@@ -16,6 +16,8 @@ export async function post(path, body) {
   return answer(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
 }
 
+export const dislike = (user, item) => post(`v1/users/${encodeURIComponent(user)}/dislikes`, { item });
+
 export const undo = (user, item) => post(`v1/users/${encodeURIComponent(user)}/undo`, { item });
 
 export const picture = (item) => `ui/picture?${new URLSearchParams({ item })}`;

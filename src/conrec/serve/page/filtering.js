@@ -1,6 +1,6 @@
 // What the filter would do to a user's candidates: the threshold, its trade-off, and the list that changes with it.
 
-import { get, post } from "./api.js";
+import { dislike, get, post } from "./api.js";
 import { count, day, h, name, newId } from "./dom.js";
 import { card, codes } from "./items.js";
 import { tradeOff } from "./tradeoff.js";
@@ -59,18 +59,26 @@ export async function filtering(user, about) {
     const verdict = h("span", { class: "verdict", hidden: true }, "Kept by the limit");
     const outcome = item.outcome && h("span", { class: `outcome ${item.outcome}` }, OUTCOME[item.outcome]);
     const reason = h("p", { class: "reason" });
-    const element = card(item, { class: "candidate" }, h("span", { class: "tags" }, verdict, outcome), reason);
-    return { item, element, verdict, reason };
+    const no = h("button", { type: "button", class: "quiet", "aria-label": `Not interested in ${item.title || item.item_id}` }, "Not interested");
+    no.addEventListener("click", () =>
+      dislike(user, item.item_id).then(
+        () => dispatchEvent(new CustomEvent("changed", { detail: "Disliked: it is hidden from now on, and the others are judged anew." })),
+        (error) => reason.replaceChildren(error.message),
+      ),
+    );
+    const element = card(item, { class: "candidate" }, h("span", { class: "tags" }, verdict, outcome), reason, no);
+    return { item, element, verdict, reason, no };
   });
 
   function show(decision) {
     const dropped = new Set(decision.dropped);
     let limited = 0;
-    for (const { item, element, verdict, reason } of cards) {
+    for (const { item, element, verdict, reason, no } of cards) {
       const why = decision.why[item.item_id];
       const mild = Boolean(why) && !dropped.has(item.item_id);
       limited += mild;
       verdict.hidden = !mild;
+      no.hidden = Boolean(why?.rejected_item);
       element.dataset.state = dropped.has(item.item_id) ? "hidden" : mild ? "limited" : "kept";
       reason.replaceChildren(...(why ? reasonOf(why, item) : []));
     }
@@ -84,6 +92,7 @@ export async function filtering(user, about) {
     const [badGone, bad] = of("disliked");
     const [goodGone, good] = of("liked");
     const parts = [`${dropped.size} of ${cards.length} candidates hidden`];
+    if (decision.never_again.length) parts.push(`${decision.never_again.length} of them because they were rejected before`);
     if (bad) parts.push(`${badGone} of the ${bad} they then disliked`);
     if (good) parts.push(`${goodGone} of the ${good} they then liked`);
     if (limited) parts.push(`${limited} kept by the limit, so that enough remain`);
@@ -208,7 +217,12 @@ const ADDED = {
 function reasonOf(why, item) {
   const itself = why.predicted_item === item.item_id;
   const added = why.contributions.map((one, n) => [n ? ", " : "", ...ADDED[one.kind](one, itself), h("span", { class: "amount" }, ` +${one.amount.toFixed(2)}`)]);
-  return [h("span", { class: "words" }, ...(added.length ? added.flat() : ["nothing raises its score"])), codes(item.codes, why.prefix.length)];
+  const rejected = why.rejected_item && [
+    h("b", {}, why.rejected_item === item.item_id ? "rejected before" : `nearly the same as ${why.rejected_item}, rejected before`),
+    added.length ? "; " : "",
+  ];
+  const words = added.length || rejected ? added.flat() : ["nothing raises its score"];
+  return [h("span", { class: "words" }, ...(rejected || []), ...words), codes(item.codes, why.prefix.length)];
 }
 
 function calibration(about, threshold) {

@@ -1,6 +1,6 @@
 // Users: find one; what they disliked and liked, what is predicted, and what the filter makes of it.
 
-import { get, undo } from "./api.js";
+import { dislike, get, undo } from "./api.js";
 import { count, day, h, name, newId, plural } from "./dom.js";
 import { filtering } from "./filtering.js";
 import { card, codes, strip } from "./items.js";
@@ -117,11 +117,21 @@ function disliked(view) {
     take.addEventListener("click", () => confirmed(view.user, item, take));
     return card(item, {}, codes(item.codes), take);
   });
-  const gone = view.undone.map((item) => card(item, { class: "off" }, codes(item.codes), h("p", { class: "reason" }, "taken back")));
+  const gone = view.undone.map((item) => {
+    const again = h("button", { type: "button", class: "quiet", "aria-label": `Dislike ${item.title || item.item_id} again` }, "Dislike again");
+    const said = h("p", { class: "reason", role: "status" }, "taken back");
+    again.addEventListener("click", () =>
+      dislike(view.user, item.item_id).then(
+        () => dispatchEvent(new CustomEvent("changed", { detail: "The dislike counts again." })),
+        (error) => (said.textContent = error.message),
+      ),
+    );
+    return card(item, { class: "off" }, codes(item.codes), said, again);
+  });
   return row("Disliked", "newest first", [...cards, ...gone]);
 }
 
-// Taking back is for good, so it is asked once.
+// What follows from taking back is seen elsewhere, so it is asked once.
 function confirmed(user, item, opener) {
   const problem = h("p", { class: "problem", role: "alert" });
   const yes = h("button", { type: "button", class: "main" }, "Take back");
@@ -131,7 +141,7 @@ function confirmed(user, item, opener) {
     "dialog",
     { "aria-labelledby": heading.id },
     heading,
-    h("p", {}, "What was expected because of ", h("b", {}, name(item.title || item.item_id)), " no longer counts, at once and for good."),
+    h("p", {}, "What was expected because of ", h("b", {}, name(item.title || item.item_id)), " no longer counts, at once, and it may be shown again. You can dislike it again."),
     problem,
     h("div", { class: "buttons" }, yes, no),
   );
