@@ -106,7 +106,9 @@ def test_the_users_side_is_that_of_the_whole_log(live: LiveRun, snapshots: Path)
         assert known.factors.bias == pytest.approx(biases[n], rel=1e-5, abs=1e-5)
         assert known.activity == int(some.n_dislikes[n] + some.n_positives[n])
         stored = now.users.get(user)
-        moved += stored is None or not stored.has_record or not np.allclose(stored.factors.vector, vectors[n], atol=1e-3)
+        moved += (
+            stored is None or not stored.has_record or not np.allclose(stored.factors.vector, vectors[n], atol=1e-3)
+        )
     assert moved == len(asked)
 
 

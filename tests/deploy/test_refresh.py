@@ -26,7 +26,7 @@ from conrec.deploy.refresh import refresh, roll_back, write_merged
 from conrec.deploy.refreshed import Refreshed
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
-from conrec.filter.feedback import Entry, Feedback
+from conrec.filter.feedback import Entry
 from conrec.filter.filter import CoNRecFilter, OpenSnapshot
 from conrec.filter.guardrails import Guardrails
 from conrec.items.fields import SEPARATOR, fields_of

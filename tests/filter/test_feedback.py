@@ -78,7 +78,9 @@ def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         seen = list(pool.map(work, range(200)))
     assert max(seen) == 40
-    assert sorted(entry.item for n in range(5) for entry in stores[0].of(f"u{n}")) == sorted(f"i{n}" for n in range(200))
+    assert sorted(entry.item for n in range(5) for entry in stores[0].of(f"u{n}")) == sorted(
+        f"i{n}" for n in range(200)
+    )
 
 
 WRITER = """
@@ -113,7 +115,9 @@ def test_what_was_answered_outlives_a_kill(tmp_path: Path) -> None:
     st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.booleans(), st.integers(0, 6)), max_size=14),
     st.randoms(use_true_random=False),
 )
-def test_what_counts_does_not_depend_on_the_order_of_arrival(entries: list[tuple[int, bool, bool, int]], random) -> None:
+def test_what_counts_does_not_depend_on_the_order_of_arrival(
+    entries: list[tuple[int, bool, bool, int]], random
+) -> None:
     def counting(rows: list[tuple[int, bool, bool, int]]) -> list[tuple[int, bool, int]]:
         table = np.array(rows, np.int64).reshape(-1, 4)
         kept = in_force(table[:, 0], table[:, 1] > 0, table[:, 2] > 0, table[:, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_a_decision_follows_the_rules(
         expected = true_scores(user, [candidates[n] for n in known])
         np.testing.assert_allclose([found.scores[n] for n in known], expected, atol=1e-5)
 
-    # What was rejected goes first, whatever its score: as much of it as `min_keep` leaves, the lowest of the list first.
+    # What was rejected goes first, whatever its score: as much as `min_keep` leaves, the lowest of the list first.
     past = some_users(USERS).dislikes[user].tolist() if user < USERS and never_again == "item" else []
     rejected = [n for n, row in enumerate(candidates) if row in past]
     spare = max(0, len(ids) - min_keep)
@@ -151,7 +152,9 @@ def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("calibration", [None, {"score": "history", "threshold": None, "segments": None}])
-def test_without_a_promise_nothing_goes_but_what_was_rejected(tmp_path: Path, calibration: dict[str, Any] | None) -> None:
+def test_without_a_promise_nothing_goes_but_what_was_rejected(
+    tmp_path: Path, calibration: dict[str, Any] | None
+) -> None:
     publish(tmp_path, calibration=calibration)
     found = CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING)
     assert (found.threshold, found.dropped, found.kept_by_limit) == (None, found.never_again, 0)
@@ -259,6 +262,66 @@ def test_what_is_known_of_a_user(snapshots: Path) -> None:
     assert empty is not None
     assert (empty.dislikes, empty.liked, empty.predicted) == ([], [], [])
     assert loaded.user("nobody") is None
+
+
+@pytest.mark.parametrize("threshold", [-0.5, 0.3, 2.0])
+@pytest.mark.parametrize("user", [2, 7, 11])
+def test_a_list_of_the_wanted_length(snapshots: Path, user: int, threshold: float) -> None:
+    users, loaded = some_users(USERS), CoNRecFilter.load(snapshots, Guardrails(0, 0.5))
+    candidates = EVERYTHING[:30]
+    plain = loaded.filter(f"u{user}", candidates, threshold)
+    scores = dict(zip(EVERYTHING, true_scores(user, list(range(ITEMS)))))
+    past = [f"i{row}" for row in users.dislikes[user] if row >= 0]
+    liked = [f"i{row}" for row in users.liked[user] if row >= 0]
+    may = sorted((i for i in liked if i not in candidates + past and scores[i] <= threshold), key=scores.__getitem__)
+    may += sorted((item for item in plain.dropped if item not in plain.never_again), key=scores.__getitem__)
+    for want in (0, 3, len(plain.kept), len(plain.kept) + 2, 40):
+        cut = loaded.filter(f"u{user}", candidates, threshold, want=want)
+        assert (cut.kept, cut.filled) == (plain.kept[:want], [])
+        assert cut.short == want - len(cut.kept)
+        assert (cut.dropped, cut.scores, cut.send) == (plain.dropped, plain.scores, None)
+        filled = loaded.filter(f"u{user}", candidates, threshold, want=want, replace=True)
+        assert filled.filled == may[: max(0, want - len(plain.kept))]
+        assert filled.kept == plain.kept[:want] + filled.filled
+        assert filled.short == want - len(filled.kept)
+        assert not set(past) & set(filled.filled)
+
+
+def test_how_many_candidates_to_send(tmp_path: Path) -> None:
+    publish(tmp_path, calibration={"score": "history", "threshold": 0.25, "segments": None, "send": 1.3})
+    assert CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING, want=20).send == 26
+
+
+def test_what_was_rejected_comes_back_after_some_days_where_the_operator_says_so(tmp_path: Path) -> None:
+    publish(tmp_path)
+    now = time.time_ns() // 1000
+    loaded = CoNRecFilter.load(tmp_path)
+    loaded.dislike("u5", "i50", time=now - 20 * 86_400_000_000)
+    loaded.dislike("new", "of no catalogue", time=now - 20 * 86_400_000_000)
+    for days, out in ((None, True), (21, True), (19, False)):
+        limited = CoNRecFilter.load(tmp_path, Guardrails(0, 0.5, never_again_days=days))
+        assert limited.filter("u5", ["i50"]).never_again == ["i50"] * out
+        assert limited.filter("new", ["of no catalogue"]).never_again == ["of no catalogue"] * out
+        past = f"i{some_users(USERS).dislikes[5][0]}"
+        assert limited.filter("u5", [past]).never_again == [past]  # of which nobody knows when
+    with pytest.raises(ValueError, match="never_again_days"):
+        Guardrails(never_again_days=0)
+
+
+def test_what_is_nearly_the_same_goes_too(tmp_path: Path) -> None:
+    items = some_items()
+    unit = items.factors.unit.copy()
+    rejected = int(some_users(USERS).dislikes[6][0])
+    twin, cousin = [row for row in range(ITEMS) if row not in some_users(USERS).dislikes[6]][:2]
+    unit[twin], unit[cousin] = unit[rejected], unit[rejected] + 0.3 * unit[cousin]
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    factors = ItemFactors(unit, items.factors.vectors, items.factors.biases)
+    write_snapshot(tmp_path, replace(items, factors=factors), some_users(USERS), "history", WEIGHT)
+    loaded = CoNRecFilter.load(tmp_path, Guardrails(0, 0.5, never_again="near"))
+    found = loaded.filter("u6", [f"i{rejected}", f"i{twin}", f"i{cousin}", "stranger"])
+    assert found.never_again == [f"i{rejected}", f"i{twin}"]
+    assert [why.rejected_item for why in found.why if why] == [f"i{rejected}"] * 2
+    assert CoNRecFilter.load(tmp_path).filter("u6", [f"i{twin}"]).never_again == []
 
 
 def test_a_new_set_is_taken_over(tmp_path: Path) -> None:

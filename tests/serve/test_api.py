@@ -273,7 +273,10 @@ def test_what_is_disliked_is_out_at_once_in_every_process(published: Path) -> No
             answer = client.filter("ann", ["i12", "i13", "i14"])
             assert (answer["dropped"], answer["never_again"]) == (["i12"], ["i12"])
             assert answer["why"]["i12"] == {
-                "contributions": [], "predicted_item": None, "prefix": [], "rejected_item": "i12"
+                "contributions": [],
+                "predicted_item": None,
+                "prefix": [],
+                "rejected_item": "i12",
             }
         # Of somebody new, of an item that is new, and of one that was bought: never again, too.
         one.post("/v1/users/zoe/dislikes", {"item": "brand new", "time": "2026-03-01T10:00:00Z"})

@@ -343,7 +343,9 @@ def test_what_is_disliked_on_the_page_is_hidden_at_once(browser: Any, tmp_path: 
         with Tab(browser, client, NARROW) as tab:
             page = tab.open(ANN)
             summary = page.locator(".summary")
-            assert summary.inner_text().startswith("5 of 20 candidates hidden; 2 of them because they were rejected before")
+            assert summary.inner_text().startswith(
+                "5 of 20 candidates hidden; 2 of them because they were rejected before"
+            )
             page.get_by_role("button", name="Not interested in Canvas shoe no. 12, low").press("Enter")
             page.get_by_text("Disliked: it is hidden from now on").wait_for()
             tab.ready()

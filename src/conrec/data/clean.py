@@ -122,7 +122,7 @@ def _duplicates(events: DataFrame) -> DataFrame:
 
 
 def _undone(events: DataFrame) -> DataFrame:
-    pair = ["user_id", "item_id"]
+    pair: list[Expression | str] = ["user_id", "item_id"]
     undos = events.where(col("cause").is_null() & (col("kind") == lit("undo")))
     last = undos.groupby(*pair).agg(col("time").max().alias("last"))
     events = events.join(last, on=pair, how="left")

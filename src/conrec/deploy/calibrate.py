@@ -52,6 +52,8 @@ By = Literal["category", "activity"]
 Units = Literal["users", "likes"]
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Beside the budget asked for, so that an operator sees what another one would bring."""
+ENOUGH = 10
+"""Exposures of a user from which on the share that is dropped says what a list would lose."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ def calibrate(
         budgets=[_at(budget, each, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
         segments=segment_evidence,
     )
-    result = Calibration(score, likes_lost, confidence, units, chosen.threshold, by_segment, refused, evidence)
+    send = _send(validation, chosen.threshold if by_segment is None else by_segment.thresholds)
+    result = Calibration(score, likes_lost, confidence, units, chosen.threshold, by_segment, refused, evidence, send)
     write(run / "calibration.json", result)
     return result
 
@@ -223,6 +226,15 @@ def _dropped(exposures: Exposures, threshold: float | dict[str, float | None] | 
         names, which = np.unique(exposures.segments, return_inverse=True)
         return exposures.scores > np.array([limits.get(name, np.inf) for name in names.tolist()])[which]
     return exposures.scores > (np.inf if threshold is None else threshold)
+
+
+def _send(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> float:
+    """How many candidates for a place of a list fill it for 95 % of users, as far as users have ENOUGH exposures; a
+    share of each user's that is dropped is what a list of theirs would lose, and no list loses more than half."""
+    counts, gone = (np.bincount(exposures.users, weights) for weights in (None, _dropped(exposures, threshold)))
+    often = counts >= ENOUGH
+    share = np.quantile(gone[often] / counts[often], 0.95) if often.any() else gone.sum() / max(1, counts.sum())
+    return float(1 / (1 - min(share, 0.5)))
 
 
 def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> Outcome:

@@ -27,6 +27,7 @@ def describe(result: Calibration) -> str:
         lines.append(f"threshold: drop what scores above {result.threshold:.4g} (score: {result.score})")
         lines += _table(evidence.validation, evidence.test)
         lines.append(evidence.verdict or "")
+        lines.append(f"send {result.send:.2g} times as many candidates as you show, and 95 % of the lists stay full")
         if not evidence.validation.dropped:
             lines.append(
                 "it drops nothing: so many likes share the highest score that the next lower one costs too much"

@@ -59,6 +59,8 @@ class Live:
     """EVENTS, cleaned, with what users said since, without dislikes that were taken back."""
     marks: pa.Table
     """EVENTS: dislikes for reasons that say nothing of interest ("seen or bought"), likewise; `events` has none."""
+    said: pa.Table
+    """EVENTS: all dislikes and undos beside those of the cleaned files, from which that follows."""
     end: np.datetime64
     """Time of the last event."""
     catalog: Catalog
@@ -89,15 +91,19 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequen
     catalogue = pa.concat_tables(items)
     for folder in folders:
         catalogue = with_first_seen(catalogue, pq.read_table(folder / "first_seen.parquet"))
-    events = pa.concat_tables([pq.read_table(folder / "events.parquet").cast(EVENTS) for folder in (prepared, *folders)])
+    events = pa.concat_tables(
+        [pq.read_table(folder / "events.parquet").cast(EVENTS) for folder in (prepared, *folders)]
+    )
     known = catalogue["item_id"].combine_chunks()
     said = pa.concat_tables([*map(rejections, (prepared, *folders)), _as_events(entries)])
-    events, marks = merged(events, said.filter(pc.is_in(said["item_id"], known)))
+    said = said.filter(pc.is_in(said["item_id"], known))
+    events, marks = merged(events, said)
     end = pc.max(events["time"]).as_py()
     return Live(
         catalogue,
         events,
         marks,
+        said,
         np.datetime64(end.replace(tzinfo=None), "us"),
         catalog,
         np.concatenate(embeddings),
@@ -141,7 +147,8 @@ def ingest(
     firsts = raw.group_by("item_id").aggregate([("time", "min")]).select(["item_id", "time_min"])
     firsts = firsts.rename_columns(["item_id", "time"])
     told, rejected = fresh.accounting.to_json(), fresh.accounting.all_rejected()
-    silent = not len(fresh.events) and not len(new) and not len(_rejections(rejected))
+    said = _rejections(rejected)
+    silent = len(fresh.events) == len(new) == 0 and _among(said, live.said, EVENTS.names).all()
     if silent and with_first_seen(live.items, firsts).equals(live.items):
         return None, told
 

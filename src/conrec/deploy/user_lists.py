@@ -1,4 +1,4 @@
-"""What a snapshot keeps of a user's history: all of it, the newest items, and which of them a prediction follows from."""
+"""What a snapshot keeps of a user: the history, its newest items, and which of them each prediction follows from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class OwnHistories:
         """marks: dislikes that say nothing of interest; with_shown: whether the score asks what was shown."""
         told, events = log_view.told, log_view.events
         self.names = np.union1d(told.names, marks.names)
-        owners = np.append(np.searchsorted(self.names, told.names)[told.users], np.searchsorted(self.names, marks.users))
+        owners = np.append(
+            np.searchsorted(self.names, told.names)[told.users], np.searchsorted(self.names, marks.users)
+        )
         rows = np.zeros(len(owners), EVENT)
         rows["time"] = np.append(told.times, marks.times).astype("datetime64[us]").view(np.int64)
         rows["item"] = np.append(told.items, marks.items)

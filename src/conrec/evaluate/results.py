@@ -376,3 +376,5 @@ class Calibration(Struct, frozen=True):
     segments: SegmentThresholds | None
     refused: str | None
     evidence: CalibrationEvidence
+    send: float = 1.0
+    """How many times as many candidates as are shown fill 95 % of the lists after the filter."""

@@ -7,6 +7,7 @@ without a pause, and whatever is unknown passes.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import UserStore, open_users
 from conrec.filter.thresholds import Thresholds
 from conrec.filter.user_now import UserNow, user_now
+from conrec.filter.views import ItemView, PredictionView, UserView
 from conrec.progress import say
 from conrec.score.factors import ItemFactors, scores_alone, value_record
 
@@ -42,44 +44,12 @@ UNDONE = 20
 """Dislikes taken back that a view of a user shows at most."""
 
 
-@dataclass(frozen=True)
-class ItemView:
-    """An item as a person reads it."""
-
-    item_id: str
-    title: str
-    category: str | None
-    codes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class PredictionView:
-    """A predicted dislike, and the past dislike that it follows from most (None: from none of them)."""
-
-    item: ItemView
-    past_dislike: ItemView | None
-
-
-@dataclass(frozen=True)
-class UserView:
-    """What the snapshot knows of a user."""
-
-    user: str
-    dislikes: list[ItemView]
-    """Whatever the reason, newest first, without those taken back."""
-    undone: list[ItemView]
-    """The latest, in the order in which they were taken back."""
-    liked: list[ItemView]
-    predicted: list[PredictionView]
-    """Best first, without what followed from a dislike taken back."""
-
-
 @dataclass
 class Decision:
     """Which of one user's candidates are kept, and why the others are not."""
 
     kept: list[str]
-    """In the order given."""
+    """In the order given, and behind them `filled`; at most as many as were wanted."""
     dropped: list[str]
     """In the order given, for the score and for good; empty in a dry run."""
     would_drop: list[str]
@@ -94,6 +64,12 @@ class Decision:
     """Those that go, or would, because the user rejected them, whatever their score; no budget counts them."""
     kept_by_limit: int = 0
     """Over the threshold or rejected before, but kept by the guardrails (`min_keep`, `max_drop_share`)."""
+    filled: list[str] = field(default_factory=list)
+    """Of those kept, what stands in for what was dropped."""
+    short: int = 0
+    """So many fewer are kept than were wanted."""
+    send: int | None = None
+    """So many candidates fill 19 lists of 20 of the length wanted, as calibrated; None: not known."""
     unknown_user: bool = False
     unknown_items: int = 0
     exempt: bool = False
@@ -230,26 +206,50 @@ class CoNRecFilter:
         return stop
 
     def filter(
-        self, user: str, candidates: Sequence[str], threshold: float | None = None, dry_run: bool | None = None
+        self,
+        user: str,
+        candidates: Sequence[str],
+        threshold: float | None = None,
+        dry_run: bool | None = None,
+        want: int | None = None,
+        replace: bool = False,
     ) -> Decision:
         """Decide about a user's ranked candidates (item ids, best first).
 
         `threshold` and `dry_run` override, for this call, what the filter was loaded with. Unknown users and items
-        pass. TypeError for an id that is no string, ConrecError where a store does not answer.
+        pass. `want`: the first so many of what is kept; `replace`: where there are fewer, the list is filled with what
+        the user liked before and would pass, and then with what was dropped for its score, the least disliked first.
+        TypeError for an id that is no string, ConrecError where a store does not answer.
         """
-        now = self.snapshot
+        decision, fill = self._decide(self.snapshot, user, candidates, threshold, dry_run)
+        if want is not None:
+            missing = want - len(decision.kept)
+            if replace and missing > 0:
+                decision.filled = fill(missing)
+                decision.kept += decision.filled
+            del decision.kept[want:]
+            decision.short = want - len(decision.kept)
+            factor = (self.snapshot.calibration or {}).get("send")
+            decision.send = None if factor is None else math.ceil(want * factor)
+        return decision
+
+    def _decide(
+        self, now: OpenSnapshot, user: str, candidates: Sequence[str], threshold: float | None, dry_run: bool | None
+    ) -> tuple[Decision, Callable[[int], list[str]]]:
+        """The decision, and what could fill so many places of its list."""
         decision = Decision(list(candidates), [], [], [None] * len(candidates), now.manifest.version)
         decision.dry_run = self.guardrails.dry_run if dry_run is None else dry_run
         decision.exempt = user in self.guardrails.exempt
+        nothing: tuple[Decision, Callable[[int], list[str]]] = decision, lambda missing: []
         if decision.exempt:
-            return decision
+            return nothing
         known_user = user_now(now, self._feedback, user)
         rows = now.index.rows(candidates)
         known = rows >= 0
         decision.unknown_items = len(rows) - int(np.count_nonzero(known))
         decision.unknown_user = known_user is None or known_user.factors is None
         if known_user is None:
-            return decision
+            return nothing
         over = excess = np.zeros(0, np.int64)
         if known_user.factors is not None:
             if decision.unknown_items:
@@ -270,7 +270,33 @@ class CoNRecFilter:
         if len(over) or rejected:
             self._drop(decision, over, excess, np.array(list(rejected), np.int64))
             decision.explain = lambda: explain(now, known_user, rows, over, rejected)
-        return decision
+        given = self.threshold if threshold is None else threshold
+        return decision, lambda missing: self._fill(now, known_user, decision, candidates, rows, given)[:missing]
+
+    def _fill(
+        self,
+        now: OpenSnapshot,
+        user: UserNow,
+        decision: Decision,
+        candidates: Sequence[str],
+        rows: np.ndarray,
+        threshold: float | None,
+    ) -> list[str]:
+        """What may stand in for what was dropped, best first."""
+        if user.factors is None:
+            return []
+        liked = np.setdiff1d(user.history.told(-1), np.append(rows, user.history.rejected["item"]))
+        scores = scores_alone(now.factors, user.factors, liked, now.cosine_weight)
+        passes = scores <= (now.thresholds.of(user.activity, liked) if threshold is None else threshold)
+        liked, scores = liked[passes], scores[passes]
+        again = set(decision.never_again)
+        dropped = {
+            item: score for item, score in zip(candidates, decision.scores) if item in set(decision.dropped) - again
+        }
+        return [
+            *(now.index.id(row) for row in liked[np.argsort(scores, kind="stable")].tolist()),
+            *sorted(dropped, key=lambda item: dropped[item] or 0.0),
+        ]
 
     def _rejected(
         self, now: OpenSnapshot, user: UserNow, candidates: Sequence[str], rows: np.ndarray
@@ -282,14 +308,17 @@ class CoNRecFilter:
         rejected, strangers = user.history.rejected, user.strangers
         if days is not None:
             since = int((time.time() - days * 86400) * 1e6)
-            rejected = rejected[rejected["time"] >= since]
+            rejected = rejected[(rejected["time"] >= since) | (rejected["time"] == 0)]  # of that one no time is known
             strangers = {item: when for item, when in strangers.items() if when >= since}
         found = {}
         if len(rejected):
             items = rejected["item"]
             there = np.sort(items)
             # np.isin takes five times as long for so few.
-            found = {n: candidates[n] for n in (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0].tolist()}
+            found = {
+                n: candidates[n]
+                for n in (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0].tolist()
+            }
             if rule == "near":
                 known = (rows >= 0).nonzero()[0]
                 cosines = now.factors.unit_of(rows[known]) @ now.factors.unit_of(items).T
@@ -318,7 +347,9 @@ class CoNRecFilter:
         """What is known of a user, None where that is nothing."""
         now = self.snapshot
         known = user_now(now, self._feedback, user)
-        last = {entry.item: entry for entry in sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))}
+        last = {
+            entry.item: entry for entry in sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
+        }
         if known is None or not (known.is_known or last):
             return None
         rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))

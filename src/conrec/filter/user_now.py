@@ -99,7 +99,11 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
         left[np.argsort(left["time"], kind="stable")],
         _shown(before.history.shown, come["item"][come["sign"] == 1], gone["item"][gone["sign"] == 1]),
     )
-    strangers = {entry.item: int(entry.time or 0) for entry, row, on in zip(entries, said["item"], counts[is_new]) if on and row < 0}
+    strangers = {
+        entry.item: int(entry.time or 0)
+        for entry, row, on in zip(entries, said["item"], counts[is_new])
+        if on and row < 0
+    }
     changed = sum(np.count_nonzero(h.events["sign"] == 1) * w for h, w in ((history, 1), (before.history, -1)))
     taken_back = np.setdiff1d(gone["item"][gone["sign"] == 1], history.told(1))
     stays = ~np.isin(before.reason_index, np.flatnonzero(np.isin(before.past, taken_back)))
@@ -115,7 +119,7 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
     return UserNow(
         history,
         factors,
-        before.activity + changed,
+        before.activity + int(changed),
         before.reason_index[stays],
         before.past,
         history.told(1)[::-1][: now.users.layout.dislikes],

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,8 @@ class Users:
     def take(self, rows: np.ndarray) -> Users:
         """The users at these rows (int [u]), without their histories."""
         names = [field.name for field in fields(self) if field.name not in ("ids", "histories")]
-        return Users([self.ids[n] for n in rows.tolist()], **{name: getattr(self, name)[rows] for name in names})
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
+        return Users([self.ids[n] for n in rows.tolist()], **arrays)
 
     @staticmethod
     def of_records(ids: Sequence[str], records: np.ndarray) -> Users:
@@ -126,7 +128,8 @@ class StoredUser:
     """One user's record and history; without the record there is nothing else to ask for than the history."""
 
     def __init__(self, record: np.void | None, history: bytes) -> None:
-        self.has_record, self._record, self._history = record is not None, record, history
+        self.has_record, self._history = record is not None, history
+        self._fields: Any = record
 
     @property
     def history(self) -> History:
@@ -136,32 +139,32 @@ class StoredUser:
     @property
     def predicted(self) -> np.ndarray:
         """int32 [p], best first; may be empty."""
-        return _without_padding(self._record["predicted"])
+        return _without_padding(self._fields["predicted"])
 
     @property
     def reason_index(self) -> np.ndarray:
         """int8 [p]: position in `dislikes` of what a prediction is closest to, -1 for none."""
-        return self._record["reason_index"][: len(self.predicted)]
+        return self._fields["reason_index"][: len(self.predicted)]
 
     @property
     def dislikes(self) -> np.ndarray:
         """int32 [m], newest first."""
-        return _without_padding(self._record["dislikes"])
+        return _without_padding(self._fields["dislikes"])
 
     @property
     def liked(self) -> np.ndarray:
         """int32 [l], newest first."""
-        return _without_padding(self._record["liked"])
+        return _without_padding(self._fields["liked"])
 
     @property
     def activity(self) -> int:
         """Dislikes and likes before."""
-        return int(self._record["activity"])
+        return int(self._fields["activity"])
 
     @property
     def factors(self) -> UserFactors:
         """What the score takes."""
-        return UserFactors(self.predicted, self._record["vector"].astype(np.float32), float(self._record["bias"]))
+        return UserFactors(self.predicted, self._fields["vector"].astype(np.float32), float(self._fields["bias"]))
 
 
 class MappedUsers:

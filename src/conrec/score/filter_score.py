@@ -58,7 +58,11 @@ class ScoreAtCutoff:
 
     def user_side(self) -> UserSide | None:
         """What a user's factors are made from beside the own history; None for the paper's score, which has none."""
-        return None if self.history is None else UserSide.of(self.history.snapshot, self.history.score.regression, self.cutoff)
+        return (
+            None
+            if self.history is None
+            else UserSide.of(self.history.snapshot, self.history.score.regression, self.cutoff)
+        )
 
     def item_factors(self) -> ItemFactors:
         """Vectors and biases of all items; for the paper's score the vectors are empty and the biases 0."""

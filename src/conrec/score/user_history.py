@@ -39,7 +39,8 @@ class History:
 
     def packed(self) -> bytes:
         """As bytes; `of_bytes` is the way back."""
-        return b"".join((np.array([len(self.events), len(self.shown)], "<i4").tobytes(), self.events, self.shown))
+        head = np.array([len(self.events), len(self.shown)], "<i4")
+        return head.tobytes() + self.events.tobytes() + self.shown.tobytes()
 
     @staticmethod
     def of_bytes(packed: bytes) -> History:

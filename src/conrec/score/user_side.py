@@ -44,7 +44,9 @@ class Rates:
     def embedding(self, history: History) -> np.ndarray:
         """float32 [1, d]."""
         items, counts = history.shown["item"], np.abs(history.shown["count"])
-        own = slices(self.matrix.indptr[items], self.matrix.indptr[items + 1])  # the rows; scipy takes five times as long
+        own = slices(
+            self.matrix.indptr[items], self.matrix.indptr[items + 1]
+        )  # the rows; scipy takes five times as long
         weights = self.matrix.data[own.values] * np.repeat(counts, own.lengths)
         shown = np.bincount(self.matrix.indices[own.values], weights, len(self.shape))[None]
         disliked = history.events[history.events["sign"] == 1]
@@ -70,9 +72,7 @@ class UserSide:
         if day.rates is not None:
             matrix, everybody = day.rates.rates.of_day(cutoff)
             landmarks = matrix[day.rates.landmarks]
-            rates = Rates(
-                matrix, everybody.shape, everybody.reasons, landmarks, day.rates.mean, day.rates.projection
-            )
+            rates = Rates(matrix, everybody.shape, everybody.reasons, landmarks, day.rates.mean, day.rates.projection)
         return cls(day, regression, rates)
 
     def factors(self, history: History) -> tuple[np.ndarray, float]:

@@ -9,7 +9,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from conrec.filter.filter import ItemView, OpenSnapshot
+from conrec.filter.filter import OpenSnapshot
+from conrec.filter.views import ItemView
 from conrec.run import open_run
 from conrec.serve.exposures import Exposures, sample, trade_off
 from conrec.serve.pictures import Pictures

@@ -35,6 +35,7 @@ class Metrics:
         self.dropped = counter("dropped", "Candidates that were dropped for their score")
         self.never_again = counter("never_again", "Candidates that went because their user rejected them before")
         self.kept_by_limit = counter("kept_by_limit", "Candidates that had to go, kept so that enough remain")
+        self.short = counter("short", "Places of lists that stayed empty, where a length was wanted")
         self.dry_run = counter("dry_run", "Candidates that a dry run would have dropped")
         self.exempt = counter("exempt_users", "Lists that passed because their user is exempt")
         self.unknown_users = counter("unknown_users", "Lists that passed because the snapshot does not know their user")

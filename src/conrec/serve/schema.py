@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from conrec.data.schema import REASONS
 from conrec.filter.contributions import Why
-from conrec.filter.filter import ItemView, UserView
+from conrec.filter.views import ItemView, UserView
 
 
 class FilterRequest(Struct, forbid_unknown_fields=True):
@@ -25,6 +25,10 @@ class FilterRequest(Struct, forbid_unknown_fields=True):
         float | None, Meta(description="Drop what scores above this. null: what the service or the snapshot says.")
     ] = None
     dry_run: Annotated[bool | None, Meta(description="Score, but drop nothing. null: as the service is set.")] = None
+    want: Annotated[int | None, Meta(ge=0, description="Keep at most so many. null: all that may stay.")] = None
+    replace: Annotated[
+        bool, Meta(description="Fill what is missing of `want`: with what the user liked, then the least disliked.")
+    ] = False
 
 
 class FilterAnswer(Struct):
@@ -47,7 +51,14 @@ class FilterAnswer(Struct):
         float | None, Meta(description="The one in force for all; null: none, or each segment has its own.")
     ] = None
     version: Annotated[str | None, Meta(description="The snapshot that decided.")] = None
-    kept_by_limit: Annotated[int, Meta(description="Over the threshold or rejected, but kept so that enough remain.")] = 0
+    kept_by_limit: Annotated[
+        int, Meta(description="Over the threshold or rejected, but kept so that enough remain.")
+    ] = 0
+    filled: Annotated[list[str], Meta(description="Of those kept, what stands in for what was dropped.")] = []
+    short: Annotated[int, Meta(description="So many fewer than wanted are kept.")] = 0
+    send: Annotated[
+        int | None, Meta(description="So many candidates would do for 19 lists of 20. null: not known.")
+    ] = None
     unknown_user: bool = False
     unknown_items: int = 0
     exempt: bool = False

@@ -16,8 +16,9 @@ from pathlib import Path
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.feedback import Entry
-from conrec.filter.filter import CoNRecFilter, Decision, UserView
+from conrec.filter.filter import CoNRecFilter, Decision
 from conrec.filter.guardrails import Guardrails
+from conrec.filter.views import UserView
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
 from conrec.serve.settings import Settings
@@ -68,7 +69,8 @@ class Service:
         if now is None:
             return _pass(request, "no_snapshot")
         try:
-            return answer(now.filter(request.user, request.candidates, request.threshold, request.dry_run), request)
+            given = request.threshold, request.dry_run, request.want, request.replace
+            return answer(now.filter(request.user, request.candidates, *given), request)
         except Exception:
             log.exception("a list passes unfiltered, for the filter failed")
             return _pass(request, "error")
@@ -82,6 +84,7 @@ class Service:
             return
         metrics.dropped.inc(len(answer.dropped) - (0 if answer.dry_run else len(answer.never_again)))
         metrics.never_again.inc(len(answer.never_again))
+        metrics.short.inc(answer.short)
         metrics.dry_run.inc(len(answer.would_drop))
         metrics.kept_by_limit.inc(answer.kept_by_limit)
         metrics.exempt.inc(answer.exempt)
@@ -157,6 +160,9 @@ def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
         threshold=decision.threshold,
         version=decision.version,
         kept_by_limit=decision.kept_by_limit,
+        filled=decision.filled,
+        short=decision.short,
+        send=decision.send,
         unknown_user=decision.unknown_user,
         unknown_items=decision.unknown_items,
         exempt=decision.exempt,
@@ -167,7 +173,9 @@ def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
 
 def _pass(request: FilterRequest, cause: str) -> FilterAnswer:
     """Everything passes."""
-    return FilterAnswer(list(request.candidates), [], [None] * len(request.candidates), fail_open=cause)
+    kept = request.candidates[: request.want]
+    short = 0 if request.want is None else request.want - len(kept)
+    return FilterAnswer(kept, [], [None] * len(request.candidates), short=short, fail_open=cause)
 
 
 def published_at(version: str) -> datetime:
