@@ -179,19 +179,6 @@ def test_foreign_bytes_are_refused(make_open: Callable[..., RedisUsers]) -> None
         store.get("u1")
 
 
-def test_half_precision_halves_the_vectors(tmp_path: Path) -> None:
-    layout = replace(LAYOUT, vector="f2")
-    assert layout.record.itemsize == LAYOUT.record.itemsize - 2 * DIMENSIONS
-    users = some_users(5)
-    writer = MappedUsersWriter(tmp_path, layout, ITEMS)
-    writer.add(users)
-    writer.finish()
-    user = MappedUsers(tmp_path, layout).get("u3")
-    assert user is not None
-    assert user.factors.vector.dtype == np.float32
-    np.testing.assert_allclose(user.factors.vector, users.vectors[3], rtol=1e-3)
-
-
 def test_mapped_records_cut_short_are_named(tmp_path: Path) -> None:
     mapped(tmp_path, some_users(12))
     whole = (tmp_path / "records.npy").read_bytes()

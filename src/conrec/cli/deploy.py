@@ -249,7 +249,7 @@ class Serve:
     max_drop_share: Annotated[float | None, arg(metavar="SHARE")] = None
     """At most this share of a list goes for its score (0.5); the worst go first."""
     never_again: Literal["item", "near", "off"] | None = None
-    """What a user rejected is out whatever its score (item); so is what is nearly the same (near); or it is not (off)."""
+    """What a user rejected is out whatever its score (item), and what is nearly the same (near); off: it is not."""
     never_again_days: Annotated[float | None, arg(metavar="DAYS")] = None
     """For so many days; without it for good."""
     exempt: Annotated[Path | None, arg(metavar="FILE")] = None

@@ -220,9 +220,7 @@ class _Job:
         about = (items.ids, items.titles, items.categories, live.catalog.codes)
         user_side = score.user_side()
         contents = SnapshotItems(*about, side, *score.parts(), user_side)
-        own = OwnHistories(
-            log_view, as_events(live.marks, items), user_side is not None and user_side.rates is not None
-        )
+        own = OwnHistories(log_view, as_events(live.marks, items), "landmarks" in (user_side or {}))
         users = recomputed = 0
         with SnapshotWriter(
             self.snapshots,

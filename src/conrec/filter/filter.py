@@ -123,10 +123,12 @@ class OpenSnapshot:
             raise ConrecError(f"{folder}: item_factors.npy does not fit its users ({error}); write it again") from None
         self.user_side: UserSide | None = None
         if "user_side.safetensors" in self.manifest.files:
+            from safetensors.numpy import load_file
+
             from conrec.score.user_side import UserSide  # half a second that the paper's score need not wait
 
             try:
-                self.user_side = UserSide.load(folder, self.factors, self.widths)
+                self.user_side = UserSide(load_file(folder / "user_side.safetensors"), self.factors, self.widths)
             except (OSError, KeyError, ValueError) as error:
                 raise ConrecError(f"{folder}: no user's side ({error}); write it again") from None
         self.updated: dict[tuple[str, int], UserNow] = {}

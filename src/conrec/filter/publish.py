@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.numpy import save_file
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
@@ -23,9 +24,6 @@ from conrec.filter.stores import StoreName, create_users, drop_users
 from conrec.filter.user_store import Layout, Users
 from conrec.score.factors import ItemFactors, value_record
 from conrec.score.item_values import ItemValues
-
-if TYPE_CHECKING:
-    from conrec.score.user_side import UserSide
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class SnapshotItems:
     embedding."""
     values: ItemValues | None = None
     """So that a reason can name an item's values; without them it names the score's other parts."""
-    user_side: UserSide | None = None
+    user_side: dict[str, np.ndarray] | None = None
     """So that a dislike counts at once; without it the user's side of the score waits for the next snapshot."""
 
     def __post_init__(self) -> None:
@@ -158,7 +156,7 @@ class SnapshotWriter:
             names = pa.table({"name": pa.array(items.values.names, pa.string())})
             pq.write_table(names, folder / "values" / "names.parquet")
         if items.user_side is not None:
-            items.user_side.save(folder)
+            save_file(items.user_side, folder / "user_side.safetensors")
         if self.calibration is not None:
             (folder / "calibration.json").write_text(json.dumps(self.calibration, indent=1, allow_nan=False))
 

@@ -1,9 +1,9 @@
 """Users in Redis, for fleets that have one (the extra `redis`): many machines read, and single users can be updated.
 
 The users of a snapshot are spread over 1024 hashes, `conrec:<namespace>:<n>`, a field a user (the record, if there is
-one, and the history behind it): cheaper than a key a user, read whole one hash at a time, and gone with 1024 deletions. The namespace is drawn anew for every snapshot, so
-that snapshots and deployments never meet. While a snapshot is being written its hashes carry a time to live; a writer
-that dies leaves nothing for good.
+one, and the history behind it): cheaper than a key a user, read whole one hash at a time, and gone with 1024
+deletions. The namespace is drawn anew for every snapshot, so that snapshots and deployments never meet. While a
+snapshot is being written its hashes carry a time to live; a writer that dies leaves nothing for good.
 """
 
 from __future__ import annotations

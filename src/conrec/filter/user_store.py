@@ -34,14 +34,10 @@ class Layout:
     """Past positives that are kept (the page shows them; the filter does not need them)."""
     dimensions: int
     """d of the score's vectors; 0 for the paper's score."""
-    vector: str = "f4"
-    """Type of the vectors: f4, or f2 for half the memory and three digits."""
 
     def __post_init__(self) -> None:
         if self.dislikes > 127 or min(self.predicted, self.dislikes, self.liked, self.dimensions) < 0:
             raise ValueError(f"{self}: lengths are 0 or more, and at most 127 dislikes")
-        if self.vector not in ("f4", "f2"):
-            raise ValueError(f"vectors are f4 or f2, not {self.vector}")
 
     @property
     def record(self) -> np.dtype:
@@ -50,7 +46,7 @@ class Layout:
             [
                 ("bias", "<f4"),
                 ("activity", "<i4"),
-                ("vector", f"<{self.vector}", (self.dimensions,)),
+                ("vector", "<f4", (self.dimensions,)),
                 ("predicted", "<i4", (self.predicted,)),
                 ("reason_index", "i1", (self.predicted,)),
                 ("dislikes", "<i4", (self.dislikes,)),
@@ -110,15 +106,14 @@ class Users:
     def take(self, rows: np.ndarray) -> Users:
         """The users at these rows (int [u]), without their histories."""
         names = [field.name for field in fields(self) if field.name not in ("ids", "histories")]
-        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
-        return Users([self.ids[n] for n in rows.tolist()], **arrays)
+        taken: list[Any] = [getattr(self, name)[rows] for name in names]
+        return Users([self.ids[n] for n in rows.tolist()], *taken)
 
     @staticmethod
     def of_records(ids: Sequence[str], records: np.ndarray) -> Users:
         """The way back, but for the histories."""
-        lists = {name: np.array(records[name]) for name in _LISTS}
-        vectors, biases, activity = (np.array(records[name]) for name in ("vector", "bias", "activity"))
-        return Users(ids, **lists, vectors=vectors, biases=biases, activity=activity)
+        arrays: list[Any] = [np.array(records[name]) for name in (*_LISTS, "vector", "bias", "activity")]
+        return Users(ids, *arrays)
 
 
 _LISTS = ("predicted", "reason_index", "dislikes", "liked")

@@ -20,7 +20,7 @@ from conrec.features.log_view import LogView
 from conrec.score.factors import ItemFactors
 from conrec.score.history import HistoryAtCutoff, HistoryScore
 from conrec.score.item_values import ItemValues
-from conrec.score.user_side import UserSide
+from conrec.score.user_side import user_side
 
 Name = Literal["history", "paper"]
 
@@ -56,13 +56,10 @@ class ScoreAtCutoff:
     history: HistoryAtCutoff | None
     cutoff: np.datetime64
 
-    def user_side(self) -> UserSide | None:
-        """What a user's factors are made from beside the own history; None for the paper's score, which has none."""
-        return (
-            None
-            if self.history is None
-            else UserSide.of(self.history.snapshot, self.history.score.regression, self.cutoff)
-        )
+    def user_side(self) -> dict[str, np.ndarray] | None:
+        """What a user's factors are made from beside the own history; None for the paper's score."""
+        history = self.history
+        return None if history is None else user_side(history.snapshot, history.score.regression, self.cutoff)
 
     def item_factors(self) -> ItemFactors:
         """Vectors and biases of all items; for the paper's score the vectors are empty and the biases 0."""

@@ -25,7 +25,9 @@ class FilterRequest(Struct, forbid_unknown_fields=True):
         float | None, Meta(description="Drop what scores above this. null: what the service or the snapshot says.")
     ] = None
     dry_run: Annotated[bool | None, Meta(description="Score, but drop nothing. null: as the service is set.")] = None
-    want: Annotated[int | None, Meta(ge=0, description="Keep at most so many. null: all that may stay.")] = None
+    want: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Keep at most so many. null: all that may stay.")
+    ] = None
     replace: Annotated[
         bool, Meta(description="Fill what is missing of `want`: with what the user liked, then the least disliked.")
     ] = False
