@@ -56,6 +56,25 @@ def test_the_first_dislike_of_an_item_stays_whatever_was_dropped_before_it() -> 
     assert dropped(*rows) == {"repeated_dislike": 1, "reason_counterfeit": 1}
 
 
+def test_an_undo_takes_back_the_dislikes_up_to_then() -> None:
+    rows = [
+        ("u", "a", 1, "dislike"),
+        ("u", "a", 3, "dislike"),  # at one moment the undo is the last word
+        ("u", "a", 3, "undo"),
+        ("u", "a", 5, "dislike"),
+        ("u", "a", 6, "dislike"),
+        ("u", "a", 2, "click"),
+        ("u", "b", 4, "undo"),
+        ("v", "a", 2, "dislike"),
+        ("v", "a", 9, "undo"),
+        ("w", "a", 1, "dislike", "counterfeit"),
+    ]
+    assert dropped(*rows) == {"undone": 3, "undo": 3, "repeated_dislike": 1, "reason_counterfeit": 1}
+    assert sorted(kept(*rows)) == [("u", "a", "click"), ("u", "a", "dislike")]
+    (dislike,) = [row for row in clean(make_log(*rows)).events.to_pylist() if row["kind"] == "dislike"]
+    assert dislike["time"] == clean(make_log(("u", "a", 5, "dislike"))).events["time"][0].as_py()
+
+
 def test_a_dislike_beats_a_positive_of_the_same_moment_only() -> None:
     rows = [
         ("u", "a", 0, "dislike"),

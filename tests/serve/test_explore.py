@@ -93,13 +93,8 @@ def test_the_latest_window_with_what_came_of_it(client: Client) -> None:
     assert outcomes == {"i0": "disliked", "i6": "disliked", "i15": "disliked", "i5": "liked", "i12": "liked"}
 
 
-def test_what_is_popular_stands_in(client: Client) -> None:
-    shown = client.get("/ui/candidates?user=bob")
-    assert shown["source"] == "popular"
-    assert [item["item_id"] for item in shown["items"]] == ["i9", "i8", "i10"]
-
-
-def test_without_a_run_a_sample_that_stays(tmp_path: Path) -> None:
+def test_who_was_shown_nothing_gets_a_sample_that_stays(client: Client, tmp_path: Path) -> None:
+    assert client.get("/ui/candidates?user=bob")["source"] == "sample"
     items = index(tmp_path / "index", IDS)
     assert sample(items, "bob") == sample(items, "bob")
     assert sample(items, "bob").items != sample(items, "cleo").items
@@ -124,11 +119,11 @@ def test_the_trade_off_is_that_of_the_score_in_use(run: Path) -> None:
     assert trade_off(run, 1, "paper") is None
 
 
-def test_a_run_without_a_replay_still_shows_what_is_popular(run: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_replay_shows_no_exposures(run: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "run")
     (other / "filter" / "seed0" / "scores.parquet").unlink()
     assert Exposures(other, 0).users() == []
-    assert Exposures(other, 0).of("ann").source == "popular"
+    assert Exposures(other, 0).of("ann") is None
 
 
 def test_a_set_that_knows_the_outcome_says_so(run: Path, tmp_path: Path) -> None:

@@ -253,6 +253,7 @@ class CoNRecFilter:
         if known_user is None:
             return nothing
         over = excess = np.zeros(0, np.int64)
+        given = self.threshold if threshold is None else threshold
         if known_user.factors is not None:
             if decision.unknown_items:
                 scores = np.full(len(rows), np.nan, np.float32)
@@ -261,7 +262,6 @@ class CoNRecFilter:
             else:
                 scores = scores_alone(now.factors, known_user.factors, rows, now.cosine_weight)
                 decision.scores = scores.tolist()
-            given = self.threshold if threshold is None else threshold
             limits = now.thresholds.of(known_user.activity, rows) if given is None else float(given)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
             # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
@@ -272,33 +272,20 @@ class CoNRecFilter:
         if len(over) or rejected:
             self._drop(decision, over, excess, np.array(list(rejected), np.int64))
             decision.explain = lambda: explain(now, known_user, rows, over, rejected)
-        given = self.threshold if threshold is None else threshold
-        return decision, lambda missing: self._fill(now, known_user, decision, candidates, rows, given)[:missing]
 
-    def _fill(
-        self,
-        now: OpenSnapshot,
-        user: UserNow,
-        decision: Decision,
-        candidates: Sequence[str],
-        rows: np.ndarray,
-        threshold: float | None,
-    ) -> list[str]:
-        """What may stand in for what was dropped, best first."""
-        if user.factors is None:
-            return []
-        liked = np.setdiff1d(user.history.told(-1), np.append(rows, user.history.rejected["item"]))
-        scores = scores_alone(now.factors, user.factors, liked, now.cosine_weight)
-        passes = scores <= (now.thresholds.of(user.activity, liked) if threshold is None else threshold)
-        liked, scores = liked[passes], scores[passes]
-        again = set(decision.never_again)
-        dropped = {
-            item: score for item, score in zip(candidates, decision.scores) if item in set(decision.dropped) - again
-        }
-        return [
-            *(now.index.id(row) for row in liked[np.argsort(scores, kind="stable")].tolist()),
-            *sorted(dropped, key=lambda item: dropped[item] or 0.0),
-        ]
+        def fill(missing: int) -> list[str]:
+            if known_user.factors is None:
+                return []
+            liked = np.setdiff1d(known_user.history.told(-1), np.append(rows, known_user.history.rejected["item"]))
+            scores = scores_alone(now.factors, known_user.factors, liked, now.cosine_weight)
+            passes = scores <= (now.thresholds.of(known_user.activity, liked) if given is None else given)
+            liked, scores = liked[passes], scores[passes]
+            gone = set(decision.dropped) - set(decision.never_again)
+            dropped = sorted((score or 0.0, item) for item, score in zip(candidates, decision.scores) if item in gone)
+            again = [now.index.id(row) for row in liked[np.argsort(scores, kind="stable")].tolist()]
+            return [*again, *(item for _, item in dropped)][:missing]
+
+        return decision, fill
 
     def _rejected(
         self, now: OpenSnapshot, user: UserNow, candidates: Sequence[str], rows: np.ndarray

@@ -82,7 +82,8 @@ class Explorer:
 
     def candidates(self, user: str) -> ShownList:
         """What to try the filter on for a user."""
-        found = self._exposures.of(user) if self._exposures is not None else sample(self._snapshot.index, user)
+        shown = self._exposures.of(user) if self._exposures is not None else None
+        found = shown or sample(self._snapshot.index, user)
         rows = self._snapshot.index.rows(found.items).tolist()
         items = [
             Shown(v.item_id, v.title, v.category, v.codes, outcome)

@@ -1,14 +1,12 @@
 """What a user was really shown, from a run's replay: candidates that the page can judge the filter by.
 
-Where the run has no window for a user, the items that are most popular in it now stand in; without a run, a random
-sample of the snapshot's items. Which of the three it is goes along with the candidates and is said on the page.
+Where there is none, a random sample of the snapshot's items stands in. Which it is goes along and is said on the page.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +24,6 @@ from conrec.filter.id_index import IdIndex
 
 SHOWN = 120
 """Candidates at most."""
-POPULAR_DAYS = 7
 OUTCOMES = {DISLIKED: "disliked", LIKED: "liked"}
 
 
@@ -34,20 +31,20 @@ OUTCOMES = {DISLIKED: "disliked", LIKED: "liked"}
 class Candidates:
     """Candidates for a user, in the order of exposure."""
 
-    source: Literal["shown", "popular", "sample"]
+    source: Literal["shown", "sample"]
     items: list[str]
     outcomes: list[str | None]
     """What the user then did: disliked, liked or nothing; all None where it is not known."""
     since: str | None = None
-    """ISO date from which on they were shown, or counted."""
+    """ISO date from which on they were shown."""
     until: str | None = None
 
 
 class Exposures:
-    """The latest held-out window of every user of a run, and what is popular in it."""
+    """The latest held-out window of every user of a run."""
 
     def __init__(self, run: Path, seed: int) -> None:
-        """Reads `filter/seedN/scores.parquet` (if it is there), `prepare/split.json` and `prepare/events.parquet`."""
+        """Reads `filter/seedN/scores.parquet` (if it is there) and `prepare/split.json`."""
         prepared = run / "prepare"
         split = read_json(prepared / "split.json")
         self._horizon = np.timedelta64(int(split.get("horizon_days", 7)), "D")
@@ -56,7 +53,6 @@ class Exposures:
         scores = run / "filter" / f"seed{seed}" / "scores.parquet"
         if scores.is_file():
             self._read(scores)
-        self._popular = _popular(prepared / "events.parquet")
 
     def _read(self, scores: Path) -> None:
         """Keep the test rows (validation's where there is no test) of every user's latest window."""
@@ -84,11 +80,10 @@ class Exposures:
         hits = np.concatenate([[0], np.cumsum(self._labels[self._rows] == DISLIKED)])
         return sorted(self._users, key=lambda user: (-(hits[self._users[user][1]] - hits[self._users[user][0]]), user))
 
-    def of(self, user: str) -> Candidates:
-        """What the user was shown in the latest window, or else what is popular."""
+    def of(self, user: str) -> Candidates | None:
+        """What the user was shown in the latest window; None where that is not known."""
         if user not in self._users:
-            since, until, items = self._popular
-            return Candidates("popular", items, [None] * len(items), since, until)
+            return None
         start, stop = self._users[user]
         rows = self._rows[start:stop][:SHOWN]
         cutoff = self._cutoffs[rows[0]]
@@ -135,21 +130,6 @@ def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
                 "curve": to_builtins(system.curve),
             }
     return None
-
-
-def _popular(events: Path) -> tuple[str | None, str | None, list[str]]:
-    """First day, last day and the items with most events in the log's last days."""
-    if not events.is_file():
-        return None, None, []
-    table = pq.read_table(events, columns=["item_id", "time"])
-    if not table.num_rows:
-        return None, None, []
-    last = pc.max(table["time"]).as_py()
-    first = last - timedelta(days=POPULAR_DAYS)
-    recent = table.filter(pc.greater(table["time"], pa.scalar(first, pa.timestamp("us", tz="UTC"))))
-    counts = recent["item_id"].value_counts()
-    order = np.argsort(-counts.field("counts").to_numpy(), kind="stable")[: SHOWN // 2]
-    return first.date().isoformat(), last.date().isoformat(), counts.field("values").take(pa.array(order)).to_pylist()
 
 
 def _date(moment: np.datetime64) -> str:

@@ -89,7 +89,7 @@ async def user(request: Request) -> Response:
 
 
 async def candidates(request: Request) -> Response:
-    """What to try the filter on: what the user was really shown, else what is popular, else a random sample."""
+    """What to try the filter on: what the user was really shown, else a random sample."""
     user = _query(request, "user")
     return reply(await run_in_threadpool((await explorer_of(request)).candidates, user))
 

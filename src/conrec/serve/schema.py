@@ -156,7 +156,7 @@ class Shown(Struct):
 class ShownList(Struct):
     """Candidates for the page, and where they are from."""
 
-    source: Annotated[str, Meta(description="shown (really, to this user), popular or sample.")]
+    source: Annotated[str, Meta(description="shown (really, to this user) or sample.")]
     since: str | None
     until: str | None
     known: Annotated[bool, Meta(description="The snapshot was made later: it knows what came of these exposures.")]

@@ -7,11 +7,7 @@ import { tradeOff } from "./tradeoff.js";
 
 const WHERE = {
   shown: (c) => `Tried on what this user was really shown from ${day(c.since)} to ${day(c.until)}, with what they then did.`,
-  popular: (c) =>
-    c.since
-      ? `Tried on what was most popular from ${day(c.since)} to ${day(c.until)}: the run knows nothing that was shown to this user.`
-      : "Tried on the most popular items.",
-  sample: () => "Tried on a random sample of the items; start the service with --run to see what was really shown.",
+  sample: () => "Tried on a random sample of the items: what was really shown to this user is not known (with --run, it is of the run's users).",
 };
 const FIRST = 30; // cards of a list that are shown at once
 const OUTCOME = { disliked: "then disliked", liked: "then liked" };
