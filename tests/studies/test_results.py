@@ -17,7 +17,7 @@ from conrec.report.charts import SERIES
 from conrec.studies.cells import CellResult, Measured
 from conrec.studies.models import CONREC, POLICY, WITH_POLICY
 from conrec.studies.pages import margins, page, paragraph, picture, write
-from conrec.studies.paper import fig2a, fig2b, horizon, table1, table2, table3, table4, table5
+from conrec.studies.paper import fig2a, fig2b, table1, table2, table3, table4, table5
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, pool, rows
 from conrec.studies.rewards import HIGH
@@ -172,12 +172,11 @@ def test_the_table_as_csv_reads_back() -> None:
 
 def test_pictures_stand_alone(tmp_path: Path) -> None:
     cells = [result("x", {"FHR@20": [1, 0, 1]}), result("y", {"FHR@20": [0, 0, 1]})]
-    dots, line = study(against={"x": "y"}), study(steps={"x": 1.0, "y": 7.0}, steps_title="H")
-    for one in (dots, line):
-        svg = picture(one, rows(one, "toy", cells))
-        ET.fromstring(svg)
-        assert "--ink:#" in svg
-        assert ">FHR@20</text>" in svg
+    dots = study(against={"x": "y"})
+    svg = picture(dots, rows(dots, "toy", cells))
+    ET.fromstring(svg)
+    assert "--ink:#" in svg
+    assert ">FHR@20</text>" in svg
     write(dots, rows(dots, "toy", cells), "conrec reproduce toy", tmp_path / "results")
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["toy.csv", "toy.md", "toy.svg"]
     text = page(dots, rows(dots, "toy", cells), "conrec reproduce toy")
@@ -202,7 +201,6 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
         "table1",
         "features",
         "table2",
-        "horizon",
         "fig2b",
         "table3",
         "table4",
@@ -221,6 +219,5 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     assert set(table4.STUDY.paper) == set(table4.SCHEMES)
     assert f"at least {HIGH}" in table4.STUDY.measures
     assert set(fig2b.STUDY.paper) == {fig2b.LCREC, fig2b.LCREC_BOTH}
-    assert set(horizon.STUDY.steps or {}) == {horizon.named(days) for days in horizon.DAYS}
     assert set(fig2a.STUDY.paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
     assert table5.named(POLICY, "") == POLICY

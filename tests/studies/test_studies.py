@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,8 +21,8 @@ from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
-from conrec.studies.models import POLICY, inputs, policy, variant, with_training_horizon
-from conrec.studies.paper import features, fig2a, horizon, table2, table3, table4, table5
+from conrec.studies.models import POLICY, inputs, policy, variant
+from conrec.studies.paper import features, fig2a, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, further, published, trivial
@@ -151,13 +147,13 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
 
 def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
     """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
-    everywhere = [study.cells(context, tiny, (0, 1)) for study in (table2, table4, table5, horizon)]
+    everywhere = [study.cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
     folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2
     a = [{c.folder(Path()) for c in cells if c.system == table2.FUTURE} for cells in everywhere[:2]]
     assert a[0] == a[1]
-    assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (6 + 3 + 5 + 1)
+    assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (6 + 3 + 5)
 
 
 def test_sizes_and_contexts(tiny: Dataset) -> None:
@@ -256,44 +252,3 @@ def test_true_interests_match_as_the_simulator_says(tiny: Dataset, tmp_path: Pat
         truth = catalogue.matching(row["scope"], row["attribute"], row["value"])
         np.testing.assert_array_equal(matching, truth[place])
         assert truth.any()
-
-
-@pytest.mark.slow
-def test_a_training_horizon_changes_training_alone(tiny: Dataset, tmp_path: Path) -> None:
-    base, out = tmp_path / "base", tmp_path / "out"
-    prepare(job(base, "prepare", tiny.recipe, out=base))
-    before = pq.read_table(base / "instances.parquet")
-    with_training_horizon(base, replace(tiny.recipe.split, horizon_days=2), out)
-    old, new = before, pq.read_table(out / "instances.parquet")
-    assert pq.read_table(base / "instances.parquet").equals(before)
-
-    def part(table: pa.Table, train: bool) -> pa.Table:
-        return table.filter(pc.equal(pc.equal(table["split"], "train"), train)).sort_by("instance_id")
-
-    assert part(new, False).equals(part(old, False).select(new.column_names))
-    assert len(set(new["instance_id"].to_pylist())) == len(new)
-    same = {(row["user_id"], row["cutoff"]): row for row in part(old, True).to_pylist()}
-    shorter = 0
-    for row in part(new, True).to_pylist():
-        longer = same.get((row["user_id"], row["cutoff"]))
-        if longer is not None:
-            assert row["next"] == longer["next"]
-            assert set(row["future"]) <= set(longer["future"])
-            shorter += len(row["future"]) < len(longer["future"])
-    assert shorter
-    assert len(part(new, True)) >= len(part(old, True))
-    assert (out / "candidates.parquet").samefile(base / "candidates.parquet")
-
-
-@pytest.mark.slow
-def test_a_training_horizon_may_be_longer_than_validation(tiny: Dataset, tmp_path: Path) -> None:
-    base, out = tmp_path / "base", tmp_path / "out"
-    prepare(job(base, "prepare", tiny.recipe, out=base))
-    split = json.loads((base / "split.json").read_text())
-    start, stop = (datetime.fromisoformat(split[f"{name}_start"]) for name in ("validation", "test"))
-    days = (stop - start).days + 1
-    with_training_horizon(base, replace(tiny.recipe.split, horizon_days=days), out)
-    table = pq.read_table(out / "instances.parquet")
-    cutoffs = table.filter(pc.equal(table["split"], "train"))["cutoff"].to_pylist()
-    assert cutoffs
-    assert max(cutoffs) + timedelta(days=days) <= start

@@ -11,15 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from conrec.config import Recipe, SplitConfig
-from conrec.data.instances import Instances, instances_table, read_events, read_items
-from conrec.data.split import plan_split
-from conrec.data.windows import make_instances
+from conrec.config import Recipe
+from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.features.prepared_log import PreparedLog
 from conrec.files import lock
@@ -55,8 +48,6 @@ class Variant:
     dataset: Dataset
     seed: int
     recipe: Recipe
-    horizon: int | None = None
-    """Days of future that training is shown, where they are not those of the evaluation."""
     aligned: bool = True
     """False: context understanding ends with the translation, without item-level alignment."""
     reward: str = "future"
@@ -85,9 +76,6 @@ class Variant:
         found = [prepare, compress, understand, score, weights]
         if not self.aligned:
             found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
-        if self.horizon not in (None, recipe.split.horizon_days):
-            name = f"horizon-{self.horizon}"
-            found.append(Stage(name, _horizon(int(self.horizon or 0)), ("split",), ("prepare",), replaces="prepare"))
         warm_up = replace(utilize, name="warmup", function=_warm_up, reads=("lm", *WARM_UP, *PRIOR))
         reward = "" if self.reward == "future" else f"-{self.reward}"
         utilize = replace(
@@ -218,26 +206,3 @@ def _utilize(reward: str) -> Callable[[Job], None]:
         training.grpo()
 
     return utilize
-
-
-def _horizon(days: int) -> Callable[[Job], None]:
-    """Training instances that look so many days ahead."""
-    return lambda job: with_training_horizon(job.of("prepare"), replace(job.recipe.split, horizon_days=days), job.out)
-
-
-def with_training_horizon(prepared: Path, split: SplitConfig, out: Path) -> None:
-    """A `prepare` folder whose training instances look `split.horizon_days` ahead; the held-out ones stay as they are.
-
-    The candidates and the truth belong to held-out instances, so they are those of `prepared`, too.
-    """
-    link(prepared, out)
-    items = read_items(prepared)
-    events = read_events(prepared, items)
-    old = pq.read_table(prepared / "instances.parquet")
-    train = instances_table(make_instances(events, items, plan_split(events, split), split, names=["train"])[0], items)
-    held_out = old.filter(pc.not_equal(old["split"], "train"))
-    first = int(np.max(old["instance_id"].to_numpy())) + 1
-    ids = pa.array(first + np.arange(len(train)), pa.int64())
-    train = train.set_column(train.schema.get_field_index("instance_id"), "instance_id", ids)
-    (out / "instances.parquet").unlink()
-    pq.write_table(pa.concat_tables([train, held_out.select(train.column_names)]), out / "instances.parquet")

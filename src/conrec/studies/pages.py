@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from conrec.config import SimulateConfig
 from conrec.files import write_whole
-from conrec.report.charts import Interval, Series, line_panels, panels
+from conrec.report.charts import Interval, panels
 from conrec.studies.results import Row, ahead, as_csv
 from conrec.studies.study import Study
 
@@ -39,15 +37,6 @@ def picture(study: Study, table: Sequence[Row]) -> str:
     shown = [row for row in table if row.metric == metric and not row.second and row.value.mean is not None]
     title = f"{study.title}: {metric}"
     about = "Means with 95 % intervals over users; the same figures are in the table."
-    if study.steps is not None:
-        series = []
-        for name in dict.fromkeys(row.dataset for row in shown):
-            own = [row for row in shown if row.dataset == name and row.system in study.steps]
-            own.sort(key=lambda row: study.steps[row.system])  # type: ignore[index]
-            x = np.array([study.steps[row.system] for row in own], dtype=float)
-            y, low, high = (np.array([getattr(row.value, part) for row in own]) for part in ("mean", "low", "high"))
-            series.append(Series(name, x, y.astype(float), low.astype(float), high.astype(float)))
-        return _standalone(line_panels(series, title, about, study.steps_title, metric))
     dots: dict[str, list[Interval]] = {}
     for row in shown:
         value, strong = row.value, row.system in study.own

@@ -11,7 +11,7 @@ from conrec.progress import say
 from conrec.studies import pages, results
 from conrec.studies.cells import Cell, lock_of, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
-from conrec.studies.paper import features, fig2a, fig2b, horizon, table1, table2, table3, table4, table5
+from conrec.studies.paper import features, fig2a, fig2b, table1, table2, table3, table4, table5
 from conrec.studies.study import Study, StudyContext
 
 STUDIES: tuple[Study, ...] = (
@@ -19,7 +19,6 @@ STUDIES: tuple[Study, ...] = (
     table1.STUDY,
     features.STUDY,
     table2.STUDY,
-    horizon.STUDY,
     fig2b.STUDY,
     table3.STUDY,
     table4.STUDY,

@@ -64,9 +64,6 @@ class Study:
     """Place in the paper."""
     headlines: Sequence[str] = ()
     """Metrics that the text goes through; without any the first of `metrics`."""
-    steps: Mapping[str, float] | None = None
-    """System -> x of a line chart; without it the picture is a dot plot."""
-    steps_title: str = ""
     datasets: Sequence[str] = NAMES
     """Those that say something here; others can be named. What is about training is of those that are split by time:
     there, as in the paper, what is learned from lies before what is asked."""
