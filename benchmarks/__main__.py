@@ -7,6 +7,7 @@
   rqvae   semantic IDs, against ResidualVQ alone and faiss; here the error counts, not the time
   filter  scoring 500 candidates, against a Python loop over them
   all     all of these
+  fit     conrec.fit on a million drawn events: time and memory, and gradient boosting on the same windows
   serve   the service under load with ten million users, against its promises: latency, hot swap, memory; takes some
           ten minutes and 8 GB of disk, and the extra `serve`
 
@@ -36,6 +37,12 @@ def main(what: str, quick: bool, as_json: bool) -> bool:
         found = serve(quick)
         print(json.dumps(found, indent=2) if as_json else markdown(found))
         return not failures(found)
+    if what == "fit":
+        from benchmarks.fit import fit, markdown
+
+        tables = [fit(quick, exposures) for exposures in (0.0, 0.8)]
+        print(json.dumps(tables, indent=2) if as_json else "\n\n".join(map(markdown, tables)))
+        return True
     results = {}
     for name in NAMES if what == "all" else [what]:
         results[name] = importlib.import_module(f"benchmarks.{name}").bench(quick).json()
@@ -49,7 +56,7 @@ def main(what: str, quick: bool, as_json: bool) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", choices=(*NAMES, "all", "serve"))
+    parser.add_argument("what", choices=(*NAMES, "all", "fit", "serve"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works; figures mean nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     arguments = parser.parse_args()

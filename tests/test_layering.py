@@ -32,6 +32,7 @@ WAY = (
     "stages",
     "run",
     "deploy",
+    "model",
     "studies",
     "serve",
     "cli",

@@ -18,6 +18,7 @@ SCALES = {"movielens": np.arange(0.5, 5.1, 0.5), "movietweetings": np.arange(0.0
 def test_each_is_named_as_its_file_and_reads_its_own_data() -> None:
     assert {name: recipe.data.adapter for name, recipe in RECIPES.items()} == {
         "demo": "simulated",
+        "fit": "generic",
         "kuairand": "kuairand",
         "movielens": "movielens",
         "movietweetings": "movietweetings",
@@ -42,6 +43,7 @@ def test_ratings_are_dislikes_neutral_and_likes_on_the_sites_scale(name: str) ->
 def test_a_log_of_one_sitting_is_split_by_users_and_a_log_in_time_by_time() -> None:
     assert {name: recipe.split.mode for name, recipe in RECIPES.items()} == {
         "demo": "time",
+        "fit": "time",
         "kuairand": "time",
         "movielens": "users",
         "movietweetings": "time",

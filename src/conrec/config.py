@@ -134,8 +134,8 @@ class SidConfig:
 
     method: Literal["rqvae", "kmeans"] = "rqvae"
     """How the codebook is learned: an RQ-VAE, or residual k-means on the embeddings themselves."""
-    levels: Annotated[int, Meta(ge=1, le=26)] = 3
-    """Codes in a semantic ID."""
+    levels: Annotated[int, Meta(ge=0, le=26)] = 3
+    """Codes in a semantic ID; 0: items have none, so no lists are predicted, and the run learns the filter alone."""
     codes: NonNegativeInt = 0
     """Codes per level; 0 sizes the codebook to the catalogue."""
     dimensions: PositiveInt = 64
@@ -357,6 +357,10 @@ class Recipe:
     predict: PredictConfig = field(default_factory=PredictConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        if not self.sid.levels and self.filter.score == "paper":
+            raise ValueError('sid.levels = 0 and filter.score = "paper": that score needs lists; take "history"')
 
 
 def load_recipe(path: Path) -> Recipe:

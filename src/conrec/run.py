@@ -31,6 +31,8 @@ from conrec.toml import to_toml
 if TYPE_CHECKING:
     from conrec.features.prepared_log import PreparedLog
 
+LOG = "log"
+"""Where a run folder keeps the log that it was given as tables."""
 PRIOR = ("predict.prior", "predict.prior_days", "predict.prior_smoothing")
 """The item prior, under which training and prediction decode where it takes part."""
 DECODING = ("predict.k", "predict.beams", "predict.batch", *PRIOR)
@@ -94,8 +96,18 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
+FILTER_ALONE = (
+    Stage("prepare", imported("conrec.stages.prepare:prepare_for_filter"), reads=(*STAGES[0].reads, "sid.levels")),
+    *without(STAGES[1:], ("understand", "utilize", "weights", "predict", "evaluate", "report")),
+)
+"""The stages of a run that predicts no lists."""
+
+
 def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
-    """Those of a run; where the recipe does not ask the policy, without those that train it."""
+    """Those of a run: without those that train the policy where the recipe does not ask it, and without all that is
+    about lists where it predicts none."""
+    if not recipe.sid.levels:
+        return FILTER_ALONE
     return STAGES if recipe.predict.asks_policy else without(STAGES, ("understand", "utilize"))
 
 
@@ -242,7 +254,12 @@ def _check(recipe: Recipe, run: Path, data: Path | None, images: Path | None) ->
         raise ConrecError(f"--data {data}: this recipe simulates its log; leave --data out or set data.adapter in it")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds) or min(recipe.seeds) < 0:
         raise ConrecError(f"seeds {list(recipe.seeds)}: give one or more different numbers, none below 0")
-    there = {path.name for path in run.iterdir()} - {".lock"} if run.is_dir() else set()
+    check_folder(run)
+
+
+def check_folder(run: Path) -> None:
+    """ConrecError for a folder that holds something else than a run."""
+    there = {path.name for path in run.iterdir()} - {".lock", LOG} if run.is_dir() else set()
     if processes.is_main() and there and "recipe.toml" not in there:
         raise ConrecError(f"{run}: holds files but is no run folder (no recipe.toml); choose a new one")
 

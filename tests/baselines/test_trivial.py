@@ -155,6 +155,17 @@ def test_rates(world: tuple[TrainingData, Instances]) -> None:
         assert np.exp(bias[n]) == pytest.approx(odds, rel=1e-4)
 
 
+@pytest.mark.parametrize("system", [UserRate(), ItemRate(), Bias()], ids=lambda system: system.name)
+def test_rates_of_candidates_are_those_of_all_items(world: tuple[TrainingData, Instances], system: Recommender) -> None:
+    known, instances = world
+    candidates = np.random.default_rng(0).integers(-1, 40, (len(instances), 7)).astype(np.int32)
+    found, everything = fitted(system, known).score_candidates(instances, candidates), system.scores(instances)
+    assert found.dtype == np.float32
+    expected = np.take_along_axis(everything, np.maximum(candidates, 0), axis=1)
+    np.testing.assert_array_equal(found, np.where(candidates < 0, -np.inf, expected))
+    assert system.score_candidates(instances.take(np.zeros(0, int)), candidates[:0]).shape == (0, 7)
+
+
 def test_every_system_has_its_own_name(world: tuple[TrainingData, Instances]) -> None:
     known, instances = world
     for systems in (trivial_systems(14, 0.05), filter_systems()):

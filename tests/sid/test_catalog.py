@@ -34,6 +34,14 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_items_without_semantic_ids_keep_their_embeddings(tmp_path: Path) -> None:
+    catalog = Catalog.plain(["a", "b"], ["A", "B"], np.array([[3, 4], [1, 0]], np.float32))
+    catalog.save(tmp_path)
+    again = Catalog.load(tmp_path)
+    assert (again.levels, again.sizes, again.codes.shape) == (0, (), (2, 0))
+    np.testing.assert_array_equal(again.unit, np.array([[0.6, 0.8], [1, 0]], np.float32))
+
+
 def test_unit_rows_have_length_one_and_keep_their_direction() -> None:
     catalog = small_catalog()
     np.testing.assert_allclose(np.linalg.norm(catalog.unit, axis=1), 1, rtol=1e-5)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import CandidateScorer, TrainingData
 from conrec.baselines.rates import ITEM_SMOOTHING, USER_SMOOTHING
 from conrec.data.instances import Instances
 from conrec.data.knowledge import DAY
@@ -27,7 +27,7 @@ SIDES = 300
 RECENT_DAYS = 14
 
 
-class Boosted(Recommender):
+class Boosted(CandidateScorer):
     """Trees over the afternoon's numbers; for shown items, not for lists of all."""
 
     name = "boosted"
@@ -52,13 +52,8 @@ class Boosted(Recommender):
                 learning_rate=0.05, max_iter=200, max_leaf_nodes=15, min_samples_leaf=50, random_state=self._seed
             ).fit(np.concatenate(rows), np.concatenate(labels))
 
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]: log-odds of a dislike, for every item; slow."""
-        everything = np.arange(len(self.known.items))
-        return self.score_candidates(instances, np.broadcast_to(everything, (len(instances), len(everything))))
-
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """float32 [B, c] for rows int [B, c]; -inf where a row is -1. All 0 where there was nothing to learn from."""
+        """Log-odds, float32 [B, c]; -inf where a row is -1. All 0 where there was nothing to learn from."""
         result = np.where(candidates < 0, -np.inf, 0).astype(np.float32)
         if self._model is None:
             return result

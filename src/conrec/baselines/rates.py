@@ -6,56 +6,56 @@ what is shown; as lists of items they mean little (a user's rate is the same for
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, per_cutoff
+from conrec.baselines.base import CandidateScorer, Recommender
 from conrec.data.instances import Instances
 
 USER_SMOOTHING = 3.0
 ITEM_SMOOTHING = 5.0
 
 
-class UserRate(Recommender):
-    """Share of a user's signed events that are dislikes."""
+class UserRate(CandidateScorer):
+    """Share of a user's signed events that are dislikes; in (0, 1)."""
 
     name = "user_rate"
 
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items], the same in each row; in (0, 1)."""
-        base = per_cutoff(instances.cutoffs, self._base)
+    def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
+        """float32 [B, c], the same in each row; -inf where a row is -1."""
+        moments, which = np.unique(instances.cutoffs, return_inverse=True)
+        smoothing = USER_SMOOTHING * np.array([base_rate(self, moment) for moment in moments])[which]
         signed = instances.n_dislikes + instances.n_positives
-        rate = (instances.n_dislikes[:, None] + USER_SMOOTHING * base) / (signed[:, None] + USER_SMOOTHING)
-        return np.broadcast_to(rate.astype(np.float32), (len(instances), len(self.known.items)))
-
-    def _base(self, cutoff: np.datetime64) -> np.ndarray:
-        return np.array([base_rate(self, cutoff)])
+        rate = ((instances.n_dislikes + smoothing) / (signed + USER_SMOOTHING)).astype(np.float32)
+        return np.where(candidates < 0, np.float32(-np.inf), rate[:, None])
 
 
-class ItemRate(Recommender):
-    """Share of an item's signed events that are dislikes."""
+class ItemRate(CandidateScorer):
+    """Share of an item's signed events that are dislikes; in (0, 1)."""
 
     name = "item_rate"
 
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items] in (0, 1)."""
-        return per_cutoff(instances.cutoffs, self._rate).astype(np.float32)
+    def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
+        """float32 [B, c]; -inf where a row is -1."""
+        moments, which = np.unique(instances.cutoffs, return_inverse=True)
+        rates = np.array([self._rate(moment) for moment in moments], np.float32).reshape(-1, len(self.known.items))
+        return np.where(candidates < 0, np.float32(-np.inf), rates[which[:, None], np.maximum(candidates, 0)])
 
     def _rate(self, cutoff: np.datetime64) -> np.ndarray:
         dislikes, likes = self.known.knowledge.dislike_counts(cutoff), self.known.likes.before(cutoff)
         return (dislikes + ITEM_SMOOTHING * base_rate(self, cutoff)) / (dislikes + likes + ITEM_SMOOTHING)
 
 
-class Bias(Recommender):
+class Bias(CandidateScorer):
     """logit(item rate) + logit(user rate): a filter that does not beat this is not worth deploying."""
 
     name = "bias"
 
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]."""
+    def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
+        """float32 [B, c]; -inf where a row is -1."""
         parts = []
         for system in (UserRate(), ItemRate()):
             system.fit(self.known)
-            rate = system.scores(instances)
+            rate = system.score_candidates(instances, np.maximum(candidates, 0))
             parts.append(np.log(rate) - np.log1p(-rate))
-        return parts[0] + parts[1]
+        return np.where(candidates < 0, np.float32(-np.inf), parts[0] + parts[1])
 
 
 def base_rate(system: Recommender, cutoff: np.datetime64) -> float:

@@ -22,6 +22,7 @@ from conrec.processes import leave
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": run.demo,
+    "fit": run.fit,
     "check": check.check,
     "run": run.run,
     "prepare": run.prepare,

@@ -67,8 +67,42 @@ def run(args: Run) -> None:
         asked = dataclasses.replace(recipe.predict, temperatures=TEMPERATURES)
         recipe = dataclasses.replace(recipe, predict=asked)
     run_stages(stages_of(recipe), recipe, args.out, args.data, args.images, args.start, args.to, args.force, begin=True)
-    if args.to in (None, "report") and is_main():
+    if args.to in (None, "report") and recipe.sid.levels and is_main():
         print(args.out / "report.html")
+
+
+@dataclass(frozen=True)
+class Fit:
+    events: Annotated[Positional[Path], arg(metavar="EVENTS")]
+    """The log (.csv, .tsv or .parquet): user_id, item_id, time and kind, reason or value; or its folder."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """The run folder; it is made if need be."""
+    items: Annotated[Positional[Path | None], arg(metavar="ITEMS")] = None
+    """The catalogue, in the same formats: item_id, title, category, image, other columns as attributes."""
+    dislike_at_most: Annotated[float | None, arg(metavar="X")] = None
+    """Ratings up to this are dislikes."""
+    like_at_least: Annotated[float | None, arg(metavar="Y")] = None
+    """Ratings from this on are likes."""
+    images: Annotated[Path | None, arg(metavar="PATH")] = None
+    """Pictures of the items: a folder or an archive."""
+    recipe: Annotated[Path, arg(metavar="RECIPE")] = Path("fit")
+    """Other settings, such as your names of columns; without it recipes/fit.toml."""
+
+
+def fit(args: Fit) -> None:
+    """Learn the filter from a log and the items' content, without a language model.
+
+    Reads EVENTS and ITEMS (docs/data.md) and writes DIR/prepare, DIR/compress, DIR/score and DIR/filter; prints what
+    the filter avoids on the held-out weeks, beside other filters. The same as `conrec.fit` in Python.
+
+    Example: conrec fit events.csv items.csv --out model
+
+    Then: conrec calibrate model && conrec refresh model && conrec serve model/snapshots --run model
+    """
+    from conrec.model import fit
+
+    given = {name: value for name, value in vars(args).items() if name not in ("events", "items", "out")}
+    print(fit(args.events, args.items, folder=args.out, **given).evaluate())
 
 
 @dataclass(frozen=True)
@@ -89,46 +123,24 @@ def demo(args: Demo) -> None:
 
 
 @dataclass(frozen=True)
-class Prepare:
-    run: Annotated[Positional[Path], arg(metavar="DIR")]
-    """The run folder; with --recipe it is made if need be."""
-    recipe: Annotated[Path | None, arg(metavar="RECIPE")] = None
-    """Begin a run with this recipe; without it the run folder's own."""
-    data: Annotated[Path | None, arg(metavar="PATH")] = None
-    """The log; without it where the run folder says."""
-    images: Annotated[Path | None, arg(metavar="PATH")] = None
-    """Pictures of the items; without it where the run folder says."""
-    force: bool = False
-    """Rebuild it even if it is up to date."""
-
-
-def prepare(args: Prepare) -> None:
-    """Read and clean the log, and cut it into instances; also begins a run.
-
-    Reads the log and writes DIR/prepare: items, events, instances and candidates (Parquet), with an account of
-    every row that was dropped (accounting.json).
-
-    Example: conrec prepare runs/mt --recipe recipes/movietweetings.toml --data movietweetings/
-
-    Example, once the run has begun: conrec prepare runs/mt
-    """
-    from conrec.config import load_recipe
-    from conrec.run import find_recipe, open_run, run_stages, stages_of
-
-    if args.recipe is None:
-        recipe, data, images = open_run(args.run)
-        data, images = args.data or data, args.images or images
-    else:
-        recipe, data, images = load_recipe(find_recipe(args.recipe)), args.data, args.images
-    run_stages(stages_of(recipe), recipe, args.run, data, images, "prepare", "prepare", args.force, begin=True)
-
-
-@dataclass(frozen=True)
 class OneStage:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """The run folder."""
     force: bool = False
     """Rebuild it even if it is up to date."""
+
+
+def prepare(args: OneStage) -> None:
+    """Read and clean the log, and cut it into instances.
+
+    Reads the log and writes DIR/prepare: items, events, instances and candidates (Parquet), with an account of
+    every row that was dropped (accounting.json).
+
+    Example: conrec prepare runs/mt
+
+    Example, to begin a run: conrec run recipes/movietweetings.toml --data movietweetings/ --out runs/mt --to prepare
+    """
+    _one_stage("prepare", args)
 
 
 def compress(args: OneStage) -> None:

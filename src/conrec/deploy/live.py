@@ -41,8 +41,6 @@ from conrec.filter.feedback import Entry, in_force
 from conrec.items.encoders import JointEncoder
 from conrec.items.traits import TraitEncoder, read_traits, write_traits
 from conrec.sid.catalog import Catalog
-from conrec.sid.codebook import add_items, load_model
-from conrec.sid.kmeans import reconstruct
 from conrec.stages.compress import content_of
 
 LONGEST_GAP = pa.scalar(400 * 86_400_000_000, pa.duration("us"))
@@ -304,9 +302,13 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
         encoder = JointEncoder.load(recipe.items, book)
         embeddings, _ = encoder.encode(content)
         traits = TraitEncoder.load(book, encoder.hog).encode(content)
-        ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
-        extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
-        latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]
+        latents, codes = embeddings, np.zeros((len(new), 0), np.int32)
+        if levels:
+            from conrec.sid.codebook import add_items, load_model  # torch
+
+            ids, titles = new["item_id"].to_pylist(), new["title"].to_pylist()
+            extended = add_items(live.catalog, load_model(book), ids, titles, embeddings)
+            latents, codes = extended.latents[len(live.catalog) :], extended.codes[len(live.catalog) :]
     for name, array in (("embeddings", embeddings), ("latents", latents), ("codes", codes)):
         np.save(folder / f"{name}.npy", array)
     write_traits(folder, traits)
@@ -314,11 +316,16 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
 
 def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.ndarray) -> Catalog:
     """The catalogue with a delta's items, as they were encoded when it was ingested."""
+    rebuilt = latents
+    if catalog.levels:
+        from conrec.sid.kmeans import reconstruct  # faiss
+
+        rebuilt = reconstruct(codes, catalog.codewords)
     return replace(
         catalog,
         item_ids=catalog.item_ids + items["item_id"].to_pylist(),
         titles=catalog.titles + items["title"].to_pylist(),
         codes=np.concatenate([catalog.codes, codes]),
         latents=np.concatenate([catalog.latents, latents]),
-        reconstructed=np.concatenate([catalog.reconstructed, reconstruct(codes, catalog.codewords)]),
+        reconstructed=np.concatenate([catalog.reconstructed, rebuilt]),
     )

@@ -11,11 +11,10 @@ here, too: its first call publishes all its users.
 
 from __future__ import annotations
 
-import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -25,18 +24,13 @@ import pyarrow.parquet as pq
 from conrec.config import DataConfig, Recipe
 from conrec.data.histories import Histories
 from conrec.data.instances import Instances, as_events, as_items
-from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
-from conrec.decode.decoder import Decoder
-from conrec.decode.inputs import Inputs
-from conrec.decode.trie import Trie
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
 from conrec.deploy.refreshed import Refreshed
 from conrec.deploy.served import served_score
 from conrec.deploy.user_lists import OwnHistories, newest, reason_index
 from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
-from conrec.features.item_features import FeatureWeights
 from conrec.features.log_view import LogView
 from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
@@ -46,21 +40,20 @@ from conrec.filter.stores import StoreName, open_users
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
-from conrec.lm.model import build_policy, device, load_trained_policy
-from conrec.lm.vocabulary import Vocabulary
 from conrec.progress import say
+from conrec.run import stages_of
 from conrec.score.filter_score import FilterScore, ScoreAtCutoff
-from conrec.score.history import HistoryScore
-from conrec.score.list_features import list_features
-from conrec.score.list_weights import read_weights
 from conrec.sid.catalog import unit_rows
 from conrec.toml import to_toml
+
+if TYPE_CHECKING:
+    from conrec.deploy.predictor import Predictor
 
 PAST_DISLIKES, PAST_LIKES = 20, 20
 """So many are kept of each user: to say why, to be taken back, and for the page."""
 USERS_AT_ONCE = 10_000
 STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
-"""What a snapshot is made from, `utilize` where the run has it."""
+"""What a snapshot is made from, as far as the run has it."""
 
 
 def refresh(
@@ -211,12 +204,16 @@ class _Job:
         everybody = events.owners()[0] if split.mode == "users" else None
         fields = joined(fields_of(live.items, containers=split.by_category), live.traits)
         log_view = LogView(items, events, live.catalog, unit_rows(live.embeddings), fields, train_users=everybody)
-        knowledge = Knowledge(items, events, everybody, by_category=split.by_category)
         score = self.score.at(log_view, cutoff)
         side = score.item_factors()
         histories = Histories(events)
-        layout = Layout(self.recipe.predict.k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
-        predictor = _Predictor(self, log_view, score, knowledge, split)
+        predictor = None
+        if self.recipe.sid.levels:
+            from conrec.deploy.predictor import Predictor  # imports torch
+
+            predictor = Predictor(self.run, self.recipe, self.seed, log_view, split)
+        k = self.recipe.predict.k if predictor else 0
+        layout = Layout(k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
         about = (items.ids, items.titles, items.categories, live.catalog.codes)
         user_side = score.user_side()
         contents = SnapshotItems(*about, side, *score.parts(), user_side)
@@ -248,7 +245,8 @@ class _Job:
                 # The replay that calibrates is of users with a dislike; of the others nothing was promised.
                 some = some.take(some.n_dislikes > 0)
                 if len(some):
-                    writer.add(replace(predictor.users(some), histories=own.packed(some.users.tolist())))
+                    made = _users(some, log_view, score, predictor)
+                    writer.add(replace(made, histories=own.packed(some.users.tolist())))
                     users += len(some)
                     recomputed += len(some)
             others = np.setdiff1d(own.names, histories.users(cutoff))
@@ -259,49 +257,24 @@ class _Job:
         return version, users, recomputed
 
 
-class _Predictor:
-    """The run's model on the log so far; loaded when the first user is asked for."""
-
-    def __init__(self, job: _Job, log_view: LogView, score: ScoreAtCutoff, knowledge: Knowledge, split: Split) -> None:
-        self._job, self._log_view, self._score = job, log_view, score
-        no_neighbours = np.zeros((len(log_view.items), 0), np.int32)
-        trie = Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device())
-        none = Histories(log_view.events).instances(np.zeros(0, str), np.zeros(0, "datetime64[us]"), 0, 0)
-        self._inputs = Inputs(job.recipe, log_view, none, split, knowledge, trie, no_neighbours)
-        self._decoder: Decoder | None = None
-        self._weights = FeatureWeights()
-
-    def users(self, instances: Instances) -> Users:
-        """Predictions and everything else that the filter keeps of these users."""
-        if self._decoder is None:
-            self._decoder, self._weights = self._load()
-        title = f"predict for {len(instances):,} users"
-        ((predicted, _),) = self._decoder.predict(instances, [self._weights], title)
-        dislikes = newest(instances.dislikes, PAST_DISLIKES)
-        vectors, biases = self._score.user_factors(instances)
-        return Users(
-            instances.users.tolist(),
-            predicted,
-            reason_index(self._log_view.catalog.unit, predicted, dislikes),
-            dislikes,
-            newest(instances.positives, PAST_LIKES),
-            vectors,
-            biases,
-            (instances.n_dislikes + instances.n_positives).astype(np.int32),
-        )
-
-    def _load(self) -> tuple[Decoder, FeatureWeights]:
-        job, seed = self._job, f"seed{self._job.seed}"
-        utilized, stages = job.run / "utilize" / seed, job.recipe.utilize.stages
-        weights, exposures = read_weights(job.run / "predict" / seed)
-        history = HistoryScore.load(job.run / "score" / seed) if weights.propensity else None
-        features = list_features(job.recipe.predict, self._log_view, self._inputs.knowledge, exposures, history)
-        vocabulary = policy = None
-        if not math.isinf(weights.temperature):
-            vocabulary = Vocabulary.load(utilized / "tokenizer")
-            policy = build_policy(job.recipe.lm, vocabulary, self._log_view.catalog.codewords, job.seed).to(device())
-            load_trained_policy(policy, utilized / f"stage{len(stages)}")
-        return Decoder(self._inputs, vocabulary, policy, stages[-1].context, features), weights
+def _users(instances: Instances, log_view: LogView, score: ScoreAtCutoff, predictor: Predictor | None) -> Users:
+    """Predictions, where there are any, and everything else that the filter keeps of these users."""
+    dislikes = newest(instances.dislikes, PAST_DISLIKES)
+    predicted, reasons = np.zeros((len(instances), 0), np.int32), np.zeros((len(instances), 0), np.int8)
+    if predictor is not None:
+        predicted = predictor.lists(instances)
+        reasons = reason_index(log_view.catalog.unit, predicted, dislikes)
+    vectors, biases = score.user_factors(instances)
+    return Users(
+        instances.users.tolist(),
+        predicted,
+        reasons,
+        dislikes,
+        newest(instances.positives, PAST_LIKES),
+        vectors,
+        biases,
+        (instances.n_dislikes + instances.n_positives).astype(np.int32),
+    )
 
 
 def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
@@ -309,8 +282,8 @@ def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
 
     ConrecError where a stage is missing.
     """
-    digests = []
-    for stage in (name for name in STAGES if name != "utilize" or recipe.predict.asks_policy):
+    digests, there = [], {stage.name for stage in stages_of(recipe)}
+    for stage in (name for name in STAGES if name in there):
         folder = run / stage if stage in ("prepare", "compress") else run / stage / f"seed{seed}"
         try:
             digests.append(read(folder / "manifest.json", StageManifest).outputs)

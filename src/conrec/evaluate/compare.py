@@ -2,19 +2,41 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.exposures import DISLIKED, NEUTRAL
+from conrec.evaluate import results
 from conrec.evaluate.avoided import dislikes_avoided
 from conrec.evaluate.protocol import OURS, is_ours
-from conrec.evaluate.results import Band, FilterComparison
+from conrec.evaluate.results import Band, FilterComparison, FilterFigures, FilterMetrics, FilterReplay, SeedReplay
 
 BAND = tuple(n / 200 for n in range(1, 21))
 """Shares of likes lost at which CoNRec's curve gets its interval: every half percent up to a tenth."""
 BAND_DRAWS = 300
+
+
+def filter_metrics(filtered: list[Path]) -> FilterMetrics | None:
+    """The filter replay on test, seeds pooled; None without one."""
+    if not filtered:
+        return None
+    replays = [results.read(folder / "replay.json", FilterReplay) for folder in filtered]
+    first, conrec = replays[0].test, [replay.test.systems[OURS] for replay in replays]
+    mean = msgspec.convert(_mean([msgspec.to_builtins(one) for one in conrec]), FilterFigures)
+    shared = msgspec.structs.asdict(first) | {"systems": {**first.systems, OURS: mean}}
+    if len(filtered) > 1:
+        shared["comparison"] = pooled(filtered, "test")
+    return FilterMetrics(
+        **shared,
+        likes_lost_budget=replays[0].likes_lost_budget,
+        seeds=[
+            SeedReplay(replay.seed, replay.threshold, one.auc, one.avoided_at) for replay, one in zip(replays, conrec)
+        ],
+    )
 
 
 def pooled(filtered: Sequence[Path], split: str) -> FilterComparison:
@@ -57,3 +79,12 @@ def compared(users: np.ndarray, labels: np.ndarray, scores: Mapping[str, Sequenc
         differences={name: found.difference(OURS, name) for name in others},
         band=Band(list(BAND), list(means), list(lows), list(highs)),
     )
+
+
+def _mean(values: list[Any]) -> Any:
+    """Means of numbers, and of dicts of numbers key by key; of all else (lists, None) the first value."""
+    if all(isinstance(value, dict) for value in values):
+        return {key: _mean([value[key] for value in values]) for key in values[0]}
+    if all(isinstance(value, int | float) for value in values):
+        return sum(values) / len(values) if len(set(values)) > 1 else values[0]
+    return values[0]

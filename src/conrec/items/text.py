@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy.sparse import csr_matrix, hstack, vstack
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.utils.extmath import randomized_svd
 
 MAX_TERMS = 30_000
+KINDS = ("words", "characters")
 
 
 class TfidfEncoder:
@@ -18,58 +19,69 @@ class TfidfEncoder:
     def __init__(self, dimensions: int, seed: int = 0) -> None:
         self.dimensions = dimensions
         self.seed = seed
-        self._vectorizers: list[TfidfVectorizer] = []
+        self._vectorizers: list[tuple[CountVectorizer, TfidfTransformer]] = []
         self._components = np.zeros((0, 0), np.float32)
+        self._fitted: tuple[list[str], csr_matrix] | None = None
+        """The texts of `fit` and their matrix, until the first texts are encoded: most of them are the same."""
 
     def fit(self, texts: list[str]) -> None:
         """Learn terms, their weights and the reduction. Works for any text, also none worth a term."""
-        self._vectorizers = []
-        for kind in ("words", "characters"):
+        self._vectorizers, parts = [], []
+        for kind in KINDS:
             # A term of one title links nothing; in a tiny catalogue all are rare, so keep them.
-            vectorizer = _vectorizer(kind, min_df=2 if len(texts) >= 100 else 1)
+            counter, weights = _vectorizer(kind, min_df=2 if len(texts) >= 100 else 1)
             try:
-                self._vectorizers.append(vectorizer.fit(texts))
+                counts = counter.fit_transform(texts)
+                counts.sort_indices()
+                weights.fit(counts)
             except ValueError:  # not one term in all the texts
-                self._vectorizers.append(_restored(kind, ["\0"], np.ones(1)))
-        matrix = self._tfidf(texts)
+                counter, weights = _vectorizer(kind, vocabulary={"\0": 0})
+                counts, weights.idf_ = csr_matrix((len(texts), 1)), np.ones(1)
+            self._vectorizers.append((counter, weights))
+            parts.append(weights.transform(counts))
+        matrix = hstack(parts).tocsr()
         width = max(1, min(self.dimensions, min(matrix.shape) - 1))
         _, _, self._components = randomized_svd(matrix, width, n_iter=5, random_state=self.seed)
         self._components = self._components.astype(np.float32)
+        self._fitted = texts, matrix
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         """float32 [n, d]; zeros for a text without a known term."""
-        return np.asarray(self._tfidf(texts) @ self._components.T, np.float32)
+        known, matrix = self._fitted or ([], csr_matrix((0, self._components.shape[1])))
+        self._fitted = None
+        rows = {text: row for row, text in enumerate(known)}
+        new = [text for text in texts if text not in rows]
+        place = iter(range(len(known), len(known) + len(new)))
+        index = [rows[text] if text in rows else next(place) for text in texts]
+        matrix = vstack([matrix, self._tfidf(new)]).tocsr()[index] if new else matrix[index]
+        return np.asarray(matrix @ self._components.T, np.float32)
 
     def state(self) -> dict[str, np.ndarray]:
         """Terms as the bytes of a JSON list, their weights, and the reduction."""
         state = {"components": self._components}
-        for kind, vectorizer in zip(("words", "characters"), self._vectorizers):
-            terms = json.dumps(vectorizer.get_feature_names_out().tolist()).encode()
+        for kind, (counter, weights) in zip(KINDS, self._vectorizers):
+            terms = json.dumps(counter.get_feature_names_out().tolist()).encode()
             state[f"{kind}.terms"] = np.frombuffer(terms, np.uint8)
-            state[f"{kind}.idf"] = np.asarray(vectorizer.idf_, np.float64)
+            state[f"{kind}.idf"] = np.asarray(weights.idf_, np.float64)
         return state
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """An earlier fit."""
-        self._components = state["components"]
-        self._vectorizers = [
-            _restored(kind, json.loads(state[f"{kind}.terms"].tobytes()), state[f"{kind}.idf"])
-            for kind in ("words", "characters")
-        ]
+        self._components, self._fitted, self._vectorizers = state["components"], None, []
+        for kind in KINDS:
+            terms = json.loads(state[f"{kind}.terms"].tobytes())
+            counter, weights = _vectorizer(kind, vocabulary={term: n for n, term in enumerate(terms)})
+            weights.idf_ = state[f"{kind}.idf"]
+            self._vectorizers.append((counter, weights))
 
     def _tfidf(self, texts: list[str]) -> csr_matrix:
-        return hstack([vectorizer.transform(texts) for vectorizer in self._vectorizers]).tocsr()
+        return hstack([weights.transform(counter.transform(texts)) for counter, weights in self._vectorizers]).tocsr()
 
 
-def _vectorizer(kind: str, **more: object) -> TfidfVectorizer:
+def _vectorizer(kind: str, **more: object) -> tuple[CountVectorizer, TfidfTransformer]:
+    more |= {"max_features": MAX_TERMS, "dtype": np.float64}
     if kind == "words":
-        return TfidfVectorizer(
-            ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", sublinear_tf=True, max_features=MAX_TERMS, **more
-        )
-    return TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), sublinear_tf=True, max_features=MAX_TERMS, **more)
-
-
-def _restored(kind: str, terms: list[str], idf: np.ndarray) -> TfidfVectorizer:
-    vectorizer = _vectorizer(kind, vocabulary={term: n for n, term in enumerate(terms)})
-    vectorizer.idf_ = idf
-    return vectorizer
+        more |= {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
+    else:
+        more |= {"ngram_range": (3, 4), "analyzer": "char_wb"}
+    return CountVectorizer(**more), TfidfTransformer(sublinear_tf=True)

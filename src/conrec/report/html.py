@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from conrec.config import load_recipe
 from conrec.errors import ConrecError
-from conrec.evaluate.results import Metrics, StageManifest, read
+from conrec.evaluate.results import FilterMetrics, Metrics, StageManifest, read
 from conrec.files import read_json
 from conrec.report.charts import DASHES, SERIES
 from conrec.report.formats import count, number, percent, points, words
@@ -35,15 +35,7 @@ def render(run: Path) -> str:
         raise ConrecError(
             f"{run}: nothing to report (neither metrics.json nor a finished stage); run `conrec run` first"
         )
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("conrec", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "number": number, "points": points, "count": count}
-    return environment.get_template("report.html.j2").render(
+    return _template("report.html.j2").render(
         name=(metrics and metrics.dataset) or run.resolve().name,
         metrics=metrics,
         seen=_seen(run),
@@ -61,6 +53,24 @@ def render(run: Path) -> str:
         series=len(SERIES),
         svg=Markup,  # our own charts are the only markup that is not escaped
     )
+
+
+def trade_off(metrics: FilterMetrics) -> str:
+    """The filter replay as a fragment of HTML for a notebook: the curve and the table of all filters."""
+    about = {"filtering": filtering(metrics), "metrics": metrics, "dashes": DASHES, "svg": Markup}
+    return _template("trade_off.html.j2").render(about)
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("conrec", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": number, "points": points, "count": count}
+    return environment.get_template(name)
 
 
 def _seen(run: Path) -> str:

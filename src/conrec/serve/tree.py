@@ -42,7 +42,7 @@ class Tree:
         self._codes, self._titles, self._categories = codes, titles, categories
         self._pictured = np.zeros(len(titles), bool) if pictured is None else pictured
         self._name = name
-        self._order = np.lexsort(codes.T[::-1])
+        self._order = np.lexsort(codes.T[::-1]) if codes.size else np.arange(len(titles))
 
     @property
     def levels(self) -> int:
@@ -60,6 +60,8 @@ class Tree:
 
     def children(self, prefix: list[int]) -> list[Prefix]:
         """The prefixes that are one code longer, those with most items first."""
+        if len(prefix) >= self.levels:
+            return []
         rows = self.rows(prefix)
         column = self._codes[rows, len(prefix)]
         starts = np.flatnonzero(np.diff(column, prepend=column[0] - 1)) if len(rows) else np.zeros(0, int)

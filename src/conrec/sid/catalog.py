@@ -55,6 +55,11 @@ class Catalog:
         """Codes in a semantic ID."""
         return len(self.sizes)
 
+    @staticmethod
+    def plain(item_ids: list[str], titles: list[str], embeddings: np.ndarray) -> Catalog:
+        """Items without semantic IDs (`sid.levels = 0`): their embeddings, float32 [n, d], as they are."""
+        return Catalog(item_ids, titles, np.zeros((len(item_ids), 0), np.int32), (), embeddings, embeddings, [])
+
     @cached_property
     def unit(self) -> np.ndarray:
         """float32 [n, d]: `reconstructed` in rows of length 1, where the filter and the reward compare."""
@@ -86,10 +91,11 @@ class Catalog:
             table = pq.read_table(folder / "catalog.parquet")
             sizes = tuple(json.loads((folder / "codebook" / "codebook.json").read_text())["sizes"])
             words = load_file(folder / "codebook" / "codewords.safetensors")
+            codes = [table[f"code_{n}"].to_numpy() for n in range(len(sizes))]
             return Catalog(
                 item_ids=table["item_id"].to_pylist(),
                 titles=table["title"].to_pylist(),
-                codes=np.stack([table[f"code_{n}"].to_numpy() for n in range(len(sizes))], axis=1).astype(np.int32),
+                codes=np.array(codes, np.int32).reshape(len(sizes), len(table)).T.copy(),
                 sizes=sizes,
                 latents=np.load(folder / "latents.npy", allow_pickle=False),
                 reconstructed=np.load(folder / "reconstructed.npy", allow_pickle=False),

@@ -28,10 +28,7 @@ from conrec.items.swing import swing, write_swing
 from conrec.items.traits import TraitEncoder, write_traits
 from conrec.pipeline.job import Job
 from conrec.progress import say
-from conrec.sid.codebook import codebook_sizes, make_catalog, save_model
-from conrec.sid.kmeans import reconstruct
-from conrec.sid.quality import quality_report
-from conrec.sid.rqvae import decode, train_rqvae
+from conrec.sid.catalog import Catalog
 
 WORDS = 300
 """Words of an item's further text that are read."""
@@ -44,10 +41,6 @@ def compress(job: Job) -> None:
     fit_rows = log.split.known_items(items)
 
     learned = log.events.take(log.split.may_learn(log.events))
-    disliked = learned.take(learned.is_dislike)
-    neighbours, scores = swing(disliked.owners()[1], disliked.items, len(items), recipe.items.swing_neighbours)
-    write_swing(out / "swing.parquet", items.ids, neighbours, scores)
-
     encoder, content = JointEncoder(recipe.items), content_of(log.item_table, log.prepared, log.split.by_category)
     embeddings, pictures = encoder.fit_encode(content, fit_rows)
     encoder.save(out / "codebook")
@@ -59,6 +52,22 @@ def compress(job: Job) -> None:
         traits.save(out / "codebook")
         write_traits(out, traits.encode(content))
 
+    if not recipe.sid.levels:
+        return Catalog.plain(items.ids, items.titles, embeddings).save(out)
+    disliked = learned.take(learned.is_dislike)
+    neighbours, scores = swing(disliked.owners()[1], disliked.items, len(items), recipe.items.swing_neighbours)
+    write_swing(out / "swing.parquet", items.ids, neighbours, scores)
+    _semantic_ids(job, embeddings, fit_rows)
+
+
+def _semantic_ids(job: Job, embeddings: np.ndarray, fit_rows: np.ndarray) -> None:
+    """Learn the codebook from the items at `fit_rows`, give every item its ID, and measure both."""
+    from conrec.sid.codebook import codebook_sizes, make_catalog, save_model
+    from conrec.sid.kmeans import reconstruct
+    from conrec.sid.quality import quality_report
+    from conrec.sid.rqvae import decode, train_rqvae
+
+    recipe, items, out = job.recipe, job.log.items, job.out
     sizes = codebook_sizes(len(fit_rows), recipe.sid)
     model, history = train_rqvae(embeddings[fit_rows], sizes, recipe.sid)
     save_model(model, recipe.sid, out / "codebook")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +11,7 @@ from conrec.baselines.base import Recommender, TrainingData, training_data
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
 from conrec.data.instances import Instances, Items
-from conrec.evaluate.compare import pooled
+from conrec.evaluate.compare import filter_metrics
 from conrec.evaluate.protocol import (
     OURS,
     Hits,
@@ -25,19 +24,7 @@ from conrec.evaluate.protocol import (
     validity,
     write_hits,
 )
-from conrec.evaluate.results import (
-    FilterFigures,
-    FilterMetrics,
-    FilterReplay,
-    Metrics,
-    PriorWeight,
-    Protocol,
-    SeedReplay,
-    SplitMetrics,
-    Validity,
-    read,
-    write,
-)
+from conrec.evaluate.results import Metrics, PriorWeight, Protocol, SplitMetrics, Validity, write
 from conrec.pipeline.job import Job
 from conrec.progress import track
 from conrec.report.curves import training_order
@@ -95,7 +82,7 @@ def evaluate(job: Job) -> None:
         ),
         validation=tables["validation"],
         prior_weights=weights,
-        filter=_filter(filtered),
+        filter=filter_metrics(filtered),
     )
     write(out / "metrics.json", metrics)
 
@@ -138,34 +125,6 @@ def _instances(hits: Hits) -> dict[str, int]:
             for metric, values in metrics.items():
                 counts[metric] = max(counts.get(metric, 0), int((~np.isnan(values)).sum()))
     return counts
-
-
-def _filter(filtered: list[Path]) -> FilterMetrics | None:
-    """The filter replay on test, seeds pooled; None without one."""
-    if not filtered:
-        return None
-    replays = [read(folder / "replay.json", FilterReplay) for folder in filtered]
-    first, conrec = replays[0].test, [replay.test.systems[OURS] for replay in replays]
-    mean = msgspec.convert(_mean([msgspec.to_builtins(one) for one in conrec]), FilterFigures)
-    shared = msgspec.structs.asdict(first) | {"systems": {**first.systems, OURS: mean}}
-    if len(filtered) > 1:
-        shared["comparison"] = pooled(filtered, "test")
-    return FilterMetrics(
-        **shared,
-        likes_lost_budget=replays[0].likes_lost_budget,
-        seeds=[
-            SeedReplay(replay.seed, replay.threshold, one.auc, one.avoided_at) for replay, one in zip(replays, conrec)
-        ],
-    )
-
-
-def _mean(values: list[Any]) -> Any:
-    """Means of numbers, and of dicts of numbers key by key; of all else (lists, None) the first value."""
-    if all(isinstance(value, dict) for value in values):
-        return {key: _mean([value[key] for value in values]) for key in values[0]}
-    if all(isinstance(value, int | float) for value in values):
-        return sum(values) / len(values) if len(set(values)) > 1 else values[0]
-    return values[0]
 
 
 def _seed(folder: Path) -> int:

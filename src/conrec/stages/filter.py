@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from conrec.baselines.base import training_data
 from conrec.baselines.boosted import Boosted
+from conrec.baselines.rates import Bias
 from conrec.baselines.trivial import filter_systems
 from conrec.data.exposures import LIKED, Replay
-from conrec.data.instances import Instances, Items, Ragged
+from conrec.data.instances import Instances, Items, Ragged, evenly
+from conrec.errors import ConrecError
 from conrec.evaluate.compare import compared
 from conrec.evaluate.protocol import OURS, rows_of
 from conrec.evaluate.replay import measure, suppression
@@ -25,9 +27,12 @@ from conrec.progress import say, track
 from conrec.score.backtest import backtests
 from conrec.score.filter_score import FilterScore
 from conrec.score.similarity import max_cosine_batch
-from conrec.stages.score import read_history
+from conrec.stages.score import TOO_LITTLE, read_history
 
 SPLITS = ("validation", "test")
+MOST_REPLAYED = 10_000
+"""Users at cutoffs that a run without lists replays of each split, at most: enough for any promise, and on a large log
+the replay would else take longer than all the rest."""
 
 
 def filter_replay(job: Job) -> None:
@@ -41,17 +46,26 @@ def filter_replay(job: Job) -> None:
     CoNRec's) and judged on test. Predictions come from predict's `predictions.parquet` and, for users who disliked
     nothing in a window, its `replay.parquet`.
     """
-    recipe, out, seed = job.recipe, job.out, job.seed
+    recipe, out, seed, predicts = job.recipe, job.out, job.seed, "predict" in job.folders
     log_view, split, items = job.log.view, job.log.split, job.log.items
+    score = FilterScore(read_history(job.of("score")) if recipe.filter.score == "history" else None)
+    if score.history is None and not predicts:
+        raise ConrecError(f"too little to learn the filter from: {TOO_LITTLE}; take a longer log")
     known = training_data(job.log)
-    systems = [*filter_systems(), Boosted(log_view, split, backtests(log_view, split, recipe.split), seed)]
+    systems = [
+        *(filter_systems() if predicts else [Bias()]),
+        Boosted(log_view, split, backtests(log_view, split, recipe.split), seed),
+    ]
     for system in systems:
         system.fit(known)
     replays = {name: job.log.replay(name, recipe.split) for name in SPLITS}
-    lists = {n: predicted_lists(job.of("predict"), r.instances, items, recipe.predict.k) for n, r in replays.items()}
+    if not predicts:
+        replays = {name: _sample(replay, name) for name, replay in replays.items()}
     rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
-    cosines = {n: max_cosine_batch(log_view.catalog.unit, rows[n], lists[n])[rows[n] != -1] for n in SPLITS}
-    score = FilterScore(read_history(job.of("score")) if recipe.filter.score == "history" else None)
+    lists, cosines = {}, {}
+    for name, replay in replays.items() if predicts else ():
+        lists[name] = predicted_lists(job.of("predict"), replay.instances, items, recipe.predict.k)
+        cosines[name] = max_cosine_batch(log_view.catalog.unit, rows[name], lists[name])[rows[name] != -1]
     if score.name != recipe.filter.score:
         say("filter: no history score could be learned, so the paper's score is used")
 
@@ -63,21 +77,21 @@ def filter_replay(job: Job) -> None:
     }
     scores: dict[str, dict[str, np.ndarray]] = {}
     for name, replay in replays.items():
-        covered = np.any(lists[name] >= 0, axis=1)
         if score.history is None:
             scores[name] = {OURS: cosines[name]}
         else:
             whole, without_embedding = score.history.replay_scores(log_view, replay)
             scores[name] = {
                 OURS: whole.astype(np.float32),
-                f"{OURS}_paper": cosines[name],
+                **({f"{OURS}_paper": cosines[name]} if predicts else {}),
                 f"{OURS}_without_embedding": without_embedding.astype(np.float32),
             }
         for system in track(systems, f"filter replay, {name}"):
             scores[name][system.name] = system.score_candidates(replay.instances, rows[name])[rows[name] != -1]
+        covered = np.any(lists[name] >= 0, axis=1)[replay.shown.owners] if predicts and len(replay) else None
         report[name] = {
             "instances": len(replay),
-            "coverage": float(covered[replay.shown.owners].mean()) if len(replay) else None,
+            "coverage": None if covered is None else float(covered.mean()),
             "systems": {},
         }
 
@@ -102,6 +116,14 @@ def filter_replay(job: Job) -> None:
     tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
     write(out / "replay.json", msgspec.convert(report, FilterReplay))
+
+
+def _sample(replay: Replay, name: str) -> Replay:
+    """At most MOST_REPLAYED of the replay's users at cutoffs, evenly spread over the period."""
+    rows = evenly(np.arange(len(replay)), MOST_REPLAYED)
+    if len(rows) < len(replay):
+        say(f"filter: {len(rows):,} of the {len(replay):,} users at cutoffs of {name} are replayed")
+    return Replay(replay.instances.take(rows), replay.shown.take(rows), replay.labels.take(rows))
 
 
 def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from conrec.data.clean import clean, with_first_seen, without_leaps
 from conrec.data.distractors import candidates_table
 from conrec.data.instances import as_events, as_items, instances_table
 from conrec.data.schema import Log, check_events, check_items
-from conrec.data.split import describe_split, plan_split
+from conrec.data.split import SPLITS, describe_split, plan_split
 from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
 from conrec.pipeline.job import Job
@@ -32,7 +32,7 @@ CANDIDATES = 20
 """Size of CandAcc's candidate sets: the true next dislike, the rest distractors."""
 
 
-def prepare(job: Job) -> None:
+def prepare(job: Job, for_lists: bool = True) -> None:
     """Read the log that the recipe names (or simulate it) and write:
 
     items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, rejected.parquet
@@ -63,15 +63,17 @@ def prepare(job: Job) -> None:
     catalogue = as_items(items)
     events = as_events(log.events, catalogue)
     split = plan_split(events, recipe.split)
-    made, dropped = make_instances(events, catalogue, split, recipe.split)
-    excluded = partial(split.knowledge(catalogue, events).excluded, include_unseen=True)
-    candidates = candidates_table(events, catalogue, made, CANDIDATES, recipe.split.seed, excluded)
+    made, dropped = make_instances(events, catalogue, split, recipe.split, SPLITS if for_lists else SPLITS[1:])
     instances = instances_table(made, catalogue)
 
     pq.write_table(items, out / "items.parquet")
     pq.write_table(log.events, out / "events.parquet")
     pq.write_table(instances, out / "instances.parquet")
-    pq.write_table(candidates, out / "candidates.parquet")
+    candidates = None
+    if for_lists:
+        excluded = partial(split.knowledge(catalogue, events).excluded, include_unseen=True)
+        candidates = candidates_table(events, catalogue, made, CANDIDATES, recipe.split.seed, excluded)
+        pq.write_table(candidates, out / "candidates.parquet")
     description = describe_split(split, recipe.split, Counter(made.split.tolist()), dropped)
     for name, table in (("split", description), ("accounting", log.accounting.to_json())):
         (out / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
@@ -79,10 +81,15 @@ def prepare(job: Job) -> None:
     if simulation is not None:
         pq.write_table(simulation.interests, out / "truth_interests.parquet")
         pq.write_table(simulation.true_fields.sort_by("item_id"), out / "truth_items.parquet")
-        if recipe.split.mode == "time":
+        if recipe.split.mode == "time" and candidates is not None:
             pq.write_table(_truth(simulation, instances, candidates, recipe), out / "truth.parquet")
-    counts = ", ".join(f"{n:,} {name}" for name, n in description["counts"].items())
+    counts = ", ".join(f"{n:,} {name}" for name, n in description["counts"].items() if n or for_lists)
     say(f"prepare: {len(items):,} items, {len(log.events):,} events; instances: {counts}")
+
+
+def prepare_for_filter(job: Job) -> None:
+    """`prepare` without what nothing but lists is learned from and judged by: training instances, candidate sets."""
+    prepare(job, for_lists=False)
 
 
 def _read(recipe: Recipe, data: Path | None, images: Path | None) -> Log:

@@ -1,0 +1,58 @@
+"""The lists that a run predicts on the log so far, for its snapshots."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from conrec.config import Recipe
+from conrec.data.histories import Histories
+from conrec.data.instances import Instances
+from conrec.data.knowledge import Knowledge
+from conrec.data.split import Split
+from conrec.decode.decoder import Decoder
+from conrec.decode.inputs import Inputs
+from conrec.decode.trie import Trie
+from conrec.features.item_features import FeatureWeights
+from conrec.features.log_view import LogView
+from conrec.lm.model import build_policy, device, load_trained_policy
+from conrec.lm.vocabulary import Vocabulary
+from conrec.score.history import HistoryScore
+from conrec.score.list_features import list_features
+from conrec.score.list_weights import read_weights
+
+
+class Predictor:
+    """The run's model on the log so far; loaded when the first list is asked for."""
+
+    def __init__(self, run: Path, recipe: Recipe, seed: int, log_view: LogView, split: Split) -> None:
+        self._run, self._recipe, self._seed, self._log_view = run, recipe, seed, log_view
+        no_neighbours = np.zeros((len(log_view.items), 0), np.int32)
+        trie = Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device())
+        none = Histories(log_view.events).instances(np.zeros(0, str), np.zeros(0, "datetime64[us]"), 0, 0)
+        items, events, everybody = log_view.items, log_view.events, log_view.train_users
+        knowledge = Knowledge(items, events, everybody, by_category=split.by_category)
+        self._inputs = Inputs(recipe, log_view, none, split, knowledge, trie, no_neighbours)
+
+    def lists(self, instances: Instances) -> np.ndarray:
+        """int32 [B, k]: rows of the items that these users are predicted to dislike, best first, -1 for none."""
+        decoder, weights = self._loaded
+        ((predicted, _),) = decoder.predict(instances, [weights], f"predict for {len(instances):,} users")
+        return predicted
+
+    @cached_property
+    def _loaded(self) -> tuple[Decoder, FeatureWeights]:
+        seed, recipe = f"seed{self._seed}", self._recipe
+        utilized, stages = self._run / "utilize" / seed, recipe.utilize.stages
+        weights, exposures = read_weights(self._run / "predict" / seed)
+        history = HistoryScore.load(self._run / "score" / seed) if weights.propensity else None
+        features = list_features(recipe.predict, self._log_view, self._inputs.knowledge, exposures, history)
+        vocabulary = policy = None
+        if not math.isinf(weights.temperature):
+            vocabulary = Vocabulary.load(utilized / "tokenizer")
+            policy = build_policy(recipe.lm, vocabulary, self._log_view.catalog.codewords, self._seed).to(device())
+            load_trained_policy(policy, utilized / f"stage{len(stages)}")
+        return Decoder(self._inputs, vocabulary, policy, stages[-1].context, features), weights

@@ -1,0 +1,164 @@
+"""A fitted model: a run folder that answers from Python."""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from conrec.deploy import calibration_text, replay
+from conrec.deploy.calibrate import By, Units, calibrate
+from conrec.deploy.refresh import refresh
+from conrec.errors import ConrecError
+from conrec.evaluate.compare import filter_metrics
+from conrec.evaluate.results import Calibration, FilterMetrics
+from conrec.files import read_json, write_whole
+from conrec.filter.filter import CoNRecFilter, Decision
+from conrec.report.html import trade_off
+from conrec.run import LOG, open_run
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Dislikes avoided against likes lost on test, of the model and of other filters; a notebook shows it."""
+
+    summary: replay.ReplaySummary
+    """Figures with intervals, and paired differences."""
+    metrics: FilterMetrics
+    """The same with the curves."""
+
+    def avoided(self, likes_lost: float = 0.01, system: str = "conrec") -> float | None:
+        """Share of the dislikes avoided where so many likes may be lost: 0.01, 0.02 or 0.05."""
+        return self.summary.systems[system].avoided[f"{likes_lost:.2f}"].mean
+
+    def __repr__(self) -> str:
+        return replay.describe(self.summary)
+
+    def _repr_html_(self) -> str:
+        return trade_off(self.metrics)
+
+
+class Calibrated(Calibration, frozen=True):
+    """A promise about lost likes (`threshold`), or why there is none and how much data it would take (`refused`)."""
+
+    def __repr__(self) -> str:
+        return calibration_text.describe(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+class Model:
+    """What `conrec.fit` learned. Everything lies in its run folder, which every verb of the command line takes, too."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `conrec.fit` or `conrec.load`."""
+        self.folder = folder
+        self.recipe, _, _ = open_run(folder)
+        self._replay = folder / "filter" / f"seed{self.recipe.seeds[0]}"
+
+    def __repr__(self) -> str:
+        return f"<conrec model in {self.folder}: {self.account.get('kept', 0):,} events>"
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """Every row of the log: read, kept, dropped by cause; beside `items` and `images`."""
+        return read_json(self.folder / "prepare" / "accounting.json")
+
+    def evaluate(self) -> Evaluation:
+        """Dislikes avoided against likes lost on the held-out weeks (or users), beside other filters."""
+        metrics = filter_metrics([self._replay])
+        assert metrics is not None
+        return Evaluation(replay.read_replays(self.folder, self.recipe), metrics)
+
+    def calibrate(
+        self, likes_lost: float = 0.01, confidence: float | None = 0.95, by: By | None = None, units: Units = "users"
+    ) -> Calibrated:
+        """Choose the threshold that `filter` drops by: at most this share of likes is lost, so surely.
+
+        Where the held-out weeks hold too little to promise that, the result says what is missing, and nothing is
+        dropped. The arguments are those of `conrec calibrate`; docs/guarantee.md says what is promised.
+        """
+        found = calibrate(self.folder, self.recipe, likes_lost=likes_lost, confidence=confidence, by=by, units=units)
+        self.__dict__.pop("conrec_filter", None)
+        return Calibrated(*msgspec.structs.astuple(found))
+
+    def filter(self, user: str, candidates: Sequence[str], threshold: float | None = None) -> Decision:
+        """Decide about a user's ranked candidates (item ids, best first); unknown users and items pass.
+
+        The threshold is the calibrated one. Before `calibrate` it is what the held-out weeks chose for the recipe's
+        `filter.likes_lost`, which promises nothing.
+        """
+        return self.conrec_filter.filter(user, candidates, threshold)
+
+    def predict_proba(self, users: str | Sequence[str], items: Sequence[str]) -> np.ndarray:
+        """Probability of a dislike for pairs of a user and an item, float64 [n]; nan where either is unknown.
+
+        It is that of a dislike where the item draws a dislike or a like, not of a dislike among all that is shown: a
+        logistic function of the score, fitted to the validation period. Known are the items of the catalogue and the
+        users with a dislike. A `users` that is one id stands for all.
+        """
+        owners = [users] * len(items) if isinstance(users, str) else list(users)
+        if len(owners) != len(items):
+            raise ValueError(f"{len(owners)} users and {len(items)} items: give as many of both")
+        scores: list[float | None] = []
+        for user, pairs in groupby(zip(owners, items), key=itemgetter(0)):
+            scores += self.conrec_filter.filter(user, [item for _, item in pairs], dry_run=True).scores
+        slope, intercept = self._link
+        return np.asarray(1 / (1 + np.exp(-(slope * np.array(scores, np.float64) + intercept))))
+
+    def save(self, folder: str | Path) -> Path:
+        """Copy the run folder, with a published snapshot: `conrec serve FOLDER/snapshots`, `conrec refresh FOLDER`.
+
+        ConrecError where the folder holds something already.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()):
+            raise ConrecError(f"{folder}: holds files already; choose a new folder, or remove it")
+        _ = self.conrec_filter  # published
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "*.partial"))
+        paths = read_json(folder / "paths.json")
+        if (folder / LOG).is_dir():
+            write_whole(folder / "paths.json", json.dumps(paths | {"data": str((folder / LOG).resolve())}, indent=1))
+        return folder
+
+    @cached_property
+    def conrec_filter(self) -> CoNRecFilter:
+        """The filter over the published snapshot; a snapshot is published first if need be."""
+        refresh(self.folder, self.recipe)
+        calibrated = (self.folder / "calibration.json").exists()
+        threshold = None if calibrated else read_json(self._replay / "replay.json").get("threshold")
+        return CoNRecFilter.load(self.folder / "snapshots", threshold=threshold)
+
+    @cached_property
+    def _link(self) -> tuple[float, float]:
+        """Slope and intercept of the logistic function from scores to probabilities (Platt 1999)."""
+        from sklearn.linear_model import LogisticRegression
+
+        table = pq.read_table(self._replay / "scores.parquet", columns=["split", "label", "conrec"])
+        table = table.filter((pc.field("split") == "validation") & (pc.field("label") != 0))
+        disliked = table["label"].to_numpy() > 0
+        if disliked.all() or not disliked.any():
+            raise ConrecError(f"{self.folder}: the validation period does not hold both dislikes and likes")
+        fitted = LogisticRegression(C=1e6).fit(table["conrec"].to_numpy()[:, None].astype(np.float64), disliked)
+        return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def load(folder: str | Path) -> Model:
+    """The model in a run folder, of `Model.save` or of `conrec run`; ConrecError for one without a filter."""
+    model = Model(Path(folder))
+    if not (model._replay / "manifest.json").is_file():
+        raise ConrecError(f"{model._replay}: not there or not complete; bring the run as far as filter first")
+    return model
