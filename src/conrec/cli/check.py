@@ -1,7 +1,5 @@
 """`conrec check`: what would become of a log, and the draft of a recipe for it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The verbs of deployment: filter a file, replay, calibrate, refresh, serve."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

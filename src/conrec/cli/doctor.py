@@ -1,7 +1,5 @@
 """`conrec doctor`: what this machine has, what is missing, and whether the two engines work. One line each."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform
@@ -12,13 +10,7 @@ from pathlib import Path
 
 from conrec import __version__
 
-EXTRAS = {
-    "sentence-transformers": "encoders",
-    "starlette": "serve",
-    "redis": "redis",
-    "trl": "oracle",
-    "duckdb": "sql",
-}
+EXTRAS = {"sentence-transformers": "encoders", "starlette": "serve", "redis": "redis", "trl": "oracle", "duckdb": "sql"}
 
 
 def doctor() -> None:

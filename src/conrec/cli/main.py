@@ -4,8 +4,6 @@ A verb is a function of one dataclass, which its options are read into, or of no
 is heavy is imported inside the functions, so that help and mistakes come at once.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import os

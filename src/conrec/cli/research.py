@@ -1,7 +1,5 @@
 """The verbs of research: pretrained models, and the paper's measurements, repeated."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """The verbs of a run: all stages, one of them, and the demonstration."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from dataclasses import dataclass

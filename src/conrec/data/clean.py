@@ -16,8 +16,6 @@ A daft program, so it runs on daft's native engine and on Ray alike.
 "First" is the smallest row number after one sort.
 """
 
-from __future__ import annotations
-
 import math
 import os
 

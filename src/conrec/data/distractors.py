@@ -8,8 +8,6 @@ backwards to 2, 4, 8, ... days and at last to the whole log. Never a distractor:
 is excluded for the user (`data.knowledge`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from operator import attrgetter
 
@@ -47,12 +45,7 @@ def draw_candidates(
 
 
 def candidates_table(
-    events: Events,
-    items: Items,
-    instances: Instances,
-    size: int,
-    seed: int,
-    excluded: Excluded = attrgetter("seen"),
+    events: Events, items: Items, instances: Instances, size: int, seed: int, excluded: Excluded = attrgetter("seen")
 ) -> pa.Table:
     """The table CANDIDATES: `draw_candidates` for the held-out instances with a dislike before the cutoff."""
     asked = instances.take((instances.split != "train") & (instances.n_dislikes > 0))

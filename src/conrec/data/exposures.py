@@ -5,8 +5,6 @@ then did. Nothing of the window is used to choose the users: a user who disliked
 which is why it needs predictions for more (user, cutoff) pairs than the hit metrics do (`Replay.instances`).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Instances of any user at any cutoff: the history before it, and what came within the horizon after it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.data.instances import Events, Instances, Ragged

@@ -4,8 +4,6 @@ Names come from strangers (an item id may be `../../etc/passwd`): a name must be
 path must stay below its folder, or there is no picture. Nothing is unpacked to disk.
 """
 
-from __future__ import annotations
-
 import lzma
 import os
 import zipfile

@@ -4,8 +4,6 @@ A static model knows nothing of items that came out after its training; this doe
 baseline alike. Nothing here looks at or after the cutoff.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.data.instances import Events, Instances, Items, Ragged, offsets_of

@@ -5,8 +5,6 @@ and then by place in the log, each user's events are one slice, and those of the
 place is below p. One binary search for the pair (user, p) finds the end of that slice.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.data.instances import Events, Ragged, offsets_of

@@ -11,8 +11,6 @@ user has met all that is there: such held-out instances are left out. (Training 
 decode leave them out themselves.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -73,12 +71,7 @@ def make_instances(
         if not kept.any():
             raise ConrecError(_why_none(name, split, config))
         instances = histories.instances(
-            users[kept],
-            at.times[kept],
-            config.max_dislikes,
-            config.max_positives,
-            horizon=horizon,
-            split=name,
+            users[kept], at.times[kept], config.max_dislikes, config.max_positives, horizon=horizon, split=name
         )
         if at.next is not None:
             nothing = Ragged(np.zeros(0, np.int32), np.zeros(len(instances) + 1, np.int64))

@@ -1,7 +1,5 @@
 """The filter on a file of candidates, as behind a ranker (`conrec filter`)."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from pathlib import Path
 

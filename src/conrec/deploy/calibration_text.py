@@ -1,7 +1,5 @@
 """The sentences in which a calibration (`deploy.calibrate`) is told to people."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from conrec.evaluate.results import Calibration, Estimate, Outcome

@@ -16,8 +16,6 @@ of a user and an item the first dislike since the last undo counts (`filter.feed
 which came first, or that both the service and the platform's log tell of it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The lists that a run predicts on the log so far, for its snapshots."""
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a call of the daily job did, for people and for programs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

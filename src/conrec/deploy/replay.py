@@ -1,7 +1,5 @@
 """The filter replay of a run for people and for programs, and its meaning in an operator's own numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

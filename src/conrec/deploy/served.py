@@ -1,7 +1,5 @@
 """What a run serves: its score, and the thresholds that were calibrated for it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

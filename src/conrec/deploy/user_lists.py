@@ -1,7 +1,5 @@
 """What a snapshot keeps of a user: the history, its newest items, and which of them each prediction follows from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -212,12 +212,7 @@ class AttributeRates(ItemFeature):
 
 
 def personal_rates(
-    matrix: csr_matrix,
-    shape: np.ndarray,
-    shown: np.ndarray,
-    owners: np.ndarray,
-    items: np.ndarray,
-    reasons: np.ndarray,
+    matrix: csr_matrix, shape: np.ndarray, shown: np.ndarray, owners: np.ndarray, items: np.ndarray, reasons: np.ndarray
 ) -> np.ndarray:
     """float64 [b, attributes]: the posterior means of users' rates, by Gibbs sampling with a fixed seed for each user.
 

@@ -6,8 +6,6 @@ Swing (`items.swing`) asks for the same with small circles of users discounted, 
 this keeps more of them and is an item feature of decoding (`features.item_features`).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import csr_matrix
 

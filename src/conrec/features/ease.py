@@ -10,8 +10,6 @@ largest in size are kept. A longer history has larger scores, so each user's are
 over all items: what they say counts the same beside the other features.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix

@@ -5,8 +5,6 @@ user will be shown. Decoding adds these features to the log-weights of the items
 backtest windows (`score.list_weights`). The model then only has to know better than neighbours and counts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """The log of a run as its `prepare` and `compress` folders hold it, each part read once."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 

@@ -6,8 +6,6 @@ again: what counts is the time of each entry, not when or how often it arrives (
 twice, and nothing is lost where a snapshot is rolled back.
 """
 
-from __future__ import annotations
-
 import os
 import sqlite3
 import threading

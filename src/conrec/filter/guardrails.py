@@ -3,8 +3,6 @@
 A score says which candidates a user would rather not see; these rules say how many of them may go.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, get_args
 

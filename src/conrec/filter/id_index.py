@@ -11,8 +11,6 @@ look-ups are under way together. Measured with 500 random ids on one shared core
 0.27 ms in a dict, among a million 0.11 ms and 0.43 ms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`.npy` files that are appended to when written and memory-mapped when read."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ deletions. The namespace is drawn anew for every snapshot, so that snapshots and
 snapshot is being written its hashes carry a time to live; a writer that dies leaves nothing for good.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any

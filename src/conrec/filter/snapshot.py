@@ -17,8 +17,6 @@ rename, too. So whoever is killed between any two steps leaves the old version i
 version open goes on undisturbed: mapped files outlive their names.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

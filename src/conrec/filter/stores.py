@@ -4,8 +4,6 @@ Files that are memory-mapped, or a Redis server. Where that is says the environm
 else: a URL may hold a password, a manifest or a command line may not.
 """
 
-from __future__ import annotations
-
 import os
 import uuid
 from pathlib import Path

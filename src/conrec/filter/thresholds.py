@@ -1,7 +1,5 @@
 """The segments that thresholds may be calibrated for: an item's category, or how active a user was."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

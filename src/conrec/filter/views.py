@@ -1,7 +1,5 @@
 """Users and items as a person reads them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Titles to vectors without any download: TF-IDF of words and character n-grams, reduced by a truncated SVD."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

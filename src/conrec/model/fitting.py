@@ -1,7 +1,5 @@
 """`conrec.fit`: from a log to a filter, without a language model."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import weakref

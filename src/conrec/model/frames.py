@@ -1,7 +1,5 @@
 """Tables in memory as the files that the generic adapter reads, so that both are checked and counted alike."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

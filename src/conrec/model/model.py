@@ -1,7 +1,5 @@
 """A fitted model: a run folder that answers from Python."""
 
-from __future__ import annotations
-
 import html
 import json
 import shutil

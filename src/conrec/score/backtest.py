@@ -4,8 +4,6 @@ A window is a moment of training at which only what came before it is known, and
 with what became of that. Nothing of validation or test is in it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -10,8 +10,6 @@ item's prior mean comes from its content F, so that a new item starts where item
 remains of a user is the user embedding: one vector p_u ~ N(0, s^2 I) over the item embeddings, on top of b_u + b_i.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,13 +77,7 @@ def user_bias_terms(terms: BiasTerms, owner: np.ndarray, items: np.ndarray, targ
 
 
 def user_embeddings(
-    link: Link,
-    owner: np.ndarray,
-    offsets: np.ndarray,
-    targets: np.ndarray,
-    items: np.ndarray,
-    n: int,
-    prior_std: float,
+    link: Link, owner: np.ndarray, offsets: np.ndarray, targets: np.ndarray, items: np.ndarray, n: int, prior_std: float
 ) -> np.ndarray:
     """User embeddings p_u of n users, float32 [n, d]; the prior has this standard deviation in every direction.
 

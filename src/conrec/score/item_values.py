@@ -4,8 +4,6 @@ So a score can say what it added up (`filter.contributions`): occlusion, one val
 on the item alone and is worked out when a snapshot is written; what answers needs no encoder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 

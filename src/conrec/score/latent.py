@@ -9,8 +9,6 @@ and a user's vector over them follows from the own history (`bias.user_embedding
 one, too. Signs and rotations of such factors are arbitrary: nothing but <p_u, q_i> may count.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import csr_matrix
 

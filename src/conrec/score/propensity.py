@@ -4,8 +4,6 @@ What a user will dislike is what the user is shown (`features.exposures`) and th
 own question, and what answers it from the log (`score.history`) is known on the day of a prediction.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from conrec.data.instances import Instances

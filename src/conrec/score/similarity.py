@@ -5,8 +5,6 @@ and a candidate's score is its largest cosine to any of them. All rows given her
 a cosine is a dot product. A user without predictions scores `NOTHING_NEAR`, below every threshold: all pass.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 NOTHING_NEAR = -1.0

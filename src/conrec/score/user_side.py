@@ -5,8 +5,6 @@ it computes is what the daily job computes of such a history on the day of the s
 `FeatureSnapshot.of_histories` and `Regression.user_factors`. The items' side stays that of the day.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.sparse import csr_matrix
 

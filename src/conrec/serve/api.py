@@ -1,7 +1,5 @@
 """The endpoints that a ranker and an operator call. The bodies are declared in `conrec.serve.schema`."""
 
-from __future__ import annotations
-
 import math
 from datetime import UTC, datetime, timedelta
 

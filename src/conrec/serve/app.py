@@ -1,7 +1,5 @@
 """The service as an ASGI application, and as a process."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

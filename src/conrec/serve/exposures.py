@@ -3,8 +3,6 @@
 Where there is none, a random sample of the snapshot's items stands in. Which it is goes along and is said on the page.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from pathlib import Path

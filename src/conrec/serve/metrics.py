@@ -1,7 +1,5 @@
 """What the service counts for Prometheus (`GET /metrics`)."""
 
-from __future__ import annotations
-
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest

@@ -1,7 +1,5 @@
 """Endpoints and what OpenAPI is told of them: msgspec reads and writes the bodies, so they are described here."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any

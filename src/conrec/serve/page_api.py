@@ -1,7 +1,5 @@
 """The page and what it asks for. Nothing here is counted as traffic of a ranker."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

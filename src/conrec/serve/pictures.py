@@ -4,8 +4,6 @@ A request never names a path: an id leads to a row of an `items.parquet`, and th
 those bytes are, what leaves is a JPEG of ours (`conrec.report.pictures`).
 """
 
-from __future__ import annotations
-
 import itertools
 import tempfile
 from collections.abc import Sequence

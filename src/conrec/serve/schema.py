@@ -3,8 +3,6 @@
 500 ids are read and checked in 25 us; models of the web framework would take several times that on the hot path.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 

@@ -5,8 +5,6 @@ store far away, a queue that has grown): then, and on any inner error, all candi
 list, the worst that can happen to a user who would have seen it anyway.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """What an operator can set: by flags of `conrec serve`, or in the environment as CONREC_<NAME>; a flag wins."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

@@ -5,8 +5,6 @@ set it apart is judged by how often a title under the prefix has them against ho
 the whole catalogue ("new", "the") stay out.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Users whose id begins with what somebody has typed, out of ten million in a tenth of a second."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What every request meets: a measured way in, headers that keep the browser strict, bodies of bounded size."""
 
-from __future__ import annotations
-
 import logging
 import time
 from typing import Any, TypeVar

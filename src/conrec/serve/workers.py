@@ -4,8 +4,6 @@ What the standard library has for this (an executor, a future wrapped in another
 times for each piece of work; here it is once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import threading

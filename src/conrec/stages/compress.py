@@ -12,8 +12,6 @@ All that is learned here is learned before validation begins: encoders and codeb
 then, Swing from the dislikes by then (`users` mode: from all items, and from the training users' dislikes).
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

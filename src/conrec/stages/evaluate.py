@@ -1,7 +1,5 @@
 """Stage: measure every system's lists, to `hits.parquet` and `metrics.json`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

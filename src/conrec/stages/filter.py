@@ -1,7 +1,5 @@
 """Stage: replay the filter on what was really shown."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

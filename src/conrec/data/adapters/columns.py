@@ -3,8 +3,6 @@
 Every parser returns the parsed column and a mask (bool [rows]) of the rows it could not parse.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable

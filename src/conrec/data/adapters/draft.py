@@ -1,7 +1,5 @@
 """A recipe for a log of one's own, drafted from what its columns are called and what stands in them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

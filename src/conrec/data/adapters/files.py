@@ -4,8 +4,6 @@ Nothing is interpreted here: cells of text stay text (`columns` parses them), Pa
 Lines that cannot become a row (the wrong number of cells, a quote that is not closed) are kept for the account.
 """
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import csv

@@ -8,8 +8,6 @@ title, image, category, first_seen, and every other column of theirs becomes an 
 other names to them, `data.kinds` and `data.reasons` other codes.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The items of a log: its own list of them, fitted to the items that its events name."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path

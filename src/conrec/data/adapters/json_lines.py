@@ -1,7 +1,5 @@
 """JSON lines: an object a line, whose values become text as in a CSV file (numbers to their last digit, null empty)."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import islice

@@ -10,8 +10,6 @@ Extracts of it that keep only likes and hates, with a `label` (1: like, 0: hate)
 as well: any other `.csv` or `.tsv` in the folder with these columns, or such a file itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

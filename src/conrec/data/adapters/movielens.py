@@ -8,8 +8,6 @@
 Times are Unix seconds. MovieLens opened in 1995: an earlier time is a broken row.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path

@@ -5,8 +5,6 @@ each possibly gzipped, UTF-8, no header. If there, `overviews.csv` (imdbId, over
 are found by IMDb id.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

@@ -9,8 +9,6 @@ the category: a voter is shown only statements of it (recipe: `split.pool = "cat
 `comments` has, too, are those of the end, and are not read.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

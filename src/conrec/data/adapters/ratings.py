@@ -3,8 +3,6 @@
 Low ratings are dislikes, high ones favourites, those between exposures with a value.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import numpy as np

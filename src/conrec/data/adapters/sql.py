@@ -4,8 +4,6 @@ what fsspec reaches (`s3://...`).
 Statements before the last one (ATTACH, CREATE ...) are carried out first. Paths are relative to the query's folder.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path
