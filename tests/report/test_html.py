@@ -235,7 +235,7 @@ def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
     heads = "policy prior content similarity co dislike score ease exposure attribute propensity "
-    heads += "long tail places best alone together"
+    heads += "long tail best alone together"
     assert f"{heads} 3 lists 0.25 0 0 2 0.75 1 0.5 0.25 3 0.212 0.353" in words
     assert "3 candidates 0.123 -0.5 0 0 0 0 1.5 0 0 – 0.432" in words
     assert "decays over the days named: 0.107 (liked, 7 days); 0.020 (met, 7 days)." in words
