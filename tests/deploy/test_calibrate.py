@@ -13,8 +13,7 @@ import pytest
 from conrec.__main__ import main
 from conrec.config import Recipe
 from conrec.data.instances import Events
-from conrec.deploy.calibrate import activity, calibrate
-from conrec.deploy.calibration_text import describe
+from conrec.deploy.calibrate import activity, calibrate, describe
 from conrec.errors import ConrecError
 from conrec.evaluate.results import Calibration, read
 from conrec.run import start_run
@@ -194,13 +193,6 @@ def test_the_paper_s_score_is_another_column(run: Path) -> None:
     assert paper.evidence.column == "conrec_paper"
     assert paper.score == "paper"
     assert paper.threshold != calibrate(run, RECIPE, likes_lost=0.05).threshold
-
-
-def test_likes_as_units_need_less_data_and_say_what_they_assume(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", 150)
-    result = calibrate(run, RECIPE, likes_lost=0.01, units="likes")
-    assert result.threshold is not None
-    assert "as if" in describe(result)
 
 
 def test_the_verb(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

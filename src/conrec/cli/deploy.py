@@ -105,8 +105,6 @@ class Calibrate:
     """How surely: in this share of calibrations the promise is kept."""
     on_average: bool = False
     """Promise the budget on average over calibrations instead (conformal risk control): bolder, kept less surely."""
-    units: Literal["users", "likes"] = "users"
-    """Whose share is promised: a user's, averaged over users; or that of all likes, as if they were independent."""
     by: Literal["category", "activity"] | None = None
     """A threshold for each category of items, or for users of low, middle and high activity."""
     score: Literal["history", "paper"] | None = None
@@ -133,8 +131,7 @@ def calibrate(args: Calibrate) -> None:
     recipe, _, _ = open_run(args.run)
     import msgspec
 
-    from conrec.deploy.calibrate import calibrate
-    from conrec.deploy.calibration_text import describe
+    from conrec.deploy.calibrate import calibrate, describe
 
     result = calibrate(
         args.run,
@@ -143,7 +140,6 @@ def calibrate(args: Calibrate) -> None:
         confidence=None if args.on_average else args.confidence,
         by=args.by,
         score=args.score,
-        units=args.units,
         seed=args.seed,
     )
     print(json.dumps(msgspec.to_builtins(result), indent=1) if args.json else describe(result))

@@ -28,7 +28,7 @@ from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.data.histories import Histories
 from conrec.data.instances import Events, read_events, read_items
-from conrec.deploy.calibration_text import refusal, verdict
+from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.protocol import OURS
@@ -49,7 +49,6 @@ from conrec.filter.thresholds import NO_CATEGORY, activity_segments
 from conrec.score.filter_score import Name, score_name
 
 By = Literal["category", "activity"]
-Units = Literal["users", "likes"]
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Beside the budget asked for, so that an operator sees what another one would bring."""
 ENOUGH = 10
@@ -80,10 +79,9 @@ class Exposures:
         segments = None if self.segments is None else self.segments[mask]
         return Exposures(self.users[mask], self.labels[mask], self.scores[mask], segments)
 
-    def likes(self, units: Units) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of the likes, and the unit of each."""
-        liked = np.flatnonzero(self.liked)
-        return self.scores[liked], self.users[liked] if units == "users" else liked
+    def likes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the likes, and whose each is."""
+        return self.scores[self.liked], self.users[self.liked]
 
 
 def calibrate(
@@ -94,7 +92,6 @@ def calibrate(
     confidence: float | None = 0.95,
     by: By | None = None,
     score: Name | None = None,
-    units: Units = "users",
     seed: int | None = None,
 ) -> Calibration:
     """Write `run/calibration.json` and return it.
@@ -128,14 +125,14 @@ def calibrate(
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
     each = None if confidence is None else divided(confidence, decodings)
 
-    chosen = promise(*validation.likes(units), likes_lost, each)
+    chosen = promise(*validation.likes(), likes_lost, each)
     before, after = _outcome(validation, chosen.threshold), _outcome(test, chosen.threshold)
     refused = None
     if chosen.threshold is None:
-        refused = refusal(chosen.needed, before.users, before.likes, units, likes_lost, confidence)
+        refused = sentences("calibration").refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
     by_segment, segment_evidence = None, None
     if by is not None and segments is not None:
-        scores, owners = validation.likes(units)
+        scores, owners = validation.likes()
         assert validation.segments is not None
         found = promises(scores, owners, validation.segments[validation.liked], likes_lost, each)
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
@@ -143,7 +140,7 @@ def calibrate(
         segment_evidence = SegmentEvidence(
             _outcome(validation, thresholds),
             _outcome(test, thresholds),
-            {name: _segment(test, name, one, units, likes_lost) for name, one in found.items()},
+            {name: _segment(test, name, one, likes_lost) for name, one in found.items()},
         )
     evidence = CalibrationEvidence(
         seed=seed,
@@ -153,14 +150,19 @@ def calibrate(
         units_needed=chosen.needed,
         validation=before,
         test=after,
-        verdict=None if refused else verdict(after.likes_lost(units), likes_lost),
-        budgets=[_at(budget, each, units, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
+        verdict=None if refused else sentences("calibration").verdict(after.likes_lost_by_users, likes_lost),
+        budgets=[_at(budget, each, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
         segments=segment_evidence,
     )
     send = _send(validation, chosen.threshold if by_segment is None else by_segment.thresholds)
-    result = Calibration(score, likes_lost, confidence, units, chosen.threshold, by_segment, refused, evidence, send)
+    result = Calibration(score, likes_lost, confidence, chosen.threshold, by_segment, refused, evidence, send)
     write(run / "calibration.json", result)
     return result
+
+
+def describe(result: Calibration) -> str:
+    """What was promised and what happened, in plain lines for people."""
+    return str(sentences("calibration").describe(result)).rstrip("\n")
 
 
 def _read(path: Path, column: str) -> pa.Table:
@@ -245,20 +247,17 @@ def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | 
         users=len(np.unique(exposures.users[exposures.liked])),
         likes=int(exposures.liked.sum()),
         dislikes=int(disliked.sum()),
-        likes_lost_by_users=_lost(exposures, gone, "users"),
-        likes_lost_by_likes=_lost(exposures, gone, "likes"),
+        likes_lost_by_users=_lost_by_users(exposures, gone),
+        likes_lost_by_likes=_estimate(exposures.users[exposures.liked], gone[exposures.liked]),
         dislikes_avoided=_estimate(exposures.users[disliked], gone[disliked]),
         dropped=float(gone.mean()) if len(gone) else None,
     )
 
 
-def _lost(exposures: Exposures, gone: np.ndarray, units: Units) -> Estimate | None:
-    """Share of the likes lost: of each user's, averaged over users; or of all."""
-    users, lost = exposures.users[exposures.liked], gone[exposures.liked]
-    if units == "likes":
-        return _estimate(users, lost)
-    names, owner, likes = np.unique(users, return_inverse=True, return_counts=True)
-    return _estimate(names, np.bincount(owner, lost, len(names)) / likes)
+def _lost_by_users(exposures: Exposures, gone: np.ndarray) -> Estimate | None:
+    """Share of a user's likes lost, averaged over users."""
+    names, owner, likes = np.unique(exposures.users[exposures.liked], return_inverse=True, return_counts=True)
+    return _estimate(names, np.bincount(owner, gone[exposures.liked], len(names)) / likes)
 
 
 def _estimate(users: np.ndarray, values: np.ndarray) -> Estimate | None:
@@ -267,18 +266,18 @@ def _estimate(users: np.ndarray, values: np.ndarray) -> Estimate | None:
     return None if one.mean is None else Estimate(one.mean, (one.low, one.high))
 
 
-def _at(budget: float, confidence: float | None, units: Units, validation: Exposures, test: Exposures) -> BudgetOutcome:
+def _at(budget: float, confidence: float | None, validation: Exposures, test: Exposures) -> BudgetOutcome:
     """What a budget would bring, promised alone."""
-    chosen = promise(*validation.likes(units), budget, confidence)
+    chosen = promise(*validation.likes(), budget, confidence)
     after = None if chosen.threshold is None else _outcome(test, chosen.threshold)
-    lost, avoided = (None, None) if after is None else (after.likes_lost(units), after.dislikes_avoided)
+    lost, avoided = (None, None) if after is None else (after.likes_lost_by_users, after.dislikes_avoided)
     return BudgetOutcome(budget, chosen.threshold, chosen.needed, chosen.lost, lost, avoided)
 
 
-def _segment(test: Exposures, name: str, one: Promise, units: Units, budget: float) -> SegmentOutcome:
+def _segment(test: Exposures, name: str, one: Promise, budget: float) -> SegmentOutcome:
     """What one segment's promise rests on, and what became of it on test."""
     assert test.segments is not None
     mine = test.take(np.asarray(test.segments == name))
-    promised, lost = one.threshold is not None, _lost(mine, _dropped(mine, one.threshold), units)
-    said = verdict(lost, budget) if promised else None
+    promised, lost = one.threshold is not None, _lost_by_users(mine, _dropped(mine, one.threshold))
+    said = sentences("calibration").verdict(lost, budget) if promised else None
     return SegmentOutcome(one.units, one.needed, one.lost, lost if promised else None, said)

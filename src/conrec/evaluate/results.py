@@ -308,10 +308,6 @@ class Outcome(Struct, frozen=True):
     dislikes_avoided: Estimate | None
     dropped: float | None
 
-    def likes_lost(self, units: str) -> Estimate | None:
-        """Share of the likes lost: averaged over `users`, or of all `likes`."""
-        return self.likes_lost_by_users if units == "users" else self.likes_lost_by_likes
-
 
 class BudgetOutcome(Struct, frozen=True):
     """What a budget of lost likes would bring, promised alone."""
@@ -371,7 +367,6 @@ class Calibration(Struct, frozen=True):
     score: str
     likes_lost: float
     confidence: float | None
-    units: str
     threshold: float | None
     segments: SegmentThresholds | None
     refused: str | None

@@ -7,9 +7,7 @@ that it was drawn from:
     R(t) = the share of a user's likes that threshold t drops, averaged over users with a like.
 
 Every user counts the same, however many likes. A unit is a *user*, not a like: the likes of one user stand or fall
-together (one wrong prediction hits all of them), and only users can be taken as drawn independently. The other
-reading, every like counts the same, is had by giving each like a unit of its own; it asks less data and is only as
-good as the assumption that likes are independent, which they are not.
+together (one wrong prediction hits all of them), and only users can be taken as drawn independently.
 
 Two promises, for losses l_u in [0, 1] of n units, sum L:
 

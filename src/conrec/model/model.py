@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.deploy import calibration_text, replay
-from conrec.deploy.calibrate import By, Units, calibrate
+from conrec.deploy import replay
+from conrec.deploy.calibrate import By, calibrate, describe
 from conrec.deploy.refresh import refresh
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import filter_metrics
@@ -52,7 +52,7 @@ class Calibrated(Calibration, frozen=True):
     """A promise about lost likes (`threshold`), or why there is none and how much data it would take (`refused`)."""
 
     def __repr__(self) -> str:
-        return calibration_text.describe(self)
+        return describe(self)
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
@@ -81,15 +81,13 @@ class Model:
         assert metrics is not None
         return Evaluation(replay.read_replays(self.folder, self.recipe), metrics)
 
-    def calibrate(
-        self, likes_lost: float = 0.01, confidence: float | None = 0.95, by: By | None = None, units: Units = "users"
-    ) -> Calibrated:
+    def calibrate(self, likes_lost: float = 0.01, confidence: float | None = 0.95, by: By | None = None) -> Calibrated:
         """Choose the threshold that `filter` drops by: at most this share of likes is lost, so surely.
 
         Where the held-out weeks hold too little to promise that, the result says what is missing, and nothing is
         dropped. The arguments are those of `conrec calibrate`; docs/guarantee.md says what is promised.
         """
-        found = calibrate(self.folder, self.recipe, likes_lost=likes_lost, confidence=confidence, by=by, units=units)
+        found = calibrate(self.folder, self.recipe, likes_lost=likes_lost, confidence=confidence, by=by)
         self.__dict__.pop("conrec_filter", None)
         return Calibrated(*msgspec.structs.astuple(found))
 
