@@ -7,6 +7,7 @@ import numpy as np
 from msgspec import Struct
 
 from conrec.config import Recipe
+from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import OURS, is_ours
@@ -158,73 +159,13 @@ def estimate(found: ReplaySummary, operator: Operator) -> DailyEstimate | None:
 
 def describe(found: ReplaySummary, guess: DailyEstimate | None = None) -> str:
     """The replay as text: what is gained, what it costs and whom, and a day of the operator's."""
-    seeds = ", ".join(map(str, found.seeds))
-    lines = [
-        f"filter replay of {found.dataset}: {found.exposures:,} exposures, {found.dislikes:,} disliked and "
-        f"{found.likes:,} liked ({found.rate_before or 0:.1%} negative); score: {found.score}; seed {seeds}",
-        "",
-        "dislikes avoided where 1, 2 and 5 % of the likes may be lost, with 95 % intervals over users:",
-        f"{'':26} {'AUC':>5}" + "".join(f"  {budget:>16}" for budget in ("1 %", "2 %", "5 %")),
-    ]
+    systems = []
     for name, system in sorted(found.systems.items(), key=lambda one: -(one[1].auc or 0)):
-        if system.auc is None:
-            continue
-        cells = [f"{_share(one.mean)} ({_share(one.ci95[0])}-{_share(one.ci95[1])})" for one in system.avoided.values()]
-        verdicts = [one.verdict for one in found.differences.get(name, {}).values()]
-        note = "" if is_ours(name) else "  " + _verdict(verdicts)
-        lines.append(f"{name:26} {_share(system.auc)}" + "".join(f"  {cell:>16}" for cell in cells) + note)
-    lines += ["", *_cost(found)]
-    if (curve := found.curve) is not None:
-        lines += ["", "threshold   avoided     lost  dropped  negative after"]
-        for budget in SHOWN_AT:
-            n = _point(curve, budget)
-            after = curve.rate_after[n]
-            lines.append(
-                f"{curve.threshold[n]:9.4g} {curve.dislikes_avoided[n]:9.2%} {curve.likes_lost[n]:8.2%} "
-                f"{curve.dropped[n]:8.2%}  {'' if after is None else format(after, '14.2%')}"
-            )
-    if guess is not None:
-        lines += ["", *_day(guess)]
-    return "\n".join(lines)
-
-
-def _cost(found: ReplaySummary) -> list[str]:
-    """Over-suppression at the threshold in use, as lines."""
-    chosen, hit = found.chosen, found.suppression
-    if chosen is None or hit is None:
-        return ["over-suppression: no threshold could be chosen on validation, so nothing is dropped"]
-    lines = [
-        f"over-suppression at the threshold in use ({chosen.threshold:.4g}): {chosen.likes_lost:.2%} of the "
-        f"likes lost, {chosen.dropped:.2%} of everything dropped, {chosen.dislikes_avoided:.2%} of the dislikes "
-        f"avoided; negative feedback {chosen.rate_before:.2%} before, {chosen.rate_after or 0:.2%} after",
-        f"of {hit.lists:,} lists {hit.lists_touched:,} lose something, {hit.lists_halved:,} more than half, "
-        f"{hit.lists_emptied:,} everything; the hardest hit {hit.hard_hit:.0%} lose {hit.hard_hit_lose:.0%} "
-        "or more",
-    ]
-    for user in hit.users:
-        lines.append(
-            f"  user {user.user}: {user.dropped} of {user.shown} dropped, {user.likes_lost} of {user.likes} likes "
-            "among them"
-        )
-    return lines
-
-
-def _day(guess: DailyEstimate) -> list[str]:
-    lines = [
-        f"a day of yours without a filter: {guess.dislikes_a_day:,.0f} dislikes, {guess.likes_a_day:,.0f} likes",
-        "likes lost   dislikes avoided   likes lost a day   net value",
-    ]
-    for budget, one in guess.at.items():
-        figures = f"{one.dislikes_avoided:18,.0f} {one.likes_lost:18,.0f} {one.net_value:11,.0f}"
-        lines.append(f"{float(budget):10.1%} {figures}")
-    best = guess.best
-    if best.net_value <= 0:
-        return [*lines, "nothing pays: at these values of a dislike and a click, drop nothing"]
-    return [
-        *lines,
-        f"best: lose {best.likes_lost_share:.2%} of the likes (threshold {best.threshold:.4g}, drops "
-        f"{best.dropped_share:.2%} of everything), net value {best.net_value:,.0f} a day",
-    ]
+        if system.auc is not None:
+            verdicts = [one.verdict for one in found.differences.get(name, {}).values()]
+            systems.append((name, system, "" if is_ours(name) else "  " + _verdict(verdicts)))
+    points = [] if found.curve is None else [_point(found.curve, budget) for budget in SHOWN_AT]
+    return str(sentences("replay").describe(found, systems, points, guess)).rstrip("\n")
 
 
 def _point(curve: Curve, budget: float) -> int:
@@ -239,10 +180,6 @@ def _verdict(verdicts: list[Verdict]) -> str:
         return {"better": "below conrec", "worse": "ABOVE conrec"}.get(verdicts[0], "not told apart from conrec")
     short = {"better": "below", "worse": "ABOVE", "not significant": "n.s."}
     return ", ".join(short[verdict] for verdict in verdicts)
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}".removeprefix("0")
 
 
 def _key(budget: float | str) -> str:
