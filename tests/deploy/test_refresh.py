@@ -22,8 +22,7 @@ from conrec.config import load_recipe
 from conrec.data.schema import EVENTS, OTHER_REASONS
 from conrec.deploy.calibrate import calibrate
 from conrec.deploy.live import input_digest, merged, read_live, users_with_news
-from conrec.deploy.refresh import refresh, roll_back, write_merged
-from conrec.deploy.refreshed import Refreshed
+from conrec.deploy.refresh import Refreshed, refresh, roll_back, write_merged
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.feedback import Entry

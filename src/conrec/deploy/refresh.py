@@ -26,7 +26,6 @@ from conrec.data.histories import Histories
 from conrec.data.instances import Instances, as_events, as_items
 from conrec.data.split import Split
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
-from conrec.deploy.refreshed import Refreshed
 from conrec.deploy.served import served_score
 from conrec.deploy.user_lists import OwnHistories, newest, reason_index
 from conrec.errors import ConrecError
@@ -54,6 +53,30 @@ PAST_DISLIKES, PAST_LIKES = 20, 20
 USERS_AT_ONCE = 10_000
 STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
 """What a snapshot is made from, as far as the run has it."""
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a call of `refresh` did."""
+
+    version: str
+    """The snapshot in use."""
+    changed: bool
+    """Whether it is a new one."""
+    users: int
+    recomputed: int
+    """Users whose predictions were updated."""
+    account: dict[str, Any] | None
+    """What became of every row of the input; None without one."""
+
+    def __str__(self) -> str:
+        lines = []
+        if self.account is not None:
+            lines += [_account_line("events", self.account)]
+            if self.account.get("items", {}).get("read"):
+                lines += [_account_line("items", self.account["items"])]
+        state = "in use" if self.changed else "stays in use: nothing is new"
+        return "\n".join([*lines, f"{self.version} {state}; {self.users:,} users, {self.recomputed:,} made anew"])
 
 
 def refresh(
@@ -296,6 +319,12 @@ def _in_use(snapshots: Path) -> published.Manifest | None:
     """The manifest of the version in use."""
     version = published.current(snapshots)
     return None if version is None else published.read_manifest(snapshots / version)
+
+
+def _account_line(what: str, account: dict[str, Any]) -> str:
+    """For example `events: 812 read, 790 kept; dropped: duplicate 20, unknown_item 2`."""
+    dropped = ", ".join(f"{cause} {count:,}" for cause, count in account["dropped"].items())
+    return f"{what}: {account['read']:,} read, {account['kept']:,} kept" + (f"; dropped: {dropped}" if dropped else "")
 
 
 def _remove_orphans(snapshots: Path) -> None:
