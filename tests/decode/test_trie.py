@@ -43,8 +43,9 @@ def test_the_prior_of_a_code_is_its_share_of_the_items_below(catalogue):
                     below[(*prefix, code)] = int(pool.child(level, torch.tensor([node]), torch.tensor([code])))
         prefixes = below
     for prefix, leaf in prefixes.items():
-        assert sorted(pool.trie.items_of(leaf)) == np.flatnonzero((codes == prefix).all(1)).tolist()
-        assert all(pool.trie.leaf_of_item[item] == leaf for item in pool.trie.items_of(leaf))
+        items = pool.trie.item_order[pool.trie.leaf_start[leaf] : pool.trie.leaf_start[leaf + 1]].tolist()
+        assert sorted(items) == np.flatnonzero((codes == prefix).all(1)).tolist()
+        assert all(pool.trie.leaf_of_item[item] == leaf for item in items)
 
 
 def test_each_day_has_its_own_offer():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conrec.report.charts import SERIES, Interval, Series, binned, intervals, line_panels, lines, panels
+from conrec.report.charts import SERIES, Interval, Series, binned, intervals, lines, panels
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -64,21 +64,6 @@ def test_panels_share_their_lines_and_each_has_its_own_scale():
     rows = [[path.get("transform").split(",")[1] for path in one] for one in dots]
     assert rows[0][1] == rows[1][1]  # ape
     assert len({*rows[0], *rows[1]}) == 3
-
-
-def test_each_series_has_a_panel_and_a_scale_of_its_own():
-    x = np.array([1.0, 7.0, 30.0])
-    low, high = Series("low & slow", x, np.array([0.031, 0.032, 0.033])), Series("high", x, np.array([0.3, 0.32, 0.31]))
-    svg = line_panels([low, high], "t", "d", "days", "rate")
-    drawing = ET.fromstring(svg)
-    texts = [t.text for t in drawing.iter(f"{SVG}text")]
-    assert [t for t in texts if t in ("low & slow", "high")] == ["low & slow", "high"]
-    assert texts.count("days") == 2
-    assert texts.count("rate") == 1
-    assert {"0.0310", "0.300"} <= set(texts)
-    heights = [{point.split(",")[1] for point in re.findall(r"[\d.]+,[\d.]+", d)} for d in paths(svg)]
-    assert len(heights) == 2
-    assert all(len(own) == 3 for own in heights)  # on a common scale the low one would be nearly flat
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_frequencies_follow_the_policy():
     drawn = np.bincount(leaves.flatten().numpy(), minlength=25) / 6000
     assert np.abs(drawn - truth).max() < 4 * np.sqrt(0.25 / 6000)
     for code, leaf in zip(codes.reshape(-1, 3)[:50].tolist(), leaves.flatten()[:50].tolist()):
-        assert (CODES[POOL.trie.items_of(leaf)] == code).all()
+        assert (CODES[(POOL.trie.leaf_of_item == leaf).numpy()] == code).all()
 
 
 def test_the_same_generator_gives_the_same_answers():

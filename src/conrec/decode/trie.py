@@ -79,10 +79,6 @@ class Trie:
         """Number of distinct semantic IDs."""
         return len(self.leaf_start) - 1
 
-    def items_of(self, leaf: int) -> list[int]:
-        """The item rows that share a leaf's semantic ID."""
-        return self.item_order[self.leaf_start[leaf] : self.leaf_start[leaf + 1]].tolist()
-
     def weigh(self, weights: np.ndarray | Tensor, *, prior: bool = True) -> "CandidatePool":
         """Put item weights [R, n] (zero: not in the pool) on the trie: a constraint for decoding and training.
 

@@ -9,7 +9,6 @@ from typing import Literal, get_args
 import numpy as np
 
 NeverAgain = Literal["item", "near", "off"]
-Mode = Literal["drop", "demote"]
 
 
 @dataclass(frozen=True)

@@ -68,37 +68,12 @@ def lines(
     `colours`: series -> number of its colour, where charts beside each other must agree."""
     names = [s.name for s in series]
     numbers = [(colours or {}).get(n, k) % len(SERIES) for k, n in enumerate(names)]
-    x, y = _number("x", x_format, x_title), _number("y", y_format)
-    chart = _lines(series, numbers, x, y | {"scale": {"zero": from_zero}}, rules, marks)
-    return _svg(chart | {"width": WIDTH, "height": HEIGHT}, title, description)
-
-
-def line_panels(series: Sequence[Series], title: str, description: str, x_title: str = "", y_title: str = "") -> str:
-    """One line chart a series, side by side as SVG: each under its name and on a scale of its own, with the digits
-    that this needs."""
-    parts: dict[str, dict[str, Any]] = {}
-    for one in series:
-        x, y = _number("x", "", x_title), _number("y", "", "" if parts else y_title)
-        chart = _lines([one], [0], x, y | {"scale": {"zero": False}})
-        parts[one.name] = chart | {"width": PANEL, "height": HEIGHT}
-    return _beside(parts, title, description)
-
-
-def _lines(
-    series: Sequence[Series],
-    numbers: Sequence[int],
-    x: dict[str, Any],
-    y: dict[str, Any],
-    rules: Mapping[str, float] | None = None,
-    marks: Iterable[tuple[str, float, float]] = (),
-) -> dict[str, Any]:
-    """The layers of a line chart; `numbers`: each series' colour."""
-    names = [s.name for s in series]
+    x = _number("x", x_format, x_title) | {"scale": {"nice": False}}
+    y = _number("y", y_format) | {"scale": {"zero": from_zero}}
     of_series = {"field": "series", "type": "nominal", "legend": None}
     colour = of_series | {"scale": {"domain": names, "range": [SERIES[n] for n in numbers]}}
     dash = of_series | {"scale": {"domain": names, "range": [DASHES[n] for n in numbers]}}
     piece = [{"field": "series", "type": "nominal"}, {"field": "piece", "type": "nominal"}]
-    x = x | {"scale": {"nice": False}}
     low = y | {"field": "low"}
 
     points = [p for s in series for p in _points(s)]
@@ -123,7 +98,7 @@ def _lines(
     ]
     # An empty layer would only spoil the axes; a chart without any point still has its line layer.
     kept = [layer for layer in layers if layer["data"]["values"] or layer["mark"]["type"] == "line"]
-    return {"layer": kept}
+    return _svg({"layer": kept, "width": WIDTH, "height": HEIGHT}, title, description)
 
 
 def intervals(rows: Sequence[Interval], title: str, description: str, x_format: str = ".0%") -> str:
@@ -136,17 +111,12 @@ def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: st
     """`intervals` of several groups side by side, each under its name and on a scale of its own, with the digits that
     this needs; what has the same name stands in the same line."""
     names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
-    parts: dict[str, dict[str, Any]] = {}
+    parts: list[dict[str, Any]] = []
     for name, rows in groups.items():
         axis = None if parts else _named(names, 320)
-        parts[name] = _dots(rows, names, axis, "", PANEL, x_title)
-    return _beside(parts, title, description)
-
-
-def _beside(parts: Mapping[str, dict[str, Any]], title: str, description: str) -> str:
-    """Charts side by side as SVG, each under its name."""
-    named = [chart | {"title": {"text": name, "fontSize": 12, "color": INK}} for name, chart in parts.items()]
-    return _svg({"hconcat": named, "spacing": 24}, title, description)
+        head = {"title": {"text": name, "fontSize": 12, "color": INK}}
+        parts.append(_dots(rows, names, axis, "", PANEL, x_title) | head)
+    return _svg({"hconcat": parts, "spacing": 24}, title, description)
 
 
 def _named(names: Sequence[str], label_width: int) -> dict[str, Any]:
