@@ -3,7 +3,6 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from conrec.data.schema import MAX_ID_BYTES, REASONS
 from conrec.filter.feedback import Entry, Kind
+from conrec.filter.views import UserView
 from conrec.serve.openapi import Endpoint
 from conrec.serve.schema import (
     BatchAnswer,
@@ -18,18 +18,14 @@ from conrec.serve.schema import (
     DislikeRequest,
     FeedbackAnswer,
     FeedbackRequest,
+    FilterAnswer,
     FilterRequest,
     Health,
     UndoRequest,
 )
 from conrec.serve.service import Service
-from conrec.serve.web import Refused, decode, read_body, reply
+from conrec.serve.web import Refused, T, decode, read_body, reply
 
-_filter = msgspec.json.Decoder(FilterRequest)
-_batch = msgspec.json.Decoder(BatchRequest)
-_undo = msgspec.json.Decoder(UndoRequest)
-_dislike = msgspec.json.Decoder(DislikeRequest)
-_feedback = msgspec.json.Decoder(FeedbackRequest)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=1)
 """A clock may be so far ahead of ours."""
@@ -52,7 +48,7 @@ class FilterCandidates:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
-        asked = decode(_filter, await read_body(scope, receive, service.settings.max_body))
+        asked = decode(FilterRequest, await read_body(scope, receive, service.settings.max_body))
         _check(service, [asked])
         (answer,) = await service.decide([asked], scope["arrived"])
         await reply(answer)(scope, receive, send)
@@ -61,7 +57,7 @@ class FilterCandidates:
 async def filter_batch(request: Request) -> Response:
     """Decide about several lists; they share the time budget of one request."""
     service = service_of(request)
-    asked = decode(_batch, await read_body(request.scope, request.receive, service.settings.max_body)).requests
+    asked = decode(BatchRequest, await read_body(request.scope, request.receive, service.settings.max_body)).requests
     if len(asked) > service.settings.max_batch:
         most = service.settings.max_batch
         raise Refused(422, f"{len(asked)} requests in a batch, at most {most} are taken; send several batches")
@@ -89,7 +85,7 @@ async def user_view(request: Request) -> Response:
 async def dislike(request: Request) -> Response:
     """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good."""
     service, user = service_of(request), request.path_params["user"]
-    asked = decode(_dislike, await _sent(request))
+    asked = await _sent(request, DislikeRequest)
     await service.record([_entry(user, asked, "dislike", asked.reason)])
     return reply(await service.user(user))
 
@@ -97,7 +93,7 @@ async def dislike(request: Request) -> Response:
 async def undo(request: Request) -> Response:
     """Undo a dislike, however old, at once and for good; to dislike the item again undoes that."""
     service, user = service_of(request), request.path_params["user"]
-    asked = decode(_undo, await _sent(request))
+    asked = await _sent(request, UndoRequest)
     view = await service.user(user)
     if view is None:
         raise Refused(404, "this user is not known to the snapshot in use")
@@ -110,17 +106,17 @@ async def undo(request: Request) -> Response:
 
 async def feedback(request: Request) -> Response:
     """Note many dislikes and undos at once, in any order of arrival, each once by its id."""
-    asked = decode(_feedback, await _sent(request)).events
+    asked = (await _sent(request, FeedbackRequest)).events
     new = await service_of(request).record([_entry(one.user, one, one.kind, one.reason, one.id) for one in asked])
     return reply(FeedbackAnswer(new, len(asked) - new))
 
 
-async def _sent(request: Request) -> bytes:
+async def _sent(request: Request, kind: type[T]) -> T:
     """The body of what changes something. A form of another site can send text to this address, but not JSON: the
     browser would have to ask first."""
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(415, "send JSON (content-type: application/json)")
-    return await read_body(request.scope, request.receive, service_of(request).settings.max_body)
+    return decode(kind, await read_body(request.scope, request.receive, service_of(request).settings.max_body))
 
 
 def _entry(user: str, asked: UndoRequest, kind: Kind, reason: str | None = None, event: str | None = None) -> Entry:
@@ -161,13 +157,13 @@ def endpoints(service: Service) -> list[Endpoint]:
     """The endpoints, the one that every list of candidates goes through first."""
     bodies, users = (400, 413, 422), "/v1/users/{user:path}"
     return [
-        Endpoint("POST", "/v1/filter", FilterCandidates(service), "FilterAnswer", "FilterRequest", bodies),
-        Endpoint("POST", "/v1/filter/batch", filter_batch, "BatchAnswer", "BatchRequest", bodies),
-        Endpoint("GET", users, user_view, "UserView", refusals=(404,)),
-        Endpoint("POST", f"{users}/undo", undo, "UserView", "UndoRequest", (*bodies, 404, 415)),
-        Endpoint("POST", f"{users}/dislikes", dislike, "UserView", "DislikeRequest", (*bodies, 415)),
-        Endpoint("POST", "/v1/events", feedback, "FeedbackAnswer", "FeedbackRequest", (*bodies, 415)),
-        Endpoint("GET", "/healthz", healthz, "Health"),
-        Endpoint("GET", "/readyz", readyz, "Health"),
+        Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies),
+        Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies),
+        Endpoint("GET", users, user_view, UserView, refusals=(404,)),
+        Endpoint("POST", f"{users}/undo", undo, UserView, UndoRequest, (*bodies, 404, 415)),
+        Endpoint("POST", f"{users}/dislikes", dislike, UserView, DislikeRequest, (*bodies, 415)),
+        Endpoint("POST", "/v1/events", feedback, FeedbackAnswer, FeedbackRequest, (*bodies, 415)),
+        Endpoint("GET", "/healthz", healthz, Health),
+        Endpoint("GET", "/readyz", readyz, Health),
         Endpoint("GET", "/metrics", metrics, media="text/plain"),
     ]

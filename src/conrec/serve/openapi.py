@@ -4,11 +4,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from conrec import __version__
-from conrec.serve import schema
+from conrec.serve.schema import Problem
 
 
 class Endpoint(Route):
@@ -19,16 +20,17 @@ class Endpoint(Route):
         method: str,
         path: str,
         function: Callable[..., Any],
-        answer: str | None = None,
-        asked: str | None = None,
+        answer: type | None = None,
+        asked: type | None = None,
         refusals: Sequence[int] = (),
         query: Sequence[str] = (),
         media: str = "application/json",
     ) -> None:
-        """answer, asked: names of schemas (no answer: the content is of type `media`); refusals: statuses of a Problem;
+        """answer, asked: of `schema` (no answer: the content is of type `media`); refusals: statuses of a Problem;
         query: names of parameters, those with a `?` may be left out.
         """
         super().__init__(path, function, methods=[method])
+        self.bodies = [body for body in (answer, asked) if body is not None]
         self._answer, self._asked, self._refusals, self._query, self._media = answer, asked, refusals, query, media
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +41,7 @@ class Endpoint(Route):
         """The path item of OpenAPI."""
         answer = _json(self._answer) if self._answer else {"content": {self._media: {}}}
         responses = {"200": {"description": "OK", **answer}}
-        responses |= {str(status): {"description": "Refused", **_json("Problem")} for status in self._refusals}
+        responses |= {str(status): {"description": "Refused", **_json(Problem)} for status in self._refusals}
         parameters = [(name, "path", True) for name in self.param_convertors]
         parameters += [(name.removesuffix("?"), "query", not name.endswith("?")) for name in self._query]
         told: dict[str, Any] = {
@@ -58,6 +60,8 @@ class Endpoint(Route):
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The OpenAPI document of some endpoints."""
+    bodies = dict.fromkeys(body for endpoint in endpoints for body in (*endpoint.bodies, Problem))
+    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -66,10 +70,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "description": "Keeps what a user is likely to reject out of what a recommender shows.",
         },
         "paths": {endpoint.path_format: endpoint.described() for endpoint in endpoints},
-        "components": {"schemas": schema.components()},
+        "components": {"schemas": schemas},
     }
 
 
-def _json(name: str) -> dict[str, Any]:
-    """A body that is one of the schemas."""
-    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+def _json(body: type) -> dict[str, Any]:
+    """A body of `schema`."""
+    return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}}}

@@ -2,37 +2,25 @@
 
 from pathlib import Path
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from conrec.filter.filter import CoNRecFilter
 from conrec.serve.api import service_of
 from conrec.serve.explore import Explorer
 from conrec.serve.openapi import Endpoint
-from conrec.serve.schema import About, FilterRequest, Items, Known, UserIds
+from conrec.serve.schema import About, Branch, FilterAnswer, FilterRequest, Items, Known, ShownList, UserIds
 from conrec.serve.service import answer, published_at
 from conrec.serve.web import REPORT_POLICY, Refused, decode, read_body, reply
 
 FILES = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-_filter = msgspec.json.Decoder(FilterRequest)
-
-
-def filter_of(request: Request) -> CoNRecFilter:
-    """The filter in use; Refused while there is no snapshot."""
-    service = service_of(request)
-    if service.filter is None:
-        raise Refused(503, service.problem or "no snapshot is in use yet")
-    return service.filter
-
 
 async def explorer_of(request: Request) -> Explorer:
     """What the page looks into; Refused while there is no snapshot, or none that it could show."""
-    explorer: Explorer | None = await request.app.state.explorers.of(filter_of(request).snapshot)
+    explorer: Explorer | None = await request.app.state.explorers.of(service_of(request).in_use().snapshot)
     if explorer is None:
         raise Refused(503, "the page cannot show the snapshot in use; the service's log says why")
     return explorer
@@ -95,8 +83,8 @@ async def candidates(request: Request) -> Response:
 async def decide(request: Request) -> Response:
     """As /v1/filter, but uncounted, without a budget, and never as a dry run: for somebody who moves a slider."""
     service = service_of(request)
-    asked = decode(_filter, await read_body(request.scope, request.receive, service.settings.max_body))
-    decision = await run_in_threadpool(filter_of(request).filter, asked.user, asked.candidates, asked.threshold, False)
+    asked = decode(FilterRequest, await read_body(request.scope, request.receive, service.settings.max_body))
+    decision = await run_in_threadpool(service.in_use().filter, asked.user, asked.candidates, asked.threshold, False)
     return reply(await run_in_threadpool(answer, decision, asked))
 
 
@@ -145,13 +133,13 @@ def _query(request: Request, name: str, default: str | None = None) -> str:
 
 FILE_ROUTES = [Route("/", file), Route("/page/{name}", file)]
 ENDPOINTS = [
-    Endpoint("GET", "/ui/about", about, "About"),
-    Endpoint("GET", "/ui/users", users, "UserIds", refusals=(503,), query=("q?",)),
-    Endpoint("GET", "/ui/user", user, "Known", refusals=(422,), query=("user",)),
-    Endpoint("GET", "/ui/candidates", candidates, "ShownList", refusals=(422, 503), query=("user",)),
-    Endpoint("POST", "/ui/decide", decide, "FilterAnswer", "FilterRequest", (400, 413, 422, 503)),
-    Endpoint("GET", "/ui/items", items, "Items", refusals=(422, 503), query=("q",)),
-    Endpoint("GET", "/ui/catalogue", catalogue, "Branch", refusals=(422, 503), query=("prefix?",)),
+    Endpoint("GET", "/ui/about", about, About),
+    Endpoint("GET", "/ui/users", users, UserIds, refusals=(503,), query=("q?",)),
+    Endpoint("GET", "/ui/user", user, Known, refusals=(422,), query=("user",)),
+    Endpoint("GET", "/ui/candidates", candidates, ShownList, refusals=(422, 503), query=("user",)),
+    Endpoint("POST", "/ui/decide", decide, FilterAnswer, FilterRequest, (400, 413, 422, 503)),
+    Endpoint("GET", "/ui/items", items, Items, refusals=(422, 503), query=("q",)),
+    Endpoint("GET", "/ui/catalogue", catalogue, Branch, refusals=(422, 503), query=("prefix?",)),
     Endpoint("GET", "/ui/picture", picture, refusals=(422, 503), query=("item",), media="image/*"),
     Endpoint("GET", "/report", report, refusals=(404,), media="text/html"),
 ]

@@ -210,31 +210,5 @@ class About(Struct):
     report: bool = False
 
 
-BODIES = (
-    FilterRequest,
-    FilterAnswer,
-    BatchRequest,
-    BatchAnswer,
-    UndoRequest,
-    DislikeRequest,
-    FeedbackRequest,
-    FeedbackAnswer,
-    Problem,
-    Health,
-    About,
-    UserIds,
-    ShownList,
-    Items,
-    Branch,
-    Known,
-)
-"""What stands in the description of the service."""
-
 encode = msgspec.json.Encoder().encode
 """A value as JSON."""
-
-
-def components() -> dict[str, Any]:
-    """The JSON schemas of all bodies by name, as OpenAPI wants them."""
-    _, schemas = msgspec.json.schema_components(BODIES, ref_template="#/components/schemas/{name}")
-    return schemas

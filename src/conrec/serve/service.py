@@ -8,6 +8,7 @@ list, the worst that can happen to a user who would have seen it anyway.
 import asyncio
 import logging
 import time
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from conrec.serve.workers import Workers
 THREADS = 4
 TRY_AGAIN = 30.0
 """Seconds until a snapshot that was refused is looked at again, if it is still the one named."""
+
+DECIDED = [field.name for field in fields(Decision) if field.name != "explain"]
+"""What of a decision goes over the wire as it is."""
 
 log = logging.getLogger("conrec.serve")
 
@@ -98,15 +102,18 @@ class Service:
 
     async def record(self, entries: list[Entry]) -> int:
         """Note dislikes and undos, in force at once and for good; how many are new. Refused without a snapshot."""
-        now = self.filter
-        if now is None:
-            raise Refused(503, self.problem or "no snapshot is in use yet")
-        new = await asyncio.to_thread(now.record, entries)
+        new = await asyncio.to_thread(self.in_use().record, entries)
         for kind in ("dislike", "undo"):
             self.metrics.feedback.labels(kind).inc(sum(entry.kind == kind for entry in entries))
         return new
 
     # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def in_use(self) -> CoNRecFilter:
+        """The filter in use; Refused while there is no snapshot."""
+        if self.filter is None:
+            raise Refused(503, self.problem or "no snapshot is in use yet")
+        return self.filter
 
     def look_for_snapshot(self) -> bool:
         """Take over the snapshot that SNAPSHOTS/current names if it is another one; whether it was.
@@ -149,24 +156,9 @@ def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
     """A decision as it goes over the wire."""
     # Pair by pair: a list with a place for every candidate is more than the reasons themselves.
     why = {request.candidates[position]: reason for position, reason in decision.explain()} if decision.explain else {}
-    return FilterAnswer(
-        kept=decision.kept,
-        dropped=decision.dropped,
-        scores=list(decision.scores),
-        why=why,
-        never_again=decision.never_again,
-        threshold=decision.threshold,
-        version=decision.version,
-        kept_by_limit=decision.kept_by_limit,
-        filled=decision.filled,
-        short=decision.short,
-        send=decision.send,
-        unknown_user=decision.unknown_user,
-        unknown_items=decision.unknown_items,
-        exempt=decision.exempt,
-        dry_run=decision.dry_run,
-        would_drop=decision.would_drop if decision.dry_run else [],
-    )
+    parts = {name: getattr(decision, name) for name in DECIDED}
+    parts["would_drop"] = decision.would_drop if decision.dry_run else []
+    return FilterAnswer(**parts, why=why)
 
 
 def _pass(request: FilterRequest, cause: str) -> FilterAnswer:
