@@ -64,7 +64,6 @@ def same(store: UserStore, users: Users) -> None:
         np.testing.assert_array_equal(user.predicted, users.predicted[n][users.predicted[n] >= 0])
         np.testing.assert_array_equal(user.reason_index, users.reason_index[n][users.predicted[n] >= 0])
         np.testing.assert_array_equal(user.dislikes, users.dislikes[n][users.dislikes[n] >= 0])
-        np.testing.assert_array_equal(user.liked, users.liked[n][users.liked[n] >= 0])
         np.testing.assert_array_equal(user.factors.predicted, user.predicted)
         np.testing.assert_array_equal(user.factors.vector, users.vectors[n])
         assert user.factors.bias == pytest.approx(float(users.biases[n]))

@@ -64,7 +64,6 @@ class Feedback:
 
     def __init__(self, snapshots: Path) -> None:
         self._path = snapshots / FILE
-        self._name = str(self._path)
         # One for each: a write waits for the disk now and then, a request must not. And one at a time: a statement that
         # overlaps with another on its connection sees what that one saw, not what is there now.
         self._reader: sqlite3.Connection | None = None
@@ -110,7 +109,7 @@ class Feedback:
         return [Entry(*row) for row in self._rows(f"SELECT {_COLUMNS} FROM feedback WHERE {where}", values)]
 
     def _rows(self, asked: str, values: tuple[object, ...]) -> list[tuple]:
-        if self._reader is None and not os.path.exists(self._name):
+        if self._reader is None and not os.path.exists(self._path):
             return []
         try:
             with self._reading:

@@ -73,7 +73,7 @@ class RowFile:
 
     def __init__(self, path: Path, dtype: np.dtype) -> None:
         """Of a file that `map_npy` has found to be such an array."""
-        self._path, self._dtype = path, dtype
+        self._path, self._size = path, dtype.itemsize
         self._file = path.open("rb", buffering=0)  # closed with the last reference to it
         np.lib.format.read_magic(self._file)
         np.lib.format.read_array_header_1_0(self._file)
@@ -81,15 +81,9 @@ class RowFile:
         if hasattr(os, "posix_fadvise"):  # nobody asks for the row next to this one
             os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
 
-    def row(self, n: int) -> np.void:
-        """Row n; ConrecError where the file ends before it."""
-        row: np.void = np.frombuffer(self.rows(n, 1), self._dtype)[0]
-        return row
-
     def rows(self, first: int, count: int) -> bytes:
         """So many rows from the `first` on; ConrecError where the file ends before them."""
-        size = self._dtype.itemsize
-        read = os.pread(self._file.fileno(), count * size, self._start + first * size)
-        if len(read) != count * size:
+        read = os.pread(self._file.fileno(), count * self._size, self._start + first * self._size)
+        if len(read) != count * self._size:
             raise ConrecError(f"{self._path}: has become shorter; write it again")
         return read

@@ -47,10 +47,7 @@ class RedisUsers:
         """What is known of a user, or None where that is nothing. ConrecError where the server does not answer."""
         key = key_of(user_id)
         value = self._ask("hget", self._shard(key), key)
-        if value is None:
-            return None
-        record, history = self._parted(value)
-        return StoredUser(np.frombuffer(record, self.layout.record)[0] if record else None, history)
+        return None if value is None else StoredUser(self.layout, *self._parted(value))
 
     def _parted(self, value: bytes) -> tuple[bytes, bytes]:
         """The record (empty: none) and the history; ConrecError where they are none."""

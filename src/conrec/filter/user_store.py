@@ -122,9 +122,10 @@ _LISTS = ("predicted", "reason_index", "dislikes", "liked")
 class StoredUser:
     """One user's record and history; without the record there is nothing else to ask for than the history."""
 
-    def __init__(self, record: np.void | None, history: bytes) -> None:
-        self.has_record, self._history = record is not None, history
-        self._fields: Any = record
+    def __init__(self, layout: Layout, record: bytes, history: bytes) -> None:
+        """record: empty where there is none."""
+        self.has_record, self._history = bool(record), history
+        self._fields: Any = np.frombuffer(record, layout.record)[0] if record else None
 
     @property
     def history(self) -> History:
@@ -145,11 +146,6 @@ class StoredUser:
     def dislikes(self) -> np.ndarray:
         """int32 [m], newest first."""
         return _without_padding(self._fields["dislikes"])
-
-    @property
-    def liked(self) -> np.ndarray:
-        """int32 [l], newest first."""
-        return _without_padding(self._fields["liked"])
 
     @property
     def activity(self) -> int:
@@ -185,11 +181,9 @@ class MappedUsers:
         row = self._index.row(user_id)
         if row < 0:
             return None
-        return StoredUser(self._single.row(row) if row < len(self) else None, self._history(row))
-
-    def _history(self, row: int) -> bytes:
         start = int(self._ends[row - 1]) if row else 0
-        return self._histories.rows(start, int(self._ends[row]) - start)
+        history = self._histories.rows(start, int(self._ends[row]) - start)
+        return StoredUser(self.layout, self._single.rows(row, 1) if row < len(self) else b"", history)
 
     def __len__(self) -> int:
         return len(self._records)

@@ -5,6 +5,8 @@ it computes is what the daily job computes of such a history on the day of the s
 `FeatureSnapshot.of_histories` and `Regression.user_factors`. The items' side stays that of the day.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_matrix
 
@@ -47,18 +49,9 @@ class UserSide:
         rated, base, mean, std = arrays["scalars"].tolist()
         features, latent, embeddings = np.split(items.vectors, np.cumsum(widths), axis=1)
         terms = {link: BiasTerms(link, own, own) for link in LINKS if (own := part("bias/").get(link)) is not None}
+        no_log: Any = None
         self._day = FeatureSnapshot(
-            None,  # type: ignore[arg-type]  # there is no log
-            bool(rated),
-            embeddings,
-            latent,
-            features,
-            base,
-            mean,
-            std,
-            arrays["ratings"],
-            terms,
-            None,
+            no_log, bool(rated), embeddings, latent, features, base, mean, std, arrays["ratings"], terms, None
         )
         self._regression = Regression.restore(part("regression/"))
         self._rates = part("rates/")

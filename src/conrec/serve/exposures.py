@@ -89,8 +89,8 @@ class Exposures:
             "shown",
             self._items.take(pa.array(rows)).to_pylist(),
             [OUTCOMES.get(label) for label in self._labels[rows].tolist()],
-            _date(cutoff),
-            _date(min((cutoff + self._horizon).astype("datetime64[D]") - 1, self._end)),
+            str(cutoff.astype("datetime64[D]")),
+            str(min((cutoff + self._horizon).astype("datetime64[D]") - 1, self._end)),
         )
 
 
@@ -128,7 +128,3 @@ def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
                 "curve": to_builtins(system.curve),
             }
     return None
-
-
-def _date(moment: np.datetime64) -> str:
-    return str(moment.astype("datetime64[D]"))

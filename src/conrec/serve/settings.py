@@ -57,7 +57,7 @@ def read_settings(**flags: Any) -> Settings:
         if value is None:
             continue
         try:
-            values[field.name] = msgspec.convert(value, field.type, strict=False, dec_hook=_path)
+            values[field.name] = msgspec.convert(value, field.type, strict=False, dec_hook=lambda _, path: Path(path))
         except msgspec.ValidationError as error:
             raise ConrecError(f"{where} {value!r}: {error}") from None
         if isinstance(values[field.name], float) and not math.isfinite(values[field.name]):
@@ -70,8 +70,3 @@ def read_settings(**flags: Any) -> Settings:
     if settings.run is not None and not (settings.run / "prepare" / "items.parquet").is_file():
         raise ConrecError(f"--run {settings.run}: no run folder (no prepare/items.parquet); give one or none")
     return settings
-
-
-def _path(kind: type, value: Any) -> Path:
-    """The one type that msgspec does not know."""
-    return Path(value)
