@@ -43,7 +43,7 @@ def true_scores(user: int, rows: list[int], seed: int = 0) -> list[float]:
     items, users = some_items(seed), some_users(USERS, seed)
     predicted = users.predicted[user][users.predicted[user] >= 0]
     factors = UserFactors(predicted, users.vectors[user], float(users.biases[user]))
-    return score(items.factors, factors, np.array(rows, np.int64), WEIGHT).scores.tolist()
+    return score(items.factors, factors, np.array(rows, np.int64), WEIGHT)[0].tolist()
 
 
 @settings(max_examples=150, deadline=None)
@@ -216,7 +216,7 @@ def test_a_dislike_taken_back_goes_with_what_followed_from_it(tmp_path: Path) ->
     # The score is that of a user for whom the rest alone was predicted.
     stays = users.reason_index[9] != before.dislikes.index(gone)
     factors = UserFactors(users.predicted[9][stays], users.vectors[9], float(users.biases[9]))
-    expected = score(some_items().factors, factors, np.arange(ITEMS), WEIGHT).scores
+    expected = score(some_items().factors, factors, np.arange(ITEMS), WEIGHT)[0]
     found = loaded.filter("u9", EVERYTHING, threshold=-100.0)
     np.testing.assert_allclose(found.scores, expected, atol=1e-5)  # type: ignore[arg-type]
     cited = {one.past_item for why in found.why if why is not None for one in why.contributions}

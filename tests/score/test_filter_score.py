@@ -48,7 +48,7 @@ def served(score_: FilterScore, log_view: LogView, replay: Replay, lists: np.nda
     for n, cutoff in enumerate(replay.instances.cutoffs):
         ((vector,), (bias,)) = days[cutoff].user_factors(replay.instances.take(np.array([n])))
         user = UserFactors(lists[n][lists[n] >= 0], vector, float(bias))
-        result.append(score(sides[cutoff], user, replay.shown[n], score_.cosine_weight).scores)
+        result.append(score(sides[cutoff], user, replay.shown[n], score_.cosine_weight)[0])
     return np.concatenate(result)
 
 

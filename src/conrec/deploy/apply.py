@@ -86,9 +86,8 @@ def filter_file(
             rows = rows_of_user[user]
             items = np.array([row_of[ids[n]] for n in rows])
             one = UserFactors(predicted_of[user][1], vector, float(bias))
-            found = online_score(side, one, items, score.cosine_weight)
-            scores[rows], nearest[rows] = found.scores, found.nearest
-            kept[rows] = found.scores.astype(np.float64) <= thresholds.of(active, items)
+            scores[rows], nearest[rows] = online_score(side, one, items, score.cosine_weight)
+            kept[rows] = scores[rows].astype(np.float64) <= thresholds.of(active, items)
     near = pa.array(nearest, mask=nearest < 0)
     result = pa.table(
         {

@@ -78,28 +78,19 @@ class UserFactors:
     bias: float
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Scores of one user's candidates."""
-
-    scores: np.ndarray
-    """float32 [c], higher = rather disliked."""
-    cosines: np.ndarray
-    """float32 [c] in [-1, 1]: the paper's score (`NOTHING_NEAR` for a user without predictions)."""
-    nearest: np.ndarray
-    """int64 [c]: the predicted item (its row in the catalogue) that a candidate comes closest to, -1 without any."""
-
-
-def score(items: ItemFactors, user: UserFactors, rows: np.ndarray, cosine_weight: float) -> Scored:
-    """Score candidates (int [c], rows of the catalogue) for one user."""
+def score(
+    items: ItemFactors, user: UserFactors, rows: np.ndarray, cosine_weight: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked; and the
+    predicted item (its row) that each comes closest to, int64 [c], -1 without any."""
     candidates = items.table.take(rows, axis=0)
     cosines, which = max_cosine(candidates[:, : items.features], items.unit_of(user.predicted))
     nearest = user.predicted[which].astype(np.int64) if len(user.predicted) else which
-    return Scored(_sum(items, user, candidates, cosine_weight, cosines), cosines, nearest)
+    return _sum(items, user, candidates, cosine_weight, cosines), nearest
 
 
 def scores_alone(items: ItemFactors, user: UserFactors, rows: np.ndarray, cosine_weight: float) -> np.ndarray:
-    """`score(...).scores`, float32 [c], for less than half the time: which prediction was nearest is left out."""
+    """The scores of `score`, float32 [c], for less than half the time: which prediction was nearest is left out."""
     candidates = items.table.take(rows, axis=0)
     cosines = largest_cosine(candidates[:, : items.features], items.unit_of(user.predicted)) if cosine_weight else None
     return _sum(items, user, candidates, cosine_weight, cosines)
