@@ -19,7 +19,7 @@ from conrec.files import lock
 from conrec.pipeline.job import Job
 from conrec.pipeline.settings import UndeclaredSetting
 from conrec.pipeline.stage import Stage
-from conrec.run import open_run, run_stages, start_run
+from conrec.run import open_run, run_stages
 
 
 class Platform:
@@ -282,7 +282,7 @@ def test_a_run_folder_remembers_its_recipe_and_paths(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log").mkdir()
     recipe = Recipe(name='odd "name" 🦆', seeds=(4, 2), data=dataclasses.replace(Recipe().data, adapter="generic"))
-    start_run(recipe, Path("out"), Path("log"), None)
+    run_stages((), recipe, Path("out"), Path("log"), None, begin=True)
     monkeypatch.chdir("/")
     assert open_run(tmp_path / "out") == (recipe, tmp_path / "log", None)
 
@@ -303,14 +303,14 @@ def test_a_run_that_cannot_begin_says_why(
 ) -> None:
     recipe = Recipe(seeds=seeds, data=dataclasses.replace(Recipe().data, adapter=adapter))
     with pytest.raises(ConrecError, match=message):
-        start_run(recipe, tmp_path / "out", Path(data) if data else None, None)
+        run_stages((), recipe, tmp_path / "out", Path(data) if data else None, None, begin=True)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "prepare").mkdir()
     with pytest.raises(ConrecError, match="is no run folder"):
-        start_run(Recipe(), tmp_path, None, None)
+        run_stages((), Recipe(), tmp_path, None, None, begin=True)
     with pytest.raises(ConrecError, match="not a run folder"):
         open_run(tmp_path)
 
@@ -323,10 +323,10 @@ def test_a_stage_does_not_inherit_the_settings_of_those_before_it(platform: Plat
 
 
 def test_a_run_that_is_refused_leaves_the_recipe_of_the_running_one(platform: Platform) -> None:
-    start_run(Recipe(name="running"), platform.run, None, None)
+    run_stages((), Recipe(name="running"), platform.run, None, None, begin=True)
     with lock(platform.run / ".lock"):
         with pytest.raises(ConrecError, match="works in this folder"):
-            start_run(Recipe(name="refused"), platform.run, None, None)
+            run_stages((), Recipe(name="refused"), platform.run, None, None, begin=True)
         with pytest.raises(ConrecError, match="works in this folder"):
             platform.go(Recipe(name="refused"), begin=True)
     assert open_run(platform.run)[0].name == "running"

@@ -125,8 +125,9 @@ def run_stages(
     """Update the stages from `first` to `last` (both included) of the folder `run`.
 
     Stages before `first` are reused and must be complete. `force` rebuilds stages that are up to date. `begin` notes
-    the recipe in the folder first, as `start_run` does. ConrecError for a stage that does not exist, for one that is
-    missing before `first`, and where another process works in the folder.
+    in the folder first what the run is made from (`recipe.toml`, `paths.json`), with no stages nothing but that.
+    ConrecError for a stage that does not exist, for one that is missing before `first`, where another process works in
+    the folder, and to begin with where it holds something else, and for data that is missing or of no use.
     """
     from conrec.features.prepared_log import PreparedLog
 
@@ -224,21 +225,9 @@ def _range(stages: Sequence[Stage], first: str | None, last: str | None) -> tupl
             raise ConrecError(f"{flag} {name}: this run has no such stage; its stages are {', '.join(names)}")
     begin = names.index(first) if first is not None else 0
     end = names.index(last) if last is not None else len(names) - 1
-    if begin > end:
+    if first is not None and last is not None and begin > end:
         raise ConrecError(f"--from {first} --to {last}: {first} comes after {last}; exchange them")
     return begin, end
-
-
-def start_run(recipe: Recipe, run: Path, data: Path | None, images: Path | None) -> None:
-    """Make the run folder and note in it what it is made from (`recipe.toml`, `paths.json`).
-
-    Raises ConrecError where the folder holds something else, where another process works in it, and for data that is
-    missing or of no use.
-    """
-    _check(recipe, run, data, images)
-    if processes.is_main():
-        with lock(run / ".lock"):
-            _note(recipe, run, data, images)
 
 
 def _check(recipe: Recipe, run: Path, data: Path | None, images: Path | None) -> None:
@@ -272,7 +261,7 @@ def _note(recipe: Recipe, run: Path, data: Path | None, images: Path | None) -> 
 
 
 def open_run(run: Path) -> tuple[Recipe, Path | None, Path | None]:
-    """Recipe, data and images of a run folder that `start_run` made."""
+    """Recipe, data and images of a run folder."""
     if not (run / "recipe.toml").is_file():
         raise ConrecError(f"{run}: not a run folder (no recipe.toml); `conrec run RECIPE --out {run}` makes one")
     paths = read_json(run / "paths.json")

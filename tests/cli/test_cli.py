@@ -22,7 +22,7 @@ from conrec.cli.main import VERBS, main
 from conrec.config import Recipe
 from conrec.data.schema import EVENTS, ITEMS
 from conrec.evaluate.results import Calibration, CalibrationEvidence, Outcome
-from conrec.run import start_run
+from conrec.run import run_stages
 from conrec.sid.catalog import Catalog
 
 
@@ -173,7 +173,7 @@ def small_run(folder: Path) -> Path:
         reconstructed=latents,
         codewords=[latents],
     )
-    start_run(Recipe(seeds=(3,)), folder, None, None)
+    run_stages((), Recipe(seeds=(3,)), folder, None, None, begin=True)
     catalog.save(folder / "compress")
     np.save(folder / "compress" / "embeddings.npy", latents)
     (folder / "prepare").mkdir()

@@ -25,7 +25,7 @@ from conrec.config import (
     UtilizeConfig,
 )
 from conrec.data.schema import TIME
-from conrec.run import STAGES, run_stages, start_run
+from conrec.run import STAGES, run_stages
 from conrec.simulate import simulate
 
 DAYS = 60
@@ -89,6 +89,6 @@ def make_live_run(folder: Path, days_after: int = 3) -> LiveRun:
     pq.write_table(events.filter(pc.and_(pc.invert(known), pc.greater_equal(events["time"], bounds[0]))), their_events)
 
     run = folder / "run"
-    start_run(RECIPE, run, source, None)
+    run_stages((), RECIPE, run, source, None, begin=True)
     run_stages(STAGES, RECIPE, run, source, last="filter")
     return LiveRun(run, RECIPE, days, items, their_events)

@@ -16,7 +16,7 @@ from conrec.data.instances import Events
 from conrec.deploy.calibrate import activity, calibrate, describe
 from conrec.errors import ConrecError
 from conrec.evaluate.results import Calibration, read
-from conrec.run import start_run
+from conrec.run import run_stages
 
 UTC = pa.timestamp("us", tz="UTC")
 CUTS = {"validation": np.datetime64("2026-02-01", "us"), "test": np.datetime64("2026-03-01", "us")}
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Path:
 
 def make_run(folder: Path, users: int, shift: float = 0.0, decodings: int = 1) -> Path:
     """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test."""
-    start_run(RECIPE, folder, None, None)
+    run_stages((), RECIPE, folder, None, None, begin=True)
     rng = np.random.default_rng(0)
     tables = []
     for split, count, drift in (("validation", users, 0.0), ("test", users - 100, shift)):

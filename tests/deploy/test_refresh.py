@@ -30,7 +30,7 @@ from conrec.filter.filter import CoNRecFilter, OpenSnapshot
 from conrec.filter.guardrails import Guardrails
 from conrec.items.fields import SEPARATOR, fields_of
 from conrec.items.traits import TraitEncoder, joined
-from conrec.run import STAGES, run_stages, start_run
+from conrec.run import STAGES, run_stages
 from conrec.score.history import HistoryScore
 from conrec.sid.catalog import unit_rows
 from conrec.stages.compress import content_of
@@ -369,7 +369,7 @@ def test_the_merged_log_can_be_trained_on(live: LiveRun, day_by_day, tmp_path: P
     recipe = write_merged(live.run, live.recipe, snapshots, tmp_path / "merged")
     loaded = load_recipe(recipe)
     run = tmp_path / "retrained"
-    start_run(loaded, run, tmp_path / "merged", None)
+    run_stages((), loaded, run, tmp_path / "merged", None, begin=True)
     run_stages(STAGES, loaded, run, tmp_path / "merged", last="prepare")
     merged = pq.read_table(tmp_path / "merged" / "events.parquet")
     prepared = pq.read_table(run / "prepare" / "events.parquet")

@@ -18,7 +18,7 @@ from conrec.deploy.replay import Operator, describe, estimate, read_replays
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.results import Curve
-from conrec.run import start_run
+from conrec.run import run_stages
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
 from tests.jobs import job
@@ -33,7 +33,7 @@ RECIPE = Recipe(name="small", seeds=(0, 1), filter=FilterConfig(likes_lost=0.05)
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """prepare, compress and two seeds of score and filter; nobody has a prediction."""
     folder = tmp_path_factory.mktemp("run")
-    start_run(RECIPE, folder, None, None)
+    run_stages((), RECIPE, folder, None, None, begin=True)
     items, log = small_log(users=60, items=40, events=2500)
     write_prepared(folder / "prepare", items, log)
     known = small_known(items, log)

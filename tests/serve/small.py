@@ -31,7 +31,7 @@ from conrec.evaluate.results import FilterReplay, SplitReplay, write
 from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.filter.stores import StoreName
 from conrec.filter.user_store import Users
-from conrec.run import start_run
+from conrec.run import run_stages
 from conrec.score.factors import ItemFactors
 from conrec.serve.app import configured
 from conrec.serve.settings import Settings
@@ -86,7 +86,7 @@ def publish(
 
 def write_run(run: Path) -> Path:
     """A run folder, as far as the service reads one. ann was shown i0 to i19 and disliked i0, i6 and i15."""
-    start_run(Recipe(), run, None, None)
+    run_stages((), Recipe(), run, None, None, begin=True)
     prepared, filtered = run / "prepare", run / "filter" / "seed0"
     (prepared / "images").mkdir(parents=True)
     filtered.mkdir(parents=True)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.config import SimulateConfig
-from conrec.run import STAGES, run_stages, start_run
+from conrec.run import STAGES, run_stages
 from conrec.simulate import simulate
 from tests.deploy.live_run import RECIPE
 
@@ -29,7 +29,7 @@ def test_a_log_that_nobody_likes_anything_in(tmp_path: Path, capsys: pytest.Capt
     pq.write_table(
         log.items.select(["item_id", "category", "first_seen"]).append_column("title", titles), source / "items.parquet"
     )
-    start_run(RECIPE, run, source, None)
+    run_stages((), RECIPE, run, source, None, begin=True)
     run_stages(STAGES, RECIPE, run, source)
     said = capsys.readouterr().err
     assert "item-level alignment is skipped: 0 + 0 held-out questions" in said
