@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,9 +180,10 @@ def test_strangers_and_new_items_get_the_mean(log_view: LogView) -> None:
     assert np.isfinite(biases[0] + b + q @ vectors[0]).all()
 
 
-def test_it_is_the_same_after_saving(log_view: LogView) -> None:
+def test_it_is_the_same_after_saving(log_view: LogView, tmp_path: Path) -> None:
     score, replay = fitted(log_view), replay_of(log_view, CUTS[1:])
-    restored = HistoryScore.restore(score.state())
+    score.save(tmp_path)
+    restored = HistoryScore.load(tmp_path)
     for one, other in zip(restored.replay_scores(log_view, replay), score.replay_scores(log_view, replay)):
         np.testing.assert_array_equal(one, other)
 

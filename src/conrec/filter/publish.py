@@ -180,8 +180,7 @@ def write_snapshot(
     layout = Layout(
         users.predicted.shape[1], users.dislikes.shape[1], users.liked.shape[1], items.factors.vectors.shape[1]
     )
-    with SnapshotWriter(
-        snapshots, items, layout, score, cosine_weight, calibration, feedback, made_from, store
-    ) as writer:
+    new = SnapshotWriter(snapshots, items, layout, score, cosine_weight, calibration, feedback, made_from, store)
+    with new as writer:
         writer.add(users)
         return writer.publish(keep)

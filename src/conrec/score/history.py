@@ -18,7 +18,7 @@ from conrec.progress import track
 from conrec.score.backtest import Backtest
 from conrec.score.embedding import EmbeddingSpace
 from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings
-from conrec.score.regression import Regression, Rows
+from conrec.score.regression import Regression, Rows, part_of
 
 FILE = "history.safetensors"
 DIMENSIONS, WIDE = 96, 384
@@ -106,20 +106,12 @@ class HistoryScore:
     def load(cls, folder: Path) -> HistoryScore:
         """The score that `save` wrote into the folder; ConrecError where it is not there or not readable."""
         try:
-            return cls.restore(load_file(folder / FILE))
+            state = load_file(folder / FILE)
+            space = EmbeddingSpace.restore(part_of(state, "space"))
+            parts = (Regression.restore(part_of(state, name)) for name in ("regression", "without_embedding"))
+            return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), *parts, state["latent"])
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise ConrecError(f"{folder / FILE}: not readable ({error}); run the score stage again") from error
-
-    @classmethod
-    def restore(cls, state: dict[str, np.ndarray]) -> HistoryScore:
-        """The score of such arrays."""
-
-        def part(prefix: str) -> dict[str, np.ndarray]:
-            return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-        space = EmbeddingSpace.restore(part("space/"))
-        whole, without = (Regression.restore(part(f"{name}/")) for name in ("regression", "without_embedding"))
-        return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), whole, without, state["latent"])
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,11 @@ class Regression:
         return cls(intercept=float(state["intercept"].item()), **arrays)
 
 
+def part_of(state: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The arrays of one part of a state, those under `name/`."""
+    return {key.removeprefix(f"{name}/"): value for key, value in state.items() if key.startswith(f"{name}/")}
+
+
 def _standard(z: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.clip((z - mean) / scale, -LIMIT, LIMIT)
 

@@ -15,7 +15,7 @@ from conrec.features.attribute_rates import personal_rates
 from conrec.score.bias import BiasTerms, Link
 from conrec.score.factors import ItemFactors
 from conrec.score.feature_snapshot import FeatureSnapshot, embedded
-from conrec.score.regression import Regression
+from conrec.score.regression import Regression, part_of
 from conrec.score.user_history import History
 
 LINKS: tuple[Link, ...] = ("logit", "identity")
@@ -42,19 +42,17 @@ class UserSide:
     def __init__(self, arrays: dict[str, np.ndarray], items: ItemFactors, widths: tuple[int, int]) -> None:
         """arrays: `user_side`; items: those of the same snapshot, with the widths of `SnapshotItems`. KeyError or
         ValueError where they do not fit."""
-
-        def part(prefix: str) -> dict[str, np.ndarray]:
-            return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-
         rated, base, mean, std = arrays["scalars"].tolist()
         features, latent, embeddings = np.split(items.vectors, np.cumsum(widths), axis=1)
-        terms = {link: BiasTerms(link, own, own) for link in LINKS if (own := part("bias/").get(link)) is not None}
+        terms = {
+            link: BiasTerms(link, own, own) for link in LINKS if (own := part_of(arrays, "bias").get(link)) is not None
+        }
         no_log: Any = None
         self._day = FeatureSnapshot(
             no_log, bool(rated), embeddings, latent, features, base, mean, std, arrays["ratings"], terms, None
         )
-        self._regression = Regression.restore(part("regression/"))
-        self._rates = part("rates/")
+        self._regression = Regression.restore(part_of(arrays, "regression"))
+        self._rates = part_of(arrays, "rates")
         if self._rates:
             rows = tuple(arrays[f"matrix/{name}"] for name in ("data", "indices", "indptr"))
             self._matrix = csr_matrix(rows, shape=(len(rows[2]) - 1, len(self._rates["shape"])))
