@@ -108,8 +108,9 @@ class HistoryScore:
         try:
             state = load_file(folder / FILE)
             space = EmbeddingSpace.restore(part_of(state, "space"))
-            parts = (Regression.restore(part_of(state, name)) for name in ("regression", "without_embedding"))
-            return cls(space, bool(state["rated"].item()), bool(state["exposed"].item()), *parts, state["latent"])
+            whole, without = (Regression.restore(part_of(state, f)) for f in ("regression", "without_embedding"))
+            rated, exposed = bool(state["rated"].item()), bool(state["exposed"].item())
+            return cls(space, rated, exposed, whole, without, state["latent"])
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise ConrecError(f"{folder / FILE}: not readable ({error}); run the score stage again") from error
 

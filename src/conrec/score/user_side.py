@@ -44,9 +44,8 @@ class UserSide:
         ValueError where they do not fit."""
         rated, base, mean, std = arrays["scalars"].tolist()
         features, latent, embeddings = np.split(items.vectors, np.cumsum(widths), axis=1)
-        terms = {
-            link: BiasTerms(link, own, own) for link in LINKS if (own := part_of(arrays, "bias").get(link)) is not None
-        }
+        own = part_of(arrays, "bias")
+        terms = {link: BiasTerms(link, own[link], own[link]) for link in LINKS if link in own}
         no_log: Any = None
         self._day = FeatureSnapshot(
             no_log, bool(rated), embeddings, latent, features, base, mean, std, arrays["ratings"], terms, None
