@@ -24,8 +24,9 @@ EXAMPLES = re.findall(r"```sh\n(curl [^\n]*)\n```\n\n```json\n(.*?)```", TEXT, r
 
 @pytest.fixture
 def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the first example of docs/library.md writes."""
-    first = re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text(encoding="utf-8"), re.DOTALL)[0]
+    """What the example of docs/library.md writes that publishes a snapshot."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "library.md").read_text(encoding="utf-8"), re.DOTALL)
+    first = next(block for block in blocks if "write_snapshot" in block)
     lines = [line[4:] for line in first.splitlines() if line.startswith((">>>", "..."))]
     monkeypatch.chdir(tmp_path)
     exec("\n".join(lines), {})
