@@ -218,7 +218,7 @@ def test_the_filter_honours_a_calibration(tmp_path: Path) -> None:
     digest = hashlib.sha256(scores.read_bytes()).hexdigest()
     nothing = Outcome(0, 0, 0, None, None, None, None)
     evidence = CalibrationEvidence(3, "conrec", digest, 1, 0, nothing, nothing, "kept on test", [])
-    calibration = msgspec.to_builtins(Calibration("paper", 0.01, 0.95, "users", 0.999, None, None, evidence))
+    calibration = msgspec.to_builtins(Calibration("paper", 0.01, 0.95, 0.999, None, None, evidence))
 
     def kept(*flags: object) -> tuple[str, list[str]]:
         done = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", *flags)

@@ -36,6 +36,7 @@ WARM_UP = (
     "utilize.warmup_batch",
     "utilize.warmup_learning_rate",
     "utilize.history_dropout",
+    "utilize.validation_users",
     "utilize.checkpoint_every",
 )
 """Settings of the warm-up; all rewards share it."""
