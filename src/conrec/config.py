@@ -270,6 +270,10 @@ class UtilizeConfig:
             raise ValueError(f"demonstrations = {self.demonstrations}; {drawn}")
 
 
+POLICY_TEMPERATURES = (4.0, 1.0)
+"""`predict.temperatures` to choose from where the policy is asked."""
+
+
 @dataclass(frozen=True)
 class PredictConfig:
     """Constrained beam search, and the item features that are weighed beside the policy (docs/decoding.md)."""

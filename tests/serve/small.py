@@ -11,6 +11,7 @@ import http.client
 import io
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -198,6 +199,14 @@ def serving(snapshots: Path, **settings: Any) -> Iterator[Client]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def command(snapshots: Path) -> tuple[list[str], int]:
+    """What starts a service in a process of its own, and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [sys.executable, "-m", "conrec", "serve", str(snapshots), "--port", str(port), "--budget-ms", "10000"], port
 
 
 def wait_for(condition: Any, seconds: float = 20.0) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from tests.serve.small import Client, publish, serving, wait_for
+from tests.serve.small import Client, command, publish, serving, wait_for
 
 AFTER = 150
 """Dislikes answered before the kill."""
@@ -23,11 +21,8 @@ AFTER = 150
 def test_no_dislike_that_was_answered_is_lost(tmp_path: Path) -> None:
     snapshots = tmp_path / "snapshots"
     publish(snapshots)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "conrec", "serve", str(snapshots), "--port", str(port), "--budget-ms", "10000"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    start, port = command(snapshots)
+    process = subprocess.Popen(start, stderr=subprocess.DEVNULL)
     answered: list[tuple[str, str]] = []
     killed = threading.Event()
 

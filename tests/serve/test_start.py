@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.serve.small import IDS, OVER, Client, publish, wait_for
+from tests.serve.small import IDS, OVER, Client, command, publish, wait_for
 
 MOST_CPU_SECONDS = 5.0
 """Three times what it takes (docs/service.md): CPU time grows, too, when neighbours share the caches."""
@@ -21,14 +20,11 @@ MOST_CPU_SECONDS = 5.0
 def test_the_first_answer_costs_little(tmp_path: Path) -> None:
     snapshots = tmp_path / "snapshots"
     publish(snapshots)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "conrec", "serve", str(snapshots), "--port", str(port), "--budget-ms", "10000"]
+    start, port = command(snapshots)
 
     def spent() -> float:
         """CPU seconds of a service from its start to its first answer, which must be right."""
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(start, stderr=subprocess.DEVNULL)
         try:
             wait_for(lambda: answers(port), seconds=120)
             fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()

@@ -15,10 +15,6 @@ StageName = Literal[
 ]
 
 
-TEMPERATURES = (math.inf, 4.0, 1.0)
-"""Of a run with the policy."""
-
-
 @dataclass(frozen=True)
 class Run:
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]
@@ -55,14 +51,14 @@ def run(args: Run) -> None:
 
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
-    from conrec.config import load_recipe
+    from conrec.config import POLICY_TEMPERATURES, load_recipe
     from conrec.run import find_recipe, run_stages, stages_of
 
     recipe = load_recipe(find_recipe(args.recipe))
     if args.seeds:
         recipe = dataclasses.replace(recipe, seeds=args.seeds)
     if args.policy:
-        asked = dataclasses.replace(recipe.predict, temperatures=TEMPERATURES)
+        asked = dataclasses.replace(recipe.predict, temperatures=(math.inf, *POLICY_TEMPERATURES))
         recipe = dataclasses.replace(recipe, predict=asked)
     run_stages(stages_of(recipe), recipe, args.out, args.data, args.images, args.start, args.to, args.force, begin=True)
     if args.to in (None, "report") and recipe.sid.levels and is_main():

@@ -32,6 +32,10 @@ class Replay:
     def __len__(self) -> int:
         return len(self.instances)
 
+    def take(self, index: np.ndarray) -> "Replay":
+        """The users at cutoffs at `index`, int [k]."""
+        return Replay(self.instances.take(index), self.shown.take(index), self.labels.take(index))
+
 
 def make_replay(
     events: Events, instances: Instances, split: TimeSplit | UserSplit, name: str, config: SplitConfig

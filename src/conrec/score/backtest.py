@@ -46,7 +46,10 @@ def backtests(log_view: LogView, split: Split, config: SplitConfig) -> list[Back
         cutoffs = _cutoffs(log_view, split, horizon)
         pairs = [(user, cutoff) for cutoff in cutoffs for user in users_to_replay(log_view.events, cutoff, horizon)]
         replay = signed_only(replay_pairs(log_view.events, pairs, "train", horizon, *lengths))
-        return [Backtest(log_view, cutoff, _take(replay, replay.instances.cutoffs == cutoff)) for cutoff in cutoffs]
+        return [
+            Backtest(log_view, cutoff, replay.take(np.flatnonzero(replay.instances.cutoffs == cutoff)))
+            for cutoff in cutoffs
+        ]
     known = np.sort(split.train_users)
     fold = np.random.default_rng(config.seed).permutation(len(known)) % FOLDS
     found = []
@@ -93,8 +96,3 @@ def signed_only(replay: Replay) -> Replay:
     """The replay without what drew neither a dislike nor a like."""
     keep = replay.labels.values != 0
     return Replay(replay.instances, replay.shown.where(keep), replay.labels.where(keep))
-
-
-def _take(replay: Replay, index: np.ndarray) -> Replay:
-    rows = np.flatnonzero(index)
-    return Replay(replay.instances.take(rows), replay.shown.take(rows), replay.labels.take(rows))

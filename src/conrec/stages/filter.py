@@ -121,7 +121,7 @@ def _sample(replay: Replay, name: str) -> Replay:
     rows = evenly(np.arange(len(replay)), MOST_REPLAYED)
     if len(rows) < len(replay):
         say(f"filter: {len(rows):,} of the {len(replay):,} users at cutoffs of {name} are replayed")
-    return Replay(replay.instances.take(rows), replay.shown.take(rows), replay.labels.take(rows))
+    return replay.take(rows)
 
 
 def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int) -> np.ndarray:

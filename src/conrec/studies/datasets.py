@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from conrec.config import GrpoStage, Recipe, load_recipe
+from conrec.config import POLICY_TEMPERATURES, GrpoStage, Recipe, load_recipe
 from conrec.errors import ConrecError
 from conrec.files import tree_digest
 from conrec.run import find_recipe
@@ -93,7 +93,7 @@ def policy_alone(recipe: Recipe) -> Recipe:
 
 def with_policy(recipe: Recipe) -> Recipe:
     """Recipe decoded by the policy beside the item features, at that of two temperatures which validation prefers."""
-    return replace(recipe, predict=replace(recipe.predict, temperatures=(4.0, 1.0)))
+    return replace(recipe, predict=replace(recipe.predict, temperatures=POLICY_TEMPERATURES))
 
 
 def one_context(recipe: Recipe, context: str) -> Recipe:
