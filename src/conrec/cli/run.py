@@ -1,7 +1,9 @@
 """The verbs of a run: all stages, one of them, and the demonstration."""
 
 import dataclasses
+import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -124,110 +126,68 @@ class OneStage:
     """Rebuild it even if it is up to date."""
 
 
-def prepare(args: OneStage) -> None:
-    """Read and clean the log, and cut it into instances.
+STAGES = {
+    "prepare": """Read and clean the log, and cut it into instances.
 
     Reads the log and writes DIR/prepare: items, events, instances and candidates (Parquet), with an account of
     every row that was dropped (accounting.json).
 
-    Example: conrec prepare runs/mt
-
     Example, to begin a run: conrec run recipes/movietweetings.toml --data movietweetings/ --out runs/mt --to prepare
-    """
-    _one_stage("prepare", args)
-
-
-def compress(args: OneStage) -> None:
-    """Turn every item into an embedding and a semantic ID (context compression).
+    """,
+    "compress": """Turn every item into an embedding and a semantic ID (context compression).
 
     Reads DIR/prepare and writes DIR/compress: embeddings, Swing neighbours, the codebook, the catalogue of semantic
     IDs and their quality (quality.json).
-
-    Example: conrec compress runs/mt
-    """
-    _one_stage("compress", args)
-
-
-def understand(args: OneStage) -> None:
-    """Teach the model what the semantic IDs mean (context understanding).
+    """,
+    "understand": """Teach the model what the semantic IDs mean (context understanding).
 
     Reads DIR/prepare and DIR/compress and writes DIR/understand/seedN: the model after translation between titles
     and IDs and after item-level alignment. A stopped training continues from its last checkpoint.
-
-    Example: conrec understand runs/mt
-    """
-    _one_stage("understand", args)
-
-
-def utilize(args: OneStage) -> None:
-    """Teach the model what a user will dislike: warm-up, then progressive GRPO (context utilization).
+    """,
+    "utilize": """Teach the model what a user will dislike: warm-up, then progressive GRPO (context utilization).
 
     Reads DIR/prepare, DIR/compress and DIR/understand and writes DIR/utilize/seedN: the model after the warm-up and
     after each of the three stages. A stopped training continues from its last checkpoint.
-
-    Example: conrec utilize runs/mt
-    """
-    _one_stage("utilize", args)
-
-
-def score(args: OneStage) -> None:
-    """Learn the filter's score from the training period of the log.
+    """,
+    "score": """Learn the filter's score from the training period of the log.
 
     Reads DIR/prepare and DIR/compress and writes DIR/score/seedN: a regression on what the log says of a user and an
     item, learned on backtest windows. Nothing of validation or test is looked at.
-
-    Example: conrec score runs/mt
-    """
-    _one_stage("score", args)
-
-
-def weights(args: OneStage) -> None:
-    """Learn how much each item feature counts where predictions and candidates are ranked.
+    """,
+    "weights": """Learn how much each item feature counts where predictions and candidates are ranked.
 
     Reads DIR/prepare, DIR/compress and DIR/score and writes DIR/weights/seedN/weights.json, learned on backtest windows
     of the training period, with the hit rate of each feature alone and of all together.
-
-    Example: conrec weights runs/mt
-    """
-    _one_stage("weights", args)
-
-
-def predict(args: OneStage) -> None:
-    """Predict the 20 items that each user will most likely dislike.
+    """,
+    "predict": """Predict the 20 items that each user will most likely dislike.
 
     Reads DIR/prepare, DIR/compress, DIR/utilize, DIR/score and DIR/weights and writes
     DIR/predict/seedN/predictions.parquet: items, best first, with their scores. Only valid semantic IDs of items on
     offer can come out.
-
-    Example: conrec predict runs/mt
-    """
-    _one_stage("predict", args)
-
-
-def evaluate(args: OneStage) -> None:
-    """Measure the predictions and the filter by the protocol, next to the baselines.
+    """,
+    "evaluate": """Measure the predictions and the filter by the protocol, next to the baselines.
 
     Reads DIR/prepare, DIR/compress, DIR/predict and DIR/filter and writes DIR/evaluate and DIR/metrics.json: hit
     rates with intervals over users, candidate accuracy, and the filter's trade-off.
-
-    Example: conrec evaluate runs/mt
-    """
-    _one_stage("evaluate", args)
-
-
-def report(args: OneStage) -> None:
-    """Write the report: one HTML file with numbers and pictures.
+    """,
+    "report": """Write the report: one HTML file with numbers and pictures.
 
     Reads the whole run folder and writes DIR/report.html. It is always rebuilt.
-
-    Example: conrec report runs/mt
-    """
-    _one_stage("report", args)
-    print(args.run / "report.html")
+    """,
+}
+"""The verbs of one stage, with their help."""
 
 
-def _one_stage(name: str, args: OneStage) -> None:
-    from conrec.run import open_run, run_stages, stages_of
+def one_stage(name: str) -> Callable[[OneStage], None]:
+    """The verb of a stage."""
 
-    recipe, data, images = open_run(args.run)
-    run_stages(stages_of(recipe), recipe, args.run, data, images, name, name, args.force)
+    def verb(args: OneStage) -> None:
+        from conrec.run import open_run, run_stages, stages_of
+
+        recipe, data, images = open_run(args.run)
+        run_stages(stages_of(recipe), recipe, args.run, data, images, name, name, args.force)
+        if name == "report":
+            print(args.run / "report.html")
+
+    verb.__doc__ = f"{inspect.cleandoc(STAGES[name])}\n\nExample: conrec {name} runs/mt"
+    return verb
