@@ -40,7 +40,7 @@ WAY = (
 )
 """The data's way: each may import itself and what stands before it."""
 
-HEAVY = ("torch", "transformers", "daft", "numpy", "numba", "pyarrow", "pandas", "sklearn", "altair", "ray")
+HEAVY = ("torch", "transformers", "numpy", "numba", "pyarrow", "pandas", "sklearn", "altair", "ray")
 
 
 def part(module: str) -> str | None:
@@ -111,7 +111,7 @@ def test_the_command_line_starts_without_anything_heavy(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["conrec.filter.filter", "conrec.serve.app"])
 def test_serving_knows_nothing_of_training(module: str) -> None:
-    training = ("torch", "transformers", "peft", "accelerate", "sklearn", "daft", "pandas")
+    training = ("torch", "transformers", "peft", "accelerate", "sklearn", "pandas")
     code = f"import sys, {module}; print(*sorted(set({training!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []

@@ -94,7 +94,7 @@ def test_the_score_of_a_run_is_the_one_its_filter_used(
 
 
 def test_to_load_and_serve_it_nothing_of_training_is_imported() -> None:
-    training = ("torch", "transformers", "sklearn", "daft")
+    training = ("torch", "transformers", "sklearn")
     code = f"import sys, conrec.score.filter_score; print(*sorted(set({training!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []

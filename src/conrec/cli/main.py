@@ -81,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 def program() -> NoReturn:
     """The command `conrec`: `main`, and then the end, without what the interpreter would still clean up.
 
-    Daft's threads and the connections between processes outlive the interpreter, and now and then abort a process
-    whose files are all written (one run in fourteen; of two processes one in five), which looks like a failure.
+    The connections between processes outlive the interpreter, and now and then abort a process whose files are all
+    written (of two processes one in five), which looks like a failure.
     """
     status = main()
     sys.stdout.flush()

@@ -12,21 +12,12 @@ The steps, in this order (a row that an earlier step dropped takes no part in a 
                                explicit statement wins (opening the menu of an item is logged as a click on it)
     user_below_min_dislikes    the user has fewer dislikes left than the recipe's `data.min_user_dislikes`
 
-A daft program, so it runs on daft's native engine and on Ray alike.
 "First" is the smallest row number after one sort.
 """
 
-import math
-import os
-
-os.environ.setdefault("DO_NOT_TRACK", "1")  # daft reports its use on import otherwise
-
-import daft
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from daft import DataFrame, Expression, col, lit
-from daft.functions import when
 
 from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, TIME, Accounting, Log
 from conrec.progress import say
@@ -80,79 +71,59 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
     of the adapter.
     """
     table = log.events.select(EVENTS.names).sort_by(ORDER)
-    events = daft.from_arrow(table.append_column("row", pa.array(range(len(table)), pa.int64())))
-    listed = daft.from_arrow(log.items.select(["item_id"])).with_column("listed", lit(True))
-    events = events.join(listed, on="item_id", how="left")
-    events = events.with_column("cause", when(col("listed").is_null(), lit("unknown_item")))
-    events = _reasons(events)
-    events = _duplicates(events)
-    if pc.any(pc.equal(table["kind"], "undo")).as_py():
-        events = _undone(events)
-    events = _repeated_dislikes(events)
-    events = _positives_while_disliking(events)
-    if min_user_dislikes > 0:
-        events = _small_users(events, min_user_dislikes)
-    marked = events.to_arrow().sort_by("row")
+    causes, left = np.full(len(table), None, object), np.ones(len(table), bool)
 
-    kept = marked.filter(pc.is_null(marked["cause"])).select(EVENTS.names).cast(EVENTS)
-    account = Accounting(len(marked), len(kept))
-    for cause in pc.unique(marked["cause"].drop_null()).to_pylist():
-        account.reject(cause, marked.filter(pc.equal(marked["cause"], cause)).select(EVENTS.names).cast(EVENTS))
+    def drop(rows: np.ndarray, cause: str) -> None:
+        causes[rows & left] = cause
+        left[rows] = False
+
+    def equal(name: str, *values: str) -> np.ndarray:
+        return pc.is_in(table[name], pa.array(values)).to_numpy()
+
+    drop(~pc.is_in(table["item_id"], log.items["item_id"].combine_chunks()).to_numpy(), "unknown_item")
+    for reason in OTHER_REASONS:
+        drop(equal("reason", reason), f"reason_{reason}")
+    drop(~_first(_numbers(table, *EVENTS.names), left), "duplicate")
+    dislike, undo, times = equal("kind", "dislike"), equal("kind", "undo"), table["time"].cast(pa.int64()).to_numpy()
+    pair = _numbers(table, "user_id", "item_id")
+    drop(dislike & (times <= last_undo(pair, undo & left, times)), "undone")
+    drop(undo, "undo")
+    drop(dislike & ~_first(pair, dislike & left), "repeated_dislike")
+    moment = _numbers(table, "user_id", "item_id", "time")
+    disliking = np.isin(moment, moment[dislike & left])
+    drop(equal("kind", *POSITIVE_KINDS) & disliking, "positive_while_disliking")
+    user = _numbers(table, "user_id")
+    dislikes = np.bincount(user[dislike & left], minlength=int(user.max(initial=-1)) + 1)
+    drop(dislikes[user] < min_user_dislikes, "user_below_min_dislikes")
+
+    kept = table.filter(pa.array(left)).cast(EVENTS)
+    account = Accounting(len(table), len(kept))
+    for cause in dict.fromkeys(causes[~left].tolist()):
+        account.reject(cause, table.filter(pa.array(np.equal(causes, cause))).cast(EVENTS))
     return Log(log.items, kept, log.accounting.then(account).check())
 
 
-def _drop(events: DataFrame, condition: Expression, cause: Expression) -> DataFrame:
-    """Name the cause for the rows under the condition that have none yet; computed here, as later steps look twice."""
-    cause = when(col("cause").is_null() & condition, cause).otherwise(col("cause"))
-    return events.select(*EVENTS.names, "row", cause.alias("cause")).collect()
+def last_undo(pairs: np.ndarray, undone: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """int64 [n]: the time of the last undo of each entry's pair, the smallest number where there is none.
+
+    pairs: int [n], the number of each entry's user and item; undone: bool [n], the entry is an undo; times: int [n].
+    """
+    last = np.full(int(pairs.max(initial=-1)) + 1, np.iinfo(np.int64).min)
+    np.maximum.at(last, pairs[undone], times[undone])
+    return last[pairs]
 
 
-def _reasons(events: DataFrame) -> DataFrame:
-    not_interest = col("reason").is_in(list(OTHER_REASONS)).fill_null(False)
-    return _drop(events, not_interest, lit("reason_") + col("reason"))
+def _numbers(table: pa.Table, *names: str) -> np.ndarray:
+    """int64 [n]: the same number for rows that are equal in these columns."""
+    found = np.zeros(len(table), np.int64)
+    for name in names:
+        codes = pc.dictionary_encode(table[name], null_encoding="encode").combine_chunks().indices.to_numpy()
+        found = np.unique(found * (1 + int(codes.max(initial=0))) + codes, return_inverse=True)[1]
+    return found
 
 
-def _duplicates(events: DataFrame) -> DataFrame:
-    # daft takes quadratic time to group by a float column full of nulls, so a missing value becomes -infinity.
-    value = col("value").fill_null(-math.inf)
-    firsts = events.where(col("cause").is_null()).groupby(*EVENTS.names[:-1], value).agg(col("row").min())
-    return _drop(_mark(events, firsts, "row"), ~col("marked"), lit("duplicate"))
-
-
-def _undone(events: DataFrame) -> DataFrame:
-    pair: list[Expression | str] = ["user_id", "item_id"]
-    undos = events.where(col("cause").is_null() & (col("kind") == lit("undo")))
-    last = undos.groupby(*pair).agg(col("time").max().alias("last"))
-    events = events.join(last, on=pair, how="left")
-    undone = _is_kept_dislike() & (col("time") <= col("last")).fill_null(False)
-    return _drop(_drop(events, undone, lit("undone")), col("kind") == lit("undo"), lit("undo"))
-
-
-def _repeated_dislikes(events: DataFrame) -> DataFrame:
-    firsts = events.where(_is_kept_dislike()).groupby("user_id", "item_id").agg(col("row").min())
-    repeated = _is_kept_dislike() & ~col("marked")
-    return _drop(_mark(events, firsts, "row"), repeated, lit("repeated_dislike"))
-
-
-def _positives_while_disliking(events: DataFrame) -> DataFrame:
-    moment = ("user_id", "item_id", "time")
-    dislikes = events.where(_is_kept_dislike()).select(*moment)
-    positive = col("kind").is_in(list(POSITIVE_KINDS))
-    return _drop(_mark(events, dislikes, *moment), positive & col("marked"), lit("positive_while_disliking"))
-
-
-def _small_users(events: DataFrame, least: int) -> DataFrame:
-    counts = events.where(_is_kept_dislike()).groupby("user_id").agg(col("row").count().alias("dislikes"))
-    enough = counts.where(col("dislikes") >= lit(least))
-    return _drop(_mark(events, enough, "user_id"), ~col("marked"), lit("user_below_min_dislikes"))
-
-
-def _mark(events: DataFrame, chosen: DataFrame, *keys: str) -> DataFrame:
-    """A column `marked`: whether the keys occur in `chosen` (at most once there)."""
-    joined = events.join(chosen.select(*keys).with_column("marked", lit(True)), on=list(keys), how="left")
-    return joined.with_column("marked", col("marked").fill_null(False))
-
-
-def _is_kept_dislike() -> Expression:
-    """A dislike that no step has dropped so far."""
-    return col("cause").is_null() & (col("kind") == lit("dislike"))
+def _first(numbers: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """bool [n]: the first row of each number, of the rows `among`."""
+    rows, first = np.flatnonzero(among), np.zeros(len(numbers), bool)
+    first[rows[np.unique(numbers[rows], return_index=True)[1]]] = True
+    return first

@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from conrec.data.clean import last_undo
 from conrec.errors import ConrecError
 
 FILE = "feedback.sqlite"
@@ -138,11 +139,9 @@ def in_force(pairs: np.ndarray, marked: np.ndarray, undone: np.ndarray, times: n
     """bool [n]: which entries count, whatever their order: the first dislike of a pair since its last undo.
 
     pairs: int [n], the number of each entry's user and item; marked: bool [n], a rejection that is no dislike
-    (`score.user_history.MARKED`), which counts beside one; undone: bool [n], the entry is an undo; times: int [n].
+    (`score.user_history.MARKED`), which counts beside one; undone, times: as in `last_undo`.
     """
-    last = np.full(int(pairs.max(initial=-1)) + 1, np.iinfo(np.int64).min)
-    np.maximum.at(last, pairs[undone], times[undone])
-    alive = np.flatnonzero(~undone & (times > last[pairs]))
+    alive = np.flatnonzero(~undone & (times > last_undo(pairs, undone, times)))
     keys = pairs[alive] * 2 + marked[alive]
     order = np.lexsort((times[alive], keys))
     counts = np.zeros(len(pairs), bool)
