@@ -17,9 +17,9 @@ import numpy as np
 from conrec.baselines.base import best
 from conrec.decode.decoder import PLAIN, Decoder
 from conrec.decode.inputs import Inputs
-from conrec.decode.predict_items import future_hits
 from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
+from conrec.evaluate.metrics import hit_any
 from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
@@ -37,7 +37,6 @@ def main(run: Path, split: str) -> None:
     inputs = Inputs.of(recipe, PreparedLog(prepared, compressed))
     instances = inputs.instances.of_split(split)
     instances = instances.take(instances.n_dislikes > 0)
-    future = [instances.future[n] for n in range(len(instances))]
     hits: dict[str, list[np.ndarray]] = {}
     for seed in recipe.seeds:
         trained, predicted = run / "utilize" / f"seed{seed}", run / "predict" / f"seed{seed}"
@@ -56,9 +55,9 @@ def main(run: Path, split: str) -> None:
             tried["at temperature 1"] = chosen._replace(temperature=1.0)
         decodings = decoder.decodings(instances, list(tried.values()))
         for name, decoding, (items, _) in zip(tried, decodings, decoder.run(decodings, "decode")):
-            hits.setdefault(name, []).append(future_hits(items, future))
+            hits.setdefault(name, []).append(hit_any(items, instances.future))
             alone = _by_weight(decoding, recipe.predict.k)
-            hits.setdefault(f"{name}, without the model", []).append(future_hits(alone, future))
+            hits.setdefault(f"{name}, without the model", []).append(hit_any(alone, instances.future))
     means = {name: np.mean(values, axis=0) for name, values in hits.items()}
     print(f"\n{len(instances):,} instances of {split}, {len(recipe.seeds)} seeds\n")
     print(f"| | FHR@{recipe.predict.k} | difference |\n|---|---|---|")

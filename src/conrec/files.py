@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from conrec.errors import ConrecError
 
 
@@ -45,9 +47,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+@contextlib.contextmanager
+def readable(path: Path, stage: str) -> Iterator[None]:
+    """What goes wrong while a stage's file or folder is read, as a ConrecError that names it and what to run again."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:  # Arrow's are among them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConrecError(f"{path}: not readable ({reason}); run {stage} stage again") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`as_json` of a value made of dataclasses, paths, and what JSON knows, as a whole file."""
+    write_whole(path, as_json(value) + "\n")
+
+
 def as_json(value: Any) -> str:
     """JSON, one value a line. An infinite number, which JSON does not know, becomes a text: "inf"."""
-    return json.dumps(_finite(value), indent=1, allow_nan=False)
+    return json.dumps(_finite(value), indent=1, allow_nan=False, default=_plain)
 
 
 def _finite(value: Any) -> Any:

@@ -12,7 +12,6 @@ Started as several processes (see `processes`), the main one does all this; the 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from conrec import processes
 from conrec.config import Recipe, load_recipe
 from conrec.errors import ConrecError
-from conrec.files import lock, read_json, tree_digest, value_digest, write_whole
+from conrec.files import lock, read_json, tree_digest, value_digest, write_json, write_whole
 from conrec.pipeline.build import build, label_of, partial, read_manifest
 from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
@@ -256,8 +255,8 @@ def check_folder(run: Path) -> None:
 def _note(recipe: Recipe, run: Path, data: Path | None, images: Path | None) -> None:
     """Write what the run is made from. Only who holds the folder's lock may: another's run goes by these files."""
     write_whole(run / "recipe.toml", to_toml(recipe))
-    paths = {"data": data and str(data.resolve()), "images": images and str(images.resolve())}
-    write_whole(run / "paths.json", json.dumps(paths, indent=1))
+    paths = {"data": data and data.resolve(), "images": images and images.resolve()}
+    write_json(run / "paths.json", paths)
 
 
 def open_run(run: Path) -> tuple[Recipe, Path | None, Path | None]:

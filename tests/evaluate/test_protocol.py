@@ -141,7 +141,7 @@ def test_predictions_are_matched_by_instance_and_gaps_are_named(
     assert part.asked.tolist() == [True, False, True]
     assert part.lists.tolist() == [[-2, 8], [-1, -1], [1, 2]]
     assert np.isnan(part.measured["reward"]).tolist() == [False, True, False]
-    with pytest.raises(ConrecError, match=r"gone\.parquet: no readable predictions"):
+    with pytest.raises(ConrecError, match=r"gone\.parquet: not readable .* run the predict stage again"):
         read_outputs(tmp_path / "gone.parquet", few, items, 2)
 
 

@@ -93,7 +93,7 @@ def test_only_the_largest_weights_of_a_target_are_kept(monkeypatch: pytest.Monke
     monkeypatch.setattr(ease, "WEIGHTS", 5)
     part = Ease(VIEW)
     week = CUTS[0].astype("datetime64[W]")
-    (_, all_of_them), (_, kept) = whole._week(week), part._week(week)
+    (_, all_of_them), (_, kept) = whole._fitted(week), part._fitted(week)
     for column, few in zip(all_of_them.toarray().T, kept.toarray().T):
         assert np.count_nonzero(few) == 5
         np.testing.assert_array_equal(np.sort(np.abs(few))[-5:], np.sort(np.abs(column))[-5:])

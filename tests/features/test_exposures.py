@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +14,8 @@ from conrec.features.exposures import (
     ITEM_SMOOTHING,
     LEAST_DAYS,
     TRACES,
+    USUAL,
     ExposureLikelihood,
-    ExposureWeights,
     most_likely,
 )
 from tests.small_log import CUTS, START, all_instances, small_log
@@ -24,7 +23,7 @@ from tests.small_log import CUTS, START, all_instances, small_log
 ITEMS, LOG = small_log()
 N = len(ITEMS)
 DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
-WEIGHTS = ExposureWeights((0.3, 0.0, 0.02, 0.5, 0.1, 0.0))
+WEIGHTS = dict(zip(map(str, TRACES), (0.3, 0.0, 0.02, 0.5, 0.1, 0.0)))
 CATEGORIES = [name or "" for name in ITEMS.categories]
 
 
@@ -40,7 +39,7 @@ def log_shown(user: str, cutoff: np.datetime64) -> np.ndarray:
     for name, item, time, kind in zip(LOG.users, LOG.items, LOG.times, LOG.kinds):
         if time < cutoff:
             met[item] += np.exp(-((cutoff - time) / DAY) / ITEM_DAYS)
-            for trace, weight in zip(TRACES, WEIGHTS.traces):
+            for trace, weight in zip(TRACES, WEIGHTS.values()):
                 if name == user and (kind == "favorite" or not trace.liked):
                     own[CATEGORIES[item]] += weight * np.exp(-((cutoff - time) / DAY) / trace.days)
     for item, first in enumerate(ITEMS.first_seen):
@@ -170,14 +169,13 @@ def moments(log: Events, weeks: list[int]) -> Instances:
 @pytest.mark.parametrize("follows", ["likes", "nothing"])
 def test_what_a_platform_follows_is_learned(follows: str) -> None:
     log = follower(np.random.default_rng(1), follows)
-    weights = ExposureLikelihood(ITEMS, log).learn(moments(log, [2, 3, 4]), WEEK)
-    by_name = weights.as_json()
+    by_name = ExposureLikelihood(ITEMS, log).learn(moments(log, [2, 3, 4]), WEEK)
     latest = by_name["liked, 7 days"]
     if follows == "likes":
         assert latest > 5  # one of eight, the item liked first, is of any category
         assert latest > 10 * max(value for name, value in by_name.items() if name != "liked, 7 days")
     else:
-        assert max(weights.traces) < 0.05
+        assert max(by_name.values()) < 0.05
 
 
 def test_learning_looks_no_further_than_the_horizon() -> None:
@@ -189,10 +187,5 @@ def test_learning_looks_no_further_than_the_horizon() -> None:
 
 
 def test_without_training_instances_what_was_met_counts(instances: Instances) -> None:
-    assert ExposureLikelihood(ITEMS, LOG).learn(instances.take(np.zeros(0, int)), WEEK) == ExposureWeights()
-    assert sum(ExposureWeights().traces) == 1
-
-
-def test_weights_are_kept_by_name() -> None:
-    assert ExposureWeights.of_json(json.loads(json.dumps(WEIGHTS.as_json()))) == WEIGHTS
-    assert ExposureWeights.of_json({"liked, 7 days": 2.0}).traces == (0, 0, 0, 2.0, 0, 0)
+    assert ExposureLikelihood(ITEMS, LOG).learn(instances.take(np.zeros(0, int)), WEEK) == USUAL
+    assert sum(USUAL.values()) == 1

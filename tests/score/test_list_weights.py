@@ -9,7 +9,7 @@ from conrec.config import PredictConfig
 from conrec.data.instances import Instances
 from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
-from conrec.features.exposures import ExposureWeights
+from conrec.features.exposures import USUAL
 from conrec.features.item_features import ItemFeature
 from conrec.score.backtest import Backtest, backtests
 from conrec.score.list_features import list_features
@@ -29,7 +29,7 @@ def windows() -> list[Backtest]:
 
 
 def learn(windows: list[Backtest], config: PredictConfig = PREDICT) -> ListWeights:
-    return learn_list_weights(config, windows, LOG, ExposureWeights(), None, 10, 0)
+    return learn_list_weights(config, windows, LOG, USUAL, None, 10, 0)
 
 
 def test_they_name_every_feature_and_lose_to_none(windows: list[Backtest]) -> None:
@@ -92,7 +92,7 @@ def test_without_windows_all_count_the_same() -> None:
 
 def test_features_are_those_of_the_recipe() -> None:
     config = replace(PREDICT, prior=False, features=("attribute", "propensity"))
-    found = list_features(config, VIEW, Knowledge(VIEW.items, VIEW.events), ExposureWeights(), None)
+    found = list_features(config, VIEW, Knowledge(VIEW.items, VIEW.events), USUAL, None)
     assert list(found) == ["attribute"]  # no history score, no propensity
     assert prior_alone(PREDICT).of_lists().prior == 1.0
     assert prior_alone(replace(PREDICT, prior=False)).of_lists().prior == 0.0

@@ -8,9 +8,10 @@ import torch
 
 from conrec.config import LmConfig, UtilizeConfig
 from conrec.data.instances import Instances, Ragged
-from conrec.decode.predict_items import future_hits, predict_items, score_items
+from conrec.decode.predict_items import predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset
 from conrec.decode.trie import Trie
+from conrec.evaluate.metrics import hit_any
 from conrec.lm.model import build_policy, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import HistoryPrompts
@@ -78,7 +79,7 @@ def policy():
 
 def hits(model, data, k=3) -> float:
     ((items, _),) = predict_items(model, [Decoding(data)], k=k, beams=40, batch=16)
-    return float(future_hits(items, [data.instances.future[n] for n in range(len(data))]).mean())
+    return float(hit_any(items, data.instances.future).mean())
 
 
 def warm(model, data, folder, epochs, validate=dict):

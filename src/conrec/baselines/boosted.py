@@ -72,7 +72,7 @@ class _Day:
 
     def __init__(self, log_view: LogView, cutoff: np.datetime64, values: csr_matrix, numeric: np.ndarray) -> None:
         told, n = log_view.told, len(log_view.items)
-        known = told.before(cutoff) if log_view.train_users is None else told.by_users(log_view.train_users)
+        known = told.known(cutoff, log_view.train_users)
         items, signs, times = told.items[known], told.signs[known], told.times[known]
         self.told, self.cutoff, self.values = told, cutoff, values
         disliked, liked = (np.bincount(items[signs == sign], minlength=n) for sign in (1, -1))

@@ -10,9 +10,11 @@ is excluded for the user (`data.knowledge`).
 
 from collections.abc import Callable
 from operator import attrgetter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.user_log import UserLog
@@ -53,6 +55,25 @@ def candidates_table(
     ids = pa.array(items.ids, pa.string()).take(pa.array(candidates.values))
     lists = pa.ListArray.from_arrays(pa.array(candidates.offsets, pa.int32()), ids)
     return pa.table([pa.array(asked.ids[numbers], pa.int64()), lists], schema=CANDIDATES)
+
+
+def rows_of(lists: pa.ChunkedArray, items: Items, k: int) -> np.ndarray:
+    """Lists of item ids as int32 [B, k] rows, cut or filled with -1; -2 for an id that is no item."""
+    row_of = {item: row for row, item in enumerate(items.ids)}
+    result = np.full((len(lists), k), -1, np.int32)
+    for n, ids in enumerate(lists.to_pylist()):
+        rows = [row_of.get(item, -2) for item in (ids or [])[:k]]
+        result[n, : len(rows)] = rows
+    return result
+
+
+def read_candidates(prepared: Path, instances: Instances, items: Items) -> np.ndarray:
+    """int32 [B, c]: the candidates of each instance, the true next first; rows of -1 where there are none."""
+    table = pq.read_table(prepared / "candidates.parquet")
+    lists = dict(zip(table["instance_id"].to_pylist(), table["candidates"].to_pylist()))
+    width = max((len(ids) for ids in lists.values()), default=0)
+    chosen = pa.chunked_array([pa.array([lists.get(n, []) for n in instances.ids.tolist()], pa.list_(pa.string()))])
+    return rows_of(chosen, items, width)
 
 
 class _DayLog:

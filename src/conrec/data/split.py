@@ -21,6 +21,7 @@ from conrec.config import SplitConfig
 from conrec.data.instances import Events, Items
 from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
+from conrec.files import readable
 
 SPLITS = ("train", "validation", "test")
 DAY_US = 86_400_000_000
@@ -43,10 +44,8 @@ class Split:
     def read(prepared: Path) -> TimeSplit | UserSplit:
         """The split of a `prepare` folder. Raises ConrecError where it cannot be read."""
         path = prepared / "split.json"
-        try:
+        with readable(path, "the prepare"):
             table = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConrecError(f"{path}: not readable ({error}); run the prepare stage again") from error
         end, by_category = moment(table["log_end"]), table.get("pool") == "category"
         if table["mode"] == "users":
             users = {f"{name}_users": np.asarray(table[f"{name}_users"], str) for name in SPLITS}

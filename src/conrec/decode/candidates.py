@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances, Items
 from conrec.decode.decoder import Decoder
 from conrec.decode.predict_items import score_items
@@ -24,16 +23,10 @@ class CandidateSets:
 
     @classmethod
     def read(cls, prepared: Path, instances: Instances, items: Items) -> "CandidateSets":
-        """All sets in the folder of `prepare`; their instances must be among these."""
-        table = pq.read_table(prepared / "candidates.parquet")
-        place = {int(i): n for n, i in enumerate(instances.ids)}
-        at = np.array([place[i] for i in table["instance_id"].to_pylist()], dtype=np.int64)
-        lists = table["candidates"].combine_chunks()
-        row = {item: n for n, item in enumerate(items.ids)}
-        rows = np.full((len(at), int(pc.max(pc.list_value_length(lists)).as_py())), -1, dtype=np.int64)
-        for n, names in enumerate(lists.to_pylist()):
-            rows[n, : len(names)] = [row[name] for name in names]
-        return cls(at, rows)
+        """The sets of these instances in the folder of `prepare`."""
+        rows = read_candidates(prepared, instances, items)
+        at = np.flatnonzero((rows >= 0).any(axis=1))
+        return cls(at, rows[at].astype(np.int64))
 
     def asked(self, instances: Instances) -> tuple[Instances, np.ndarray]:
         """Whose they are, of these instances, and their rows, int64 [n, c]: a place without a candidate has the first

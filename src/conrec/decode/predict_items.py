@@ -72,8 +72,3 @@ def score_items(
             # Below a node without items nothing is allowed, and the log-probabilities there are not a number.
             scores[part.index] = likelihood.masked_fill(likelihood.isnan(), -torch.inf).cpu().numpy()
     return out
-
-
-def future_hits(items: np.ndarray, future: Sequence[np.ndarray]) -> np.ndarray:
-    """float [n]: 1 where any of the predicted rows [n, k] is in the instance's future (FHR)."""
-    return np.array([np.isin(row, truth).any() for row, truth in zip(items, future)], dtype=float)

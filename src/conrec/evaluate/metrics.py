@@ -58,8 +58,7 @@ def rare_future(instances: Instances, knowledge: Knowledge) -> Ragged:
     for cutoff in np.unique(instances.cutoffs):
         here = instances.cutoffs[owners] == cutoff
         keep[here] = knowledge.long_tail(cutoff)[values[here]]
-    lengths = np.bincount(owners[keep], minlength=len(instances))
-    return Ragged(values[keep], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return instances.future.where(keep)
 
 
 def all_metrics(

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from conrec.data.distractors import rows_of
 from conrec.data.instances import Instances, Items
 from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import Estimate, bootstrap
 from conrec.evaluate.metrics import all_metrics, rare_future
 from conrec.evaluate.results import Difference, Figure, Figures, SplitMetrics, StageFigures, Validity
+from conrec.files import readable
 
 OURS = "conrec"
 USERS_AT_ONCE = 256
@@ -169,10 +171,8 @@ def read_outputs(path: Path, instances: Instances, items: Items, k: int, *, some
     Ids that are no items become -2. ConrecError where an instance has no prediction, unless `some` says that only
     some were predicted for.
     """
-    try:
+    with readable(path, "the predict"):
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise ConrecError(f"{path}: no readable predictions ({error}); run the predict stage again") from error
     where = pc.index_in(pa.array(instances.ids), value_set=table["instance_id"].combine_chunks())
     absent = where.is_null().to_numpy(zero_copy_only=False)
     if absent.any() and not some:
@@ -186,25 +186,6 @@ def read_outputs(path: Path, instances: Instances, items: Items, k: int, *, some
     candidates = {name: _padded(table[column].to_pylist()) for name, column in scores if column in there}
     measured = {"reward": table["reward"].to_numpy().astype(np.float32)} if "reward" in there else {}
     return Outputs(rows_of(table["items"], items, k), candidates, measured, ~absent)
-
-
-def rows_of(lists: pa.ChunkedArray, items: Items, k: int) -> np.ndarray:
-    """Lists of item ids as int32 [B, k] rows, cut or filled with -1; -2 for an id that is no item."""
-    row_of = {item: row for row, item in enumerate(items.ids)}
-    result = np.full((len(lists), k), -1, np.int32)
-    for n, ids in enumerate(lists.to_pylist()):
-        rows = [row_of.get(item, -2) for item in (ids or [])[:k]]
-        result[n, : len(rows)] = rows
-    return result
-
-
-def read_candidates(prepared: Path, instances: Instances, items: Items) -> np.ndarray:
-    """int32 [B, c]: the candidates of each instance, the true next first; rows of -1 where there are none."""
-    table = pq.read_table(prepared / "candidates.parquet")
-    lists = dict(zip(table["instance_id"].to_pylist(), table["candidates"].to_pylist()))
-    width = max((len(ids) for ids in lists.values()), default=0)
-    chosen = pa.chunked_array([pa.array([lists.get(n, []) for n in instances.ids.tolist()], pa.list_(pa.string()))])
-    return rows_of(chosen, items, width)
 
 
 def read_oracle(prepared: Path, instances: Instances, items: Items, k: int) -> Outputs | None:

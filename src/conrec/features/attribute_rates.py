@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -124,7 +125,7 @@ class AttributeRates(ItemFeature):
         self._attributes = Attributes.of(items)
         shown, disliked = events.shown, events.kinds == "dislike"
         self._shown, self._disliked = UserLog(events.take(shown)), UserLog(events.take(disliked))
-        self._days: dict[np.datetime64, Everybody] = {}
+        self._before = cache(self._until)
         self._always: Everybody | None = None
         if known_users is not None:
             known = events.of_users(known_users)
@@ -173,14 +174,12 @@ class AttributeRates(ItemFeature):
         )
 
     def _of_day(self, day: np.datetime64) -> Everybody:
-        if self._always is not None:
-            return self._always
-        if day not in self._days:
-            midnight = day.astype("datetime64[us]")
-            shown, disliked = self._shown.events.until(midnight), self._disliked.events.until(midnight)
-            own = self._disliked.events
-            self._days[day] = self._of_all(self._shown.events.items[shown], own.items[disliked], own.reasons[disliked])
-        return self._days[day]
+        return self._before(day) if self._always is None else self._always
+
+    def _until(self, day: np.datetime64) -> Everybody:
+        midnight, shown, own = day.astype("datetime64[us]"), self._shown.events, self._disliked.events
+        before = own.until(midnight)
+        return self._of_all(shown.items[shown.until(midnight)], own.items[before], own.reasons[before])
 
     def _of_all(self, shown: np.ndarray, disliked: np.ndarray, given: np.ndarray) -> Everybody:
         """From everybody's items, int [e]: those shown, those disliked and the reasons given with these."""

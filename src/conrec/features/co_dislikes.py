@@ -6,6 +6,8 @@ Swing (`items.swing`) asks for the same with small circles of users discounted, 
 this keeps more of them and is an item feature of decoding (`features.item_features`).
 """
 
+from functools import cache
+
 import numpy as np
 from scipy.sparse import csr_matrix
 
@@ -52,14 +54,13 @@ class CoDislikes:
         self.items = items
         self._dislikes = events.take(disliked)
         self._always = known_users is not None
-        self._days: dict[np.datetime64, csr_matrix] = {}
+        self._before = cache(self._counted)
 
     def of_day(self, cutoff: np.datetime64) -> csr_matrix:
         """float [items, items]: the neighbours of each item by the dislikes before the midnight before the cutoff."""
         day = np.datetime64(0, "us") if self._always else cutoff.astype("datetime64[D]").astype("datetime64[us]")
-        if day not in self._days:
-            known = self._dislikes
-            if not self._always:
-                known = known.take(np.arange(np.searchsorted(known.times, day)))
-            self._days[day] = co_dislikes(known, self.items)
-        return self._days[day]
+        return self._before(day)
+
+    def _counted(self, day: np.datetime64) -> csr_matrix:
+        known = self._dislikes
+        return co_dislikes(known if self._always else known.take(np.arange(len(known))[known.until(day)]), self.items)

@@ -10,6 +10,8 @@ largest in size are kept. A longer history has larger scores, so each user's are
 over all items: what they say counts the same beside the other features.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -44,8 +46,7 @@ class Ease(ItemFeature):
     name = "ease"
 
     def __init__(self, log_view: LogView) -> None:
-        self._log_view = log_view
-        self._weeks: dict[np.datetime64 | None, tuple[np.ndarray, csr_matrix]] = {}
+        self._log_view, self._before = log_view, cache(self._fitted)
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: the scores in standard deviations; 0 for an item without a column and for a user without
@@ -56,7 +57,7 @@ class Ease(ItemFeature):
         rows, likes, signed = feedback.items[places], feedback.signs[places] < 0, feedback.signs[places] != 0
         weeks = instances.cutoffs.astype("datetime64[W]")
         for week in np.unique(weeks):
-            column, weights = self._week(week)
+            column, weights = self._before(week if self._log_view.train_users is None else np.datetime64(0, "W"))
             columns = column[likes.astype(np.int64), rows]
             own = signed & (columns != NONE) & (weeks[owners] == week)
             shape = len(instances), weights.shape[0]
@@ -67,35 +68,26 @@ class Ease(ItemFeature):
             out[np.ix_(found, targets)] = (history[found] @ weights).toarray()[:, column[0, targets]]
         return out / np.maximum(out.std(axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
-    def _week(self, week: np.datetime64) -> tuple[np.ndarray, csr_matrix]:
+    def _fitted(self, week: np.datetime64) -> tuple[np.ndarray, csr_matrix]:
         """The column of each item, int64 [2, items]: as disliked and as liked; and B, float32 [columns, targets]."""
-        feedback, known_users = self._log_view.told, self._log_view.train_users
-        key = week if known_users is None else None
-        if key not in self._weeks:
-            moment = week.astype("datetime64[us]")
-            known = feedback.before(moment) if known_users is None else feedback.by_users(known_users)
-            users, items, signs = feedback.users[known], feedback.items[known], feedback.signs[known]
-            self._weeks[key] = _fitted(users, items, signs, len(self._log_view.items))
-        return self._weeks[key]
-
-
-def _fitted(users: np.ndarray, items: np.ndarray, signs: np.ndarray, n: int) -> tuple[np.ndarray, csr_matrix]:
-    """See `Ease._week`. users, items, signs: int [m], of the known feedback; n: items in all."""
-    column, width = np.full((2, n), NONE), 0
-    for kind, (sign, most) in enumerate(((1, DISLIKED), (-1, LIKED))):
-        counts = np.bincount(items[signs == sign], minlength=n)
-        kept = np.argsort(-counts, kind="stable")[:most]
-        kept = kept[counts[kept] >= FEWEST]
-        column[kind, kept] = width + np.arange(len(kept))
-        width += len(kept)
-    targets = int((column[0] != NONE).sum())
-    columns = column[(signs < 0).astype(np.int64), items]
-    own = (signs != 0) & (columns != NONE)
-    _, owners = np.unique(users[own], return_inverse=True)
-    x = csr_matrix((np.ones(len(owners)), (owners, columns[own])), (int(owners.max(initial=-1)) + 1, width))
-    x.data[:] = 1
-    weights = ease_weights((x.T @ x).toarray(), targets, L2)
-    if len(weights) > WEIGHTS:
-        least = -np.partition(-np.abs(weights), WEIGHTS - 1, axis=0)[WEIGHTS - 1]
-        weights[np.abs(weights) < least] = 0
-    return column, csr_matrix(weights.astype(np.float32))
+        feedback, n = self._log_view.told, len(self._log_view.items)
+        known = feedback.known(week.astype("datetime64[us]"), self._log_view.train_users)
+        users, items, signs = feedback.users[known], feedback.items[known], feedback.signs[known]
+        column, width = np.full((2, n), NONE), 0
+        for kind, (sign, most) in enumerate(((1, DISLIKED), (-1, LIKED))):
+            counts = np.bincount(items[signs == sign], minlength=n)
+            kept = np.argsort(-counts, kind="stable")[:most]
+            kept = kept[counts[kept] >= FEWEST]
+            column[kind, kept] = width + np.arange(len(kept))
+            width += len(kept)
+        targets = int((column[0] != NONE).sum())
+        columns = column[(signs < 0).astype(np.int64), items]
+        own = (signs != 0) & (columns != NONE)
+        _, owners = np.unique(users[own], return_inverse=True)
+        x = csr_matrix((np.ones(len(owners)), (owners, columns[own])), (int(owners.max(initial=-1)) + 1, width))
+        x.data[:] = 1
+        weights = ease_weights((x.T @ x).toarray(), targets, L2)
+        if len(weights) > WEIGHTS:
+            least = -np.partition(-np.abs(weights), WEIGHTS - 1, axis=0)[WEIGHTS - 1]
+            weights[np.abs(weights) < least] = 0
+        return column, csr_matrix(weights.astype(np.float32))

@@ -18,7 +18,8 @@ of liking; the odds of a dislike, once shown, are another feature (`score.propen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -54,23 +55,12 @@ class Trace(NamedTuple):
 
 
 TRACES = tuple(Trace(liked, days) for liked in (False, True) for days in (7.0, 28.0, 112.0))
+Weights = Mapping[str, float]
+"""How much an event of each trace, by name, counts beside everybody's share, which counts once; 0 without a name."""
 
 
-@dataclass(frozen=True)
-class ExposureWeights:
-    """How much an event of each trace counts beside everybody's share, which counts once."""
-
-    traces: tuple[float, ...] = (0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
-    """One for each of TRACES. As they are here where there is nothing to learn from."""
-
-    def as_json(self) -> dict[str, float]:
-        """By the name of the trace."""
-        return {str(trace): weight for trace, weight in zip(TRACES, self.traces)}
-
-    @classmethod
-    def of_json(cls, table: dict[str, float]) -> ExposureWeights:
-        """What `as_json` wrote; a trace that is not there counts nothing."""
-        return cls(tuple(float(table.get(str(trace), 0.0)) for trace in TRACES))
+USUAL = {str(TRACES[1]): 1.0}
+"""Weights of the traces where there is nothing to learn from."""
 
 
 class ExposureLikelihood:
@@ -90,9 +80,9 @@ class ExposureLikelihood:
         if known_users is not None:
             known = events.of_users(known_users)
             self._always = self._shares(np.bincount(events.items[known], minlength=len(items)))
-        self._days: dict[np.datetime64, tuple[np.ndarray, np.ndarray]] = {}
+        self._of_midnight = cache(self._counted)
 
-    def learn(self, instances: Instances, horizon: np.timedelta64) -> ExposureWeights:
+    def learn(self, instances: Instances, horizon: np.timedelta64) -> dict[str, float]:
         """The weights under which what users were shown within the horizon is most likely.
 
         instances: of training, whose horizon ends before what is held out begins.
@@ -113,11 +103,11 @@ class ExposureLikelihood:
                 totals.append(np.append(1.0, each.sum(axis=1)))
                 owners.append(np.full(len(met), len(owners)))
         if not counts:
-            return ExposureWeights()
+            return USUAL
         found = most_likely(np.concatenate(counts), np.array(totals), np.concatenate(owners))
-        return ExposureWeights(tuple((found[1:] / max(found[0], 1e-12)).tolist()))
+        return dict(zip(map(str, TRACES), (found[1:] / max(found[0], 1e-12)).tolist()))
 
-    def log_shown(self, instances: Instances, weights: ExposureWeights) -> np.ndarray:
+    def log_shown(self, instances: Instances, weights: Weights) -> np.ndarray:
         """float32 [B, items]: log p(shown) of every item for each user at its own cutoff."""
         out = np.empty((len(instances), len(self._categories)), np.float32)
         before = self._log.before(instances.users, instances.cutoffs)
@@ -127,9 +117,9 @@ class ExposureLikelihood:
             out[row] = np.log((everybody + own) / (1.0 + own.sum()))[self._categories] + within
         return out
 
-    def _of_user(self, own: np.ndarray, cutoff: np.datetime64, weights: ExposureWeights) -> np.ndarray:
+    def _of_user(self, own: np.ndarray, cutoff: np.datetime64, weights: Weights) -> np.ndarray:
         """float [categories]: the weighted sum of the traces of a user's events, at places in the log."""
-        weight = np.array(weights.traces) @ self._traces(own, cutoff)
+        weight = np.array([weights.get(str(trace), 0.0) for trace in TRACES]) @ self._traces(own, cutoff)
         return np.bincount(self._categories[self._log.events.items[own]], weight, self._width)
 
     def _traces(self, own: np.ndarray, cutoff: np.datetime64) -> np.ndarray:
@@ -142,14 +132,14 @@ class ExposureLikelihood:
         """Of events before the midnight before the cutoff: see `_shares`."""
         if self._always is not None:
             return self._always
-        day = cutoff.astype("datetime64[D]").astype("datetime64[us]")
-        if day not in self._days:
-            known, log = self._log.events.until(day), self._log.events
-            age = (day - log.times[known]) / DAY
-            counts = np.bincount(log.items[known], np.exp(-age / ITEM_DAYS), len(self._categories))
-            there = np.where(self._first_seen < day, (day - self._first_seen) / DAY, np.inf)
-            self._days[day] = self._shares(counts, 1 - np.exp(-np.maximum(there, LEAST_DAYS) / ITEM_DAYS))
-        return self._days[day]
+        return self._of_midnight(cutoff.astype("datetime64[D]").astype("datetime64[us]"))
+
+    def _counted(self, day: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
+        known, log = self._log.events.until(day), self._log.events
+        age = (day - log.times[known]) / DAY
+        counts = np.bincount(log.items[known], np.exp(-age / ITEM_DAYS), len(self._categories))
+        there = np.where(self._first_seen < day, (day - self._first_seen) / DAY, np.inf)
+        return self._shares(counts, 1 - np.exp(-np.maximum(there, LEAST_DAYS) / ITEM_DAYS))
 
     def _shares(self, counts: np.ndarray, of_all: np.ndarray | float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """float [items], the log of each item's share of its category, and float [categories], their shares.
@@ -166,7 +156,7 @@ class Exposure(ItemFeature):
 
     name = "exposure"
 
-    def __init__(self, likelihood: ExposureLikelihood, weights: ExposureWeights) -> None:
+    def __init__(self, likelihood: ExposureLikelihood, weights: Weights) -> None:
         self._likelihood, self._weights = likelihood, weights
 
     def log_weight(self, instances: Instances) -> np.ndarray:

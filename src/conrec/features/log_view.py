@@ -76,13 +76,11 @@ class ExplicitFeedback:
         signs = own.is_dislike.astype(np.int8) - own.is_positive.astype(np.int8)
         return cls(log, names, log.bounds[:-1], own.numbers, own.items, own.times, signs, own.values)
 
-    def before(self, cutoff: np.datetime64) -> np.ndarray:
-        """int64: places of everybody's events before the cutoff."""
-        return np.flatnonzero(self.times < cutoff)
-
-    def by_users(self, names: np.ndarray) -> np.ndarray:
-        """int64: places of all events of these users."""
-        return np.flatnonzero(np.isin(self.names, names)[self.users])
+    def known(self, cutoff: np.datetime64, train_users: np.ndarray | None) -> np.ndarray:
+        """int64: places of everybody's events before the cutoff, or of all events of `train_users`."""
+        return np.flatnonzero(
+            self.times < cutoff if train_users is None else np.isin(self.names, train_users)[self.users]
+        )
 
     def histories(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Places of the events of each instance's user before its cutoff, and whose instance it is; int64 [h] both."""

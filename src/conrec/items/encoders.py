@@ -15,7 +15,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from conrec.config import ItemsConfig
-from conrec.errors import ConrecError
+from conrec.files import readable
 from conrec.items.fields import FieldsEncoder
 from conrec.items.image import HogEncoder
 from conrec.items.pictures import ImageAccount, Picture
@@ -112,10 +112,8 @@ class JointEncoder:
     def load(config: ItemsConfig, folder: Path) -> "JointEncoder":
         """The frozen encoder of a compress stage run under the same `config`."""
         encoder, states = JointEncoder(config), dict[str, dict[str, np.ndarray]]()
-        try:
+        with readable(folder / "encoder.safetensors", "the compress"):
             state = load_file(folder / "encoder.safetensors")
-        except OSError as error:
-            raise ConrecError(f"{folder}: no readable encoder ({error}); run the compress stage again") from error
         for key, value in state.items():
             name, _, own = key.partition(".")
             states.setdefault(name, {})[own] = value

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numba import njit
 
-from conrec.errors import ConrecError
+from conrec.files import readable
 from conrec.progress import track
 
 MAX_USERS = 500
@@ -102,10 +102,8 @@ def write_swing(path: Path, item_ids: list[str], neighbours: np.ndarray, scores:
 def read_swing(folder: Path, item_ids: list[str]) -> np.ndarray:
     """Neighbours int32 [n, k] as rows of `item_ids`, best first, padded with -1, of a `compress` folder."""
     path = folder / "swing.parquet"
-    try:
+    with readable(path, "the compress"):
         table = pq.read_table(path, columns=["item_id", "neighbours"])
-    except (OSError, pa.ArrowException) as error:
-        raise ConrecError(f"{path}: not readable ({error}); run the compress stage again") from error
     row = {item: n for n, item in enumerate(item_ids)}
     lists = table["neighbours"].to_pylist()
     neighbours = np.full((len(item_ids), max(map(len, lists), default=0)), -1, np.int32)

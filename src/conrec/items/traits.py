@@ -27,7 +27,6 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csc_matrix, csr_matrix, diags, vstack
 from sklearn.cluster import KMeans
@@ -36,7 +35,7 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from conrec.data.instances import Events
-from conrec.errors import ConrecError
+from conrec.files import readable
 from conrec.items.encoders import Content
 from conrec.items.fields import SEPARATOR
 from conrec.items.image import HogEncoder
@@ -166,12 +165,10 @@ class TraitEncoder:
         """What `save` wrote, where it wrote nothing an encoder that finds nothing; ConrecError if not readable."""
         encoder = cls(hog)
         if (folder / SAVED).exists():
-            try:
+            with readable(folder / SAVED, "the compress"):
                 arrays = load_file(folder / SAVED)
                 for name, value in (arrays | json.loads(arrays.pop("json").tobytes())).items():
                     setattr(encoder, f"_{name}", value)
-            except (OSError, KeyError, ValueError, SafetensorError) as error:
-                raise ConrecError(f"{folder}: no readable traits ({error}); run the compress stage again") from error
         return encoder
 
     def _fit_titles(
@@ -257,12 +254,10 @@ def read_traits(folder: Path, items: int) -> list[dict[str, str]]:
     """What `write_traits` wrote of so many items, nothing where it wrote nothing; ConrecError if it is not readable."""
     if not (folder / TABLE).exists():
         return [{} for _ in range(items)]
-    try:
+    with readable(folder / TABLE, "the compress"):
         found = [dict(own) for own in pq.read_table(folder / TABLE)["traits"].to_pylist()]
         if len(found) != items:
             raise ValueError(f"{len(found)} rows for {items} items")
-    except (OSError, KeyError, ValueError) as error:
-        raise ConrecError(f"{folder / TABLE}: not readable ({error}); run the compress stage again") from error
     return found
 
 

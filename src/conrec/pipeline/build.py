@@ -15,7 +15,7 @@ from typing import Any
 
 from conrec import __version__, processes
 from conrec.errors import ConrecError
-from conrec.files import as_json, file_digest, read_json, value_digest, write_whole
+from conrec.files import file_digest, read_json, value_digest, write_json
 from conrec.pipeline.job import Job
 from conrec.pipeline.stage import Stage
 from conrec.progress import say
@@ -48,7 +48,7 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
         # Nothing is there, or the remains of a try with other inputs: those must not be continued.
         shutil.rmtree(job.out, ignore_errors=True)
         job.out.mkdir(parents=True)
-        write_whole(job.out / "inputs.json", as_json({"key": key, "inputs": inputs}))
+        write_json(job.out / "inputs.json", {"key": key, "inputs": inputs})
         say(f"{label}: running")
     seconds, peak = _measured(stage, job)
     record = {
@@ -61,7 +61,7 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
         "seconds": round(seconds, 2),
         "peak_memory_mb": round(peak),
     }
-    write_whole(job.out / "manifest.json", as_json(record))
+    write_json(job.out / "manifest.json", record)
     _put_in_place(job.out, folder)
     say(f"{label}: {'rebuilt' if manifest else 'built'} in {seconds:.1f} s, {peak:.0f} MB at most")
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.errors import ConrecError
+from conrec.files import readable
 from conrec.report.charts import Series, binned, lines
 
 SPLITS = {"train": 0, "validation": 1}
@@ -72,13 +72,9 @@ def read_curves(files: Sequence[Path]) -> Curves:
     """The pooled curves of several seeds; files that are not there are left out."""
     tables = []
     for file in files:
-        if not file.is_file():
-            continue
-        try:
-            tables.append(pq.read_table(file, columns=["step", "split", "name", "value"]))
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConrecError(f"{file}: not a table of curves ({reason}); run its stage again") from None
+        if file.is_file():
+            with readable(file, "its"):
+                tables.append(pq.read_table(file, columns=["step", "split", "name", "value"]))
     if not tables:
         return {}
     table = pa.concat_tables(tables, promote_options="permissive")

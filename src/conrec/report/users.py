@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.errors import ConrecError
+from conrec.files import readable
 from conrec.report.pictures import Picture, thumbnail
 
 SHOWN_HISTORY = 8
@@ -133,8 +133,5 @@ def tidy(text: str) -> str:
 
 
 def _read(file: Path, columns: list[str], rows: pc.Expression | None = None) -> pa.Table:
-    try:
+    with readable(file, "its"):
         return pq.read_table(file, columns=columns, filters=rows)
-    except (pa.ArrowException, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConrecError(f"{file}: cannot be read for the report ({reason}); run its stage again") from None

@@ -134,7 +134,7 @@ class FeatureSnapshot:
         """
         feedback, n = log_view.told, len(log_view.items)
         in_time = log_view.train_users is None
-        known = feedback.before(cutoff) if log_view.train_users is None else feedback.by_users(log_view.train_users)
+        known = feedback.known(cutoff, log_view.train_users)
         users, items, signs = feedback.users[known], feedback.items[known], feedback.signs[known]
         times = feedback.times[known]
         disliked, liked = (np.bincount(items[signs == sign], minlength=n) for sign in (1, -1))

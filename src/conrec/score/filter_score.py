@@ -17,6 +17,7 @@ import numpy as np
 from conrec.data.instances import Instances
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
+from conrec.files import readable
 from conrec.score.factors import ItemFactors
 from conrec.score.history import HistoryAtCutoff, HistoryScore
 from conrec.score.item_values import ItemValues
@@ -91,13 +92,10 @@ def score_name(folder: Path) -> Name:
 
     ConrecError where the stage did not write there, or wrote nothing that can be read.
     """
-    try:
-        report = json.loads((folder / "replay.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
-    except (OSError, ValueError) as error:
-        raise ConrecError(f"{folder}: not readable ({error}); run the filter stage again") from None
-    name = report.get("score") if isinstance(report, dict) else None
+    if not (folder / "replay.json").exists():
+        raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first")
+    with readable(folder, "the filter"):
+        name = json.loads((folder / "replay.json").read_text(encoding="utf-8"))["score"]
     if name not in ("history", "paper"):
         raise ConrecError(f"{folder}: its replay.json names no score that is known here; run the filter stage again")
     return "history" if name == "history" else "paper"

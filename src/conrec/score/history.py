@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from conrec.data.exposures import Replay
 from conrec.data.instances import Instances
-from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
+from conrec.files import readable
 from conrec.progress import track
 from conrec.score.backtest import Backtest
 from conrec.score.embedding import EmbeddingSpace
@@ -105,14 +104,12 @@ class HistoryScore:
     @classmethod
     def load(cls, folder: Path) -> HistoryScore:
         """The score that `save` wrote into the folder; ConrecError where it is not there or not readable."""
-        try:
+        with readable(folder / FILE, "the score"):
             state = load_file(folder / FILE)
             space = EmbeddingSpace.restore(part_of(state, "space"))
             whole, without = (Regression.restore(part_of(state, f)) for f in ("regression", "without_embedding"))
             rated, exposed = bool(state["rated"].item()), bool(state["exposed"].item())
             return cls(space, rated, exposed, whole, without, state["latent"])
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise ConrecError(f"{folder / FILE}: not readable ({error}); run the score stage again") from error
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from conrec.data.instances import Instances
 from conrec.data.knowledge import Knowledge
 from conrec.features.co_dislikes import CoDislikes
 from conrec.features.ease import Ease
-from conrec.features.exposures import Exposure, ExposureLikelihood, ExposureWeights
+from conrec.features.exposures import USUAL, Exposure, ExposureLikelihood, Weights
 from conrec.features.item_features import CoDislikeScore, ContentSimilarity, ItemFeature, Prior
 from conrec.features.log_view import LogView
 from conrec.score.history import HistoryScore
@@ -20,7 +20,7 @@ def list_features(
     config: PredictConfig,
     log_view: LogView,
     knowledge: Knowledge,
-    exposures: ExposureWeights,
+    exposures: Weights,
     history: HistoryScore | None,
 ) -> dict[str, ItemFeature]:
     """Those that `predict.features` names, and the prior where it takes part, on what is known of this log.
@@ -46,13 +46,13 @@ def list_features(
 
 def learn_exposures(
     config: PredictConfig, log_view: LogView, train: Instances, horizon: np.timedelta64, end: np.datetime64 | None
-) -> ExposureWeights:
+) -> Weights:
     """The weights of the exposure likelihood, from training instances, where the recipe uses it.
 
     end: of the training period in a split by time; what was shown after it may not be learned from.
     """
     if "exposure" not in config.features:
-        return ExposureWeights()
+        return USUAL
     if end is not None:
         train = train.take(np.flatnonzero(train.cutoffs + horizon <= end))
     likelihood = ExposureLikelihood(log_view.items, log_view.events, log_view.train_users)

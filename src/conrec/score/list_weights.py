@@ -17,10 +17,10 @@ from conrec.config import PredictConfig
 from conrec.data.distractors import draw_candidates
 from conrec.data.instances import Events, Instances, Ragged, evenly
 from conrec.data.knowledge import Knowledge
-from conrec.errors import ConrecError
-from conrec.features.exposures import ExposureWeights
+from conrec.features.exposures import Weights
 from conrec.features.fitted_weights import Sets, weights_for
 from conrec.features.item_features import AT_ONCE, FeatureWeights, ItemFeature
+from conrec.files import readable, write_json
 from conrec.progress import track
 from conrec.score.backtest import Backtest
 from conrec.score.history import HistoryScore
@@ -43,7 +43,7 @@ class ListWeights:
     candidates: dict[str, float]
     """Where given candidates are ranked."""
     exposures: dict[str, float]
-    """Weights of the exposure likelihood (`ExposureWeights.as_json`)."""
+    """Weights of the exposure likelihood (`features.exposures.Weights`)."""
     cases: int
     """Users at cutoffs that they were learned from; 0 where nothing was."""
     alone: dict[str, float]
@@ -59,15 +59,13 @@ class ListWeights:
 
     def save(self, folder: Path) -> None:
         """Write `weights.json` into the folder."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        write_json(folder / FILE, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> ListWeights:
         """What `save` wrote; ConrecError where it is not there or not readable."""
-        try:
+        with readable(folder / FILE, "the weights"):
             return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
-        except (OSError, TypeError, ValueError) as error:
-            raise ConrecError(f"{folder / FILE}: not readable ({error}); run the weights stage again") from error
 
 
 def prior_alone(config: PredictConfig) -> ListWeights:
@@ -76,20 +74,20 @@ def prior_alone(config: PredictConfig) -> ListWeights:
     return ListWeights(counts, counts, {}, 0, {}, 0.0)
 
 
-def read_weights(predicted: Path) -> tuple[FeatureWeights, ExposureWeights]:
+def read_weights(predicted: Path) -> tuple[FeatureWeights, Weights]:
     """The weights that a stage `predict` used in lists, and those of its exposure likelihood, from its folder."""
     table = json.loads((predicted / "tuning.json").read_text(encoding="utf-8"))
     # A run of an earlier version has no weight for a feature that came later.
     weights = FeatureWeights(**{name: table[name] for name in FeatureWeights._fields if name in table})
     weights = weights._replace(temperature=float(weights.temperature))  # JSON has no infinity
-    return weights, ExposureWeights.of_json(table["exposures"])
+    return weights, table["exposures"]
 
 
 def learn_list_weights(
     config: PredictConfig,
     windows: Sequence[Backtest],
     events: Events,
-    exposures: ExposureWeights,
+    exposures: Weights,
     history: HistoryScore | None,
     candidates: int,
     seed: int,
@@ -120,14 +118,14 @@ def learn_list_weights(
     if not names or not any(map(len, lists)):
         there = [name for name in config.features if history is not None or name != "propensity"]
         equal = dict.fromkeys(there + ["prior"] * config.prior, 1.0)
-        return ListWeights(equal, equal, exposures.as_json(), 0, {}, 0.0)
+        return ListWeights(equal, equal, dict(exposures), 0, {}, 0.0)
     of_lists = Sets.joined(lists)
     for_lists, alone, together = weights_for(of_lists, config.k)
     for_sets, _, _ = weights_for(Sets.joined(sets), 1)
     return ListWeights(
         dict(zip(names, for_lists.tolist())),
         dict(zip(names, for_sets.tolist())),
-        exposures.as_json(),
+        dict(exposures),
         sum(map(len, lists)),
         dict(zip(names, alone)),
         together,

@@ -1,12 +1,11 @@
 """The catalogue: item <-> semantic ID <-> vectors. The artefact that everything after compression reads.
 
 In a folder: `catalog.parquet` (one row an item), `latents.npy`, `reconstructed.npy` and `codebook/`
-(`codewords.safetensors` and `codebook.json`, beside the weights that encode new items).
+(`codewords.safetensors`, beside the weights that encode new items).
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from conrec.errors import ConrecError
+from conrec.files import readable
 from conrec.items.vectors import unit_rows
 
 
@@ -82,24 +80,21 @@ class Catalog:
             {f"level_{n}": np.ascontiguousarray(words) for n, words in enumerate(self.codewords)},
             book / "codewords.safetensors",
         )
-        (book / "codebook.json").write_text(json.dumps({"sizes": list(self.sizes)}, indent=2) + "\n")
 
     @staticmethod
     def load(folder: Path) -> Catalog:
         """The catalogue in `folder`; ConrecError where a part is missing or cannot be read."""
-        try:
+        with readable(folder, "the compress"):
             table = pq.read_table(folder / "catalog.parquet")
-            sizes = tuple(json.loads((folder / "codebook" / "codebook.json").read_text())["sizes"])
-            words = load_file(folder / "codebook" / "codewords.safetensors")
-            codes = [table[f"code_{n}"].to_numpy() for n in range(len(sizes))]
+            saved = load_file(folder / "codebook" / "codewords.safetensors")
+            words = [saved[f"level_{n}"] for n in range(len(saved))]
+            codes = [table[f"code_{n}"].to_numpy() for n in range(len(words))]
             return Catalog(
                 item_ids=table["item_id"].to_pylist(),
                 titles=table["title"].to_pylist(),
-                codes=np.array(codes, np.int32).reshape(len(sizes), len(table)).T.copy(),
-                sizes=sizes,
+                codes=np.array(codes, np.int32).reshape(len(words), len(table)).T.copy(),
+                sizes=tuple(map(len, words)),
                 latents=np.load(folder / "latents.npy", allow_pickle=False),
                 reconstructed=np.load(folder / "reconstructed.npy", allow_pickle=False),
-                codewords=[words[f"level_{n}"] for n in range(len(sizes))],
+                codewords=words,
             )
-        except (OSError, KeyError, ValueError, pa.ArrowException, SafetensorError) as error:
-            raise ConrecError(f"{folder}: no readable catalogue ({error}); run the compress stage again") from error

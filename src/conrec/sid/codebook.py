@@ -5,11 +5,11 @@ import math
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from conrec.config import SidConfig
 from conrec.errors import ConrecError
+from conrec.files import readable, write_json
 from conrec.sid.catalog import Catalog
 from conrec.sid.collisions import repair
 from conrec.sid.kmeans import assign, reconstruct
@@ -86,17 +86,14 @@ def save_model(model: RqVae, config: SidConfig, folder: Path) -> None:
         "hidden": list(config.hidden),
         "sizes": [len(words) for words in model.codewords()],
     }
-    (folder / "rqvae.json").write_text(json.dumps(shape, indent=2) + "\n")
+    write_json(folder / "rqvae.json", shape)
 
 
 def load_model(folder: Path) -> RqVae:
     """The frozen RQ-VAE of a compress stage's `codebook` folder."""
-    try:
+    with readable(folder, "the compress"):
         shape = json.loads((folder / "rqvae.json").read_text())
         config = SidConfig(dimensions=shape["dimensions"], hidden=tuple(shape["hidden"]))
         model = RqVae(shape["input"], tuple(shape["sizes"]), config)
         model.load_state_dict(load_file(folder / "rqvae.safetensors"))
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConrecError(f"{folder}: no readable codebook ({reason}); run the compress stage again") from error
     return model.eval()

@@ -53,36 +53,18 @@ def neighbour_rows(x: np.ndarray, probes: np.ndarray, k: int) -> np.ndarray:
     return np.argsort(-similar, axis=1, kind="stable")[:, :k]
 
 
-def neighbourhoods(
-    embeddings: np.ndarray, latents: np.ndarray, reconstructed: np.ndarray, categories: list[str | None]
-) -> dict[str, float]:
-    """How far each item keeps its nearest neighbours.
-
-    `overlap_*`: share of an item's k nearest by input embedding that are also among its k nearest by latents or by
-    reconstructed latents. `category_*`: share of the k nearest with the item's own category, against `by_chance`.
-    """
+def neighbourhoods(embeddings: np.ndarray, latents: np.ndarray, reconstructed: np.ndarray) -> dict[str, float]:
+    """Share of an item's nearest by input embedding that are also its nearest by latents, and by rebuilt latents."""
     n = len(embeddings)
     k = min(NEAREST, n - 1)
     if k < 1:
         return {}
     probes = np.sort(np.random.default_rng(0).permutation(n)[:PROBES])
-    spaces = {"embedding": embeddings, "latent": latents, "reconstructed": reconstructed}
-    near = {name: neighbour_rows(x, probes, k) for name, x in spaces.items()}
-    result = {
-        f"overlap_{name}": float(
-            np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(near["embedding"], near[name])])
-        )
-        for name in ("latent", "reconstructed")
-    }
-    named = np.array([c is not None for c in categories])
-    number = np.unique(np.array([c or "" for c in categories]), return_inverse=True)[1]
-    asked = named[probes]
-    if asked.any():
-        for name, rows in near.items():
-            same = number[rows] == number[probes][:, None]
-            result[f"category_{name}"] = float(same[asked].mean())
-        share = np.bincount(number[named]) / n
-        result["category_by_chance"] = float(share[number[probes[asked]]].mean())
+    near = neighbour_rows(embeddings, probes, k)
+    result = {}
+    for name, x in (("latent", latents), ("reconstructed", reconstructed)):
+        shared = [len(np.intersect1d(a, b)) / k for a, b in zip(near, neighbour_rows(x, probes, k))]
+        result[f"overlap_{name}"] = float(np.mean(shared))
     return result
 
 
@@ -92,18 +74,14 @@ def quality_report(
     codes_before: np.ndarray,
     codes: np.ndarray,
     codewords: list[np.ndarray],
-    rebuilt: dict[str, np.ndarray],
-    categories: list[str | None],
+    rebuilt: np.ndarray,
 ) -> dict[str, object]:
-    """Everything that quality.json says.
+    """Everything that quality.json says of the codes, before the repair of collisions and after it.
 
-    `rebuilt` holds joint embeddings float32 [n, input] decoded from the latents as they are (`latents`), quantised
-    (`before`) and quantised after the repair (`after`).
+    rebuilt: float32 [n, input], joint embeddings decoded from the quantised latents.
     """
-    sizes = tuple(len(words) for words in codewords)
     before, after = reconstruct(codes_before, codewords), reconstruct(codes, codewords)
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, len(codes), (2, 10_000))
+    a, b = np.random.default_rng(0).integers(0, len(codes), (2, 10_000))
     different = a != b
     energy = np.linalg.svd(latents - latents.mean(axis=0), compute_uv=False) ** 2
     share = energy[energy > 0] / energy.sum() if energy.sum() > 0 else np.ones(1)
@@ -111,16 +89,13 @@ def quality_report(
         "items": len(codes),
         "dimensions": latents.shape[1],
         "effective_dimensions": float(np.exp(-(share * np.log(share)).sum())),
-        "levels": level_use(codes, sizes),
-        "levels_before_repair": level_use(codes_before, sizes),
+        "levels": level_use(codes, tuple(len(words) for words in codewords)),
         "collisions_before": collisions(codes_before),
         "collisions_after": collisions(codes),
         "moved_by_repair": float((codes != codes_before).any(axis=1).mean()),
         "cosine_latent_before": mean_cosine(latents, before),
         "cosine_latent_after": mean_cosine(latents, after),
-        "cosine_input_unquantised": mean_cosine(embeddings, rebuilt["latents"]),
-        "cosine_input_before": mean_cosine(embeddings, rebuilt["before"]),
-        "cosine_input_after": mean_cosine(embeddings, rebuilt["after"]),
+        "cosine_input_after": mean_cosine(embeddings, rebuilt),
         "cosine_random_pairs": mean_cosine(after[a][different], after[b][different]) if different.any() else 0.0,
-        "neighbours": neighbourhoods(embeddings, latents, after, categories),
+        "neighbours": neighbourhoods(embeddings, latents, after),
     }

@@ -12,13 +12,13 @@ All that is learned here is learned before validation begins: encoders and codeb
 then, Swing from the dislikes by then (`users` mode: from all items, and from the training users' dislikes).
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from conrec.files import write_json
 from conrec.items.encoders import Content, JointEncoder
 from conrec.items.fields import fields_of
 from conrec.items.pictures import Picture
@@ -43,7 +43,7 @@ def compress(job: Job) -> None:
     embeddings, pictures = encoder.fit_encode(content, fit_rows)
     encoder.save(out / "codebook")
     np.save(out / "embeddings.npy", embeddings)
-    _write_json(out / "images.json", pictures.to_json(items.ids))
+    write_json(out / "images.json", pictures.to_json(items.ids))
     if recipe.items.traits:
         traits = TraitEncoder(None if recipe.items.image == "none" else encoder.hog)
         traits.fit(content, items.ids, fit_rows, learned)
@@ -61,7 +61,6 @@ def compress(job: Job) -> None:
 def _semantic_ids(job: Job, embeddings: np.ndarray, fit_rows: np.ndarray) -> None:
     """Learn the codebook from the items at `fit_rows`, give every item its ID, and measure both."""
     from conrec.sid.codebook import codebook_sizes, make_catalog, save_model
-    from conrec.sid.kmeans import reconstruct
     from conrec.sid.quality import quality_report
     from conrec.sid.rqvae import decode, train_rqvae
 
@@ -72,17 +71,12 @@ def _semantic_ids(job: Job, embeddings: np.ndarray, fit_rows: np.ndarray) -> Non
     catalog, raw = make_catalog(model, items.ids, items.titles, embeddings)
     catalog.save(out)
 
-    rebuilt = {
-        "latents": decode(model, catalog.latents),
-        "before": decode(model, reconstruct(raw, catalog.codewords)),
-        "after": decode(model, catalog.reconstructed),
-    }
     quality = quality_report(
-        embeddings, catalog.latents, raw, catalog.codes, catalog.codewords, rebuilt, items.categories
+        embeddings, catalog.latents, raw, catalog.codes, catalog.codewords, decode(model, catalog.reconstructed)
     )
     quality["learned_from"] = len(fit_rows)
     quality["history"] = history
-    _write_json(out / "quality.json", quality)
+    write_json(out / "quality.json", quality)
     say(quality_lines(quality))
 
 
@@ -110,21 +104,12 @@ def _pictures(table: pa.Table, folder: Path) -> list[Picture]:
 
 
 def quality_lines(quality: dict[str, Any]) -> str:
-    """The quality report as a short table for people."""
-    lines = ["level   codes    used   perplexity / codes"]
-    for n, level in enumerate(quality["levels"], 1):
-        used, share = level["used"], level["perplexity_per_code"]
-        lines.append(f"{n:5d} {level['codes']:7d} {used:6.0%} {level['perplexity']:9.1f}  {share:.2f}")
-    before, after = quality["collisions_before"], quality["collisions_after"]
+    """The quality report in two lines for people."""
+    used = ", ".join(f"{level['used']:.0%} of {level['codes']}" for level in quality["levels"])
+    before, after = (quality[f"collisions_{when}"]["share"] for when in ("before", "after"))
     kept = quality["neighbours"].get("overlap_reconstructed", float("nan"))
-    lines += [
-        f"collisions: {before['share']:.1%} of the items, {after['share']:.1%} after the repair",
-        f"cosine of reconstruction: latent {quality['cosine_latent_before']:.3f}, after the repair"
-        f" {quality['cosine_latent_after']:.3f}; input {quality['cosine_input_after']:.3f}",
-        f"kept of the ten nearest neighbours: {kept:.0%}; random pairs {quality['cosine_random_pairs']:+.3f}",
-    ]
-    return "\n".join(lines)
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n")
+    return (
+        f"semantic IDs: codes in use {used}; of the items {before:.1%} collide, {after:.1%} after the repair\n"
+        f"cosine to latents {quality['cosine_latent_after']:.3f} (random pairs {quality['cosine_random_pairs']:+.3f})"
+        f", to the input {quality['cosine_input_after']:.3f}; kept of the ten nearest neighbours {kept:.0%}"
+    )

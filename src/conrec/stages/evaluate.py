@@ -8,6 +8,7 @@ import numpy as np
 from conrec.baselines.base import Recommender, TrainingData, training_data
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
+from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances, Items
 from conrec.evaluate.compare import filter_metrics
 from conrec.evaluate.protocol import (
@@ -15,7 +16,6 @@ from conrec.evaluate.protocol import (
     Hits,
     Outputs,
     count_hits,
-    read_candidates,
     read_oracle,
     read_outputs,
     summarise,

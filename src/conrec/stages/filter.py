@@ -12,11 +12,12 @@ from conrec.baselines.base import training_data
 from conrec.baselines.boosted import Boosted
 from conrec.baselines.rates import Bias
 from conrec.baselines.trivial import filter_systems
+from conrec.data.distractors import rows_of
 from conrec.data.exposures import LIKED, Replay
 from conrec.data.instances import Instances, Items, Ragged, evenly
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import compared
-from conrec.evaluate.protocol import OURS, rows_of
+from conrec.evaluate.protocol import OURS
 from conrec.evaluate.replay import measure, suppression
 from conrec.evaluate.results import FilterReplay, write
 from conrec.evaluate.threshold import choose_threshold

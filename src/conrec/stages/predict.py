@@ -13,13 +13,11 @@ from conrec.data.instances import Instances, Items, Ragged, evenly, offsets_of
 from conrec.decode.candidates import CandidateSets, PolicyFeature, candidate_parts
 from conrec.decode.decoder import Decoder
 from conrec.decode.inputs import Inputs
-from conrec.decode.predict_items import future_hits
 from conrec.evaluate.bootstrap import bootstrap
-from conrec.evaluate.metrics import candidate_accuracy
-from conrec.features.exposures import ExposureWeights
+from conrec.evaluate.metrics import candidate_accuracy, hit_any
 from conrec.features.fitted_weights import Sets, fit_weights
 from conrec.features.item_features import FeatureWeights
-from conrec.files import as_json
+from conrec.files import write_json
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
@@ -73,8 +71,8 @@ def _predict(job: Job, *, lists_only: bool) -> None:
 
     some = bool(recipe.predict.features)
     learned = ListWeights.load(job.of("weights")) if some else prior_alone(recipe.predict)
-    history, exposures = read_history(job.of("score")) if some else None, ExposureWeights.of_json(learned.exposures)
-    features = list_features(recipe.predict, job.log.view, inputs.knowledge, exposures, history)
+    history = read_history(job.of("score")) if some else None
+    features = list_features(recipe.predict, job.log.view, inputs.knowledge, learned.exposures, history)
     decoder = Decoder(inputs, vocabulary, policy, context, features)
     weights, tried = _choose_temperature(decoder, learned.of_lists(), held_out)
     say(f"{weights}: validation FHR@{recipe.predict.k} {tried[weights.temperature]:.4f}")
@@ -105,7 +103,7 @@ def _predict(job: Job, *, lists_only: bool) -> None:
         "candidates": counts,
         "validation_CandAcc": _validation_accuracy(ranked, candidates, held_out),
     }
-    (out / "tuning.json").write_text(as_json(table))
+    write_json(out / "tuning.json", table)
 
 
 def _contexts(recipe: Recipe) -> dict[str, Context]:
@@ -169,9 +167,8 @@ def _choose_temperature(
     temperatures = list(dict.fromkeys(decoder.inputs.recipe.predict.temperatures))
     usable = np.flatnonzero((held_out.split == "validation") & (held_out.n_dislikes > 0))
     instances = held_out.take(evenly(usable, MOST_ASKED))
-    future = [instances.future[n] for n in range(len(instances))]
     found = decoder.predict(instances, [weights._replace(temperature=one) for one in temperatures], "temperatures")
-    hits = {one: future_hits(items, future) for one, (items, _) in zip(temperatures, found)}
+    hits = {one: hit_any(items, instances.future).astype(float) for one, (items, _) in zip(temperatures, found)}
     best = max(temperatures, key=lambda one: hits[one].mean())
     if math.inf in hits and not _better(instances.users, hits[best] - hits[math.inf]):
         best = math.inf

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from conrec.data.schema import Log, check_events, check_items
 from conrec.data.split import SPLITS, describe_split, plan_split
 from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
+from conrec.files import write_json
 from conrec.pipeline.job import Job
 from conrec.progress import say
 
@@ -76,7 +76,7 @@ def prepare(job: Job, for_lists: bool = True) -> None:
         pq.write_table(candidates, out / "candidates.parquet")
     description = describe_split(split, recipe.split, Counter(made.split.tolist()), dropped)
     for name, table in (("split", description), ("accounting", log.accounting.to_json())):
-        (out / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
+        write_json(out / f"{name}.json", table)
     pq.write_table(log.accounting.all_rejected(), out / "rejected.parquet")
     if simulation is not None:
         pq.write_table(simulation.interests, out / "truth_interests.parquet")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from conrec.files import write_json
 from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.score.backtest import backtests
@@ -29,7 +30,7 @@ def learn_score(job: Job) -> None:
         say(f"score: {TOO_LITTLE}; the filter's score will be the paper's, and decoding goes without the propensity")
     counts = {"windows": len(windows), "dislikes": int(disliked.sum()), "likes": int((~disliked).sum())}
     table = {"history": learned, "reason": None if learned else TOO_LITTLE, **counts}
-    (out / "score.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_json(out / "score.json", table)
 
 
 def read_history(folder: Path) -> HistoryScore | None:

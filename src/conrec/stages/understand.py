@@ -1,6 +1,5 @@
 """Context understanding: the model learns the semantic IDs, then what makes an item disliked."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 
 from conrec.config import Recipe
 from conrec.decode.inputs import Inputs
+from conrec.files import write_json
 from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample, translation, wording_texts
@@ -78,7 +78,7 @@ def understand(job: Job) -> None:
     pq.write_table(curves, out / "curves.parquet")
     metrics["parameters"] = sum(p.numel() for p in policy.parameters())
     metrics["trainable"] = sum(p.numel() for p in policy.parameters() if p.requires_grad)
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    write_json(out / "metrics.json", metrics)
     if "alignment_accuracy" in metrics:
         after, before = metrics["alignment_accuracy"], metrics["alignment_accuracy_before"]
         say(f"alignment: {after:.3f} of {asked[1]} held-out questions right (chance 0.25, before {before:.3f})")

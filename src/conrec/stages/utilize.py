@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +12,11 @@ import torch
 from conrec.config import Recipe
 from conrec.data.instances import Instances, Ragged, with_dislikes
 from conrec.decode.inputs import Inputs
-from conrec.decode.predict_items import future_hits, predict_items
+from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.errors import ConrecError
+from conrec.evaluate.metrics import hit_any
+from conrec.files import write_json
 from conrec.lm.model import build_policy, device, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
@@ -148,7 +149,7 @@ class Training:
             if is_main():
                 counts = {**chosen.counts, "augmented": int(chosen.augmented.sum())}
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / "prompts.json").write_text(json.dumps(counts))
+                write_json(folder / "prompts.json", counts)
             prompts = inputs.history_prompts(vocabulary)
             data = chosen_data(pool_of_prompts, chosen, prompts, stage.context, self.job.seed)
             reward = self.reward_for(inputs, data.instances)
@@ -201,8 +202,7 @@ def validator(
             batch=recipe.predict.batch,
             title="validate",
         )
-        hits = future_hits(items, [instances.future[n] for n in range(len(instances))])
-        return {"reward": float(result.mean()), "FHR@20": float(hits.mean())}
+        return {"reward": float(result.mean()), "FHR@20": float(hit_any(items, instances.future).mean(dtype=float))}
 
     return validate
 

@@ -30,8 +30,9 @@ from conrec.baselines.tallrec import TallRec
 from conrec.baselines.tiger import Tiger
 from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.tuning import tune
+from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances
-from conrec.evaluate.protocol import Outputs, read_candidates, read_oracle
+from conrec.evaluate.protocol import Outputs, read_oracle
 from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key
