@@ -21,11 +21,8 @@ from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import hit_any
 from conrec.features.prepared_log import PreparedLog
-from conrec.lm.model import build_policy, device, load_trained_policy
-from conrec.lm.vocabulary import Vocabulary
 from conrec.run import open_run
 from conrec.score.history import HistoryScore
-from conrec.score.list_features import list_features
 from conrec.score.list_weights import read_weights
 
 AT_ONCE = 256
@@ -40,14 +37,10 @@ def main(run: Path, split: str) -> None:
     hits: dict[str, list[np.ndarray]] = {}
     for seed in recipe.seeds:
         trained, predicted = run / "utilize" / f"seed{seed}", run / "predict" / f"seed{seed}"
-        vocabulary = Vocabulary.load(trained / "tokenizer")
-        policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
-        load_trained_policy(policy, trained / f"stage{len(recipe.utilize.stages)}")
         chosen, exposures = read_weights(predicted)
         history = HistoryScore.load(run / "score" / f"seed{seed}") if chosen.propensity else None
-        features = list_features(recipe.predict, inputs.log_view, inputs.knowledge, exposures, history)
         print(f"seed {seed}: {chosen}")
-        decoder = Decoder(inputs, vocabulary, policy, recipe.utilize.stages[-1].context, features)
+        decoder = Decoder.of(inputs, seed, trained, exposures, history)
         tried = {"**as chosen**": chosen, "prior alone": PLAIN}
         used = [name for name, value in chosen._asdict().items() if value and name != "temperature"]
         tried |= {f"without {name}": chosen._replace(**{name: 0.0}) for name in used}

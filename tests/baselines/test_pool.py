@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conrec.baselines.base import TrainingData
-from conrec.config import SplitConfig
+from conrec.config import PredictConfig, SplitConfig
 from conrec.data.distractors import draw_candidates
 from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.knowledge import Knowledge
@@ -96,7 +96,7 @@ def test_decoding_names_the_pool_under_policy_and_without(
     prompts = HistoryPrompts(WORDS, codes, max_dislikes=3, max_positives=3, recent_days=3).all(instances, "full")
     data = PromptDataset(instances, prompts, rows, pool, WORDS.pad, torch.device("cpu"), known.knowledge.excluded)
     decoding = Decoding(data, temperature=temperature)
-    ((lists, _),) = predict_items(tiny.policy(WORDS), [decoding], k=60, beams=60, batch=7)
+    ((lists, _),) = predict_items(tiny.policy(WORDS), [decoding], PredictConfig(k=60, beams=60, batch=7))
     assert [set(row[row >= 0].tolist()) for row in lists] == sets
 
 

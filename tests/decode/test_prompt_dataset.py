@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 
+from conrec.config import PredictConfig
 from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.knowledge import Knowledge
 from conrec.decode.predict_items import predict_items
@@ -69,7 +70,7 @@ def test_what_was_seen_takes_no_beam():
     for seen, left in (([0, 1, 2], [3, 4, 5]), (list(range(8)), [])):
         one = Instances(**{**some.__dict__, "seen": Ragged.of([seen])})
         data = PromptDataset(one, prompts.all(one, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
-        ((found, _),) = predict_items(tiny.policy(WORDS), [Decoding(data)], k=3, beams=3, batch=1)
+        ((found, _),) = predict_items(tiny.policy(WORDS), [Decoding(data)], PredictConfig(k=3, beams=3, batch=1))
         assert sorted(found[found >= 0].tolist()) == left
 
 
@@ -126,7 +127,7 @@ def test_with_equal_logits_prior_and_neighbours_are_the_whole_policy(weight):
             return np.stack([np.log1p(10 * shared[own].sum(axis=0)) for own in past])
 
     decoding = Decoding(data, [(3.0, ContentSimilarity(CONTENT)), (2.0, ByNeighbours())])
-    ((found, scores),) = predict_items(policy, [decoding], k=8, beams=64, batch=2)
+    ((found, scores),) = predict_items(policy, [decoding], PredictConfig(k=8, beams=64, batch=2))
     base = prior_by_hand(6, 3.0, 0.1)
     base = np.where(base > 0, base**weight, 0)
     for n, disliked in enumerate([[1, 4], []]):
@@ -146,17 +147,12 @@ def test_at_an_infinite_temperature_the_policy_is_not_asked(monkeypatch):
     )
     prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
     data = PromptDataset(some, prompts.all(some, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
-    item_features, options = (
-        [(3.0, ContentSimilarity(CONTENT))],
-        {"k": 8, "beams": 64, "batch": 2},
-    )
+    item_features, config = [(3.0, ContentSimilarity(CONTENT))], PredictConfig(k=8, beams=64, batch=2)
     policy = tiny.policy(WORDS)
-    ((hot, _),) = predict_items(policy, [Decoding(data, item_features, 1e9)], **options)
-    both = predict_items(
-        policy, [Decoding(data, item_features, 1.0), Decoding(data, item_features, math.inf)], **options
-    )
+    ((hot, _),) = predict_items(policy, [Decoding(data, item_features, 1e9)], config)
+    both = predict_items(policy, [Decoding(data, item_features, 1.0), Decoding(data, item_features, math.inf)], config)
     monkeypatch.setattr(policy, "prefill", None)
-    ((alone, scores),) = predict_items(policy, [Decoding(data, item_features, math.inf)], **options)
+    ((alone, scores),) = predict_items(policy, [Decoding(data, item_features, math.inf)], config)
     np.testing.assert_array_equal(alone, hot)
     np.testing.assert_array_equal(alone, both[1][0])
     assert np.isfinite(scores[alone >= 0]).all()

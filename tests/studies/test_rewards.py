@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from conrec.config import UtilizeConfig
 from conrec.data.instances import Ragged
 from conrec.decode.inputs import Inputs
 from conrec.features.prepared_log import PreparedLog
@@ -18,9 +19,9 @@ def test_cosines_below_the_threshold_count_as_nothing() -> None:
     """Scheme b cuts the similarity, scheme d the penalty as well."""
     data = instances([[0, 3], [5]], [[1], [2, 7]])
     items = torch.arange(ITEMS).repeat(2, 1)
-    options = {"swing_neighbours": 2, "gamma": 0.5}
-    plain = FutureReward(data, UNIT, NEIGHBOURS, **options).of(np.arange(2), items)
-    cut = TruncatedReward(data, UNIT, NEIGHBOURS, **options).of(np.arange(2), items)
+    config = UtilizeConfig(swing_neighbours=2, gamma=0.5)
+    plain = FutureReward(data, UNIT, NEIGHBOURS, config).of(np.arange(2), items)
+    cut = TruncatedReward(data, UNIT, NEIGHBOURS, config).of(np.arange(2), items)
     for name in ("similarity", "penalty"):
         before, after = getattr(plain, name), getattr(cut, name)
         assert ((before < 0.6) & (after == 0) | (before >= 0.6) & (after == before)).all()
@@ -54,8 +55,6 @@ def test_of_the_future_only_the_next_dislike_counts(live: LiveRun) -> None:
     assert train.future.lengths.max() > 1
     assert [row.tolist() for row in map(reward.future.__getitem__, range(len(train)))] == [[n] for n in train.next]
     items = torch.arange(len(inputs.items)).repeat(len(train), 1)
-    wanted = FutureReward(
-        only, inputs.catalog.unit, inputs.neighbours, swing_neighbours=0, gamma=recipe.utilize.gamma, hit_bonus=1.0
-    )
+    wanted = FutureReward(only, inputs.catalog.unit, inputs.neighbours, recipe.utilize)
     every = np.arange(len(train))
     assert torch.equal(reward.of(every, items).total, wanted.of(every, items).total)

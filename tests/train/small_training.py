@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from conrec import processes
+from conrec.config import UnderstandConfig
 from conrec.lm.model import trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import translation
@@ -35,14 +36,10 @@ def supervised(model: Policy, folder: Path) -> None:
         small.WORDS,
         translation(small.WORDS, small.CODES[:12], TITLES),
         folder,
+        UnderstandConfig(row_tokens=40, rows_per_step=4, learning_rate=1e-3, checkpoint_every=3),
         epochs=3,
-        row_tokens=40,
-        rows_per_step=4,
-        learning_rate=1e-3,
-        checkpoint_every=3,
         seed=0,
         title="test",
-        loss_name="loss",
     )
 
 
@@ -53,9 +50,8 @@ def warm(model: Policy, folder: Path) -> None:
 def grpo(model: Policy, folder: Path) -> None:
     """With groups that teach nothing, so that the others count for more."""
     instances, data, _ = small.world(32)
-    reward = FutureReward(instances, ALIKE, small.NOBODY, swing_neighbours=1, gamma=0.5)
     config = dataclasses.replace(small.CONFIG, prompts_per_step=8, num_generations=4, learning_rate=1e-3)
-    small.grpo(model, data, reward, folder, config, beta=0.1)
+    small.grpo(model, data, FutureReward(instances, ALIKE, small.NOBODY, config), folder, config, beta=0.1)
 
 
 KINDS = {"supervised": supervised, "warm_up": warm, "grpo": grpo}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from conrec.config import UnderstandConfig
 from conrec.data.instances import Events
 from conrec.train.alignment import alignment_samples, ask
 from tests import tiny
@@ -24,7 +25,8 @@ def log(seed: int = 0, users: int = 60) -> Events:
 def test_every_question_is_fair(repeats):
     events = log()
     learn = np.arange(len(events.items)) < 700
-    asked = ask(events, learn, CODES, samples=10_000, min_repeats=repeats, held_out=0.3, seed=1)
+    config = UnderstandConfig(alignment_samples=10_000, alignment_min_repeats=repeats, alignment_held_out=0.3)
+    asked = ask(events, learn, CODES, config, seed=1)
     disliked: dict[str, set[int]] = {}
     liked: dict[str, set[int]] = {}
     for user, item, kind in zip(events.users[learn], events.items[learn], events.kinds[learn]):
@@ -67,8 +69,8 @@ def test_the_answer_stands_at_every_place_and_is_the_disliked_one():
 def test_the_limit_holds_and_the_seed_decides():
     events = log()
     learn = np.ones(len(events.items), dtype=bool)
-    options = {"samples": 30, "min_repeats": 1, "held_out": 0.2}
-    first, again = (ask(events, learn, CODES, **options, seed=3) for _ in range(2))
+    config = UnderstandConfig(alignment_samples=30, alignment_min_repeats=1, alignment_held_out=0.2)
+    first, again = (ask(events, learn, CODES, config, seed=3) for _ in range(2))
     assert len(first.train) == 30
     assert np.array_equal(first.train, again.train)
     assert np.array_equal(first.held_out, again.held_out)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conrec.config import UtilizeConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.train.rewards import FutureReward, ground_truth
 
@@ -47,9 +48,8 @@ rows = st.lists(st.integers(0, ITEMS - 1), max_size=4)
 )
 def test_reward_equals_a_loop(sets, gamma, n_neighbours, bonus):
     future, positives = [list(s[0]) for s in sets], [list(s[1]) for s in sets]
-    reward = FutureReward(
-        instances(future, positives), UNIT, NEIGHBOURS, swing_neighbours=n_neighbours, gamma=gamma, hit_bonus=bonus
-    )
+    config = UtilizeConfig(swing_neighbours=n_neighbours, gamma=gamma, hit_bonus=bonus)
+    reward = FutureReward(instances(future, positives), UNIT, NEIGHBOURS, config)
     index = np.arange(len(sets))[::-1].copy()
     items = torch.as_tensor(np.random.default_rng(2).integers(0, ITEMS, (len(sets), 3)))
     got = reward.of(index, items)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.config import LmConfig
+from conrec.config import LmConfig, UnderstandConfig
 from conrec.lm.model import build_policy, trained_state
 from conrec.lm.prompts import translation
 from conrec.lm.training import CHECKPOINT, Trainer
@@ -30,14 +30,10 @@ def train(model, folder, epochs=6.0):
         WORDS,
         SAMPLES,
         folder,
+        UnderstandConfig(row_tokens=64, rows_per_step=4, learning_rate=5e-3, checkpoint_every=2),
         epochs=epochs,
-        row_tokens=64,
-        rows_per_step=4,
-        learning_rate=5e-3,
-        checkpoint_every=2,
         seed=1,
         title="test",
-        loss_name="loss",
     )
 
 

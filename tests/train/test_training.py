@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.config import LmConfig, UtilizeConfig
+from conrec.config import LmConfig, PredictConfig, UtilizeConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.decode.predict_items import predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset
@@ -33,7 +33,7 @@ WORDS_OF_LEVEL = [np.random.default_rng(5 + t).normal(size=(4, 6)) / 2**t for t 
 UNIT = sum(words[CODES[:, t]] for t, words in enumerate(WORDS_OF_LEVEL)).astype(np.float32)
 UNIT /= np.linalg.norm(UNIT, axis=1, keepdims=True)
 NOBODY = np.full((40, 1), -1)
-CONFIG = UtilizeConfig(prompts_per_step=16, num_generations=16, learning_rate=6e-3, checkpoint_every=2)
+CONFIG = UtilizeConfig(swing_neighbours=1, prompts_per_step=16, learning_rate=6e-3, checkpoint_every=2)
 DAY = np.datetime64("2026-03-01", "us")
 
 
@@ -78,7 +78,7 @@ def policy():
 
 
 def hits(model, data, k=3) -> float:
-    ((items, _),) = predict_items(model, [Decoding(data)], k=k, beams=40, batch=16)
+    ((items, _),) = predict_items(model, [Decoding(data)], PredictConfig(k=k, beams=40, batch=16))
     return float(hit_any(items, data.instances.future).mean())
 
 
@@ -109,12 +109,12 @@ def grpo(model, data: PromptDataset, reward: Reward, folder, config: UtilizeConf
 
 def stage(model, folder, beta=0.0, prompts=256, hit_bonus=0.0, **settings_of_grpo):
     instances, data, history = world()
-    options = {"swing_neighbours": 1, "gamma": 0.5, "hit_bonus": hit_bonus}
-    reward = FutureReward(instances, UNIT, NOBODY, **options)
-    chosen = choose_prompts(model, data, reward, prompts=prompts, num_generations=8, batch=16, seed=0, use_policy=True)
+    config = dataclasses.replace(CONFIG, hit_bonus=hit_bonus, **settings_of_grpo)
+    few = dataclasses.replace(config, num_generations=8, prompts_per_step=16)
+    reward = FutureReward(instances, UNIT, NOBODY, config)
+    chosen = choose_prompts(model, data, reward, few, prompts=prompts, seed=0, use_policy=True)
     data = chosen_data(data, chosen, history, "full", 0)
-    reward = FutureReward(data.instances, UNIT, NOBODY, **options)
-    grpo(model, data, reward, folder, dataclasses.replace(CONFIG, **settings_of_grpo), beta)
+    grpo(model, data, FutureReward(data.instances, UNIT, NOBODY, config), folder, config, beta)
 
 
 def test_warm_up_learns_the_rule(tmp_path):
@@ -179,7 +179,7 @@ def test_zero_variance_groups_give_no_gradient_and_are_counted(tmp_path, monkeyp
     norms = []
     update = Trainer.update
     monkeypatch.setattr(Trainer, "update", lambda self, loss: norms.append(update(self, loss)))
-    reward = Dull(instances, UNIT, NOBODY, swing_neighbours=1, gamma=0.5)
+    reward = Dull(instances, UNIT, NOBODY, CONFIG)
     config = dataclasses.replace(CONFIG, prompts_per_step=8, num_generations=4)
     grpo(policy(), data, reward, tmp_path, config, beta=1.0)
     table = pq.read_table(tmp_path / "curves.parquet").to_pylist()
@@ -226,14 +226,17 @@ def test_zero_variance_prompts_are_replaced_and_those_close_to_likes_get_history
     flat[:20] = -1
     likes = Ragged.of([[n % 20] for n in range(32)])
     instances = Instances(**{**instances.__dict__, "future_positives": likes})
-    everything_alike = FutureReward(instances, np.ones((40, 1), np.float32), NOBODY, swing_neighbours=1, gamma=0)
-    options = {"prompts": 16, "num_generations": 8, "batch": 8, "seed": 0, "use_policy": True}
-    chosen = choose_prompts(policy(), data, everything_alike, **options)
+    config = dataclasses.replace(CONFIG, num_generations=8, prompts_per_step=8)
+    everything_alike = FutureReward(
+        instances, np.ones((40, 1), np.float32), NOBODY, dataclasses.replace(config, gamma=0.0)
+    )
+    options = {"prompts": 16, "seed": 0, "use_policy": True}
+    chosen = choose_prompts(policy(), data, everything_alike, config, **options)
     assert chosen.counts["zero_variance"] == chosen.counts["looked_at"] == 32 + 32
     assert len(chosen.index) == 16
-    chosen = choose_prompts(policy(), data, everything_alike, **options | {"prompts": 4})
+    chosen = choose_prompts(policy(), data, everything_alike, config, **options | {"prompts": 4})
     assert chosen.counts["looked_at"] == LOOKED_AT * 4  # not all there are
-    biased = FutureReward(instances, flat, NOBODY, swing_neighbours=1, gamma=0.5)
+    biased = FutureReward(instances, flat, NOBODY, config)
     data_of_likes = PromptDataset(
         instances,
         data.prompts,
@@ -242,7 +245,7 @@ def test_zero_variance_prompts_are_replaced_and_those_close_to_likes_get_history
         data.pad,
         data.device,
     )
-    chosen = choose_prompts(policy(), data_of_likes, biased, **options)
+    chosen = choose_prompts(policy(), data_of_likes, biased, config, **options)
     assert chosen.counts["too_close_to_likes"] > 0
     assert 0 < chosen.augmented.sum() <= chosen.counts["too_close_to_likes"]
     assert len(set(chosen.index.tolist())) == len(chosen.index)  # augmented in place, not used twice
@@ -254,7 +257,7 @@ def test_candidates_are_scored_as_the_sum_of_their_tokens():
     candidates = np.arange(40)[None].repeat(5, 0)
     (scores,) = score_items(model, [Decoding(data)], candidates, CODES, batch=2)
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
-    ((items, best),) = predict_items(model, [Decoding(data)], k=40, beams=64, batch=2)
+    ((items, best),) = predict_items(model, [Decoding(data)], PredictConfig(k=40, beams=64, batch=2))
     np.testing.assert_allclose(np.take_along_axis(scores, items.astype(int), 1), best, atol=1e-4)
 
 
@@ -273,9 +276,8 @@ def test_batches_by_length_change_nothing_but_the_order_of_work(beams):
     candidates = np.arange(40)[None].repeat(24, 0)
     found, scored = [], []
     for batch in (1, 5, 24):
-        options = {"batch": batch}
-        found += predict_items(model, [Decoding(data)], k=5, beams=beams, **options)
-        scored += score_items(model, [Decoding(data)], candidates, CODES, **options)
+        found += predict_items(model, [Decoding(data)], PredictConfig(k=5, beams=beams, batch=batch))
+        scored += score_items(model, [Decoding(data)], candidates, CODES, batch=batch)
     for items, scores in found[1:]:
         assert np.array_equal(items, found[0][0])
         np.testing.assert_allclose(scores, found[0][1], atol=1e-5)

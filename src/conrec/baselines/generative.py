@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from conrec.baselines.base import SUFFIX, DislikeInputs, Recommender, Settings, Sizes, TrainingData
+from conrec.config import PredictConfig
 from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
 from conrec.decode.predict_items import predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
@@ -192,14 +193,8 @@ class Generative(Recommender):
     def _lists(self, instances: Instances, k: int, weights: Sequence[float]) -> list[np.ndarray]:
         if not len(instances):
             return [np.full((0, k), -1, np.int32) for _ in weights]
-        found = predict_items(
-            self.policy,
-            self._decodings(instances, weights, include_unseen=False),
-            k=k,
-            beams=self.beams,
-            batch=32,
-            title=self.name,
-        )
+        decodings = self._decodings(instances, weights, include_unseen=False)
+        found = predict_items(self.policy, decodings, PredictConfig(k=k, beams=self.beams, batch=32), self.name)
         return [items for items, _ in found]
 
     def _candidates(self, instances: Instances, candidates: np.ndarray, weights: Sequence[float]) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ import numpy as np
 from conrec.baselines.base import DislikeInputs, Settings, Sizes
 from conrec.baselines.generative import Generative
 from conrec.baselines.titles import TitleHistories
-from conrec.config import LmConfig
+from conrec.config import LmConfig, UnderstandConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.lm.model import build_policy, build_vocabulary
 from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, Sample, translation, wording_texts
@@ -92,14 +92,10 @@ class LcRec(Generative):
             vocabulary,
             samples,
             folder / f"{self.name}-language",
+            UnderstandConfig(row_tokens=512, learning_rate=self.language_learning_rate, checkpoint_every=1000),
             epochs=self.language_epochs,
-            row_tokens=512,
-            rows_per_step=4,
-            learning_rate=self.language_learning_rate,
-            checkpoint_every=1000,
             seed=self.seed,
             title=f"{self.name}: language",
-            loss_name="language_loss",
         )
 
     def prompts(self, instances: Instances) -> Ragged:

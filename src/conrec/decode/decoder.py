@@ -2,17 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from conrec.config import Recipe
 from conrec.data.instances import Instances
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding
+from conrec.features.exposures import Weights
 from conrec.features.item_features import FeatureWeights, ItemFeature, LongTail
+from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
+from conrec.score.history import HistoryScore
+from conrec.score.list_features import list_features
 
 PLAIN = FeatureWeights()
 """The prior of the day as it is, and no other feature: what training is under."""
@@ -29,6 +35,20 @@ class Decoder:
     context: Context
     """What the prompts show."""
     features: Mapping[str, ItemFeature] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, inputs: Inputs, seed: int, utilized: Path | None, exposures: Weights, history: HistoryScore | None
+    ) -> "Decoder":
+        """With the item features of the recipe and, where it takes part, the policy that the stage `utilize` left."""
+        recipe, vocabulary, policy = inputs.recipe, None, None
+        features = list_features(recipe.predict, inputs.log_view, inputs.knowledge, exposures, history)
+        last, context = list(contexts(recipe).items())[-1]
+        if utilized is not None:
+            vocabulary = Vocabulary.load(utilized / "tokenizer")
+            policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
+            load_trained_policy(policy, utilized / last)
+        return cls(inputs, vocabulary, policy, context, features)
 
     def decodings(
         self, instances: Instances, weights: Sequence[FeatureWeights], *, include_unseen: bool = False
@@ -49,11 +69,16 @@ class Decoder:
 
     def run(self, decodings: Sequence[Decoding], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], one pair a decoding."""
-        config = self.inputs.recipe.predict
-        return predict_items(self.policy, decodings, k=config.k, beams=config.beams, batch=config.batch, title=title)
+        return predict_items(self.policy, decodings, self.inputs.recipe.predict, title)
 
     def predict(
         self, instances: Instances, weights: Sequence[FeatureWeights], title: str
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """`run` under each of the weights."""
         return self.run(self.decodings(instances, weights), title)
+
+
+def contexts(recipe: Recipe) -> dict[str, Context]:
+    """What the prompts show to the weights of each training stage, in the order of training."""
+    warmup: Context = "full" if recipe.utilize.warmup_context == "mixed" else recipe.utilize.warmup_context
+    return {"warmup": warmup} | {f"stage{n}": s.context for n, s in enumerate(recipe.utilize.stages, start=1)}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from conrec.config import PredictConfig
 from conrec.decode.beam import best_items, heaviest_items, search
 from conrec.decode.prompt_dataset import Decoding
 from conrec.lm.policy import AnswerModel
@@ -14,9 +15,9 @@ from conrec.progress import track
 
 @torch.no_grad()
 def predict_items(
-    policy: AnswerModel | None, decodings: Sequence[Decoding], *, k: int, beams: int, batch: int, title: str = "predict"
+    policy: AnswerModel | None, decodings: Sequence[Decoding], config: PredictConfig, title: str = "predict"
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The k likeliest items of every instance, by beam search with `beams` hypotheses.
+    """The k likeliest items of every instance, by beam search with `beams` hypotheses, `batch` users at once.
 
     Returns for each decoding item rows int32 [n, k] (-1: none) and scores float32 [n, k]. All decodings are of the same
     instances with the same prompts (under another prior, say) and share one prompt
@@ -25,10 +26,10 @@ def predict_items(
     """
     if policy is not None:
         policy.eval()
-    data = decodings[0].data
+    data, k = decodings[0].data, config.k
     size = (len(data), k)
     out = [(np.full(size, -1, np.int32), np.full(size, -np.inf, np.float32)) for _ in decodings]
-    for part in track(data.by_length(batch), title):
+    for part in track(data.by_length(config.batch), title):
         state = None
         excluded = data.excluded(data.instances.take(part.index))
         exclude = [excluded[n] for n in range(len(excluded))]
@@ -39,7 +40,7 @@ def predict_items(
             else:
                 if state is None:
                     state = policy.prefill(part.prompt_ids, part.prompt_mask)
-                found = search(policy, state, rows, pool, beams=beams, temperature=decoding.temperature)
+                found = search(policy, state, rows, pool, beams=config.beams, temperature=decoding.temperature)
                 best = best_items(found, pool, rows, exclude, k)
             items[part.index], scores[part.index] = best
     return out

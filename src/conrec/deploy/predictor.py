@@ -16,10 +16,8 @@ from conrec.decode.inputs import Inputs
 from conrec.decode.trie import Trie
 from conrec.features.item_features import FeatureWeights
 from conrec.features.log_view import LogView
-from conrec.lm.model import build_policy, device, load_trained_policy
-from conrec.lm.vocabulary import Vocabulary
+from conrec.lm.model import device
 from conrec.score.history import HistoryScore
-from conrec.score.list_features import list_features
 from conrec.score.list_weights import read_weights
 
 
@@ -27,7 +25,7 @@ class Predictor:
     """The run's model on the log so far; loaded when the first list is asked for."""
 
     def __init__(self, run: Path, recipe: Recipe, seed: int, log_view: LogView, split: Split) -> None:
-        self._run, self._recipe, self._seed, self._log_view = run, recipe, seed, log_view
+        self._run, self._seed = run, seed
         no_neighbours = np.zeros((len(log_view.items), 0), np.int32)
         trie = Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device())
         none = Histories(log_view.events).instances(np.zeros(0, str), np.zeros(0, "datetime64[us]"), 0, 0)
@@ -43,14 +41,8 @@ class Predictor:
 
     @cached_property
     def _loaded(self) -> tuple[Decoder, FeatureWeights]:
-        seed, recipe = f"seed{self._seed}", self._recipe
-        utilized, stages = self._run / "utilize" / seed, recipe.utilize.stages
+        seed = f"seed{self._seed}"
         weights, exposures = read_weights(self._run / "predict" / seed)
         history = HistoryScore.load(self._run / "score" / seed) if weights.propensity else None
-        features = list_features(recipe.predict, self._log_view, self._inputs.knowledge, exposures, history)
-        vocabulary = policy = None
-        if not math.isinf(weights.temperature):
-            vocabulary = Vocabulary.load(utilized / "tokenizer")
-            policy = build_policy(recipe.lm, vocabulary, self._log_view.catalog.codewords, self._seed).to(device())
-            load_trained_policy(policy, utilized / f"stage{len(stages)}")
-        return Decoder(self._inputs, vocabulary, policy, stages[-1].context, features), weights
+        utilized = None if math.isinf(weights.temperature) else self._run / "utilize" / seed
+        return Decoder.of(self._inputs, self._seed, utilized, exposures, history), weights

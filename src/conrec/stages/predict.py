@@ -7,28 +7,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.config import Recipe
 from conrec.data.exposures import without_prediction
 from conrec.data.instances import Instances, Items, Ragged, evenly, offsets_of
 from conrec.decode.candidates import CandidateSets, PolicyFeature, candidate_parts
-from conrec.decode.decoder import Decoder
+from conrec.decode.decoder import Decoder, contexts
 from conrec.decode.inputs import Inputs
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
 from conrec.features.fitted_weights import Sets, fit_weights
 from conrec.features.item_features import FeatureWeights
 from conrec.files import write_json
-from conrec.lm.model import build_policy, device, load_trained_policy
-from conrec.lm.policy import Policy
-from conrec.lm.prompts import Context
-from conrec.lm.vocabulary import Vocabulary
+from conrec.lm.model import load_trained_policy
 from conrec.pipeline.job import Job
 from conrec.progress import say
-from conrec.score.list_features import list_features
 from conrec.score.list_weights import ListWeights, prior_alone
 from conrec.score.similarity import max_cosine
 from conrec.stages.score import read_history
-from conrec.stages.utilize import CONTEXTS, future_reward, sampled_reward
+from conrec.stages.utilize import future_reward, sampled_reward
 
 COMPARED = 500
 """Instances of each held-out split that the stages of training are compared on, at most: enough to see an effect, and
@@ -58,22 +53,13 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     recipe, prepared, out = job.recipe, job.of("prepare"), job.out
     inputs = Inputs.of(recipe, job.log)
     held_out = inputs.instances.take(inputs.instances.split != "train")
-    contexts = _contexts(recipe)
-    last, context = list(contexts.items())[-1]
-    vocabulary = policy = None
-    if recipe.predict.asks_policy:
-        utilized = job.of("utilize")
-        vocabulary = Vocabulary.load(utilized / "tokenizer")
-        policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, job.seed).to(device())
-        if not lists_only:
-            _compare_stages(inputs, vocabulary, policy, held_out, contexts, utilized, out / "stages")
-        load_trained_policy(policy, utilized / last)
-
     some = bool(recipe.predict.features)
     learned = ListWeights.load(job.of("weights")) if some else prior_alone(recipe.predict)
     history = read_history(job.of("score")) if some else None
-    features = list_features(recipe.predict, job.log.view, inputs.knowledge, learned.exposures, history)
-    decoder = Decoder(inputs, vocabulary, policy, context, features)
+    utilized = job.of("utilize") if recipe.predict.asks_policy else None
+    decoder = Decoder.of(inputs, job.seed, utilized, learned.exposures, history)
+    if utilized and not lists_only:
+        _compare_stages(decoder, held_out, utilized, out / "stages")
     weights, tried = _choose_temperature(decoder, learned.of_lists(), held_out)
     say(f"{weights}: validation FHR@{recipe.predict.k} {tried[weights.temperature]:.4f}")
 
@@ -106,30 +92,19 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     write_json(out / "tuning.json", table)
 
 
-def _contexts(recipe: Recipe) -> dict[str, Context]:
-    """What the prompts show to the weights of each training stage, in the order of training."""
-    warmup: Context = CONTEXTS[-1] if recipe.utilize.warmup_context == "mixed" else recipe.utilize.warmup_context
-    return {"warmup": warmup} | {f"stage{n}": s.context for n, s in enumerate(recipe.utilize.stages, start=1)}
-
-
-def _compare_stages(
-    inputs: Inputs,
-    vocabulary: Vocabulary,
-    policy: Policy,
-    held_out: Instances,
-    contexts: dict[str, Context],
-    utilized: Path,
-    out: Path,
-) -> None:
+def _compare_stages(decoder: Decoder, held_out: Instances, utilized: Path, out: Path) -> None:
     """`out/STAGE.parquet`: what the weights of each training stage predict for `COMPARED` instances, and their reward.
 
     What a stage taught is seen under the prior that it was trained with, not under the weights that are chosen.
     """
+    inputs, vocabulary, policy = decoder.inputs, decoder.vocabulary, decoder.policy
+    assert vocabulary is not None
+    assert policy is not None
     out.mkdir(parents=True, exist_ok=True)
     splits = [np.flatnonzero(held_out.split == split) for split in ("validation", "test")]
     compared = held_out.take(np.concatenate([evenly(index, COMPARED) for index in splits]))
     future = future_reward(inputs, compared)
-    for name, context in contexts.items():
+    for name, context in contexts(inputs.recipe).items():  # the last one is the decoder's own
         load_trained_policy(policy, utilized / name)
         plain = inputs.decoding(compared, context, vocabulary)
         ((items, scores),) = Decoder(inputs, vocabulary, policy, context).run([plain], f"predict ({name})")

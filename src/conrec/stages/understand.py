@@ -1,26 +1,23 @@
 """Context understanding: the model learns the semantic IDs, then what makes an item disliked."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.config import Recipe
 from conrec.decode.inputs import Inputs
 from conrec.files import write_json
 from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
-from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample, translation, wording_texts
-from conrec.lm.vocabulary import Vocabulary
 from conrec.pipeline.job import Job
 from conrec.processes import is_main
 from conrec.progress import say
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choices, train_supervised
 
+Validate = Callable[[], dict[str, float]]
 MIN_QUESTIONS = 50
 WATCHED = 100
 """Held-out questions that are asked during training."""
@@ -38,18 +35,19 @@ def understand(job: Job) -> None:
     known = inputs.split.may_learn(inputs.events)
     seen = np.isin(np.arange(len(inputs.items)), inputs.events.items[known])
     titles = [title for title, keep in zip(catalog.titles, seen) if keep]
-    _train(policy, vocabulary, translation(vocabulary, catalog.codes[seen], titles), recipe, out, seed, "translation")
-
     config = recipe.understand
-    questions = ask(
-        inputs.events,
-        known,
-        catalog.codes,
-        samples=config.alignment_samples,
-        min_repeats=config.alignment_min_repeats,
-        held_out=config.alignment_held_out,
-        seed=seed,
-    )
+
+    def train(task: str, samples: list[Sample], epochs: float, validate: Validate | None = None) -> None:
+        """One supervised task; a task that an earlier try finished is loaded instead."""
+        if (out / task / "weights.safetensors").exists():
+            return load_trained_policy(policy, out / task)
+        train_supervised(
+            policy, vocabulary, samples, out / task, config, epochs=epochs, seed=seed, title=task, validate=validate
+        )
+        save_policy(policy, out / task)
+
+    train("translation", translation(vocabulary, catalog.codes[seen], titles), config.translation_epochs)
+    questions = ask(inputs.events, known, catalog.codes, config, seed)
     asked = len(questions.train), len(questions.held_out)
     metrics: dict[str, Any] = {"chance": 0.25, "questions": asked[0], "questions_held_out": asked[1]}
     parts = ["translation"]
@@ -68,7 +66,7 @@ def understand(job: Job) -> None:
 
         before = accuracy(len(held_out))["alignment_accuracy"]
         samples = alignment_samples(vocabulary, catalog.codes, questions.train, seed)
-        _train(policy, vocabulary, samples, recipe, out, seed, "alignment", accuracy)
+        train("alignment", samples, config.alignment_epochs, accuracy)
         parts.append("alignment")
         metrics |= accuracy(len(held_out)) | {"alignment_accuracy_before": before}
     save_policy(policy, out)
@@ -82,37 +80,3 @@ def understand(job: Job) -> None:
     if "alignment_accuracy" in metrics:
         after, before = metrics["alignment_accuracy"], metrics["alignment_accuracy_before"]
         say(f"alignment: {after:.3f} of {asked[1]} held-out questions right (chance 0.25, before {before:.3f})")
-
-
-def _train(
-    policy: Policy,
-    vocabulary: Vocabulary,
-    samples: list[Sample],
-    recipe: Recipe,
-    out: Path,
-    seed: int,
-    task: str,
-    validate: Callable[[], dict[str, float]] | None = None,
-) -> None:
-    """One supervised task; a task that an earlier try finished is loaded instead."""
-    folder = out / task
-    if (folder / "weights.safetensors").exists():
-        load_trained_policy(policy, folder)
-        return
-    config = recipe.understand
-    train_supervised(
-        policy,
-        vocabulary,
-        samples,
-        folder,
-        epochs=config.translation_epochs if task == "translation" else config.alignment_epochs,
-        row_tokens=config.row_tokens,
-        rows_per_step=config.rows_per_step,
-        learning_rate=config.learning_rate,
-        checkpoint_every=config.checkpoint_every,
-        seed=seed,
-        title=task,
-        loss_name=f"{task}_loss",
-        validate=validate,
-    )
-    save_policy(policy, folder)

@@ -37,15 +37,7 @@ RewardFor = Callable[[Inputs, Instances], Reward]
 
 def future_reward(inputs: Inputs, instances: Instances, kind: type[FutureReward] = FutureReward) -> Reward:
     """The reward of equation 6 for some instances, with the recipe's settings."""
-    config = inputs.recipe.utilize
-    return kind(
-        instances,
-        inputs.catalog.unit,
-        inputs.neighbours,
-        swing_neighbours=config.swing_neighbours,
-        gamma=config.gamma,
-        hit_bonus=config.hit_bonus,
-    )
+    return kind(instances, inputs.catalog.unit, inputs.neighbours, inputs.recipe.utilize)
 
 
 def utilize(job: Job) -> None:
@@ -140,9 +132,8 @@ class Training:
                 self.policy,
                 pool_of_prompts,
                 self.reward_for(inputs, self.train),
+                config,
                 prompts=stage.prompts,
-                num_generations=config.num_generations,
-                batch=config.prompts_per_step,
                 seed=seed,
                 use_policy=number > 1,
             )
@@ -194,14 +185,7 @@ def validator(
     def validate() -> dict[str, float]:
         policy.eval()
         result = sampled_reward(policy, decoding.data, reward, recipe)
-        ((items, _),) = predict_items(
-            policy,
-            [decoding],
-            k=recipe.predict.k,
-            beams=recipe.predict.beams,
-            batch=recipe.predict.batch,
-            title="validate",
-        )
+        ((items, _),) = predict_items(policy, [decoding], recipe.predict, "validate")
         return {"reward": float(result.mean()), "FHR@20": float(hit_any(items, instances.future).mean(dtype=float))}
 
     return validate

@@ -1,8 +1,8 @@
 """Item-level alignment: which of four items is the one that this user disliked (paper, section 3 and appendix).
 
 A sample has no history: four semantic IDs, one disliked by the user, three that the same user responded to
-positively. Only *sure* dislikes ask the question: the user disliked at least `min_repeats` items under the same ID
-prefix (the paper: an item in the negative list more than three times; here nobody can dislike an item twice, so
+positively. Only *sure* dislikes ask the question: the user disliked `alignment_min_repeats` items or more under the
+same ID prefix (the paper: an item in the negative list more than three times; here nobody can dislike an item twice, so
 repetition is counted under a prefix).
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conrec.config import UnderstandConfig
 from conrec.data.instances import Events
 from conrec.lm.prompts import Sample, alignment
 from conrec.lm.vocabulary import Vocabulary
@@ -27,14 +28,13 @@ class Questions:
     held_out: np.ndarray
 
 
-def ask(
-    events: Events, learn: np.ndarray, codes: np.ndarray, *, samples: int, min_repeats: int, held_out: float, seed: int
-) -> Questions:
+def ask(events: Events, learn: np.ndarray, codes: np.ndarray, config: UnderstandConfig, seed: int) -> Questions:
     """Draw questions from the training events.
 
-    Args: `learn` bool per event; `codes` int [items, T]; `samples` questions at most for training, a share
-    `held_out` of the users is kept for held-out questions (each at most as many again as its share).
+    Args: `learn` bool per event; `codes` int [items, T]. A share `alignment_held_out` of the users is kept for held-out
+    questions, at most as many as its share of `alignment_samples`.
     """
+    samples, held_out = config.alignment_samples, config.alignment_held_out
     rng = np.random.default_rng(seed)
     prefixes = np.unique(codes[:, :SURE_PREFIX], axis=0, return_inverse=True)[1].reshape(-1)
     known = events.take(learn)
@@ -44,7 +44,7 @@ def ask(
     pairs = np.unique(np.stack([user[disliked], items[disliked]], 1), axis=0)
     key = pairs[:, 0].astype(np.int64) * (prefixes.max() + 1) + prefixes[pairs[:, 1]]
     _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
-    sure = pairs[count[inverse.reshape(-1)] >= min_repeats]
+    sure = pairs[count[inverse.reshape(-1)] >= config.alignment_min_repeats]
     liked = np.unique(np.stack([user[positive], items[positive]], 1), axis=0)
     size = np.int64(len(codes))
     both = np.isin(liked[:, 0] * size + liked[:, 1], pairs[:, 0] * size + pairs[:, 1])

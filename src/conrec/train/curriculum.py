@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from conrec.config import UtilizeConfig
 from conrec.data.instances import Ragged
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.lm.policy import Policy
@@ -44,10 +45,9 @@ def choose_prompts(
     policy: Policy,
     data: PromptDataset,
     reward: Reward,
+    config: UtilizeConfig,
     *,
     prompts: int,
-    num_generations: int,
-    batch: int,
     seed: int,
     use_policy: bool,
 ) -> Chosen:
@@ -61,12 +61,13 @@ def choose_prompts(
     index: list[int] = []
     augmented: list[bool] = []
     looked = without = close = 0
+    batch = config.prompts_per_step
     starts = range(0, len(order), batch)
     for begin in track(starts, "look at the prompts with the earlier policy"):
         if len(index) >= prompts:
             break
         part = data.batch(order[begin : begin + batch])
-        _, leaves = rollout(policy, part, data.pool, num_generations, generator)
+        _, leaves = rollout(policy, part, data.pool, config.num_generations, generator)
         result = reward.of(part.index, items_of_leaves(data.pool, leaves))
         useful = advantages(result.total)[1].numpy()
         too_close = (result.penalty.mean(1) > result.similarity.mean(1)).numpy()

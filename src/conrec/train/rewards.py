@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conrec.config import UtilizeConfig
 from conrec.data.instances import Instances, Ragged
 
 
@@ -40,25 +41,14 @@ class Reward(Protocol):
 class FutureReward:
     """Equation 6, and a bonus for exact hits."""
 
-    def __init__(
-        self,
-        instances: Instances,
-        unit: np.ndarray,
-        neighbours: np.ndarray,
-        *,
-        swing_neighbours: int,
-        gamma: float,
-        hit_bonus: float = 0.0,
-    ) -> None:
+    def __init__(self, instances: Instances, unit: np.ndarray, neighbours: np.ndarray, config: UtilizeConfig) -> None:
         """Args: `unit` float32 [items, d], rebuilt embeddings of length 1; `neighbours` int [items, n], Swing
-        neighbours, best first, -1 for none, of which the first `swing_neighbours` count; `gamma` weighs the penalty;
-        `hit_bonus` is added to the similarity of an exact future dislike."""
+        neighbours, best first, -1 for none."""
         self.future = instances.future
         self._unit = torch.as_tensor(unit)
-        self._truth = ground_truth(instances.future, neighbours[:, :swing_neighbours])
+        self._truth = ground_truth(instances.future, neighbours[:, : config.swing_neighbours])
         self._positives = instances.future_positives
-        self._gamma = gamma
-        self._hit_bonus = hit_bonus
+        self._gamma, self._hit_bonus = config.gamma, config.hit_bonus
 
     def of(self, index: np.ndarray, items: Tensor) -> Rewards:
         """Rewards of answers, see `Reward.of`."""

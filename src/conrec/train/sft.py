@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from conrec.config import UnderstandConfig
 from conrec.lm.packing import Row, block_mask, collate, pack
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Sample
@@ -47,15 +48,11 @@ def train_supervised(
     vocabulary: Vocabulary,
     samples: list[Sample],
     folder: Path,
+    config: UnderstandConfig,
     *,
     epochs: float,
-    row_tokens: int,
-    rows_per_step: int,
-    learning_rate: float,
-    checkpoint_every: int,
     seed: int,
     title: str,
-    loss_name: str,
     validate: Callable[[], dict[str, float]] | None = None,
     validations: int = 4,
 ) -> None:
@@ -64,15 +61,16 @@ def train_supervised(
     The loss of a step is the mean over all its answer tokens, however many processes share them. `validate` is
     called `validations` times.
     """
-    rows = pack([len(s.prompt) + len(s.answer) for s in samples], row_tokens)
+    rows_per_step = config.rows_per_step
+    rows = pack([len(s.prompt) + len(s.answer) for s in samples], config.row_tokens)
     per_epoch = max(1, len(rows) // rows_per_step)
     steps = max(1, round(epochs * per_epoch))
     trainer = Trainer(
         policy,
         folder,
         steps=steps,
-        learning_rate=learning_rate,
-        checkpoint_every=checkpoint_every,
+        learning_rate=config.learning_rate,
+        checkpoint_every=config.checkpoint_every,
         module=PackedLoss(policy),
     )
     every = max(1, steps // validations)
@@ -84,7 +82,7 @@ def train_supervised(
         policy.train()
         loss = trainer.module(row) * trainer.weight(int((row.targets >= 0).sum()))
         trainer.update(loss)
-        trainer.log({loss_name: float(loss.detach())})
+        trainer.log({f"{title}_loss": float(loss.detach())})
         if validate is not None and (step + 1) % every == 0:
             trainer.log(validate(), "validation")
         trainer.advance()
