@@ -53,7 +53,7 @@ def log_shown(user: str, cutoff: np.datetime64) -> np.ndarray:
 
 def test_exposures_are_the_shares_counted_event_by_event(instances: Instances) -> None:
     some = np.arange(0, len(instances), 11)
-    found = ExposureLikelihood(ITEMS, LOG).log_shown(instances.take(some), WEIGHTS)
+    found = ExposureLikelihood(ITEMS, LOG, weights=WEIGHTS).log_weight(instances.take(some))
     for row, n in enumerate(some):
         np.testing.assert_allclose(found[row], log_shown(instances.users[n], instances.cutoffs[n]), rtol=1e-4)
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1, rtol=1e-4)
@@ -61,7 +61,7 @@ def test_exposures_are_the_shares_counted_event_by_event(instances: Instances) -
 
 def test_a_stranger_is_shown_what_everybody_is_shown(instances: Instances) -> None:
     stranger = replace(instances, users=np.full(len(instances), "zz"))
-    found = ExposureLikelihood(ITEMS, LOG).log_shown(stranger, WEIGHTS)[0]
+    found = ExposureLikelihood(ITEMS, LOG, weights=WEIGHTS).log_weight(stranger)[0]
     np.testing.assert_allclose(found, log_shown("zz", instances.cutoffs[0]), rtol=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_what_is_new_counts_as_if_it_had_always_been_there(instances: Instances)
     log = replace(LOG.take(np.arange(len(times)) % len(LOG)), items=rows[order].astype(np.int32), times=times[order])
     one = instances.take(np.array([0]))
     one.cutoffs[:] = cutoff
-    found = np.exp(ExposureLikelihood(items, log).log_shown(one, WEIGHTS)[0])
+    found = np.exp(ExposureLikelihood(items, log, weights=WEIGHTS).log_weight(one)[0])
     assert found[1] == pytest.approx(found[0], rel=0.02)
     assert found[2:].max() < 0.01 * found[0]
 
@@ -90,13 +90,13 @@ def test_nothing_after_the_cut_is_looked_at(instances: Instances) -> None:
     cutoff = CUTS[1]
     some = instances.take(instances.cutoffs == cutoff)
     before = LOG.take(LOG.times < cutoff)
-    whole, part = (ExposureLikelihood(ITEMS, log).log_shown(some, WEIGHTS) for log in (LOG, before))
+    whole, part = (ExposureLikelihood(ITEMS, log, weights=WEIGHTS).log_weight(some) for log in (LOG, before))
     np.testing.assert_array_equal(whole, part)
 
 
 def test_by_users_items_are_counted_in_the_known_users_whole_log(instances: Instances) -> None:
     known = np.unique(LOG.users)[::2]
-    found = np.exp(ExposureLikelihood(ITEMS, LOG, known).log_shown(instances, WEIGHTS))
+    found = np.exp(ExposureLikelihood(ITEMS, LOG, known, WEIGHTS).log_weight(instances))
     counts = np.bincount(LOG.items[np.isin(LOG.users, known)], minlength=N) + ITEM_SMOOTHING
     one = [i for i, c in enumerate(ITEMS.categories) if c == "c1"]
     shares = found[:, one] / found[:, one].sum(axis=1, keepdims=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from conrec.data.instances import Ragged, offsets_of
-from conrec.features.fitted_weights import Sets, best_weights, fit_weights, held_out_hits, sharpened, weights_for
+from conrec.features.fitted_weights import Sets, fit_weights, held_out_hits, sharpened, weights_for
 
 SPREAD = np.array([1.0, 2.0, 0.3])
 
@@ -95,7 +95,7 @@ def test_a_user_is_held_out_of_the_weights_that_rank_for_the_user() -> None:
     own = np.eye(50)[targets.owners] * targets.values[:, None] * 9.0
     sets = Sets.of(np.hstack([values, own]), targets, owners)
     assert (sets.hits(fit_weights(sets), 1) == 1).all()
-    assert held_out_hits(sets, 1, lambda some: best_weights(some, 1)).mean() < 0.6
+    assert held_out_hits(sets, 1, lambda some: sharpened(some, fit_weights(some), 1)).mean() < 0.6
 
 
 def test_a_combination_does_not_lose_to_its_part() -> None:
@@ -123,9 +123,11 @@ def test_weights_for_lists_say_what_each_feature_hits_alone(k: int) -> None:
     assert alone == [sets.hits(one, k).mean() for one in np.eye(3)]
     assert together >= max(alone)
     # A gain of sharpening has to be seen held out.
-    likeliest, sharper = (held_out_hits(sets, k, fit) for fit in (fit_weights, lambda some: best_weights(some, k)))
+    best = sharpened(sets, fit_weights(sets), k)
+    likeliest = held_out_hits(sets, k, fit_weights)
+    sharper = held_out_hits(sets, k, lambda some: sharpened(some, fit_weights(some), k))
     gain = sharper - likeliest
-    wanted = best_weights(sets, k) if gain.mean() > gain.std() / np.sqrt(len(gain)) else fit_weights(sets)
+    wanted = best if gain.mean() > gain.std() / np.sqrt(len(gain)) else fit_weights(sets)
     np.testing.assert_allclose(weights, wanted)
 
 

@@ -91,18 +91,13 @@ def _torch_learns() -> str:
     """A few gradient steps must lower a loss."""
     import torch
 
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(256, 8, generator=generator)
-    y = x @ torch.randn(8, 1, generator=generator)
-    weight = torch.zeros(8, 1, requires_grad=True)
+    weight = torch.ones(8, requires_grad=True)
     optimiser = torch.optim.Adam([weight], lr=0.1)
-    losses = []
-    for _ in range(100):
-        loss = ((x @ weight - y) ** 2).mean()
+    for _ in range(30):
+        loss = weight.square().sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(loss.item())
-    if not losses[-1] < 0.1 * losses[0]:
-        raise RuntimeError(f"the loss went from {losses[0]:.3g} to {losses[-1]:.3g}")
+    if not loss < 0.8:
+        raise RuntimeError(f"the loss went from 8 to {loss.item():.3g}")
     return f"learns, with {torch.get_num_threads()} threads"

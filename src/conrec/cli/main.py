@@ -44,17 +44,9 @@ def overview() -> str:
     """The text of `conrec --help`."""
     width = max(map(len, VERBS))
     verbs = [f"  {name:{width}}  {(verb.__doc__ or '').splitlines()[0]}" for name, verb in VERBS.items()]
-    return "\n".join(
-        [
-            "usage: conrec VERB ...",
-            "",
-            "Learns what each user will dislike, and keeps it out of what a recommender shows.",
-            "",
-            *verbs,
-            "",
-            "`conrec VERB --help` says what a verb reads and writes, with an example. Begin with `conrec demo`.",
-        ]
-    )
+    text = "Learns what each user will dislike, and keeps it out of what a recommender shows."
+    last = "`conrec VERB --help` says what a verb reads and writes, with an example. Begin with `conrec demo`."
+    return "\n".join(["usage: conrec VERB ...", "", text, "", *verbs, "", last])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -33,7 +33,6 @@ class Replay:
         return len(self.instances)
 
     def take(self, index: np.ndarray) -> "Replay":
-        """The users at cutoffs at `index`, int [k]."""
         return Replay(self.instances.take(index), self.shown.take(index), self.labels.take(index))
 
 

@@ -112,7 +112,6 @@ def imdb_key(number: str) -> str:
 
 
 def movielens_key(number: str) -> str:
-    """`ml` and the MovieLens id."""
     return "ml" + number.strip()
 
 

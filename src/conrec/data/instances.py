@@ -63,7 +63,6 @@ class Ragged:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, index: np.ndarray) -> Ragged:
-        """The lists at `index`, in that order."""
         lengths = self.lengths[index]
         offsets = offsets_of(lengths)
         starts = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths)
@@ -85,7 +84,6 @@ class Ragged:
 
     @staticmethod
     def of(lists: list[np.ndarray] | list[list[int]], dtype: np.dtype | type = np.int32) -> Ragged:
-        """From a list of arrays."""
         parts = [np.asarray(x, dtype=dtype) for x in lists]
         return Ragged(np.concatenate([np.zeros(0, dtype), *parts]), offsets_of([len(x) for x in lists]))
 
@@ -146,7 +144,6 @@ class Instances:
         return Instances(*columns)
 
     def of_split(self, split: str) -> Instances:
-        """The instances of one split."""
         return self.take(self.split == split)
 
 
@@ -230,12 +227,10 @@ class Events:
 
     @property
     def is_dislike(self) -> np.ndarray:
-        """bool [n]."""
         return self.kinds == "dislike"
 
     @property
     def is_positive(self) -> np.ndarray:
-        """bool [n]."""
         return np.isin(self.kinds, POSITIVE_KINDS)
 
     @property
@@ -277,7 +272,6 @@ class Events:
 
 
 def read_items(folder: Path) -> Items:
-    """The items of a `prepare` folder."""
     return as_items(pq.read_table(folder / "items.parquet", columns=["item_id", "title", "category", "first_seen"]))
 
 
@@ -292,7 +286,6 @@ def as_items(table: pa.Table) -> Items:
 
 
 def read_events(folder: Path, items: Items) -> Events:
-    """The cleaned events of a `prepare` folder."""
     columns = ["user_id", "item_id", "time", "kind", "value", "reason"]
     texts = ["user_id", "item_id", "kind"]
     return as_events(pq.read_table(folder / "events.parquet", columns=columns, read_dictionary=texts), items)
@@ -326,7 +319,6 @@ def _texts(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_instances(folder: Path, items: Items) -> Instances:
-    """The instances of a `prepare` folder, sorted by id."""
     return as_instances(pq.read_table(folder / "instances.parquet").sort_by("instance_id"), items)
 
 

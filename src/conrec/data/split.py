@@ -160,7 +160,6 @@ def moment(text: str) -> np.datetime64:
 
 
 def iso(time: np.datetime64) -> str:
-    """A moment as ISO 8601 in UTC."""
     return f"{time.astype('datetime64[us]')}Z"
 
 

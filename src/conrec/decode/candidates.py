@@ -9,7 +9,7 @@ from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances, Items
 from conrec.decode.decoder import Decoder
 from conrec.decode.predict_items import score_items
-from conrec.features.item_features import FeatureWeights, ItemFeature
+from conrec.features.item_features import FeatureWeights
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,15 @@ class CandidateSets:
         return (self.rows >= 0).sum(1)
 
 
-class PolicyFeature(ItemFeature):
-    """The policy's log-likelihood of an item's semantic ID, without a prior; -inf for what the user has consumed."""
-
-    name = "policy"
-
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder = decoder
-        self._weights = FeatureWeights(prior=0.0, temperature=min(decoder.inputs.recipe.predict.temperatures))
-
-    def log_weight(self, instances: Instances) -> np.ndarray:
-        """float32 [B, items]; asks for every item, which takes long on a large catalogue."""
-        items = np.arange(len(self._decoder.inputs.items))
-        return self.of_candidates(instances, np.broadcast_to(items, (len(instances), len(items))))
-
-    def of_candidates(self, instances: Instances, rows: np.ndarray) -> np.ndarray:
-        """float32 [B, c]: the same of given items, rows int [B, c]."""
-        inputs, config = self._decoder.inputs, self._decoder.inputs.recipe.predict
-        assert self._decoder.policy is not None
-        decodings = self._decoder.decodings(instances, [self._weights], include_unseen=True)
-        (scores,) = score_items(self._decoder.policy, decodings, rows, inputs.catalog.codes, batch=config.batch)
-        return scores
+def policy_scores(decoder: Decoder, instances: Instances, rows: np.ndarray) -> np.ndarray:
+    """float32 [B, c]: the policy's log-likelihood of the semantic IDs of items, rows int [B, c], without a prior; -inf
+    for what the user has consumed."""
+    inputs, config = decoder.inputs, decoder.inputs.recipe.predict
+    assert decoder.policy is not None
+    weights = FeatureWeights(prior=0.0, temperature=min(config.temperatures))
+    decodings = decoder.decodings(instances, [weights], include_unseen=True)
+    (scores,) = score_items(decoder.policy, decodings, rows, inputs.catalog.codes, batch=config.batch)
+    return scores
 
 
 def candidate_parts(decoder: Decoder, candidates: CandidateSets, instances: Instances) -> tuple[np.ndarray, np.ndarray]:

@@ -49,16 +49,13 @@ class Inputs:
 
     @property
     def events(self) -> Events:
-        """The whole log, sorted by time."""
         return self.log_view.events
 
     @property
     def catalog(self) -> Catalog:
-        """The semantic IDs."""
         return self.log_view.catalog
 
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
-        """The recipe's prompts."""
         return HistoryPrompts(
             vocabulary,
             self.catalog.codes,

@@ -31,7 +31,6 @@ class Estimate:
 
     @property
     def verdict(self) -> Verdict:
-        """A difference in words."""
         if not self.significant or self.mean is None:
             return "not significant"
         return "better" if self.mean > 0 else "worse"

@@ -134,7 +134,6 @@ def _stage(system: str) -> str:
 
 
 def _figure(estimate: Estimate, seeds: dict[int, dict[str, np.ndarray]], metric: str) -> Figure:
-    """One cell of the table."""
     means = [float(np.nanmean(one[metric])) if not np.isnan(one[metric]).all() else None for one in seeds.values()]
     return Figure(estimate.mean, (estimate.low, estimate.high), means, estimate.instances)
 

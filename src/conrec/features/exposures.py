@@ -63,10 +63,14 @@ USUAL = {str(TRACES[1]): 1.0}
 """Weights of the traces where there is nothing to learn from."""
 
 
-class ExposureLikelihood:
+class ExposureLikelihood(ItemFeature):
     """How likely a user is to be shown an item, from counts over the log before a cutoff."""
 
-    def __init__(self, items: Items, events: Events, known_users: np.ndarray | None = None) -> None:
+    name = "exposure"
+
+    def __init__(
+        self, items: Items, events: Events, known_users: np.ndarray | None = None, weights: Weights = USUAL
+    ) -> None:
         """`known_users`, str [n], in `users` mode: items are counted in their whole log, as for the prior.
 
         An item without a category is of a category of its own kind, "none".
@@ -74,6 +78,7 @@ class ExposureLikelihood:
         self._categories = np.unique([category or "" for category in items.categories], return_inverse=True)[1]
         self._width = int(self._categories.max(initial=-1)) + 1
         self._first_seen = items.first_seen
+        self._weights = np.array([weights.get(str(trace), 0.0) for trace in TRACES])
         self._log = UserLog(events)
         self._liked = np.isin(events.kinds, POSITIVE_KINDS)
         self._always: tuple[np.ndarray, np.ndarray] | None = None
@@ -107,19 +112,19 @@ class ExposureLikelihood:
         found = most_likely(np.concatenate(counts), np.array(totals), np.concatenate(owners))
         return dict(zip(map(str, TRACES), (found[1:] / max(found[0], 1e-12)).tolist()))
 
-    def log_shown(self, instances: Instances, weights: Weights) -> np.ndarray:
+    def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: log p(shown) of every item for each user at its own cutoff."""
         out = np.empty((len(instances), len(self._categories)), np.float32)
         before = self._log.before(instances.users, instances.cutoffs)
         for row, cutoff in enumerate(instances.cutoffs):
             within, everybody = self._of_day(cutoff)
-            own = self._of_user(before[row], cutoff, weights)
+            own = self._of_user(before[row], cutoff)
             out[row] = np.log((everybody + own) / (1.0 + own.sum()))[self._categories] + within
         return out
 
-    def _of_user(self, own: np.ndarray, cutoff: np.datetime64, weights: Weights) -> np.ndarray:
+    def _of_user(self, own: np.ndarray, cutoff: np.datetime64) -> np.ndarray:
         """float [categories]: the weighted sum of the traces of a user's events, at places in the log."""
-        weight = np.array([weights.get(str(trace), 0.0) for trace in TRACES]) @ self._traces(own, cutoff)
+        weight = self._weights @ self._traces(own, cutoff)
         return np.bincount(self._categories[self._log.events.items[own]], weight, self._width)
 
     def _traces(self, own: np.ndarray, cutoff: np.datetime64) -> np.ndarray:
@@ -136,9 +141,9 @@ class ExposureLikelihood:
 
     def _counted(self, day: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
         known, log = self._log.events.until(day), self._log.events
-        age = (day - log.times[known]) / DAY
+        age = np.subtract(day, log.times[known]) / DAY
         counts = np.bincount(log.items[known], np.exp(-age / ITEM_DAYS), len(self._categories))
-        there = np.where(self._first_seen < day, (day - self._first_seen) / DAY, np.inf)
+        there = np.where(self._first_seen < day, np.subtract(day, self._first_seen) / DAY, np.inf)
         return self._shares(counts, 1 - np.exp(-np.maximum(there, LEAST_DAYS) / ITEM_DAYS))
 
     def _shares(self, counts: np.ndarray, of_all: np.ndarray | float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -149,19 +154,6 @@ class ExposureLikelihood:
         weight = (counts + ITEM_SMOOTHING) / of_all
         of_category = np.bincount(self._categories, weight, self._width)
         return np.log(weight / of_category[self._categories]), of_category / of_category.sum()
-
-
-class Exposure(ItemFeature):
-    """The exposure likelihood under some weights as an item feature."""
-
-    name = "exposure"
-
-    def __init__(self, likelihood: ExposureLikelihood, weights: Weights) -> None:
-        self._likelihood, self._weights = likelihood, weights
-
-    def log_weight(self, instances: Instances) -> np.ndarray:
-        """float32 [B, items]: log p(shown)."""
-        return self._likelihood.log_shown(instances, self._weights)
 
 
 def most_likely(counts: np.ndarray, totals: np.ndarray, owners: np.ndarray) -> np.ndarray:

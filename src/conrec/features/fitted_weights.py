@@ -33,8 +33,6 @@ class Sets:
     """str [n]: whose each set is."""
     stands_for: np.ndarray
     """float32 [m]: how many items of its set each one stands for, itself included."""
-    tail: np.ndarray
-    """bool [m]: the long-tail items."""
 
     @classmethod
     def of(
@@ -43,22 +41,19 @@ class Sets:
         targets: Ragged,
         owners: np.ndarray,
         stands_for: np.ndarray | None = None,
-        tail: np.ndarray | None = None,
     ) -> Sets:
         """Sets that teach something, out of any: values float [m, p], all finite; targets bool; owners str [n]."""
         if stands_for is None:
             stands_for = np.ones(len(values), np.float32)
-        if tail is None:
-            tail = np.zeros(len(values), bool)
         hits = np.bincount(targets.owners[targets.values], minlength=len(targets))
         kept = np.flatnonzero((hits > 0) & (hits < targets.lengths))
         inside = np.isin(targets.owners, kept)
-        values, stands_for, tail = values[inside].astype(np.float32), stands_for[inside], tail[inside]
+        values, stands_for = values[inside].astype(np.float32), stands_for[inside]
         targets = targets.take(kept)
         if len(kept):
             sums = np.add.reduceat(values, targets.offsets[:-1], axis=0)
             values -= (sums / targets.lengths[:, None])[targets.owners]
-        return cls(values, targets, owners[kept], stands_for, tail)
+        return cls(values, targets, owners[kept], stands_for)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -66,17 +61,15 @@ class Sets:
     def take(self, index: np.ndarray) -> Sets:
         """The sets at `index`, int [k]."""
         places = Ragged(np.arange(len(self.values)), self.targets.offsets).take(index).values
-        targets, owners = self.targets.take(index), self.owners[index]
-        return Sets(self.values[places], targets, owners, self.stands_for[places], self.tail[places])
+        return Sets(self.values[places], self.targets.take(index), self.owners[index], self.stands_for[places])
 
     @staticmethod
     def joined(parts: Sequence[Sets]) -> Sets:
         """One after the other; at least one."""
-        values, owners, stands_for, tail = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("values", "owners", "stands_for", "tail")
+        values, owners, stands_for = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "owners", "stands_for")
         )
-        return Sets(values, Ragged.joined([part.targets for part in parts]), owners, stands_for, tail)
+        return Sets(values, Ragged.joined([part.targets for part in parts]), owners, stands_for)
 
     def hits(self, weights: np.ndarray, k: int) -> np.ndarray:
         """float [n]: the chance that a target is among the k items of largest weighted sum, ties in any order."""
@@ -140,11 +133,6 @@ def sharpened(sets: Sets, weights: np.ndarray, k: int) -> np.ndarray:
     return weights
 
 
-def best_weights(sets: Sets, k: int) -> np.ndarray:
-    """float64 [p]: the likeliest weights, sharpened for the first k."""
-    return sharpened(sets, fit_weights(sets), k)
-
-
 def held_out_hits(sets: Sets, k: int, fit: Callable[[Sets], np.ndarray], seed: int = 0) -> np.ndarray:
     """float [n]: `Sets.hits` of weights that were fitted without the set's user, in five folds of users."""
     users, number = np.unique(sets.owners, return_inverse=True)
@@ -165,7 +153,7 @@ def weights_for(sets: Sets, k: int) -> tuple[np.ndarray, list[float], float]:
     """
     alone = [float(sets.hits(one, k).mean()) for one in np.eye(sets.values.shape[1])]
     weights, hits = fit_weights(sets), held_out_hits(sets, k, fit_weights)
-    gain = held_out_hits(sets, k, lambda some: best_weights(some, k)) - hits
+    gain = held_out_hits(sets, k, lambda some: sharpened(some, fit_weights(some), k)) - hits
     if len(gain) and gain.mean() > gain.std() / np.sqrt(len(gain)):
         weights, hits = sharpened(sets, weights, k), hits + gain
     together = float(hits.mean()) if len(hits) else 0.0

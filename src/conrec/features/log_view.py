@@ -34,12 +34,10 @@ class LogView:
 
     @cached_property
     def attribute_rates(self) -> AttributeRates:
-        """Which attributes each user dislikes."""
         return AttributeRates(self.fields, self.events, self.train_users)
 
     @cached_property
     def told(self) -> ExplicitFeedback:
-        """The explicit feedback of the log."""
         return ExplicitFeedback.of(self.events)
 
 

@@ -39,7 +39,6 @@ class PreparedLog:
 
     @cached_property
     def items(self) -> Items:
-        """The items as arrays."""
         return as_items(self.item_table)
 
     @cached_property
@@ -54,7 +53,6 @@ class PreparedLog:
 
     @cached_property
     def split(self) -> TimeSplit | UserSplit:
-        """What may be learned from."""
         return Split.read(self.prepared)
 
     @cached_property
@@ -64,7 +62,6 @@ class PreparedLog:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The semantic IDs."""
         return Catalog.load(self.compressed)
 
     @cached_property

@@ -40,7 +40,6 @@ class Content:
         return len(self.titles)
 
     def take(self, rows: np.ndarray) -> "Content":
-        """The items at `rows`."""
         index = rows.tolist()
         return Content(
             [self.titles[n] for n in index], [self.fields[n] for n in index], [self.pictures[n] for n in index]
@@ -101,7 +100,6 @@ class JointEncoder:
         return unit_rows(np.concatenate(parts, axis=1))
 
     def save(self, folder: Path) -> None:
-        """Everything learned, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         state = {f"mean.{name}": mean for name, mean in self._means.items()}
         for name, part in self._parts().items():

@@ -84,7 +84,6 @@ class FieldsEncoder:
         return {"names": np.frombuffer(names, np.uint8), "idf": self._idf, "components": self._components}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """An earlier fit."""
         names = json.loads(state["names"].tobytes())
         self._scales = names["scales"]
         self._columns = {token: n for n, token in enumerate(names["columns"])}

@@ -40,11 +40,9 @@ class HogEncoder:
         return encoded.astype(np.float32), account
 
     def state(self) -> dict[str, np.ndarray]:
-        """The PCA."""
         return {"mean": self._mean, "components": self._components}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """The PCA of an earlier fit."""
         self._mean, self._components = state["mean"], state["components"]
 
     def raw(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:

@@ -28,7 +28,6 @@ class ImageAccount:
 
     @property
     def used(self) -> np.ndarray:
-        """bool [n]."""
         return np.array([what == "used" for what in self.outcome], bool)
 
     def to_json(self, item_ids: list[str]) -> dict[str, object]:

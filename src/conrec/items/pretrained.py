@@ -26,7 +26,6 @@ class PretrainedEncoder:
         """Nothing to learn."""
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
-        """float32 [n, d]."""
         return self._encode(texts, "texts")
 
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
@@ -50,7 +49,6 @@ class PretrainedEncoder:
         return encoded, account
 
     def state(self) -> dict[str, np.ndarray]:
-        """Empty."""
         return {}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

@@ -64,7 +64,6 @@ class TfidfEncoder:
         return state
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """An earlier fit."""
         self._components, self._fitted, self._vectorizers = state["components"], None, []
         for kind in KINDS:
             terms = json.loads(state[f"{kind}.terms"].tobytes())

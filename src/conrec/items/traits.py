@@ -154,7 +154,6 @@ class TraitEncoder:
         return csr_matrix(likely & ~((stated @ self._excluding) > 0), dtype=float)
 
     def save(self, folder: Path) -> None:
-        """As one safetensors file in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(getattr(self, f"_{name}")) for name in ARRAYS}
         names = json.dumps({name: getattr(self, f"_{name}") for name in NAMES}).encode()

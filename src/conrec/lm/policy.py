@@ -104,7 +104,6 @@ class AnswerModel(nn.Module, ABC, Generic[State]):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters live."""
         return next(self.parameters()).device
 
     def level_logprobs(
@@ -190,7 +189,6 @@ class Policy(AnswerModel[PromptState]):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute == torch.bfloat16)
 
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
-        """Logits of a level's codes, float32: [..., H] -> [..., K]."""
         start, size = self.starts[level], self.sizes[level]
         head = self._causal.get_output_embeddings()
         if type(head) is nn.Linear and head.bias is None:
@@ -199,7 +197,6 @@ class Policy(AnswerModel[PromptState]):
         return self.head(hidden)[..., start : start + size]
 
     def hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states of answers, see `AnswerModel.hidden_of_answers`."""
         batch, group, levels = codes.shape
         starts = torch.tensor(self.starts[:-1], device=codes.device)
         suffix = (codes[:, :, :-1] + starts).reshape(batch, group * (levels - 1))
@@ -241,7 +238,6 @@ class Policy(AnswerModel[PromptState]):
         return self.path == "prefix" or self.device.type == "cuda"
 
     def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> PromptState:
-        """Send prompts through the model once, see `AnswerModel.prefill`."""
         cache = DynamicCache()  # not of the config: that one forgets what is beyond a sliding window
         if self._causal_prefill:
             return self._prefill_without_mask(prompt_ids, prompt_mask, cache)
@@ -270,7 +266,6 @@ class Policy(AnswerModel[PromptState]):
         return PromptState(output.cache, output.last_hidden_state.gather(1, last)[:, 0], place < length)
 
     def extend(self, state: PromptState, codes: Tensor, level: int, ancestors: Tensor) -> Tensor:
-        """Append one token to answers, see `AnswerModel.extend`."""
         batch, width = codes.shape
         below = torch.zeros(batch, width, state.suffix + width, dtype=torch.bool, device=codes.device)
         if level:

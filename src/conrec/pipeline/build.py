@@ -67,12 +67,10 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
 
 
 def label_of(stage: Stage, seed: int) -> str:
-    """The stage in messages."""
     return f"{stage.name} (seed {seed})" if stage.per_seed else stage.name
 
 
 def partial(folder: Path) -> Path:
-    """Where a folder is built."""
     return folder.with_name(folder.name + ".partial")
 
 

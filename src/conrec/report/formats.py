@@ -8,12 +8,10 @@ from conrec.evaluate.results import Interval
 
 
 def label(system: str) -> str:
-    """A system's name for people."""
     return "CoNRec" if system == OURS else words(system)
 
 
 def words(name: str) -> str:
-    """A key of JSON as words."""
     return name.replace("_", " ")
 
 
@@ -23,7 +21,6 @@ def stage_label(name: str) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share in percent."""
     return "–" if value is None else f"{100 * value:.{digits}f}\u202f%"
 
 
@@ -33,7 +30,6 @@ def points(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number in groups of three digits."""
     return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
 
 

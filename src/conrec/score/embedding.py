@@ -106,13 +106,11 @@ class EmbeddingSpace:
         return replace(self, projection=self.projection @ turn, mean=self.mean @ turn)
 
     def state(self) -> dict[str, np.ndarray]:
-        """The space as arrays."""
         arrays = {"landmarks": self.landmarks, "projection": self.projection, "mean": self.mean}
         return arrays | {f"fields/{name}": value for name, value in self.encoder.state().items()}
 
     @classmethod
     def restore(cls, state: dict[str, np.ndarray]) -> EmbeddingSpace:
-        """The space of such arrays."""
         encoder = FieldsEncoder(FIELDS)
         encoder.restore({n.removeprefix("fields/"): v for n, v in state.items() if n.startswith("fields/")})
         return cls(encoder, state["landmarks"], state["projection"], state["mean"])

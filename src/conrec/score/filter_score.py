@@ -35,7 +35,6 @@ class FilterScore:
 
     @property
     def name(self) -> Name:
-        """`history` or `paper`."""
         return "paper" if self.history is None else "history"
 
     @property

@@ -91,14 +91,12 @@ class HistoryScore:
         return whole, without
 
     def state(self) -> dict[str, np.ndarray]:
-        """The score as arrays."""
         arrays = {f"space/{name}": value for name, value in self.space.state().items()}
         for part in ("regression", "without_embedding"):
             arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
         return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed), "latent": self.latent}
 
     def save(self, folder: Path) -> None:
-        """Write the score into a folder as one safetensors file."""
         save_file({name: np.ascontiguousarray(value) for name, value in self.state().items()}, folder / FILE)
 
     @classmethod

@@ -9,7 +9,7 @@ from conrec.data.instances import Instances
 from conrec.data.knowledge import Knowledge
 from conrec.features.co_dislikes import CoDislikes
 from conrec.features.ease import Ease
-from conrec.features.exposures import USUAL, Exposure, ExposureLikelihood, Weights
+from conrec.features.exposures import USUAL, ExposureLikelihood, Weights
 from conrec.features.item_features import CoDislikeScore, ContentSimilarity, ItemFeature, Prior
 from conrec.features.log_view import LogView
 from conrec.score.history import HistoryScore
@@ -33,7 +33,7 @@ def list_features(
         "content_similarity": lambda: ContentSimilarity(log_view.content),
         "co_dislike_score": lambda: CoDislikeScore(CoDislikes(events, len(items), known_users)),
         "ease": lambda: Ease(log_view),
-        "exposure": lambda: Exposure(ExposureLikelihood(items, events, known_users), exposures),
+        "exposure": lambda: ExposureLikelihood(items, events, known_users, exposures),
         "attribute": lambda: log_view.attribute_rates,
     }
     if history is not None:

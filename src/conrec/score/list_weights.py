@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,11 +55,9 @@ class ListWeights:
     """What is added for long-tail items in lists."""
 
     def of_lists(self) -> FeatureWeights:
-        """Those of lists."""
         return FeatureWeights(**({"prior": 0.0} | self.lists), long_tail=self.long_tail)
 
     def save(self, folder: Path) -> None:
-        """Write `weights.json` into the folder."""
         write_json(folder / FILE, asdict(self))
 
     @classmethod
@@ -119,7 +118,8 @@ def learn_list_weights(
         there = [name for name in config.features if history is not None or name != "propensity"]
         equal = dict.fromkeys(there + ["prior"] * config.prior, 1.0)
         return ListWeights(equal, equal, dict(exposures), 0, {}, 0.0)
-    of_lists = Sets.joined(lists)
+    with_tail = Sets.joined(lists)
+    of_lists = replace(with_tail, values=np.ascontiguousarray(with_tail.values[:, :-1]))
     for_lists, alone, together = weights_for(of_lists, config.k)
     for_sets, _, _ = weights_for(Sets.joined(sets), 1)
     return ListWeights(
@@ -129,16 +129,15 @@ def learn_list_weights(
         sum(map(len, lists)),
         dict(zip(names, alone)),
         together,
-        _long_tail(of_lists, for_lists, config),
+        _long_tail(with_tail, for_lists, config),
     )
 
 
 def _long_tail(sets: Sets, weights: np.ndarray, config: PredictConfig) -> float:
     """What is added for long-tail items: as much as costs lists no more of their FHR than `predict.long_tail_cost`."""
-    beside = replace(sets, values=np.column_stack([sets.values, sets.tail.astype(np.float32)]))
-    before, found = sets.hits(weights, config.k).mean(), 0.0
+    before, found = sets.hits(np.append(weights, 0.0), config.k).mean(), 0.0
     for added in LONG_TAIL_STEPS:
-        if before - beside.hits(np.append(weights, added), config.k).mean() > config.long_tail_cost:
+        if before - sets.hits(np.append(weights, added), config.k).mean() > config.long_tail_cost:
             break
         found = added
     return found
@@ -157,9 +156,11 @@ def _sets(
     candidates: tuple[np.ndarray, Ragged],
     rng: np.random.Generator,
 ) -> tuple[Sets, Sets]:
-    """What is on offer to each of some users, and the candidates drawn for them, with the features of each item."""
+    """What is on offer to each of some users, and the candidates drawn for them, with the features of each item; the
+    last feature of what is on offer is whether the item is a long-tail one."""
     at, drawn = candidates
-    of_list, targets, stands_for, tails, of_set = (list[np.ndarray]() for _ in range(5))
+    of_list, targets, stands_for, of_set = (list[np.ndarray]() for _ in range(4))
+    long_tail = cache(knowledge.long_tail)
     for part in np.array_split(np.arange(len(asked)), -(-len(asked) // AT_ONCE)):
         few = asked.take(part)
         weights = np.stack([feature.log_weight(few) for feature in features], axis=-1)
@@ -168,18 +169,16 @@ def _sets(
             moment = asked.cutoffs[n]
             on_offer = knowledge.on_offer(moment if knowledge.by_category else moment.astype("datetime64[D]"))
             on_offer[never] = False
-            tail = knowledge.long_tail(moment)
+            tail = long_tail(moment)
             rows, counts = _hard(own, np.flatnonzero(on_offer), asked.future[n], tail, rng)
-            tails.append(tail[rows])
-            of_list.append(own[rows])
+            of_list.append(np.column_stack([own[rows], tail[rows]]))
             stands_for.append(counts)
             targets.append(np.isin(rows, asked.future[n]))
             of_set += [own[drawn[place]] for place in np.flatnonzero(at == n).tolist()]
     first = np.zeros(len(drawn.values), bool)
     first[drawn.offsets[:-1]] = True
-    values, tail, stand_for = (np.concatenate(parts) for parts in (of_list, tails, stands_for))
     return (
-        Sets.of(values, Ragged.of(targets, bool), asked.users, stand_for, tail),
+        Sets.of(np.concatenate(of_list), Ragged.of(targets, bool), asked.users, np.concatenate(stands_for)),
         Sets.of(np.concatenate(of_set), drawn.of_values(first), asked.users[at]),
     )
 

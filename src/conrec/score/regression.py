@@ -136,12 +136,10 @@ class Regression:
         return b[rows.owner] + biases[rows.shown] + crossed
 
     def state(self) -> dict[str, np.ndarray]:
-        """The weights as arrays."""
         return {name: np.asarray(getattr(self, name), np.float64) for name in [f.name for f in fields(self)]}
 
     @classmethod
     def restore(cls, state: dict[str, np.ndarray]) -> Regression:
-        """The regression of such arrays."""
         arrays = {name: state[name] for name in [f.name for f in fields(cls)] if name != "intercept"}
         return cls(intercept=float(state["intercept"].item()), **arrays)
 

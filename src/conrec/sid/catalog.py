@@ -50,7 +50,6 @@ class Catalog:
 
     @property
     def levels(self) -> int:
-        """Codes in a semantic ID."""
         return len(self.sizes)
 
     @staticmethod
@@ -64,7 +63,6 @@ class Catalog:
         return unit_rows(self.reconstructed)
 
     def save(self, folder: Path) -> None:
-        """Write the catalogue into `folder`."""
         book = folder / "codebook"
         book.mkdir(parents=True, exist_ok=True)
         columns: dict[str, pa.Array] = {

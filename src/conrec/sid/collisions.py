@@ -62,7 +62,6 @@ class _FreeIds:
         self._free: dict[tuple[int, ...], np.ndarray] = {}  # of prefixes asked for: bool [combinations of other codes]
 
     def take(self, sid: tuple[int, ...]) -> None:
-        """Somebody has it now."""
         self._used[self._count] = sid
         self._count += 1
         for kept in range(len(sid)):

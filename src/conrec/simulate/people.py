@@ -67,7 +67,6 @@ class People:
 def make_people(
     users: int, days: int, dislike_if_matched: float, catalogue: Catalogue, rng: np.random.Generator
 ) -> People:
-    """Draw the users, their likes and their rules."""
     active = rng.beta(6.0, 3.0, users).clip(0.2, 1.0)
     volume = rng.lognormal(-0.5 * 0.6**2, 0.6, users)
     joined = np.where(rng.random(users) < JOINED_BEFORE, 0, rng.integers(0, days, users))

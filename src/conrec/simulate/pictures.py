@@ -79,7 +79,6 @@ def draw_picture(leaf: str, attributes: Mapping[str, str], size: int, rng: np.ra
 
 
 def _mix(a: RGB, b: RGB, share: float) -> RGB:
-    """`a` with a share of `b`."""
     red, green, blue = (round((1 - share) * x + share * y) for x, y in zip(a, b))
     return red, green, blue
 

@@ -100,7 +100,6 @@ def ours(predicted: list[Path], instances: Instances, items: Items, k: int) -> d
 
 
 def theirs(system: Recommender, instances: Instances, candidates: np.ndarray, k: int) -> Outputs:
-    """A baseline's lists and candidate scores."""
     scores = system.score_candidates(instances, candidates).astype(np.float64)
     scores[(candidates < 0).all(axis=1)] = np.nan
     return Outputs(system.recommend(instances, k), {"CandAcc": scores})

@@ -146,7 +146,6 @@ def padded_rows(lists: Ragged) -> np.ndarray:
 
 
 def _score_table(split: str, replay: Replay, scores: dict[str, np.ndarray], items: Items) -> pa.Table:
-    """One row per exposure."""
     owners, ids = replay.shown.owners, np.array(items.ids, object)
     return pa.table(
         {

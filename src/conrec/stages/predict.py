@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from conrec.data.exposures import without_prediction
 from conrec.data.instances import Instances, Items, Ragged, evenly, offsets_of
-from conrec.decode.candidates import CandidateSets, PolicyFeature, candidate_parts
+from conrec.decode.candidates import CandidateSets, candidate_parts, policy_scores
 from conrec.decode.decoder import Decoder, contexts
 from conrec.decode.inputs import Inputs
 from conrec.evaluate.bootstrap import bootstrap
@@ -165,7 +165,7 @@ def _rank_candidates(
     temperatures, asked = decoder.inputs.recipe.predict.temperatures, decoder.policy is not None
     values, there = parts
     summed = values @ np.array([weights.get(name, 0.0) for name in decoder.features])
-    policy = PolicyFeature(decoder).of_candidates(*candidates.asked(held_out)) if asked else summed
+    policy = policy_scores(decoder, *candidates.asked(held_out)) if asked else summed
     there = there & np.isfinite(policy)
     both = np.where(there[..., None], np.stack([summed, policy], axis=-1), 0.0)
     counts = np.array([1.0, 0.0] if any(weights.values()) or not asked else [0.0, 1.0])
@@ -222,7 +222,6 @@ def _lists(values: np.ndarray, candidates: CandidateSets, n: int) -> pa.Array:
 
 
 def _columns(instances: Instances, items: Items, rows: np.ndarray, scores: np.ndarray) -> pa.Table:
-    """The columns that all predictions share."""
     names = [[items.ids[i] for i in _valid(r)] for r in rows]
     values = [s[: len(n)].astype(float).tolist() for s, n in zip(scores, names)]
     return pa.table(

@@ -51,7 +51,6 @@ class FutureReward:
         self._gamma, self._hit_bonus = config.gamma, config.hit_bonus
 
     def of(self, index: np.ndarray, items: Tensor) -> Rewards:
-        """Rewards of answers, see `Reward.of`."""
         out = self._unit[items]
         similarity = self.largest_cosine(out, self._truth.take(index))
         if self._hit_bonus:

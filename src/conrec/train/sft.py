@@ -25,7 +25,6 @@ class PackedLoss(torch.nn.Module):
         self.policy = policy
 
     def forward(self, row: Row) -> Tensor:
-        """Scalar loss."""
         return F.cross_entropy(*answer_logits(self.policy, row))
 
 

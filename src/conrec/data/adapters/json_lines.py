@@ -46,6 +46,5 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _text(cell: bytes) -> str:
-    """A value as the text of a cell."""
     text: str = msgspec.json.decode(cell) if cell[:1] == b'"' else cell.decode().removeprefix("null")
     return text

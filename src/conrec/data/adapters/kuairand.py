@@ -72,7 +72,6 @@ def _logs(path: Path) -> list[Path]:
 
 
 def _events(path: Path, account: Accounting) -> pa.Table:
-    """EVENTS of one log file."""
     labelled = "is_hate" not in files.header(path) and "label" in files.header(path)
     signs = ("label",) if labelled else FLAGS
     raw = files.read(path, ("user_id", "video_id", "time_ms", *signs))
@@ -124,7 +123,6 @@ def _videos(folders: Sequence[Path], videos: pa.Array) -> pa.Table:
 
 
 def _find(folders: Sequence[Path], prefix: str) -> Path | None:
-    """The first file in the folders whose name begins so."""
     found = (p for f in folders if f.is_dir() for p in sorted(f.glob(prefix + "*")) if p.is_file())
     return next((p for p in found if p.name.endswith((".csv", ".csv.gz"))), None)
 

@@ -86,5 +86,4 @@ def _statements(folder: Path, account: Accounting) -> pa.Table:
 
 
 def _named(folder: Path, numbers: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`CONVERSATION/NUMBER` of every number."""
     return pc.binary_join_element_wise(pa.scalar(folder.resolve().name), numbers, "/")
