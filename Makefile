@@ -12,13 +12,16 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.installed
 	$(BIN)/conrec demo
 
+# The files in the order of tests/conftest.py, each with one worker.
+WORKERS := -n auto --dist loadgroup --no-loadscope-reorder
+
 # One thread a worker: the workers already use all cores.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS)
 
 # Without what trains a model, runs a pipeline, opens a browser or measures on a whole data set.
 test-fast: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
