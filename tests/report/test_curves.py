@@ -54,6 +54,6 @@ def test_long_curves_become_short(tmp_path: Path):
 
 def test_a_file_that_is_no_table_is_named(tmp_path: Path):
     (tmp_path / "bad.parquet").write_text("nothing")
-    with pytest.raises(ConrecError, match=r"bad\.parquet: not a table of curves") as error:
+    with pytest.raises(ConrecError, match=r"bad\.parquet: not readable") as error:
         read_curves([tmp_path / "bad.parquet"])
     assert "\n" not in str(error.value)
