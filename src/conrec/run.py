@@ -133,6 +133,11 @@ def run_stages(
     start, end = _range(stages, first, last)
     if begin:
         _check(recipe, run, data, images)
+        trains = any(stage.name == "understand" for stage in stages[start : end + 1])
+        if trains and recipe.lm.checkpoint and processes.is_main() and not (run / "understand").exists():
+            from conrec.lm.model import check_checkpoint
+
+            check_checkpoint(recipe.lm)
     log = PreparedLog(run / "prepare", run / "compress")
 
     def calls(some: Sequence[Stage]) -> Iterator[tuple[Stage, Job]]:

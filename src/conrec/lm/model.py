@@ -13,10 +13,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from conrec.config import LmConfig
 from conrec.errors import ConrecError
-from conrec.lm.policy import Policy
+from conrec.lm.policy import Policy, pad_prompts
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main, local_rank
 
@@ -40,13 +41,45 @@ def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.nd
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         lm: Any = _checkpoint(config) if config.checkpoint else _embedded(config, vocabulary)
-        lm.resize_token_embeddings(len(vocabulary), mean_resizing=False)
+        if lm.get_input_embeddings().num_embeddings < len(vocabulary):  # a padded vocabulary stays as it is
+            lm.resize_token_embeddings(len(vocabulary), mean_resizing=False)
         _start_from_codebook(lm, vocabulary, codewords)
         if config.lora_rank:
             lm = with_lora(lm, config, vocabulary)
     if config.gradient_checkpointing:
         lm.activation_checkpointing_enable({"use_reentrant": False})
     return Policy(lm, vocabulary, compute_dtype(config))
+
+
+@torch.no_grad()
+def check_checkpoint(config: LmConfig) -> None:
+    """ConrecError where a checkpoint's logits behind a padded, shared prompt are not those of the plain model.
+
+    Whoever scales logits or places tokens in a way that `lm.policy` does not know, or takes no mask, is found here
+    before anything is paid for.
+    """
+    words = build_vocabulary(config, [], (2, 2, 2))
+    policy = build_policy(config, words, [np.eye(2, dtype=np.float32)] * 3, seed=0).to(device()).eval()
+    prompts = [words.text("Disliked: this and that"), words.text("Liked:")]
+    codes = torch.tensor([[[0, 1, 1], [1, 0, 1]]] * 2, device=policy.device)
+    ids, mask = (tensor.to(policy.device) for tensor in pad_prompts(prompts, words.pad))
+    limit = 1e-3 if policy.compute == torch.float32 else 0.1
+    try:
+        for policy.path in ("tree", "prefix"):
+            first, rest = policy.hidden_of_answers(ids, mask, codes)
+            ours = policy.head(torch.cat([first[:, None, None].expand(-1, 2, -1, -1), rest], dim=2))
+            for b, prompt in enumerate(prompts):
+                for g, answer in enumerate(codes[b].tolist()):
+                    whole = torch.tensor([[*prompt, *words.sid(np.array(answer))]], device=policy.device)
+                    plain = policy.lm(input_ids=whole, use_cache=False).logits[0, -4:-1].float()
+                    if not ((ours[b, g] - plain).abs().max() <= limit * plain.abs().max().clamp_min(1.0)):
+                        raise ValueError("its logits are others then")
+    except Exception as error:  # whatever a model of another kind does not know
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConrecError(
+            f"lm.checkpoint = {config.checkpoint!r}: a {policy.lm.config.model_type} cannot be asked behind a shared "
+            f"prompt ({reason}); choose a family such as Llama, Qwen, Gemma, Granite, or GPT-2"
+        ) from error
 
 
 def compute_dtype(config: LmConfig) -> torch.dtype:
@@ -129,7 +162,7 @@ def _checkpoint(config: LmConfig) -> Any:
     # Weights that train are float32, or small steps would be rounded away; with LoRA the others need not be.
     dtype = compute_dtype(config) if config.lora_rank else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, attn_implementation="sdpa")
+        return AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConrecError(f"lm.checkpoint = {config.checkpoint!r}: no model could be loaded ({reason})") from None
@@ -164,7 +197,8 @@ def _projection(inner: int, width: int) -> torch.Tensor:
 def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
     """LoRA on every linear layer; LoRA alone would never train the new tokens, so their rows train too."""
     new_rows = [s + k for s, size in zip(vocabulary.starts, vocabulary.sizes) for k in range(size)]
-    tied = bool(lm.config.tie_word_embeddings)
+    embeddings, head = lm.get_input_embeddings(), lm.get_output_embeddings()
+    names = {id(module): name for name, module in lm.named_modules()}
     return quiet_peft_model(
         lm,
         LoraConfig(
@@ -172,7 +206,10 @@ def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
             lora_alpha=LORA_ALPHA,
             target_modules="all-linear",
             # Where the head is tied, peft ties its rows to these by itself.
-            trainable_token_indices=new_rows if tied else {"embed_tokens": new_rows, "lm_head": new_rows},
+            trainable_token_indices=new_rows
+            if head.weight is embeddings.weight
+            else {names[id(embeddings)]: new_rows, names[id(head)]: new_rows},
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.modules()),  # GPT-2's linear layers
             task_type="CAUSAL_LM",
         ),
     )

@@ -178,12 +178,19 @@ class Policy(AnswerModel[PromptState]):
     def body(self, **inputs: Any) -> Any:
         """The decoder without its head."""
         with self._precision():
-            return self._causal.model(**inputs)
+            return self._causal.get_decoder()(**inputs)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits over the whole vocabulary, float32."""
         with self._precision():
-            return self._causal.get_output_embeddings()(hidden).float()
+            return self._scaled(self._causal.get_output_embeddings()(hidden))
+
+    def _scaled(self, logits: Tensor) -> Tensor:
+        """What the head says, scaled and capped as some families do (Cohere, Granite, Gemma), float32."""
+        config = self._causal.config
+        logits = logits.float() * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return (logits / cap).tanh() * cap if cap else logits
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.compute == torch.bfloat16)
@@ -191,9 +198,10 @@ class Policy(AnswerModel[PromptState]):
     def level_logits(self, hidden: Tensor, level: int) -> Tensor:
         start, size = self.starts[level], self.sizes[level]
         head = self._causal.get_output_embeddings()
-        if type(head) is nn.Linear and head.bias is None:
+        if type(head) is nn.Linear:
+            rows = slice(start, start + size)
             with self._precision():
-                return F.linear(hidden, head.weight[start : start + size]).float()
+                return self._scaled(F.linear(hidden, head.weight[rows], None if head.bias is None else head.bias[rows]))
         return self.head(hidden)[..., start : start + size]
 
     def hidden_of_answers(self, prompt_ids: Tensor, prompt_mask: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:

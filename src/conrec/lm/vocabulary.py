@@ -33,6 +33,7 @@ class Vocabulary:
             last = _token_id(tokenizer, sid_token(t, size - 1))
             if last != self.starts[t] + size - 1:
                 raise ConrecError(f"the tokenizer's tokens of level {t} are not consecutive; add them in one go")
+        self._ids = 1 + max(tokenizer.get_vocab().values())
         self.end = int(tokenizer.eos_token_id)
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end)
         self._plain = _without_added_tokens(tokenizer)
@@ -53,8 +54,12 @@ class Vocabulary:
     @classmethod
     def of_checkpoint(cls, checkpoint: str, levels: Sequence[int]) -> Self:
         """The tokenizer of a Hugging Face checkpoint (hub name or folder) with semantic-ID tokens added."""
+        folder = Path(checkpoint)
+        if folder.suffix == ".gguf" or (any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors"))):
+            what = "GGUF cannot be trained; name the checkpoint that it was made from, as safetensors"
+            raise ConrecError(f"lm.checkpoint = {checkpoint!r}: {what}")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint, use_fast=True)
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConrecError(f"lm.checkpoint = {checkpoint!r}: no tokenizer could be loaded ({reason})") from None
@@ -64,9 +69,11 @@ class Vocabulary:
 
     @classmethod
     def _with_sids(cls, tokenizer: PreTrainedTokenizerFast, levels: Sequence[int]) -> Self:
-        for t, size in enumerate(levels):
-            tokens = [sid_token(t, k) for k in range(size)]
-            tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+        # Where ids have gaps, a new token could get the id of a text token; so the gaps are counted through first.
+        gaps = 1 + max(tokenizer.get_vocab().values()) - len(tokenizer)
+        tokens = [f"<unused_{n}>" for n in range(gaps)]
+        tokens += [sid_token(t, k) for t, size in enumerate(levels) for k in range(size)]
+        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
         return cls(tokenizer, levels)
 
     @classmethod
@@ -82,7 +89,8 @@ class Vocabulary:
         (folder / "sid_sizes.json").write_text(json.dumps(self.sizes))
 
     def __len__(self) -> int:
-        return len(self.tokenizer)
+        """One more than the largest token id: a tokenizer's ids may have gaps."""
+        return self._ids
 
     def text(self, text: str) -> list[int]:
         """Token ids of a text that is data: never a special token, whatever it says."""
