@@ -25,7 +25,6 @@ from conrec.features.prepared_log import PreparedLog
 from conrec.run import open_run
 from conrec.score.backtest import backtests, middles, signed_only
 from conrec.score.history import HistoryScore
-from conrec.stages.filter import padded_rows
 
 
 def main(run: Path) -> None:
@@ -54,7 +53,7 @@ def main(run: Path) -> None:
             of_fold.knowledge(log_view.items, log_view.events),
             LikeCounts(log_view.items, log_view.events, train),
         )
-        rows = padded_rows(replay.shown)
+        rows = replay.shown.padded()
         found["history"].append(history.replay_scores(log_view, replay)[0])
         systems: list[Recommender] = [Boosted(log_view, of_fold, backtested), Bias()]
         for system in systems:

@@ -36,12 +36,10 @@ def flush(path: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; empty where the file is not there. ConrecError for anything else in it."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
-        raise ConrecError(f"{path}: not readable as JSON ({error}); run its stage again with --force") from None
+    with readable(path, "its"):
+        value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ConrecError(f"{path}: holds no JSON object; run its stage again with --force")
     return value

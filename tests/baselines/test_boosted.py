@@ -22,7 +22,6 @@ from conrec.evaluate.replay import measure
 from conrec.features.log_view import LogView
 from conrec.items.fields import fields_of
 from conrec.score.backtest import backtests, signed_only
-from conrec.stages.filter import padded_rows
 from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of
 from tests.small_log import CUTS, small_known
 
@@ -46,7 +45,7 @@ def fitted(log_view: LogView) -> Boosted:
 def test_it_learns_and_knows_nothing_from_the_cut_on(rated: bool) -> None:
     log_view = small_log_view(rated=rated)
     replay = signed_only(replay_of(log_view, CUTS[1:2]))
-    rows = padded_rows(replay.shown)
+    rows = replay.shown.padded()
     scores = fitted(log_view).score_candidates(replay.instances, rows)
     assert (scores[rows < 0] == -np.inf).all()
     assert roc_auc_score(replay.labels.values > 0, scores[rows >= 0]) > 0.7
@@ -63,7 +62,7 @@ def test_with_nothing_to_learn_from_it_says_nothing() -> None:
     system = Boosted(log_view, split_of(log_view), [])
     system.fit(known_of(log_view))
     replay = signed_only(replay_of(log_view, CUTS[1:2]))
-    rows = padded_rows(replay.shown)
+    rows = replay.shown.padded()
     assert not system.score_candidates(replay.instances, rows)[rows >= 0].any()
 
 
@@ -88,7 +87,7 @@ def test_the_boosted_row_of_the_protocols_table(shared_data: Path) -> None:
         (user, cutoff) for cutoff in split.cutoffs("test", horizon) for user in users_to_replay(events, cutoff, horizon)
     ]
     replay = replay_pairs(events, pairs, "test", horizon, 50, 100)
-    rows = padded_rows(replay.shown)
+    rows = replay.shown.padded()
     system = Boosted(log_view, split, backtests(log_view, split, config))
     system.fit(known_of(log_view))
     report = measure(system.score_candidates(replay.instances, rows)[rows >= 0], replay.labels.values)

@@ -93,7 +93,7 @@ def test_decoding_names_the_pool_under_policy_and_without(
         instances, known.knowledge, Trie.of(codes, tiny.SIZES), days=9.0, smoothing=0.1, weight=1.0
     )
     assert 1 < len(pool.item_weight) <= len(instances)
-    prompts = HistoryPrompts(WORDS, codes, max_dislikes=3, max_positives=3, recent_days=3).all(instances, "full")
+    prompts = HistoryPrompts(WORDS, codes, 3, 3).all(instances, "full")
     data = PromptDataset(instances, prompts, rows, pool, WORDS.pad, torch.device("cpu"), known.knowledge.excluded)
     decoding = Decoding(data, temperature=temperature)
     ((lists, _),) = predict_items(tiny.policy(WORDS), [decoding], PredictConfig(k=60, beams=60, batch=7))

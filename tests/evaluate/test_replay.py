@@ -19,7 +19,6 @@ from conrec.evaluate.metrics import (
     rare_future,
 )
 from conrec.evaluate.replay import measure
-from conrec.stages.filter import padded_rows
 from tests.small_log import CUTS, WEEK, all_instances, small_log
 
 
@@ -163,7 +162,7 @@ def test_the_filter_table_of_the_protocol(movietweetings: tuple[Items, Events, l
         ItemRate(): (0.810, [0.139, 0.223, 0.337, 0.472]),
         Bias(): (0.864, [0.226, 0.316, 0.470, 0.616]),
     }
-    rows = padded_rows(replay.shown)
+    rows = replay.shown.padded()
     for system, (auc, avoided) in expected.items():
         system.fit(known_of(items, log))
         report = measure(system.score_candidates(replay.instances, rows)[rows >= 0], labels)

@@ -126,7 +126,7 @@ def test_who_cannot_be_asked_is_refused_before_anything_is_paid(
 ) -> None:
     config = checkpoint(tmp_path / "model", tokenizer, family, **options)
     recipe = Recipe(lm=config, predict=PredictConfig(temperatures=(1.0,)))
-    with pytest.raises(ConrecError, match="cannot (be asked behind a shared|share a) prompt") as caught:
+    with pytest.raises(ConrecError, match=r"cannot (be asked behind a shared|share a) prompt") as caught:
         run_stages(stages_of(recipe), recipe, tmp_path / "run", begin=True)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

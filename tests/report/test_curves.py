@@ -16,8 +16,8 @@ def test_seeds_are_pooled_and_missing_files_left_out(tmp_path: Path):
     write_curves(tmp_path / "b", [(0, "train", "reward", 3.0), (0, "validation", "kl", float("nan"))])
     curves = read_curves([tmp_path / "a", tmp_path / "gone", tmp_path / "b"])
     assert list(curves) == [("reward", "train")]
-    assert curves["reward", "train"].steps.tolist() == [0, 0, 1]
-    assert sorted(curves["reward", "train"].values.tolist()) == [1.0, 2.0, 3.0]
+    assert curves["reward", "train"][0].tolist() == [0, 0, 1]
+    assert sorted(curves["reward", "train"][1].tolist()) == [1.0, 2.0, 3.0]
     assert read_curves([tmp_path / "gone"]) == {}
 
 

@@ -17,18 +17,18 @@ def run(tmp_path_factory) -> Path:
 
 def test_failures_beside_successes(run: Path):
     users = some_users(run)
-    assert [u.kind for u in users] == ["at least one hit"] * 3 + ["no hit"] * 2 + ["no past dislikes"]
+    assert [u["kind"] for u in users] == ["at least one hit"] * 3 + ["no hit"] * 2 + ["no past dislikes"]
     for user in users:
-        positives, dislikes, predicted, future = user.rows
-        assert len(predicted.items) == 20
-        assert any(i.hit for i in predicted.items) == any(i.hit for i in future.items)
-        if user.kind != "no past dislikes":
-            assert any(i.hit for i in predicted.items) == (user.kind == "at least one hit")
-            assert dislikes.items
+        positives, dislikes, predicted, future = user["rows"]
+        assert len(predicted["items"]) == 20
+        assert any(i["hit"] for i in predicted["items"]) == any(i["hit"] for i in future["items"])
+        if user["kind"] != "no past dislikes":
+            assert any(i["hit"] for i in predicted["items"]) == (user["kind"] == "at least one hit")
+            assert dislikes["items"]
         else:
-            assert dislikes.items == []
-        assert not any(i.hit for i in positives.items + dislikes.items)
-        assert positives.total == 30
+            assert dislikes["items"] == []
+        assert not any(i["hit"] for i in positives["items"] + dislikes["items"])
+        assert positives["total"] == 30
 
 
 def test_hits_are_the_intersection(run: Path):
@@ -40,7 +40,7 @@ def test_hits_are_the_intersection(run: Path):
         for p in predictions
         if instances[p["instance_id"]]["n_dislikes"]
     }
-    shown = {sum(i.hit for i in u.rows[2].items) for u in some_users(run, 99, 99, 0)}
+    shown = {sum(i["hit"] for i in u["rows"][2]["items"]) for u in some_users(run, 99, 99, 0)}
     assert shown == expected
 
 
@@ -55,7 +55,7 @@ def test_newest_history_first(run: Path):
     instances = pq.read_table(run / "prepare" / "instances.parquet").to_pylist()
     newest = {tuple(tidy(titles[i]) or i for i in r["positives"][::-1][:8]) for r in instances}
     for user in some_users(run):
-        assert tuple(i.title for i in user.rows[0].items) in newest
+        assert tuple(i["title"] for i in user["rows"][0]["items"]) in newest
 
 
 def test_nothing_to_show(tmp_path: Path):

@@ -16,7 +16,6 @@ from conrec.score.factors import ItemFactors, UserFactors, score
 from conrec.score.filter_score import FilterScore, run_score, score_name
 from conrec.score.history import HistoryScore
 from conrec.score.similarity import max_cosine_batch
-from conrec.stages.filter import padded_rows
 from tests.features.log_view_for_tests import cut_short, replay_of, small_log_view
 from tests.score.test_history import fitted
 from tests.small_log import CUTS
@@ -61,7 +60,7 @@ def test_the_served_form_is_the_history_score(log_view: LogView, history: Histor
 
 def test_the_papers_score_is_the_cosine(log_view: LogView) -> None:
     replay = replay_of(log_view, CUTS[1:2])
-    lists, rows = predictions(replay), padded_rows(replay.shown)
+    lists, rows = predictions(replay), replay.shown.padded()
     cosine = max_cosine_batch(log_view.catalog.unit, rows, lists)[rows != -1]
     np.testing.assert_allclose(served(FilterScore(), log_view, replay, lists), cosine, atol=1e-6)
 

@@ -59,7 +59,7 @@ def world(n: int = 64) -> tuple[Instances, PromptDataset, HistoryPrompts]:
         Ragged.of([[i + 20] for i in last]),
         nothing,
     )
-    prompts = HistoryPrompts(WORDS, CODES, max_dislikes=5, max_positives=5, recent_days=3)
+    prompts = HistoryPrompts(WORDS, CODES, 5, 5)
     pool = Trie.of(CODES, SIZES).weigh(np.ones((1, 40)))
     data = PromptDataset(
         instances,
@@ -89,10 +89,7 @@ def warm(model, data, folder, epochs, validate=dict):
         reachable(data.instances.future, data, 4),
         CODES,
         folder,
-        epochs=epochs,
-        batch=8,
-        learning_rate=3e-3,
-        checkpoint_every=3,
+        UtilizeConfig(warmup_epochs=epochs, warmup_batch=8, warmup_learning_rate=3e-3, checkpoint_every=3),
         seed=0,
         validate=validate,
     )

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from conrec.baselines.base import SUFFIX, DislikeInputs, Recommender, Settings, Sizes, TrainingData
-from conrec.config import PredictConfig
+from conrec.config import PredictConfig, UtilizeConfig
 from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
 from conrec.decode.predict_items import predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
@@ -107,10 +107,12 @@ class Generative(Recommender):
                 targets,
                 self.codes,
                 folder / self.name,
-                epochs=min(sizes.epochs, max(1.0, sizes.epochs * EPOCH / len(train))),
-                batch=self.batch,
-                learning_rate=sizes.learning_rate,
-                checkpoint_every=1000,
+                UtilizeConfig(
+                    warmup_epochs=min(sizes.epochs, max(1.0, sizes.epochs * EPOCH / len(train))),
+                    warmup_batch=self.batch,
+                    warmup_learning_rate=sizes.learning_rate,
+                    checkpoint_every=1000,
+                ),
                 seed=self.seed,
                 validate=self._keep_best,
                 validations=max(1, round(sizes.epochs)),

@@ -67,9 +67,7 @@ class LcRec(Generative):
         vocabulary = build_vocabulary(self.lm, catalog.titles + wording_texts(), catalog.sizes)
         self.pad = vocabulary.pad
         self.policy = build_policy(self.lm, vocabulary, catalog.codewords, self.seed).to(self.device)
-        self.histories = HistoryPrompts(
-            vocabulary, self.codes, max_dislikes=self.max_dislikes, max_positives=self.max_positives, recent_days=0
-        )
+        self.histories = HistoryPrompts(vocabulary, self.codes, self.max_dislikes, self.max_positives)
         titles = TitleHistories(
             vocabulary,
             catalog.titles,

@@ -54,7 +54,6 @@ class Ragged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Length of every list, int64 [n]."""
         return np.diff(self.offsets)
 
     @property
@@ -76,9 +75,14 @@ class Ragged:
         """The lists without the values where `keep`, bool [len(values)], is false."""
         return Ragged(self.values[keep], offsets_of(np.bincount(self.owners[keep], minlength=len(self))))
 
+    def padded(self) -> np.ndarray:
+        """[n, longest], at least one column: the lists as rows, -1 behind their ends."""
+        out = np.full((len(self), max(1, int(self.lengths.max(initial=0)))), -1, self.values.dtype)
+        out[np.arange(out.shape[1]) < self.lengths[:, None]] = self.values
+        return out
+
     @staticmethod
     def joined(parts: Sequence[Ragged]) -> Ragged:
-        """One after the other; at least one."""
         offsets = offsets_of(np.concatenate([part.lengths for part in parts]))
         return Ragged(np.concatenate([part.values for part in parts]), offsets)
 
@@ -136,7 +140,6 @@ class Instances:
 
     @staticmethod
     def joined(parts: Sequence[Instances]) -> Instances:
-        """One after the other; at least one."""
         columns: list[Any] = []
         for field in fields(Instances):
             values = [getattr(part, field.name) for part in parts]

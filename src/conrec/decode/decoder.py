@@ -33,7 +33,6 @@ class Decoder:
     policy: Policy | None
     """None, as the vocabulary, where no decoding asks it."""
     context: Context
-    """What the prompts show."""
     features: Mapping[str, ItemFeature] = field(default_factory=dict)
 
     @classmethod
@@ -74,7 +73,6 @@ class Decoder:
     def predict(
         self, instances: Instances, weights: Sequence[FeatureWeights], title: str
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """`run` under each of the weights."""
         return self.run(self.decodings(instances, weights), title)
 
 

@@ -18,9 +18,6 @@ from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
 from conrec.sid.catalog import Catalog
 
-RECENT_DAYS = 3
-"""Days before a cutoff whose dislikes the context `recent` shows."""
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -28,7 +25,6 @@ class Inputs:
 
     recipe: Recipe
     log_view: LogView
-    """The log and the catalogue."""
     instances: Instances
     split: Split
     knowledge: Knowledge
@@ -38,13 +34,11 @@ class Inputs:
 
     @classmethod
     def of(cls, recipe: Recipe, log: PreparedLog) -> "Inputs":
-        """From a log that may have been read already."""
         trie = Trie.of(log.catalog.codes, log.catalog.sizes, device())
         return cls(recipe, log.view, log.instances, log.split, log.knowledge, trie, log.neighbours)
 
     @property
     def items(self) -> Items:
-        """Rows are items everywhere."""
         return self.log_view.items
 
     @property
@@ -56,13 +50,7 @@ class Inputs:
         return self.log_view.catalog
 
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
-        return HistoryPrompts(
-            vocabulary,
-            self.catalog.codes,
-            max_dislikes=self.recipe.lm.max_dislikes,
-            max_positives=self.recipe.lm.max_positives,
-            recent_days=RECENT_DAYS,
-        )
+        return HistoryPrompts(vocabulary, self.catalog.codes, self.recipe.lm.max_dislikes, self.recipe.lm.max_positives)
 
     def prompt_dataset(
         self,

@@ -46,9 +46,7 @@ class PromptDataset:
     """int64 [n]: each instance's row of `pool`."""
     pool: CandidatePool
     pad: int
-    """Token id of padding."""
     device: torch.device
-    """Where batches go."""
     excluded: Callable[[Instances], Ragged] = attrgetter("seen")
     """Rows that must not be named to each user (`data.knowledge`)."""
 

@@ -25,7 +25,6 @@ class Trie:
     """
 
     sizes: tuple[int, ...]
-    """Codes per level."""
     first_child: tuple[Tensor, ...]
     """[nodes of level t + 1]: children of node m are the nodes first_child[m] .. first_child[m + 1] of level t + 1."""
     code: tuple[Tensor, ...]

@@ -15,7 +15,6 @@ BUDGETS = (0.01, 0.02, 0.05, 0.10)
 HARD_HIT = 0.01
 """Share of the lists that counts as hardest hit."""
 HARDEST = 5
-"""How many of the hardest hit users are named."""
 
 
 def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = None) -> FilterFigures:

@@ -48,7 +48,6 @@ class Trace(NamedTuple):
     liked: bool
     """What the user liked; False: all that the user met, this included."""
     days: float
-    """Time constant."""
 
     def __str__(self) -> str:
         return f"{'liked' if self.liked else 'met'}, {self.days:g} days"

@@ -59,13 +59,11 @@ class Sets:
         return len(self.targets)
 
     def take(self, index: np.ndarray) -> Sets:
-        """The sets at `index`, int [k]."""
         places = Ragged(np.arange(len(self.values)), self.targets.offsets).take(index).values
         return Sets(self.values[places], self.targets.take(index), self.owners[index], self.stands_for[places])
 
     @staticmethod
     def joined(parts: Sequence[Sets]) -> Sets:
-        """One after the other; at least one."""
         values, owners, stands_for = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("values", "owners", "stands_for")
         )

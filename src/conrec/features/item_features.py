@@ -56,7 +56,6 @@ class FeatureWeights(NamedTuple):
     temperature: float = 1.0
     """What divides the policy's log-likelihood: above 1 the policy counts less, at infinity not at all."""
     long_tail: float = 0.0
-    """Added for long-tail items."""
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value:g}" for name, value in self._asdict().items())
@@ -115,7 +114,6 @@ class LongTail(ItemFeature):
         self._knowledge = knowledge
 
     def log_weight(self, instances: Instances) -> np.ndarray:
-        """float32 [B, items]."""
         cutoffs, which = np.unique(instances.cutoffs, return_inverse=True)
         return np.stack([self._knowledge.long_tail(cutoff) for cutoff in cutoffs]).astype(np.float32)[which]
 

@@ -60,20 +60,10 @@ def swing(
     popularity = np.diff(item_starts).astype(np.float64)
     of_item, item_starts = _sampled(of_item, item_starts, max_users)
 
+    shared = of_item, item_starts, of_user, user_starts, weights, 1 / np.sqrt(np.maximum(popularity, 1))
+
     def block(rows: np.ndarray) -> None:
-        _swing_rows(
-            rows,
-            of_item,
-            item_starts,
-            of_user,
-            user_starts,
-            weights,
-            1 / np.sqrt(np.maximum(popularity, 1)),
-            alpha2,
-            min_overlap,
-            neighbours,
-            scores,
-        )
+        _swing_rows(rows, *shared, alpha2, min_overlap, neighbours, scores)
 
     # Work grows with the square of an item's users: hand out interleaved rows, so that blocks are alike.
     busy = np.flatnonzero(np.diff(item_starts) >= 2)

@@ -63,7 +63,6 @@ SHRINK = 2.0
 FEWEST_PICTURES, MOST_PICTURES = 100, 20_000
 """Known pictures to learn from; a sample of the larger number tells as much as more."""
 AT_ONCE = 2000
-"""Items that are encoded together."""
 WORD = re.compile(r"\w+(?:[-'’]\w+)*")
 
 

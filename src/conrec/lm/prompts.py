@@ -27,6 +27,8 @@ WORDING = {
     "next_liked": "\nWill like: ",
 }
 MAX_TITLE_TOKENS = 48
+RECENT = np.timedelta64(3, "D")
+"""Time before a cutoff whose dislikes the context `recent` shows."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,12 @@ class HistoryPrompts:
     platform shows next), and the latest then always stand at the same distance from the answer.
     """
 
-    def __init__(
-        self, vocabulary: Vocabulary, codes: np.ndarray, *, max_dislikes: int, max_positives: int, recent_days: float
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, codes: np.ndarray, max_dislikes: int, max_positives: int) -> None:
         """`codes`: int [items, levels], the semantic ID of every item row."""
         self._sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)
         self._text = {name: vocabulary.text(value) for name, value in WORDING.items() if isinstance(value, str)}
         self._max_dislikes = max_dislikes
         self._max_positives = max_positives
-        self._recent = np.timedelta64(round(recent_days * 24), "h")
 
     def of(self, instances: Instances, n: int, context: Context, keep: np.ndarray | None = None) -> list[int]:
         """Token ids of instance n's prompt.
@@ -88,7 +87,7 @@ class HistoryPrompts:
         else:
             kept = np.ones(len(dislikes), dtype=bool)
         if context == "recent":
-            kept = kept & (instances.dislike_times[n] >= instances.cutoffs[n] - self._recent)
+            kept = kept & (instances.dislike_times[n] >= instances.cutoffs[n] - RECENT)
         dislikes = dislikes[kept]
         tokens = self._text["recent" if context == "recent" else "dislikes"]
         tokens = tokens + self._items(dislikes[-self._max_dislikes :])

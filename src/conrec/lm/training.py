@@ -71,7 +71,6 @@ class Trainer:
         self.steps = steps
         self.step = 0
         self.curves: list[tuple[int, str, str, float]] = []
-        """Rows of CURVES."""
         self._checkpoint_every = checkpoint_every
         self._rate = learning_rate
         self.accelerator = Accelerator(cpu=policy.device.type == "cpu")

@@ -78,12 +78,10 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
         sizes = json.loads((folder / "sid_sizes.json").read_text())
         return cls(PreTrainedTokenizerFast.from_pretrained(folder), sizes)
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer and the sizes of the levels."""
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder)
         (folder / "sid_sizes.json").write_text(json.dumps(self.sizes))

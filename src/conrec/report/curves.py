@@ -41,16 +41,8 @@ GRPO = {
 }
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One quantity on one split, all seeds pooled: steps and values [n]."""
-
-    steps: np.ndarray
-    values: np.ndarray
-
-
-Curves = dict[tuple[str, str], Curve]
-"""(name, split) -> curve."""
+Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+"""(name, split) -> steps and values [n] of all seeds."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ def read_curves(files: Sequence[Path]) -> Curves:
         here = (names == key[0]) & (splits == key[1]) & np.isfinite(values)
         if here.any():
             order = np.argsort(steps[here], kind="stable")
-            curves[key] = Curve(steps[here][order], values[here][order])
+            curves[key] = steps[here][order], values[here][order]
     return curves
 
 
@@ -98,7 +90,7 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
     for label, curves in stages.items():
         if curves:
             starts[label] = at
-            at += max(float(c.steps[-1]) for c in curves.values())
+            at += max(float(steps[-1]) for steps, _ in curves.values())
     # Numbers, for a stage may be so short that words would overlap.
     rules = {label.removeprefix("stage "): start for label, start in starts.items()} if len(starts) > 1 else None
     found = []
@@ -109,7 +101,7 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
             pieces = []
             for label, start in starts.items():
                 if curve := stages[label].get((name, split)):
-                    piece = binned(split, curve.steps, curve.values)
+                    piece = binned(split, *curve)
                     pieces.append(Series(split, piece.x + start, piece.y, piece.low, piece.high))
                     rows.append((label, split, float(piece.y[0]), float(piece.y[-1])))
             if pieces:

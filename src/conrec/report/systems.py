@@ -11,7 +11,6 @@ from conrec.report.formats import between, label, percent, words
 ORACLE = "oracle"
 HEADLINE = "FHR@20"
 METRICS = (HEADLINE, "HR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc", "CandAcc_filter")
-"""Columns of the table that come first."""
 
 
 def measured(figures: Figures, metric: str) -> Figure | None:

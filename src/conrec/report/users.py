@@ -6,8 +6,8 @@ the page shows failures beside successes.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,39 +20,13 @@ from conrec.report.pictures import Picture, thumbnail
 SHOWN_HISTORY = 8
 SHOWN_FUTURE = 12
 TITLE_LIMIT = 120
+Strips = dict[str, Any]
 JOINERS = "\u200c\u200d"  # invisible, but several scripts and emoji are spelled with them
 
 
-@dataclass(frozen=True)
-class Shown:
-    """An item on the page; `hit`: predicted and really disliked."""
-
-    title: str
-    picture: Picture
-    hit: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """One strip of items; `total` counts those that are not shown too."""
-
-    label: str
-    items: list[Shown]
-    total: int
-
-
-@dataclass(frozen=True)
-class User:
-    """One instance of a user, as strips of items."""
-
-    user_id: str
-    cutoff: str
-    kind: str
-    rows: list[Row]
-
-
-def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int = 1, seed: int = 0) -> list[User]:
-    """A few instances of the test split (of validation where there is no test) with predictions.
+def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int = 1, seed: int = 0) -> list[Strips]:
+    """A few instances of the test split (of validation where there is no test) with predictions: `user_id`, `cutoff`,
+    `kind`, and `rows`, strips of items with `label`, `total`, and `items` (`title`, `picture`, and `hit`).
 
     Reads prepare/instances.parquet, prepare/items.parquet and predict/seed*/predictions.parquet (the first seed);
     an empty list where one of them is not there.
@@ -94,12 +68,13 @@ def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int 
     return [_user(record, guesses[i], kind, catalogue) for record, (i, kind) in zip(records, chosen)]
 
 
-def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: dict[str, tuple[str, Picture]]) -> User:
+def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: dict[str, tuple[str, Picture]]) -> Strips:
     hits = set(guesses) & set(record["future"])
 
-    def row(label: str, items: Sequence[str], total: int, hit: Collection[str] = ()) -> Row:
+    def row(label: str, items: Sequence[str], total: int, hit: Collection[str] = ()) -> Strips:
         titled = [(item, *catalogue.get(item, ("", Picture("missing")))) for item in items]
-        return Row(label, [Shown(title or tidy(item), picture, item in hit) for item, title, picture in titled], total)
+        shown = [{"title": title or tidy(item), "picture": p, "hit": item in hit} for item, title, p in titled]
+        return {"label": label, "items": shown, "total": total}
 
     liked, disliked = (record[k][::-1][:SHOWN_HISTORY] for k in ("positives", "dislikes"))
     # What was hit comes first, so that it is not among those left out.
@@ -110,7 +85,8 @@ def _user(record: dict, guesses: Sequence[str], kind: str, catalogue: dict[str, 
         row("Predicted dislikes, best first", guesses, len(guesses), hits),
         row("Really disliked in the horizon", future[:SHOWN_FUTURE], len(future), hits),
     ]
-    return User(tidy(record["user_id"]), record["cutoff"].strftime("%-d %B %Y"), kind, rows)
+    cutoff = record["cutoff"].strftime("%-d %B %Y")
+    return {"user_id": tidy(record["user_id"]), "cutoff": cutoff, "kind": kind, "rows": rows}
 
 
 def _pictured(folder: Path, ids: list[str]) -> dict[str, tuple[str, Picture]]:

@@ -107,9 +107,7 @@ class FeatureSnapshot:
     base: float
     """Share of dislikes among all dislikes and likes."""
     mean: float
-    """Mean of the ratings."""
     std: float
-    """Standard deviation of the ratings."""
     item_ratings: np.ndarray
     """float64 [n]: smoothed mean rating, turned around and scaled (higher = worse)."""
     bias_terms: dict[Link, BiasTerms]

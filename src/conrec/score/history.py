@@ -30,7 +30,6 @@ class HistoryScore:
 
     space: EmbeddingSpace
     rated: bool
-    """Whether the log has ratings."""
     exposed: bool
     """Whether it has what was shown, and attributes to tell that by."""
     regression: Regression

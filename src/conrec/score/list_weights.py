@@ -52,7 +52,6 @@ class ListWeights:
     together: float
     """FHR of lists by the weighted sum, on these cases, each user left out of what the weights were learned on."""
     long_tail: float = 0.0
-    """What is added for long-tail items in lists."""
 
     def of_lists(self) -> FeatureWeights:
         return FeatureWeights(**({"prior": 0.0} | self.lists), long_tail=self.long_tail)

@@ -31,7 +31,6 @@ class Catalog:
     codes: np.ndarray
     """int32 [n, levels], 0-based within each level."""
     sizes: tuple[int, ...]
-    """Codes per level."""
     latents: np.ndarray
     """float32 [n, d]: what the encoder gives (the paper's X)."""
     reconstructed: np.ndarray

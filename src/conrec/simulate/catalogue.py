@@ -25,7 +25,6 @@ LOOKS = ("clean", "lifestyle", "cluttered", "unsettling")
 CONNECTIONS = ("wired", "wireless")
 MATERIALS = {root: tuple(values) for root, values in WORDS["materials"].items()}
 PLUGGED = (*(f"audio/{leaf}" for leaf in TREE["audio"]), *WORDS["plugged"])
-"""Leaves whose items have a connection."""
 STORES = tuple(f"{first} {second}" for first, second in product(*WORDS["stores"]))
 FLAGS = ("ai_generated_image", "bait_price", "counterfeit")
 FLAG_SHARES = (0.06, 0.05, 0.03)

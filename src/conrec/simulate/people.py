@@ -27,7 +27,6 @@ JOINED_BEFORE = 0.5
 """Share of the users who are there on the first day."""
 
 Rule = tuple[str, str, str]
-"""(scope, attribute, value), see Catalogue.matching."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ SHAPE, TEXTURE = PAINT["shape"], PAINT["texture"]
 CABLE: RGB = (20, 20, 24)
 CABLE_IN_THE_DARK: RGB = (150, 146, 150)
 FLOOR = 0.84
-"""Where things stand."""
 
 LEAF_STROKES: dict[str, list[list[Any]]] = json.loads((files(__package__) / "strokes.json").read_text("utf-8"))
 """The strokes of each leaf category, in the order of drawing: fill, primitive, coordinates (x, y, x, y ...) and

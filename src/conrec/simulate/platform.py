@@ -63,7 +63,6 @@ class Happened:
     seconds: np.ndarray
     """float64: when in the day it was shown."""
     disliked: np.ndarray
-    """bool."""
     reasons: np.ndarray
     """object: the reason or None (where disliked)."""
     clicked: np.ndarray

@@ -14,7 +14,7 @@ from conrec.baselines.rates import Bias
 from conrec.baselines.trivial import filter_systems
 from conrec.data.distractors import rows_of
 from conrec.data.exposures import LIKED, Replay
-from conrec.data.instances import Instances, Items, Ragged, evenly
+from conrec.data.instances import Instances, Items, evenly
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import compared
 from conrec.evaluate.protocol import OURS
@@ -60,7 +60,7 @@ def filter_replay(job: Job) -> None:
     replays = {name: job.log.replay(name, recipe.split) for name in SPLITS}
     if not predicts:
         replays = {name: _sample(replay, name) for name, replay in replays.items()}
-    rows = {name: padded_rows(replay.shown) for name, replay in replays.items()}
+    rows = {name: replay.shown.padded() for name, replay in replays.items()}
     lists, cosines = {}, {}
     for name, replay in replays.items() if predicts else ():
         lists[name] = predicted_lists(job.of("predict"), replay.instances, items, recipe.predict.k)
@@ -136,13 +136,6 @@ def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int)
     pairs = zip(instances.users.tolist(), instances.cutoffs.astype("datetime64[us]").tolist())
     lists = pa.array([found.get(pair, []) for pair in pairs], pa.list_(pa.string()))
     return np.maximum(rows_of(pa.chunked_array([lists]), items, k), -1)
-
-
-def padded_rows(lists: Ragged) -> np.ndarray:
-    """int32 [B, longest], -1 where a list has ended."""
-    result = np.full((len(lists), int(lists.lengths.max(initial=0))), -1, np.int32)
-    result[np.arange(result.shape[1]) < lists.lengths[:, None]] = lists.values
-    return result
 
 
 def _score_table(split: str, replay: Replay, scores: dict[str, np.ndarray], items: Items) -> pa.Table:

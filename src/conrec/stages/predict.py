@@ -64,7 +64,8 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     say(f"{weights}: validation FHR@{recipe.predict.k} {tried[weights.temperature]:.4f}")
 
     # The replay's users who disliked nothing in a window are no instances, but are filtered.
-    left = [] if lists_only else _without_instance(job, held_out)
+    replays = () if lists_only else (job.log.replay(split, recipe.split) for split in ("validation", "test"))
+    left = [without_prediction(replay, held_out) for replay in replays]
     everybody = Instances.joined([held_out, *left])
     ((items, scores),) = decoder.predict(everybody, [weights], "predict")
     lists = _columns(everybody, inputs.items, items, scores)
@@ -80,6 +81,8 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     for name, values in (("candidate_scores", ranked), ("candidate_filter_scores", by_filter)):
         predictions = predictions.append_column(name, _lists(values, candidates, len(held_out)))
     pq.write_table(predictions, out / "predictions.parquet")
+    validation = held_out.split[candidates.at] == "validation"
+    counted, right = candidate_accuracy(ranked[validation], held_out.take(candidates.at[validation]))
     table = {
         **weights._asdict(),
         "validation_FHR": {str(temperature): fhr for temperature, fhr in tried.items()},
@@ -87,7 +90,7 @@ def _predict(job: Job, *, lists_only: bool) -> None:
         "exposures": learned.exposures,
         "backtest_FHR": {"cases": learned.cases, "together": learned.together, "alone": learned.alone},
         "candidates": counts,
-        "validation_CandAcc": _validation_accuracy(ranked, candidates, held_out),
+        "validation_CandAcc": float(right[counted].mean()) if counted.any() else None,
     }
     write_json(out / "tuning.json", table)
 
@@ -190,23 +193,10 @@ def _better(users: np.ndarray, gain: np.ndarray) -> bool:
     return bootstrap(users, gain[:, None])[0].verdict == "better"
 
 
-def _without_instance(job: Job, held_out: Instances) -> list[Instances]:
-    """The replay's users who disliked nothing in a window, of validation and of test."""
-    replays = [job.log.replay(split, job.recipe.split) for split in ("validation", "test")]
-    return [without_prediction(replay, held_out) for replay in replays]
-
-
 def _by_filter(unit: np.ndarray, candidates: CandidateSets, predicted: np.ndarray) -> np.ndarray:
     """float32 [n, c]: the paper's filter score of the candidates. predicted: int32 [instances, k], -1 for none."""
     pairs = zip(candidates.rows, predicted[candidates.at])
     return np.stack([max_cosine(unit[np.maximum(rows, 0)], unit[_valid(own)])[0] for rows, own in pairs])
-
-
-def _validation_accuracy(scores: np.ndarray, candidates: CandidateSets, held_out: Instances) -> float | None:
-    """The share of validation's sets whose true next dislike is ranked first; None without any."""
-    validation = held_out.split[candidates.at] == "validation"
-    counted, right = candidate_accuracy(scores[validation], held_out.take(candidates.at[validation]))
-    return float(right[counted].mean()) if counted.any() else None
 
 
 def _valid(rows: np.ndarray) -> np.ndarray:

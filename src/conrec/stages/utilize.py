@@ -32,7 +32,6 @@ from conrec.train.warmup import reachable, warm_up
 MIN_TRAINING = 32
 CONTEXTS: tuple[Context, ...] = ("recent", "dislikes", "full")
 RewardFor = Callable[[Inputs, Instances], Reward]
-"""Makes the reward of some instances."""
 
 
 def future_reward(inputs: Inputs, instances: Instances, kind: type[FutureReward] = FutureReward) -> Reward:
@@ -110,10 +109,7 @@ class Training:
             reachable(wanted.take(index), data),
             self.inputs.catalog.codes,
             folder,
-            epochs=config.warmup_epochs / len(contexts),
-            batch=config.warmup_batch,
-            learning_rate=config.warmup_learning_rate,
-            checkpoint_every=config.checkpoint_every,
+            replace(config, warmup_epochs=config.warmup_epochs / len(contexts)),
             seed=self.job.seed,
             validate=self._validate(contexts[-1]),
             augment=with_dropout if config.history_dropout else None,

@@ -10,7 +10,7 @@ from torch import Tensor
 from conrec.data.instances import Instances, Ragged
 from conrec.decode.inputs import Inputs
 from conrec.stages.utilize import future_reward
-from conrec.train.rewards import FutureReward, Reward, Rewards, ground_truth, pad_sets
+from conrec.train.rewards import FutureReward, Reward, Rewards, ground_truth
 
 HIGH = 0.6
 """Cosines below this are cut to zero in the schemes with truncation."""
@@ -41,7 +41,7 @@ class CodesReward:
 
     def of(self, index: np.ndarray, items: Tensor) -> Rewards:
         """Rewards of answers, see `Reward.of`; there is no penalty."""
-        truth = pad_sets(self._truth.take(index))
+        truth = torch.as_tensor(self._truth.take(index).padded()).long()
         same = self._codes[items][:, :, None] == self._codes[truth.clamp_min(0)][:, None]
         shared = same.int().cumprod(-1).sum(-1) * (truth >= 0)[:, None]
         longest = shared.amax(-1)

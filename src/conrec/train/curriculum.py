@@ -36,9 +36,7 @@ class Chosen:
     index: np.ndarray
     """int64 [n]: numbers of the training instances."""
     augmented: np.ndarray
-    """bool [n]: with history dropout."""
     counts: dict[str, int]
-    """looked_at, zero_variance, too_close_to_likes."""
 
 
 def choose_prompts(

@@ -49,12 +49,9 @@ class StageTraining:
     demonstrations: Demonstrations
     config: UtilizeConfig
     beta: float
-    """Weight of the KL divergence to the reference."""
     seed: int
     title: str
-    """For the progress bar."""
     validate: Callable[[], dict[str, float]]
-    """Values for the training curves."""
 
 
 def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:

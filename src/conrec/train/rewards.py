@@ -60,7 +60,7 @@ class FutureReward:
 
     def largest_cosine(self, out: Tensor, sets: Ragged) -> Tensor:
         """Largest cosine of each answer [B, G, d] to the prompt's set of items; 0 where the set is empty."""
-        padded = pad_sets(sets)
+        padded = torch.as_tensor(sets.padded()).long()
         cosine = torch.einsum("bgd,bmd->bgm", out, self._unit[padded.clamp_min(0)])
         cosine = cosine.masked_fill((padded < 0)[:, None, :], -torch.inf).amax(-1)
         return cosine.masked_fill(torch.isinf(cosine), 0.0)
@@ -76,14 +76,6 @@ def ground_truth(future: Ragged, neighbours: np.ndarray) -> Ragged:
     return Ragged.of(lists)
 
 
-def pad_sets(sets: Ragged) -> Tensor:
-    """Ragged item rows -> int64 [B, M], -1 beyond a set's end; M is at least 1."""
-    out = np.full((len(sets), max(1, int(sets.lengths.max(initial=0)))), -1, dtype=np.int64)
-    starts = np.repeat(sets.offsets[:-1], sets.lengths)
-    out[sets.owners, np.arange(len(sets.values)) - starts] = sets.values
-    return torch.as_tensor(out)
-
-
 def is_member(items: Tensor, sets: Ragged) -> Tensor:
     """float32 [B, G]: 1 where an answer is in its prompt's set."""
-    return (items[:, :, None] == pad_sets(sets)[:, None, :]).any(-1).float()
+    return (items[:, :, None] == torch.as_tensor(sets.padded())[:, None, :]).any(-1).float()

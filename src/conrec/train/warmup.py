@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from conrec.config import UtilizeConfig
 from conrec.data.instances import Ragged
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.lm.policy import AnswerModel
@@ -17,7 +18,6 @@ from conrec.lm.training import Trainer, batches_from
 from conrec.progress import track
 
 MAX_TARGETS = 8
-"""Targets of a prompt at most."""
 
 
 def reachable(sets: Ragged, data: PromptDataset, limit: int = MAX_TARGETS) -> Ragged:
@@ -34,11 +34,8 @@ def warm_up(
     targets: Ragged,
     codes: np.ndarray,
     folder: Path,
+    config: UtilizeConfig,
     *,
-    epochs: float,
-    batch: int,
-    learning_rate: float,
-    checkpoint_every: int,
     seed: int,
     validate: Callable[[], dict[str, float]],
     validations: int = 4,
@@ -50,10 +47,11 @@ def warm_up(
     int [items, T]. Prompts without a target in the candidate pool are passed over. Batches hold prompts of
     similar length. `augment` draws the prompt of an instance anew each time it is used (history dropout).
     """
-    usable = np.flatnonzero(targets.lengths > 0)
+    usable, batch = np.flatnonzero(targets.lengths > 0), config.warmup_batch
     per_epoch = max(1, len(usable) // batch)
-    steps = max(1, round(epochs * per_epoch))
-    trainer = Trainer(policy, folder, steps=steps, learning_rate=learning_rate, checkpoint_every=checkpoint_every)
+    steps = max(1, round(config.warmup_epochs * per_epoch))
+    rate, every = config.warmup_learning_rate, config.checkpoint_every
+    trainer = Trainer(policy, folder, steps=steps, learning_rate=rate, checkpoint_every=every)
     every = max(1, steps // validations)
     batches = batches_from(trainer.step, data.prompts.lengths[usable], batch, seed)
     for step, chosen in zip(track(range(trainer.step, steps), "warm-up"), batches):

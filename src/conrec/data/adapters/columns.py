@@ -44,7 +44,6 @@ class Sieve:
         self.raw = raw
         self.bad = np.zeros(raw.table.num_rows, dtype=bool)
         self.rows: dict[str, list[int]] = {}
-        """Numbers of the rows that are lost, by cause."""
         for row, cause in raw.lost.items():
             self.rows.setdefault(cause, []).append(row)
         self.first = next(iter(raw.lost.items()), None)
