@@ -54,7 +54,7 @@ def main(run: Path) -> None:
             LikeCounts(log_view.items, log_view.events, train),
         )
         rows = replay.shown.padded()
-        found["history"].append(history.replay_scores(log_view, replay)[0])
+        found["history"].append(history.replay_scores(log_view, replay))
         systems: list[Recommender] = [Boosted(log_view, of_fold, backtested), Bias()]
         for system in systems:
             system.fit(known)

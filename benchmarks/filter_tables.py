@@ -24,7 +24,6 @@ from conrec.stages.score import learn_score
 
 ROWS = {
     f"{OURS}_paper": "the paper's score",
-    f"{OURS}_without_embedding": "history without user embeddings",
     OURS: "**history**",
     "bias": "bias",
     "boosted": "boosted",

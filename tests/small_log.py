@@ -14,6 +14,7 @@ from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
 from conrec.features.co_dislikes import CoDislikes
 from conrec.sid.catalog import Catalog
+from tests.data.events import events_of
 
 START = np.datetime64("2026-01-01T00:00:00", "us")
 WEEK = np.timedelta64(7, "D")
@@ -38,7 +39,7 @@ def small_log(
         first,
     )
     values = np.array([{"dislike": 2.0, "exposure": 3.0, "favorite": 4.0}[kind] for kind in kinds])
-    return catalogue, Events.of(names, rows, times, kinds, values)
+    return catalogue, events_of(names, rows, times, kinds, values)
 
 
 def small_known(items: Items, log: Events, seed: int = 0) -> TrainingData:

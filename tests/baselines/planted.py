@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from conrec.baselines.base import TrainingData
-from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.data.instances import Instances, Items, Ragged
+from tests.data.events import events_of
 from tests.small_log import START, small_known
 
 HOUR = np.timedelta64(3_600_000_000, "us")
@@ -29,7 +30,7 @@ def world(
         for t, (kind, item) in enumerate(history)
     )
     times, names, rows, kinds = (np.array(column) for column in zip(*flat))
-    log = Events.of(names, rows.astype(np.int32), times.astype("datetime64[us]"), kinds, np.ones(len(flat)))
+    log = events_of(names, rows.astype(np.int32), times.astype("datetime64[us]"), kinds, np.ones(len(flat)))
     first = np.full(n_items, START - HOUR)
     items = Items(
         [f"i{n:03d}" for n in range(n_items)], [f"title {n}" for n in range(n_items)], list(categories), first

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from conrec.baselines.p5cid import collaborative_codes, dislike_graph
-from conrec.data.instances import Events
+from tests.data.events import events_of
 from tests.small_log import START, small_log
 
 
@@ -73,7 +73,7 @@ def test_the_graph_counts_users_who_disliked_both() -> None:
 
 
 def test_a_log_without_dislikes_is_numbered_all_the_same() -> None:
-    empty = Events.of(np.array(["u"]), np.array([3], np.int32), np.array([START]), np.array(["favorite"]), np.ones(1))
+    empty = events_of(np.array(["u"]), np.array([3], np.int32), np.array([START]), np.array(["favorite"]), np.ones(1))
     codes = collaborative_codes(dislike_graph(empty, 50), clusters=4, leaf=10, seed=0)
     assert len(np.unique(codes, axis=0)) == 50
 

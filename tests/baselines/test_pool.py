@@ -23,6 +23,7 @@ from conrec.evaluate.protocol import validity
 from conrec.lm.prompts import HistoryPrompts
 from tests import tiny
 from tests.baselines.test_base import Constant
+from tests.data.events import events_of
 from tests.small_log import all_instances, small_known, small_log
 
 HOURS = np.timedelta64(1, "h")
@@ -135,7 +136,7 @@ def test_who_has_met_everything_is_left_out_and_counted() -> None:
     rows = np.tile(np.arange(10, dtype=np.int32), 40)
     rows[users == "u07"] = np.arange(10, 20)  # alone in a category whose items come one by one
     kinds = np.tile(["dislike", "favorite", "exposure", "dislike", "favorite"], 80)
-    log = Events.of(users, rows, moments, kinds, np.full(400, np.nan))
+    log = events_of(users, rows, moments, kinds, np.full(400, np.nan))
     first = np.array([moments[rows == row].min() for row in range(20)])
     items = Items([f"i{n}" for n in range(20)], ["t"] * 20, ["a"] * 10 + ["b"] * 10, first)
     folds = [SplitConfig(mode="users", cutoffs="per_user", pool="category", fold=fold) for fold in range(5)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 
+from conrec.data.instances import Events
 from conrec.data.schema import EVENTS, ITEMS, Accounting, Log
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,3 +31,17 @@ def item_table(*ids: str) -> pa.Table:
 def make_log(*rows: tuple, items: str = "abcdef") -> Log:
     events = event_table(*rows)
     return Log(item_table(*items), events, Accounting(len(events), len(events)))
+
+
+def events_of(
+    users: np.ndarray,
+    items: np.ndarray,
+    times: np.ndarray,
+    kinds: np.ndarray,
+    values: np.ndarray,
+    reasons: np.ndarray | None = None,
+) -> Events:
+    """Events of users by name, str [n], sorted by time; without `reasons` none was given."""
+    names, numbers = np.unique(users, return_inverse=True)
+    reasons = np.full(len(items), -1, np.int8) if reasons is None else reasons
+    return Events(names, numbers.astype(np.int32), items, times, kinds, values, reasons)

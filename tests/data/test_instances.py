@@ -7,8 +7,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conrec.data.instances import Events, Items, as_events
+from conrec.data.instances import Items, as_events
 from conrec.data.schema import REASONS
+from tests.data.events import events_of
 
 ITEMS = Items(["b", "a", "ü"], ["", "", ""], [None, None, None], np.zeros(3, "datetime64[us]"))
 
@@ -58,7 +59,7 @@ def test_owners_are_the_unique_users_of_any_part_of_a_log(
     for _ in range(2):  # a part, and a part of it
         mask = data.draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
         events = events.take(np.array(mask, bool))
-        plain = Events.of(events.users, events.items, events.times, events.kinds, events.values)
+        plain = events_of(events.users, events.items, events.times, events.kinds, events.values)
         pairs = list(zip(events.users.tolist(), events.items.tolist()))
         firsts = [n for n, pair in enumerate(pairs) if pair not in pairs[:n]]
         names, owner = np.unique(events.users, return_inverse=True)
@@ -79,12 +80,12 @@ def test_reactions_without_an_exposure_were_shown_and_those_after_one_are_not_sh
     rows = [("u", 0, "exposure"), ("u", 0, "dislike"), ("u", 1, "favorite"), ("v", 0, "dislike"), ("v", 1, "exposure")]
     users, items, kinds = (np.array(column) for column in zip(*rows))
     moments = np.datetime64("2026-01-01", "us") + np.arange(5)
-    log = Events.of(users, items.astype(np.int32), moments, kinds, np.full(5, np.nan))
+    log = events_of(users, items.astype(np.int32), moments, kinds, np.full(5, np.nan))
     assert log.shown.tolist() == [True, False, True, True, True]
     before = log.take(np.array([1, 0, 2, 3, 4]))
     assert replace(before, times=moments).shown.all()  # the exposure comes later: nothing may be known of it yet
     at_once = replace(before, times=np.repeat(moments[:1], 5))
     assert at_once.shown.tolist() == [False, True, True, True, True]
     assert log.take(kinds != "exposure").shown.all()
-    rated = Events.of(users, items.astype(np.int32), moments, kinds, np.full(5, 3.0))
+    rated = events_of(users, items.astype(np.int32), moments, kinds, np.full(5, 3.0))
     assert rated.shown.all()

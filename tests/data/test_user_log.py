@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conrec.data.instances import Events
 from conrec.data.user_log import UserLog
+from tests.data.events import events_of
 from tests.small_log import CUTS, WEEK, small_log
 
 _, LOG = small_log()
@@ -34,7 +34,7 @@ def test_events_of_one_moment_are_all_before_a_later_one_or_none(
 ) -> None:
     times, users, items = (np.array(column) for column in zip(*sorted(rows))) if rows else ([], np.zeros(0, "U1"), [])
     moments = np.array(times, np.int64).astype("datetime64[us]")
-    log = Events.of(users, np.array(items, np.int32), moments, np.full(len(rows), "click"), np.full(len(rows), np.nan))
+    log = events_of(users, np.array(items, np.int32), moments, np.full(len(rows), "click"), np.full(len(rows), np.nan))
     names, cutoffs = np.array([user for user, _ in asked]), np.array([t for _, t in asked]).astype("datetime64[us]")
     before = UserLog(log).before(names, cutoffs)
     for n, (user, cutoff) in enumerate(asked):

@@ -16,6 +16,7 @@ from conrec.decode.trie import Trie
 from conrec.features.item_features import ContentSimilarity, ItemFeature
 from conrec.lm.prompts import HistoryPrompts
 from tests import tiny
+from tests.data.events import events_of
 
 DAY = np.timedelta64(1, "D")
 START = np.datetime64("2026-03-01", "us")
@@ -35,7 +36,7 @@ def events() -> Events:
     rows = np.array([0, 0, 1, 3], np.int32)
     times = np.array([START + hours * np.timedelta64(1, "h") for hours in (12, 30, 36, 90)])
     kinds = np.array(["dislike", "dislike", "dislike", "click"])
-    return Events.of(np.array(["u", "v", "u", "u"]), rows, times, kinds, np.full(4, np.nan))
+    return events_of(np.array(["u", "v", "u", "u"]), rows, times, kinds, np.full(4, np.nan))
 
 
 def instances(cutoffs: list[np.datetime64], dislikes: list[list[int]]) -> Instances:

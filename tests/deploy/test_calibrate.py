@@ -12,11 +12,11 @@ import pytest
 
 from conrec.__main__ import main
 from conrec.config import Recipe
-from conrec.data.instances import Events
 from conrec.deploy.calibrate import activity, calibrate, describe
 from conrec.errors import ConrecError
 from conrec.evaluate.results import Calibration, read
 from conrec.run import run_stages
+from tests.data.events import events_of
 
 UTC = pa.timestamp("us", tz="UTC")
 CUTS = {"validation": np.datetime64("2026-02-01", "us"), "test": np.datetime64("2026-03-01", "us")}
@@ -182,7 +182,7 @@ def test_activity_counts_the_items_disliked_and_liked_before_the_cut() -> None:
     days = np.array([f"2026-01-0{n}" for n in (1, 2, 3, 4, 5)], "datetime64[us]")
     kinds = np.array(["dislike", "exposure", "click", "dislike", "click"])
     rows = np.array([0, 1, 0, 1, 0], np.int32)
-    events = Events.of(np.array(["a", "a", "b", "a", "b"]), rows, days, kinds, np.full(5, np.nan))
+    events = events_of(np.array(["a", "a", "b", "a", "b"]), rows, days, kinds, np.full(5, np.nan))
     users = np.array(["a", "b", "a", "b", "c"])
     cutoffs = np.array(["2026-01-04", "2026-01-04", "2026-01-05", "2026-01-06", "2026-01-05"], "datetime64[us]")
     assert activity(events, users, cutoffs).tolist() == [1, 1, 2, 1, 0]

@@ -52,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_json_is_what_programs_look_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {"conrec", "conrec_paper", "conrec_without_embedding", "bias", "boosted"} <= set(found["systems"])
+    assert {"conrec", "conrec_paper", "bias", "boosted"} <= set(found["systems"])
     for system in found["systems"].values():
         assert set(system["avoided"]) == {"0.01", "0.02", "0.05"}
         assert 0 <= system["auc"] <= 1
@@ -68,7 +68,7 @@ def test_json_is_what_programs_look_for(run: Path, capsys: pytest.CaptureFixture
 def test_the_table_shows_the_cost_beside_the_gain(run: Path) -> None:
     found = read_replays(run, RECIPE)
     text = describe(found)
-    for word in ("conrec_without_embedding", "boosted", "over-suppression", "of the likes lost", "lists", "threshold"):
+    for word in ("conrec_paper", "boosted", "over-suppression", "of the likes lost", "lists", "threshold"):
         assert word in text
     assert f"{found.chosen.likes_lost:.2%}" in text
     assert found.suppression.lists_touched >= found.suppression.lists_halved

@@ -19,6 +19,7 @@ from conrec.evaluate.metrics import (
     rare_future,
 )
 from conrec.evaluate.replay import measure
+from tests.data.events import events_of
 from tests.small_log import CUTS, WEEK, all_instances, small_log
 
 
@@ -75,7 +76,7 @@ def test_with_exposures_the_neutral_ones_count_as_shown() -> None:
     users = np.array(["u"] * 5)
     times = CUTS[0] + np.array([-9, 1, 2, 3, 4]).astype("timedelta64[h]")
     kinds = np.array(["dislike", "exposure", "exposure", "dislike", "click"])
-    events = Events.of(users, np.array([0, 1, 2, 2, 3], np.int32), times, kinds, np.full(5, np.nan))
+    events = events_of(users, np.array([0, 1, 2, 2, 3], np.int32), times, kinds, np.full(5, np.nan))
     shown = replay_of(events, CUTS[:1])
     assert shown.shown[0].tolist() == [1, 2, 3]
     assert shown.labels[0].tolist() == [NEUTRAL, DISLIKED, LIKED]
@@ -137,7 +138,7 @@ def movietweetings(shared_data: Path) -> tuple[Items, Events, list[np.datetime64
     kinds = np.where(rating <= 5, "dislike", np.where(rating >= 8, "favorite", "exposure"))
     disliked = np.sort(times[kinds == "dislike"]).astype("int64")
     start = np.datetime64(int(np.quantile(disliked, 0.8)), "us").astype("datetime64[D]").astype("datetime64[us]")
-    log = Events.of(users, item.astype(np.int32), times, kinds, rating.astype(float))
+    log = events_of(users, item.astype(np.int32), times, kinds, rating.astype(float))
     cutoffs = list(np.arange(start, times[-1], WEEK.astype("timedelta64[us]")))
     return Items(names.tolist(), names.tolist(), [None] * len(names), first), log, cutoffs
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from conrec.config import SplitConfig
 from conrec.data.exposures import Replay, replay_pairs, users_to_replay
-from conrec.data.instances import Events, Instances, Items
+from conrec.data.instances import Instances, Items
 from conrec.data.split import TimeSplit
 from conrec.features.log_view import LogView
 from conrec.items.vectors import unit_rows
 from conrec.sid.catalog import Catalog
+from tests.data.events import events_of
 from tests.small_log import CUTS, START, WEEK, small_known
 
 CONFIG = SplitConfig(max_dislikes=20, max_positives=20)
@@ -36,7 +37,7 @@ def small_log_view(users: int = 60, items: int = 40, events: int = 4000, seed: i
         first,
     )
     names = np.array([f"u{n:03d}" for n in range(users)])
-    log = Events.of(names[user], item.astype(np.int32), times, kinds, values)
+    log = events_of(names[user], item.astype(np.int32), times, kinds, values)
     catalog = small_known(catalogue, log).catalog
     assert isinstance(catalog, Catalog)
     fields = [{"category": f"c{n % 2}", "shape": f"s{n % 3}", "year": str(1990 + n)} for n in range(items)]

@@ -16,6 +16,7 @@ from conrec.features.attribute_rates import (
     explanations,
     personal_rates,
 )
+from tests.data.events import events_of
 from tests.small_log import CUTS, all_instances, small_log
 
 ITEMS, LOG = small_log()
@@ -41,7 +42,7 @@ def log(shown: list[tuple[str, int]], disliked: list[tuple[str, int, int]]) -> E
     rows += [(user, item, "dislike", reason) for user, item, reason in disliked]
     times = np.datetime64("2026-01-01T12:00", "us") + np.arange(len(rows)) * np.timedelta64(60_000_000, "us")
     users, items, kinds, reasons = (list(column) for column in zip(*rows))
-    return Events.of(
+    return events_of(
         np.array(users),
         np.array(items, np.int32),
         times,

@@ -6,11 +6,12 @@ from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Events
 from conrec.features.co_dislikes import SHRINKAGE, co_dislikes, cosine_neighbours
+from tests.data.events import events_of
 
 
 def log(seed: int = 0, n: int = 400) -> Events:
     rng = np.random.default_rng(seed)
-    return Events.of(
+    return events_of(
         np.array([f"u{k}" for k in rng.integers(0, 25, n)]),
         rng.integers(0, 12, n).astype(np.int32),
         np.arange(n).astype("datetime64[us]"),

@@ -18,6 +18,7 @@ from conrec.features.exposures import (
     ExposureLikelihood,
     most_likely,
 )
+from tests.data.events import events_of
 from tests.small_log import CUTS, START, all_instances, small_log
 
 ITEMS, LOG = small_log()
@@ -148,7 +149,7 @@ def follower(rng: np.random.Generator, follows: str) -> Events:
             times.append(START + day * DAY + np.timedelta64(int(rng.integers(86_000)), "s"))
             kinds.append("exposure")
     order = np.argsort(np.array(times), kind="stable")
-    return Events.of(
+    return events_of(
         np.array(users)[order],
         np.array(items, np.int32)[order],
         np.array(times, "datetime64[us]")[order],

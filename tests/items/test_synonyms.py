@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Events
 from conrec.items.synonyms import SLIPS, alike, exclusion, same, sample
+from tests.data.events import events_of
 
 ITEMS, USERS = 240, 300
 BULKY, CHUNKY, SLIM, RED = range(4)
@@ -27,7 +28,7 @@ def events(users: np.ndarray, items: np.ndarray, disliked: np.ndarray) -> Events
     kinds = np.repeat(["exposure", "dislike"], [len(users), disliked.sum()])
     users, items = (np.append(column, column[disliked]) for column in (users, items))
     times = np.arange(len(users)).astype("datetime64[us]")
-    return Events.of(np.char.mod("u%03d", users), items, times, kinds, np.full(len(users), np.nan))
+    return events_of(np.char.mod("u%03d", users), items, times, kinds, np.full(len(users), np.nan))
 
 
 def told(traits: csr_matrix, seed: int = 1) -> Events:

@@ -68,7 +68,7 @@ def test_the_filter_scores_as_the_pipeline_does(model: conrec.Model, tmp_path: P
 
 def test_it_learns_what_is_there_and_says_so(model: conrec.Model) -> None:
     found = model.evaluate()
-    assert set(found.summary.systems) == {"conrec", "conrec_without_embedding", "bias", "boosted"}
+    assert set(found.summary.systems) == {"conrec", "bias", "boosted"}
     assert found.avoided(0.05) > 2 * found.avoided(0.05, "bias")
     assert "filter replay of fit" in repr(found)
     page = found._repr_html_()

@@ -27,14 +27,14 @@ def test_panels_say_first_and_last_of_each_stage(tmp_path: Path):
     write_curves(tmp_path / "two", [(s, "train", "reward", 10.0 - s) for s in range(9)])
     stages = {"stage 1": read_curves([tmp_path / "one"]), "stage 2": read_curves([tmp_path / "two"])}
     (panel,) = panels(stages, GRPO)
-    assert panel.rows == [
+    assert panel["rows"] == [
         ("stage 1", "train", 0, 4),
         ("stage 2", "train", 10, 2),
         ("stage 1", "validation", 1, 5),
     ]
-    assert "stage 2, train: from 10 to 2" in panel.svg
-    assert {"1", "2"} <= {text.text for text in ET.fromstring(panel.svg).iter("{http://www.w3.org/2000/svg}text")}
-    assert "from 10 to 2" in panel.svg  # what a screen reader is told
+    assert "stage 2, train: from 10 to 2" in panel["svg"]
+    assert {"1", "2"} <= {text.text for text in ET.fromstring(panel["svg"]).iter("{http://www.w3.org/2000/svg}text")}
+    assert "from 10 to 2" in panel["svg"]  # what a screen reader is told
 
 
 def test_a_stage_without_curves_takes_no_place(tmp_path: Path):
@@ -49,7 +49,7 @@ def test_long_curves_become_short(tmp_path: Path):
     noise = np.random.default_rng(0).normal(size=20_000)
     write_curves(tmp_path / "long", [(s, "train", "reward", float(v)) for s, v in enumerate(noise)])
     (panel,) = panels({"stage 1": read_curves([tmp_path / "long"])}, GRPO)
-    assert len(panel.svg) < 20_000
+    assert len(panel["svg"]) < 20_000
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path: Path):

@@ -53,7 +53,7 @@ def served(score_: FilterScore, log_view: LogView, replay: Replay, lists: np.nda
 
 def test_the_served_form_is_the_history_score(log_view: LogView, history: HistoryScore) -> None:
     replay = replay_of(log_view, CUTS[1:])
-    offline, _ = history.replay_scores(log_view, replay)
+    offline = history.replay_scores(log_view, replay)
     found = served(FilterScore(history), log_view, replay, predictions(replay))
     np.testing.assert_allclose(found, offline, atol=1e-5)
 

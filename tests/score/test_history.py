@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL
+from conrec.data.exposures import DISLIKED, LIKED, NEUTRAL, Replay
 from conrec.data.split import UserSplit
 from conrec.features.log_view import LogView
-from conrec.score.backtest import FIRST_HORIZONS, backtests
+from conrec.score.backtest import FIRST_HORIZONS, Backtest, backtests
 from conrec.score.embedding import EmbeddingSpace
 from conrec.score.feature_snapshot import ITEM_SMOOTHING, USER_SMOOTHING, FeatureSnapshot
-from conrec.score.history import HistoryScore
-from conrec.score.regression import PRODUCTS
+from conrec.score.history import HistoryScore, _rows
+from conrec.score.regression import PRODUCTS, Regression, Rows
 from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of, stranger
 from tests.small_log import CUTS, START, WEEK
 
@@ -25,12 +25,15 @@ def log_view(request: pytest.FixtureRequest) -> LogView:
     return small_log_view(rated=request.param)
 
 
-def fitted(log_view: LogView) -> HistoryScore:
+def windows_of(log_view: LogView) -> list[Backtest]:
     # The log is short: the first window is its second week.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
-        found = backtests(log_view, split_of(log_view), CONFIG)
-    return HistoryScore.fit(log_view, np.arange(len(log_view.items)), found, 0)
+        return backtests(log_view, split_of(log_view), CONFIG)
+
+
+def fitted(log_view: LogView) -> HistoryScore:
+    return HistoryScore.fit(log_view, np.arange(len(log_view.items)), windows_of(log_view), 0)
 
 
 def test_backtests_end_before_validation(log_view: LogView, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +149,18 @@ def test_it_learns_what_rates_cannot_say(log_view: LogView) -> None:
         bad, good = scores[signed][disliked], scores[signed][~disliked]
         return float((bad[:, None] > good).mean())
 
-    whole, without = (auc(scores) for scores in score.replay_scores(log_view, replay))
+    def bare(log_view: LogView, cutoff: np.datetime64, replay: Replay) -> Rows:
+        """The exposures of one window, all user embeddings 0."""
+        snapshot = score.at(log_view, cutoff).snapshot
+        rows = _rows(snapshot, replay, np.arange(len(replay)), np.arange(len(replay.shown.values)))
+        none = [np.zeros_like(one) for one in rows.users.embeddings]
+        return replace(rows, users=replace(rows.users, embeddings=none, latent=np.zeros_like(rows.users.latent)))
+
+    regression = Regression.fit([bare(one.log_view, one.cutoff, one.replay) for one in windows_of(log_view)])
+    at = replay.instances.cutoffs
+    days = [(cutoff, replay.take(np.flatnonzero(at == cutoff))) for cutoff in np.unique(at)]
+    alone = np.concatenate([regression.scores(bare(log_view, cutoff, part)) for cutoff, part in days])
+    whole, without = auc(score.replay_scores(log_view, replay)), auc(alone)
     assert without > 0.65
     assert whole > without + 0.03
 
@@ -184,8 +198,7 @@ def test_it_is_the_same_after_saving(log_view: LogView, tmp_path: Path) -> None:
     score, replay = fitted(log_view), replay_of(log_view, CUTS[1:])
     score.save(tmp_path)
     restored = HistoryScore.load(tmp_path)
-    for one, other in zip(restored.replay_scores(log_view, replay), score.replay_scores(log_view, replay)):
-        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(restored.replay_scores(log_view, replay), score.replay_scores(log_view, replay))
 
 
 def test_one_sign_alone_teaches_nothing() -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conrec.data.instances import Events
 from conrec.features.log_view import LogView
 from conrec.score.bias import fit_bias_terms, user_bias_terms
 from conrec.score.feature_snapshot import FeatureSnapshot
 from conrec.score.latent import NOISE, SHRINKAGE, latent_factors, turned
+from tests.data.events import events_of
 from tests.features.log_view_for_tests import replay_of, small_log_view
 from tests.score.test_history import fitted
 from tests.small_log import CUTS
@@ -83,7 +83,7 @@ def two_camps(users: int = 80, events: int = 5000) -> LogView:
     camp = rng.permutation(n) % 2
     kinds = np.where((user % 2 == camp[item]) ^ (rng.random(events) < 0.1), "dislike", "favorite")
     times = np.sort(rng.choice(view.events.times, events))
-    log = Events.of(
+    log = events_of(
         np.array([f"u{one:03d}" for one in user]), item.astype(np.int32), times, kinds, np.full(events, np.nan)
     )
     return replace(view, events=log)

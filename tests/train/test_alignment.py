@@ -7,6 +7,7 @@ from conrec.config import UnderstandConfig
 from conrec.data.instances import Events
 from conrec.train.alignment import alignment_samples, ask
 from tests import tiny
+from tests.data.events import events_of
 
 WORDS = tiny.vocabulary()
 CODES = tiny.codes(30)
@@ -18,7 +19,7 @@ def log(seed: int = 0, users: int = 60) -> Events:
     kinds = np.array(["dislike", "click", "purchase", "exposure"])[rng.integers(0, 4, n)]
     who = np.array([f"u{k:03d}" for k in rng.integers(0, users, n)])
     times = np.datetime64("2026-01-01", "us") + np.arange(n) * np.timedelta64(60, "s")
-    return Events.of(who, rng.integers(0, 30, n).astype(np.int32), times, kinds, np.full(n, np.nan))
+    return events_of(who, rng.integers(0, 30, n).astype(np.int32), times, kinds, np.full(n, np.nan))
 
 
 @pytest.mark.parametrize("repeats", [1, 2])

@@ -133,15 +133,8 @@ def calibrate(args: Calibrate) -> None:
 
     from conrec.deploy.calibrate import calibrate, describe
 
-    result = calibrate(
-        args.run,
-        recipe,
-        likes_lost=args.likes_lost,
-        confidence=None if args.on_average else args.confidence,
-        by=args.by,
-        score=args.score,
-        seed=args.seed,
-    )
+    given = {name: getattr(args, name) for name in ("likes_lost", "by", "score", "seed")}
+    result = calibrate(args.run, recipe, confidence=None if args.on_average else args.confidence, **given)
     print(json.dumps(msgspec.to_builtins(result), indent=1) if args.json else describe(result))
 
 
@@ -172,20 +165,14 @@ class Refresh:
 def refresh(args: Refresh) -> None:
     """Publish the predictions for the filter, updated by a new day of log; or roll back; or write the log out.
 
-    One of three things:
+    The first call, without --events, publishes the run with its own log. Every further one ingests what is new: events
+    are cleaned like the first log and every row is accounted for, new items get IDs from the frozen codebook, users
+    whose history changed are predicted again, the others are carried over. The new snapshot is in SNAPSHOTS at once or
+    not at all; the same input a second time changes nothing. docs/daily_job.md is the how-to.
 
-      conrec refresh DIR [--events FILE] [--items FILE]   publish a new version, updated by what is new
-      conrec refresh DIR --rollback                       use the version before again, and nothing else
-      conrec refresh DIR --merged OUT                     write the log so far to OUT, and nothing else
+    --rollback alone: the version in use is again the one that it was made after; the next call goes on from there.
 
-    Publishing. The first call, without --events, publishes the run with its own log. Every further one ingests what is
-    new: events are cleaned like the first log and every row is accounted for, new items get IDs from the frozen
-    codebook, users whose history changed are predicted again, the others are carried over. The new snapshot is in
-    SNAPSHOTS at once or not at all; the same input a second time changes nothing. docs/daily_job.md is the how-to.
-
-    Rolling back. The version in use is again the one that it was made after; the next call goes on from there.
-
-    Writing the log out. Nothing is trained here. To train on the log so far:
+    --merged OUT alone: the log so far is written to OUT, and nothing is trained. To train on it:
 
       conrec refresh runs/mt --merged merged && conrec run merged/recipe.toml --data merged --out runs/mt2
 
@@ -211,19 +198,8 @@ def refresh(args: Refresh) -> None:
     elif args.merged is not None:
         print(write_merged(args.run, recipe, snapshots, args.merged))
     else:
-        print(
-            refresh(
-                args.run,
-                recipe,
-                snapshots=snapshots,
-                events=args.events,
-                items=args.items,
-                images=args.images,
-                keep=args.keep,
-                seed=args.seed,
-                store=args.store,
-            )
-        )
+        given = {name: value for name, value in vars(args).items() if name not in ("run", "rollback", "merged")}
+        print(refresh(args.run, recipe, **given | {"snapshots": snapshots}))
 
 
 @dataclass(frozen=True)

@@ -183,22 +183,6 @@ class Events:
     reasons: np.ndarray
     """int8 [n]: why it was disliked, a place in `data.schema.REASONS`, -1 where nothing was said."""
 
-    @classmethod
-    def of(
-        cls,
-        users: np.ndarray,
-        items: np.ndarray,
-        times: np.ndarray,
-        kinds: np.ndarray,
-        values: np.ndarray,
-        reasons: np.ndarray | None = None,
-    ) -> Events:
-        """Events of users by name, str [n]; without `reasons` none was given."""
-        names, numbers = np.unique(users, return_inverse=True)
-        if reasons is None:
-            reasons = np.full(len(items), -1, np.int8)
-        return cls(names, numbers.astype(np.int32), items, times, kinds, values, reasons)
-
     def __len__(self) -> int:
         return len(self.items)
 

@@ -18,6 +18,7 @@ from conrec.errors import ConrecError
 
 TIME = pa.timestamp("us", tz="UTC")
 
+EMPTY = "is empty; fill it or drop the row"
 MAX_ID_BYTES = 511
 """The longest id, in UTF-8; every store keeps to it, so that all behave alike."""
 
@@ -140,18 +141,17 @@ def check_items(table: pa.Table, source: str) -> pa.Table:
     Rows are counted from 1. Encodings of one type (large strings, dictionaries) are unified, nothing else.
     """
     table = _typed(table, ITEMS, source)
-    _filled(table, ("item_id",), source)
-    duplicate = _first_duplicate(table["item_id"])
-    if duplicate is not None:
-        identity = table["item_id"][duplicate].as_py()
-        raise ConrecError(f"{source}: row {duplicate + 1}: item_id {identity!r} occurs twice; keep one row an item")
+    _refuse(pc.equal(table["item_id"], ""), table, "item_id", source, EMPTY)
+    for row in np.setdiff1d(np.arange(len(table)), first_rows(table["item_id"])).tolist():
+        raise ConrecError(f"{source}: row {row + 1}: item_id {table['item_id'][row].as_py()!r} occurs twice; keep one")
     return table
 
 
 def check_events(table: pa.Table, source: str) -> pa.Table:
     """The table in exactly the schema EVENTS, or a ConrecError naming source, column and first bad row."""
     table = _typed(table, EVENTS, source)
-    _filled(table, ("user_id", "item_id"), source)
+    for name in ("user_id", "item_id"):
+        _refuse(pc.equal(table[name], ""), table, name, source, EMPTY)
     _known(table, "kind", KINDS, source)
     _known(table, "reason", REASONS, source)
     stray = pc.and_(pc.is_valid(table["reason"]), pc.not_equal(table["kind"], "dislike"))
@@ -194,12 +194,6 @@ def _same_type(have: pa.DataType, want: pa.DataType) -> bool:
     return bool(have == want)
 
 
-def _filled(table: pa.Table, names: tuple[str, ...], source: str) -> None:
-    """Ids must not be empty strings."""
-    for name in names:
-        _refuse(pc.equal(table[name], ""), table, name, source, "is empty; fill it or drop the row")
-
-
 def _known(table: pa.Table, name: str, allowed: tuple[str, ...], source: str) -> None:
     """Values of an enumeration (null passes: whether it may be null is the schema's business)."""
     unknown = pc.and_(pc.is_valid(table[name]), pc.invert(pc.is_in(table[name], pa.array(allowed))))
@@ -213,8 +207,6 @@ def _refuse(bad: pa.ChunkedArray, table: pa.Table, name: str, source: str, compl
         raise ConrecError(f"{source}: row {row + 1}: {name} {table[name][row].as_py()!r} {complaint}")
 
 
-def _first_duplicate(column: pa.ChunkedArray) -> int | None:
-    """Position of the first value that occurred before."""
-    codes = pc.dictionary_encode(column).combine_chunks().indices.to_numpy()
-    repeated = np.setdiff1d(np.arange(len(codes)), np.unique(codes, return_index=True)[1])
-    return int(repeated[0]) if len(repeated) else None
+def first_rows(column: pa.ChunkedArray) -> np.ndarray:
+    """int64: the row at which each value of the column comes first."""
+    return np.unique(pc.dictionary_encode(column).combine_chunks().indices.to_numpy(), return_index=True)[1]

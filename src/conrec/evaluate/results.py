@@ -51,7 +51,6 @@ class Figure(Estimate, frozen=True):
     """One metric of one system: the mean over instances, with the interval of that mean."""
 
     seeds: list[float | None]
-    """The mean of each seed."""
     instances: int
 
 
@@ -65,9 +64,7 @@ class Difference(Struct, frozen=True, omit_defaults=True):
 
 
 Figures = dict[str, Figure]
-"""Metric -> figure."""
 Differences = dict[str, Difference]
-"""Metric, or budget -> difference."""
 
 
 class StageFigures(Struct, frozen=True):
@@ -122,7 +119,6 @@ class Protocol(Struct, frozen=True):
 
     horizon_days: int
     k: int
-    """Items of a predicted list."""
     seeds: list[int]
     bootstrap: int
 
@@ -131,13 +127,9 @@ class PriorWeight(Struct, frozen=True):
     """Weights of the prior that were chosen on validation for one baseline with a prior."""
 
     weight: float
-    """Weight in lists."""
     validation_FHR: dict[str, float]
-    """Weight tried -> FHR@k."""
     candidate_weight: float | None
-    """Weight among candidates."""
     validation_CandAcc: dict[str, float]
-    """Weight tried -> CandAcc."""
 
 
 class Curve(Struct, frozen=True):
@@ -196,9 +188,7 @@ class Suppression(Struct, frozen=True):
 
     lists: int
     lists_touched: int
-    """Lists that lose at least one item."""
     lists_halved: int
-    """Lists that lose more than half."""
     lists_emptied: int
     hard_hit: float
     """Share of lists that counts as hardest hit."""

@@ -247,7 +247,7 @@ class Policy(AnswerModel[PromptState]):
 
     def prefill(self, prompt_ids: Tensor, prompt_mask: Tensor) -> PromptState:
         cache = DynamicCache()  # not of the config: that one forgets what is beyond a sliding window
-        if self._causal_prefill:
+        if self.device.type == "cuda" and self._window is None:
             return self._prefill_without_mask(prompt_ids, prompt_mask, cache)
         causal = torch.ones(prompt_ids.shape[1], prompt_ids.shape[1], dtype=torch.bool, device=prompt_ids.device)
         positions = prompt_positions(prompt_mask)
@@ -259,10 +259,6 @@ class Policy(AnswerModel[PromptState]):
             use_cache=True,
         )
         return PromptState(output.cache, output.last_hidden_state[:, -1], prompt_mask)
-
-    @property
-    def _causal_prefill(self) -> bool:
-        return self.device.type == "cuda" and self._window is None
 
     def _prefill_without_mask(self, prompt_ids: Tensor, prompt_mask: Tensor, cache: DynamicCache) -> PromptState:
         """Prefill with the padding turned to the right: then plain causal attention is exact, and on a GPU fastest."""

@@ -13,7 +13,7 @@ all of them log and validate; the main process alone writes.
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from conrec import processes
 from conrec.errors import ConrecError
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import AnswerModel
+from conrec.progress import track
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVES = pa.schema([("step", pa.int64()), ("split", pa.string()), ("name", pa.string()), ("value", pa.float64())])
@@ -130,6 +131,16 @@ class Trainer:
         self.step += 1
         if self.step % self._checkpoint_every == 0 and self.step < self.steps and processes.is_main():
             self._save()
+
+    def loop(self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int) -> Iterator[int]:
+        """The steps that are left, so many of them followed by a validation; at the end everything is written."""
+        every = max(1, self.steps // validations)
+        for step in track(range(self.step, self.steps), title):
+            yield step
+            if validate is not None and (step + 1) % every == 0:
+                self.log(validate(), "validation")
+            self.advance()
+        self.finish()
 
     def finish(self) -> None:
         """Write the curves and remove the checkpoint; the stage saves the policy itself."""

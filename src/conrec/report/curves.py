@@ -6,8 +6,8 @@ shows what became of one quantity from the first to the last update.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,16 +45,6 @@ Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 """(name, split) -> steps and values [n] of all seeds."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One chart with its words and its numbers (rows of: stage, split, first, last)."""
-
-    title: str
-    caption: str
-    svg: str
-    rows: list[tuple[str, str, float, float]]
-
-
 def training_order(stage: str) -> tuple[bool, int, str]:
     """Sorts the names of stages as they are trained: warmup, stage1, stage2, ..., stage10."""
     return stage != "warmup", len(stage), stage
@@ -81,8 +71,10 @@ def read_curves(files: Sequence[Path]) -> Curves:
     return curves
 
 
-def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -> list[Panel]:
-    """One panel for each quantity of `words` (name -> title, caption) that any stage has.
+def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
+    """One chart for each quantity of `words` (name -> title, caption) that any stage has.
+
+    `rows` are its numbers: stage, split, first, and last.
 
     stages: label -> curves, in the order they ran; a stage's steps follow those of the stage before.
     """
@@ -93,7 +85,7 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
             at += max(float(steps[-1]) for steps, _ in curves.values())
     # Numbers, for a stage may be so short that words would overlap.
     rules = {label.removeprefix("stage "): start for label, start in starts.items()} if len(starts) > 1 else None
-    found = []
+    found: list[dict[str, Any]] = []
     for name, (title, caption) in words.items():
         series: list[Series] = []
         rows = []
@@ -109,7 +101,7 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
         if series:
             told = "; ".join(f"{label}, {split}: from {a:.4g} to {b:.4g}" for label, split, a, b in rows)
             svg = lines(series, title, f"{caption}. {told}.", x_title="update", rules=rules, colours=SPLITS)
-            found.append(Panel(title, caption, svg, rows))
+            found.append({"title": title, "caption": caption, "svg": svg, "rows": rows})
     return found
 
 

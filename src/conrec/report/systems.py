@@ -28,8 +28,8 @@ def paired(differences: Differences, metric: str) -> Difference | None:
 def headline(metrics: SplitMetrics) -> dict[str, Any] | None:
     """The report's first figures, and a chart of all systems in one metric; None where CoNRec was not measured.
 
-    `metric`, `svg`; `ours`, `oracle`: their figures, None without an oracle; `best`: `name`, `figure` and CoNRec's
-    paired `difference` of the best trivial baseline, None without any.
+    `ours`, `oracle`: their figures, None without an oracle; `best`: the best trivial baseline, with CoNRec's paired
+    `difference`; None without any.
     """
     found = {name: one for name, figures in metrics.systems.items() if (one := measured(figures, HEADLINE))}
     if OURS not in found:
@@ -54,9 +54,8 @@ def headline(metrics: SplitMetrics) -> dict[str, Any] | None:
 def table(metrics: SplitMetrics) -> dict[str, Any] | None:
     """All systems by all metrics: the best in the headline's metric first, the oracle last; None where there are none.
 
-    `columns`: metric, and how many instances count. `rows`: `name`, `ours`, and `cells`, for each column None or its
-    `figure`, whether it is the `best` (the oracle aside), and CoNRec's paired `difference` to it. `compared`: whether
-    there is any difference. `ahead`: system and metric wherever one is significantly ahead of CoNRec.
+    Each cell has its `figure`, whether it is the `best` (the oracle aside), and CoNRec's paired `difference` to it.
+    `ahead`: system and metric wherever one is significantly ahead of CoNRec.
     """
     systems = metrics.systems
     if not systems:

@@ -18,10 +18,8 @@ CURVES_SHOWN = 7
 def filtering(replay: FilterMetrics) -> dict[str, Any] | None:
     """The filter replay as tables and charts; None where no filter was measured.
 
-    `ours`: CoNRec's figures. `exposures`: how many there are. `rival`: `budget`, `name`, `other`, `ours`: CoNRec beside
-    the best other filter at one budget. `unbeaten`: `name` of another filter, with the budgets at which CoNRec's lead
-    is `undecided` or it avoids fewer (`worse`). `rows`: `name`, `ours`, `auc`, and `at`, the dislikes avoided at each
-    of `budgets`. `svgs`, and their `legend`: names and numbers of colours.
+    `rival`: CoNRec beside the best other filter at one budget. `unbeaten`: other filters, with the budgets at which
+    CoNRec's lead is `undecided` or it avoids fewer (`worse`). `at`: dislikes avoided at each of `budgets`.
     """
     systems = replay.systems
     if not systems:

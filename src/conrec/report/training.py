@@ -67,9 +67,8 @@ def stage_gains(metrics: Metrics) -> dict[str, Any] | None:
 def feature_weights(run: Path) -> dict[str, Any] | None:
     """Item features and their weights, seed by seed, with what they give on validation.
 
-    From `predict/seedN/tuning.json`: `names` of the columns, `rows` (seed, what for, weights, the metric of the best
-    feature alone, the metric with these weights), and `exposures`, the (event kind, weight) pairs of the exposure
-    likelihood. None where no seed has the file.
+    From `predict/seedN/tuning.json`. A row: seed, what for, weights, the metric of the best feature alone, and of all.
+    `exposures`: weights of the exposure likelihood. None where no seed has the file.
     """
     features = [name for name in FeatureWeights._fields if name != "temperature"]
     rows: list[tuple[Any, ...]] = []

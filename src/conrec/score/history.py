@@ -33,8 +33,6 @@ class HistoryScore:
     exposed: bool
     """Whether it has what was shown, and attributes to tell that by."""
     regression: Regression
-    without_embedding: Regression
-    """The regression without user embeddings, for the ablation."""
     latent: np.ndarray
     """float32 [n, f]: the items' latent factors in the last backtest window; those of a day are turned towards them."""
 
@@ -64,9 +62,7 @@ class HistoryScore:
             snapshot = FeatureSnapshot.of(one.log_view, one.cutoff, embeddings, rated, exposed)
             places = np.arange(len(one.replay.shown.values))
             rows.append(_rows(snapshot, one.replay, np.arange(len(one.replay)), places))
-        regression = Regression.fit(rows)
-        without_embedding = Regression.fit([one.without_embeddings() for one in rows])
-        return cls(space, rated, exposed, regression, without_embedding, rows[-1].latent)
+        return cls(space, rated, exposed, Regression.fit(rows), rows[-1].latent)
 
     def at(self, log_view: LogView, cutoff: np.datetime64, embeddings: np.ndarray | None = None) -> HistoryAtCutoff:
         """The score with all features of the day of the cutoff; in `users` mode that is the same on every day.
@@ -78,21 +74,18 @@ class HistoryScore:
         snapshot = FeatureSnapshot.of(log_view, cutoff, embeddings, self.rated, self.exposed, self.latent)
         return HistoryAtCutoff(self, snapshot)
 
-    def replay_scores(self, log_view: LogView, replay: Replay) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of everything shown, each at its own cutoff, and those without user embeddings; float64 [m] both."""
-        embeddings = self.space.of(log_view.fields, log_view.content)
-        whole, without = np.empty(len(replay.shown.values)), np.empty(len(replay.shown.values))
+    def replay_scores(self, log_view: LogView, replay: Replay) -> np.ndarray:
+        """Scores of everything shown, each at its own cutoff, float64 [m]."""
+        embeddings, scores = self.space.of(log_view.fields, log_view.content), np.empty(len(replay.shown.values))
         for part in days(log_view, replay.instances.cutoffs):
             snapshot = self.at(log_view, replay.instances.cutoffs[part[0]], embeddings).snapshot
             places = np.flatnonzero(np.isin(replay.shown.owners, part))
-            rows = _rows(snapshot, replay, part, places)
-            whole[places], without[places] = self.regression.scores(rows), self.without_embedding.scores(rows)
-        return whole, without
+            scores[places] = self.regression.scores(_rows(snapshot, replay, part, places))
+        return scores
 
     def state(self) -> dict[str, np.ndarray]:
         arrays = {f"space/{name}": value for name, value in self.space.state().items()}
-        for part in ("regression", "without_embedding"):
-            arrays |= {f"{part}/{name}": value for name, value in getattr(self, part).state().items()}
+        arrays |= {f"regression/{name}": value for name, value in self.regression.state().items()}
         return arrays | {"rated": np.array(self.rated), "exposed": np.array(self.exposed), "latent": self.latent}
 
     def save(self, folder: Path) -> None:
@@ -104,9 +97,9 @@ class HistoryScore:
         with readable(folder / FILE, "the score"):
             state = load_file(folder / FILE)
             space = EmbeddingSpace.restore(part_of(state, "space"))
-            whole, without = (Regression.restore(part_of(state, f)) for f in ("regression", "without_embedding"))
+            regression = Regression.restore(part_of(state, "regression"))
             rated, exposed = bool(state["rated"].item()), bool(state["exposed"].item())
-            return cls(space, rated, exposed, whole, without, state["latent"])
+            return cls(space, rated, exposed, regression, state["latent"])
 
 
 @dataclass(frozen=True)

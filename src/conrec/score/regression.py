@@ -12,7 +12,7 @@ filter does. All is shrunk, products most, so that what adds nothing stays close
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -51,11 +51,6 @@ class Rows:
         q, users = self.embeddings[self.shown], self.users
         pairs = [*((one, q) for one in users.embeddings), (users.latent, self.latent[self.shown])]
         return np.stack([np.einsum("md,md->m", one[self.owner], own) for one, own in pairs], 1)
-
-    def without_embeddings(self) -> Rows:
-        """These rows with all user embeddings 0, for the ablation."""
-        zero = [np.zeros_like(one) for one in self.users.embeddings]
-        return replace(self, users=replace(self.users, embeddings=zero, latent=np.zeros_like(self.users.latent)))
 
 
 @dataclass(frozen=True)

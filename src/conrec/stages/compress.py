@@ -94,12 +94,9 @@ def _pictures(table: pa.Table, folder: Path) -> list[Picture]:
     home = folder.resolve()
     pictures: list[Picture] = []
     for name, content in zip(table["image"].to_pylist(), table["image_bytes"].to_pylist()):
-        if content is not None or name is None:
-            pictures.append(content)
-            continue
-        path = Path(name)
-        inside = path.is_absolute() or (home / path).resolve().is_relative_to(home)
-        pictures.append((home / path) if inside else None)
+        path = None if name is None else home / name
+        inside = path is not None and (Path(name).is_absolute() or path.resolve().is_relative_to(home))
+        pictures.append(content if content is not None else path if inside else None)
     return pictures
 
 

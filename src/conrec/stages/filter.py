@@ -39,8 +39,7 @@ def filter_replay(job: Job) -> None:
 
     The score in use is that of `filter.score`; where no history score could be learned, it is the paper's.
     `scores.parquet` has every shown item with its label, the score in use (`conrec`), beside the history score the
-    paper's (`conrec_paper`) and what it would be without user embeddings (`conrec_without_embedding`), and every other
-    filter's score.
+    paper's (`conrec_paper`), and every other filter's score.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
     CoNRec's) and judged on test. Predictions come from predict's `predictions.parquet` and, for users who disliked
     nothing in a window, its `replay.parquet`.
@@ -79,12 +78,8 @@ def filter_replay(job: Job) -> None:
         if score.history is None:
             scores[name] = {OURS: cosines[name]}
         else:
-            whole, without_embedding = score.history.replay_scores(log_view, replay)
-            scores[name] = {
-                OURS: whole.astype(np.float32),
-                **({f"{OURS}_paper": cosines[name]} if predicts else {}),
-                f"{OURS}_without_embedding": without_embedding.astype(np.float32),
-            }
+            own = {OURS: score.history.replay_scores(log_view, replay).astype(np.float32)}
+            scores[name] = own | ({f"{OURS}_paper": cosines[name]} if predicts else {})
         for system in track(systems, f"filter replay, {name}"):
             scores[name][system.name] = system.score_candidates(replay.instances, rows[name])[rows[name] != -1]
         covered = np.any(lists[name] >= 0, axis=1)[replay.shown.owners] if predicts and len(replay) else None
@@ -131,7 +126,7 @@ def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int)
     for name in ("predictions.parquet", "replay.parquet"):
         if (predicted / name).exists():
             table = pq.read_table(predicted / name, columns=["user_id", "cutoff", "items"])
-            pairs = zip(table["user_id"].to_pylist(), _naive(table["cutoff"]).tolist())
+            pairs = zip(table["user_id"].to_pylist(), table["cutoff"].cast(pa.timestamp("us")).to_numpy().tolist())
             found.update(zip(pairs, table["items"].to_pylist()))
     pairs = zip(instances.users.tolist(), instances.cutoffs.astype("datetime64[us]").tolist())
     lists = pa.array([found.get(pair, []) for pair in pairs], pa.list_(pa.string()))
@@ -150,8 +145,3 @@ def _score_table(split: str, replay: Replay, scores: dict[str, np.ndarray], item
             **{name: pa.array(values, pa.float32()) for name, values in scores.items()},
         }
     )
-
-
-def _naive(column: pa.ChunkedArray) -> np.ndarray:
-    """A UTC time column as datetime64[us]."""
-    return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy()

@@ -93,7 +93,7 @@ class Training:
         data = replace(
             parts[0],
             instances=train.take(index),
-            prompts=Ragged.of([p.prompts[n] for p in parts for n in range(len(train))], np.int64),
+            prompts=Ragged.joined([part.prompts for part in parts]),
             rows=parts[0].rows[index],
         )
         prompts = self.inputs.history_prompts(self.vocabulary)

@@ -72,8 +72,7 @@ def train_supervised(
         checkpoint_every=config.checkpoint_every,
         module=PackedLoss(policy),
     )
-    every = max(1, steps // validations)
-    for step in track(range(trainer.step, steps), title):
+    for step in trainer.loop(title, validate, validations):
         epoch, at = divmod(step, per_epoch)
         order = np.random.default_rng([seed, epoch]).permutation(len(rows))
         chosen = order[at * rows_per_step : (at + 1) * rows_per_step]
@@ -82,10 +81,6 @@ def train_supervised(
         loss = trainer.module(row) * trainer.weight(int((row.targets >= 0).sum()))
         trainer.update(loss)
         trainer.log({f"{title}_loss": float(loss.detach())})
-        if validate is not None and (step + 1) % every == 0:
-            trainer.log(validate(), "validation")
-        trainer.advance()
-    trainer.finish()
 
 
 @torch.no_grad()

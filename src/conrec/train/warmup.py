@@ -15,7 +15,6 @@ from conrec.data.instances import Ragged
 from conrec.decode.prompt_dataset import PromptDataset
 from conrec.lm.policy import AnswerModel
 from conrec.lm.training import Trainer, batches_from
-from conrec.progress import track
 
 MAX_TARGETS = 8
 
@@ -52,9 +51,8 @@ def warm_up(
     steps = max(1, round(config.warmup_epochs * per_epoch))
     rate, every = config.warmup_learning_rate, config.checkpoint_every
     trainer = Trainer(policy, folder, steps=steps, learning_rate=rate, checkpoint_every=every)
-    every = max(1, steps // validations)
     batches = batches_from(trainer.step, data.prompts.lengths[usable], batch, seed)
-    for step, chosen in zip(track(range(trainer.step, steps), "warm-up"), batches):
+    for step, chosen in zip(trainer.loop("warm-up", validate, validations), batches):
         whole = usable[chosen]
         own = trainer.share(len(whole)).own
         rng = np.random.default_rng([seed, step])
@@ -71,7 +69,3 @@ def warm_up(
         loss = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
         trainer.update(loss)
         trainer.log({"loss": float(loss.detach())})
-        if (step + 1) % every == 0:
-            trainer.log(validate(), "validation")
-        trainer.advance()
-    trainer.finish()

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from conrec.data.adapters.columns import mask
 from conrec.data.images import Found, Pictures
-from conrec.data.schema import ITEMS, Accounting, Log, check_events, check_items
+from conrec.data.schema import ITEMS, Accounting, Log, check_events, check_items, first_rows
 from conrec.errors import ConrecError
 
 
@@ -44,7 +44,7 @@ def fit(table: pa.Table, source: str, events: pa.Table, account: Accounting, kee
     items in the events: then the two files do not belong together.
     """
     first = np.zeros(table.num_rows, dtype=bool)
-    first[np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]] = True
+    first[first_rows(table["item_id"])] = True
     account.read += table.num_rows
     account.reject("listed twice", table.filter(pa.array(~first)).select(["item_id"]))
     table = table.filter(pa.array(first))

@@ -25,7 +25,7 @@ from conrec.errors import ConrecError
 
 BEGIN = datetime(2022, 1, 1, tzinfo=UTC)
 """The logs are of April and May 2022."""
-BEIJING = timedelta(hours=8)
+BEIJING = pa.scalar(timedelta(hours=8), pa.duration("us"))
 """Upload dates are days in China; times are Unix milliseconds."""
 
 FLAGS = ("is_hate", "is_like", "is_click")
@@ -117,7 +117,7 @@ def _videos(folders: Sequence[Path], videos: pa.Array) -> pa.Table:
         "title": columns.titles(pc.coalesce(title, category_path, tags)),
         "category": pc.coalesce(levels.get(LEVELS[0], nothing), first_tag),
         "attributes": columns.attributes(about | {"categories": category_path}),
-        "first_seen": _uploaded(basic.get("upload_dt", nothing)),
+        "first_seen": pc.subtract(columns.times(basic.get("upload_dt", nothing))[0], BEIJING),
     }
     return pa.table(listed)
 
@@ -148,8 +148,3 @@ def _joined(parts: list[pa.ChunkedArray], separator: str) -> pa.ChunkedArray:
     # "skip" leaves out rows of nothing but nulls altogether; the empty text in front keeps every row.
     text = pc.binary_join_element_wise("", *parts, separator, null_handling="skip")
     return columns.blank_to_null(pc.utf8_slice_codeunits(text, len(separator)))
-
-
-def _uploaded(dates: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`2022-04-08`, a day in China, as the moment it begins; null where it is no date."""
-    return pc.subtract(columns.times(dates)[0], pa.scalar(BEIJING, pa.duration("us")))
