@@ -152,7 +152,7 @@ def export(known: Any, test: Any, folder: Path, length: int) -> None:
     import numpy as np
 
     from conrec.baselines.s3rec import attributes
-    from conrec.baselines.sequences import UserEvents
+    from conrec.features.sequences import UserEvents
 
     target = folder / "dislikes"
     if target.exists():

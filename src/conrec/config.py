@@ -20,7 +20,7 @@ PositiveFloat = Annotated[float, Meta(gt=0, le=1e9)]
 NonNegativeFloat = Annotated[float, Meta(ge=0, le=1e9)]
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
-Feature = Literal["content_similarity", "co_dislike_score", "ease", "exposure", "attribute", "propensity"]
+Feature = Literal["content_similarity", "co_dislike_score", "ease", "sequence", "exposure", "attribute", "propensity"]
 
 
 @dataclass(frozen=True)

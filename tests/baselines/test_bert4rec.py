@@ -9,7 +9,7 @@ import torch
 
 from conrec.baselines import sequence_model
 from conrec.baselines.bert4rec import BERT4Rec
-from conrec.baselines.sequences import OTHER, PREDICTED, Batch
+from conrec.features.sequences import OTHER, PREDICTED, Batch
 from tests.baselines.planted import chain
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from conrec.baselines.caser import TARGETS, Caser
-from conrec.baselines.sequences import Batch
+from conrec.features.sequences import Batch
 from tests.baselines.planted import chain
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.baselines.base import Sizes
 from conrec.baselines.encoder_decoder import EncoderDecoder, Words, build_encoder_decoder
 from conrec.decode.beam import search
 from conrec.decode.trie import Trie
+from conrec.features.sizes import Sizes
 from tests.small_log import all_instances, small_log
 
 WORDS = Words((5, 4, 3), users=7)

@@ -11,8 +11,8 @@ import torch
 from conrec.baselines.base import TrainingData, category_numbers
 from conrec.baselines.fdsa import FDSA, Features
 from conrec.baselines.s3rec import S3Rec, attributes
-from conrec.baselines.sequences import Tokens, UserEvents, training_windows
 from conrec.data.instances import Instances
+from conrec.features.sequences import Tokens, UserEvents, training_windows
 from tests.baselines.planted import families, hit_share
 
 pytestmark = pytest.mark.slow

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conrec.baselines.base import Inputs, Recommender, TrainingData
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.baselines.linear import EASE, POSITIVE_WEIGHT, ItemKNN, SwingNeighbours
 from conrec.baselines.trivial import Popularity
 from conrec.data.instances import Instances
+from conrec.features.sizes import Inputs
 from tests.baselines.planted import chain, hit_share, provoked
 from tests.small_log import all_instances, small_known, small_log
 

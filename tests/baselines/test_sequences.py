@@ -17,7 +17,9 @@ from conrec.baselines.lift import Lift
 from conrec.baselines.s3rec import S3Rec
 from conrec.baselines.sasrec import SASRec
 from conrec.baselines.sequence_model import SequenceRecommender, negatives, next_item_loss
-from conrec.baselines.sequences import (
+from conrec.baselines.trivial import Popularity
+from conrec.data.instances import Instances, Ragged
+from conrec.features.sequences import (
     OTHER,
     PREDICTED,
     Batch,
@@ -27,8 +29,6 @@ from conrec.baselines.sequences import (
     shuffled,
     training_windows,
 )
-from conrec.baselines.trivial import Popularity
-from conrec.data.instances import Instances, Ragged
 from tests.baselines.planted import chain, hit_share, provoked
 
 pytestmark = pytest.mark.slow

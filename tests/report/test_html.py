@@ -226,7 +226,7 @@ def test_data_that_does_not_add_up_is_said(run: Path, page: Page, tmp_path: Path
 def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    chosen = FeatureWeights(0.0, 0.0, 2.0, 0.75, 1.0, 0.5, 0.25, 4.0, 3)
+    chosen = FeatureWeights(0.0, 0.0, 2.0, 0.75, 0.0, 1.0, 0.5, 0.25, 4.0, 3)
     tuning = chosen._asdict()
     tuning["backtest_FHR"] = {"cases": 900, "together": 0.3529, "alone": {"prior": 0.2119, "exposure": 0.1}}
     tuning |= {"candidates": {"policy": 0.1234, "prior": -0.5, "attribute": 1.5}, "validation_CandAcc": 0.4321}
@@ -234,10 +234,10 @@ def test_the_weights_of_the_item_features(run: Path, tmp_path: Path):
     (folder / "predict" / "seed3").mkdir()
     write_json(folder / "predict" / "seed3" / "tuning.json", tuning)
     words = Page(render(folder)).words
-    heads = "policy prior content similarity co dislike score ease exposure attribute propensity "
+    heads = "policy prior content similarity co dislike score ease sequence exposure attribute propensity "
     heads += "long tail best alone together"
-    assert f"{heads} 3 lists 0.25 0 0 2 0.75 1 0.5 0.25 3 0.212 0.353" in words
-    assert "3 candidates 0.123 -0.5 0 0 0 0 1.5 0 0 – 0.432" in words
+    assert f"{heads} 3 lists 0.25 0 0 2 0.75 0 1 0.5 0.25 3 0.212 0.353" in words
+    assert "3 candidates 0.123 -0.5 0 0 0 0 0 1.5 0 0 – 0.432" in words
     assert "decays over the days named: 0.107 (liked, 7 days); 0.020 (met, 7 days)." in words
     (folder / "predict" / "seed3" / "tuning.json").unlink()
     assert "Item features" not in Page(render(folder)).words

@@ -15,30 +15,17 @@ from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import Knowledge
 from conrec.features.co_dislikes import CoDislikes
 from conrec.features.prepared_log import PreparedLog
+from conrec.features.sizes import Inputs
 from conrec.sid.catalog import Catalog
 
 CELLS_AT_ONCE = 2**23
 """Scores held at a time (instances x items): bounds the memory to some 300 MB."""
 Settings = dict[str, Any]
 """Options of a recommender's constructor."""
-Inputs = Literal["dislikes", "dislikes+likes", "likes"]
-"""Which events a recommender reads. It predicts dislikes, and from "likes" likes."""
 DislikeInputs = Literal["dislikes", "dislikes+likes"]
 """Those from which dislikes are predicted."""
 SUFFIX: dict[Inputs, str] = {"dislikes": "", "dislikes+likes": "+positives", "likes": "_of_likes"}
 """What a recommender's name ends with, by its inputs."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Size and training of a neural baseline's network; each baseline has defaults of its own."""
-
-    width: int = 64
-    layers: int = 2
-    heads: int = 2
-    dropout: float = 0.2
-    epochs: float = 60
-    learning_rate: float = 1e-3
 
 
 class LikeCounts:

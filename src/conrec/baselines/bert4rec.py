@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.base import Inputs, Sizes
-from conrec.baselines.sequence_model import EventNetwork, SequenceRecommender
-from conrec.baselines.sequences import PREDICTED, Batch, Tokens
+from conrec.baselines.sequence_model import SequenceRecommender
+from conrec.features.attention import EventNetwork
+from conrec.features.sequences import PREDICTED, Batch, Tokens
+from conrec.features.sizes import Inputs, Sizes
 
 AT_END = 0.5
 """Share of the training windows that end with a mask, the only one."""

@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.base import Inputs, Sizes
-from conrec.baselines.sequence_model import SequenceRecommender, negatives, small_embeddings
-from conrec.baselines.sequences import Batch, Tokens
+from conrec.baselines.sequence_model import SequenceRecommender, negatives
+from conrec.features.attention import small_embeddings
+from conrec.features.sequences import Batch, Tokens
+from conrec.features.sizes import Inputs, Sizes
 
 TARGETS = 3
 """T of the paper, and its number of negatives for each target."""

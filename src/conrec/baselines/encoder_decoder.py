@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from conrec.baselines.base import Sizes
 from conrec.baselines.generative import Generative
 from conrec.data.instances import Instances, Ragged
+from conrec.features.sizes import Sizes
 from conrec.lm.policy import AnswerModel, PromptState
 
 PAD = 0

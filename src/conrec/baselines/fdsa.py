@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conrec.baselines.base import Sizes, category_numbers
-from conrec.baselines.sequence_model import NextItemRecommender, causal, small_embeddings, transformer
-from conrec.baselines.sequences import Tokens
+from conrec.baselines.base import category_numbers
+from conrec.baselines.sequence_model import NextItemRecommender
+from conrec.features.attention import causal, small_embeddings, transformer
+from conrec.features.sequences import Tokens
+from conrec.features.sizes import Sizes
 from conrec.sid.catalog import unit_rows
 
 

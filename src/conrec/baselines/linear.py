@@ -13,11 +13,12 @@ from abc import abstractmethod
 import numpy as np
 from scipy.sparse import csr_matrix, diags, issparse
 
-from conrec.baselines.base import SUFFIX, Inputs, Recommender, TrainingData
-from conrec.baselines.sequences import OTHER, PREDICTED, Tokens, UserEvents
+from conrec.baselines.base import SUFFIX, Recommender, TrainingData
 from conrec.data.instances import Instances
 from conrec.features.co_dislikes import cosine_neighbours
 from conrec.features.ease import ease_weights
+from conrec.features.sequences import OTHER, PREDICTED, Tokens, UserEvents
+from conrec.features.sizes import Inputs
 from conrec.items.swing import swing
 
 LIKED_COLUMNS = 4000

@@ -19,9 +19,10 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 
-from conrec.baselines.base import DislikeInputs, Sizes
+from conrec.baselines.base import DislikeInputs
 from conrec.baselines.encoder_decoder import T5Recommender
 from conrec.data.instances import Events
+from conrec.features.sizes import Sizes
 
 
 class P5Cid(T5Recommender):

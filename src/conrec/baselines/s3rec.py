@@ -26,9 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conrec.baselines.base import Inputs, Settings, Sizes, TrainingData, category_numbers
-from conrec.baselines.sequence_model import EventNetwork, NextItemRecommender, causal, negatives
-from conrec.baselines.sequences import Batch, Tokens, shuffled
+from conrec.baselines.base import Settings, TrainingData, category_numbers
+from conrec.baselines.sequence_model import NextItemRecommender, negatives
+from conrec.features.attention import EventNetwork, causal
+from conrec.features.sequences import Batch, Tokens, shuffled
+from conrec.features.sizes import Inputs, Sizes
 from conrec.progress import track
 from conrec.sid.catalog import unit_rows
 from conrec.sid.kmeans import nearest, residual_kmeans

@@ -10,23 +10,9 @@ all targets instead, which Klenitskiy and Vasilev (RecSys 2023, arXiv 2309.07602
 or strong. Both are on the grid. Departures: positions count from the oldest event shown (the paper pads on the left).
 """
 
-from torch import Tensor
-
-from conrec.baselines.base import Sizes
-from conrec.baselines.sequence_model import EventNetwork, NextItemRecommender, causal
-from conrec.baselines.sequences import Tokens
-
-
-class SelfAttention(EventNetwork):
-    """Tokens int64 [B, L] and marks int64 [B, L] -> states float [B, L, d] of a causal Transformer."""
-
-    def __init__(self, tokens: Tokens, length: int, sizes: Sizes, signed: bool) -> None:
-        super().__init__(len(tokens), length, sizes, signed, inner=sizes.width, activation="relu", norm_first=True)
-        self.draw()
-
-    def forward(self, tokens: Tensor, marks: Tensor) -> Tensor:
-        x = self.embedded(tokens, marks, self.positions.weight[: tokens.shape[1]])
-        return self.norm(causal(self.layers, self.dropout(x)))
+from conrec.baselines.sequence_model import NextItemRecommender
+from conrec.features.attention import SelfAttention
+from conrec.features.sizes import Sizes
 
 
 class SASRec(NextItemRecommender):

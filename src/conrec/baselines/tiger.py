@@ -9,8 +9,8 @@ thousand items (theirs: 4 + 4 layers of width 128).
 
 from pathlib import Path
 
-from conrec.baselines.base import Sizes
 from conrec.baselines.encoder_decoder import T5Recommender
+from conrec.features.sizes import Sizes
 
 
 class Tiger(T5Recommender):

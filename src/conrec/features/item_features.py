@@ -47,6 +47,8 @@ class FeatureWeights(NamedTuple):
     """Dislikes of the users who disliked the same."""
     ease: float = 0.0
     """What of the user's history, taken together, speaks for a dislike (`features.ease`)."""
+    sequence: float = 0.0
+    """What the order of the user's history says (`features.sequence`)."""
     exposure: float = 0.0
     """How likely the user is to be shown the item (`features.exposures`)."""
     attribute: float = 0.0

@@ -12,6 +12,7 @@ from conrec.features.ease import Ease
 from conrec.features.exposures import USUAL, ExposureLikelihood, Weights
 from conrec.features.item_features import CoDislikeScore, ContentSimilarity, ItemFeature, Prior
 from conrec.features.log_view import LogView
+from conrec.features.sequence import Sequence
 from conrec.score.history import HistoryScore
 from conrec.score.propensity import Propensity
 
@@ -33,6 +34,7 @@ def list_features(
         "content_similarity": lambda: ContentSimilarity(log_view.content),
         "co_dislike_score": lambda: CoDislikeScore(CoDislikes(events, len(items), known_users)),
         "ease": lambda: Ease(log_view),
+        "sequence": lambda: Sequence(log_view),
         "exposure": lambda: ExposureLikelihood(items, events, known_users, exposures),
         "attribute": lambda: log_view.attribute_rates,
     }

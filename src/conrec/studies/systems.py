@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec.baselines.base import Inputs, Recommender, Settings, TrainingData, training_data
+from conrec.baselines.base import Recommender, Settings, TrainingData, training_data
 from conrec.baselines.bert4rec import BERT4Rec
 from conrec.baselines.caser import Caser
 from conrec.baselines.fdsa import FDSA
@@ -34,6 +34,7 @@ from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, read_oracle
 from conrec.features.prepared_log import PreparedLog
+from conrec.features.sizes import Inputs
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key
 from conrec.studies.datasets import policy_alone

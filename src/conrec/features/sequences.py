@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conrec.baselines.base import Inputs
 from conrec.data.instances import Events, Instances
+from conrec.features.sizes import Inputs
 
 T = TypeVar("T")
 PREDICTED, OTHER = 1, 2

@@ -1,0 +1,122 @@
+"""A sequence model as an item feature: what the order of a user's dislikes and likes says of the next dislike.
+
+SASRec (`features.attention`) over the newest events of both signs, trained on the next dislike with cross-entropy over
+all items that training met as one (Klenitskiy and Vasilev, RecSys 2023, arXiv 2309.07602). The feature is the log of
+the probability that it gives each item.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from conrec.data.instances import Events, Instances
+from conrec.features.attention import SelfAttention
+from conrec.features.item_features import ItemFeature
+from conrec.features.log_view import LogView
+from conrec.features.sequences import Batch, Tokens, UserEvents, histories, shuffled, training_windows
+from conrec.features.sizes import Inputs, Sizes
+from conrec.progress import track
+
+READS: Inputs = "dislikes+likes"
+SIZES = Sizes(heads=1, dropout=0.5, epochs=20, learning_rate=3e-3)
+LENGTH = 50
+"""Events of a history that are read."""
+CELLS = 1024
+"""Places of a training batch."""
+WEEKS = 4
+"""In a split by time a model is trained on everything before each period of so many weeks in which it is asked."""
+SHOWN = 200_000
+"""Windows that training shows at most, over all epochs."""
+ITEMS = 20_000
+"""Items that are read and predicted, at most: those of the most dislikes and likes."""
+
+
+class SequenceModel:
+    """A trained network with its items."""
+
+    def __init__(self, events: Events, items: int) -> None:
+        """Train on all of these events; without a user who disliked something after another event there is no network.
+
+        items: of the catalogue.
+        """
+        counts = np.bincount(events.items[events.is_dislike | events.is_positive], minlength=items)
+        often = np.zeros(items, bool)
+        often[np.argsort(-counts, kind="stable")[:ITEMS]] = True
+        known, _ = UserEvents.of_log(events.take(often[events.items]), READS)
+        self.tokens, self.network = Tokens.of(known, items), None
+        try:
+            windows = training_windows(known, self.tokens, LENGTH)
+        except ValueError:  # nobody disliked anything after another event
+            return
+        generator = torch.Generator().manual_seed(0)
+        if len(windows) > SHOWN:
+            windows = windows.take(torch.randperm(len(windows), generator=generator)[:SHOWN])
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.network = SelfAttention(self.tokens, LENGTH, SIZES, signed=True).to(self.device)
+            self._train(windows, generator)
+
+    def _train(self, windows: Batch, generator: torch.Generator) -> None:
+        assert self.network is not None
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=SIZES.learning_rate, betas=(0.9, 0.98))
+        self.network.train()
+        epochs = min(int(SIZES.epochs), max(1, SHOWN // len(windows)))
+        for _ in track(range(epochs), "sequence model"):
+            for batch in shuffled(windows, CELLS, generator):
+                batch = batch.to(self.device)
+                optimizer.zero_grad(set_to_none=True)
+                states = self.network(batch.tokens[:, :-1], batch.marks[:, :-1])
+                asked = batch.wanted[:, 1:]
+                loss = F.cross_entropy(states[asked] @ self._targets().T, batch.tokens[:, 1:][asked] - 1)
+                loss.backward()
+                optimizer.step()
+        self.network.eval()
+
+    def _targets(self) -> torch.Tensor:
+        """Embeddings of the items that it predicts, float [T, d]."""
+        assert self.network is not None
+        return self.network.items.weight[1 : self.tokens.targets + 1]
+
+    @torch.inference_mode()
+    def log_probabilities(self, instances: Instances) -> np.ndarray:
+        """float32 [B, T], T the items of `tokens` that it predicts."""
+        assert self.network is not None
+        events = UserEvents.of_instances(instances, READS)
+        batch = histories(events, len(instances), self.tokens, LENGTH, np.zeros(len(instances), np.int64))
+        batch = batch.to(self.device)
+        last = ((batch.tokens != 0).sum(1) - 1).clamp(min=0)
+        states = self.network(batch.tokens, batch.marks)[torch.arange(len(batch)), last]
+        return (states @ self._targets().T).log_softmax(1).cpu().numpy()
+
+
+class Sequence(ItemFeature):
+    """The log-probabilities of a model of what came before; in `users` mode of the known users' whole log."""
+
+    name = "sequence"
+
+    def __init__(self, log_view: LogView) -> None:
+        self._log_view = log_view
+        self._models: dict[int, SequenceModel] = {}
+
+    def log_weight(self, instances: Instances) -> np.ndarray:
+        """float32 [B, items]; an item that the model does not predict is as likely as the average of the others."""
+        out = np.zeros((len(instances), len(self._log_view.items)), np.float32)
+        periods = instances.cutoffs.astype("datetime64[W]").astype(np.int64) // WEEKS
+        if self._log_view.train_users is not None:
+            periods[:] = 0
+        for period in np.unique(periods):
+            model, found = self._model(int(period)), np.flatnonzero(periods == period)
+            if model.network is not None:
+                own = model.log_probabilities(instances.take(found))
+                out[found] = -np.log(own.shape[1])
+                out[np.ix_(found, model.tokens.rows[: model.tokens.targets])] = own
+        return out
+
+    def _model(self, period: int) -> SequenceModel:
+        events, known_users = self._log_view.events, self._log_view.train_users
+        if period not in self._models:
+            start = np.datetime64(period * WEEKS, "W").astype("datetime64[us]")
+            known = events.times < start if known_users is None else events.of_users(known_users)
+            self._models[period] = SequenceModel(events.take(known), len(self._log_view.items))
+        return self._models[period]
