@@ -44,14 +44,15 @@ def in_turn(users: int = 40) -> LogView:
 @pytest.mark.usefixtures("short")
 def test_it_gives_probabilities_to_what_training_disliked_and_the_average_one_to_others() -> None:
     some = INSTANCES.take(np.flatnonzero(INSTANCES.cutoffs == CUTS[2]))
-    found = Sequence(VIEW).log_weight(some)
-    before = VIEW.events.times < period(CUTS[2])
-    met = np.unique(VIEW.events.items[VIEW.events.is_dislike & before])
-    assert found.shape == (len(some), len(VIEW.items))
+    view = replace(VIEW, events=VIEW.events.take(~(VIEW.events.is_dislike & (VIEW.events.items < 3))))
+    found = Sequence(view).log_weight(some)
+    before = view.events.times < period(CUTS[2])
+    met = np.unique(view.events.items[view.events.is_dislike & before])
+    assert found.shape == (len(some), len(view.items))
     np.testing.assert_allclose(np.exp(found[:, met]).sum(axis=1), 1, rtol=1e-4)
-    never = np.setdiff1d(np.arange(len(VIEW.items)), met)
+    never = np.setdiff1d(np.arange(len(view.items)), met)
     np.testing.assert_allclose(np.exp(found[:, never]), 1 / len(met), rtol=1e-5)
-    assert len(never)
+    assert len(never) >= 3
 
 
 def test_it_learns_which_item_comes_after_which() -> None:
