@@ -22,9 +22,7 @@ CELLS_AT_ONCE = 2**23
 """Scores held at a time (instances x items): bounds the memory to some 300 MB."""
 Settings = dict[str, Any]
 """Options of a recommender's constructor."""
-DislikeInputs = Literal["dislikes", "dislikes+likes"]
-"""Those from which dislikes are predicted."""
-SUFFIX: dict[Inputs, str] = {"dislikes": "", "dislikes+likes": "+positives", "likes": "_of_likes"}
+SUFFIX: dict[Inputs, str] = {"dislikes": "", "dislikes+likes": "+positives"}
 """What a recommender's name ends with, by its inputs."""
 
 

@@ -17,14 +17,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from conrec.baselines.base import SUFFIX, DislikeInputs, Recommender, Settings, TrainingData
+from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
 from conrec.config import PredictConfig, UtilizeConfig
 from conrec.data.instances import Instances, Ragged, evenly, with_dislikes
 from conrec.decode.predict_items import predict_items, score_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
 from conrec.evaluate.metrics import candidate_accuracy, future_hit_rate, hit_any, hit_rate
-from conrec.features.sizes import Sizes
+from conrec.features.sizes import Inputs, Sizes
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import AnswerModel
 from conrec.train.warmup import reachable, warm_up
@@ -57,7 +57,7 @@ class Generative(Recommender):
 
     def __init__(
         self,
-        inputs: DislikeInputs = "dislikes",
+        inputs: Inputs = "dislikes",
         *,
         prior_days: float,
         prior_smoothing: float,

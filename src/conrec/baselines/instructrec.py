@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from conrec.baselines.base import DislikeInputs
 from conrec.baselines.titles import Answers, Question, TitleRanker, ask
 from conrec.data.instances import Instances
+from conrec.features.sizes import Inputs
 from conrec.lm.policy import Policy
 
 CANDIDATES = "\nOne of: "
@@ -32,7 +32,7 @@ class InstructRec(TitleRanker):
     distractors = 19
 
     def __init__(
-        self, inputs: DislikeInputs = "dislikes", *, objective: Literal["choice", "title"] = "choice", **options: Any
+        self, inputs: Inputs = "dislikes", *, objective: Literal["choice", "title"] = "choice", **options: Any
     ) -> None:
         """`objective`: what is made likely: the right title among the candidates' (a softmax over their
         likelihoods), or the right title among all texts (the paper's)."""

@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conrec.baselines.base import DislikeInputs, Settings
+from conrec.baselines.base import Settings
 from conrec.baselines.generative import Generative
 from conrec.baselines.titles import TitleHistories
 from conrec.config import LmConfig, UnderstandConfig
 from conrec.data.instances import Instances, Ragged
-from conrec.features.sizes import Sizes
+from conrec.features.sizes import Inputs, Sizes
 from conrec.lm.model import build_policy, build_vocabulary
 from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, Sample, translation, wording_texts
 from conrec.train.sft import train_supervised
@@ -45,7 +45,7 @@ class LcRec(Generative):
 
     def __init__(
         self,
-        inputs: DislikeInputs = "dislikes",
+        inputs: Inputs = "dislikes",
         *,
         lm: LmConfig,
         language_epochs: float = 4,

@@ -1,4 +1,4 @@
-"""A sequence model against how often an item is disliked anyhow: its lift, and a model of likes turned upside down."""
+"""A sequence model against how often an item is disliked anyhow: its lift."""
 
 import numpy as np
 from scipy.special import logsumexp
@@ -33,30 +33,6 @@ class Lift(Recommender):
         normaliser = logsumexp(logits, axis=1, keepdims=True)
         result[:, tokens.rows[: tokens.targets]] = logits - normaliser - self.model.log_popularity
         return result
-
-
-class Reversed(Lift):
-    """A model of likes turned upside down: what the paper argues against first (its introduction).
-
-    `likes`: a sequence model with the inputs "likes" and a softmax loss, so that its logits are log-probabilities.
-
-    Literally, what the model holds least likely to be liked would come first. That names items nobody ever meets: no
-    like says nothing, mostly it is indifference. Here an item counts as disliked as far as this user likes it *less
-    than people in general*: minus the lift. What is liked by others but not by the likes of this user ranks high; an
-    item that the model does not know scores 0. For items seldom liked the ratio is noise, so it is meant to be used
-    with the item prior: what people dislike lately, ordered by how little it is to this user's taste. That is the best
-    use of a model of likes that we know of.
-    """
-
-    def __init__(self, likes: SequenceRecommender) -> None:
-        if likes.inputs != "likes":
-            raise ValueError(f'{likes.name} reads {likes.inputs}; a model to be reversed reads "likes"')
-        super().__init__(likes)
-        self.name = f"reversed_{likes.name}"
-
-    def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]."""
-        return -super().scores(instances)
 
 
 class BestForm(WithPrior):

@@ -19,10 +19,9 @@ from scipy.sparse import csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 
-from conrec.baselines.base import DislikeInputs
 from conrec.baselines.encoder_decoder import T5Recommender
 from conrec.data.instances import Events
-from conrec.features.sizes import Sizes
+from conrec.features.sizes import Inputs, Sizes
 
 
 class P5Cid(T5Recommender):
@@ -32,9 +31,7 @@ class P5Cid(T5Recommender):
     sizes = Sizes(heads=4, dropout=0.1, epochs=4, learning_rate=3e-3)
     grid = tuple({"learning_rate": a, "clusters": b} for a in (1e-3, 3e-3) for b in (10, 20))
 
-    def __init__(
-        self, inputs: DislikeInputs = "dislikes", *, clusters: int = 20, leaf: int = 100, **options: Any
-    ) -> None:
+    def __init__(self, inputs: Inputs = "dislikes", *, clusters: int = 20, leaf: int = 100, **options: Any) -> None:
         """`clusters`: parts that a part is split into; `leaf`: items that a part may have to be numbered."""
         super().__init__(inputs, **options)
         self.clusters, self.leaf = clusters, leaf

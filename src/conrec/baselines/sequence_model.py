@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
 from conrec.data.instances import Instances
-from conrec.evaluate.metrics import future_hit_rate, hit_any, hit_rate
+from conrec.evaluate.metrics import future_hit_rate, hit_rate
 from conrec.features.sequences import PREDICTED, Batch, Tokens, UserEvents, histories, shuffled, training_windows
 from conrec.features.sizes import Inputs, Sizes
 from conrec.progress import say
@@ -102,10 +102,7 @@ class SequenceRecommender(Recommender):
         )
         validation = self.known.validation
         if validation is not None:
-            likes = self.inputs == "likes"
-            validation = validation.take(
-                validation.future_positives.lengths > 0 if likes else validation.n_dislikes > 0
-            )
+            validation = validation.take(validation.n_dislikes > 0)
         rounds = max(1, min(self.repeats, EPOCH // len(windows)))
         best, chosen, self.epoch = -1.0, None, 0
         for epoch in range(1, int(self.sizes.epochs) + 1):
@@ -134,10 +131,8 @@ class SequenceRecommender(Recommender):
             self.network.load_state_dict(chosen)
 
     def validate(self, validation: Instances) -> float:
-        """Mean of HR@20 and FHR@20; of a model of likes the share of the lists with a future like."""
+        """Mean of HR@20 and FHR@20."""
         lists = self.recommend(validation, K)
-        if self.inputs == "likes":
-            return float(hit_any(lists, validation.future_positives).mean())
         values = [
             value[mask].mean() for mask, value in (hit_rate(lists, validation), future_hit_rate(lists, validation))
         ]

@@ -21,11 +21,12 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from conrec.baselines.base import SUFFIX, DislikeInputs, Recommender, Settings, TrainingData
+from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
 from conrec.config import LmConfig
 from conrec.data.distractors import draw_candidates
 from conrec.data.instances import Instances, Ragged
 from conrec.evaluate.metrics import candidate_accuracy
+from conrec.features.sizes import Inputs
 from conrec.lm.model import build_policy, load_trained_policy, load_trained_state, quiet_peft_model, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING
@@ -165,7 +166,7 @@ class TitleRanker(Recommender):
 
     def __init__(
         self,
-        inputs: DislikeInputs = "dislikes",
+        inputs: Inputs = "dislikes",
         *,
         lm: LmConfig,
         understood: Path,

@@ -74,8 +74,6 @@ class UserEvents:
 def _marked(signs: list[T], inputs: Inputs) -> list[tuple[int, T]]:
     """Mark of each sign that is read, with what belongs to it; `signs`: dislikes, then positives."""
     dislikes, positives = signs
-    if inputs == "likes":
-        return [(PREDICTED, positives)]
     return [(PREDICTED, dislikes), (OTHER, positives)][: 1 if inputs == "dislikes" else 2]
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Inputs = Literal["dislikes", "dislikes+likes", "likes"]
-"""Which events it reads. It predicts dislikes, and from "likes" likes."""
+Inputs = Literal["dislikes", "dislikes+likes"]
+"""Which events it reads."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from conrec.baselines.caser import Caser
 from conrec.baselines.fdsa import FDSA
 from conrec.baselines.instructrec import InstructRec
 from conrec.baselines.lcrec import LcRec
-from conrec.baselines.lift import Reversed, under_prior
+from conrec.baselines.lift import under_prior
 from conrec.baselines.linear import EASE, ItemKNN, SwingNeighbours
 from conrec.baselines.p5cid import P5Cid
 from conrec.baselines.s3rec import S3Rec
@@ -93,7 +93,7 @@ def trivial() -> list[BaselineSpec]:
 
 
 def further(quick: bool) -> list[BaselineSpec]:
-    """Neighbours, EASE, and a model of likes reversed."""
+    """Neighbours and EASE."""
     both: Inputs = "dislikes+likes"
     found = [
         BaselineSpec("item_knn", ItemKNN, ItemKNN.grid, seeded=False),
@@ -101,13 +101,6 @@ def further(quick: bool) -> list[BaselineSpec]:
         BaselineSpec("swing_neighbours", SwingNeighbours, SwingNeighbours.grid, seeded=False),
         BaselineSpec("ease", EASE, EASE.grid, seeded=False),
         BaselineSpec("ease+positives", partial(EASE, both), EASE.grid, seeded=False),
-        # Many more likes than dislikes: one setting, for each takes as long as a whole grid does elsewhere.
-        BaselineSpec(
-            "reversed_likes",
-            lambda **options: Reversed(SASRec("likes", **options)),
-            [{"loss": "softmax", "dropout": 0.2, "learning_rate": 1e-3}],
-            instead=SASRec.quick if quick else {},
-        ),
     ]
     return [replace(spec, grid=spec.grid[:1]) if quick else spec for spec in found]
 
