@@ -123,9 +123,6 @@ def test_both_signs_stand_in_the_order_of_time(worlds: dict[str, tuple[TrainingD
         same = by_log.owners == np.searchsorted(users, test.users[n])
         assert by_instance.rows[mine].tolist() == by_log.rows[same].tolist()
         assert by_instance.marks[mine].tolist() == by_log.marks[same].tolist() == [OTHER, PREDICTED] * 4 + [OTHER]
-    likes, _ = UserEvents.of_log(known.events, "likes")
-    assert (likes.marks == PREDICTED).all()
-    assert set(likes.rows) == set(range(20))
 
 
 def test_a_repeated_event_counts_the_first_time() -> None:
