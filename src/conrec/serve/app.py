@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from conrec.serve import api, openapi, page_api
+from conrec.serve.connections import Connection, allowed
 from conrec.serve.explore import Explorers
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import Problem
@@ -88,6 +90,7 @@ def configured(settings: Settings) -> uvicorn.Config:
         make_app(settings),
         host=settings.host,
         port=settings.port,
+        http=functools.partial(Connection, most=allowed(settings.max_connections)),  # type: ignore[arg-type]
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
@@ -112,4 +115,6 @@ async def _watch(service: Service, aside: Executor) -> None:
 async def _http_error(request: Request, error: Exception) -> Response:
     """No such address, or no such method there."""
     assert isinstance(error, HTTPException)
-    return reply(Problem(f"{request.method} {request.url.path}: {error.detail}"), error.status_code)
+    answer = reply(Problem(f"{request.method} {request.url.path}: {error.detail}"), error.status_code)
+    answer.headers.update(error.headers or {})  # which methods there are
+    return answer

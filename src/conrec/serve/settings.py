@@ -33,6 +33,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in one batch."""
     max_body: Annotated[int, Meta(ge=1024)] = 1 << 20
     """Bytes of a request."""
+    max_connections: Annotated[int, Meta(ge=1)] = 10_000
+    """Open at once; fewer where the process may not have so many descriptors."""
     poll_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """How often to look for a newly published snapshot."""
     page: bool = True

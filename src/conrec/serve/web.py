@@ -30,6 +30,8 @@ ALWAYS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+GONE = 499
+"""Status under which a request is counted whose client went away before it was there as a whole (as nginx does)."""
 
 
 class Refused(Exception):
@@ -69,6 +71,8 @@ class Observed:
 
         try:
             await self._app(scope, receive, observe)
+        except ClientDisconnect:
+            status = GONE
         except Exception:
             log.exception("%s %s", scope["method"], scope["path"])
             if status:  # half an answer is out: the connection must end here
