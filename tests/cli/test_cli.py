@@ -275,3 +275,58 @@ def test_stopping_says_how_to_continue(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setitem(VERBS, "doctor", stop)
     assert main(["doctor"]) == 130
     assert capsys.readouterr().err == "conrec: stopped; run the same command again to continue\n"
+
+
+FULL = """
+import ctypes, sys
+from pathlib import Path
+
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+from safetensors.numpy import save_file
+
+from conrec.__main__ import main
+from conrec.cli.main import VERBS
+
+folder = Path(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+# A disk of our own, which goes with this process: others do not even see it.
+if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x44000, None):
+    sys.exit(77)
+if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=64k"):
+    sys.exit(77)
+big = np.random.default_rng(0).normal(size=100_000)
+
+
+def written_behind() -> None:
+    try:
+        pq.write_table(pa.table({"a": big}), folder / "a.parquet")
+    except OSError as error:
+        raise RuntimeError("in a library") from error
+
+
+for write in (
+    lambda: np.save(folder / "a.npy", big),
+    lambda: (folder / "a.txt").write_text("x" * 500_000),
+    lambda: pq.write_table(pa.table({"a": big}), folder / "a.parquet"),
+    lambda: save_file({"a": big}, folder / "a.safetensors"),
+    written_behind,
+):
+    VERBS["doctor"] = lambda: write()
+    assert main(["doctor"]) == 2
+VERBS["doctor"] = lambda: 1 / 0
+try:
+    main(["doctor"])
+except ZeroDivisionError:
+    print("raised")
+"""
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, timeout=120)
+    if done.returncode == 77:
+        pytest.skip("no right to mount a small disk here")
+    assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
+    assert (
+        done.stderr.splitlines()
+        == ["conrec: no space left on the disk; make room and run the same command again to continue"] * 5
+    )

@@ -5,8 +5,10 @@ is heavy is imported inside the functions, so that help and mistakes come at onc
 """
 
 import difflib
+import errno
 import inspect
 import os
+import re
 import sys
 import typing
 from collections.abc import Callable
@@ -63,11 +65,28 @@ def main(argv: list[str] | None = None) -> int:
     except ConrecError as error:
         print(f"conrec: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if not is_full(error):
+            raise
+        print(
+            "conrec: no space left on the disk; make room and run the same command again to continue", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:
         print("conrec: stopped; run the same command again to continue", file=sys.stderr)
         return 130
     leave()
     return 0
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is that a disk is full; numpy and what is not Python have only words."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or re.search(r"No space left|disk is full|\d requested and \d+ written", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def program() -> NoReturn:
