@@ -30,11 +30,13 @@ from conrec.filter.filter import CoNRecFilter, OpenSnapshot
 from conrec.filter.guardrails import Guardrails
 from conrec.items.fields import SEPARATOR, fields_of
 from conrec.items.traits import TraitEncoder, joined
+from conrec.pipeline.build import outputs_digest
 from conrec.run import STAGES, run_stages
 from conrec.score.history import HistoryScore
 from conrec.sid.catalog import unit_rows
 from conrec.stages.compress import content_of
 from tests.deploy.live_run import LiveRun
+from tests.filter.redis_server import redis_server
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +283,42 @@ def test_new_items_get_ids_of_their_own_and_take_part(live: LiveRun, day_by_day,
     assert not refresh(live.run, live.recipe, snapshots=snapshots, items=live.items).changed
 
 
+def test_damage_is_not_passed_on(live: LiveRun, day_by_day, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    snapshots, done = day_by_day
+    snapshots = copy_of(snapshots, tmp_path / "snapshots", done[1].version)
+    whole = users_of(snapshots / done[1].version)
+    records = np.load(snapshots / done[1].version / "users" / "records.npy", mmap_mode="r+")
+    records["bias"][0] = 100
+    records.flush()
+    again = refresh(live.run, live.recipe, snapshots=snapshots)  # nothing is new, and yet there is something to mend
+    assert "records.npy: damaged" in capsys.readouterr().err
+    assert (again.changed, again.recomputed, again.users) == (True, len(whole), len(whole))
+    after = users_of(snapshots / again.version)
+    assert after.keys() == whole.keys()
+    assert max(known["rest"][1] for known in after.values()) < 50
+    assert {user: after[user]["dislikes"] for user in after} == {user: whole[user]["dislikes"] for user in whole}
+    # A day that was ingested is nowhere else: what is made from it must not be another than it was.
+    (delta,) = published.read_manifest(snapshots / again.version).made_from["deltas"]
+    events = snapshots / "live" / delta / "events.parquet"
+    pq.write_table(pq.read_table(events).slice(1), events)
+    with pytest.raises(ConrecError, match=r"events\.parquet: .*roll back"):
+        refresh(live.run, live.recipe, snapshots=snapshots, events=live.days[1])
+    assert published.current(snapshots) == again.version
+
+
+def test_users_that_redis_lost_are_made_anew(live: LiveRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = pytest.importorskip("redis", reason="the extra `redis` is not installed")
+    snapshots = tmp_path / "snapshots"
+    for url in redis_server(tmp_path):
+        monkeypatch.setenv("CONREC_REDIS", url)
+        first = refresh(live.run, live.recipe, snapshots=snapshots, store="redis")
+        client = redis.Redis.from_url(url)
+        client.delete(*sorted(client.scan_iter("conrec:*"))[:20])
+        day = refresh(live.run, live.recipe, snapshots=snapshots, events=live.days[0])
+        assert day.users == day.recomputed >= first.users
+        assert len(users_of(snapshots / day.version)) == day.users
+
+
 def test_a_dislike_taken_back_goes_with_its_consequences(live: LiveRun, day_by_day, tmp_path: Path) -> None:
     snapshots, done = day_by_day
     snapshots = copy_of(snapshots, tmp_path / "snapshots", done[0].version)
@@ -362,7 +400,11 @@ def test_the_merged_log_can_be_trained_on(live: LiveRun, day_by_day, tmp_path: P
     result = refresh(live.run, live.recipe, snapshots=snapshots, events=live.their_events, items=live.items)
     another = tmp_path / "another"
     shutil.copytree(live.run, another)
-    manifest = json.loads((another / "compress" / "manifest.json").read_text()) | {"outputs": "others"}
+    (another / "compress" / "quality.json").write_text("{}")
+    with pytest.raises(ConrecError, match=r"compress: damaged .* run compress again with --force"):
+        write_merged(another, live.recipe, snapshots, tmp_path / "merged")
+    outputs = outputs_digest(another / "compress")
+    manifest = json.loads((another / "compress" / "manifest.json").read_text()) | {"outputs": outputs}
     (another / "compress" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ConrecError, match="made from another run"):
         write_merged(another, live.recipe, snapshots, tmp_path / "merged")

@@ -128,12 +128,12 @@ def test_an_item_table_that_does_not_fit(tmp_path: Path) -> None:
 def test_damaged_users_are_found_when_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / publish(tmp_path)
     path = folder / "users" / "records.npy"
-    published.check(folder, published.read_manifest(folder), contents=True)
+    published.check(folder, published.read_manifest(folder).files, "all")
     whole = path.read_bytes()
     path.write_bytes(whole[:-2] + b"\7\7")
-    published.check(folder, published.read_manifest(folder))
+    published.check(folder, published.read_manifest(folder).files)
     with pytest.raises(ConrecError, match=r"records\.npy: damaged"):
-        published.check(folder, published.read_manifest(folder), contents=True)
+        published.check(folder, published.read_manifest(folder).files, "all")
 
 
 @pytest.mark.parametrize("manifest", ["[]", "{}", '{"format": 1}', '{"format": 2, "surprise": 1}', "\x00"])
@@ -228,7 +228,7 @@ def test_a_writer_killed_at_any_step_leaves_a_whole_set_in_use(tmp_path: Path, m
         answer = ask(snapshots)
         seen.append(next(seed for seed in expected if expected[seed] == answer))
         for version in published.versions(snapshots):
-            published.check(snapshots / version, published.read_manifest(snapshots / version), contents=True)
+            published.check(snapshots / version, published.read_manifest(snapshots / version).files, "all")
         # The next job clears up and goes on.
         newest = publish(snapshots, 1, keep=2)
         assert published.current(snapshots) == newest
@@ -251,6 +251,7 @@ def ask(snapshots: Path) -> dict[str, object]:
 
 
 def test_a_set_with_its_users_in_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = pytest.importorskip("redis", reason="the extra `redis` is not installed")
     (tmp_path / "redis").mkdir()
     server = redis_server(tmp_path / "redis")
     url = next(server)
@@ -268,6 +269,15 @@ def test_a_set_with_its_users_in_redis(tmp_path: Path, monkeypatch: pytest.Monke
     users.put(some_users(1, seed=3, ids=["late"]))
     assert CoNRecFilter.load(snapshots).user("late") is not None
     old = published.read_manifest(snapshots / first)
+    client = redis.Redis.from_url(url)
+    hashes = sorted(client.scan_iter("conrec:*"))
+    lost = sum(client.hlen(one) for one in hashes[:3])
+    client.delete(*hashes[:3])
+    # What is left is served; nothing may be made from it.
+    loaded = CoNRecFilter.load(snapshots)
+    for opens in (loaded.check, lambda: open_users(snapshots / first, old, whole=True)):
+        with pytest.raises(ConrecError, match=f"{lost - 1} of its 12 users are gone from redis"):
+            opens()
     publish(snapshots, seed=1, store="redis", keep=1)
     with pytest.raises(ConrecError, match="are gone from redis"):
         open_users(snapshots / first, old)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from conrec.filter import snapshot as published
+from conrec.serve import service
+from tests.filter.redis_server import redis_server
 from tests.serve.small import IDS, OVER, publish, serving, wait_for
 
 
@@ -93,6 +96,62 @@ def test_a_broken_set_is_refused_and_the_old_one_goes_on(snapshots: Path) -> Non
         assert [name for name in found if name.startswith("conrec_snapshot{")] == [
             f'conrec_snapshot{{version="{third}"}}'
         ]
+
+
+def test_what_is_gone_is_said_and_forgiven_when_it_is_back(snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "CHECK_SECONDS", 0.01)
+    records = next(snapshots.glob("*/users/records.npy"))
+    with serving(snapshots) as client:
+        whole = records.read_bytes()
+        records.write_bytes(whole[:-1])
+        wait_for(lambda: "records.npy" in str(client.get("/readyz")["problem"]))
+        assert client.metrics()["conrec_problem"] == 1
+        records.write_bytes(whole)
+        wait_for(lambda: client.get("/readyz")["problem"] is None)
+        assert client.metrics()["conrec_problem"] == 0
+        assert client.filter("ann", IDS)["dropped"] == OVER
+
+
+def test_a_redis_that_came_back_empty_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = pytest.importorskip("redis", reason="the extra `redis` is not installed")
+    monkeypatch.setattr(service, "CHECK_SECONDS", 0.01)
+    for url in redis_server(tmp_path):
+        monkeypatch.setenv("CONREC_REDIS", url)
+        publish(tmp_path / "snapshots", store="redis")
+        with serving(tmp_path / "snapshots") as client:
+            assert client.filter("ann", IDS)["dropped"] == OVER
+            redis.Redis.from_url(url).flushall()
+            wait_for(lambda: client.get("/readyz")["problem"] is not None)
+            assert "3 of its 3 users are gone from redis" in client.get("/readyz")["problem"]
+            publish(tmp_path / "snapshots", store="redis")
+            wait_for(lambda: client.get("/readyz")["problem"] is None)
+            assert client.filter("ann", IDS)["dropped"] == OVER
+
+
+def test_who_is_exempt_may_change(snapshots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "CHECK_SECONDS", 0.01)
+    exempt = tmp_path / "exempt.txt"
+    exempt.write_text("bob\n")
+    with serving(snapshots, exempt=exempt) as client:
+        assert client.filter("ann", IDS)["dropped"] == OVER
+        exempt.write_text("ann\n")
+        os.utime(exempt, (1, 1))  # in the same tick of the clock it would look unchanged
+        wait_for(lambda: client.filter("ann", IDS)["exempt"])
+        assert not client.filter("bob", IDS)["exempt"]
+        exempt.unlink()
+        wait_for(lambda: "--exempt" in str(client.get("/readyz")["problem"]))
+        assert client.filter("ann", IDS)["exempt"]
+
+
+def test_a_store_that_fails_does_not_fill_the_log(snapshots: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(snapshots) as client:
+        mapped = np.load(next(snapshots.glob("*/users/records.npy")), mmap_mode="r+")
+        mapped["predicted"] = 1_000_000
+        mapped.flush()
+        for _ in range(20):
+            assert client.filter("ann", IDS)["fail_open"] == "error"
+        assert client.metrics()['conrec_fail_open_total{cause="error"}'] == 20
+    assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
 def test_sets_change_under_load_without_a_failed_request(snapshots: Path) -> None:

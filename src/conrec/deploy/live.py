@@ -1,7 +1,7 @@
 """The log and the catalogue so far: what a run was made from, and every delta (new day) that was ingested since.
 
     SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
-        delta.json               digest of its input, and the account of every row
+        delta.json               digests of its input and of its files, and the account of every row
         events.parquet           its events, cleaned against everything before
         items.parquet            its new items; row by row embeddings.npy, latents.npy, codes.npy, traits.parquet
         first_seen.parquet       when items were seen first in it, dropped events included
@@ -35,6 +35,7 @@ from conrec.data.clean import LEAP, clean, with_first_seen, without_leaps
 from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush
+from conrec.filter import snapshot as published
 from conrec.filter.feedback import Entry, in_force
 from conrec.items.encoders import JointEncoder
 from conrec.items.traits import TraitEncoder, read_traits, write_traits
@@ -75,6 +76,8 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequen
     """The state behind a snapshot: the run's own folders, these deltas in their order, and what users said since."""
     prepared, compressed = run / "prepare", run / "compress"
     folders = [snapshots / "live" / name for name in deltas]
+    for folder in folders:
+        published.check(folder, read_delta(folder).get("files", {}), "all")
     items = [pq.read_table(prepared / "items.parquet").cast(ITEMS)]
     catalog = Catalog.load(compressed)
     embeddings = [np.load(compressed / "embeddings.npy", allow_pickle=False)]
@@ -156,7 +159,7 @@ def ingest(
     pq.write_table(rejected, partial / "rejected.parquet")
     pq.write_table(new, partial / "items.parquet")
     _encode(new, live, run, recipe, partial)
-    note = {"input": digest, "after": list(deltas), "account": told}
+    note = {"input": digest, "after": list(deltas), "account": told, "files": published.describe_files(partial)}
     (partial / "delta.json").write_text(json.dumps(note, indent=1) + "\n")
     for path in partial.iterdir():
         flush(path)

@@ -39,6 +39,7 @@ from conrec.filter.stores import StoreName, open_users
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
+from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
 from conrec.run import stages_of
 from conrec.score.filter_score import FilterScore, ScoreAtCutoff
@@ -125,7 +126,10 @@ def refresh(
             "parent": in_use.version if in_use is not None else None,
         }
         told = ("base", "deltas", "feedback", "calibration")
-        nothing_new = state is not None and all(state[name] == made_from[name] for name in told)
+        damage = None if before is None else _damage(snapshots / before.version, before)
+        if damage:
+            say(f"{damage}: nothing is carried over from it, all users are made anew")
+        nothing_new = state is not None and not damage and all(state[name] == made_from[name] for name in told)
         known = digest is None or digest in ingested
         account = read_delta(snapshots / "live" / ingested[digest])["account"] if digest in ingested else None
         if before is not None and nothing_new and known:
@@ -143,7 +147,7 @@ def refresh(
         if calibration is None:
             say(f"{run}: no calibration.json, so this snapshot drops nothing; run conrec calibrate and refresh again")
         changed = None
-        if state is not None:
+        if state is not None and not damage:
             new = [entry for entry in entries if entry.position > state["feedback"]]
             changed = changed_users(snapshots, deltas[len(state["deltas"]) :], new)
         store = store or (in_use.users["store"] if in_use is not None else "mapped")
@@ -303,7 +307,7 @@ def _users(instances: Instances, log_view: LogView, score: ScoreAtCutoff, predic
 def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
     """What a snapshot is made from beside the days ingested: the run's stages and the score.
 
-    ConrecError where a stage is missing.
+    ConrecError where a stage is missing, or damaged: what is made from it would have a valid digest.
     """
     digests, there = [], {stage.name for stage in stages_of(recipe)}
     for stage in (name for name in STAGES if name in there):
@@ -312,6 +316,8 @@ def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
             digests.append(read(folder / "manifest.json", StageManifest).outputs)
         except (OSError, ConrecError):
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
+        if outputs_digest(folder) != digests[-1]:
+            raise ConrecError(f"{folder}: damaged (its digest is another); run {stage} again with --force")
     return value_digest([digests, score.name])
 
 
@@ -319,6 +325,16 @@ def _in_use(snapshots: Path) -> published.Manifest | None:
     """The manifest of the version in use."""
     version = published.current(snapshots)
     return None if version is None else published.read_manifest(snapshots / version)
+
+
+def _damage(folder: Path, manifest: published.Manifest) -> str | None:
+    """What of a snapshot is damaged or missing, users among it; in another one it would have a valid digest."""
+    try:
+        published.check(folder, manifest.files, "all")
+        open_users(folder, manifest, whole=True).close()
+    except ConrecError as error:
+        return str(error)
+    return None
 
 
 def _account_line(what: str, account: dict[str, Any]) -> str:

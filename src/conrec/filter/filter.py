@@ -92,7 +92,7 @@ class OpenSnapshot:
         """ConrecError where anything is missing, damaged or does not fit together."""
         self.manifest = published.read_manifest(folder)
         try:
-            published.check(folder, self.manifest)
+            published.check(folder, self.manifest.files)
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
             item_features, latent = self.manifest.score.get("widths", (0, 0))
             self.widths: tuple[int, int] = item_features, latent
@@ -188,6 +188,12 @@ class CoNRecFilter:
                 return False
             self.snapshot = self._open_current()
             return True
+
+    def check(self) -> None:
+        """ConrecError where files of the snapshot in use are gone or cut short, or its store lost users."""
+        folder, manifest = self._snapshots / self.version, self.snapshot.manifest
+        published.check(folder, manifest.files, "none")
+        open_users(folder, manifest, whole=True).close()
 
     def watch(self, seconds: float = 1.0) -> threading.Event:
         """Look for a new version this often, in a thread of its own, until the event that is returned is set."""

@@ -99,6 +99,7 @@ class SnapshotWriter:
             self._folder = published.partial(self.snapshots, self.version)
             self._folder.mkdir()
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._entries = 0
             self._users, self._about = create_users(self.store, self._folder, self.layout, len(self.items.ids))
             self._leave = stack.pop_all()
         return self
@@ -106,10 +107,12 @@ class SnapshotWriter:
     def add(self, users: Users) -> None:
         """ConrecError for an id that is empty or too long, ValueError for arrays that do not fit."""
         self._users.add(users)
+        self._entries += len(users)
 
     def add_histories(self, ids: Sequence[str], histories: Sequence[bytes]) -> None:
         """Users of whom a history (`History.packed`) is known and nothing is predicted; after all others."""
         self._users.add_histories(ids, histories)
+        self._entries += len(ids)
 
     def publish(self, keep: int = 3) -> str:
         """Put the version into use and delete all but the newest `keep` and the one in use; its name."""
@@ -121,7 +124,7 @@ class SnapshotWriter:
             version=self.version,
             score={"name": self.score, "cosine_weight": float(self.cosine_weight), "widths": self.items.widths},
             items=len(self.items.ids),
-            users={**self._about, "count": count, "layout": asdict(self.layout)},
+            users={**self._about, "count": count, "entries": self._entries, "layout": asdict(self.layout)},
             feedback=self.feedback,
             made_from=self.made_from or {},
             files=published.describe_files(self._folder),

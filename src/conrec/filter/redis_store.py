@@ -60,7 +60,8 @@ class RedisUsers:
             raise ConrecError(f"Redis: a record of {what}; write it again") from None
         return record, history
 
-    def __len__(self) -> int:
+    def entries(self) -> int:
+        """How many users there are, with or without a record."""
         return sum(self._at_once([("hlen", shard) for shard in self._shards()]))
 
     def portions(self, size: int = 100_000) -> Iterator[Users]:
@@ -88,11 +89,6 @@ class RedisUsers:
             key = user_id.encode()
             fields.setdefault(self._shard(key), {})[key] = record + history
         return sum(self._at_once([("hset", shard, None, None, mapping) for shard, mapping in fields.items()]))
-
-    def remove(self, user_id: str) -> bool:
-        """Forget a user; whether there was one."""
-        key = key_of(user_id)
-        return bool(self._ask("hdel", self._shard(key), key))
 
     def add(self, users: Users) -> None:
         """While a snapshot is written: as `put`, and what is there expires unless `finish` is called.

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush, lock, write_whole
@@ -43,7 +43,7 @@ class Manifest:
     """name, cosine_weight, and widths (`SnapshotItems.widths`)."""
     items: int
     users: dict[str, Any]
-    """store (mapped or redis), count and layout."""
+    """store (mapped or redis), count of those with a record, entries with those of a history alone, and layout."""
     feedback: int
     """The position in `feedback.sqlite` up to which it was worked in."""
     made_from: dict[str, Any]
@@ -89,13 +89,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise ConrecError(f"{path}: no readable snapshot ({' '.join(str(error).split())}); write it again") from error
 
 
-def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
-    """Whether every file is there in its size, and (`contents`) with its digest; ConrecError for the first that is not.
+def check(folder: Path, files: dict[str, dict[str, Any]], contents: Literal["all", "small", "none"] = "small") -> None:
+    """Whether every file (`Manifest.files`) is there in its size and with its digest; ConrecError for the first that is
+    not.
 
-    Sizes cost nothing. Contents are always read of the small files that the filter needs whole, and of the users and
-    the items' values only when asked for: there may be gigabytes of them.
+    Sizes cost nothing. The digest of `small` files is that of those that the filter needs whole: of the users and the
+    items' values there may be gigabytes.
     """
-    for name, noted in manifest.files.items():
+    for name, noted in files.items():
         path = folder / name
         try:
             size = path.stat().st_size
@@ -103,7 +104,8 @@ def check(folder: Path, manifest: Manifest, contents: bool = False) -> None:
             raise ConrecError(f"{path}: missing; roll back or write it again") from None
         if size != noted["bytes"]:
             raise ConrecError(f"{path}: {size} bytes, should be {noted['bytes']}; roll back or write it again")
-        if (contents or not name.startswith(("users/", "values/"))) and file_digest(path) != noted["sha256"]:
+        read = contents == "all" or (contents == "small" and not name.startswith(("users/", "values/")))
+        if read and file_digest(path) != noted["sha256"]:
             raise ConrecError(f"{path}: damaged (its digest is another); roll back or write it again")
 
 

@@ -30,16 +30,18 @@ def create_users(store: StoreName, folder: Path, layout: Layout, items: int) -> 
     return RedisUsers(_url(), namespace, layout, items, _WRITING_SECONDS), {"store": store, "namespace": namespace}
 
 
-def open_users(folder: Path, manifest: Manifest) -> UserStore:
-    """The users of a snapshot; ConrecError where they are not there."""
+def open_users(folder: Path, manifest: Manifest, whole: bool = False) -> UserStore:
+    """The users of a snapshot; ConrecError where none is there, or (`whole`) where some are missing."""
     about = manifest.users
     layout = Layout(**about["layout"])
     if about["store"] == "mapped":
         users: UserStore = MappedUsers(folder / "users", layout)
     else:
         users = RedisUsers(_url(), about["namespace"], layout, manifest.items)
-    if about["count"] and not len(users):
-        raise ConrecError(f"{folder}: its {about['count']} users are gone from {about['store']}; write it again")
+    there, noted = users.entries(), about.get("entries", about["count"])
+    if there < noted and (whole or not there):
+        lost = f"{noted - there:,} of its {noted:,} users are gone from {about['store']}"
+        raise ConrecError(f"{folder}: {lost}; publish it again with conrec refresh")
     return users
 
 

@@ -188,6 +188,10 @@ class MappedUsers:
     def __len__(self) -> int:
         return len(self._records)
 
+    def entries(self) -> int:
+        """How many users there are, with or without a record."""
+        return len(self._index)
+
     def portions(self, size: int = 100_000) -> Iterator[Users]:
         """All users with a record in the order in which they were added, `size` at a time."""
         for start in range(0, len(self), size):

@@ -56,7 +56,7 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
         "seed": job.seed if stage.per_seed else None,
         "key": key,
         "inputs": inputs,
-        "outputs": _digest(job.out),
+        "outputs": outputs_digest(job.out),
         "versions": _versions(),
         "seconds": round(seconds, 2),
         "peak_memory_mb": round(peak),
@@ -104,7 +104,7 @@ def _put_in_place(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _digest(folder: Path) -> str:
+def outputs_digest(folder: Path) -> str:
     """Hash of the names and contents of all files below a stage's folder, but for our own notes."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in NO_OUTPUT)
     return value_digest([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])

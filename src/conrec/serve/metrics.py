@@ -49,6 +49,7 @@ class Metrics:
             self.swaps.labels(result)
         self.snapshot = gauge("snapshot", "1 for the snapshot in use", ("version",))
         self.age = gauge("snapshot_age_seconds", "Seconds since the snapshot in use was published")
+        self.problem = gauge("problem", "1 where something is wrong that /readyz names")
         self.ready = gauge("ready", "1 where a snapshot is in use")
 
         self._of_answer: dict[tuple[str, int], tuple[Counter, Histogram]] = {}

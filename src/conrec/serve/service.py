@@ -8,9 +8,8 @@ list, the worst that can happen to a user who would have seen it anyway.
 import asyncio
 import logging
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
@@ -28,6 +27,11 @@ THREADS = 4
 TRY_AGAIN = 30.0
 """Seconds until a snapshot that was refused is looked at again, if it is still the one named."""
 
+CHECK_SECONDS = 5.0
+"""How often to look whether the files of the snapshot in use, its users, and the list of exempt users are there."""
+LOG_SECONDS = 10.0
+"""So long after an inner error was logged others are counted alone."""
+
 DECIDED = [field.name for field in fields(Decision) if field.name != "explain"]
 """What of a decision goes over the wire as it is."""
 
@@ -42,15 +46,17 @@ class Service:
         self._budget = settings.budget_ms / 1000
         self.filter: CoNRecFilter | None = None
         self.problem: str | None = "no snapshot was looked for yet"
-        """Why the version that is named last is not in use; None where it is."""
+        """Why the version that is named last is not in use, or what is wrong with the one that is; None: nothing."""
+        metrics.problem.set_function(lambda: self.problem is not None)
         self._guardrails = Guardrails(
             settings.min_keep,
             settings.max_drop_share,
-            _exempt(settings.exempt),
-            settings.dry_run,
-            settings.never_again,
-            settings.never_again_days,
+            dry_run=settings.dry_run,
+            never_again=settings.never_again,
+            never_again_days=settings.never_again_days,
         )
+        self._exempt_of, self._check_at, self._log_at = 0, 0.0, 0.0
+        self._read_exempt()
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
 
@@ -74,7 +80,9 @@ class Service:
             given = request.threshold, request.dry_run, request.want, request.replace
             return answer(now.filter(request.user, request.candidates, *given), request)
         except Exception:
-            log.exception("a list passes unfiltered, for the filter failed")
+            if time.monotonic() >= self._log_at:  # where a store is dead, every request fails
+                self._log_at = time.monotonic() + LOG_SECONDS
+                log.exception("lists pass unfiltered, for the filter failed; the next such errors are only counted")
             return _pass(request, "error")
 
     def _count(self, request: FilterRequest, answer: FilterAnswer) -> None:
@@ -124,7 +132,9 @@ class Service:
         try:
             named = published.current(self.settings.snapshots)
             if self.filter is not None and named == self.filter.version:
-                self.problem = None
+                if self._refused is not None or time.monotonic() >= self._check_at:
+                    self._refused, self._check_at = None, time.monotonic() + CHECK_SECONDS
+                    self.problem = self._amiss(self.filter)
                 return False
             if self._refused is not None and self._refused[0] == named and time.monotonic() < self._refused[1]:
                 return False
@@ -146,6 +156,29 @@ class Service:
         self.metrics.snapshot_in_use(self.filter.version, published_at(self.filter.version).timestamp())
         log.info("snapshot %s is in use", self.filter.version)
         return True
+
+    def _amiss(self, now: CoNRecFilter) -> str | None:
+        """What is wrong with what is in use. A list of exempt users that has changed is taken over by the way."""
+        try:
+            self._read_exempt()
+            now.guardrails = self._guardrails
+            now.check()
+        except ConrecError as error:
+            return str(error)
+        return None
+
+    def _read_exempt(self) -> None:
+        """Read the user ids, one a line, if there are any and they have changed; ConrecError where that fails."""
+        path = self.settings.exempt
+        if path is None:
+            return
+        try:
+            if (of := path.stat().st_mtime_ns) == self._exempt_of:
+                return
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConrecError(f"--exempt {path}: not a readable text file of user ids ({error})") from None
+        self._exempt_of, self._guardrails = of, replace(self._guardrails, exempt=frozenset(filter(None, lines)))
 
     def close(self) -> None:
         """Let the worker threads end."""
@@ -171,13 +204,3 @@ def _pass(request: FilterRequest, cause: str) -> FilterAnswer:
 def published_at(version: str) -> datetime:
     """When a version was made, from its name (20261122T021500Z-0001)."""
     return datetime.strptime(version.split("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-
-
-def _exempt(path: Path | None) -> frozenset[str]:
-    """User ids, one a line."""
-    if path is None:
-        return frozenset()
-    try:
-        return frozenset(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConrecError(f"--exempt {path}: not a readable text file of user ids ({error})") from None
