@@ -394,6 +394,30 @@ def test_a_calibration_makes_a_new_version_without_new_predictions(live: LiveRun
         refresh(run, live.recipe, snapshots=snapshots)
 
 
+def test_what_is_held_waits_and_the_next_day_goes_on_from_it(live: LiveRun, day_by_day, tmp_path: Path) -> None:
+    snapshots, done = day_by_day
+    snapshots, run = copy_of(snapshots, tmp_path / "snapshots", done[0].version), tmp_path / "run"
+    for one in done[1:]:
+        shutil.rmtree(snapshots / one.version)
+    shutil.copytree(live.run, run)
+    calibrate(run, live.recipe, likes_lost=0.3, confidence=None)
+    calibrated = refresh(run, live.recipe, snapshots=snapshots, max_change=1.0)
+    assert (calibrated.changed, calibrated.held) == (True, None)  # it hides more than before, as it was told to
+    held = refresh(run, live.recipe, snapshots=snapshots, events=live.days[0], max_change=1.0)
+    assert "it would hide" in str(held.held)
+    assert published.current(snapshots) == calibrated.version != held.version
+    again = refresh(run, live.recipe, snapshots=snapshots, events=live.days[0])
+    assert (again.version, again.changed, again.held) == (held.version, False, held.held)
+    with pytest.raises(SystemExit, match="3"):
+        main(["refresh", str(run), "--snapshots", str(snapshots)])
+    day = refresh(run, live.recipe, snapshots=snapshots, events=live.days[1])
+    assert (day.held, published.held(snapshots), published.current(snapshots)) == (None, None, day.version)
+    assert users_of(snapshots / day.version) == users_of(day_by_day[0] / done[2].version)  # of both days nothing is lost
+    assert roll_back(snapshots) == calibrated.version
+    with pytest.raises(ConrecError, match="--max-change"):
+        refresh(run, live.recipe, snapshots=snapshots, max_change=0.5)
+
+
 def test_the_merged_log_can_be_trained_on(live: LiveRun, day_by_day, tmp_path: Path) -> None:
     snapshots, done = day_by_day
     snapshots = copy_of(snapshots, tmp_path / "snapshots", done[-1].version)

@@ -156,8 +156,12 @@ class Refresh:
     """Where the users go: files that are memory-mapped (the default), or Redis (CONREC_REDIS names it)."""
     seed: Annotated[int | None, arg(metavar="N")] = None
     """The seed of the run that predicts; without it the first."""
+    max_change: Annotated[float, arg(metavar="FACTOR")] = 2.0
+    """Hold a version that would hide more than so many times as much of a category, or of all items; inf: never."""
+    accept: bool = False
+    """Only put the version that is held into use."""
     rollback: bool = False
-    """Only go back to the version that the one in use was made after."""
+    """Only go back to the version that the one in use was made after, or give up the one that is held."""
     merged: Annotated[Path | None, arg(metavar="OUT")] = None
     """Only write the log so far to OUT, to train on."""
 
@@ -168,9 +172,11 @@ def refresh(args: Refresh) -> None:
     The first call, without --events, publishes the run with its own log. Every further one ingests what is new: events
     are cleaned like the first log and every row is accounted for, new items get IDs from the frozen codebook, users
     whose history changed are predicted again, the others are carried over. The new snapshot is in SNAPSHOTS at once or
-    not at all; the same input a second time changes nothing. docs/daily_job.md is the how-to.
+    not at all; the same input a second time changes nothing. One that would hide far more than the one in use is held,
+    and the exit status is 3. docs/daily_job.md is the how-to.
 
-    --rollback alone: the version in use is again the one that it was made after; the next call goes on from there.
+    --accept alone: the version that is held is in use. --rollback alone: the version in use is again the one that it
+    was made after, or the one that is held is given up; the next call goes on from there.
 
     --merged OUT alone: the log so far is written to OUT, and nothing is trained. To train on it:
 
@@ -188,18 +194,24 @@ def refresh(args: Refresh) -> None:
 
     recipe, _, _ = open_run(args.run)
     snapshots = args.run / "snapshots" if args.snapshots is None else args.snapshots
-    alone = args.rollback + (args.merged is not None)
+    alone = args.accept + args.rollback + (args.merged is not None)
     if alone and (alone > 1 or args.events or args.items):
-        raise ConrecError("--rollback and --merged each stand alone; leave out --events, --items and the other one")
-    from conrec.deploy.refresh import refresh, roll_back, write_merged
+        raise ConrecError(
+            "--accept, --rollback and --merged each stand alone; leave out --events, --items and the others"
+        )
+    from conrec.deploy.refresh import accept, refresh, roll_back, write_merged
 
-    if args.rollback:
-        print(f"{roll_back(snapshots)} in use")
+    if args.accept or args.rollback:
+        print(f"{(accept if args.accept else roll_back)(snapshots)} in use")
     elif args.merged is not None:
         print(write_merged(args.run, recipe, snapshots, args.merged))
     else:
-        given = {name: value for name, value in vars(args).items() if name not in ("run", "rollback", "merged")}
-        print(refresh(args.run, recipe, **given | {"snapshots": snapshots}))
+        alone = ("run", "accept", "rollback", "merged")
+        given = {name: value for name, value in vars(args).items() if name not in alone}
+        done = refresh(args.run, recipe, **given | {"snapshots": snapshots})
+        print(done)
+        if done.held:
+            raise SystemExit(3)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ here, too: its first call publishes all its users.
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from conrec.config import DataConfig, Recipe
 from conrec.data.histories import Histories
 from conrec.data.instances import Instances, as_events, as_items
 from conrec.data.split import Split
+from conrec.deploy.change import DAYS, hides_more
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
 from conrec.deploy.served import served_score
 from conrec.deploy.user_lists import OwnHistories, newest, reason_index
@@ -35,7 +38,7 @@ from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
 from conrec.filter.feedback import Feedback
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
-from conrec.filter.stores import StoreName, open_users
+from conrec.filter.stores import StoreName, drop_users, open_users
 from conrec.filter.user_store import Layout, Users
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
@@ -69,6 +72,8 @@ class Refreshed:
     """Users whose predictions were updated."""
     account: dict[str, Any] | None
     """What became of every row of the input; None without one."""
+    held: str | None = None
+    """Why the version is not in use but waits for `accept`."""
 
     def __str__(self) -> str:
         lines = []
@@ -77,6 +82,8 @@ class Refreshed:
             if self.account.get("items", {}).get("read"):
                 lines += [_account_line("items", self.account["items"])]
         state = "in use" if self.changed else "stays in use: nothing is new"
+        if self.held:
+            state = f"is held, not in use: {self.held}; --accept puts it into use, --rollback gives it up"
         return "\n".join([*lines, f"{self.version} {state}; {self.users:,} users, {self.recomputed:,} made anew"])
 
 
@@ -91,24 +98,29 @@ def refresh(
     keep: int = 7,
     seed: int | None = None,
     store: StoreName | None = None,
+    max_change: float = math.inf,
 ) -> Refreshed:
     """Ingest a day (files of events and of items, either may be missing) and put a new snapshot into use.
 
     snapshots: where, `run/snapshots` if None; keep: that many versions stay; store: where the users go (None: as
-    before, first memory-mapped). ConrecError for a run that has not come as far as its filter stage, for files that
-    cannot be used (with the row), and where another job works in `snapshots`.
+    before, first memory-mapped); max_change: a version that would hide more than so many times as much
+    (`deploy.change`) is held, and the next one goes on from it. ConrecError for a run that has not come as far as its
+    filter stage, for files that cannot be used (with the row), and where another job works in `snapshots`.
     """
     if keep < 1:
         raise ConrecError(f"--keep {keep}: at least 1 version must stay")
+    if not max_change >= 1:
+        raise ConrecError(f"--max-change {max_change}: a factor of 1 or more; inf holds nothing")
     snapshots = run / "snapshots" if snapshots is None else snapshots
     seed = recipe.seeds[0] if seed is None else seed
     score, calibrated = served_score(run, seed)
     calibration = None if calibrated is None else msgspec.to_builtins(calibrated)
     with lock(snapshots / "live" / ".lock"):
-        in_use = _in_use(snapshots)
+        in_use, held = _in_use(snapshots), published.held(snapshots)
+        latest = published.read_manifest(snapshots / held[0]) if held else in_use
         # A snapshot of another run, or of another score, has nothing that could be carried over.
         base = _base(run, recipe, seed, score)
-        before = in_use if in_use is not None and in_use.made_from.get("base") == base else None
+        before = latest if latest is not None and latest.made_from.get("base") == base else None
         state = before.made_from if before is not None else None
         _remove_orphans(snapshots)
         feedback = Feedback(snapshots)
@@ -133,7 +145,7 @@ def refresh(
         known = digest is None or digest in ingested
         account = read_delta(snapshots / "live" / ingested[digest])["account"] if digest in ingested else None
         if before is not None and nothing_new and known:
-            return Refreshed(before.version, False, before.users["count"], 0, account)
+            return Refreshed(before.version, False, before.users["count"], 0, account, held and held[1])
 
         live = read_live(run, snapshots, deltas, entries)
         if digest is not None and not known:
@@ -142,7 +154,7 @@ def refresh(
                 made_from["deltas"] = deltas = [*deltas, delta]
                 live = read_live(run, snapshots, deltas, entries)
             elif before is not None and nothing_new:
-                return Refreshed(before.version, False, before.users["count"], 0, account)
+                return Refreshed(before.version, False, before.users["count"], 0, account, held and held[1])
         made_from["cutoff"], made_from["end"] = f"{live.cutoff}Z", int(live.end.astype(np.int64))
         if calibration is None:
             say(f"{run}: no calibration.json, so this snapshot drops nothing; run conrec calibrate and refresh again")
@@ -151,19 +163,38 @@ def refresh(
             new = [entry for entry in entries if entry.position > state["feedback"]]
             changed = changed_users(snapshots, deltas[len(state["deltas"]) :], new)
         store = store or (in_use.users["store"] if in_use is not None else "mapped")
+        alarm = None
+        if in_use is not None and not damage and max_change < math.inf:
+            alarm = partial(hides_more, snapshots / in_use.version, max_change, in_use.made_from.get("base") == base)
         job = _Job(run, recipe, seed, snapshots, live, score, calibration)
-        version, users, recomputed = job.publish(before, changed, made_from, keep, store)
+        version, users, recomputed = job.publish(before, changed, made_from, keep, store, alarm)
         _remove_orphans(snapshots)
-    return Refreshed(version, True, users, recomputed, account)
+        held = published.held(snapshots)
+    return Refreshed(version, True, users, recomputed, account, held and held[1])
+
+
+def accept(snapshots: Path) -> str:
+    """Put the snapshot that is held into use; its version."""
+    with lock(snapshots / "live" / ".lock"):
+        if (held := published.held(snapshots)) is None:
+            raise ConrecError(f"{snapshots}: nothing is held here, so there is nothing to accept")
+        published.use(snapshots, held[0])
+    return held[0]
 
 
 def roll_back(snapshots: Path) -> str:
-    """Put the snapshot that the one in use was made after back into use, with the log it knew; its version."""
+    """Put the snapshot that the one in use was made after back into use, with the log it knew; its version. Where one
+    is held, that is given up instead."""
     if published.current(snapshots) is None:
         raise ConrecError(f"{snapshots}: nothing was published here yet, so there is nothing to go back to")
     with lock(snapshots / "live" / ".lock"):
         in_use = _in_use(snapshots)
         assert in_use is not None
+        if held := published.held(snapshots):
+            drop_users(published.read_manifest(snapshots / held[0]))
+            published.remove(snapshots, held[0])
+            published.use(snapshots, in_use.version)
+            return in_use.version
         parent = in_use.made_from.get("parent")
         if parent not in published.versions(snapshots):
             what = f"what came before {in_use.version} is not kept"
@@ -220,9 +251,10 @@ class _Job:
         made_from: dict[str, Any],
         keep: int,
         store: StoreName,
+        alarm: partial[str | None] | None,
     ) -> tuple[str, int, int]:
         """The version, its users and how many of them were updated: all, or `changed` (str) with the others from
-        the snapshot `before`."""
+        the snapshot `before`. alarm: why it is to be held, of its folder and the ids of users and items."""
         live, cutoff = self.live, self.live.cutoff
         items = as_items(live.items)
         events = as_events(live.events, items)
@@ -280,7 +312,9 @@ class _Job:
             for start in range(0, len(others), USERS_AT_ONCE):
                 names = others[start : start + USERS_AT_ONCE].tolist()
                 writer.add_histories(names, own.packed(names))
-            version = writer.publish(keep)
+            asked, recent = histories.users(cutoff), np.unique(events.items[events.times >= cutoff - DAYS])
+            shown = np.array(items.ids, str)[recent]
+            version = writer.publish(keep, alarm and partial(alarm, users=asked, items=shown))
         return version, users, recomputed
 
 

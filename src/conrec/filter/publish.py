@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -114,8 +114,9 @@ class SnapshotWriter:
         self._users.add_histories(ids, histories)
         self._entries += len(ids)
 
-    def publish(self, keep: int = 3) -> str:
-        """Put the version into use and delete all but the newest `keep` and the one in use; its name."""
+    def publish(self, keep: int = 3, alarm: Callable[[Path], str | None] | None = None) -> str:
+        """Put the version into use, unless `alarm` says of its folder why it is to be held, and delete all but the
+        newest `keep` and the one in use; its name."""
         if keep < 1:
             raise ValueError("keep at least one version")
         self._write_items()
@@ -130,8 +131,13 @@ class SnapshotWriter:
             files=published.describe_files(self._folder),
         )
         published.put_in_place(self.snapshots, manifest)
-        published.use(self.snapshots, self.version)
+        if why := alarm and alarm(self.snapshots / self.version):
+            published.hold(self.snapshots, self.version, why)
+        else:
+            published.use(self.snapshots, self.version)
         for old in published.versions(self.snapshots)[:-keep]:
+            if old == published.current(self.snapshots):
+                continue
             manifest = published.read_manifest(self.snapshots / old)
             published.remove(self.snapshots, old)
             drop_users(manifest)

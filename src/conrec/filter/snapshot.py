@@ -1,6 +1,7 @@
 """Published snapshots: what the filter works with, in versions, each of them whole or not there at all.
 
     SNAPSHOTS/current                  the name of the version in use, one line
+    SNAPSHOTS/held                     a version that waits to be put into use or given up, and why; may be missing
     SNAPSHOTS/feedback.sqlite          dislikes and undos since (`filter.feedback`)
     SNAPSHOTS/20261122T021500Z-0001/   a version, never changed once it is there
         manifest.json                  what it is, and the size and SHA-256 of every file
@@ -74,7 +75,22 @@ def use(snapshots: Path, version: str) -> None:
         there = ", ".join(versions(snapshots)) or "none"
         raise ConrecError(f"{snapshots}: there is no version {version}; there are: {there}")
     write_whole(snapshots / "current", version + "\n")
+    (snapshots / "held").unlink(missing_ok=True)
     flush(snapshots)
+
+
+def hold(snapshots: Path, version: str, why: str) -> None:
+    """Note that a version that is there is not to be used before somebody says so."""
+    write_whole(snapshots / "held", f"{version}\n{why}\n")
+
+
+def held(snapshots: Path) -> tuple[str, str] | None:
+    """The version that is held, and why; None: there is none."""
+    try:
+        version, why = (snapshots / "held").read_text(encoding="utf-8").strip().split("\n", 1)
+    except FileNotFoundError:
+        return None
+    return (version, why) if version in versions(snapshots) else None
 
 
 def read_manifest(folder: Path) -> Manifest:

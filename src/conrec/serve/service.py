@@ -165,7 +165,8 @@ class Service:
             now.check()
         except ConrecError as error:
             return str(error)
-        return None
+        held = published.held(self.settings.snapshots)
+        return held and f"snapshot {held[0]} is held, not in use: {held[1]}"
 
     def _read_exempt(self) -> None:
         """Read the user ids, one a line, if there are any and they have changed; ConrecError where that fails."""

@@ -1,0 +1,61 @@
+"""How much more a new snapshot would hide than the one in use: no night may change that unseen.
+
+A ring of fake users who dislike one kind of thing hides that kind from others, and a wrong day of log may hide
+anything. So the share of candidates over their threshold is compared, for users whom both snapshots know and items
+shown lately: of all items, and of each category.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from conrec.filter.filter import OpenSnapshot
+from conrec.filter.thresholds import NO_CATEGORY, Thresholds
+from conrec.filter.user_store import StoredUser
+from conrec.score.factors import scores_alone
+
+SAMPLE = 1_000
+"""Users, and items, that are looked at."""
+DAYS = np.timedelta64(14, "D")
+"""Items that nobody met in so many last days of the log are left out."""
+LEAST = 0.01
+"""Smaller shares count as this: twice next to nothing is next to nothing."""
+FEWEST = 5
+"""Items of a category at least."""
+
+
+def hides_more(
+    before: Path, most: float, same_scale: bool, after: Path, users: np.ndarray, items: np.ndarray
+) -> str | None:
+    """Where the snapshot `after` hides more than `most` times as much as `before`; None: nowhere.
+
+    before, after: their folders; users, items: ids, str [n]. same_scale: both score alike, so that both are measured
+    by the new calibration: a budget that was raised on purpose is no alarm.
+    """
+    old, new, rng = OpenSnapshot(before), OpenSnapshot(after), np.random.default_rng(0)
+    users, items = (rng.permutation(ids)[:SAMPLE] for ids in (users, items))
+    rows = np.stack([now.index.rows(items.tolist()) for now in (old, new)])
+    rows = rows[:, (rows >= 0).all(0)]
+    scales = Thresholds(new.calibration, old.categories) if same_scale else old.thresholds, new.thresholds
+    over = []
+    for user in users.tolist():
+        known = [one for now in (old, new) if (one := now.users.get(user)) and one.has_record]
+        if len(known) == 2:
+            over.append([_over(*both) for both in zip((old, new), known, rows, scales)])
+    shares = np.mean(over, axis=0) if over else np.zeros((2, rows.shape[1]))
+    category = np.array([new.categories[row].as_py() or NO_CATEGORY for row in rows[1].tolist()], str)
+    found = [(0.0, "")]
+    for name in (None, *np.unique(category).tolist()):
+        some = np.ones(len(category), bool) if name is None else category == name
+        if some.sum() >= FEWEST:
+            hid, hides = shares[:, some].mean(1)
+            what = "all items" if name is None else f"the category {name!r}"
+            found.append((hides / max(hid, LEAST), f"of {what} it would hide {hides:.1%}, not {hid:.1%}"))
+    worst, told = max(found)
+    return told if worst > most else None
+
+
+def _over(now: OpenSnapshot, user: StoredUser, rows: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+    """bool [c]: which items score over their threshold, whatever the limits of a list."""
+    scores = scores_alone(now.factors, user.factors, rows, now.cosine_weight)
+    return scores.astype(np.float64) > thresholds.of(user.activity, rows)
