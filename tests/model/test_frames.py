@@ -11,10 +11,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+import conrec
 from conrec.config import DataConfig
 from conrec.data.adapters.generic import read
 from conrec.errors import ConrecError
+from conrec.files import lock
 from conrec.model.frames import place, told_of
+from conrec.run import LOG
 from tests.model.small import Stream, tables
 
 
@@ -113,3 +116,12 @@ def test_what_is_no_table(tmp_path: Path) -> None:
 def test_messages_name_what_the_caller_gave(tmp_path: Path) -> None:
     message = f"{tmp_path}/events.parquet: row 7: {tmp_path}/items.csv"
     assert told_of(message, tables()[0], Path("shop.csv"), tmp_path) == "events: row 7: shop.csv"
+
+
+def test_a_fit_that_is_refused_leaves_the_log_of_the_running_one(tmp_path: Path) -> None:
+    events, items = tables(events=50)
+    place(events, items, tmp_path / LOG)
+    before = {path.name: path.read_bytes() for path in (tmp_path / LOG).iterdir()}
+    with lock(tmp_path / ".lock"), pytest.raises(ConrecError, match="works in this folder"):
+        conrec.fit(events.slice(1), items, folder=tmp_path)
+    assert {path.name: path.read_bytes() for path in (tmp_path / LOG).iterdir()} == before

@@ -10,6 +10,7 @@ from typing import Any
 
 from conrec.config import Recipe, load_recipe
 from conrec.errors import ConrecError
+from conrec.files import lock
 from conrec.model.frames import Table, place, told_of
 from conrec.model.model import Model
 from conrec.run import LOG, check_folder, find_recipe, run_stages, stages_of
@@ -49,7 +50,8 @@ def fit(
     run = Path(tempfile.mkdtemp(prefix="conrec-")) if folder is None else Path(folder)
     try:
         check_folder(run)
-        data = place(events, items, run / LOG)
+        with lock(run / ".lock"):  # whoever works in the folder may be reading the tables
+            data = place(events, items, run / LOG)
         if data == run / LOG and settings.data.adapter != "generic":
             raise ConrecError(f'recipe: data.adapter = "{settings.data.adapter}" reads its own files; give their path')
         pictures = None if images is None else Path(images)
