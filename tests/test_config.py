@@ -94,6 +94,7 @@ def test_values_become_what_the_field_asks_for(recipe) -> None:
         ("[predict]\ntemperatures = []", r"predict.temperatures = \[\]; it must be list of length >= 1"),
         ('[predict]\nfeatures = ["luck"]', r"predict.features\[0\]"),
         ("[filter]\nlikes_lost = 2", "filter.likes_lost = 2; it must be float < 1.0"),
+        ("[filter]\nthreshold = nan", "filter.threshold = nan; it must be float >= -1000000000.0"),
         ("[evaluate]\nk = 0", "evaluate.k = 0; it must be int >= 1"),
     ],
 )

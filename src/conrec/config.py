@@ -324,7 +324,7 @@ class FilterConfig:
     score: Literal["history", "paper"] = "history"
     """`history`: a regression on what the log says of user and item (docs/filter.md). `paper`: the largest cosine to a
     predicted dislike."""
-    threshold: float | None = None
+    threshold: Number | None = None
     """Drop a candidate that scores above this; where it is not given, `likes_lost` chooses it on validation."""
     likes_lost: Annotated[float, Meta(gt=0, lt=1)] = 0.02
     """Share of the likes that the filter may drop where it chooses the threshold."""
