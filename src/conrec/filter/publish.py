@@ -179,17 +179,14 @@ def write_snapshot(
     users: Users,
     score: str,
     cosine_weight: float,
-    calibration: dict[str, Any] | None = None,
+    *more: Any,
     keep: int = 3,
-    feedback: int = 0,
-    made_from: dict[str, Any] | None = None,
-    store: StoreName = "mapped",
+    **named: Any,
 ) -> str:
-    """Write a version with these users and put it into use; its name. See `SnapshotWriter`."""
-    layout = Layout(
-        users.predicted.shape[1], users.dislikes.shape[1], users.liked.shape[1], items.factors.vectors.shape[1]
-    )
-    new = SnapshotWriter(snapshots, items, layout, score, cosine_weight, calibration, feedback, made_from, store)
-    with new as writer:
+    """Write a version with these users and put it into use; its name. See `SnapshotWriter`, which gets all that follows
+    `cosine_weight`."""
+    lists = (users.predicted, users.dislikes, users.liked, items.factors.vectors)
+    layout = Layout(*(one.shape[1] for one in lists))
+    with SnapshotWriter(snapshots, items, layout, score, cosine_weight, *more, **named) as writer:
         writer.add(users)
         return writer.publish(keep)

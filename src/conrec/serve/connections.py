@@ -18,7 +18,7 @@ class Connection(HttpToolsProtocol):
     """A connection of uvicorn, which itself has a limit only for those that are idle after a request."""
 
     def __init__(self, *arguments: Any, most: int, **more: Any) -> None:
-        """most: connections that are open at once; further ones are closed at once."""
+        """most: so many are open at once; further ones are closed."""
         super().__init__(*arguments, **more)
         self._most, self._receiving = most, True
         self._late: asyncio.TimerHandle | None = None
@@ -56,9 +56,6 @@ class Connection(HttpToolsProtocol):
 
 
 def allowed(most: int) -> int:
-    """So many of `most` connections as this process may have descriptors for, of which it takes what it needs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = most + OTHER_FILES if hard == resource.RLIM_INFINITY else min(most + OTHER_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    return max(1, needed - OTHER_FILES)
+    """So many of `most` connections as this process may have descriptors for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if files == resource.RLIM_INFINITY else max(1, min(most, files - OTHER_FILES))
