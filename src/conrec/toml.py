@@ -76,7 +76,9 @@ def _check_names(kind: inspect.Type, value: Any, at: str) -> None:
 
 def _explained(error: str, table: dict[str, Any]) -> str:
     """msgspec's message with the key first and the value that is there: `predict.beams = 0; it must be int >= 1`."""
-    message, _, path = error.rpartition(" - at `$")
+    message, at, path = error.rpartition(" - at `$")
+    if not at:  # of several tables together: it names them
+        return error
     value: Any = table
     for name, number in re.findall(r"\.([\w-]+)|\[(\d+)\]", path):
         value = value[name or int(number)]

@@ -412,7 +412,9 @@ def test_what_is_held_waits_and_the_next_day_goes_on_from_it(live: LiveRun, day_
         main(["refresh", str(run), "--snapshots", str(snapshots)])
     day = refresh(run, live.recipe, snapshots=snapshots, events=live.days[1])
     assert (day.held, published.held(snapshots), published.current(snapshots)) == (None, None, day.version)
-    assert users_of(snapshots / day.version) == users_of(day_by_day[0] / done[2].version)  # of both days nothing is lost
+    assert users_of(snapshots / day.version) == users_of(
+        day_by_day[0] / done[2].version
+    )  # of both days nothing is lost
     assert roll_back(snapshots) == calibrated.version
     with pytest.raises(ConrecError, match="--max-change"):
         refresh(run, live.recipe, snapshots=snapshots, max_change=0.5)

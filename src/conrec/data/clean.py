@@ -117,7 +117,7 @@ def _numbers(table: pa.Table, *names: str) -> np.ndarray:
     """int64 [n]: the same number for rows that are equal in these columns."""
     found = np.zeros(len(table), np.int64)
     for name in names:
-        codes = pc.dictionary_encode(table[name], null_encoding="encode").combine_chunks().indices.to_numpy()
+        codes = pc.dictionary_encode(table[name].combine_chunks(), null_encoding="encode").indices.to_numpy()
         found = np.unique(found * (1 + int(codes.max(initial=0))) + codes, return_inverse=True)[1]
     return found
 
