@@ -327,6 +327,5 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
         pytest.skip("no right to mount a small disk here")
     assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
     assert (
-        done.stderr.splitlines()
-        == ["conrec: no space left on the disk; make room and run the same command again to continue"] * 5
+        done.stderr.splitlines() == ["conrec: no space left on the disk; make room and run the same command again"] * 5
     )

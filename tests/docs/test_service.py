@@ -66,6 +66,21 @@ def test_settings_metrics_and_addresses_are_all_explained(snapshots: Path) -> No
         assert path.replace("{user}", "ann") in TEXT, path
 
 
+def test_the_alerts_are_rules_on_metrics_that_exist() -> None:
+    yaml = pytest.importorskip("yaml")
+    (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    samples = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
+    samples |= {f"{family.name}{end}" for family in Metrics().registry.collect() for end in ("", "_total", "_bucket")}
+    for rule in group["rules"]:
+        used = set(re.findall(r"conrec_\w+", rule["expr"]))
+        assert used <= samples, rule["alert"]
+        assert rule["annotations"]["summary"]
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+    rules = " ".join(rule["expr"] for rule in group["rules"])
+    for told in ("dropped_total", "unknown_items_total", "snapshot_age_seconds", "fail_open_total", "problem", "ready"):
+        assert f"conrec_{told}" in rules
+
+
 def test_its_commands_and_links_exist() -> None:
     commands = re.findall(r"^    conrec (\w+)", TEXT, re.MULTILINE)
     assert commands == ["calibrate", "refresh", "serve"]

@@ -191,9 +191,7 @@ def refresh(args: Refresh) -> None:
     snapshots = args.run / "snapshots" if args.snapshots is None else args.snapshots
     alone = args.accept + args.rollback + (args.merged is not None)
     if alone and (alone > 1 or args.events or args.items):
-        raise ConrecError(
-            "--accept, --rollback and --merged each stand alone; leave out --events, --items and the others"
-        )
+        raise ConrecError("--accept, --rollback and --merged each stand alone, without --events and --items")
     from conrec.deploy.refresh import accept, refresh, roll_back, write_merged
 
     if args.accept or args.rollback:
@@ -201,9 +199,12 @@ def refresh(args: Refresh) -> None:
     elif args.merged is not None:
         print(write_merged(args.run, recipe, snapshots, args.merged))
     else:
-        alone = ("run", "accept", "rollback", "merged")
-        given = {name: value for name, value in vars(args).items() if name not in alone}
+        others = ("run", "accept", "rollback", "merged")
+        given = {name: value for name, value in vars(args).items() if name not in others}
         done = refresh(args.run, recipe, **given | {"snapshots": snapshots})
+        print(done)
+        if done.held:
+            raise SystemExit(3)
         print(done)
         if done.held:
             raise SystemExit(3)

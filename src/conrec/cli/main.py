@@ -68,9 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not is_full(error):
             raise
-        print(
-            "conrec: no space left on the disk; make room and run the same command again to continue", file=sys.stderr
-        )
+        print("conrec: no space left on the disk; make room and run the same command again", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("conrec: stopped; run the same command again to continue", file=sys.stderr)

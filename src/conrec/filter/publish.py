@@ -173,20 +173,11 @@ class SnapshotWriter:
         self._leave.close()
 
 
-def write_snapshot(
-    snapshots: Path,
-    items: SnapshotItems,
-    users: Users,
-    score: str,
-    cosine_weight: float,
-    *more: Any,
-    keep: int = 3,
-    **named: Any,
-) -> str:
-    """Write a version with these users and put it into use; its name. See `SnapshotWriter`, which gets all that follows
-    `cosine_weight`."""
+def write_snapshot(snapshots: Path, items: SnapshotItems, users: Users, *more: Any, keep: int = 3, **named: Any) -> str:
+    """Write a version with these users and put it into use; its name. `SnapshotWriter` gets score, cosine_weight and
+    what follows them."""
     lists = (users.predicted, users.dislikes, users.liked, items.factors.vectors)
     layout = Layout(*(one.shape[1] for one in lists))
-    with SnapshotWriter(snapshots, items, layout, score, cosine_weight, *more, **named) as writer:
+    with SnapshotWriter(snapshots, items, layout, *more, **named) as writer:
         writer.add(users)
         return writer.publish(keep)
