@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no
 # It is done even where the environment forbids it: compiling torch's modules anew doubles the start of every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast check clean
+.PHONY: demo test test-fast soak check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/conrec demo
@@ -22,6 +22,10 @@ test: $(VENV)/.installed-dev
 # Without what trains a model, runs a pipeline, opens a browser or measures on a whole data set.
 test-fast: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) -m "not slow"
+
+# Kills at random moments of everything that writes (docs/reliability.md); an hour.
+soak: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.crash runs/soak --kills 50
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
