@@ -169,12 +169,16 @@ class Refresh:
 def refresh(args: Refresh) -> None:
     """Publish the predictions for the filter, updated by a new day of log; or roll back; or write the log out.
 
-        others = ("run", "accept", "rollback", "merged")
-        given = {name: value for name, value in vars(args).items() if name not in others}
-        done = refresh(args.run, recipe, **given | {"snapshots": snapshots})
-        print(done)
-        if done.held:
-            raise SystemExit(3)
+    The first call, without --events, publishes the run with its own log. Every further one ingests what is new: events
+    are cleaned like the first log and every row is accounted for, new items get IDs from the frozen codebook, users
+    whose history changed are predicted again, the others are carried over. The new snapshot is in SNAPSHOTS at once or
+    not at all; the same input a second time changes nothing. One that would hide far more than the one in use is held,
+    and the exit status is 3. docs/daily_job.md is the how-to.
+
+    --accept alone: the version that is held is in use. --rollback alone: the version in use is again the one that it
+    was made after, or the one that is held is given up; the next call goes on from there.
+
+    --merged OUT alone: the log so far is written to OUT, and nothing is trained. To train on it:
 
       conrec refresh runs/mt --merged merged && conrec run merged/recipe.toml --data merged --out runs/mt2
       conrec refresh runs/mt2 --snapshots runs/mt/snapshots
@@ -205,7 +209,6 @@ def refresh(args: Refresh) -> None:
         print(done)
         if done.held:
             raise SystemExit(3)
-        print(done)
         if done.held:
             raise SystemExit(3)
 
