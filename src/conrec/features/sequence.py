@@ -34,6 +34,7 @@ ITEMS = 20_000
 class SequenceModel:
     """A trained network with its items."""
 
+    @torch.inference_mode(False)  # also where a decoder asks for it
     def __init__(self, events: Events, items: int) -> None:
         """Train on all of these events; without a user who disliked something after another event there is no network.
 
