@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from conrec.data.instances import Events
 from conrec.features import sequence
 from conrec.features.log_view import LogView
 from conrec.features.sequence import WEEKS, Sequence
+from tests.data.events import events_of
 from tests.features.log_view_for_tests import cut_short, small_log_view
 from tests.small_log import CUTS, START, all_instances
 
@@ -38,7 +38,7 @@ def in_turn(users: int = 40) -> LogView:
             times.append(START + np.timedelta64(step * 4 * 86_400_000_000 + user, "us"))
             kinds.append("dislike" if step % 4 else "favorite")
     order = np.argsort(np.array(times))
-    events = Events.of(*(np.array(column)[order] for column in (names, rows, times, kinds)), np.zeros(len(order)))
+    events = events_of(*(np.array(column)[order] for column in (names, rows, times, kinds)), np.zeros(len(order)))
     return replace(VIEW, events=replace(events, items=events.items.astype(np.int32)))
 
 
