@@ -49,8 +49,8 @@ def filter_file(
     predictions: a Parquet file with user_id, cut and items; of several cutoffs of a user the latest is taken, and
     nothing that happened since is known. Dropped is what scores above its threshold.
     Writes to `out` (.parquet, .csv or .tsv) the same rows in the same order: user_id, item_id, kept (bool), score
-    (empty where user or item is unknown), nearest_item and nearest_title (the predicted dislike that it is closest
-    to). Unknown users and items are kept: no prediction is no reason to drop.
+    (empty where user or item is unknown), and, where that counts, nearest_item and nearest_title (the predicted dislike
+    that it is closest to). Unknown users and items are kept: no prediction is no reason to drop.
     """
     _suffix(candidates)
     _suffix(out)
@@ -89,21 +89,16 @@ def filter_file(
             scores[rows], nearest[rows] = online_score(side, one, items, score.cosine_weight)
             kept[rows] = scores[rows].astype(np.float64) <= thresholds.of(active, items)
     near = pa.array(nearest, mask=nearest < 0)
-    result = pa.table(
-        {
-            **given,
-            "kept": kept,
-            "score": pa.array(scores, mask=nearest < 0),
-            "nearest_item": pa.array(catalog.item_ids, pa.string()).take(near),
-            "nearest_title": pa.array(catalog.titles, pa.string()).take(near),
-        }
-    )
+    result = {**given, "kept": kept, "score": pa.array(scores, mask=nearest < 0)}
+    if score.cosine_weight:
+        result["nearest_item"] = pa.array(catalog.item_ids, pa.string()).take(near)
+        result["nearest_title"] = pa.array(catalog.titles, pa.string()).take(near)
     out.parent.mkdir(parents=True, exist_ok=True)
     if _suffix(out) == ".parquet":
-        pq.write_table(result, out)
+        pq.write_table(pa.table(result), out)
     else:
         options = pa_csv.WriteOptions(delimiter="\t" if _suffix(out) == ".tsv" else ",")
-        pa_csv.write_csv(result, out, options)
+        pa_csv.write_csv(pa.table(result), out, options)
     return FilterAccount(
         read=len(ids),
         kept=int(kept.sum()),
