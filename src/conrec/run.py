@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from conrec import processes
 from conrec.config import Recipe, load_recipe
-from conrec.errors import ConrecError
+from conrec.errors import ConrecError, need
 from conrec.files import lock, read_json, tree_digest, value_digest, write_json, write_whole
 from conrec.pipeline.build import build, label_of, partial, read_manifest
 from conrec.pipeline.job import Job
@@ -133,6 +133,8 @@ def run_stages(
     start, end = _range(stages, first, last)
     if begin:
         _check(recipe, run, data, images)
+        if recipe.sid.levels and end:  # said now, not after the log is read
+            need("train", "images", "report")
         trains = any(stage.name == "understand" for stage in stages[start : end + 1])
         if trains and recipe.lm.checkpoint and processes.is_main() and not (run / "understand").exists():
             from conrec.lm.model import check_checkpoint

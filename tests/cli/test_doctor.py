@@ -18,8 +18,10 @@ def test_a_failing_part_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def test_a_missing_library_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     known = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("peft", "starlette") else known(name))
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("numba", "torch") else known(name))
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name in ("torch", "faiss") else "there")
     assert not doctor.examine()
     said = capsys.readouterr().out
-    assert "peft                  MISSING" in said
-    assert "pip install -e '.[serve]'" in said
+    assert "numba                 MISSING" in said
+    assert "extra train           without torch, faiss; optional: pip install 'conrec[train]'" in said
+    assert "torch test" not in said

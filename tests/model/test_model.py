@@ -26,6 +26,7 @@ from conrec.run import run_stages, stages_of
 from conrec.score.filter_score import FilterScore
 from conrec.score.history import HistoryScore
 from tests.model.small import Stream, tables
+from tests.test_errors import without_extras
 
 pytestmark = pytest.mark.slow
 
@@ -158,19 +159,25 @@ def test_too_short_a_log_is_refused_and_nothing_stays(tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fitting_and_filtering_need_no_torch(model: conrec.Model) -> None:
+def test_the_way_from_a_log_to_the_service_needs_no_extra_but_serve(model: conrec.Model, tmp_path: Path) -> None:
     code = f"""
-import sys, conrec
+import conrec
 assert not {{"numpy", "pyarrow"}} & set(sys.modules)
 model = conrec.fit({str(model.folder / "log")!r})
-model.evaluate()._repr_html_()
+assert "pip install 'conrec[report]'" in model.evaluate()._repr_html_()
 model.calibrate(0.1)
-model.filter("u0", ["i0"])
-model.predict_proba("u0", ["i0"])
-print(*{{"torch", "transformers", "faiss"}} & set(sys.modules))
+assert 0 < model.predict_proba("u0", ["i0"])[0] < 1
+decision = model.filter("u0", {ITEMS!r})
+loaded = conrec.load(model.save("saved"))
+assert loaded.filter("u0", {ITEMS!r}) == decision
+from tests.serve.small import serving
+with serving(loaded.folder / "snapshots", run=loaded.folder) as client:
+    assert client.filter("u0", {ITEMS!r})["dropped"] == decision.dropped
+print(len(decision.dropped))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
-    assert done.stdout.split() == []
+    done = without_extras(code, cwd=tmp_path, but="serve")
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
 
 
 def test_the_command_line(model: conrec.Model, tmp_path: Path) -> None:

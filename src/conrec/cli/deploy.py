@@ -250,12 +250,6 @@ def serve(args: Serve) -> None:
 
     Example: conrec serve snapshots --run runs/demo
     """
-    try:
-        import prometheus_client  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ConrecError(f"serve needs {error.name}; pip install 'conrec[serve]' (in a clone: '.[serve]')") from None
     from conrec.serve.settings import read_settings
 
     settings = read_settings(**{**vars(args), "dry_run": args.dry_run or None})

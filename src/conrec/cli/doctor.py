@@ -6,11 +6,13 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from conrec import __version__
+from conrec.errors import EXTRAS
 
-EXTRAS = {"sentence-transformers": "encoders", "starlette": "serve", "redis": "redis", "trl": "oracle", "duckdb": "sql"}
+NEEDED = ("numpy", "pyarrow", "numba")
 
 
 def doctor() -> None:
@@ -27,14 +29,18 @@ def doctor() -> None:
 def examine() -> bool:
     """Print one line a check to stdout; True if everything that is needed works."""
     print(f"conrec                {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    missing = "MISSING: install again (make in the clone does)"
-    needed = [_library(name, missing) for name in ("torch", "transformers", "peft", "numpy", "pyarrow")]
-    for name, extra in EXTRAS.items():
-        _library(name, f"not installed; optional: pip install -e '.[{extra}]' in the clone")
+    for name in NEEDED:
+        print(f"{name:21} {_version(name) or 'MISSING: install again (make in the clone does)'}")
+    for extra, modules in EXTRAS.items():
+        gone = ", ".join(name for name in modules if find_spec(name) is None)
+        advice = f"without {gone}; optional: pip install 'conrec[{extra}]'"
+        print(f"extra {extra:15} {advice if gone else _version(modules[0]) or 'installed'}")
     _machine()
-    learns = _check("torch", _torch_learns)
-    _gpu()
-    return all(needed) and learns
+    learns = True
+    if _version("torch"):
+        learns = _check("torch", _torch_learns)
+        _gpu()
+    return all(map(_version, NEEDED)) and learns
 
 
 def _version(name: str) -> str | None:
@@ -42,12 +48,6 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _library(name: str, advice: str) -> bool:
-    version = _version(name)
-    print(f"{name:21} {version or advice}")
-    return version is not None
 
 
 def _machine() -> None:
@@ -68,12 +68,9 @@ def _gpu() -> None:
         free, total = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
         print(f"gpu                   {name}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free, CUDA {torch.version.cuda}")
-    elif torch.version.cuda:
-        print(
-            f"gpu                   none found, though torch is built for CUDA {torch.version.cuda}: look at the driver"
-        )
     else:
-        print("gpu                   none, and torch is built without CUDA; the recipes that come along need none")
+        how = f"for CUDA {torch.version.cuda}: look at the driver" if torch.version.cuda else "without CUDA"
+        print(f"gpu                   none; torch is built {how}")
 
 
 def _check(name: str, test: Callable[[], str]) -> bool:
@@ -88,7 +85,7 @@ def _check(name: str, test: Callable[[], str]) -> bool:
 
 
 def _torch_learns() -> str:
-    """A few gradient steps must lower a loss."""
+    """Steps down a gradient must lower a loss."""
     import torch
 
     weight = torch.ones(8, requires_grad=True)

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from conrec import __version__
 from conrec.cli import check, deploy, doctor, research, run
-from conrec.errors import ConrecError
+from conrec.errors import ConrecError, extras_named
 from conrec.processes import leave
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         print(__version__)
         return 0
     try:
-        _call(argv[0], argv[1:])
+        with extras_named():
+            _call(argv[0], argv[1:])
     except ConrecError as error:
         print(f"conrec: {error}", file=sys.stderr)
         return 2

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec.errors import ConrecError
+from conrec.errors import ConrecError, extras_named
 from conrec.filter.id_index import checked_utf8, key_of
 from conrec.filter.user_store import Layout, StoredUser, Users
 from conrec.score.user_history import History
@@ -29,10 +29,8 @@ class RedisUsers:
 
         ConrecError where the server cannot be reached.
         """
-        try:
+        with extras_named("users in Redis"):
             import redis
-        except ImportError:
-            raise ConrecError("users in Redis need an extra package; pip install 'conrec[redis]'") from None
         self.layout, self._items, self._namespace = layout, items, namespace
         self._records = 0
         self._errors = redis.RedisError

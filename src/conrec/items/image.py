@@ -2,14 +2,13 @@
 
 import numpy as np
 from PIL import Image
-from skimage.color import rgb2hsv
-from skimage.feature import hog
 from sklearn.decomposition import PCA
 
 from conrec.items.pictures import ImageAccount, Picture, open_picture
 from conrec.progress import track
 
 SIDE = 64
+WIDTH = 464  # of `features`
 
 
 class HogEncoder:
@@ -50,8 +49,7 @@ class HogEncoder:
 
         The encoder looks once at a picture, and keeps its features.
         """
-        width = len(features(Image.new("RGB", (SIDE, SIDE))))
-        raw = np.zeros((len(pictures), width), np.float32)
+        raw = np.zeros((len(pictures), WIDTH), np.float32)
         account = ImageAccount()
         bar = track(pictures, "Pictures")
         for row, picture in enumerate(bar):
@@ -71,6 +69,9 @@ def features(image: Image.Image) -> np.ndarray:
 
     Each of the three parts has length 1; square roots keep one dominating colour from drowning the rest.
     """
+    from skimage.color import rgb2hsv
+    from skimage.feature import hog
+
     small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32) / 255
     shapes = hog(
         small.mean(axis=2), orientations=8, pixels_per_cell=(16, 16), cells_per_block=(2, 2), feature_vector=True

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from conrec.errors import ConrecError
+from conrec.errors import ConrecError, extras_named
 from conrec.items.pictures import ImageAccount, Picture, open_picture
 from conrec.progress import track
 
@@ -69,12 +69,8 @@ class PretrainedEncoder:
 @lru_cache(maxsize=2)
 def _load(checkpoint: str, setting: str) -> Any:
     """The model, once for titles and pictures."""
-    try:
+    with extras_named(f"{setting} = {checkpoint!r}"):
         from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise ConrecError(
-            f"{setting} = {checkpoint!r} needs sentence-transformers; install it: pip install 'conrec[encoders]'"
-        ) from error
     try:
         return SentenceTransformer(checkpoint, model_kwargs={"use_safetensors": True})
     except Exception as error:  # the hub client has dozens of its own

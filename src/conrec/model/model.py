@@ -45,7 +45,10 @@ class Evaluation:
         return replay.describe(self.summary)
 
     def _repr_html_(self) -> str:
-        return trade_off(self.metrics)
+        try:
+            return trade_off(self.metrics)
+        except ModuleNotFoundError:
+            return f"<pre>{html.escape(repr(self))}\nThe curves need pip install 'conrec[report]'</pre>"
 
 
 class Calibrated(Calibration, frozen=True):

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from conrec.config import Recipe
+from conrec.errors import extras_named
 from conrec.pipeline.job import Job
 
 
@@ -33,11 +34,12 @@ class Stage:
 
 
 def imported(function: str) -> Callable[[Job], None]:
-    """A function (`module:name`) that is imported when it is called: the modules of most stages take seconds."""
+    """A function (`module:name`) that is imported when called: this may take seconds, and an extra be missing."""
     module, name = function.split(":")
 
     def call(job: Job) -> None:
-        getattr(importlib.import_module(module), name)(job)
+        with extras_named():
+            getattr(importlib.import_module(module), name)(job)
 
     return call
 

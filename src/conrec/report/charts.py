@@ -15,7 +15,6 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import vl_convert
 
 SERIES = tuple(f"var(--series-{n})" for n in range(8))
 INK, FAINT, LINE = "var(--ink)", "var(--faint)", "var(--line)"
@@ -193,6 +192,8 @@ def _layer(values: list[dict[str, Any]], mark: dict[str, Any], **encoding: Any) 
 
 def _svg(chart: dict[str, Any], title: str, description: str) -> str:
     """The chart as an accessible SVG element that follows the page's colours."""
+    import vl_convert  # an extra of 85 MB, and only who looks at a chart needs it
+
     padding = {"left": 12, "right": 8, "top": 5, "bottom": 5}  # a device's own font may be wider than ours
     svg = vl_convert.vegalite_to_svg(chart | {"config": STYLE, "background": "transparent", "padding": padding})
     number = f"{zlib.crc32((title + description).encode()):08x}"  # ids must differ within the page

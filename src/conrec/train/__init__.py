@@ -1,0 +1,3 @@
+from conrec.errors import need
+
+need("train")
