@@ -34,7 +34,7 @@ check: $(VENV)/.installed-dev
 
 # The site in site/; a link that leads nowhere is an error.
 docs: $(VENV)/.installed-docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # What deploy/Dockerfile does, without Docker.
 container-check:

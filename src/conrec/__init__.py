@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = ["Model", "__version__", "fit", "load"]
 
 
