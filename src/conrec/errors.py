@@ -32,8 +32,7 @@ def extras_named(what: str = "this") -> Iterator[None]:
         name = str(error.name).partition(".")[0]
         for extra, modules in EXTRAS.items():
             if name in modules:
-                how = f"pip install 'conrec[{extra}]' (in a clone: pip install -e '.[{extra}]')"
-                raise ConrecError(f"{what} needs {name}, which is not installed; {how}") from error
+                raise ConrecError(f"{what} needs {name}; pip install 'conrec[{extra}]'") from error
         raise
 
 

@@ -36,11 +36,9 @@ def examine() -> bool:
         advice = f"without {gone}; optional: pip install 'conrec[{extra}]'"
         print(f"extra {extra:15} {advice if gone else _version(modules[0]) or 'installed'}")
     _machine()
-    learns = True
-    if _version("torch"):
-        learns = _check("torch", _torch_learns)
+    if torch := _version("torch"):
         _gpu()
-    return all(map(_version, NEEDED)) and learns
+    return (not torch or _check("torch", _torch_learns)) and all(map(_version, NEEDED))
 
 
 def _version(name: str) -> str | None:

@@ -108,7 +108,7 @@ class Demo:
 
 
 def demo(args: Demo) -> None:
-    """Run everything on a small simulated platform; needs nothing but this package.
+    """Run everything on a small simulated platform; needs nothing but the extra `train`.
 
     The same as `conrec run demo --out runs/demo`. Ends with the path of the report. Run it again to continue one
     that was stopped.

@@ -8,7 +8,6 @@ from conrec.items.pictures import ImageAccount, Picture, open_picture
 from conrec.progress import track
 
 SIDE = 64
-WIDTH = 464  # of `features`
 
 
 class HogEncoder:
@@ -49,7 +48,7 @@ class HogEncoder:
 
         The encoder looks once at a picture, and keeps its features.
         """
-        raw = np.zeros((len(pictures), WIDTH), np.float32)
+        raw = np.zeros((len(pictures), 464), np.float32)
         account = ImageAccount()
         bar = track(pictures, "Pictures")
         for row, picture in enumerate(bar):
