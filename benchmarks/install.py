@@ -87,7 +87,7 @@ def main(extras: list[str]) -> int:
         seconds = time.monotonic() - begin
         found = weights(next((folder / "venv" / "lib").glob("python*/site-packages")))
         print(table(found))
-        print(f"built and installed in {seconds:.0f} s")
+        print(f"built and installed in {seconds:.0f} s", flush=True)
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
         command = [str(python), "-c", FIVE_LINES, "model"]
         status = subprocess.run(command, cwd=folder, env=environment).returncode
