@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from conrec.evaluate.avoided import dislikes_avoided
+from conrec.evaluate.replay import choose_threshold
 from conrec.evaluate.results import Difference
-from conrec.evaluate.threshold import choose_threshold
 
 
 def events(n: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from conrec.evaluate.replay import choose_threshold
 from conrec.evaluate.risk_control import divided, promise, promises, units_needed, within
-from conrec.evaluate.threshold import choose_threshold
 
 CALIBRATIONS = 400
 MOST_BROKEN = int(binom.ppf(0.999, CALIBRATIONS, 0.05))

@@ -9,6 +9,7 @@ is excluded for the user (`data.knowledge`).
 """
 
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -100,7 +101,7 @@ class _DayLog:
         self._shown = own.of_values(self._number[exposures.items[own.values]])
         self._log_days = self._touched.events.times.astype("datetime64[D]")
         self._log_items = self._number[self._touched.events.items]
-        self._counts: dict[tuple[np.datetime64, np.datetime64], tuple[np.ndarray, np.ndarray]] = {}
+        self._popular = cache(self._counted)
 
     def draw(self, n: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
         """Up to `wanted` distinct item rows for instance n: own exposures of `next`'s day, then the day's items."""
@@ -123,9 +124,7 @@ class _DayLog:
         keys = np.log(count[free]) + rng.gumbel(size=int(free.sum()))
         return self._rows[np.concatenate([chosen, pool[free][np.argsort(-keys)[: wanted - len(chosen)]]])]
 
-    def _popular(self, first: np.datetime64, last: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
+    def _counted(self, first: np.datetime64, last: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
         """Items that anyone interacted with on the days first..last, and how often."""
-        if (first, last) not in self._counts:
-            start, stop = np.searchsorted(self._log_days, [first, last + 1])
-            self._counts[first, last] = np.unique(self._log_items[start:stop], return_counts=True)
-        return self._counts[first, last]
+        start, stop = np.searchsorted(self._log_days, [first, last + 1])
+        return np.unique(self._log_items[start:stop], return_counts=True)

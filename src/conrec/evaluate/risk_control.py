@@ -1,6 +1,6 @@
 """A threshold with a guarantee: how low may it be, so that the likes it costs stay within a budget?
 
-`threshold.choose_threshold` takes the threshold that spends the budget exactly on the likes at hand, and so overspends
+`replay.choose_threshold` takes the threshold that spends the budget exactly on the likes at hand, and so overspends
 on about every second fresh log. Here the data at hand (validation) is a sample, and the promise is about the users
 that it was drawn from:
 
@@ -18,10 +18,7 @@ Two promises, for losses l_u in [0, 1] of n units, sum L:
 
   has an expectation of at most 1, so it reaches 1 / delta with a probability of at most delta. The bet is fixed
   beforehand (by n, budget and delta), hence W falls as any loss grows: it is monotone in t, the lowest threshold with
-  W >= 1 / delta is found by bisection, and no correction for having looked at many thresholds is due. Against
-  Hoeffding and Bentkus's bound (Learn then Test, Angelopoulos et al. 2021) it gains where users lose parts of their
-  likes rather than all or none; bets that adapt to the losses, in a random order of the users, gain little more and
-  let the threshold depend on that order.
+  W >= 1 / delta is found by bisection, and no correction for having looked at many thresholds is due.
 - *On average* over calibrations: conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster 2024):
   (L + 1) / (n + 1) <= budget, the largest loss being 1. Bolder, and broken in nearly half of the calibrations.
 

@@ -37,24 +37,17 @@ class ItemFeature(Protocol):
 
 
 class FeatureWeights(NamedTuple):
-    """How much each feature counts beside the policy in lists; 0 for not at all."""
+    """How much each feature counts beside the policy in lists; 0 for not at all. Each is a class of its name."""
 
     prior: float = 1.0
     """Dislikes of everybody lately (`data.knowledge`): the power to which the prior is raised."""
     content_similarity: float = 0.0
-    """Closeness of content to the user's own past dislikes."""
     co_dislike_score: float = 0.0
-    """Dislikes of the users who disliked the same."""
     ease: float = 0.0
-    """What of the user's history, taken together, speaks for a dislike (`features.ease`)."""
     sequence: float = 0.0
-    """What the order of the user's history says (`features.sequence`)."""
     exposure: float = 0.0
-    """How likely the user is to be shown the item (`features.exposures`)."""
     attribute: float = 0.0
-    """How often the user, shown such items, disliked them (`features.attribute_rates`)."""
     propensity: float = 0.0
-    """The odds that the user, shown the item, dislikes it (`score.propensity`)."""
     temperature: float = 1.0
     """What divides the policy's log-likelihood: above 1 the policy counts less, at infinity not at all."""
     long_tail: float = 0.0

@@ -120,9 +120,6 @@ def _day(cutoff: np.datetime64, platform: Platform) -> int:
     return int(day)
 
 
-# Tables ---------------------------------------------------------------------------------------------------
-
-
 def _day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
     """A day as EVENTS: exposures and what followed seconds later, all at different microseconds."""
     cart_delay, purchase_delay = 40.0, 300.0

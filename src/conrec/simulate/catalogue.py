@@ -109,8 +109,6 @@ def _attributes(leaf: np.ndarray, rng: np.random.Generator) -> list[dict[str, st
     return columns
 
 
-# Titles --------------------------------------------------------------------------------------------------
-
 _KEPT = {"shape": 0.9, "material": 0.8, "colour": 0.85, "pattern": 0.8, "style": 0.75, "connection": 0.95}
 """How often a seller mentions an attribute."""
 _EMOJI = "🔥✨🎁💯🚚⭐💥❤"

@@ -119,9 +119,6 @@ def _stroke(
             pen.line([*flat, *flat[:2]], fill=fill, width=2 * grow + 1, joint="curve")
 
 
-# Scenes ---------------------------------------------------------------------------------------------------
-
-
 def _scene(look: str, canvas: int, rng: np.random.Generator) -> Image.Image:
     """The background: a studio, a room, a loud poster, or a dark place that watches."""
     if look == "unsettling":
@@ -207,9 +204,6 @@ def _store_mark(pen: ImageDraw.ImageDraw, store: str, canvas: int) -> None:
         pen.ellipse(box, fill=inner)
     else:
         pen.rectangle(box, fill=inner)
-
-
-# Surfaces -------------------------------------------------------------------------------------------------
 
 
 def _skin(pattern: str, material: str, colour: RGB, canvas: int, rng: np.random.Generator) -> Image.Image:

@@ -91,8 +91,6 @@ class Platform:
         self._order = np.argsort(catalogue.leaf, kind="stable")
         self._flagged = np.where(catalogue.flags.any(axis=1), FLAGGED, 0.0)
 
-    # What the formulas of the header say --------------------------------------------------------------------
-
     def leaf_shares(self, state: State) -> np.ndarray:
         """float64 [users, leaves], rows sum to 1."""
         root = state.positives @ LEAF_ROOTS
@@ -127,8 +125,6 @@ class Platform:
         chance = chance * self.people.taste[users, items]
         chance = np.where(self.people.match[users, items] >= 0, REMAINING_CHANCE * chance, chance)
         return np.where(self.bought_on[users, items] < day, REMAINING_CHANCE * chance, chance)
-
-    # Drawing ------------------------------------------------------------------------------------------------
 
     def run_day(self, day: int, rng: np.random.Generator) -> Happened:
         """Draw a day and move the state to the next midnight."""
@@ -206,8 +202,6 @@ class Platform:
     def _forget_a_day(self, state: State) -> None:
         state.positives *= np.exp(-1.0 / MEMORY_DAYS)
         state.dislikes *= np.exp(-1.0 / DAMPING_DAYS)
-
-    # The truth ----------------------------------------------------------------------------------------------
 
     def shown_and_disliked(self, users: np.ndarray, day: int, horizon_days: int) -> np.ndarray:
         """float64 [len(users), items]: P(shown and disliked for interest within the horizon | midnight of `day`).

@@ -18,9 +18,8 @@ from conrec.data.instances import Instances, Items, evenly
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import compared
 from conrec.evaluate.protocol import OURS
-from conrec.evaluate.replay import measure, suppression
+from conrec.evaluate.replay import choose_threshold, measure, suppression
 from conrec.evaluate.results import FilterReplay, write
-from conrec.evaluate.threshold import choose_threshold
 from conrec.pipeline.job import Job
 from conrec.progress import say, track
 from conrec.score.backtest import backtests

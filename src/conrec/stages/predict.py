@@ -21,7 +21,7 @@ from conrec.lm.model import load_trained_policy
 from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.score.list_weights import ListWeights, prior_alone
-from conrec.score.similarity import max_cosine
+from conrec.score.similarity import max_cosine_batch
 from conrec.stages.score import read_history
 from conrec.stages.utilize import future_reward, sampled_reward
 
@@ -76,7 +76,7 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     parts = candidate_parts(decoder, candidates, held_out)
     _predict_alone(decoder, candidates, parts, held_out, out / ALONE)
     ranked, counts = _rank_candidates(decoder, learned.candidates, candidates, parts, held_out)
-    by_filter = _by_filter(inputs.catalog.unit, candidates, items)
+    by_filter = max_cosine_batch(inputs.catalog.unit, candidates.rows, items[candidates.at])
     predictions = lists.slice(0, len(held_out))
     for name, values in (("candidate_scores", ranked), ("candidate_filter_scores", by_filter)):
         predictions = predictions.append_column(name, _lists(values, candidates, len(held_out)))
@@ -193,16 +193,6 @@ def _better(users: np.ndarray, gain: np.ndarray) -> bool:
     return bootstrap(users, gain[:, None])[0].verdict == "better"
 
 
-def _by_filter(unit: np.ndarray, candidates: CandidateSets, predicted: np.ndarray) -> np.ndarray:
-    """float32 [n, c]: the paper's filter score of the candidates. predicted: int32 [instances, k], -1 for none."""
-    pairs = zip(candidates.rows, predicted[candidates.at])
-    return np.stack([max_cosine(unit[np.maximum(rows, 0)], unit[_valid(own)])[0] for rows, own in pairs])
-
-
-def _valid(rows: np.ndarray) -> np.ndarray:
-    return rows[rows >= 0]
-
-
 def _lists(values: np.ndarray, candidates: CandidateSets, n: int) -> pa.Array:
     """Values [m, c] of the candidates as lists of n instances; null for an instance without candidates."""
     out: list[list[float] | None] = [None] * n
@@ -212,7 +202,7 @@ def _lists(values: np.ndarray, candidates: CandidateSets, n: int) -> pa.Array:
 
 
 def _columns(instances: Instances, items: Items, rows: np.ndarray, scores: np.ndarray) -> pa.Table:
-    names = [[items.ids[i] for i in _valid(r)] for r in rows]
+    names = [[items.ids[i] for i in own if i >= 0] for own in rows]
     values = [s[: len(n)].astype(float).tolist() for s, n in zip(scores, names)]
     return pa.table(
         {
