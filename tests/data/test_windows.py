@@ -207,8 +207,6 @@ def test_over_the_five_folds_everybody_is_held_out_once() -> None:
         ([("u", "a", 0, "click")], SplitConfig(), "no dislikes after cleaning"),
         (steady_log(), SplitConfig(cutoffs="per_user"), "needs split.mode"),
         (steady_log(), SplitConfig(mode="users"), "needs split.cutoffs"),
-        (steady_log(), replace(FOLD, fold=5), "split.fold = 5"),
-        (steady_log(), SplitConfig(horizon_days=0), "horizon_days = 0"),
         (steady_log(), SplitConfig(validation_from=0.9), "0 < validation_from < test_from < 1"),
         (steady_log(), SplitConfig(horizon_days=30), "no train instance is left with a whole horizon of 30 days"),
         (steady_log(), SplitConfig(horizon_days=7), "no validation instance is left with a whole horizon of 7 days"),

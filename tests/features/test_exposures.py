@@ -13,6 +13,7 @@ from conrec.features.exposures import (
     ITEM_DAYS,
     ITEM_SMOOTHING,
     LEAST_DAYS,
+    NAMES,
     TRACES,
     USUAL,
     ExposureLikelihood,
@@ -24,7 +25,7 @@ from tests.small_log import CUTS, START, all_instances, small_log
 ITEMS, LOG = small_log()
 N = len(ITEMS)
 DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
-WEIGHTS = dict(zip(map(str, TRACES), (0.3, 0.0, 0.02, 0.5, 0.1, 0.0)))
+WEIGHTS = dict(zip(NAMES, (0.3, 0.0, 0.02, 0.5, 0.1, 0.0)))
 CATEGORIES = [name or "" for name in ITEMS.categories]
 
 
@@ -40,9 +41,9 @@ def log_shown(user: str, cutoff: np.datetime64) -> np.ndarray:
     for name, item, time, kind in zip(LOG.users, LOG.items, LOG.times, LOG.kinds):
         if time < cutoff:
             met[item] += np.exp(-((cutoff - time) / DAY) / ITEM_DAYS)
-            for trace, weight in zip(TRACES, WEIGHTS.values()):
-                if name == user and (kind == "favorite" or not trace.liked):
-                    own[CATEGORIES[item]] += weight * np.exp(-((cutoff - time) / DAY) / trace.days)
+            for (liked, days), weight in zip(TRACES, WEIGHTS.values()):
+                if name == user and (kind == "favorite" or not liked):
+                    own[CATEGORIES[item]] += weight * np.exp(-((cutoff - time) / DAY) / days)
     for item, first in enumerate(ITEMS.first_seen):
         if first < cutoff:
             met[item] /= 1 - np.exp(-max((cutoff - first) / DAY, LEAST_DAYS) / ITEM_DAYS)

@@ -54,7 +54,7 @@ def test_of_the_future_only_the_next_dislike_counts(live: LiveRun) -> None:
     reward = next_dislike(inputs, train)
     assert train.future.lengths.max() > 1
     assert [row.tolist() for row in map(reward.future.__getitem__, range(len(train)))] == [[n] for n in train.next]
-    items = torch.arange(len(inputs.items)).repeat(len(train), 1)
-    wanted = FutureReward(only, inputs.catalog.unit, inputs.neighbours, recipe.utilize)
+    items = torch.arange(len(inputs.log_view.items)).repeat(len(train), 1)
+    wanted = FutureReward(only, inputs.log_view.catalog.unit, inputs.neighbours, recipe.utilize)
     every = np.arange(len(train))
     assert torch.equal(reward.of(every, items).total, wanted.of(every, items).total)

@@ -27,7 +27,7 @@ def test_every_question_is_fair(repeats):
     events = log()
     learn = np.arange(len(events.items)) < 700
     config = UnderstandConfig(alignment_samples=10_000, alignment_min_repeats=repeats, alignment_held_out=0.3)
-    asked = ask(events, learn, CODES, config, seed=1)
+    train, held_out = ask(events, learn, CODES, config, seed=1)
     disliked: dict[str, set[int]] = {}
     liked: dict[str, set[int]] = {}
     for user, item, kind in zip(events.users[learn], events.items[learn], events.kinds[learn]):
@@ -39,9 +39,9 @@ def test_every_question_is_fair(repeats):
             u for u in disliked if row[0] in disliked[u] and set(row[1:].tolist()) <= liked.get(u, set()) - disliked[u]
         }
 
-    assert len(asked.train) > 20
-    assert len(asked.held_out) > 5
-    for row in np.concatenate([asked.train, asked.held_out]):
+    assert len(train) > 20
+    assert len(held_out) > 5
+    for row in np.concatenate([train, held_out]):
         assert len(set(row.tolist())) == 4
         same_prefix = [u for u in owners(row) if sum(CODES[i, 0] == CODES[row[0], 0] for i in disliked[u]) >= repeats]
         assert same_prefix
@@ -51,7 +51,7 @@ def test_every_question_is_fair(repeats):
         for i in disliked[u]
         if len(liked.get(u, set()) - disliked[u]) >= 3
     )
-    assert len(asked.train) + len(asked.held_out) == sure
+    assert len(train) + len(held_out) == sure
 
 
 def test_the_answer_stands_at_every_place_and_is_the_disliked_one():
@@ -72,6 +72,6 @@ def test_the_limit_holds_and_the_seed_decides():
     learn = np.ones(len(events.items), dtype=bool)
     config = UnderstandConfig(alignment_samples=30, alignment_min_repeats=1, alignment_held_out=0.2)
     first, again = (ask(events, learn, CODES, config, seed=3) for _ in range(2))
-    assert len(first.train) == 30
-    assert np.array_equal(first.train, again.train)
-    assert np.array_equal(first.held_out, again.held_out)
+    assert len(first[0]) == 30
+    assert np.array_equal(first[0], again[0])
+    assert np.array_equal(first[1], again[1])

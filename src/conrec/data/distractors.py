@@ -8,7 +8,7 @@ backwards to 2, 4, 8, ... days and at last to the whole log. Never a distractor:
 is excluded for the user (`data.knowledge`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -58,12 +58,12 @@ def candidates_table(
     return pa.table([pa.array(asked.ids[numbers], pa.int64()), lists], schema=CANDIDATES)
 
 
-def rows_of(lists: pa.ChunkedArray, items: Items, k: int) -> np.ndarray:
+def rows_of(lists: pa.ChunkedArray, ids: Sequence[str], k: int) -> np.ndarray:
     """Lists of item ids as int32 [B, k] rows, cut or filled with -1; -2 for an id that is no item."""
-    row_of = {item: row for row, item in enumerate(items.ids)}
+    row_of = {item: row for row, item in enumerate(ids)}
     result = np.full((len(lists), k), -1, np.int32)
-    for n, ids in enumerate(lists.to_pylist()):
-        rows = [row_of.get(item, -2) for item in (ids or [])[:k]]
+    for n, own in enumerate(lists.to_pylist()):
+        rows = [row_of.get(item, -2) for item in (own or [])[:k]]
         result[n, : len(rows)] = rows
     return result
 
@@ -74,7 +74,7 @@ def read_candidates(prepared: Path, instances: Instances, items: Items) -> np.nd
     lists = dict(zip(table["instance_id"].to_pylist(), table["candidates"].to_pylist()))
     width = max((len(ids) for ids in lists.values()), default=0)
     chosen = pa.chunked_array([pa.array([lists.get(n, []) for n in instances.ids.tolist()], pa.list_(pa.string()))])
-    return rows_of(chosen, items, width)
+    return rows_of(chosen, items.ids, width)
 
 
 class _DayLog:

@@ -46,7 +46,7 @@ def policy_scores(decoder: Decoder, instances: Instances, rows: np.ndarray) -> n
     assert decoder.policy is not None
     weights = FeatureWeights(prior=0.0, temperature=min(config.temperatures))
     decodings = decoder.decodings(instances, [weights], include_unseen=True)
-    (scores,) = score_items(decoder.policy, decodings, rows, inputs.catalog.codes, batch=config.batch)
+    (scores,) = score_items(decoder.policy, decodings, rows, inputs.log_view.catalog.codes, batch=config.batch)
     return scores
 
 

@@ -45,7 +45,7 @@ class Decoder:
         last, context = list(contexts(recipe).items())[-1]
         if utilized is not None:
             vocabulary = Vocabulary.load(utilized / "tokenizer")
-            policy = build_policy(recipe.lm, vocabulary, inputs.catalog.codewords, seed).to(device())
+            policy = build_policy(recipe.lm, vocabulary, inputs.log_view.catalog.codewords, seed).to(device())
             load_trained_policy(policy, utilized / last)
         return cls(inputs, vocabulary, policy, context, features)
 

@@ -6,17 +6,16 @@ from functools import partial
 import numpy as np
 
 from conrec.config import Recipe
-from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.data.instances import Instances, Ragged
 from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
-from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
+from conrec.decode.prompt_dataset import PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
 from conrec.features.log_view import LogView
 from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import device
 from conrec.lm.prompts import Context, HistoryPrompts
 from conrec.lm.vocabulary import Vocabulary
-from conrec.sid.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -37,20 +36,10 @@ class Inputs:
         trie = Trie.of(log.catalog.codes, log.catalog.sizes, device())
         return cls(recipe, log.view, log.instances, log.split, log.knowledge, trie, log.neighbours)
 
-    @property
-    def items(self) -> Items:
-        return self.log_view.items
-
-    @property
-    def events(self) -> Events:
-        return self.log_view.events
-
-    @property
-    def catalog(self) -> Catalog:
-        return self.log_view.catalog
-
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
-        return HistoryPrompts(vocabulary, self.catalog.codes, self.recipe.lm.max_dislikes, self.recipe.lm.max_positives)
+        return HistoryPrompts(
+            vocabulary, self.log_view.catalog.codes, self.recipe.lm.max_dislikes, self.recipe.lm.max_positives
+        )
 
     def prompt_dataset(
         self,
@@ -80,7 +69,3 @@ class Inputs:
             prompts, pad = self.history_prompts(vocabulary).all(instances, context), vocabulary.pad
         excluded = partial(self.knowledge.excluded, include_unseen=include_unseen)
         return PromptDataset(instances, prompts, rows, pool, pad, device(), excluded)
-
-    def decoding(self, instances: Instances, context: Context, vocabulary: Vocabulary) -> Decoding:
-        """How to predict under the prior as it is and no other feature: what training is under."""
-        return Decoding(self.prompt_dataset(instances, context, vocabulary))

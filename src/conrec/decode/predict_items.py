@@ -19,10 +19,8 @@ def predict_items(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The k likeliest items of every instance, by beam search with `beams` hypotheses, `batch` users at once.
 
-    Returns for each decoding item rows int32 [n, k] (-1: none) and scores float32 [n, k]. All decodings are of the same
-    instances with the same prompts (under another prior, say) and share one prompt
-    pass a user. Items that are excluded for the user are left out. At an infinite temperature the policy is not asked,
-    and None will do.
+    For each decoding item rows int32 [n, k] (-1: none) and scores float32 [n, k]. All decodings are of the same users
+    and prompts, and share one prompt pass a user. At an infinite temperature the policy is not asked, and may be None.
     """
     if policy is not None:
         policy.eval()

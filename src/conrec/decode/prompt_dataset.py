@@ -114,10 +114,9 @@ def pool_of_days(
     and each instance's row, int64 [n].
 
     An item's weight is its prior (exponentially decayed dislikes before that midnight UTC, plus `smoothing`) to the
-    power of `weight`; 0 switches the prior off. Items not yet seen that day have weight 0. A cutoff inside a day gets
-    that day's midnight, so nothing of the day itself is known. (By category that day's items are there; those after a
-    user's own cutoff are left out by `PromptDataset.excluded`.) With `include_unseen` an item not yet seen counts
-    like the least popular one: a ranker's candidate exists, whether or not the log has met it.
+    power of `weight`; 0 switches the prior off. Nothing of the cutoff's own day is known, and items not yet seen have
+    weight 0. (By category that day's items are there; `PromptDataset.excluded` leaves out those after a user's own
+    cutoff.) With `include_unseen` they count like the least popular one: a ranker's candidate exists all the same.
     """
     midnight = instances.cutoffs.astype("datetime64[D]").astype("datetime64[us]")
     parts, scopes = knowledge.scopes(instances)

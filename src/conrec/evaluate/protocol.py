@@ -184,7 +184,7 @@ def read_outputs(path: Path, instances: Instances, items: Items, k: int, *, some
     there = table.column_names
     candidates = {name: _padded(table[column].to_pylist()) for name, column in scores if column in there}
     measured = {"reward": table["reward"].to_numpy().astype(np.float32)} if "reward" in there else {}
-    return Outputs(rows_of(table["items"], items, k), candidates, measured, ~absent)
+    return Outputs(rows_of(table["items"], items.ids, k), candidates, measured, ~absent)
 
 
 def read_oracle(prepared: Path, instances: Instances, items: Items, k: int) -> Outputs | None:

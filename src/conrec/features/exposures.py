@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -42,23 +41,12 @@ ROUNDS = 200
 """Of the multiplicative updates; the first fifty do most of it."""
 
 
-class Trace(NamedTuple):
-    """What of a user's log may tell what the user will meet."""
-
-    liked: bool
-    """What the user liked; False: all that the user met, this included."""
-    days: float
-
-    def __str__(self) -> str:
-        return f"{'liked' if self.liked else 'met'}, {self.days:g} days"
-
-
-TRACES = tuple(Trace(liked, days) for liked in (False, True) for days in (7.0, 28.0, 112.0))
+TRACES = tuple((liked, days) for liked in (False, True) for days in (7.0, 28.0, 112.0))
+"""What of a user's log may tell what the user will meet: what was liked, or all that was met, and a time constant."""
+NAMES = tuple(f"{'liked' if liked else 'met'}, {days:g} days" for liked, days in TRACES)
 Weights = Mapping[str, float]
 """How much an event of each trace, by name, counts beside everybody's share, which counts once; 0 without a name."""
-
-
-USUAL = {str(TRACES[1]): 1.0}
+USUAL = {NAMES[1]: 1.0}
 """Weights of the traces where there is nothing to learn from."""
 
 
@@ -77,7 +65,7 @@ class ExposureLikelihood(ItemFeature):
         self._categories = np.unique([category or "" for category in items.categories], return_inverse=True)[1]
         self._width = int(self._categories.max(initial=-1)) + 1
         self._first_seen = items.first_seen
-        self._weights = np.array([weights.get(str(trace), 0.0) for trace in TRACES])
+        self._weights = np.array([weights.get(name, 0.0) for name in NAMES])
         self._log = UserLog(events)
         self._liked = np.isin(events.kinds, POSITIVE_KINDS)
         self._always: tuple[np.ndarray, np.ndarray] | None = None
@@ -109,7 +97,7 @@ class ExposureLikelihood(ItemFeature):
         if not counts:
             return USUAL
         found = most_likely(np.concatenate(counts), np.array(totals), np.concatenate(owners))
-        return dict(zip(map(str, TRACES), (found[1:] / max(found[0], 1e-12)).tolist()))
+        return dict(zip(NAMES, (found[1:] / max(found[0], 1e-12)).tolist()))
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: log p(shown) of every item for each user at its own cutoff."""
@@ -129,8 +117,8 @@ class ExposureLikelihood(ItemFeature):
     def _traces(self, own: np.ndarray, cutoff: np.datetime64) -> np.ndarray:
         """float [traces, e]: how much each of a user's events, at places in the log, counts for each trace."""
         age = (cutoff - self._log.events.times[own]) / DAY
-        counts = np.stack([np.exp(-age / trace.days) for trace in TRACES])
-        return np.where(np.array([trace.liked for trace in TRACES])[:, None] & ~self._liked[own], 0.0, counts)
+        counts = np.stack([np.exp(-age / days) for _, days in TRACES])
+        return np.where(np.array([liked for liked, _ in TRACES])[:, None] & ~self._liked[own], 0.0, counts)
 
     def _of_day(self, cutoff: np.datetime64) -> tuple[np.ndarray, np.ndarray]:
         """Of events before the midnight before the cutoff: see `_shares`."""

@@ -19,9 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numba import njit
 
+from conrec.data.distractors import rows_of
 from conrec.files import readable
 from conrec.progress import track
 
@@ -93,15 +95,8 @@ def read_swing(folder: Path, item_ids: list[str]) -> np.ndarray:
     """Neighbours int32 [n, k] as rows of `item_ids`, best first, padded with -1, of a `compress` folder."""
     path = folder / "swing.parquet"
     with readable(path, "the compress"):
-        table = pq.read_table(path, columns=["item_id", "neighbours"])
-    row = {item: n for n, item in enumerate(item_ids)}
-    lists = table["neighbours"].to_pylist()
-    neighbours = np.full((len(item_ids), max(map(len, lists), default=0)), -1, np.int32)
-    for item, near in zip(table["item_id"].to_pylist(), lists):
-        if item in row:
-            known = [row[other] for other in near if other in row]
-            neighbours[row[item], : len(known)] = known
-    return neighbours
+        lists = pq.read_table(path, columns=["neighbours"])["neighbours"]
+    return np.maximum(rows_of(lists, item_ids, pc.max(pc.list_value_length(lists)).as_py() or 0), -1)
 
 
 def _newest_once(users: np.ndarray, items: np.ndarray, n_items: int, cap: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,8 +22,6 @@ from conrec.simulate.people import make_people
 from conrec.simulate.pictures import draw_picture
 from conrec.simulate.platform import Happened, Platform
 
-__all__ = ["START", "Simulation", "simulate"]
-
 START = np.datetime64("2026-03-02T00:00:00.000000", "us")
 """Midnight (UTC) at which every simulated log begins; a Monday."""
 DAY = np.timedelta64(1, "D")

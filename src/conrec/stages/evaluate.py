@@ -44,18 +44,13 @@ def evaluate(job: Job) -> None:
     outputs = {split: ours(predicted, held_out[split], items, k) for split in SPLITS}
     systems = trivial_systems(recipe.predict.prior_days, recipe.predict.prior_smoothing)
     candidates = {split: read_candidates(log.prepared, held_out[split], items) for split in SPLITS}
-    weights = {}
+    weights, part = {}, held_out["validation"]
     for system in track(systems, "baselines"):
         system.fit(known)
         if isinstance(system, WithPrior):
-            tried = system.tune(held_out["validation"], k)
-            ranked = system.tune_candidates(held_out["validation"], candidates["validation"])
-            weights[system.name] = PriorWeight(
-                system.weight,
-                {str(weight): value for weight, value in tried.items()},
-                system.candidate_weight,
-                {str(weight): value for weight, value in ranked.items()},
-            )
+            both = system.tune(part, k), system.tune_candidates(part, candidates["validation"])
+            tried, ranked = ({str(weight): value for weight, value in one.items()} for one in both)
+            weights[system.name] = PriorWeight(system.weight, tried, system.candidate_weight, ranked)
         for split in SPLITS:
             outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:

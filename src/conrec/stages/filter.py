@@ -129,7 +129,7 @@ def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int)
             found.update(zip(pairs, table["items"].to_pylist()))
     pairs = zip(instances.users.tolist(), instances.cutoffs.astype("datetime64[us]").tolist())
     lists = pa.array([found.get(pair, []) for pair in pairs], pa.list_(pa.string()))
-    return np.maximum(rows_of(pa.chunked_array([lists]), items, k), -1)
+    return np.maximum(rows_of(pa.chunked_array([lists]), items.ids, k), -1)
 
 
 def _score_table(split: str, replay: Replay, scores: dict[str, np.ndarray], items: Items) -> pa.Table:

@@ -12,6 +12,7 @@ from conrec.data.instances import Instances, Items, Ragged, evenly, offsets_of
 from conrec.decode.candidates import CandidateSets, candidate_parts, policy_scores
 from conrec.decode.decoder import Decoder, contexts
 from conrec.decode.inputs import Inputs
+from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
 from conrec.features.fitted_weights import Sets, fit_weights
@@ -68,15 +69,15 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     left = [without_prediction(replay, held_out) for replay in replays]
     everybody = Instances.joined([held_out, *left])
     ((items, scores),) = decoder.predict(everybody, [weights], "predict")
-    lists = _columns(everybody, inputs.items, items, scores)
+    lists = _columns(everybody, inputs.log_view.items, items, scores)
     if len(everybody) > len(held_out):
         pq.write_table(lists.slice(len(held_out)), out / "replay.parquet")
 
-    candidates = CandidateSets.read(prepared, held_out, inputs.items)
+    candidates = CandidateSets.read(prepared, held_out, inputs.log_view.items)
     parts = candidate_parts(decoder, candidates, held_out)
     _predict_alone(decoder, candidates, parts, held_out, out / ALONE)
     ranked, counts = _rank_candidates(decoder, learned.candidates, candidates, parts, held_out)
-    by_filter = max_cosine_batch(inputs.catalog.unit, candidates.rows, items[candidates.at])
+    by_filter = max_cosine_batch(inputs.log_view.catalog.unit, candidates.rows, items[candidates.at])
     predictions = lists.slice(0, len(held_out))
     for name, values in (("candidate_scores", ranked), ("candidate_filter_scores", by_filter)):
         predictions = predictions.append_column(name, _lists(values, candidates, len(held_out)))
@@ -109,10 +110,10 @@ def _compare_stages(decoder: Decoder, held_out: Instances, utilized: Path, out: 
     future = future_reward(inputs, compared)
     for name, context in contexts(inputs.recipe).items():  # the last one is the decoder's own
         load_trained_policy(policy, utilized / name)
-        plain = inputs.decoding(compared, context, vocabulary)
+        plain = Decoding(inputs.prompt_dataset(compared, context, vocabulary))
         ((items, scores),) = Decoder(inputs, vocabulary, policy, context).run([plain], f"predict ({name})")
         reward = sampled_reward(policy, plain.data, future, inputs.recipe)
-        columns = _columns(compared, inputs.items, items, scores)
+        columns = _columns(compared, inputs.log_view.items, items, scores)
         pq.write_table(columns.append_column("reward", pa.array(reward)), out / f"{name}.parquet")
 
 
@@ -130,7 +131,7 @@ def _predict_alone(
         return
     found, (values, there) = decoder.predict(held_out, alone, "each feature alone"), parts
     for n, (name, (items, scores)) in enumerate(zip(decoder.features, found)):
-        columns = _columns(held_out, decoder.inputs.items, items, scores)
+        columns = _columns(held_out, decoder.inputs.log_view.items, items, scores)
         ranked = _lists(np.where(there, values[..., n], -np.inf), candidates, len(held_out))
         pq.write_table(columns.append_column("candidate_scores", ranked), out / f"{name}.parquet")
 

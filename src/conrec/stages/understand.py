@@ -27,13 +27,13 @@ def understand(job: Job) -> None:
     """Write `tokenizer/`, `weights.safetensors`, `curves.parquet` and `metrics.json`."""
     recipe, out, seed = job.recipe, job.out, job.seed
     inputs = Inputs.of(recipe, job.log)
-    catalog = inputs.catalog
+    catalog = inputs.log_view.catalog
     vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
     if is_main():
         vocabulary.save(out / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
-    known = inputs.split.may_learn(inputs.events)
-    seen = np.isin(np.arange(len(inputs.items)), inputs.events.items[known])
+    known = inputs.split.may_learn(inputs.log_view.events)
+    seen = np.isin(np.arange(len(inputs.log_view.items)), inputs.log_view.events.items[known])
     titles = [title for title, keep in zip(catalog.titles, seen) if keep]
     config = recipe.understand
 
@@ -47,8 +47,8 @@ def understand(job: Job) -> None:
         save_policy(policy, out / task)
 
     train("translation", translation(vocabulary, catalog.codes[seen], titles), config.translation_epochs)
-    questions = ask(inputs.events, known, catalog.codes, config, seed)
-    asked = len(questions.train), len(questions.held_out)
+    questions, kept = ask(inputs.log_view.events, known, catalog.codes, config, seed)
+    asked = len(questions), len(kept)
     metrics: dict[str, Any] = {"chance": 0.25, "questions": asked[0], "questions_held_out": asked[1]}
     parts = ["translation"]
     if min(asked) < MIN_QUESTIONS or not config.alignment_epochs:
@@ -57,15 +57,15 @@ def understand(job: Job) -> None:
             "each, and an epoch); they ask users with three likes and understand.alignment_min_repeats dislikes"
         )
     else:
-        held_out = alignment_samples(vocabulary, catalog.codes, questions.held_out, seed)
-        options = catalog.codes[questions.held_out]
+        held_out = alignment_samples(vocabulary, catalog.codes, kept, seed)
+        options = catalog.codes[kept]
 
         def accuracy(most: int = WATCHED) -> dict[str, float]:
             right = choices(policy, vocabulary, held_out[:most], options[:most])
             return {"alignment_accuracy": float(right.mean())}
 
         before = accuracy(len(held_out))["alignment_accuracy"]
-        samples = alignment_samples(vocabulary, catalog.codes, questions.train, seed)
+        samples = alignment_samples(vocabulary, catalog.codes, questions, seed)
         train("alignment", samples, config.alignment_epochs, accuracy)
         parts.append("alignment")
         metrics |= accuracy(len(held_out)) | {"alignment_accuracy_before": before}

@@ -13,7 +13,7 @@ from conrec.config import Recipe
 from conrec.data.instances import Instances, Ragged, with_dislikes
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import predict_items
-from conrec.decode.prompt_dataset import PromptDataset
+from conrec.decode.prompt_dataset import Decoding, PromptDataset
 from conrec.errors import ConrecError
 from conrec.evaluate.metrics import hit_any
 from conrec.files import write_json
@@ -36,7 +36,7 @@ RewardFor = Callable[[Inputs, Instances], Reward]
 
 def future_reward(inputs: Inputs, instances: Instances, kind: type[FutureReward] = FutureReward) -> Reward:
     """The reward of equation 6 for some instances, with the recipe's settings."""
-    return kind(instances, inputs.catalog.unit, inputs.neighbours, inputs.recipe.utilize)
+    return kind(instances, inputs.log_view.catalog.unit, inputs.neighbours, inputs.recipe.utilize)
 
 
 def utilize(job: Job) -> None:
@@ -67,9 +67,9 @@ class Training:
         vocabulary = Vocabulary.load(job.of("understand") / "tokenizer")
         if is_main():
             vocabulary.save(job.out / "tokenizer")
-        policy = build_policy(job.recipe.lm, vocabulary, inputs.catalog.codewords, job.seed).to(device())
+        policy = build_policy(job.recipe.lm, vocabulary, inputs.log_view.catalog.codewords, job.seed).to(device())
         load_trained_policy(policy, job.of("understand"))
-        train, days = inputs.instances.of_split("train"), inputs.items.first_seen
+        train, days = inputs.instances.of_split("train"), inputs.log_view.items.first_seen
         # On the log's first day the candidate pool of midnight is still empty, so nothing could be decoded.
         started = train.cutoffs.astype("datetime64[D]") > days[~np.isnat(days)].min()
         train = train.take((train.n_dislikes > 0) & started)
@@ -107,7 +107,7 @@ class Training:
             self.policy,
             data,
             reachable(wanted.take(index), data),
-            self.inputs.catalog.codes,
+            self.inputs.log_view.catalog.codes,
             folder,
             replace(config, warmup_epochs=config.warmup_epochs / len(contexts)),
             seed=self.job.seed,
@@ -141,7 +141,7 @@ class Training:
             data = chosen_data(pool_of_prompts, chosen, prompts, stage.context, self.job.seed)
             reward = self.reward_for(inputs, data.instances)
             demonstrations = Demonstrations(
-                reachable(reward.future, data), inputs.catalog.codes, data.pool.trie, config.demonstrations
+                reachable(reward.future, data), inputs.log_view.catalog.codes, data.pool.trie, config.demonstrations
             )
             training = StageTraining(
                 data,
@@ -175,7 +175,7 @@ def validator(
 ) -> Callable[[], dict[str, float]]:
     """Measures the policy on some instances of validation whenever it is called: FHR@20, and the reward of sampled
     answers, whose seed is always the same."""
-    decoding = inputs.decoding(instances, context, vocabulary)
+    decoding = Decoding(inputs.prompt_dataset(instances, context, vocabulary))
     recipe = inputs.recipe
 
     def validate() -> dict[str, float]:

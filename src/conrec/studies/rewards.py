@@ -62,7 +62,7 @@ def truncated(inputs: Inputs, instances: Instances) -> Reward:
 def codes(inputs: Inputs, instances: Instances) -> Reward:
     """The reward for codes alone."""
     swing_neighbours = inputs.recipe.utilize.swing_neighbours
-    return CodesReward(instances, inputs.catalog.codes, inputs.neighbours, swing_neighbours=swing_neighbours)
+    return CodesReward(instances, inputs.log_view.catalog.codes, inputs.neighbours, swing_neighbours=swing_neighbours)
 
 
 REWARDS: dict[str, Callable[[Inputs, Instances], Reward]] = {

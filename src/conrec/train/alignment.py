@@ -6,8 +6,6 @@ same ID prefix (the paper: an item in the negative list more than three times; h
 repetition is counted under a prefix).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from conrec.config import UnderstandConfig
@@ -19,20 +17,11 @@ SURE_PREFIX = 1
 """Codes that two dislikes must share to count as a repeated one."""
 
 
-@dataclass(frozen=True)
-class Questions:
-    """Item rows of four-way questions, split by user so that no held-out user was ever trained on."""
+def ask(events: Events, learn: np.ndarray, codes: np.ndarray, config: UnderstandConfig, seed: int) -> list[np.ndarray]:
+    """Draw four-way questions from the training events, for training and held out, no user in both.
 
-    train: np.ndarray
-    """int32 [n, 4]: the disliked item first, then three positives."""
-    held_out: np.ndarray
-
-
-def ask(events: Events, learn: np.ndarray, codes: np.ndarray, config: UnderstandConfig, seed: int) -> Questions:
-    """Draw questions from the training events.
-
-    Args: `learn` bool per event; `codes` int [items, T]. A share `alignment_held_out` of the users is kept for held-out
-    questions, at most as many as its share of `alignment_samples`.
+    Each is int32 [n, 4]: rows of the disliked item, then of three positives. Args: `learn` bool per event; `codes` int
+    [items, T]. The held-out ones are of a share of the users, and at most as many as its share of the samples.
     """
     samples, held_out = config.alignment_samples, config.alignment_held_out
     rng = np.random.default_rng(seed)
@@ -68,7 +57,7 @@ def ask(events: Events, learn: np.ndarray, codes: np.ndarray, config: Understand
         third += third >= high
         others = liked[start[chosen[:, 0]][:, None] + np.stack([first, second, third], 1), 1]
         parts.append(np.concatenate([chosen[:, 1:], others], 1).astype(np.int32))
-    return Questions(*parts)
+    return parts
 
 
 def alignment_samples(vocabulary: Vocabulary, codes: np.ndarray, questions: np.ndarray, seed: int) -> list[Sample]:

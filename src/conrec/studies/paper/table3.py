@@ -62,7 +62,7 @@ def _cell(models: Models, name: str, own: Variant, after: bool) -> Cell:
 def answered(own: Variant, log: PreparedLog, understood: Path, weights: Path) -> Measured:
     """The held-out questions of the understand stage, answered by some weights; 1 for a right answer."""
     recipe, seed, catalog = own.recipe, own.seed, log.catalog
-    questions = ask(log.events, log.split.may_learn(log.events), catalog.codes, recipe.understand, seed).held_out
+    questions = ask(log.events, log.split.may_learn(log.events), catalog.codes, recipe.understand, seed)[1]
     vocabulary = Vocabulary.load(understood / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
     load_trained_policy(policy, weights)
