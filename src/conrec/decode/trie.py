@@ -75,7 +75,6 @@ class Trie:
 
     @property
     def leaves(self) -> int:
-        """Number of distinct semantic IDs."""
         return len(self.leaf_start) - 1
 
     def weigh(self, weights: np.ndarray | Tensor, *, prior: bool = True) -> "CandidatePool":

@@ -16,7 +16,7 @@ from conrec.data.distractors import rows_of
 from conrec.data.instances import Instances, Items
 from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
-from conrec.evaluate.bootstrap import Estimate, bootstrap
+from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import all_metrics, rare_future
 from conrec.evaluate.results import Difference, Figure, Figures, SplitMetrics, StageFigures, Validity
 from conrec.files import readable
@@ -93,12 +93,14 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
     figures: dict[str, Figures] = {}
     differences: dict[tuple[str, str], dict[str, Difference]] = {}
     for (first, second, metric), estimate in zip(columns, bootstrap(users, table, draws, seed)):
+        interval = estimate.low, estimate.high
         if second:
-            interval = estimate.low, estimate.high
             one = Difference(estimate.mean, interval, estimate.verdict, estimate.instances)
             differences.setdefault((first, second), {})[metric] = one
         else:
-            figures.setdefault(first, {})[metric] = _figure(estimate, hits[first], metric)
+            of_seeds = [own[metric] for own in hits[first].values()]
+            means_of = [None if np.isnan(one).all() else float(np.nanmean(one)) for one in of_seeds]
+            figures.setdefault(first, {})[metric] = Figure(estimate.mean, interval, means_of, estimate.instances)
     systems = {system: metrics for system, metrics in figures.items() if system not in stages}
     return SplitMetrics(
         systems=systems,
@@ -131,11 +133,6 @@ def _oracle_share(systems: dict[str, Figures]) -> dict[str, dict[str, float]]:
 def _stage(system: str) -> str:
     """`conrec/stage1` -> `stage1`."""
     return system.removeprefix(f"{OURS}/")
-
-
-def _figure(estimate: Estimate, seeds: dict[int, dict[str, np.ndarray]], metric: str) -> Figure:
-    means = [float(np.nanmean(one[metric])) if not np.isnan(one[metric]).all() else None for one in seeds.values()]
-    return Figure(estimate.mean, (estimate.low, estimate.high), means, estimate.instances)
 
 
 def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> Validity:

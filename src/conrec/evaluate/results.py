@@ -87,8 +87,6 @@ class Validity(Struct, frozen=True):
 
 
 class SplitMetrics(Struct, frozen=True, kw_only=True):
-    """All metrics on one split."""
-
     systems: dict[str, Figures]
     comparisons: dict[str, Differences]
     """System -> metric -> CoNRec minus that system."""
@@ -115,8 +113,6 @@ def ahead(comparisons: dict[str, Differences]) -> list[tuple[str, str]]:
 
 
 class Protocol(Struct, frozen=True):
-    """Settings of the evaluation."""
-
     horizon_days: int
     k: int
     seeds: list[int]
@@ -156,8 +152,6 @@ class AtThreshold(Struct, frozen=True):
 
 
 class FilterFigures(Struct, frozen=True):
-    """One filter on the exposures of one split."""
-
     exposures: int
     dislikes: int
     likes: int
@@ -172,8 +166,6 @@ class FilterFigures(Struct, frozen=True):
 
 
 class HardestHit(Struct, frozen=True):
-    """One user who loses most."""
-
     user: str
     share: float
     """Share of the user's exposures that are dropped."""
@@ -217,8 +209,6 @@ class FilterComparison(Struct, frozen=True):
 
 
 class SplitReplay(Struct, frozen=True, kw_only=True):
-    """The filter replay on one split."""
-
     instances: int
     coverage: float | None
     """Share of exposures whose user had a predicted list."""
@@ -240,8 +230,6 @@ class FilterReplay(Struct, frozen=True, kw_only=True):
 
 
 class SeedReplay(Struct, frozen=True):
-    """One seed's filter on test."""
-
     seed: int
     threshold: float | None
     auc: float | None

@@ -36,5 +36,4 @@ class Job:
         return folder
 
     def of_seeds(self, stage: str) -> list[Path]:
-        """The folders of an earlier stage, one a seed."""
         return list(self.folders[stage])
