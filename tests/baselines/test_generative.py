@@ -17,7 +17,7 @@ from conrec.baselines.lcrec import LcRec
 from conrec.baselines.p5cid import P5Cid
 from conrec.baselines.tiger import Tiger
 from conrec.baselines.trivial import Popularity
-from conrec.config import LmConfig
+from conrec.config import LmConfig, UtilizeConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.decode.prompt_dataset import PromptDataset
 from tests.baselines.learning import camps, provoked_camps, with_training
@@ -147,8 +147,16 @@ def test_a_large_log_is_passed_over_fewer_times(
     """`of_all`: the instances of an epoch, of those there are."""
     asked: list[float] = []
 
-    def stub(policy: object, data: PromptDataset, *rest: object, epochs: float, **options: object) -> None:
-        asked.append(epochs)
+    def stub(
+        policy: object,
+        data: PromptDataset,
+        targets: object,
+        codes: object,
+        path: object,
+        config: UtilizeConfig,
+        **_: object,
+    ) -> None:
+        asked.append(config.warmup_epochs)
         monkeypatch.setattr(generative, "EPOCH", len(data.instances) * of_all)
 
     monkeypatch.setattr(generative, "warm_up", stub)
