@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from conrec.data.exposures import DISLIKED
 from conrec.data.histories import Histories
 from conrec.data.instances import as_events, as_items
 from conrec.deploy.live import read_live
@@ -24,6 +26,7 @@ from conrec.filter.user_now import user_now
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
 from conrec.score.history import HistoryScore
+from conrec.score.probability import DislikeProbability, demoted
 from conrec.sid.catalog import unit_rows
 from tests.deploy.live_run import LiveRun
 from tests.filter.redis_server import redis_server
@@ -110,6 +113,20 @@ def test_the_users_side_is_that_of_the_whole_log(live: LiveRun, snapshots: Path)
             stored is None or not stored.has_record or not np.allclose(stored.factors.vector, vectors[n], atol=1e-3)
         )
     assert moved == len(asked)
+
+
+def test_demoted_by_what_validation_says_of_the_score(live: LiveRun, snapshots: Path) -> None:
+    table = pq.read_table(live.run / "filter" / "seed0" / "scores.parquet").to_pandas()
+    seen = table[table["split"] == "validation"]
+    fitted = DislikeProbability.fit(seen["conrec"].to_numpy(), seen["label"].to_numpy() == DISLIKED)
+    loaded = CoNRecFilter.load(snapshots)
+    assert loaded.snapshot.probability == fitted
+    user = next(loaded.snapshot.users.portions()).ids[0]
+    ids = [loaded.snapshot.index.id(row) for row in range(40)]
+    found = loaded.filter(user, ids, mode="demote")
+    order = demoted(fitted.of(np.array(found.scores, np.float64)))
+    assert found.kept == [ids[n] for n in order if ids[n] not in found.never_again]
+    assert len(found.kept) + len(found.never_again) == 40
 
 
 def test_the_nightly_job_merges_what_was_said_once(live: LiveRun, snapshots: Path, tmp_path: Path) -> None:

@@ -105,6 +105,30 @@ def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
     assert "kept on test" in describe(result)
 
 
+def test_a_second_promise(run: Path) -> None:
+    """A fifth is unwanted without a filter; at a threshold t above 0.3 it is (2 t - 0.6) of 10 t - 0.6 kept."""
+    assert main(["calibrate", str(run), "--likes-lost", "0.3", "--unwanted", "0.18"]) == 0
+    both = read(run / "calibration.json", Calibration)
+    assert (both.refused, both.unwanted) == (None, 0.18)
+    assert 0.7 < both.threshold < 0.81  # where uniform likes lose 0.3, the margin, and to the next of the grid
+    for split in ("validation", "test"):
+        low, high = getattr(both.evidence, split).unwanted.ci95
+        assert low < (2 * both.threshold - 0.6) / (10 * both.threshold - 0.6) < high < 0.18
+    assert (both.evidence.verdict, both.evidence.unwanted_verdict) == ("kept on test", "kept on test")
+    assert "at most 18.00% of what is left to a user unwanted" in describe(both)
+    # What cannot be had together is refused with both ends, what takes more users with their number.
+    refused = calibrate(run, RECIPE, likes_lost=0.05, unwanted=0.12)
+    assert refused.threshold is None
+    assert "no threshold keeps both promises. At most 5.00% of the likes lost asks for 0.9" in refused.refused
+    assert refused.evidence.unwanted_verdict is None
+    assert "it takes 744 users" in calibrate(run, RECIPE, likes_lost=0.3, unwanted=0.005).refused
+    for more in ({"confidence": None}, {"by": "category"}):
+        with pytest.raises(ConrecError, match="leave out --on-average and --by"):
+            calibrate(run, RECIPE, unwanted=0.2, **more)
+    with pytest.raises(ConrecError, match="--unwanted 5"):
+        calibrate(run, RECIPE, unwanted=5.0)
+
+
 def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
     assert calibrate(run, RECIPE, by="category") == calibrate(run, RECIPE, by="category")
 

@@ -71,6 +71,7 @@ def test_the_table_shows_the_cost_beside_the_gain(run: Path) -> None:
     for word in ("conrec_paper", "boosted", "over-suppression", "of the likes lost", "lists", "threshold"):
         assert word in text
     assert f"{found.chosen.likes_lost:.2%}" in text
+    assert f"off by {found.reliability.ece:.2%}" in text
     assert found.suppression.lists_touched >= found.suppression.lists_halved
     assert f"user {found.suppression.users[0].user}:" in text
 

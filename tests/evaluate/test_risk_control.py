@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from conrec.evaluate.replay import choose_threshold
-from conrec.evaluate.risk_control import divided, promise, promises, units_needed, within
+from conrec.evaluate.risk_control import divided, promise, promise_of_the_rest, promises, units_needed, within
 
 CALIBRATIONS = 400
 MOST_BROKEN = int(binom.ppf(0.999, CALIBRATIONS, 0.05))
@@ -241,3 +241,70 @@ def test_impossible_settings_are_refused(budget: float, confidence: float) -> No
 def test_scores_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         promise(np.array([0.1, np.nan]), np.zeros(2), 0.1, 0.95)
+
+
+GRID = np.linspace(-3, 3, 31)
+
+
+def shown(rng: np.random.Generator, users: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, dislikes and owners: few to many items a user, who dislikes a tenth of them on average, some far more.
+    The score tells dislikes, but for some users it is far off with all they see."""
+    owner = np.repeat(np.arange(users), 1 + rng.poisson(rng.gamma(1, 5, users)))
+    disliked = rng.random(len(owner)) < rng.beta(0.4, 3.6, users)[owner]
+    return 1.2 * disliked + rng.standard_t(3, users)[owner] / 3 + 0.6 * rng.normal(size=len(owner)) - 1, disliked, owner
+
+
+def left(scores: np.ndarray, disliked: np.ndarray, owner: np.ndarray, threshold: float) -> np.ndarray:
+    """Share of dislikes in what is left to each user."""
+    stays = scores <= threshold
+    counts = [np.bincount(owner[one], minlength=owner.max() + 1) for one in (stays, stays & disliked)]
+    return counts[1] / np.maximum(counts[0], 1)
+
+
+def test_what_is_left_holds_no_more_dislikes_than_promised() -> None:
+    """Alone, and together with the promise about likes, each with half of the chance of an error."""
+    world = shown(np.random.default_rng(99), 60_000)
+    truth = {threshold: float(left(*world, threshold).mean()) for threshold in GRID.tolist()}
+    likes = world[2][~world[1]], world[0][~world[1]]
+    weights = 1 / np.bincount(likes[0])[likes[0]] / len(np.unique(likes[0]))
+    assert max(truth.values()) > 0.095  # without a filter
+    rng, alone, broken, both, spent = np.random.default_rng(5), 0, 0, 0, []
+    for _ in range(150):
+        scores, disliked, owner = shown(rng, 300)
+        found = promise_of_the_rest(scores, disliked, owner, GRID, 0.06, 0.95)
+        assert found.threshold is not None
+        alone += truth[found.threshold] > 0.06
+        spent.append(truth[found.threshold])
+        half = divided(0.95, 2)
+        low = promise(scores[~disliked], owner[~disliked], 0.3, half).threshold
+        high = promise_of_the_rest(scores, disliked, owner, GRID, 0.06, half).threshold
+        assert low is not None
+        assert high is not None
+        between = [threshold for threshold in GRID.tolist() if low <= threshold <= high]
+        both += len(between) > 0
+        for threshold in between:
+            if truth[threshold] > 0.06 or weights[likes[1] > threshold].sum() > 0.3:
+                broken += 1
+                break
+    assert max(alone, broken) <= binom.ppf(0.999, 150, 0.05)
+    assert both > 0.5 * 150
+    assert np.mean(spent) > 0.03  # and not by hiding everything
+
+
+def test_the_highest_threshold_before_the_first_that_fails() -> None:
+    scores, disliked, owner = shown(np.random.default_rng(3), 300)
+    found = promise_of_the_rest(scores, disliked, owner, GRID, 0.06, 0.9)
+    passes = [within(left(scores, disliked, owner, threshold), 0.06, 0.9) for threshold in GRID.tolist()]
+    first = passes.index(False)
+    assert found.threshold == GRID[first - 1]
+    assert found.lost == pytest.approx(left(scores, disliked, owner, float(GRID[first - 1])).mean())
+    everything = promise_of_the_rest(scores, disliked, owner, GRID, 0.5, 0.9)
+    assert everything.threshold == GRID[-1]
+
+
+def test_too_few_users_are_promised_nothing_of_what_is_left() -> None:
+    scores, disliked, owner = shown(np.random.default_rng(3), 20)
+    found = promise_of_the_rest(scores, disliked, owner, GRID, 0.05, 0.95)
+    assert (found.threshold, found.units, found.needed) == (None, 20, units_needed(0.05, 0.95))
+    with pytest.raises(ValueError, match="none of them NaN"):
+        promise_of_the_rest(np.array([np.nan]), np.array([True]), np.array([0]), GRID, 0.05, 0.95)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from conrec.filter.user_store import Users
 from conrec.score.embedding import EmbeddingSpace
 from conrec.score.factors import ItemFactors
 from conrec.score.item_values import ItemValues
+from conrec.score.user_history import EVENT, SHOWN, History
 from conrec.sid.catalog import unit_rows
 
 ITEMS, PREDICTED, DISLIKES, LIKED, DIMENSIONS = 60, 5, 4, 3, 2
@@ -92,6 +94,14 @@ class RandomScore:
 
     def publish(self, snapshots: Path, weight: float = 0.0) -> str:
         return write_snapshot(snapshots, self.items, self.users, "history", weight)
+
+    def publish_history(self, snapshots: Path, disliked: list[int], shown: dict[int, int]) -> str:
+        """Of users who all disliked these items and were shown others, each so often (by row)."""
+        events, seen = np.zeros(len(disliked), EVENT), np.zeros(len(shown), SHOWN)
+        events["item"], events["sign"], events["value"], events["reason"] = disliked, 1, np.nan, -1
+        seen["item"], seen["count"] = np.array(sorted(shown.items())).T
+        users = replace(self.users, histories=[History(events, seen).packed()] * len(self.users))
+        return write_snapshot(snapshots, self.items, users, "history", 0.0)
 
     def score(self, user: int, row: int, fields: dict[str, str]) -> float:
         """What the item would score if its fields were these; without predictions."""

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
-from conrec.filter.filter import CoNRecFilter, Decision
+from conrec.filter.decision import Decision
+from conrec.filter.filter import CoNRecFilter
 from conrec.filter.guardrails import Guardrails
+from conrec.filter.mutes import Mute
 from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.score.factors import ItemFactors, UserFactors, score
+from conrec.score.probability import DislikeProbability
 from tests.filter.published import DISLIKES, ITEMS, PREDICTED, some_items, some_users
 
 USERS = 12
@@ -262,6 +265,90 @@ def test_what_is_known_of_a_user(snapshots: Path) -> None:
     assert empty is not None
     assert (empty.dislikes, empty.liked, empty.predicted) == ([], [], [])
     assert loaded.user("nobody") is None
+
+
+@pytest.mark.parametrize("relevance", [None, np.random.default_rng(1).normal(size=ITEMS + 1).tolist()])
+@pytest.mark.parametrize("user", [0, 7, 11, USERS])
+def test_demoted_nothing_goes_for_its_score(tmp_path: Path, user: int, relevance: list[float] | None) -> None:
+    chances = DislikeProbability([-2.0, 0.0, 3.0], [-4.0, -1.0, 2.0], -1.5)
+    publish(tmp_path, probability=chances)
+    loaded, candidates = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)), [*EVERYTHING[::-1], "stranger"]
+    dropped = loaded.filter(f"u{user}", candidates, 0.3)
+    found = loaded.filter(f"u{user}", candidates, 0.3, mode="demote", relevance=relevance)
+    # What the user rejected is out in either mode, and nothing else.
+    assert found.dropped == found.never_again == dropped.never_again
+    assert (found.scores, found.why, found.kept_by_limit) == (dropped.scores, dropped.why, 0)
+    log_odds = [-1.5 if s is None else float(np.interp(s, chances.scores, chances.log_odds)) for s in found.scores]
+    told = [-np.log(n + 1) for n in range(ITEMS + 1)] if relevance is None else relevance
+    order = sorted(range(ITEMS + 1), key=lambda n: (log_odds[n] - told[n], n))
+    if user == USERS:
+        assert (found.kept, found.probabilities) == (candidates, [])
+        return
+    assert found.kept == [candidates[n] for n in order if candidates[n] not in found.never_again]
+    assert found.kept != [item for item in candidates if item not in found.never_again]
+    expected = [None if s is None else 1 / (1 + np.exp(-o)) for s, o in zip(found.scores, log_odds)]
+    assert found.probabilities == pytest.approx(expected)
+    # Then cut to what is wanted; and in a dry run, or without probabilities, the order stays the ranker's.
+    cut = loaded.filter(f"u{user}", candidates, mode="demote", relevance=relevance, want=5)
+    assert (cut.kept, cut.short) == (found.kept[:5], 0)
+    dry = loaded.filter(f"u{user}", candidates, mode="demote", relevance=relevance, dry_run=True)
+    assert (dry.kept, dry.would_drop, dry.probabilities) == (candidates, found.dropped, found.probabilities)
+    publish(tmp_path)
+    loaded.reload()
+    without = loaded.filter(f"u{user}", candidates, 0.3, mode="demote", relevance=relevance)
+    assert without.kept == [item for item in candidates if item not in found.never_again]
+
+
+def test_what_cannot_be_demoted_by_is_refused(snapshots: Path) -> None:
+    loaded = CoNRecFilter.load(snapshots)
+    for relevance in ([1.0], [1.0, float("nan")]):
+        with pytest.raises(ValueError, match="one finite number for each"):
+            loaded.filter("u5", ["i1", "i2"], mode="demote", relevance=relevance)
+    with pytest.raises(ValueError, match="one of drop, demote"):
+        loaded.filter("u5", ["i1"], mode="soften")  # type: ignore[arg-type]
+
+
+def test_what_is_muted_is_out_whatever_its_score(tmp_path: Path) -> None:
+    publish(tmp_path)
+    loaded, other = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)), CoNRecFilter.load(tmp_path, Guardrails(20, 1.0))
+    past = [f"i{row}" for row in some_users(USERS).dislikes[7] if row >= 0]
+    odd, word = Mute("category", "Odd"), Mute("word", "17")
+    for mute in (odd, word, odd):
+        loaded.mute("u7", mute)
+    assert loaded.user("u7").mutes == [odd, word]
+    expected = [item for n, item in enumerate(EVERYTHING) if n % 2 and item not in past]
+    for threshold in (-100.0, 100.0):
+        found = loaded.filter("u7", EVERYTHING, threshold)
+        assert found.muted == expected
+        assert found.never_again == [item for item in EVERYTHING if item in past]
+        rules = {item: why.muted for item, why in zip(EVERYTHING, found.why) if why and why.muted}
+        assert rules == {item: odd for item in EVERYTHING if int(item[1:]) % 2}
+    # Limits hold, the lowest of the list go first; nothing muted comes back where a list is filled, or demoted.
+    limited = other.filter("u7", EVERYTHING[:25], 100.0)
+    out = [item for item in EVERYTHING[:25] if item in [*past, *expected]]
+    assert (limited.dropped, limited.kept_by_limit) == (out[-5:], len(out) - 5)
+    filled = loaded.filter("u7", EVERYTHING[:9], -100.0, want=40, replace=True)
+    assert filled.filled
+    assert not {*filled.kept} & {*expected, *past}
+    everything = loaded.filter("u7", EVERYTHING, 100.0)
+    assert loaded.filter("u7", EVERYTHING, mode="demote").dropped == everything.dropped
+    dry = loaded.filter("u7", EVERYTHING, 100.0, dry_run=True)
+    assert (dry.kept, dry.muted, dry.would_drop) == (EVERYTHING, expected, everything.dropped)
+    # At once in every process, and back as soon as it is undone; again, that is undone.
+    assert [loaded.unmute("u7", odd), loaded.unmute("u7", odd)] == [True, False]
+    assert other.filter("u7", EVERYTHING, 100.0).muted == [item for item in ["i17"] if item not in past]
+    other.mute("u7", odd)
+    assert loaded.filter("u7", EVERYTHING, 100.0).muted == expected
+    # Of nobody else; of somebody new; never of an exempt user; what no item is cannot be muted.
+    assert loaded.filter("u8", EVERYTHING, 100.0).muted == []
+    loaded.mute("new", word)
+    assert loaded.filter("new", [*EVERYTHING, "stranger"]).dropped == ["i17"]
+    assert loaded.user("new").mutes == [word]
+    exempt = CoNRecFilter.load(tmp_path, Guardrails(exempt=frozenset({"new"})))
+    assert exempt.filter("new", EVERYTHING).muted == []
+    for wrong in (Mute("category", "neither"), Mute("value", "trait: t1"), Mute("word", "?")):
+        with pytest.raises(ValueError, match="no item has the"):
+            loaded.mute("u7", wrong)
 
 
 @pytest.mark.parametrize("threshold", [-0.5, 0.3, 2.0])

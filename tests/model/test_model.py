@@ -87,6 +87,7 @@ def test_no_language_model_and_no_list_is_made(model: conrec.Model) -> None:
 def test_probabilities_are_those_of_the_log(model: conrec.Model) -> None:
     chances = model.predict_proba("u0", ITEMS)
     assert abs(chances[::2].mean() - 0.8) < 0.1  # u0 dislikes what is red
+    assert model.evaluate().metrics.reliability.ece < 0.05
     assert chances[1::2].mean() < 0.1
     pairs = model.predict_proba(["u1", "u0", "nobody"], ["i0", "i1", "i2"])
     assert pairs[:2] == pytest.approx([model.predict_proba("u1", ["i0"])[0], chances[1]])

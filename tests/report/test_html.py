@@ -207,6 +207,13 @@ def test_the_filters_that_are_not_significantly_beaten_are_named(tmp_path: Path)
     )
 
 
+def test_how_well_probabilities_are_calibrated(page: Page, tmp_path: Path):
+    assert "is off by 1.2 % on test" in page.words
+    assert "Share that was disliked, by predicted probability of a dislike" in page.words
+    without = with_metrics(tmp_path, filter=replace(metrics().filter, reliability=None))
+    assert "expected calibration error" not in without.words
+
+
 def test_a_better_filter_is_named(tmp_path: Path):
     words = with_metrics(tmp_path).words
     assert "the best other filter (bias)" in words

@@ -34,6 +34,7 @@ from conrec.filter.stores import StoreName
 from conrec.filter.user_store import Users
 from conrec.run import run_stages
 from conrec.score.factors import ItemFactors
+from conrec.score.probability import DislikeProbability
 from conrec.serve.app import configured
 from conrec.serve.settings import Settings
 
@@ -45,6 +46,8 @@ EVIL_USER = "eve/<b>&?#"
 TITLES = [EVIL if n == 1 else EVIL_IMAGE if n == 7 else f"Canvas shoe no. {n}, low" for n in range(N)]
 CATEGORIES = [None if n == 23 else ("shoes", "hats")[n % 2] for n in range(N)]
 THRESHOLD = 0.9
+CHANCES = DislikeProbability([-1.0, 1.0], [-3.0, 3.0], -1.0)
+"""Log-odds of a dislike are three times the score."""
 OVER = ["i0", "i1", "i5", "i6", "i7", "i23"]
 """What scores over the threshold for ann: at most 15 degrees from i0 or i6 (cos 15 = 0.966, cos 30 = 0.866)."""
 
@@ -81,8 +84,8 @@ def publish(
         "refused": None,
     }
     items = SnapshotItems(IDS, TITLES, CATEGORIES, codes, factors)
-    calibrated = calibration if threshold is not None else None
-    return write_snapshot(snapshots, items, users, "paper", 1.0, calibrated, made_from=made_from, store=store)
+    told = {"calibration": calibration if threshold is not None else None, "made_from": made_from, "store": store}
+    return write_snapshot(snapshots, items, users, "paper", 1.0, **told, probability=CHANCES)
 
 
 def write_run(run: Path) -> Path:

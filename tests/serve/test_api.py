@@ -277,6 +277,7 @@ def test_what_is_disliked_is_out_at_once_in_every_process(published: Path) -> No
                 "predicted_item": None,
                 "prefix": [],
                 "rejected_item": "i12",
+                "muted": None,
             }
         # Of somebody new, of an item that is new, and of one that was bought: never again, too.
         one.post("/v1/users/zoe/dislikes", {"item": "brand new", "time": "2026-03-01T10:00:00Z"})
@@ -290,6 +291,65 @@ def test_what_is_disliked_is_out_at_once_in_every_process(published: Path) -> No
         assert one.metrics()["conrec_never_again_total"] == 2
     with serving(published, never_again="off") as client:
         assert client.filter("ann", ["i12", "i13", "i14"])["dropped"] == []
+
+
+def test_demoted_all_stay_and_the_order_changes(published: Path) -> None:
+    with serving(published) as client:
+        plain = client.filter("ann", IDS)
+        answer = client.filter("ann", IDS, mode="demote")
+        assert (answer["dropped"], answer["scores"]) == (["i1", "i7"], plain["scores"])  # which ann disliked
+        assert sorted([*answer["kept"], "i1", "i7"]) == sorted(IDS)
+        odds = [(n + 1) * np.exp(3 * score) for n, score in enumerate(plain["scores"])]
+        order = [IDS[n] for n in np.argsort(odds, kind="stable")]
+        assert answer["kept"] == [item for item in order if item not in ("i1", "i7")]
+        assert answer["probabilities"] == pytest.approx([1 / (1 + np.exp(-3 * s)) for s in plain["scores"]], abs=1e-5)
+        assert plain["probabilities"] == []
+        given = client.filter("ann", ["i12", "i6", "i3"], mode="demote", relevance=[1.0, 6.5, 3.0])["kept"]
+        assert given == ["i6", "i12", "i3"]  # 6.5 - 3, 1 - 0 and 3 - 2.1
+        for bad, said in (
+            ({"mode": "soften"}, "$.mode"),
+            ({"relevance": [1.0]}, "1 values of relevance for 2 candidates"),
+            ({"relevance": [1.0, "high"]}, "$.relevance[1]"),
+        ):
+            status, problem, _ = client.ask("POST", "/v1/filter", {"user": "ann", "candidates": ["i1", "i2"], **bad})
+            assert (status, said in problem["error"]) == (422, True), problem
+
+
+def test_what_is_muted_is_out_at_once_in_every_process(published: Path) -> None:
+    hats = [item for n, item in enumerate(IDS) if n % 2 and n != 23]
+    with serving(published) as one, serving(published) as other:
+        view = one.post("/v1/users/ann/mutes", {"kind": "category", "name": "hats"})
+        assert view == {"mutes": [{"kind": "category", "name": "hats"}], "suggestions": []}
+        answer = other.filter("ann", IDS, threshold=5.0)
+        assert (answer["never_again"], answer["muted"]) == (["i1", "i7"], [i for i in hats if i not in ("i1", "i7")])
+        assert answer["dropped"] == hats
+        assert answer["why"]["i3"]["muted"] == {"kind": "category", "name": "hats"}
+        assert other.get("/v1/users/ann/mutes") == view
+        one.post("/v1/users/zoe/mutes", {"kind": "word", "name": "Canvas"})  # of whom nothing was known
+        answer = other.filter("zoe", [*IDS, "new"])
+        assert answer["kept"] == ["i1", "i7", "new"]  # which have other titles
+        assert other.metrics()["conrec_muted_total"] == len(hats) - 2 + 22
+        assert other.metrics()["conrec_dropped_total"] == 0
+        assert other.get("/v1/users/nobody/mutes") == {"mutes": [], "suggestions": []}
+        path = "/v1/users/ann/mutes?kind=category&name=hats"
+        assert other.ask("DELETE", path)[1]["mutes"] == []
+        assert one.filter("ann", IDS, threshold=5.0)["muted"] == []
+        assert other.ask("DELETE", path)[0] == 404
+        assert other.ask("DELETE", "/v1/users/ann/mutes?kind=topic&name=x")[0] == 422
+        for bad, said in (
+            ({"kind": "category", "name": "boots"}, "no item has the category 'boots'"),
+            ({"kind": "value", "name": "trait: dotted"}, "no item has the value"),
+            ({"kind": "word", "name": "  "}, "no item has the word"),
+            ({"kind": "word", "name": "x" * 600}, "511"),
+            ({"kind": "topic", "name": "x"}, "$.kind"),
+        ):
+            status, problem, _ = one.ask("POST", "/v1/users/ann/mutes", bad)
+            assert (status, said in problem["error"]) == (422, True), problem
+        plain = one.ask("POST", "/v1/users/ann/mutes", {"kind": "word", "name": "x"}, {"Content-Type": "text/plain"})
+        assert plain[0] == 415
+    with serving(published) as client:  # after a restart, and with what was rejected left to the score
+        assert client.filter("zoe", IDS)["kept"] == ["i1", "i7"]
+        assert set(client.get("/openapi.json")["paths"]["/v1/users/{user}/mutes"]) == {"get", "post", "delete"}
 
 
 def test_events_come_in_batches_in_any_order_and_count_once(published: Path) -> None:

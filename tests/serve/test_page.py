@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from conrec.filter.filter import CoNRecFilter
 from tests.filter.published import RandomScore
 from tests.serve.small import EVIL, EVIL_IMAGE, EVIL_USER, Client, publish, serving, wait_for_page, write_run
 
@@ -354,6 +355,47 @@ def test_what_is_disliked_on_the_page_is_hidden_at_once(browser: Any, tmp_path: 
             assert hidden.filter(has_text="no. 12").filter(has_text="rejected before").count() == 1
             assert hidden.filter(has_text="no. 12").get_by_role("button", name="Not interested").count() == 0
         assert client.filter("ann", ["i12", "i13"])["never_again"] == ["i12"]
+
+
+def test_a_word_is_muted_by_keyboard_and_back(browser: Any, tmp_path: Path) -> None:
+    publish(tmp_path)
+    with serving(tmp_path) as client, Tab(browser, client, NARROW) as tab:
+        wait_for_page(client)
+        page = tab.open(ANN)
+        page.get_by_label("What to mute").fill("canvas")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Unmute “canvas”").wait_for()
+        assert page.locator("#status").inner_text() == "canvas is muted: it is hidden from now on."
+        assert client.get("/v1/users/ann/mutes")["mutes"] == [{"kind": "word", "name": "canvas"}]
+        assert "because of what is muted" in page.locator(".summary").inner_text()
+        assert "muted: “canvas”" in page.locator(".cards.hidden").inner_text()
+        assert page.evaluate(ACCESSIBILITY) == []
+        page.get_by_role("button", name="Unmute “canvas”").focus()
+        page.keyboard.press("Space")
+        page.get_by_text("Nothing yet.").wait_for()
+        assert "because of what is muted" not in page.locator(".summary").inner_text()
+        page.get_by_label("Mute a").select_option("Category")
+        page.get_by_label("What to mute").fill("boots")
+        page.get_by_role("button", name="Mute", exact=True).click()
+        page.get_by_role("alert").filter(has_text="no item has the category 'boots'").wait_for()
+        tab.said.clear()  # the browser tells of the 422
+
+
+def test_what_is_disliked_again_and_again_is_suggested(browser: Any, tmp_path: Path) -> None:
+    known = RandomScore()
+    disliked = [row for row in range(3, 60) if "t3" in known.fields[row]["trait"].split("|")][:4]
+    known.publish_history(tmp_path, disliked, dict.fromkeys(range(60), 1))
+    loaded = CoNRecFilter.load(tmp_path)
+    asked = next(user for user in known.users.ids if loaded.user(user).suggestions)
+    one = loaded.user(asked).suggestions[0]
+    with serving(tmp_path) as client, Tab(browser, client) as tab:
+        wait_for_page(client)
+        page = tab.open(f"#/users/{asked}")
+        text = one.mute.name.removeprefix("trait: ")
+        assert f"{one.dislikes} of {one.of} dislikes are {text}" in page.locator("main").inner_text()
+        page.get_by_role("button", name=f"Mute {text}", exact=True).click()
+        page.get_by_role("button", name=f"Unmute {text}", exact=True).wait_for()
+        assert loaded.user(asked).mutes == [one.mute]
 
 
 def test_the_tree_unfolds_by_keyboard(browser: Any, client: Client) -> None:

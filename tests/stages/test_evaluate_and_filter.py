@@ -15,14 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.config import EvaluateConfig, FilterConfig, Recipe
-from conrec.data.exposures import LIKED, without_prediction
+from conrec.data.exposures import DISLIKED, LIKED, without_prediction
 from conrec.data.instances import Instances, Items
 from conrec.deploy.apply import describe, filter_file
 from conrec.errors import ConrecError
+from conrec.evaluate.reliability import reliability
 from conrec.evaluate.results import FilterReplay, Metrics, read
 from conrec.features.prepared_log import PreparedLog
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore
+from conrec.score.probability import DislikeProbability, probability
 from conrec.sid.catalog import Catalog
 from conrec.stages.evaluate import evaluate
 from conrec.stages.filter import filter_replay
@@ -204,6 +206,11 @@ def test_the_threshold_is_validations_and_keeps_the_budget_there(run: Path) -> N
     assert lost <= 0.1
     assert report["validation"]["systems"]["conrec"]["chosen"]["likes_lost"] == pytest.approx(lost)
     assert report["test"]["systems"]["conrec"]["chosen"]["threshold"] == report["threshold"]
+    test = np.array(table["split"]) == "test"
+    chances = DislikeProbability.fit(score[here], label[here] == DISLIKED)
+    given = probability(chances.of(score[test]))
+    found = reliability(given, label[test] == DISLIKED, np.array(table["user_id"])[test])
+    assert report["test"]["reliability"] == msgspec.to_builtins(found)
     assert report["validation"]["coverage"] < 1  # only the test's windows were predicted for in full
 
 

@@ -101,6 +101,8 @@ class Calibrate:
     """A run folder that came as far as the stage filter."""
     likes_lost: Annotated[float, arg(metavar="SHARE")] = 0.01
     """The budget: at most this share of what people would have liked may be dropped."""
+    unwanted: Annotated[float | None, arg(metavar="SHARE")] = None
+    """A second budget: at most this share of what is left to a user is disliked."""
     confidence: Annotated[float, arg(metavar="P")] = 0.95
     """How surely: in this share of calibrations the promise is kept."""
     on_average: bool = False
@@ -124,6 +126,8 @@ def calibrate(args: Calibrate) -> None:
 
     Example: conrec calibrate runs/mt --likes-lost 0.02
 
+    Example, with a second promise: conrec calibrate runs/mt --likes-lost 0.05 --unwanted 0.1
+
     Example, a threshold for each category: conrec calibrate runs/mt --likes-lost 0.05 --by category
     """
     from conrec.run import open_run
@@ -133,7 +137,7 @@ def calibrate(args: Calibrate) -> None:
 
     from conrec.deploy.calibrate import calibrate, describe
 
-    given = {name: getattr(args, name) for name in ("likes_lost", "by", "score", "seed")}
+    given = {name: getattr(args, name) for name in ("likes_lost", "unwanted", "by", "score", "seed")}
     result = calibrate(args.run, recipe, confidence=None if args.on_average else args.confidence, **given)
     print(json.dumps(msgspec.to_builtins(result), indent=1) if args.json else describe(result))
 

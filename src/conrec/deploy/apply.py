@@ -125,7 +125,6 @@ def _latest_predictions(predictions: Path, row_of: dict[str, int]) -> dict[str, 
 
 
 def _suffix(path: Path) -> str:
-    """.parquet, .csv or .tsv."""
     if path.suffix not in (".parquet", ".csv", ".tsv"):
         raise ConrecError(f"{path}: name a .parquet, .csv or .tsv file")
     return path.suffix

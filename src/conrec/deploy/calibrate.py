@@ -8,6 +8,9 @@ alone, so all validation users calibrate it. The paper's score comes from the pr
 chosen on validation: its promise is made for all sets at once that the search could have chosen (`predict` counts
 them), each with its part of the chance of an error.
 
+With a budget of what is unwanted, both promises are made at once, each with half the chance of an error: the threshold
+must be as high as the likes ask for, and as low as the dislikes do.
+
 Writes `RUN/calibration.json` (`evaluate.results.Calibration`). A user's activity is how many items they disliked and
 liked before the cutoff; its `edges` are the terciles.
 """
@@ -43,7 +46,7 @@ from conrec.evaluate.results import (
     SegmentThresholds,
     write,
 )
-from conrec.evaluate.risk_control import Promise, divided, promise, promises
+from conrec.evaluate.risk_control import Promise, divided, promise, promise_of_the_rest, promises
 from conrec.files import file_digest
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
 from conrec.score.filter_score import Name, score_name
@@ -51,6 +54,8 @@ from conrec.score.filter_score import Name, score_name
 By = Literal["category", "activity"]
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Beside the budget asked for, so that an operator sees what another one would bring."""
+GRID = {"history": np.linspace(-12, 12, 481), "paper": np.linspace(-1, 1, 401)}
+"""Score -> thresholds that a promise of what is left may choose from, whatever the data."""
 ENOUGH = 10
 """Exposures of a user from which on the share that is dropped says what a list would lose."""
 
@@ -70,12 +75,10 @@ class Exposures:
 
     @property
     def liked(self) -> np.ndarray:
-        """bool [n]."""
         mask: np.ndarray = self.labels == LIKED
         return mask
 
     def take(self, mask: np.ndarray) -> Exposures:
-        """Those under the mask."""
         segments = None if self.segments is None else self.segments[mask]
         return Exposures(self.users[mask], self.labels[mask], self.scores[mask], segments)
 
@@ -89,6 +92,7 @@ def calibrate(
     recipe: Recipe,
     *,
     likes_lost: float = 0.01,
+    unwanted: float | None = None,
     confidence: float | None = 0.95,
     by: By | None = None,
     score: Name | None = None,
@@ -96,11 +100,16 @@ def calibrate(
 ) -> Calibration:
     """Write `run/calibration.json` and return it.
 
+    unwanted: at most this share of what is left to a user is disliked, beside the budget of lost likes.
     confidence: None promises the budget on average only. score: None calibrates the score that the run's filter uses.
     ConrecError for a budget or a confidence outside (0, 1), and for a run that does not have this score.
     """
     if not 0 < likes_lost < 1:
         raise ConrecError(f"--likes-lost {likes_lost}: a share of the likes, above 0 and below 1; 0.01 is 1 %")
+    if unwanted is not None and not 0 < unwanted < 1:
+        raise ConrecError(f"--unwanted {unwanted}: a share of what is shown, above 0 and below 1; 0.05 is 5 %")
+    if unwanted is not None and (confidence is None or by is not None):
+        raise ConrecError("--unwanted is promised with confidence, for one threshold; leave out --on-average and --by")
     if confidence is not None and not 0 < confidence < 1:
         raise ConrecError(f"--confidence {confidence}: a probability, above 0 and below 1; 0.95 is usual")
     seed = recipe.seeds[0] if seed is None else seed
@@ -123,11 +132,13 @@ def calibrate(
     )
     splits = table["split"].to_numpy().astype(str)
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
-    each = None if confidence is None else divided(confidence, decodings)
+    each = None if confidence is None else divided(confidence, decodings * (1 if unwanted is None else 2))
 
     chosen = promise(*validation.likes(), likes_lost, each)
-    before, after = _outcome(validation, chosen.threshold), _outcome(test, chosen.threshold)
-    refused = None
+    threshold, refused = chosen.threshold, None
+    if threshold is not None and unwanted is not None and each is not None:
+        threshold, refused = _both(validation, threshold, likes_lost, unwanted, each, GRID[score])
+    before, after = _outcome(validation, threshold), _outcome(test, threshold)
     if chosen.threshold is None:
         refused = sentences("calibration").refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
     by_segment, segment_evidence = None, None
@@ -153,11 +164,27 @@ def calibrate(
         verdict=None if refused else sentences("calibration").verdict(after.likes_lost_by_users, likes_lost),
         budgets=[_at(budget, each, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
         segments=segment_evidence,
+        unwanted_verdict=None
+        if refused or unwanted is None
+        else sentences("calibration").verdict(after.unwanted, unwanted),
     )
-    send = _send(validation, chosen.threshold if by_segment is None else by_segment.thresholds)
-    result = Calibration(score, likes_lost, confidence, chosen.threshold, by_segment, refused, evidence, send)
+    send = _send(validation, threshold if by_segment is None else by_segment.thresholds)
+    result = Calibration(score, likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
     write(run / "calibration.json", result)
     return result
+
+
+def _both(
+    validation: Exposures, at_least: float, likes_lost: float, unwanted: float, confidence: float, grid: np.ndarray
+) -> tuple[float | None, str | None]:
+    """The threshold of the grid that keeps both promises, or why none does. at_least: what the likes ask for."""
+    disliked = validation.labels == DISLIKED
+    rest = promise_of_the_rest(validation.scores, disliked, validation.users, grid, unwanted, confidence)
+    high_enough = grid[grid >= at_least]
+    if rest.threshold is not None and len(high_enough) and high_enough[0] <= rest.threshold:
+        return float(high_enough[0]), None
+    ends = (_outcome(validation, at_least), _outcome(validation, rest.threshold))
+    return None, sentences("calibration").not_both(likes_lost, unwanted, confidence, at_least, rest, *ends)
 
 
 def describe(result: Calibration) -> str:
@@ -251,6 +278,7 @@ def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | 
         likes_lost_by_likes=_estimate(exposures.users[exposures.liked], gone[exposures.liked]),
         dislikes_avoided=_estimate(exposures.users[disliked], gone[disliked]),
         dropped=float(gone.mean()) if len(gone) else None,
+        unwanted=_unwanted(exposures, gone),
     )
 
 
@@ -260,6 +288,13 @@ def _lost_by_users(exposures: Exposures, gone: np.ndarray) -> Estimate | None:
     return _estimate(names, np.bincount(owner, gone[exposures.liked], len(names)) / likes)
 
 
+def _unwanted(exposures: Exposures, gone: np.ndarray) -> Estimate | None:
+    """Share of what is left to a user that is disliked (0 of nothing), averaged over users."""
+    names, owner = np.unique(exposures.users, return_inverse=True)
+    left, bad = (np.bincount(owner, ~gone * one) for one in (1.0, exposures.labels == DISLIKED))
+    return _estimate(names, bad / np.maximum(left, 1))
+
+
 def _estimate(users: np.ndarray, values: np.ndarray) -> Estimate | None:
     """A mean with its interval; None of nothing."""
     (one,) = bootstrap(users, values.astype(np.float64)[:, None])
@@ -267,7 +302,6 @@ def _estimate(users: np.ndarray, values: np.ndarray) -> Estimate | None:
 
 
 def _at(budget: float, confidence: float | None, validation: Exposures, test: Exposures) -> BudgetOutcome:
-    """What a budget would bring, promised alone."""
     chosen = promise(*validation.likes(), budget, confidence)
     after = None if chosen.threshold is None else _outcome(test, chosen.threshold)
     lost, avoided = (None, None) if after is None else (after.likes_lost_by_users, after.dislikes_avoided)

@@ -168,7 +168,6 @@ def ingest(
 
 
 def read_delta(folder: Path) -> dict[str, Any]:
-    """The note of a delta."""
     try:
         note: dict[str, Any] = json.loads((folder / "delta.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -241,7 +240,6 @@ def merged(events: pa.Table, said: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def _as_events(entries: Sequence[Entry]) -> pa.Table:
-    """What users said to the service as EVENTS."""
     columns = [[getattr(entry, name) for entry in entries] for name in ("user", "item", "time", "kind", "reason")]
     return pa.table([*map(pa.array, columns), pa.nulls(len(entries))], names=EVENTS.names).cast(EVENTS)
 

@@ -29,7 +29,7 @@ from conrec.data.instances import Instances, as_events, as_items
 from conrec.data.split import Split
 from conrec.deploy.change import DAYS, hides_more
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
-from conrec.deploy.served import served_score
+from conrec.deploy.served import served_probability, served_score
 from conrec.deploy.user_lists import OwnHistories, newest, reason_index
 from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
@@ -46,6 +46,7 @@ from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
 from conrec.run import stages_of
 from conrec.score.filter_score import FilterScore, ScoreAtCutoff
+from conrec.score.probability import DislikeProbability
 from conrec.sid.catalog import unit_rows
 from conrec.toml import to_toml
 
@@ -166,7 +167,8 @@ def refresh(
         alarm = None
         if in_use is not None and not damage and max_change < math.inf:
             alarm = partial(hides_more, snapshots / in_use.version, max_change, in_use.made_from.get("base") == base)
-        job = _Job(run, recipe, seed, snapshots, live, score, calibration)
+        chances = served_probability(run, seed, calibrated)
+        job = _Job(run, recipe, seed, snapshots, live, score, chances, calibration)
         version, users, recomputed = job.publish(before, changed, made_from, keep, store, alarm)
         _remove_orphans(snapshots)
         held = published.held(snapshots)
@@ -242,6 +244,7 @@ class _Job:
     snapshots: Path
     live: Live
     score: FilterScore
+    chances: DislikeProbability | None
     calibration: dict[str, Any] | None
 
     def publish(
@@ -288,6 +291,7 @@ class _Job:
             made_from["feedback"],
             made_from,
             store,
+            self.chances,
         ) as writer:
             if before is not None and changed is not None:
                 old = open_users(self.snapshots / before.version, before)
@@ -356,7 +360,6 @@ def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
 
 
 def _in_use(snapshots: Path) -> published.Manifest | None:
-    """The manifest of the version in use."""
     version = published.current(snapshots)
     return None if version is None else published.read_manifest(snapshots / version)
 

@@ -18,6 +18,7 @@ from conrec.evaluate.results import (
     Estimate,
     FilterComparison,
     FilterReplay,
+    Reliability,
     Suppression,
     Verdict,
     read,
@@ -49,10 +50,11 @@ class ReplaySummary(Struct, frozen=True):
     differences: dict[str, Differences]
     """Other filter -> likes lost -> CoNRec's lead, paired over users."""
     threshold: float | None
-    """The first seed's, which is what is served; so are `chosen`, `suppression`, and `curve`."""
+    """The first seed's, which is what is served; so is all below."""
     chosen: AtThreshold | None
     suppression: Suppression | None
     curve: Curve | None
+    reliability: Reliability | None
 
 
 class Day(Struct, frozen=True):
@@ -126,6 +128,7 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
         chosen=ours.chosen,
         suppression=first.suppression,
         curve=ours.curve,
+        reliability=first.reliability,
     )
 
 
@@ -169,7 +172,6 @@ def describe(found: ReplaySummary, guess: DailyEstimate | None = None) -> str:
 
 
 def _point(curve: Curve, budget: float) -> int:
-    """The point of the curve that avoids most within the budget."""
     within = [n for n, lost in enumerate(curve.likes_lost) if lost <= budget + 1e-9]
     return max(within, key=lambda n: (curve.dislikes_avoided[n], -curve.dropped[n]))
 

@@ -4,12 +4,17 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from conrec.data.exposures import DISLIKED
 from conrec.errors import ConrecError
+from conrec.evaluate.protocol import OURS
 from conrec.evaluate.results import Calibration, read
 from conrec.files import file_digest, read_json
 from conrec.filter.thresholds import Thresholds
 from conrec.score.filter_score import FilterScore, run_score
+from conrec.score.probability import DislikeProbability
 
 
 def served_score(run: Path, seed: int) -> tuple[FilterScore, Calibration | None]:
@@ -27,6 +32,14 @@ def served_score(run: Path, seed: int) -> tuple[FilterScore, Calibration | None]
     if file_digest(folder / "scores.parquet") != calibration.evidence.scores:
         raise ConrecError(f"{path}: made from other scores than {folder} holds; run conrec calibrate again")
     return FilterScore() if calibration.score == "paper" else score, calibration
+
+
+def served_probability(run: Path, seed: int, calibration: Calibration | None) -> DislikeProbability | None:
+    """What turns the score that is served into probabilities of a dislike; None where validation holds no exposures."""
+    column = OURS if calibration is None else calibration.evidence.column
+    table = pq.read_table(run / "filter" / f"seed{seed}" / "scores.parquet", columns=["split", "label", column])
+    table = table.filter(pc.equal(table["split"], "validation"))
+    return DislikeProbability.fit(table[column].to_numpy(), table["label"].to_numpy() == DISLIKED)
 
 
 def served_thresholds(
@@ -56,7 +69,6 @@ def served_thresholds(
 
 
 def _chosen_by_replay(folder: Path) -> float:
-    """The threshold that the filter's replay chose on validation."""
     threshold = read_json(folder / "replay.json").get("threshold")
     if threshold is None:
         raise ConrecError(f"--threshold is missing, and no replay in {folder} could choose one; give one")

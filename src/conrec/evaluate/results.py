@@ -208,6 +208,18 @@ class FilterComparison(Struct, frozen=True):
     band: Band | None
 
 
+class Reliability(Struct, frozen=True):
+    """Calibrated probabilities of a dislike against what happened, in bins of one size; lists of one length."""
+
+    ece: float
+    """Expected calibration error: the mean of |predicted - observed|."""
+    predicted: list[float]
+    observed: list[float]
+    low: list[float]
+    """Ends of the 95 % interval of `observed`."""
+    high: list[float]
+
+
 class SplitReplay(Struct, frozen=True, kw_only=True):
     instances: int
     coverage: float | None
@@ -215,6 +227,8 @@ class SplitReplay(Struct, frozen=True, kw_only=True):
     systems: dict[str, FilterFigures]
     suppression: Suppression | None
     comparison: FilterComparison | None = None
+    reliability: Reliability | None = None
+    """Of the probabilities of the score in use, as calibrated on validation; on test."""
 
 
 class FilterReplay(Struct, frozen=True, kw_only=True):
@@ -285,6 +299,8 @@ class Outcome(Struct, frozen=True):
     likes_lost_by_likes: Estimate | None
     dislikes_avoided: Estimate | None
     dropped: float | None
+    unwanted: Estimate | None = None
+    """Share of what is left to a user that is disliked, averaged over users."""
 
 
 class BudgetOutcome(Struct, frozen=True):
@@ -337,6 +353,7 @@ class CalibrationEvidence(Struct, frozen=True, omit_defaults=True):
     verdict: str | None
     budgets: list[BudgetOutcome]
     segments: SegmentEvidence | None = None
+    unwanted_verdict: str | None = None
 
 
 class Calibration(Struct, frozen=True):
@@ -351,3 +368,5 @@ class Calibration(Struct, frozen=True):
     evidence: CalibrationEvidence
     send: float = 1.0
     """How many times as many candidates as are shown fill 95 % of the lists after the filter."""
+    unwanted: float | None = None
+    """At most this share of what is left to a user is disliked, promised together with `likes_lost`."""

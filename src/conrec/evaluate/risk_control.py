@@ -22,7 +22,12 @@ Two promises, for losses l_u in [0, 1] of n units, sum L:
 - *On average* over calibrations: conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster 2024):
   (L + 1) / (n + 1) <= budget, the largest loss being 1. Bolder, and broken in nearly half of the calibrations.
 
-Both hold for any score that was made without the labels of the units, and any distribution, as long as users to come
+The second promise is about what is left: U(t) = the share of a user's items at or under t that the user dislikes (0
+where none is left), averaged over users. It is not monotone in t. So thresholds that were fixed beforehand are tested
+in one order, the lowest first, and the first failure ends it (fixed sequence testing, Learn then Test, Angelopoulos et
+al. 2021): with the confidence U(t) <= budget for all before it.
+
+All hold for any score that was made without the labels of the units, and any distribution, as long as users to come
 are like those of the sample. Where those labels chose the score, out of m that were made without them, the promise
 with confidence is kept by asking for 1 - (1 - confidence) / m (`divided`): it then holds for all m at once. Neither
 survives a drift of the log. MAPIE's risk control takes rows as the independent units and looks for thresholds on a
@@ -82,6 +87,29 @@ def promise(scores: np.ndarray, units: np.ndarray, budget: float, confidence: fl
             bad = middle
     threshold = float(candidates[good])
     return Promise(threshold, len(likes), needed, float(losses(threshold).mean()))
+
+
+def promise_of_the_rest(
+    scores: np.ndarray, disliked: np.ndarray, units: np.ndarray, grid: np.ndarray, budget: float, confidence: float
+) -> Promise:
+    """The highest threshold up to which what is left holds at most this share of dislikes, averaged over units.
+
+    scores: float [n], of everything shown; disliked: bool [n]; units: [n], whom it was shown to; grid: float [g],
+    thresholds to try, ascending and chosen without a look at these data. The promise holds for all of them up to the
+    one returned. ValueError as `promise`.
+    """
+    if len(scores) != len(units) or np.isnan(scores).any():
+        raise ValueError("a score for everything shown, none of them NaN, and a unit for every score")
+    names, owner = np.unique(units, return_inverse=True)
+    found, share = None, None
+    for threshold in grid.tolist():
+        stays = scores <= threshold
+        left, bad = (np.bincount(owner[mask], minlength=len(names)) for mask in (stays, stays & disliked))
+        losses = bad / np.maximum(left, 1)
+        if not len(names) or not within(losses, budget, confidence):
+            break
+        found, share = threshold, float(losses.mean())
+    return Promise(found, len(names), units_needed(budget, confidence), share)
 
 
 def promises(

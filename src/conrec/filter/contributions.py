@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from conrec.filter.mutes import Mute
 from conrec.items.vectors import unit_rows
 from conrec.score.factors import LARGEST, UserFactors
 from conrec.score.similarity import max_cosine
@@ -51,7 +52,7 @@ class Contribution:
 
 @dataclass(slots=True)
 class Why:
-    """Why a candidate is over the threshold, or never to be shown again."""
+    """Why a candidate is over the threshold, never to be shown again, or muted."""
 
     contributions: list[Contribution]
     """What raised its score, largest first, at most NAMED."""
@@ -61,6 +62,8 @@ class Why:
     """The codes that the candidate's semantic ID begins with in common with that one's."""
     rejected_item: str | None = None
     """The item that the user rejected, for which this one is out whatever its score: itself, or one nearly the same."""
+    muted: Mute | None = None
+    """The user's rule for which it is out."""
 
 
 def amounts(now: OpenSnapshot, user: UserFactors, rows: np.ndarray, cosines: np.ndarray) -> np.ndarray:
@@ -78,13 +81,19 @@ def amounts(now: OpenSnapshot, user: UserFactors, rows: np.ndarray, cosines: np.
 
 
 def explain(
-    now: OpenSnapshot, user: UserNow, rows: np.ndarray, over: np.ndarray, rejected: dict[int, str]
+    now: OpenSnapshot,
+    user: UserNow,
+    rows: np.ndarray,
+    over: np.ndarray,
+    rejected: dict[int, str],
+    mutes: dict[int, Mute],
 ) -> Iterator[tuple[int, Why]]:
-    """Positions of candidates (rows, int [c]) and why each goes: int [o] over the threshold, or rejected before."""
+    """Positions of candidates (rows, int [c]) and why each goes: int [o] over the threshold, rejected before, or
+    muted."""
     reasons = dict(zip(over.tolist(), _explain(now, user, rows[over]) if len(over) else ()))
-    for position in sorted({*reasons, *rejected}):
+    for position in sorted({*reasons, *rejected, *mutes}):
         why = reasons.get(position) or Why([], None, ())
-        why.rejected_item = rejected.get(position)
+        why.rejected_item, why.muted = rejected.get(position), mutes.get(position)
         yield position, why
 
 

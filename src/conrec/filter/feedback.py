@@ -1,4 +1,5 @@
-"""What users say between two snapshots: dislikes and undos, in a database beside the snapshots, in force at once.
+"""What users say between two snapshots: dislikes and undos, and mutes, in a database beside the snapshots, in force at
+once.
 
 `feedback.sqlite` is only ever added to. A snapshot says up to which position it has been worked in
 (`Manifest.feedback`); the filter applies what came after. All of it stays, and every daily job looks at all of it
@@ -14,12 +15,13 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from conrec.data.clean import last_undo
 from conrec.errors import ConrecError
+from conrec.filter.mutes import Mute
 
 FILE = "feedback.sqlite"
 Kind = Literal["dislike", "undo"]
@@ -28,6 +30,7 @@ CREATE TABLE IF NOT EXISTS feedback (
     position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, user TEXT NOT NULL, item TEXT NOT NULL,
     kind TEXT NOT NULL, time INTEGER NOT NULL, reason TEXT
 );
+CREATE TABLE IF NOT EXISTS mutes (user TEXT, kind TEXT, name TEXT, PRIMARY KEY (user, kind, name)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS of_user ON feedback (user, position);
 CREATE INDEX IF NOT EXISTS of_pair ON feedback (user, item, time);
 """
@@ -77,13 +80,30 @@ class Feedback:
         not_before: the earliest time of one that has none of its own.
         """
         now = max(time.time_ns() // 1000, not_before)
+        return self._write(_INSERT, [vars(entry) | {"now": now} for entry in entries])
+
+    def mute(self, user: str, mute: Mute) -> None:
+        """Write a mute, for good; a second time changes nothing."""
+        self._write("INSERT OR IGNORE INTO mutes VALUES (?, ?, ?)", [(user, mute.kind, mute.name)])
+
+    def unmute(self, user: str, mute: Mute) -> bool:
+        """Take a mute away; whether there was one."""
+        where = "user = ? AND kind = ? AND name = ?"
+        return self._write(f"DELETE FROM mutes WHERE {where}", [(user, mute.kind, mute.name)]) > 0
+
+    def mutes(self, user: str) -> list[Mute]:
+        """The mutes of a user."""
+        return [Mute(*row) for row in self._rows("SELECT kind, name FROM mutes WHERE user = ?", (user,))]
+
+    def _write(self, statement: str, rows: Sequence[Any]) -> int:
+        """Run a statement for each of the rows, all or none; how many rows of the database it changed."""
         try:
             with self._writing:
                 database = self._writer = self._writer or self._opened()
                 with database:
                     database.execute("BEGIN IMMEDIATE")
                     before = database.total_changes
-                    database.executemany(_INSERT, [vars(entry) | {"now": now} for entry in entries])
+                    database.executemany(statement, rows)
                     return database.total_changes - before
         except sqlite3.Error as error:
             raise self._unusable(error) from error
@@ -94,7 +114,6 @@ class Feedback:
         return found[0][0] if found else None
 
     def of(self, user: str) -> list[Entry]:
-        """All entries of a user, as they came."""
         return self._entries("user = ? ORDER BY position", (user,))
 
     def until(self, position: int) -> list[Entry]:

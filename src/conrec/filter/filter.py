@@ -10,11 +10,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +21,12 @@ import pyarrow.parquet as pq
 from conrec.errors import ConrecError
 from conrec.files import read_json
 from conrec.filter import snapshot as published
-from conrec.filter.contributions import Why, explain
+from conrec.filter.contributions import explain
+from conrec.filter.decision import Decision
 from conrec.filter.feedback import Entry, Feedback
-from conrec.filter.guardrails import Guardrails, furthest_over
+from conrec.filter.guardrails import Guardrails, Mode, furthest_over
 from conrec.filter.id_index import IdIndex
+from conrec.filter.mutes import Mute, is_known, muted, suggested
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import UserStore, open_users
 from conrec.filter.thresholds import Thresholds
@@ -34,6 +34,7 @@ from conrec.filter.user_now import UserNow, user_now
 from conrec.filter.views import ItemView, PredictionView, UserView
 from conrec.progress import say
 from conrec.score.factors import ItemFactors, scores_alone, value_record
+from conrec.score.probability import DislikeProbability, demoted, probability
 
 if TYPE_CHECKING:
     from conrec.score.user_side import UserSide
@@ -42,47 +43,6 @@ NEAR = 0.98
 """Cosine of two items, as rebuilt from their codes, from which on they are nearly the same."""
 UNDONE = 20
 """Dislikes taken back that a view of a user shows at most."""
-
-
-@dataclass
-class Decision:
-    """Which of one user's candidates are kept, and why the others are not."""
-
-    kept: list[str]
-    """In the order given, and behind them `filled`; at most as many as were wanted."""
-    dropped: list[str]
-    """In the order given, for the score and for good; empty in a dry run."""
-    would_drop: list[str]
-    """What would go without a dry run; else the same as `dropped`."""
-    scores: Sequence[float | None]
-    """One a candidate, higher = rather disliked; None for an unknown item, an unknown user, an exempt user."""
-    version: str
-    """The snapshot that decided."""
-    threshold: float | None = None
-    """The one for all candidates; None where each category has its own, or nothing may go at all."""
-    never_again: list[str] = field(default_factory=list)
-    """Those that go, or would, because the user rejected them, whatever their score; no budget counts them."""
-    kept_by_limit: int = 0
-    """Over the threshold or rejected before, but kept by the guardrails (`min_keep`, `max_drop_share`)."""
-    filled: list[str] = field(default_factory=list)
-    """Of those kept, what stands in for what was dropped."""
-    short: int = 0
-    """So many fewer are kept than were wanted."""
-    send: int | None = None
-    """So many candidates fill 19 lists of 20 of the length wanted, as calibrated; None: not known."""
-    unknown_user: bool = False
-    unknown_items: int = 0
-    exempt: bool = False
-    dry_run: bool = False
-    explain: Callable[[], Iterator[tuple[int, Why]]] | None = field(default=None, repr=False, compare=False)
-
-    @cached_property
-    def why(self) -> list[Why | None]:
-        """One a candidate, None for those neither over the threshold nor rejected; worked out when it is asked for."""
-        reasons: list[Why | None] = [None] * len(self.scores)
-        for position, why in self.explain() if self.explain else ():
-            reasons[position] = why
-        return reasons
 
 
 class OpenSnapshot:
@@ -96,6 +56,8 @@ class OpenSnapshot:
             self.cosine_weight = float(self.manifest.score["cosine_weight"])
             item_features, latent = self.manifest.score.get("widths", (0, 0))
             self.widths: tuple[int, int] = item_features, latent
+            chances = self.manifest.score.get("probability")
+            self.probability = DislikeProbability(**chances) if chances else None
             self.index = IdIndex(folder / "items", in_memory=True)
             # Not `read_table` and `to_numpy`: they import pandas, which takes longer than all the rest of opening.
             with pq.ParquetFile(folder / "items.parquet") as file:
@@ -131,6 +93,7 @@ class OpenSnapshot:
                 self.user_side = UserSide(load_file(folder / "user_side.safetensors"), self.factors, self.widths)
             except (OSError, KeyError, ValueError) as error:
                 raise ConrecError(f"{folder}: no user's side ({error}); write it again") from None
+        self.value_numbers = {name: number for number, name in enumerate(self.value_names)}
         self.updated: dict[tuple[str, int], UserNow] = {}
         """Users with feedback since, by user and its last position (`filter.user_now`)."""
         # So that the first request finds the look-up compiled.
@@ -138,7 +101,6 @@ class OpenSnapshot:
         self.index.row("")
 
     def view(self, row: int) -> ItemView:
-        """An item as a person reads it."""
         category = self.categories[row].as_py()
         return ItemView(self.index.id(row), self.title(row), category, tuple(self.codes[row].tolist()))
 
@@ -175,7 +137,6 @@ class CoNRecFilter:
 
     @property
     def version(self) -> str:
-        """The version that answers now."""
         return self.snapshot.manifest.version
 
     def reload(self) -> bool:
@@ -221,18 +182,27 @@ class CoNRecFilter:
         dry_run: bool | None = None,
         want: int | None = None,
         replace: bool = False,
+        mode: Mode = "drop",
+        relevance: Sequence[float] | None = None,
     ) -> Decision:
         """Decide about a user's ranked candidates (item ids, best first).
 
         `threshold` and `dry_run` override, for this call, what the filter was loaded with. Unknown users and items
         pass. `want`: the first so many of what is kept; `replace`: where there are fewer, the list is filled with what
         the user liked before and would pass, and then with what was dropped for its score, the least disliked first.
-        TypeError for an id that is no string, ConrecError where a store does not answer.
+        `mode="demote"`: nothing goes for its score, the order changes by the probability of a dislike
+        (`score.probability.demoted`); `relevance`: what the ranker gave each candidate, in the unit of log-odds.
+        TypeError for an id that is no string, ValueError for another `mode` or a `relevance` that does not fit,
+        ConrecError where a store does not answer.
         """
-        decision, fill = self._decide(self.snapshot, user, candidates, threshold, dry_run)
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode}")
+        if relevance is not None and not (len(relevance) == len(candidates) and np.isfinite(relevance).all()):
+            raise ValueError("relevance: give one finite number for each candidate")
+        decision, fill = self._decide(user, candidates, threshold, dry_run, mode, relevance)
         if want is not None:
             missing = want - len(decision.kept)
-            if replace and missing > 0:
+            if replace and fill and missing > 0:
                 decision.filled = fill(missing)
                 decision.kept += decision.filled
             del decision.kept[want:]
@@ -242,23 +212,27 @@ class CoNRecFilter:
         return decision
 
     def _decide(
-        self, now: OpenSnapshot, user: str, candidates: Sequence[str], threshold: float | None, dry_run: bool | None
-    ) -> tuple[Decision, Callable[[int], list[str]]]:
+        self,
+        user: str,
+        candidates: Sequence[str],
+        threshold: float | None,
+        dry_run: bool | None,
+        mode: Mode,
+        relevance: Sequence[float] | None,
+    ) -> tuple[Decision, Callable[[int], list[str]] | None]:
         """The decision, and what could fill so many places of its list."""
-        decision = Decision(list(candidates), [], [], [None] * len(candidates), now.manifest.version)
+        now = self.snapshot
+        decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
         decision.dry_run = self.guardrails.dry_run if dry_run is None else dry_run
         decision.exempt = user in self.guardrails.exempt
-        nothing: tuple[Decision, Callable[[int], list[str]]] = decision, lambda missing: []
         if decision.exempt:
-            return nothing
-        known_user = user_now(now, self._feedback, user)
+            return decision, None
+        known_user, mutes = user_now(now, self._feedback, user), self._feedback.mutes(user)
         rows = now.index.rows(candidates)
         known = rows >= 0
         decision.unknown_items = len(rows) - int(np.count_nonzero(known))
-        decision.unknown_user = known_user is None or known_user.factors is None
-        if known_user is None:
-            return nothing
-        over = excess = np.zeros(0, np.int64)
+        decision.unknown_user = known_user.factors is None
+        over = excess = goes = np.zeros(0, np.int64)
         given = self.threshold if threshold is None else threshold
         if known_user.factors is not None:
             if decision.unknown_items:
@@ -275,9 +249,18 @@ class CoNRecFilter:
             over = (excess > 0).nonzero()[0]
             excess = excess[over]
         rejected = self._rejected(now, known_user, candidates, rows)
-        if len(over) or rejected:
-            self._drop(decision, over, excess, np.array(list(rejected), np.int64))
-            decision.explain = lambda: explain(now, known_user, rows, over, rejected)
+        by_mute = muted(now, mutes, rows)
+        if len(over) or rejected or by_mute:
+            some = slice(None if mode == "drop" else 0)
+            goes = self._drop(decision, over[some], excess[some], rejected, by_mute)
+            decision.explain = lambda: explain(now, known_user, rows, over, rejected, by_mute)
+        if mode == "demote" and known_user.factors is not None and now.probability is not None:
+            log_odds = now.probability.of(scores)
+            chances = probability(log_odds).tolist()
+            decision.probabilities = [None if score is None else p for p, score in zip(chances, decision.scores)]
+            if not decision.dry_run:
+                order = demoted(log_odds, None if relevance is None else np.asarray(relevance, np.float64))
+                decision.kept = [candidates[n] for n in order[~np.isin(order, goes)].tolist()]
 
         def fill(missing: int) -> list[str]:
             if known_user.factors is None:
@@ -285,8 +268,9 @@ class CoNRecFilter:
             liked = np.setdiff1d(known_user.history.told(-1), np.append(rows, known_user.history.rejected["item"]))
             scores = scores_alone(now.factors, known_user.factors, liked, now.cosine_weight)
             passes = scores <= (now.thresholds.of(known_user.activity, liked) if given is None else given)
+            passes[list(muted(now, mutes, liked))] = False
             liked, scores = liked[passes], scores[passes]
-            gone = set(decision.dropped) - set(decision.never_again)
+            gone = set(decision.dropped) - {*decision.never_again, *decision.muted}
             dropped = sorted((score or 0.0, item) for item, score in zip(candidates, decision.scores) if item in gone)
             again = [now.index.id(row) for row in liked[np.argsort(scores, kind="stable")].tolist()]
             return [*again, *(item for _, item in dropped)][:missing]
@@ -323,20 +307,32 @@ class CoNRecFilter:
         found |= {n: item for n, item in enumerate(candidates) if item in strangers} if strangers else {}
         return dict(sorted(found.items()))
 
-    def _drop(self, decision: Decision, over: np.ndarray, excess: np.ndarray, rejected: np.ndarray) -> None:
-        """Let go what the guardrails allow: first of the rejected candidates, then of those over the threshold."""
+    def _drop(
+        self,
+        decision: Decision,
+        over: np.ndarray,
+        excess: np.ndarray,
+        rejected: dict[int, str],
+        by_mute: dict[int, Mute],
+    ) -> np.ndarray:
+        """Let go what the guardrails allow: first of the rejected and the muted candidates, then of those over the
+        threshold; their positions, int [k]."""
         count = len(decision.kept)
-        out = furthest_over(rejected, np.zeros(len(rejected)), max(0, count - self.guardrails.min_keep))
-        others = ~np.isin(over, rejected)
+        hard = np.array(sorted({*rejected, *by_mute}), np.int64)
+        out = furthest_over(hard, np.zeros(len(hard)), max(0, count - self.guardrails.min_keep))
+        others = ~np.isin(over, hard)
         left = min(self.guardrails.may_drop(count), max(0, count - self.guardrails.min_keep) - len(out))
-        goes = np.sort(np.append(out, furthest_over(over[others], excess[others], left))).tolist()
-        decision.kept_by_limit = len(rejected) + int(others.sum()) - len(goes)
-        decision.never_again = [decision.kept[position] for position in out.tolist()]
+        positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
+        goes = positions.tolist()
+        decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
+        decision.never_again = [decision.kept[position] for position in out.tolist() if position in rejected]
+        decision.muted = [decision.kept[position] for position in out.tolist() if position not in rejected]
         decision.would_drop = [decision.kept[position] for position in goes]
         if not decision.dry_run:
             decision.dropped = decision.would_drop
             for position in reversed(goes):
                 del decision.kept[position]
+        return positions
 
     def user(self, user: str) -> UserView | None:
         """What is known of a user, None where that is nothing."""
@@ -345,7 +341,8 @@ class CoNRecFilter:
         last = {
             entry.item: entry for entry in sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
         }
-        if known is None or not (known.is_known or last):
+        mutes = self._feedback.mutes(user)
+        if not (known.is_known or last or mutes):
             return None
         rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))
         rows = now.index.rows([entry.item for entry in last.values() if entry.kind == "undo"]).tolist()
@@ -360,7 +357,22 @@ class CoNRecFilter:
                 PredictionView(now.view(row), now.view(int(known.past[position])) if position >= 0 else None)
                 for row, position in zip(predicted, known.reason_index.tolist())
             ],
+            mutes,
+            suggested(now, known, mutes),
         )
+
+    def mute(self, user: str, mute: Mute) -> None:
+        """Mute a category, a value, or a word: from the next request on, in every process, what it says is out.
+
+        ValueError for one that the snapshot in use does not know.
+        """
+        if not is_known(self.snapshot, mute):
+            raise ValueError(f"no item has the {mute.kind} {mute.name[:80]!r}")
+        self._feedback.mute(user, mute)
+
+    def unmute(self, user: str, mute: Mute) -> bool:
+        """Undo a mute, at once; whether there was one."""
+        return self._feedback.unmute(user, mute)
 
     def dislike(self, user: str, item: str, reason: str | None = None, time: int | None = None) -> None:
         """Note a dislike (ids; one of `data.schema.REASONS`; microseconds since 1970, None: now).

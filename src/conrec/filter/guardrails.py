@@ -9,6 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 
 NeverAgain = Literal["item", "near", "off"]
+Mode = Literal["drop", "demote"]
+"""What a score does: candidates over the threshold go, or all stay and the order changes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class Guardrails:
             raise ValueError(f"max_drop_share must lie between 0 and 1, not {self.max_drop_share}")
 
     def may_drop(self, candidates: int) -> int:
-        """How many of a list of this length may go."""
         # 0.29 * 100 is 28.999999999999996 in floating point and means 29.
         by_share = int(self.max_drop_share * candidates + 1e-9)
         return max(0, min(by_share, candidates - self.min_keep))

@@ -60,7 +60,6 @@ class IdIndex:
         return int(rows[0])
 
     def id(self, row: int) -> str:
-        """The id of a row."""
         return str(self._bytes[self._bounds[row] : self._bounds[row + 1]], "utf-8")
 
 

@@ -19,7 +19,6 @@ class NpyWriter:
         self._header()
 
     def append(self, rows: np.ndarray) -> None:
-        """rows: [n]."""
         self._file.write(np.ascontiguousarray(rows, self._dtype).data)
         self.length += len(rows)
 

@@ -24,6 +24,7 @@ from conrec.filter.stores import StoreName, create_users, drop_users
 from conrec.filter.user_store import Layout, Users
 from conrec.score.factors import ItemFactors, value_record
 from conrec.score.item_values import ItemValues
+from conrec.score.probability import DislikeProbability
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class SnapshotWriter:
     """Notes for the job itself, ready for JSON."""
     store: StoreName = "mapped"
     """Where the users go."""
+    probability: DislikeProbability | None = None
+    """What turns the score into probabilities; without it nothing is demoted."""
 
     def __post_init__(self) -> None:
         if self.calibration is not None and (name := self.calibration["score"]) != self.score:
@@ -123,7 +126,12 @@ class SnapshotWriter:
         count = self._users.finish()
         manifest = Manifest(
             version=self.version,
-            score={"name": self.score, "cosine_weight": float(self.cosine_weight), "widths": self.items.widths},
+            score={
+                "name": self.score,
+                "cosine_weight": float(self.cosine_weight),
+                "widths": self.items.widths,
+                "probability": self.probability and asdict(self.probability),
+            },
             items=len(self.items.ids),
             users={**self._about, "count": count, "entries": self._entries, "layout": asdict(self.layout)},
             feedback=self.feedback,

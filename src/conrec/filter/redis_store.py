@@ -112,11 +112,9 @@ class RedisUsers:
         return self._records
 
     def drop(self) -> None:
-        """Delete the whole snapshot."""
         self._at_once([("unlink", shard) for shard in self._shards()])
 
     def close(self) -> None:
-        """Let go of the connections."""
         self._client.close()
 
     def _shard(self, key: bytes) -> str:

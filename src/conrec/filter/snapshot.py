@@ -41,7 +41,7 @@ class Manifest:
 
     version: str
     score: dict[str, Any]
-    """name, cosine_weight, and widths (`SnapshotItems.widths`)."""
+    """name, cosine_weight, widths (`SnapshotItems.widths`), and probability (`DislikeProbability`; None: none)."""
     items: int
     users: dict[str, Any]
     """store (mapped or redis), count of those with a record, entries with those of a history alone, and layout."""
@@ -143,7 +143,6 @@ def new_version(snapshots: Path, now: datetime | None = None) -> str:
 
 
 def partial(snapshots: Path, version: str) -> Path:
-    """Where a version is written before it takes its name."""
     return snapshots / f".{version}.partial"
 
 
@@ -158,7 +157,6 @@ def put_in_place(snapshots: Path, manifest: Manifest) -> None:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and digest of every file below `folder`."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": file_digest(p)} for p in paths}
 

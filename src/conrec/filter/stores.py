@@ -46,7 +46,6 @@ def open_users(folder: Path, manifest: Manifest, whole: bool = False) -> UserSto
 
 
 def drop_users(manifest: Manifest) -> None:
-    """Delete what a snapshot has outside of its folder."""
     if manifest.users["store"] == "redis":
         layout = Layout(**manifest.users["layout"])
         users = RedisUsers(_url(), manifest.users["namespace"], layout, manifest.items, _WRITING_SECONDS)

@@ -48,11 +48,11 @@ class UserNow:
         return self.factors is not None or bool(self.strangers) or len(self.history.rejected) > 0
 
 
-def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow | None:
-    """What is known of a user; None for somebody who never said anything."""
+def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow:
+    """What is known of a user; of somebody who never said anything that is nothing."""
     stored, last = now.users.get(user), feedback.last(user, now.manifest.feedback)
     if last is None:
-        return None if stored is None else _as_stored(stored)
+        return _as_stored(stored)
     key = user, last
     if key not in now.updated:
         if len(now.updated) >= REMEMBERED:

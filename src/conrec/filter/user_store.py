@@ -100,7 +100,6 @@ class Users:
         return rows
 
     def all_histories(self) -> Sequence[bytes]:
-        """The history of each user, packed."""
         return self.histories or [of_lists(*lists).packed() for lists in zip(self.dislikes, self.liked)]
 
     def take(self, rows: np.ndarray) -> Users:
@@ -129,7 +128,6 @@ class StoredUser:
 
     @property
     def history(self) -> History:
-        """All that the user said, and was shown."""
         return History.of_bytes(self._history)
 
     @property
@@ -149,12 +147,10 @@ class StoredUser:
 
     @property
     def activity(self) -> int:
-        """Dislikes and likes before."""
         return int(self._fields["activity"])
 
     @property
     def factors(self) -> UserFactors:
-        """What the score takes."""
         return UserFactors(self.predicted, self._fields["vector"].astype(np.float32), float(self._fields["bias"]))
 
 
@@ -177,7 +173,6 @@ class MappedUsers:
             raise ConrecError(f"{folder}: {len(self._index)} ids but {len(self._records)} records; write it again")
 
     def get(self, user_id: str) -> StoredUser | None:
-        """What is known of a user, or None where that is nothing."""
         row = self._index.row(user_id)
         if row < 0:
             return None

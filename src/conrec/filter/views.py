@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from conrec.filter.mutes import Mute, Suggestion
+
 
 @dataclass(frozen=True)
 class ItemView:
@@ -33,3 +35,6 @@ class UserView:
     liked: list[ItemView]
     predicted: list[PredictionView]
     """Best first, without what followed from a dislike taken back."""
+    mutes: list[Mute]
+    suggestions: list[Suggestion]
+    """What the user may want to mute."""

@@ -13,8 +13,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from conrec.deploy import replay
 from conrec.deploy.calibrate import By, calibrate, describe
@@ -23,7 +21,8 @@ from conrec.errors import ConrecError
 from conrec.evaluate.compare import filter_metrics
 from conrec.evaluate.results import Calibration, FilterMetrics
 from conrec.files import read_json, write_whole
-from conrec.filter.filter import CoNRecFilter, Decision
+from conrec.filter.decision import Decision
+from conrec.filter.filter import CoNRecFilter
 from conrec.report.html import trade_off
 from conrec.run import LOG, open_run
 
@@ -84,13 +83,20 @@ class Model:
         assert metrics is not None
         return Evaluation(replay.read_replays(self.folder, self.recipe), metrics)
 
-    def calibrate(self, likes_lost: float = 0.01, confidence: float | None = 0.95, by: By | None = None) -> Calibrated:
+    def calibrate(
+        self,
+        likes_lost: float = 0.01,
+        confidence: float | None = 0.95,
+        by: By | None = None,
+        unwanted: float | None = None,
+    ) -> Calibrated:
         """Choose the threshold that `filter` drops by: at most this share of likes is lost, so surely.
 
         Where the held-out weeks hold too little to promise that, the result says what is missing, and nothing is
         dropped. The arguments are those of `conrec calibrate`; docs/guarantee.md says what is promised.
         """
-        found = calibrate(self.folder, self.recipe, likes_lost=likes_lost, confidence=confidence, by=by)
+        told: dict[str, Any] = {"confidence": confidence, "by": by, "unwanted": unwanted}
+        found = calibrate(self.folder, self.recipe, likes_lost=likes_lost, **told)
         self.__dict__.pop("conrec_filter", None)
         return Calibrated(*msgspec.structs.astuple(found))
 
@@ -105,18 +111,18 @@ class Model:
     def predict_proba(self, users: str | Sequence[str], items: Sequence[str]) -> np.ndarray:
         """Probability of a dislike for pairs of a user and an item, float64 [n]; nan where either is unknown.
 
-        It is that of a dislike where the item draws a dislike or a like, not of a dislike among all that is shown: a
-        logistic function of the score, fitted to the validation period. Known are the items of the catalogue and the
-        users with a dislike. A `users` that is one id stands for all.
+        How often what scores so was disliked once it was shown, on the validation period (`score.probability`). Known
+        are the items of the catalogue and the users with a dislike. A `users` that is one id stands for all.
         """
         owners = [users] * len(items) if isinstance(users, str) else list(users)
         if len(owners) != len(items):
             raise ValueError(f"{len(owners)} users and {len(items)} items: give as many of both")
-        scores: list[float | None] = []
+        found: list[float | None] = []
         for user, pairs in groupby(zip(owners, items), key=itemgetter(0)):
-            scores += self.conrec_filter.filter(user, [item for _, item in pairs], dry_run=True).scores
-        slope, intercept = self._link
-        return np.asarray(1 / (1 + np.exp(-(slope * np.array(scores, np.float64) + intercept))))
+            some = [item for _, item in pairs]
+            decision = self.conrec_filter.filter(user, some, dry_run=True, mode="demote")
+            found += decision.probabilities or [None] * len(some)
+        return np.array(found, np.float64)
 
     def save(self, folder: str | Path) -> Path:
         """Copy the run folder, with a published snapshot: `conrec serve FOLDER/snapshots`, `conrec refresh FOLDER`.
@@ -140,19 +146,6 @@ class Model:
         calibrated = (self.folder / "calibration.json").exists()
         threshold = None if calibrated else read_json(self._replay / "replay.json").get("threshold")
         return CoNRecFilter.load(self.folder / "snapshots", threshold=threshold)
-
-    @cached_property
-    def _link(self) -> tuple[float, float]:
-        """Slope and intercept of the logistic function from scores to probabilities (Platt 1999)."""
-        from sklearn.linear_model import LogisticRegression
-
-        table = pq.read_table(self._replay / "scores.parquet", columns=["split", "label", "conrec"])
-        table = table.filter((pc.field("split") == "validation") & (pc.field("label") != 0))
-        disliked = table["label"].to_numpy() > 0
-        if disliked.all() or not disliked.any():
-            raise ConrecError(f"{self.folder}: the validation period does not hold both dislikes and likes")
-        fitted = LogisticRegression(C=1e6).fit(table["conrec"].to_numpy()[:, None].astype(np.float64), disliked)
-        return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
 def load(folder: str | Path) -> Model:

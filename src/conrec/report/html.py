@@ -122,7 +122,6 @@ def _accounting(run: Path) -> dict[str, Any] | None:
 
 
 def _run(run: Path, manifests: Sequence[StageManifest]) -> dict[str, Any]:
-    """Recipe, versions, and what every stage took."""
     versions: dict[str, dict[str, None]] = {}  # name -> its versions, in order
     for manifest in manifests:
         for name, version in manifest.versions.items():

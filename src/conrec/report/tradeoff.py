@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from conrec.evaluate.protocol import OURS, is_ours
-from conrec.evaluate.results import AtThreshold, Band, Curve, Differences, FilterFigures, FilterMetrics
+from conrec.evaluate.results import AtThreshold, Band, Curve, Differences, FilterFigures, FilterMetrics, Reliability
 from conrec.report.charts import Series, lines
 from conrec.report.formats import label
 from conrec.report.systems import ORACLE
@@ -48,6 +48,7 @@ def filtering(replay: FilterMetrics) -> dict[str, Any] | None:
         "budgets": BUDGETS,
         "legend": [(label(name), number) for number, name in enumerate(shown)],
         "svgs": [_chart(shown, ours.chosen, limit, band) for limit in (1.0, 0.1)] if shown else [],
+        "reliability": replay.reliability and _diagram(replay.reliability),
     }
 
 
@@ -98,6 +99,16 @@ def _chart(curves: Mapping[str, Curve], chosen: AtThreshold | None, up_to: float
         marks = [(label(OURS), chosen.likes_lost, chosen.dislikes_avoided)]
     form = "~%"
     return lines(series, title, text, "likes lost", y_format=form, x_format=form, from_zero=True, marks=marks)
+
+
+def _diagram(found: Reliability) -> str:
+    """Reliability diagram: how often what was given a probability of a dislike was disliked."""
+    x, y, low, high = map(np.asarray, (found.predicted, found.observed, found.low, found.high))
+    ends = np.array([0.0, max(found.predicted[-1], max(found.observed))])
+    text = "The line of what was observed, with its 95 % interval, should lie on the diagonal."
+    series = [Series("observed", x, y, low, high), Series("as predicted", ends, ends)]
+    title = "Share that was disliked, by predicted probability of a dislike"
+    return lines(series, title, text, "probability", y_format="~%", x_format="~%", from_zero=True)
 
 
 def _thinned(values: Sequence[float], most: int = 120) -> np.ndarray:

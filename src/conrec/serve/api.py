@@ -4,12 +4,14 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from conrec.data.schema import MAX_ID_BYTES, REASONS
 from conrec.filter.feedback import Entry, Kind
+from conrec.filter.mutes import Mute
 from conrec.filter.views import UserView
 from conrec.serve.openapi import Endpoint
 from conrec.serve.schema import (
@@ -21,7 +23,9 @@ from conrec.serve.schema import (
     FilterAnswer,
     FilterRequest,
     Health,
+    Muted,
     UndoRequest,
+    encode,
 )
 from conrec.serve.service import Service
 from conrec.serve.web import Refused, T, decode, read_body, reply
@@ -32,7 +36,6 @@ AHEAD = timedelta(days=1)
 
 
 def service_of(request: Request) -> Service:
-    """The service that the app was made with."""
     return request.app.state.service
 
 
@@ -72,6 +75,11 @@ def _check(service: Service, asked: list[FilterRequest]) -> None:
         raise Refused(422, f"{count} candidates, at most {most} are taken; send the best of them")
     if any(one.threshold is not None and not math.isfinite(one.threshold) for one in asked):
         raise Refused(422, "threshold is not a finite number")
+    for one in asked:
+        if one.relevance is not None and len(one.relevance) != len(one.candidates):
+            raise Refused(422, f"{len(one.relevance)} values of relevance for {len(one.candidates)} candidates")
+        if not all(map(math.isfinite, one.relevance or ())):
+            raise Refused(422, "relevance holds what is not a finite number")
 
 
 async def user_view(request: Request) -> Response:
@@ -102,6 +110,32 @@ async def undo(request: Request) -> Response:
     if asked.item in {one.item_id for one in view.dislikes}:
         await service.record([_entry(user, asked, "undo")])
     return reply(await service.user(user))
+
+
+async def mutes(request: Request) -> Response:
+    """What the user muted, and what they may want to as far as the score has learned it."""
+    view = await service_of(request).user(request.path_params["user"])
+    return reply(Muted(view.mutes, view.suggestions) if view else Muted([], []))
+
+
+async def mute(request: Request) -> Response:
+    """Mute a category, a value or a word: what it says is out from the next request on and for good."""
+    asked = await _sent(request, Mute)
+    if len(asked.name) > MAX_ID_BYTES:
+        raise Refused(422, f"name is longer than {MAX_ID_BYTES} characters")
+    try:
+        await run_in_threadpool(service_of(request).in_use().mute, request.path_params["user"], asked)
+    except ValueError as error:
+        raise Refused(422, str(error)) from None
+    return await mutes(request)
+
+
+async def unmute(request: Request) -> Response:
+    """Undo a mute, at once."""
+    asked = decode(Mute, encode(dict(request.query_params)))
+    if not await run_in_threadpool(service_of(request).in_use().unmute, request.path_params["user"], asked):
+        raise Refused(404, "this user has not muted that")
+    return await mutes(request)
 
 
 async def feedback(request: Request) -> Response:
@@ -159,6 +193,9 @@ def endpoints(service: Service) -> list[Endpoint]:
     return [
         Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies),
         Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies),
+        Endpoint("GET", f"{users}/mutes", mutes, Muted),
+        Endpoint("POST", f"{users}/mutes", mute, Muted, Mute, (*bodies, 415)),
+        Endpoint("DELETE", f"{users}/mutes", unmute, Muted, None, (404, 422), ("kind", "name")),
         Endpoint("GET", users, user_view, UserView, refusals=(404,)),
         Endpoint("POST", f"{users}/undo", undo, UserView, UndoRequest, (*bodies, 404, 415)),
         Endpoint("POST", f"{users}/dislikes", dislike, UserView, DislikeRequest, (*bodies, 415)),

@@ -85,7 +85,6 @@ def serve(settings: Settings) -> None:
 
 
 def configured(settings: Settings) -> uvicorn.Config:
-    """The server that the application runs in."""
     return uvicorn.Config(
         make_app(settings),
         host=settings.host,
@@ -105,7 +104,6 @@ def _step_back() -> None:
 
 
 async def _watch(service: Service, aside: Executor) -> None:
-    """Take over new snapshots, for as long as the service runs."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(service.settings.poll_seconds)
@@ -113,7 +111,6 @@ async def _watch(service: Service, aside: Executor) -> None:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """No such address, or no such method there."""
     assert isinstance(error, HTTPException)
     answer = reply(Problem(f"{request.method} {request.url.path}: {error.detail}"), error.status_code)
     answer.headers.update(error.headers or {})  # which methods there are

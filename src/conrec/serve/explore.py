@@ -81,7 +81,6 @@ class Explorer:
         return starting_with(self._users, text, SUGGESTED)
 
     def candidates(self, user: str) -> ShownList:
-        """What to try the filter on for a user."""
         shown = self._exposures.of(user) if self._exposures is not None else None
         found = shown or sample(self._snapshot.index, user)
         rows = self._snapshot.index.rows(found.items).tolist()
@@ -96,11 +95,9 @@ class Explorer:
         return ShownList(found.source, found.since, found.until, known, items)
 
     def search(self, text: str) -> list[ItemView]:
-        """Items whose title holds the words."""
         return self._views(self.tree.search(text, SUGGESTED))
 
     def branch(self, prefix: list[int]) -> Branch:
-        """What is under a prefix."""
         if len(prefix) >= self.tree.levels - 1:
             return Branch([], self._views(self.tree.rows(prefix).tolist()))
         return Branch(self.tree.children(prefix), [])

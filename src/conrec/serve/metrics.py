@@ -32,6 +32,7 @@ class Metrics:
         self.candidates = counter("candidates", "Candidates that were asked about")
         self.dropped = counter("dropped", "Candidates that were dropped for their score")
         self.never_again = counter("never_again", "Candidates that went because their user rejected them before")
+        self.muted = counter("muted", "Candidates that went because their user muted what they are")
         self.kept_by_limit = counter("kept_by_limit", "Candidates that had to go, kept so that enough remain")
         self.short = counter("short", "Places of lists that stayed empty, where a length was wanted")
         self.dry_run = counter("dry_run", "Candidates that a dry run would have dropped")
@@ -70,5 +71,4 @@ class Metrics:
         self.ready.set(1)
 
     def text(self) -> bytes:
-        """The exposition format."""
         return generate_latest(self.registry)

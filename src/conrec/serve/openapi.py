@@ -38,7 +38,6 @@ class Endpoint(Route):
         await super().handle(scope, receive, send)
 
     def described(self) -> dict[str, Any]:
-        """The path item of OpenAPI."""
         answer = _json(self._answer) if self._answer else {"content": {self._media: {}}}
         responses = {"200": {"description": "OK", **answer}}
         responses |= {str(status): {"description": "Refused", **_json(Problem)} for status in self._refusals}
@@ -59,9 +58,11 @@ class Endpoint(Route):
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The OpenAPI document of some endpoints."""
     bodies = dict.fromkeys(body for endpoint in endpoints for body in (*endpoint.bodies, Problem))
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path_format, {}).update(endpoint.described())
     return {
         "openapi": "3.1.0",
         "info": {
@@ -69,11 +70,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "version": __version__,
             "description": "Keeps what a user is likely to reject out of what a recommender shows.",
         },
-        "paths": {endpoint.path_format: endpoint.described() for endpoint in endpoints},
+        "paths": paths,
         "components": {"schemas": schemas},
     }
 
 
 def _json(body: type) -> dict[str, Any]:
-    """A body of `schema`."""
     return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}}}

@@ -3,6 +3,7 @@
 500 ids are read and checked in 25 us; models of the web framework would take several times that on the hot path.
 """
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,9 @@ from msgspec import Meta, Struct
 
 from conrec.data.schema import REASONS
 from conrec.filter.contributions import Why
+from conrec.filter.decision import Decided
+from conrec.filter.guardrails import Mode
+from conrec.filter.mutes import Mute, Suggestion
 from conrec.filter.views import ItemView, UserView
 
 
@@ -19,51 +23,22 @@ class FilterRequest(Struct, forbid_unknown_fields=True):
 
     user: Annotated[str, Meta(min_length=1)]
     candidates: Annotated[list[str], Meta(description="Item ids, best first; their order is kept.")]
-    threshold: Annotated[
-        float | None, Meta(description="Drop what scores above this. null: what the service or the snapshot says.")
-    ] = None
+    threshold: Annotated[float | None, Meta(description="Drop what scores above. null: as calibrated.")] = None
     dry_run: Annotated[bool | None, Meta(description="Score, but drop nothing. null: as the service is set.")] = None
-    want: Annotated[
-        Annotated[int, Meta(ge=0)] | None, Meta(description="Keep at most so many. null: all that may stay.")
-    ] = None
-    replace: Annotated[
-        bool, Meta(description="Fill what is missing of `want`: with what the user liked, then the least disliked.")
-    ] = False
+    want: Annotated[Annotated[int, Meta(ge=0)] | None, Meta(description="Keep at most so many. null: all.")] = None
+    mode: Annotated[Mode, Meta(description="demote: the order changes by the probability of a dislike.")] = "drop"
+    relevance: Annotated[list[float] | None, Meta(description="Demote by this, as log-odds. null: by position.")] = None
+    replace: Annotated[bool, Meta(description="Fill up to `want`: what they liked, then the least disliked.")] = False
 
 
-class FilterAnswer(Struct):
+@dataclass
+class FilterAnswer(Decided):
     """What to show, and why the rest is left out."""
 
-    kept: Annotated[list[str], Meta(description="Show these; in the order given.")]
-    dropped: Annotated[list[str], Meta(description="Over the threshold, or rejected by the user before.")]
-    scores: Annotated[
-        list[float | None],
-        Meta(description="One a candidate, in the order given; higher = rather disliked. null: not scored."),
-    ]
     why: Annotated[
         dict[str, Why],
-        Meta(description="For each over the threshold or rejected before: what raised its score, largest first."),
-    ] = {}
-    never_again: Annotated[
-        list[str], Meta(description="Those that go because the user rejected them; no budget counts them.")
-    ] = []
-    threshold: Annotated[
-        float | None, Meta(description="The one in force for all; null: none, or each segment has its own.")
-    ] = None
-    version: Annotated[str | None, Meta(description="The snapshot that decided.")] = None
-    kept_by_limit: Annotated[
-        int, Meta(description="Over the threshold or rejected, but kept so that enough remain.")
-    ] = 0
-    filled: Annotated[list[str], Meta(description="Of those kept, what stands in for what was dropped.")] = []
-    short: Annotated[int, Meta(description="So many fewer than wanted are kept.")] = 0
-    send: Annotated[
-        int | None, Meta(description="So many candidates would do for 19 lists of 20. null: not known.")
-    ] = None
-    unknown_user: bool = False
-    unknown_items: int = 0
-    exempt: bool = False
-    dry_run: bool = False
-    would_drop: Annotated[list[str], Meta(description="What a dry run would have dropped.")] = []
+        Meta(description="For each over the threshold, rejected or muted: what raised its score, largest first."),
+    ] = field(default_factory=dict)
     fail_open: Annotated[
         str | None,
         Meta(description="Why everything passes unfiltered: error, budget or no_snapshot. null: it was filtered."),
@@ -119,6 +94,13 @@ class FeedbackAnswer(Struct):
 
     new: int
     repeated: Annotated[int, Meta(description="Those whose id was there before.")]
+
+
+class Muted(Struct):
+    """What a user muted, and what suggests itself."""
+
+    mutes: list[Mute]
+    suggestions: list[Suggestion]
 
 
 class Problem(Struct):

@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
+from conrec.filter.decision import Decided, Decision
 from conrec.filter.feedback import Entry
-from conrec.filter.filter import CoNRecFilter, Decision
+from conrec.filter.filter import CoNRecFilter
 from conrec.filter.guardrails import Guardrails
 from conrec.filter.views import UserView
 from conrec.serve.metrics import Metrics
@@ -32,7 +33,7 @@ CHECK_SECONDS = 5.0
 LOG_SECONDS = 10.0
 """So long after an inner error was logged others are counted alone."""
 
-DECIDED = [field.name for field in fields(Decision) if field.name != "explain"]
+DECIDED = [field.name for field in fields(Decided)]
 """What of a decision goes over the wire as it is."""
 
 log = logging.getLogger("conrec.serve")
@@ -72,13 +73,12 @@ class Service:
         return answers
 
     def _one(self, request: FilterRequest) -> FilterAnswer:
-        """The answer to a request, on a worker thread."""
         now = self.filter
         if now is None:
             return _pass(request, "no_snapshot")
         try:
-            given = request.threshold, request.dry_run, request.want, request.replace
-            return answer(now.filter(request.user, request.candidates, *given), request)
+            given = {name: getattr(request, name) for name in FilterRequest.__struct_fields__}
+            return answer(now.filter(**given), request)
         except Exception:
             if time.monotonic() >= self._log_at:  # where a store is dead, every request fails
                 self._log_at = time.monotonic() + LOG_SECONDS
@@ -92,8 +92,10 @@ class Service:
         if answer.fail_open is not None:
             metrics.fail_open.labels(answer.fail_open).inc()
             return
-        metrics.dropped.inc(len(answer.dropped) - (0 if answer.dry_run else len(answer.never_again)))
+        hard = len(answer.never_again) + len(answer.muted)
+        metrics.dropped.inc(len(answer.dropped) - (0 if answer.dry_run else hard))
         metrics.never_again.inc(len(answer.never_again))
+        metrics.muted.inc(len(answer.muted))
         metrics.short.inc(answer.short)
         metrics.dry_run.inc(len(answer.would_drop))
         metrics.kept_by_limit.inc(answer.kept_by_limit)
@@ -182,12 +184,10 @@ class Service:
         self._exempt_of, self._guardrails = of, replace(self._guardrails, exempt=frozenset(filter(None, lines)))
 
     def close(self) -> None:
-        """Let the worker threads end."""
         self._workers.close()
 
 
 def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
-    """A decision as it goes over the wire."""
     # Pair by pair: a list with a place for every candidate is more than the reasons themselves.
     why = {request.candidates[position]: reason for position, reason in decision.explain()} if decision.explain else {}
     parts = {name: getattr(decision, name) for name in DECIDED}
@@ -196,7 +196,6 @@ def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
 
 
 def _pass(request: FilterRequest, cause: str) -> FilterAnswer:
-    """Everything passes."""
     kept = request.candidates[: request.want]
     short = 0 if request.want is None else request.want - len(kept)
     return FilterAnswer(kept, [], [None] * len(request.candidates), short=short, fail_open=cause)

@@ -119,6 +119,5 @@ def reply(value: Any, status: int = 200) -> Response:
 
 
 async def refused(request: Request, error: Exception) -> Response:
-    """How a Refused is answered."""
     assert isinstance(error, Refused)
     return reply(Problem(error.error), error.status)

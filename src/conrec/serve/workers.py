@@ -43,7 +43,6 @@ class Workers:
             late.cancel()
 
     def close(self) -> None:
-        """Let the threads end when they have done what waits for them."""
         for _ in range(self._threads):
             self._waiting.put(None)
 
@@ -63,7 +62,6 @@ class Workers:
 
 
 def _give(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    """On the loop's own thread."""
     if answer.done():
         return
     if error is not None:

@@ -13,17 +13,19 @@ from conrec.baselines.boosted import Boosted
 from conrec.baselines.rates import Bias
 from conrec.baselines.trivial import filter_systems
 from conrec.data.distractors import rows_of
-from conrec.data.exposures import LIKED, Replay
+from conrec.data.exposures import DISLIKED, LIKED, Replay
 from conrec.data.instances import Instances, Items, evenly
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import compared
 from conrec.evaluate.protocol import OURS
+from conrec.evaluate.reliability import reliability
 from conrec.evaluate.replay import choose_threshold, measure, suppression
 from conrec.evaluate.results import FilterReplay, write
 from conrec.pipeline.job import Job
 from conrec.progress import say, track
 from conrec.score.backtest import backtests
 from conrec.score.filter_score import FilterScore
+from conrec.score.probability import DislikeProbability, probability
 from conrec.score.similarity import max_cosine_batch
 from conrec.stages.score import TOO_LITTLE, read_history
 
@@ -106,6 +108,10 @@ def filter_replay(job: Job) -> None:
     test, of_test = replays["test"], {name: [one] for name, one in scores["test"].items()}
     owners = test.instances.users[test.shown.owners]
     report["test"]["comparison"] = compared(owners, test.labels.values, of_test)
+    chances = DislikeProbability.fit(scores["validation"][OURS], replays["validation"].labels.values == DISLIKED)
+    if chances is not None:
+        given = probability(chances.of(scores["test"][OURS]))
+        report["test"]["reliability"] = reliability(given, test.labels.values == DISLIKED, owners)
     tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
     write(out / "replay.json", msgspec.convert(report, FilterReplay))

@@ -20,4 +20,9 @@ export const dislike = (user, item) => post(`v1/users/${encodeURIComponent(user)
 
 export const undo = (user, item) => post(`v1/users/${encodeURIComponent(user)}/undo`, { item });
 
+export const mute = (user, rule) => post(`v1/users/${encodeURIComponent(user)}/mutes`, rule);
+
+export const unmute = async (user, { kind, name }) =>
+  answer(await fetch(`v1/users/${encodeURIComponent(user)}/mutes?${new URLSearchParams({ kind, name })}`, { method: "DELETE" }));
+
 export const picture = (item) => `ui/picture?${new URLSearchParams({ item })}`;

@@ -3,6 +3,7 @@
 import { dislike, get, post } from "./api.js";
 import { count, day, h, name, newId } from "./dom.js";
 import { card, codes } from "./items.js";
+import { ruleText } from "./mutes.js";
 import { tradeOff } from "./tradeoff.js";
 
 const WHERE = {
@@ -74,7 +75,7 @@ export async function filtering(user, about) {
       const mild = Boolean(why) && !dropped.has(item.item_id);
       limited += mild;
       verdict.hidden = !mild;
-      no.hidden = Boolean(why?.rejected_item);
+      no.hidden = Boolean(why?.rejected_item || why?.muted);
       element.dataset.state = dropped.has(item.item_id) ? "hidden" : mild ? "limited" : "kept";
       reason.replaceChildren(...(why ? reasonOf(why, item) : []));
     }
@@ -89,6 +90,7 @@ export async function filtering(user, about) {
     const [goodGone, good] = of("liked");
     const parts = [`${dropped.size} of ${cards.length} candidates hidden`];
     if (decision.never_again.length) parts.push(`${decision.never_again.length} of them because they were rejected before`);
+    if (decision.muted.length) parts.push(`${decision.muted.length} because of what is muted`);
     if (bad) parts.push(`${badGone} of the ${bad} they then disliked`);
     if (good) parts.push(`${goodGone} of the ${good} they then liked`);
     if (limited) parts.push(`${limited} kept by the limit, so that enough remain`);
@@ -217,8 +219,9 @@ function reasonOf(why, item) {
     h("b", {}, why.rejected_item === item.item_id ? "rejected before" : `nearly the same as ${why.rejected_item}, rejected before`),
     added.length ? "; " : "",
   ];
-  const words = added.length || rejected ? added.flat() : ["nothing raises its score"];
-  return [h("span", { class: "words" }, ...(rejected || []), ...words), codes(item.codes, why.prefix.length)];
+  const silenced = why.muted && [h("b", {}, "muted: ", name(ruleText(why.muted))), added.length || rejected ? "; " : ""];
+  const words = added.length || rejected || silenced ? added.flat() : ["nothing raises its score"];
+  return [h("span", { class: "words" }, ...(silenced || []), ...(rejected || []), ...words), codes(item.codes, why.prefix.length)];
 }
 
 function calibration(about, threshold) {

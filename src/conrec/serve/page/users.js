@@ -4,6 +4,7 @@ import { dislike, get, undo } from "./api.js";
 import { count, day, h, name, newId, plural } from "./dom.js";
 import { filtering } from "./filtering.js";
 import { card, codes, strip } from "./items.js";
+import { muting } from "./mutes.js";
 import { search } from "./search.js";
 import { tradeOff } from "./tradeoff.js";
 
@@ -78,6 +79,7 @@ export async function user(about, id) {
     return [
       h("div", { class: "top" }, heading, finder()),
       h("p", { class: "lead" }, "The snapshot in use does not know this user: whatever they are offered passes."),
+      muting(id, { mutes: [], suggestions: [] }),
       await filtering(id, about),
     ];
   return [
@@ -96,6 +98,7 @@ export async function user(about, id) {
         card(item, {}, codes(item.codes), past && h("p", { class: "reason" }, "because of ", h("b", {}, name(past.title)))),
       ),
     ),
+    muting(id, view),
     await filtering(id, about),
   ];
 }
