@@ -105,7 +105,6 @@ class OpenSnapshot:
         return ItemView(self.index.id(row), self.title(row), category, tuple(self.codes[row].tolist()))
 
     def title(self, row: int) -> str:
-        """An item's title; empty where it has none."""
         return self.titles[row].as_py() or ""
 
 
@@ -113,7 +112,6 @@ class CoNRecFilter:
     """A filter over a published snapshot. Safe to use from several threads."""
 
     def __init__(self, folder: Path, guardrails: Guardrails, threshold: float | None) -> None:
-        """Use `load`."""
         self.guardrails, self.threshold = guardrails, threshold
         self._follows = not (folder / "manifest.json").is_file()
         self._snapshots = folder if self._follows else folder.parent
@@ -220,7 +218,6 @@ class CoNRecFilter:
         mode: Mode,
         relevance: Sequence[float] | None,
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
-        """The decision, and what could fill so many places of its list."""
         now = self.snapshot
         decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
         decision.dry_run = self.guardrails.dry_run if dry_run is None else dry_run
@@ -335,7 +332,6 @@ class CoNRecFilter:
         return positions
 
     def user(self, user: str) -> UserView | None:
-        """What is known of a user, None where that is nothing."""
         now = self.snapshot
         known = user_now(now, self._feedback, user)
         last = {
@@ -371,7 +367,6 @@ class CoNRecFilter:
         self._feedback.mute(user, mute)
 
     def unmute(self, user: str, mute: Mute) -> bool:
-        """Undo a mute, at once; whether there was one."""
         return self._feedback.unmute(user, mute)
 
     def dislike(self, user: str, item: str, reason: str | None = None, time: int | None = None) -> None:
