@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,3 +43,11 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> LiveRun:
     from tests.deploy.live_run import make_live_run  # late: it imports everything
 
     return make_live_run(tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The URL of a local S3 server."""
+    from tests.s3_server import s3_server
+
+    yield from s3_server()

@@ -284,7 +284,7 @@ def test_a_run_folder_remembers_its_recipe_and_paths(tmp_path: Path, monkeypatch
     recipe = Recipe(name='odd "name" 🦆', seeds=(4, 2), data=dataclasses.replace(Recipe().data, adapter="generic"))
     run_stages((), recipe, Path("out"), Path("log"), None, begin=True)
     monkeypatch.chdir("/")
-    assert open_run(tmp_path / "out") == (recipe, tmp_path / "log", None)
+    assert open_run(tmp_path / "out") == (recipe, [str(tmp_path / "log")], None)
 
 
 @pytest.mark.parametrize(

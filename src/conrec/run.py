@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from conrec import processes
 from conrec.config import Recipe, load_recipe
+from conrec.data.sources import Sources, Tables, at_hand, digest, named, told_by_address
 from conrec.errors import ConrecError, need
 from conrec.files import lock, read_json, tree_digest, value_digest, write_json, write_whole
 from conrec.pipeline.build import build, label_of, partial, read_manifest
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from conrec.features.prepared_log import PreparedLog
 
 LOG = "log"
-"""Where a run folder keeps the log that it was given as tables."""
+"""Where a run folder keeps the log that it was given as tables, and copies of remote files."""
 PRIOR = ("predict.prior", "predict.prior_days", "predict.prior_smoothing")
 """The item prior, under which training and prediction decode where it takes part."""
 DECODING = ("predict.k", "predict.beams", "predict.batch", *PRIOR)
@@ -114,7 +115,7 @@ def run_stages(
     stages: Sequence[Stage],
     recipe: Recipe,
     run: Path,
-    data: Path | None = None,
+    data: Sources | None = None,
     images: Path | None = None,
     first: str | None = None,
     last: str | None = None,
@@ -140,12 +141,12 @@ def run_stages(
             from conrec.lm.model import check_checkpoint
 
             check_checkpoint(recipe.lm)
-    log = PreparedLog(run / "prepare", run / "compress")
+    log, local = PreparedLog(run / "prepare", run / "compress"), None
 
     def calls(some: Sequence[Stage]) -> Iterator[tuple[Stage, Job]]:
         for stage in some:
             for seed in recipe.seeds if stage.per_seed else (0,):
-                yield stage, job_in(run, stage, stages, recipe, seed, log, data, images)
+                yield stage, job_in(run, stage, stages, recipe, seed, log, local, images)
 
     if not processes.is_main():
         for stage, job in calls(stages[start : end + 1]):
@@ -153,7 +154,9 @@ def run_stages(
                 stage.function(job)
             processes.agree(True)
         return
-    with lock(run / ".lock"):
+    with lock(run / ".lock"), told_by_address(run / LOG):
+        with contextlib.nullcontext() if start == 0 else contextlib.suppress(ConrecError):  # nothing may read it
+            local = at_hand(data, run / LOG)
         if begin:
             _note(recipe, run, data, images)
         for stage, job in calls(stages[:start]):
@@ -178,7 +181,7 @@ def job_in(
     recipe: Recipe,
     seed: int,
     log: PreparedLog,
-    data: Path | None = None,
+    data: Path | Tables | None = None,
     images: Path | None = None,
 ) -> Job:
     """A call of a stage in a run folder."""
@@ -212,7 +215,7 @@ def _inputs(stage: Stage, stages: Sequence[Stage], job: Job, run: Path, recipe: 
     """Everything the stage's result depends on, the contents of earlier folders or the log's files among it."""
     inputs = inputs_of(stage, stages, recipe, job.seed)
     if not stage.after:
-        return inputs | {"data": tree_digest(job.data, times=True), "images": tree_digest(job.images, times=True)}
+        return inputs | {"data": digest(job.data), "images": tree_digest(job.images, times=True)}
     earlier = {}
     for name, folders in job.folders.items():
         for folder in folders:
@@ -236,16 +239,16 @@ def _range(stages: Sequence[Stage], first: str | None, last: str | None) -> tupl
     return begin, end
 
 
-def _check(recipe: Recipe, run: Path, data: Path | None, images: Path | None) -> None:
+def _check(recipe: Recipe, run: Path, data: Sources | None, images: Path | None) -> None:
     """ConrecError for a run that cannot begin."""
-    for flag, path in (("--data", data), ("--images", images)):
-        if path is not None and not path.exists():
-            raise ConrecError(f"{flag} {path}: there is no such file or folder")
-    if data is None and not recipe.data.simulated:
+    at_hand(data, None)
+    if images is not None and not images.exists():
+        raise ConrecError(f"--images {images}: there is no such file or folder")
+    if not data and not recipe.data.simulated:
         raise ConrecError(
             f"--data is missing: the recipe reads a log of the kind {recipe.data.adapter}; say where it is"
         )
-    if data is not None and recipe.data.simulated:
+    if data and recipe.data.simulated:
         raise ConrecError(f"--data {data}: this recipe simulates its log; leave --data out or set data.adapter in it")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds) or min(recipe.seeds) < 0:
         raise ConrecError(f"seeds {list(recipe.seeds)}: give one or more different numbers, none below 0")
@@ -259,20 +262,19 @@ def check_folder(run: Path) -> None:
         raise ConrecError(f"{run}: holds files but is no run folder (no recipe.toml); choose a new one")
 
 
-def _note(recipe: Recipe, run: Path, data: Path | None, images: Path | None) -> None:
+def _note(recipe: Recipe, run: Path, data: Sources | None, images: Path | None) -> None:
     """Write what the run is made from. Only who holds the folder's lock may: another's run goes by these files."""
     write_whole(run / "recipe.toml", to_toml(recipe))
-    paths = {"data": data and data.resolve(), "images": images and images.resolve()}
-    write_json(run / "paths.json", paths)
+    write_json(run / "paths.json", {"data": named(data), "images": images and images.resolve()})
 
 
-def open_run(run: Path) -> tuple[Recipe, Path | None, Path | None]:
+def open_run(run: Path) -> tuple[Recipe, Sources | None, Path | None]:
     """Recipe, data and images of a run folder."""
     if not (run / "recipe.toml").is_file():
         raise ConrecError(f"{run}: not a run folder (no recipe.toml); `conrec run RECIPE --out {run}` makes one")
     paths = read_json(run / "paths.json")
     data, images = paths.get("data"), paths.get("images")
-    return load_recipe(run / "recipe.toml"), data and Path(data), images and Path(images)
+    return load_recipe(run / "recipe.toml"), data, images and Path(images)
 
 
 def find_recipe(path: Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 from conrec.cli.main import main
 from conrec.config import load_recipe
 from conrec.data.adapters import generic
+from conrec.data.sources import Tables
 from tests.data.adapters.files_for_tests import write
 
 ITEMS = "id\tproduct_title\tgenres\tbrand\n" + "".join(f"{n}\tThing {n}\tg{n % 3}\tb\n" for n in range(50))
@@ -43,7 +44,7 @@ def test_the_draft_reads_the_log_and_the_account_is_told(tmp_path: Path, capsys:
         "hide": "dislike",
         "search": "ignore",
     }
-    log = generic.read_files([events], [items], config, None)
+    log = generic.read(Tables((events,), (items,)), config, None)
     assert (log.accounting.read, log.accounting.kept) == (502, 400)
     for line in (
         "# events: 502 rows read, ",
@@ -78,7 +79,7 @@ def test_what_cannot_be_drafted_is_said(tmp_path: Path, capsys: pytest.CaptureFi
     assert 'item_id = "sku"' in said.out  # what was recognised is printed all the same
     assert "no column 'user_id'; the columns are: who, sku, time, kind" in said.err
     assert main(["check", str(tmp_path / "none.csv")]) == 2
-    assert "none.csv: there is no such folder" in capsys.readouterr().err
+    assert "none.csv: there is no such file or folder" in capsys.readouterr().err
     assert main(["check", str(path), "--recipe", "demo"]) == 2
     assert "data.adapter = 'simulated' does not read these files" in capsys.readouterr().err
     assert main(["check", str(write(tmp_path / "b.csv", "user,sku,time,kind\nu,1,2026-06-01,click\n"))]) == 0

@@ -110,7 +110,7 @@ def test_a_recipe_with_an_unknown_key(tmp_path: Path, recipe: Path) -> None:
 
 def test_a_missing_data_folder(tmp_path: Path, recipe: Path) -> None:
     command = ("run", recipe, "--out", tmp_path / "run", "--data")
-    one_line(conrec(*command, tmp_path / "nowhere"), "--data", "nowhere", "no such file or folder")
+    one_line(conrec(*command, tmp_path / "nowhere"), "nowhere", "no such file or folder")
     assert not (tmp_path / "run").exists()
 
 

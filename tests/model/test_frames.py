@@ -14,6 +14,8 @@ import pytest
 import conrec
 from conrec.config import DataConfig
 from conrec.data.adapters.generic import read
+from conrec.data.schema import Log
+from conrec.data.sources import at_hand
 from conrec.errors import ConrecError
 from conrec.files import lock
 from conrec.model.frames import place, told_of
@@ -66,12 +68,19 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
+def of(events: Any, items: Any, folder: Path) -> Log:
+    """The log of what `place` makes of the tables."""
+    data = at_hand(place(events, items, folder), None)
+    assert data is not None
+    return read(data, DataConfig("generic"), None)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames_are_read_as_files_are(files: Path, tmp_path: Path, kind: str) -> None:
     expected = read(files, DataConfig("generic"), None)
     assert expected.accounting.dropped
     events, items = (KINDS[kind](table) for table in faulty())
-    log = read(place(events, items, tmp_path / "log"), DataConfig("generic"), None)
+    log = of(events, items, tmp_path / "log")
     assert log.events.equals(expected.events)
     assert log.items.equals(expected.items)
     assert log.accounting.to_json() == expected.accounting.to_json()
@@ -85,19 +94,19 @@ def test_an_index_of_pandas_is_no_column(tmp_path: Path) -> None:
 
 
 def test_paths_go_through_as_they_are(files: Path, tmp_path: Path) -> None:
-    assert place(files / "events.csv", None, tmp_path / "log") == files / "events.csv"
-    assert place(files, None, tmp_path / "log") == files
-    assert place(str(files / "events.csv"), files / "items.csv", tmp_path / "log") == files
+    assert place(files, None, tmp_path / "log") == [str(files)]
+    assert place([files / "a.csv", "b*.csv"], None, tmp_path / "log") == [str(files / "a.csv"), "b*.csv"]
+    assert place("s3://b/*.csv", files / "shop.csv", tmp_path / "log") == [
+        "events=s3://b/*.csv",
+        f"items={files}/shop.csv",
+    ]
     assert not (tmp_path / "log").exists()
 
 
-def test_paths_of_other_names_are_linked_and_tables_may_stand_beside_them(files: Path, tmp_path: Path) -> None:
+def test_tables_may_stand_beside_paths(files: Path, tmp_path: Path) -> None:
+    expected = read(files, DataConfig("generic"), None)
     shop = (files / "items.csv").rename(files / "shop.csv")
-    expected = read(place(files / "events.csv", shop, tmp_path / "log"), DataConfig("generic"), None)
-    assert (tmp_path / "log" / "items.csv").resolve() == shop
-    events, _ = faulty()
-    mixed = read(place(events, shop, tmp_path / "log"), DataConfig("generic"), None)
-    assert not (tmp_path / "log" / "events.csv").exists()  # of the call before
+    mixed = of(faulty()[0], shop, tmp_path / "log")
     assert mixed.events.equals(expected.events)
     assert mixed.items.equals(expected.items)
 
@@ -107,15 +116,15 @@ def test_what_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match=r"items: builtins\.dict is no table"):
         place(events, {"item_id": ["a"]}, tmp_path)
     with pytest.raises(ConrecError, match=r"nowhere.csv: there is no such file"):
-        place(events, tmp_path / "nowhere.csv", tmp_path)
+        of(events, tmp_path / "nowhere.csv", tmp_path)
     (tmp_path / "items.xlsx").write_text("")
-    with pytest.raises(ConrecError, match=r"items.xlsx: must end in one of"):
-        place(events, tmp_path / "items.xlsx", tmp_path)
+    with pytest.raises(ConrecError, match=r"items.xlsx: unknown type; it must end in one of"):
+        of(events, tmp_path / "items.xlsx", tmp_path)
 
 
 def test_messages_name_what_the_caller_gave(tmp_path: Path) -> None:
-    message = f"{tmp_path}/events.parquet: row 7: {tmp_path}/items.csv"
-    assert told_of(message, tables()[0], Path("shop.csv"), tmp_path) == "events: row 7: shop.csv"
+    message = f"{tmp_path}/events.parquet: row 7: shop.csv"
+    assert told_of(message, tmp_path) == "events: row 7: shop.csv"
 
 
 def test_a_fit_that_is_refused_leaves_the_log_of_the_running_one(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_held_out_users(shared_data: Path, tmp_path: Path) -> None:
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match="--data"):
         prepare(job(tmp_path, "prepare", TWEETS))
-    with pytest.raises(ConrecError, match=r"nowhere: there is no such file or folder"):
+    with pytest.raises(ConrecError, match=r"nowhere: there is no such folder"):
         prepare(job(tmp_path, "prepare", TWEETS, data=tmp_path / "nowhere"))
     with pytest.raises(ConrecError, match=r"nothing: there is no such file or folder; --images"):
         prepare(job(tmp_path, "prepare", TWEETS, data=tmp_path, images=tmp_path / "nothing"))

@@ -12,10 +12,10 @@ from conrec.errors import ConrecError
 
 @dataclass(frozen=True)
 class Check:
-    log: Annotated[Positional[Path], arg(metavar="FILE")]
-    """A file of events, or the folder of a log."""
-    items: Annotated[Positional[Path | None], arg(metavar="FILE")] = None
-    """A file of items."""
+    log: Annotated[Positional[str], arg(metavar="FILE")]
+    """A file of events, or the folder of a log; or a quoted glob, or an address such as s3://bucket/log/."""
+    items: Annotated[Positional[str | None], arg(metavar="FILE")] = None
+    """A file of items, likewise."""
     recipe: Annotated[Path | None, arg(metavar="RECIPE")] = None
     """Read the log by this recipe; without it one is drafted."""
 
@@ -31,6 +31,7 @@ def check(args: Check) -> None:
     Example, by a recipe that is there: conrec check movietweetings/ --recipe movietweetings
     """
     from importlib import import_module
+    from tempfile import TemporaryDirectory
 
     import pyarrow.compute as pc
     import tomli_w
@@ -38,21 +39,19 @@ def check(args: Check) -> None:
     from conrec.config import DataConfig, Recipe, load_recipe
     from conrec.data.adapters import draft, generic
     from conrec.data.clean import clean, without_leaps
+    from conrec.data.sources import at_hand, told_by_address
     from conrec.run import find_recipe
 
     recipe = load_recipe(find_recipe(args.recipe)) if args.recipe else Recipe(data=DataConfig("generic"))
-    if recipe.data.adapter != "generic":
-        if recipe.data.simulated or args.items:
-            raise ConrecError(f"{args.recipe}: data.adapter = {recipe.data.adapter!r} does not read these files")
-        log = import_module(f"conrec.data.adapters.{recipe.data.adapter}").read(args.log, recipe.data, None)
-    else:
-        events, items = generic.files_of(args.log)
-        items = [args.items] if args.items else items
+    if recipe.data.simulated or (args.items and recipe.data.adapter != "generic"):
+        raise ConrecError(f"{args.recipe}: data.adapter = {recipe.data.adapter!r} does not read these files")
+    with TemporaryDirectory() as copies, told_by_address(Path(copies)):
+        data = at_hand([args.log, f"items={args.items}"] if args.items else args.log, Path(copies))
         if args.recipe is None:
-            recipe, usual = replace(recipe, data=draft.draft(events, items)), DataConfig()
+            recipe, usual = replace(recipe, data=draft.draft(*generic.files_of(data))), DataConfig()
             told = {name: value for name, value in vars(recipe.data).items() if value != getattr(usual, name)}
-            print(tomli_w.dumps({"name": args.log.resolve().name.split(".")[0], "data": told}))
-        log = generic.read_files(events, items, recipe.data, None)
+            print(tomli_w.dumps({"name": Path(args.log).resolve().name.split(".")[0], "data": told}))
+        log = import_module(f"conrec.data.adapters.{recipe.data.adapter}").read(data, recipe.data, None)
     log = clean(without_leaps(log) if recipe.split.mode == "time" else log, recipe.data.min_user_dislikes)
     for name, account in (("events", log.accounting), ("items", log.accounting.items)):
         if account is not None:

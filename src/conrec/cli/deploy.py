@@ -146,10 +146,10 @@ def calibrate(args: Calibrate) -> None:
 class Refresh:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """A run folder that came as far as the stage filter."""
-    events: Annotated[Path | None, arg(metavar="FILE")] = None
-    """The day's events (.parquet, .csv or .tsv) with our columns: user_id, item_id, time, kind, reason, value."""
-    items: Annotated[Path | None, arg(metavar="FILE")] = None
-    """New items (.parquet, .csv or .tsv): item_id, title, category, image, first_seen, other columns as attributes."""
+    events: Annotated[tuple[str, ...], arg(metavar="FILE [FILE ...]")] = ()
+    """The day's events with our columns: user_id, item_id, time, kind, reason, value; files, globs, or s3://..."""
+    items: Annotated[tuple[str, ...], arg(metavar="FILE [FILE ...]")] = ()
+    """New items, likewise: item_id, title, category, image, first_seen, other columns as attributes."""
     images: Annotated[Path | None, arg(metavar="PATH")] = None
     """Pictures of the new items: a folder or an archive."""
     snapshots: Annotated[Path | None, arg(metavar="SNAPSHOTS")] = None

@@ -23,8 +23,8 @@ class Run:
     """A recipe (TOML): a file, or one that comes along: demo, movietweetings, movielens, polis, kuairand."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The run folder; it is made if need be, and continued if it is there."""
-    data: Annotated[Path | None, arg(metavar="PATH")] = None
-    """The log: a file or a folder, as the recipe's `data.adapter` expects it."""
+    data: Annotated[tuple[str, ...], arg(metavar="PATH [PATH ...]")] = ()
+    """The log: a file or a folder, as the recipe's `data.adapter` expects it; tables also by globs and s3://..."""
     images: Annotated[Path | None, arg(metavar="PATH")] = None
     """Pictures of the items: a folder or an archive. Without it items are known by their titles alone."""
     start: Annotated[StageName | None, arg(name="from", metavar="STAGE")] = None
@@ -49,6 +49,8 @@ def run(args: Run) -> None:
 
     Example: conrec run recipes/movietweetings.toml --data movietweetings/ --images posters/ --out runs/mt
 
+    Example, tables: conrec run shop.toml --data 's3://shop/log/events-*.parquet' items=catalogue.csv --out runs/shop
+
     Example, after a change of the recipe's [filter]: the same command; only filter and what follows is rebuilt.
 
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
@@ -69,11 +71,11 @@ def run(args: Run) -> None:
 
 @dataclass(frozen=True)
 class Fit:
-    events: Annotated[Positional[Path], arg(metavar="EVENTS")]
-    """The log (.csv, .tsv or .parquet): user_id, item_id, time and kind, reason or value; or its folder."""
+    events: Annotated[Positional[str], arg(metavar="EVENTS")]
+    """The log: user_id, item_id, time and kind, reason or value; a file, its folder, a quoted glob, or s3://..."""
     out: Annotated[Path, arg(metavar="DIR")]
     """The run folder; it is made if need be."""
-    items: Annotated[Positional[Path | None], arg(metavar="ITEMS")] = None
+    items: Annotated[Positional[str | None], arg(metavar="ITEMS")] = None
     """The catalogue, in the same formats: item_id, title, category, image, other columns as attributes."""
     dislike_at_most: Annotated[float | None, arg(metavar="X")] = None
     """Ratings up to this are dislikes."""

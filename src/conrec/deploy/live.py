@@ -33,6 +33,7 @@ from conrec.config import Recipe
 from conrec.data.adapters.generic import read_day
 from conrec.data.clean import LEAP, clean, with_first_seen, without_leaps
 from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
+from conrec.data.sources import Tables
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush
 from conrec.filter import snapshot as published
@@ -116,8 +117,7 @@ def ingest(
     live: Live,
     run: Path,
     recipe: Recipe,
-    events: Path | None,
-    items: Path | None,
+    data: Tables,
     images: Path | None,
 ) -> tuple[str | None, dict[str, Any]]:
     """Clean a day's events, encode its new items with the frozen encoders, give them IDs, and write the delta.
@@ -125,16 +125,16 @@ def ingest(
     Items that are known keep their ID, title and row. Returns the delta's name, None where nothing in it is new, and
     the account. ConrecError for files that cannot be read, with file and row.
     """
-    digest = input_digest(events, items)
+    digest = input_digest(data)
     name = hashlib.sha256("\n".join([*deltas, digest]).encode()).hexdigest()[:16]
     folder = snapshots / "live" / name
     if folder.is_dir():  # of a snapshot that was rolled back
         return name, read_delta(folder)["account"]
-    listed, raw, account = read_day(events, items, recipe.data, images)
+    listed, raw, account = read_day(data, recipe.data, images)
     log = without_leaps(Log(listed, raw, account), live.events)
     raw, account = log.events, log.accounting
     if len(raw):
-        _check_times(raw, live, str(events))
+        _check_times(raw, live, str(data))
     new = listed.filter(pc.invert(pc.is_in(listed["item_id"], live.items["item_id"].combine_chunks())))
     new = new.sort_by("item_id")
     if account.items is not None:
@@ -175,10 +175,10 @@ def read_delta(folder: Path) -> dict[str, Any]:
     return note
 
 
-def input_digest(events: Path | None, items: Path | None) -> str:
-    """The SHA-256 of both files' contents; empty for one that is not there."""
+def input_digest(data: Tables) -> str:
+    """The SHA-256 of the contents of the files of events, and of items; empty where there are none."""
     try:
-        return "-".join("" if path is None else file_digest(path) for path in (events, items))
+        return "-".join("+".join(map(file_digest, paths)) for paths in (data.events, data.items))
     except OSError as error:
         raise ConrecError(f"{error.filename}: cannot be read ({error.strerror})") from None
 

@@ -16,6 +16,7 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +27,7 @@ import pyarrow.parquet as pq
 from conrec.config import DataConfig, Recipe
 from conrec.data.histories import Histories
 from conrec.data.instances import Instances, as_events, as_items
+from conrec.data.sources import Sources, Tables, at_hand, named, told_by_address
 from conrec.data.split import Split
 from conrec.deploy.change import DAYS, hides_more
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
@@ -93,8 +95,8 @@ def refresh(
     recipe: Recipe,
     *,
     snapshots: Path | None = None,
-    events: Path | None = None,
-    items: Path | None = None,
+    events: Sources | None = None,
+    items: Sources | None = None,
     images: Path | None = None,
     keep: int = 7,
     seed: int | None = None,
@@ -116,7 +118,8 @@ def refresh(
     seed = recipe.seeds[0] if seed is None else seed
     score, calibrated = served_score(run, seed)
     calibration = None if calibrated is None else msgspec.to_builtins(calibrated)
-    with lock(snapshots / "live" / ".lock"):
+    names = [f"{role}={source}" for role, some in (("events", events), ("items", items)) for source in named(some)]
+    with lock(snapshots / "live" / ".lock"), TemporaryDirectory() as copies, told_by_address(Path(copies)):
         in_use, held = _in_use(snapshots), published.held(snapshots)
         latest = published.read_manifest(snapshots / held[0]) if held else in_use
         # A snapshot of another run, or of another score, has nothing that could be carried over.
@@ -128,7 +131,8 @@ def refresh(
         entries = feedback.until(feedback.position())
         position = entries[-1].position if entries else 0
         deltas: list[str] = list(state["deltas"]) if state else []
-        digest = None if events is None and items is None else input_digest(events, items)
+        day = at_hand(names, Path(copies))
+        digest = input_digest(day) if isinstance(day, Tables) else None
         ingested = {read_delta(snapshots / "live" / name)["input"]: name for name in deltas}
         made_from = {
             "base": base,
@@ -149,8 +153,8 @@ def refresh(
             return Refreshed(before.version, False, before.users["count"], 0, account, held and held[1])
 
         live = read_live(run, snapshots, deltas, entries)
-        if digest is not None and not known:
-            delta, account = ingest(snapshots, deltas, live, run, recipe, events, items, images)
+        if isinstance(day, Tables) and not known:
+            delta, account = ingest(snapshots, deltas, live, run, recipe, day, images)
             if delta is not None:
                 made_from["deltas"] = deltas = [*deltas, delta]
                 live = read_live(run, snapshots, deltas, entries)

@@ -32,7 +32,7 @@ def fit(
     """Learn the filter's score from a log and the items' content.
 
     events, items: tables with the columns of docs/data.md, of what speaks Arrow (pandas, polars, pyarrow, DuckDB), or
-    paths; `events` alone may be whatever the recipe's adapter reads.
+    paths, globs, or addresses (`s3://...`), one or several; `events` alone may be whatever the recipe's adapter reads.
 
     dislike_at_most, like_at_least: thresholds on `value`. columns, kinds, reasons: your names for ours, as in a
     recipe's `[data]`. images: a folder or an archive of pictures. recipe: other settings; one with semantic IDs
@@ -52,15 +52,13 @@ def fit(
         check_folder(run)
         with lock(run / ".lock"):  # whoever works in the folder may be reading the tables
             data = place(events, items, run / LOG)
-        if data == run / LOG and settings.data.adapter != "generic":
-            raise ConrecError(f'recipe: data.adapter = "{settings.data.adapter}" reads its own files; give their path')
         pictures = None if images is None else Path(images)
         run_stages(stages_of(settings), settings, run, data, pictures, begin=True)
     except BaseException as error:
         if folder is None:
             shutil.rmtree(run, ignore_errors=True)
         if isinstance(error, ConrecError):
-            raise ConrecError(told_of(str(error), events, items, run / LOG)) from None
+            raise ConrecError(told_of(str(error), run / LOG)) from None
         raise
     model = Model(run)
     if folder is None:

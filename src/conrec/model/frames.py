@@ -7,7 +7,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from conrec.data.adapters.files import TABLE_SUFFIXES
 from conrec.errors import ConrecError
 
 PANDAS_INDEX = "__index_level_"
@@ -16,49 +15,31 @@ PLAIN = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.null()
 
 
 Table = Any
-"""A table that speaks the Arrow PyCapsule interface (pandas 2.2 or newer, polars, pyarrow, DuckDB), or its path."""
+"""A table that speaks the Arrow PyCapsule interface (pandas 2.2 or newer, polars, pyarrow, DuckDB); or its path, glob,
+or address, or several of these."""
 
 
-def place(events: Table, items: Table | None, folder: Path) -> Path:
-    """Where the adapter finds the log: `folder`, with the tables as Parquet and links to paths; or the path as it is.
+def place(events: Table, items: Table | None, folder: Path) -> list[str]:
+    """The sources of the log: `folder` gets the tables as Parquet, paths are sources already.
 
-    A path goes through as it is where there are no items, or where both are the `events.*` and `items.*` of a folder.
-    ConrecError for what is neither a table nor a file of one.
+    Without items a path of events is whatever an adapter reads. ConrecError for what is neither a table nor a path.
     """
-    given = {"events": events} | ({} if items is None else {"items": items})
-    paths = {name: Path(one) for name, one in given.items() if isinstance(one, str | os.PathLike)}
-    if len(paths) == len(given):
-        if items is None:
-            return paths["events"]
-        usual = all(path.is_file() and path.name.split(".", 1)[0] == name for name, path in paths.items())
-        if usual and paths["events"].parent == paths["items"].parent:
-            return paths["events"].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, one in given.items():
-        for suffix in TABLE_SUFFIXES:
-            (folder / (name + suffix)).unlink(missing_ok=True)
-        if name in paths:
-            _link(paths[name], folder, name)
-        else:
-            _write(one, name, folder / f"{name}.parquet")
-    return folder
-
-
-def told_of(message: str, events: Table, items: Table | None, folder: Path) -> str:
-    """A message with the names that the caller knows in place of those in `folder`."""
+    sources = []
     for name, one in (("events", events), ("items", items)):
-        known = str(one) if isinstance(one, str | os.PathLike) else name
-        for suffix in TABLE_SUFFIXES:
-            message = message.replace(str(folder / (name + suffix)), known)
+        paths: list[Any] = list(one) if isinstance(one, list | tuple) else [one]
+        if one is not None and not all(isinstance(path, str | os.PathLike) for path in paths):
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = [folder / f"{name}.parquet"]
+            _write(one, name, paths[0])
+        sources += [str(path) if items is None else f"{name}={path}" for path in paths if path is not None]
+    return sources
+
+
+def told_of(message: str, folder: Path) -> str:
+    """A message that calls the tables in `folder` as the caller does."""
+    for name in ("events", "items"):
+        message = message.replace(str(folder.resolve() / f"{name}.parquet"), name)
     return message
-
-
-def _link(path: Path, folder: Path, name: str) -> None:
-    suffix = next((suffix for suffix in TABLE_SUFFIXES if path.name.endswith(suffix)), None)
-    if not path.is_file() or suffix is None:
-        problem = "there is no such file" if not path.exists() else f"must end in one of {', '.join(TABLE_SUFFIXES)}"
-        raise ConrecError(f"{path}: {problem}")
-    (folder / (name + suffix)).symlink_to(path.resolve())
 
 
 def _write(table: Table, name: str, path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from conrec.data.sources import named
 from conrec.deploy import replay
 from conrec.deploy.calibrate import By, calibrate, describe
 from conrec.deploy.refresh import refresh
@@ -135,8 +136,9 @@ class Model:
         _ = self.conrec_filter  # published
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "*.partial"))
         paths = read_json(folder / "paths.json")
-        if (folder / LOG).is_dir():
-            write_whole(folder / "paths.json", json.dumps(paths | {"data": str((folder / LOG).resolve())}, indent=1))
+        old, new = (str(run.resolve() / LOG) for run in (self.folder, folder))
+        paths["data"] = [source.replace(old, new) for source in named(paths["data"])]
+        write_whole(folder / "paths.json", json.dumps(paths, indent=1))
         return folder
 
     @cached_property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conrec.config import Recipe
+from conrec.data.sources import Tables
 
 if TYPE_CHECKING:
     from conrec.features.prepared_log import PreparedLog
@@ -27,7 +28,7 @@ class Job:
     """Those of the stages named in `Stage.after`. A stage without seeds gets one for each seed."""
     log: PreparedLog
     """What `prepare` and `compress` wrote; all stages of a run share it, so that the log is parsed once."""
-    data: Path | None = None
+    data: Path | Tables | None = None
     images: Path | None = None
 
     def of(self, stage: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.config import DataConfig, Recipe
+from conrec.config import Recipe
 from conrec.data.clean import clean, with_first_seen, without_leaps
 from conrec.data.distractors import candidates_table
 from conrec.data.instances import as_events, as_items, instances_table
 from conrec.data.schema import Log, check_events, check_items
+from conrec.data.sources import Tables
 from conrec.data.split import SPLITS, describe_split, plan_split
 from conrec.data.windows import make_instances
 from conrec.errors import ConrecError
@@ -92,17 +92,17 @@ def prepare_for_filter(job: Job) -> None:
     prepare(job, for_lists=False)
 
 
-def _read(recipe: Recipe, data: Path | None, images: Path | None) -> Log:
+def _read(recipe: Recipe, data: Path | Tables | None, images: Path | None) -> Log:
     """The log by the adapter of the recipe."""
     adapter = recipe.data.adapter
     if data is None:
         raise ConrecError(f'data.adapter = "{adapter}" reads files: say where they are with --data')
-    if not data.exists():
-        raise ConrecError(f"{data}: there is no such file or folder; --data must name the log")
+    if adapter != "generic" and isinstance(data, Tables):
+        raise ConrecError(f'{data}: data.adapter = "{adapter}" reads a folder of its own files; give its path')
     if images is not None and not images.exists():
         raise ConrecError(f"{images}: there is no such file or folder; --images must name the pictures")
-    read: Callable[[Path, DataConfig, Path | None], Log] = import_module(f"conrec.data.adapters.{adapter}").read
-    return read(data, recipe.data, images)
+    log: Log = import_module(f"conrec.data.adapters.{adapter}").read(data, recipe.data, images)
+    return log
 
 
 def _truth(simulation: Simulation, instances: pa.Table, candidates: pa.Table, recipe: Recipe) -> pa.Table:

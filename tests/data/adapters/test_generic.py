@@ -17,6 +17,7 @@ from conrec.config import DataConfig
 from conrec.data.adapters import columns, generic
 from conrec.data.adapters.files import QUOTE
 from conrec.data.schema import INTEREST_REASONS, KINDS, REASONS
+from conrec.data.sources import Tables
 from conrec.errors import ConrecError
 from tests.data.adapters.files_for_tests import item, rows, sound, write
 
@@ -441,7 +442,7 @@ def test_a_query(tmp_path: Path) -> None:
     log = sound(generic.read(tmp_path, DataConfig(), None))
     assert log.events.to_pylist() == want.events.to_pylist()
     with pytest.raises(ConrecError, match=r"events\.sql: a query cannot be a day; write its result into a file"):
-        generic.read_day(tmp_path / "events.sql", None, DataConfig(), None)
+        generic.read_day(Tables((tmp_path / "events.sql",)), DataConfig(), None)
 
 
 TOKENS = [

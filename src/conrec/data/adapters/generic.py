@@ -20,6 +20,7 @@ from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list, ratings
 from conrec.data.images import LARGEST, Found, Pictures, below
 from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, check_events, check_items
+from conrec.data.sources import Tables
 from conrec.errors import ConrecError
 
 EVENT_COLUMNS = ("user_id", "item_id", "time", "kind", "reason", "value")
@@ -31,8 +32,8 @@ EMPTY = np.array(None, dtype=object)
 """None, to compare arrays of objects with."""
 
 
-def read(path: Path, config: DataConfig, images: Path | None) -> Log:
-    """The log in the folder or file `path`, as the recipe's table `data` describes it.
+def read(path: Path | Tables, config: DataConfig, images: Path | None) -> Log:
+    """The log in the folder, file, or files `path`, as the recipe's table `data` describes it.
 
     Without a kind column the kind comes from the thresholds on `value` where the recipe has both, else a row with a
     reason is a dislike and one without an exposure. Pictures: the items' column image (a file in `images` or beside
@@ -40,12 +41,8 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     they are the platform's inventory. Raises ConrecError as the other adapters do, and for a kind or a reason that
     neither we nor the recipe know.
     """
-    return read_files(*files_of(path), config, images)
-
-
-def read_files(events: Sequence[Path], items: Sequence[Path], config: DataConfig, images: Path | None) -> Log:
-    """`read` of files of events, and of files of items where there are any."""
     _check_recipe(config)
+    events, items = files_of(path)
     account = Accounting()
     table = pa.concat_tables([_events(path, config, account) for path in events])
     table = check_events(table, str(events[0]))
@@ -53,23 +50,21 @@ def read_files(events: Sequence[Path], items: Sequence[Path], config: DataConfig
     return Log(listed, table, account.check())
 
 
-def read_day(
-    events: Path | None, items: Path | None, config: DataConfig, images: Path | None
-) -> tuple[pa.Table, pa.Table, Accounting]:
-    """EVENTS of a file and ITEMS of another, either of which may be missing, with their account.
+def read_day(day: Tables, config: DataConfig, images: Path | None) -> tuple[pa.Table, pa.Table, Accounting]:
+    """ITEMS and EVENTS of files, either of which may be missing, with their account.
 
     For what is added to a log that is known already: events may name items that `items` does not list.
     """
     _check_recipe(config)
-    for path in (events, items):
-        if path is not None and path.suffix == ".sql":  # two days of one query could not be told apart
+    for path in (*day.events, *day.items):
+        if path.suffix == ".sql":  # two days of one query could not be told apart
             raise ConrecError(f"{path}: a query cannot be a day; write its result into a file, as Parquet")
     account = Accounting(items=Accounting())
-    new_events = EVENTS.empty_table() if events is None else check_events(_events(events, config, account), str(events))
+    new_events = pa.concat_tables([EVENTS.empty_table(), *(_events(path, config, account) for path in day.events)])
     new_items = ITEMS.empty_table()
-    if items is not None:
-        new_items = _catalogue([items], EVENTS.empty_table(), config, images, account, own_file=True)
-    return new_items, new_events, account.check()
+    if day.items:
+        new_items = _catalogue(day.items, EVENTS.empty_table(), config, images, account, own_file=True)
+    return new_items, check_events(new_events, str(day)), account.check()
 
 
 def _catalogue(
@@ -110,14 +105,18 @@ def _check_recipe(config: DataConfig) -> None:
         raise ConrecError("recipe: data.reason_columns and data.columns.reason exclude each other; keep one")
 
 
-def files_of(path: Path) -> tuple[list[Path], list[Path]]:
+def files_of(path: Path | Tables) -> tuple[Sequence[Path], Sequence[Path]]:
     """The files of events and of items."""
-    if path.is_file():
-        if not path.name.endswith(files.TABLE_SUFFIXES):
-            raise ConrecError(f"{path}: unknown type; it must end in one of {', '.join(files.TABLE_SUFFIXES)}")
-        return [path], []
-    events = files.find_all(path, "events")
-    return events or [files.require(path, "events", files.TABLE_SUFFIXES, "a log")], files.find_all(path, "items")
+    if isinstance(path, Path) and not path.is_file():
+        events = files.find_all(path, "events")
+        return events or [files.require(path, "events", files.TABLE_SUFFIXES, "a log")], files.find_all(path, "items")
+    there = path if isinstance(path, Tables) else Tables((path,))
+    for one in (*there.events, *there.items):
+        if not one.name.endswith(files.TABLE_SUFFIXES):
+            raise ConrecError(f"{one}: unknown type; it must end in one of {', '.join(files.TABLE_SUFFIXES)}")
+    if not there.events:
+        raise ConrecError(f"{there}: nothing here is of events; say what is: events=PATH")
+    return there.events, there.items
 
 
 def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
