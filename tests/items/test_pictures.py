@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -20,14 +20,15 @@ def encoded(colour: str = "red", size: tuple[int, int] = (80, 60), form: str = "
     return buffer.getvalue()
 
 
-def bomb(side: int) -> bytes:
-    """A PNG of a few bytes whose header claims side x side pixels."""
+def bomb(side: int, text: int = 0) -> bytes:
+    """A PNG of a few bytes whose header claims side x side pixels; with `text` bytes of compressed text."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    body = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    body = chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(text))) if text else b""
+    body += chunk(b"IDAT", zlib.compress(b"\0" * 1000))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
 
 
@@ -48,14 +49,19 @@ def test_outcomes(tmp_path: Path) -> None:
     assert open_picture(tmp_path, 64) == (None, "missing")
     assert open_picture(b"", 64) == (None, "broken")
     assert open_picture(b"<svg onload=alert(1)>", 64) == (None, "broken")
+    text = tmp_path / "text.png"
+    text.write_text("This is no picture.")
+    assert open_picture(text, 64) == (None, "broken")
     assert open_picture(noisy(0)[:1500], 64) == (None, "broken")
 
 
 def test_decompression_bombs_are_never_decoded() -> None:
     assert open_picture(bomb(10_000), 64) == (None, "too large")
     assert open_picture(bomb(60_000), 64) == (None, "too large")
+    assert open_picture(bomb(20, text=100_000_000), 64) == (None, "broken")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 300))
 def test_no_bytes_whatever_raise(junk: bytes, where: int) -> None:
     picture = noisy(1)
