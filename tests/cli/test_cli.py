@@ -118,6 +118,12 @@ def test_data_not_given(tmp_path: Path, recipe: Path) -> None:
     one_line(conrec("run", recipe, "--out", tmp_path / "run"), "--data is missing", "movietweetings")
 
 
+def test_a_tracker_that_is_not_installed(tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConrecError, match="--track wandb: it is not installed; pip install wandb"):
+        run(Run(recipe, tmp_path / "run", track="wandb"))
+
+
 def test_missing_images(tmp_path: Path, recipe: Path) -> None:
     words = ("--data", tmp_path, "--images", tmp_path / "nowhere")
     one_line(conrec("run", recipe, "--out", tmp_path / "run", *words), "--images", "nowhere")

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,13 +16,14 @@ from conrec.evaluate.metrics import hit_any
 from conrec.lm.model import build_policy, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import HistoryPrompts
-from conrec.lm.training import Trainer
+from conrec.lm.training import TRACKER, Trainer
 from conrec.train.curriculum import LOOKED_AT, choose_prompts, chosen_data
 from conrec.train.demonstrations import Demonstrations
 from conrec.train.grpo import StageTraining, train_stage
 from conrec.train.rewards import FutureReward, Reward
 from conrec.train.warmup import reachable, warm_up
 from tests import tiny
+from tests.train import test_sft
 
 pytestmark = pytest.mark.slow
 
@@ -124,8 +126,6 @@ def test_warm_up_learns_the_rule(tmp_path):
 
 
 def test_grpo_raises_the_reward_from_a_cold_start(tmp_path):
-    import pyarrow.parquet as pq
-
     stage(policy(), tmp_path, prompts=1024)
     table = pq.read_table(tmp_path / "curves.parquet").to_pylist()
     rewards = [row["value"] for row in table if row["name"] == "reward"]
@@ -324,3 +324,25 @@ def test_gradient_checkpointing_stays_on_after_a_validation(tmp_path, monkeypatc
     assert all(with_gradient)
     assert len(decoding) > 8
     assert not any(decoding)
+
+
+def test_a_tracker_sees_what_the_curves_hold(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert {"tensorboard", "wandb", "mlflow"} <= set(LOGGER_TYPE_TO_CLASS)
+    monkeypatch.setenv(TRACKER, "tensorboard")
+    folders = [tmp_path / f"{stage}.partial" / part for stage, part in (("a/s0", "sft"), ("b/s0", "w"), ("b/s0", "g"))]
+    test_sft.train(test_sft.policy(), folders[0], epochs=1)
+    model, (_, data, _) = policy(), world()
+    warm(model, data, folders[1], 1)
+    stage(model, folders[2], prompts=64, num_generations=4)
+    for folder, names in zip(folders, ("a/s0/sft", "b/s0/w", "b/s0/g")):
+        seen = EventAccumulator(str(tmp_path / "track" / names / "conrec"))
+        seen.Reload()
+        curves = pq.read_table(folder / "curves.parquet").to_pylist()
+        wanted = sorted((f"{row['split']}/{row['name']}", row["step"], np.float32(row["value"])) for row in curves)
+        assert sorted((tag, e.step, e.value) for tag in seen.Tags()["scalars"] for e in seen.Scalars(tag)) == wanted
+        assert {path.name for path in folder.iterdir()} == {"curves.parquet"}
+        assert f"train/{'reward' if names == 'b/s0/g' else 'loss'}" in seen.Tags()["scalars"]

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from conrec.errors import ConrecError
 from conrec.processes import is_main
 
 StageName = Literal[
@@ -37,6 +38,8 @@ class Run:
     """Train once with each of these seeds; without it those of the recipe."""
     policy: bool = False
     """Train the language model, too, and let it join the item features where validation says that it helps."""
+    track: Literal["tensorboard", "wandb", "mlflow"] | None = None
+    """Where the curves of this training go as well; tensorboard's files are in DIR/track."""
 
 
 def run(args: Run) -> None:
@@ -55,10 +58,17 @@ def run(args: Run) -> None:
 
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
+    import importlib.util
+    import os
+
     from conrec.config import POLICY_TEMPERATURES, load_recipe
     from conrec.run import find_recipe, run_stages, stages_of
 
     recipe = load_recipe(find_recipe(args.recipe))
+    if args.track:
+        if importlib.util.find_spec(args.track) is None:
+            raise ConrecError(f"--track {args.track}: it is not installed; pip install {args.track}")
+        os.environ["CONREC_TRACK"] = args.track
     if args.seeds:
         recipe = dataclasses.replace(recipe, seeds=args.seeds)
     if args.policy:

@@ -34,6 +34,8 @@ from conrec.lm.policy import AnswerModel
 from conrec.progress import track
 
 CHECKPOINT = "checkpoint.safetensors"
+TRACKER = "CONREC_TRACK"
+"""The environment variable that names a tracker of Accelerate's (`conrec run --track`), for all processes."""
 CURVES = pa.schema([("step", pa.int64()), ("split", pa.string()), ("name", pa.string()), ("value", pa.float64())])
 """Training curves; the split is train or validation."""
 
@@ -74,7 +76,14 @@ class Trainer:
         self.curves: list[tuple[int, str, str, float]] = []
         self._checkpoint_every = checkpoint_every
         self._rate = learning_rate
-        self.accelerator = Accelerator(cpu=policy.device.type == "cpu")
+        # Beside the stages' folders, whose contents must be the same in every run.
+        run, name = folder.absolute().parents[2], "/".join(folder.absolute().parts[-3:]).replace(".partial", "")
+        tracker = os.environ.get(TRACKER)
+        self.accelerator = Accelerator(
+            cpu=policy.device.type == "cpu", log_with=tracker, project_dir=run / "track" / name
+        )
+        if tracker:
+            self.accelerator.init_trackers("conrec", init_kwargs={"wandb": {"name": name}, "mlflow": {"run_name": name}})
         self._names = [n for n, p in policy.named_parameters() if p.requires_grad]
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
@@ -125,6 +134,7 @@ class Trainer:
         """Put values of the current step, averaged over the processes, on the curves."""
         means = self._mean_over_processes([float(value) for value in values.values()])
         self.curves += [(self.step, split, name, mean) for name, mean in zip(values, means)]
+        self.accelerator.log({f"{split}/{name}": mean for name, mean in zip(values, means)}, self.step)
 
     def advance(self) -> None:
         """The step is complete: count it, and write a checkpoint when one is due."""
@@ -148,6 +158,8 @@ class Trainer:
             rows = [dict(zip(CURVES.names, row)) for row in self.curves]
             pq.write_table(pa.Table.from_pylist(rows, CURVES), self.folder / "curves.parquet")
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
         self.module = self.policy  # the wrapper listens to the parameters' gradients as long as it lives
         self.accelerator.free_memory()
 

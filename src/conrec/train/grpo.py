@@ -100,6 +100,7 @@ def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
         drawn = ~demonstrated
         trainer.log(
             {
+                "loss": float(loss.value.detach()) * weight,
                 "reward": float(rewards.total[drawn].mean()),
                 "similarity": float(rewards.similarity[drawn].mean()),
                 "penalty": float(rewards.penalty[drawn].mean()),
