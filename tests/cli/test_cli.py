@@ -19,8 +19,10 @@ import pytest
 
 from conrec import __version__
 from conrec.cli.main import VERBS, main
+from conrec.cli.run import Run, run
 from conrec.config import Recipe
 from conrec.data.schema import EVENTS, ITEMS
+from conrec.errors import ConrecError
 from conrec.evaluate.results import Calibration, CalibrationEvidence, Outcome
 from conrec.run import run_stages
 from conrec.sid.catalog import Catalog

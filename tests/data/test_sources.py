@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.cli.main import main
+from conrec.config import DataConfig
 from conrec.data import sources
+from conrec.data.adapters import generic
 from conrec.data.sources import Tables, at_hand, digest
 from conrec.errors import ConrecError
 from tests.data.adapters.files_for_tests import write
@@ -93,6 +95,11 @@ def test_what_a_file_is(tmp_path: Path) -> None:
     assert (at_hand((), None), at_hand(None, None)) == (None, None)
     odd = write(tmp_path / "events-[1].csv", "x\n1\n")
     assert at_hand(odd, None) == odd
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConrecError, match=r"empty: holds no file that ends in one of \.csv"):
+        at_hand([f"events={tmp_path}/empty"], None)
+    with pytest.raises(ConrecError, match=r"items-1\.csv: nothing here is of events; say what is: events=PATH"):
+        generic.read(Tables((), (tmp_path / "items-1.csv",)), DataConfig(), None)
     with pytest.raises(ConrecError, match=r"nothing-\*\.csv: there is no such file or folder"):
         at_hand(f"{tmp_path}/nothing-*.csv", None)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from conrec.errors import ConrecError
 from conrec.files import tree_digest, value_digest
@@ -60,8 +61,10 @@ def at_hand(sources: Sources | None, copies: Path | None) -> Path | Tables | Non
         if len(names) == len(there) == 1 and not role:
             return there[0]
         for path in there:
-            below = [path] if path.is_file() else sorted(path.rglob("[!._]*"))
-            for file in (one for one in below if one == path or one.name.endswith(TABLE_SUFFIXES)):
+            below = [one for one in sorted(path.rglob("[!._]*")) if one.name.endswith(TABLE_SUFFIXES)]
+            if path.is_dir() and not below:
+                raise ConrecError(f"{path}: holds no file that ends in one of {', '.join(TABLE_SUFFIXES)}")
+            for file in below or [path]:
                 name = os.path.relpath(file, path.parent if file == path else path)
                 of_items = name.startswith("items") or file.suffix == ".item" if not role else role == "items="
                 (items if of_items else events).append(file)
@@ -69,10 +72,11 @@ def at_hand(sources: Sources | None, copies: Path | None) -> Path | Tables | Non
 
 
 def digest(data: Path | Tables | None) -> str | None:
-    """SHA-256 of the names, sizes, and times of the log's files."""
+    """SHA-256 of the names, sizes, and times of the log's files, in one folder or not."""
     if not isinstance(data, Tables):
         return tree_digest(data, times=True)
-    return value_digest([[tree_digest(path, times=True) for path in role] for role in (data.events, data.items)])
+    stats = [(path.name, path.stat()) for path in (*data.events, *data.items)]
+    return value_digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 @contextlib.contextmanager
@@ -98,7 +102,7 @@ def _fetched(where: str, copies: Path) -> list[Path]:
 
         system, root = url_to_fs(where)
         system.invalidate_cache()
-        pattern, files = glob.has_magic(root), {}
+        pattern, files = glob.has_magic(root), dict[str, Any]()
         for name, info in (system.glob(root, detail=True) if pattern else {root: {"type": "directory"}}).items():
             files.update(system.find(name, detail=True) if info["type"] == "directory" else {name: info})
         if not files:

@@ -79,11 +79,11 @@ class Trainer:
         # Beside the stages' folders, whose contents must be the same in every run.
         run, name = folder.absolute().parents[2], "/".join(folder.absolute().parts[-3:]).replace(".partial", "")
         tracker = os.environ.get(TRACKER)
-        self.accelerator = Accelerator(
-            cpu=policy.device.type == "cpu", log_with=tracker, project_dir=run / "track" / name
-        )
+        kept = run / "track" / name if tracker else None
+        self.accelerator = Accelerator(cpu=policy.device.type == "cpu", log_with=tracker, project_dir=kept)
         if tracker:
-            self.accelerator.init_trackers("conrec", init_kwargs={"wandb": {"name": name}, "mlflow": {"run_name": name}})
+            titles = {"wandb": {"name": name}, "mlflow": {"run_name": name}}
+            self.accelerator.init_trackers("conrec", init_kwargs=titles)
         self._names = [n for n, p in policy.named_parameters() if p.requires_grad]
         self._parameters = [p for p in policy.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)

@@ -98,7 +98,7 @@ def _read(recipe: Recipe, data: Path | Tables | None, images: Path | None) -> Lo
     if data is None:
         raise ConrecError(f'data.adapter = "{adapter}" reads files: say where they are with --data')
     if adapter != "generic" and isinstance(data, Tables):
-        raise ConrecError(f'{data}: data.adapter = "{adapter}" reads a folder of its own files; give its path')
+        raise ConrecError(f'{data}: data.adapter = "{adapter}" reads its own files; give their folder')
     if images is not None and not images.exists():
         raise ConrecError(f"{images}: there is no such file or folder; --images must name the pictures")
     log: Log = import_module(f"conrec.data.adapters.{adapter}").read(data, recipe.data, images)
