@@ -218,6 +218,33 @@ def refresh(args: Refresh) -> None:
 
 
 @dataclass(frozen=True)
+class Export:
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """A run folder whose policy was trained (`conrec run --policy`)."""
+    out: Annotated[Path, arg(metavar="FOLDER")]
+    """A new folder."""
+    push_to_hub: Annotated[str | None, arg(metavar="REPO")] = None
+    """Also put it on Hugging Face's hub, as a private repository if it is new."""
+
+
+def export(args: Export) -> None:
+    """Write the trained policy as an ordinary Hugging Face folder.
+
+    Reads DIR/utilize (of the first seed) and DIR/compress. Writes FOLDER: merged weights (safetensors), tokenizer, a
+    model card that says how to prompt it, and catalogue.parquet (item id, title, semantic ID). What loads or serves
+    such models takes it.
+
+    Example: conrec export runs/mt --out runs/mt-policy
+
+    Example, to the hub: conrec export runs/mt --out runs/mt-policy --push-to-hub shop/dislikes
+    """
+    from conrec.deploy.export import export
+    from conrec.run import open_run
+
+    print(export(args.run, open_run(args.run)[0], args.out, args.push_to_hub))
+
+
+@dataclass(frozen=True)
 class Serve:
     snapshots: Annotated[Positional[Path], arg(metavar="SNAPSHOTS")]
     """The folder of published snapshots; the one in use is followed."""
