@@ -1,5 +1,6 @@
 """What the filter decides of one list, in Python and over the wire: one definition of what both hold."""
 
+import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,6 +47,8 @@ class Decision(Decided):
     """A decision in Python. `would_drop` is the same as `dropped` where it is no dry run."""
 
     explain: Callable[[], Iterator[tuple[int, Why]]] | None = field(default=None, repr=False, compare=False)
+    candidates: Sequence[str] = field(default=(), repr=False, compare=False)
+    """What was asked about, in the order given."""
 
     @cached_property
     def why(self) -> list[Why | None]:
@@ -54,3 +57,13 @@ class Decision(Decided):
         for position, why in self.explain() if self.explain else ():
             reasons[position] = why
         return reasons
+
+    def _repr_html_(self) -> str:
+        rows = [("candidate", "score", "", "why: what raised its score, and a past dislike that is alike")]
+        for item, score, why in zip(self.candidates, self.scores, self.why):
+            parts = why.contributions[:3] if why else ()
+            told = [(part.name or part.kind) + (f" ({part.past_title})" if part.past_title else "") for part in parts]
+            gone = "dropped" if item in self.would_drop else ""
+            rows.append((item, "" if score is None else f"{score:.2f}", gone, "; ".join(told)))
+        cells = ["".join(f"<td style='text-align: left'>{html.escape(cell)}</td>" for cell in row) for row in rows]
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"

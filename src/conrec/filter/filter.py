@@ -220,6 +220,7 @@ class CoNRecFilter:
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
         now = self.snapshot
         decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
+        decision.candidates = candidates
         decision.dry_run = self.guardrails.dry_run if dry_run is None else dry_run
         decision.exempt = user in self.guardrails.exempt
         if decision.exempt:

@@ -1,7 +1,6 @@
 """A fitted model: a run folder that answers from Python."""
 
 import html
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from conrec.deploy.refresh import refresh
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import filter_metrics
 from conrec.evaluate.results import Calibration, FilterMetrics
-from conrec.files import read_json, write_whole
+from conrec.files import read_json, write_json
 from conrec.filter.decision import Decision
 from conrec.filter.filter import CoNRecFilter
 from conrec.report.html import trade_off
@@ -58,7 +57,7 @@ class Calibrated(Calibration, frozen=True):
         return describe(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(repr(self))}</pre>"
+        return f'<pre style="white-space: pre-wrap">{html.escape(repr(self))}</pre>'
 
 
 class Model:
@@ -138,7 +137,7 @@ class Model:
         paths = read_json(folder / "paths.json")
         old, new = (str(run.resolve() / LOG) for run in (self.folder, folder))
         paths["data"] = [source.replace(old, new) for source in named(paths["data"])]
-        write_whole(folder / "paths.json", json.dumps(paths, indent=1))
+        write_json(folder / "paths.json", paths)
         return folder
 
     @cached_property
