@@ -38,7 +38,7 @@ def place(events: Table, items: Table | None, folder: Path) -> list[str]:
 def told_of(message: str, folder: Path) -> str:
     """A message that calls the tables in `folder` as the caller does."""
     for name in ("events", "items"):
-        message = message.replace(str(folder.resolve() / f"{name}.parquet"), name)
+        message = message.replace(os.path.abspath(folder / f"{name}.parquet"), name)
     return message
 
 

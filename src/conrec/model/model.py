@@ -1,6 +1,7 @@
 """A fitted model: a run folder that answers from Python."""
 
 import html
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class Model:
         _ = self.conrec_filter  # published
         shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".lock", "*.partial"))
         paths = read_json(folder / "paths.json")
-        old, new = (str(run.resolve() / LOG) for run in (self.folder, folder))
+        old, new = (os.path.abspath(run / LOG) for run in (self.folder, folder))
         paths["data"] = [source.replace(old, new) for source in named(paths["data"])]
         write_json(folder / "paths.json", paths)
         return folder
