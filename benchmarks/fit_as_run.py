@@ -31,7 +31,7 @@ def of_run(run: Path, recipe: Recipe) -> pa.Table:
     """The exposures of test with the score that the run learned: KEY and `run`."""
     log = PreparedLog(run / "prepare", run / "compress")
     replay = log.replay("test", recipe.split)
-    scores, _ = HistoryScore.load(run / "score" / "seed0").replay_scores(log.view, replay)
+    scores = HistoryScore.load(run / "score" / "seed0").replay_scores(log.view, replay)
     owners = replay.shown.owners
     return pa.table({
         "user_id": replay.instances.users[owners].tolist(),
