@@ -57,8 +57,8 @@ def test_its_logits_are_those_of_the_run(live: LiveRun, exported: Path) -> None:
 def test_a_prompt_as_text_is_the_run_s_own(live: LiveRun, exported: Path) -> None:
     catalog, tokenizer = Catalog.load(live.run / "compress"), AutoTokenizer.from_pretrained(exported)
     instances = read_instances(live.run / "prepare", read_items(live.run / "prepare")).of_split("test")
-    own = HistoryPrompts(Vocabulary.load(live.run / "utilize/seed0/tokenizer"), catalog.codes, max_dislikes=6,
-                         max_positives=6, recent_days=7)  # fmt: skip
+    vocabulary = Vocabulary.load(live.run / "utilize" / "seed0" / "tokenizer")
+    own = HistoryPrompts(vocabulary, catalog.codes, max_dislikes=6, max_positives=6)
     spelled = pq.read_table(exported / "catalogue.parquet")["semantic_id"].to_pylist()
     asked = 0
     for n in range(len(instances)):

@@ -47,6 +47,7 @@ def check(args: Check) -> None:
         raise ConrecError(f"{args.recipe}: data.adapter = {recipe.data.adapter!r} does not read these files")
     with TemporaryDirectory() as copies, told_by_address(Path(copies)):
         data = at_hand([args.log, f"items={args.items}"] if args.items else args.log, Path(copies))
+        assert data is not None
         if args.recipe is None:
             recipe, usual = replace(recipe, data=draft.draft(*generic.files_of(data))), DataConfig()
             told = {name: value for name, value in vars(recipe.data).items() if value != getattr(usual, name)}
