@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conrec.baselines.lift import BestForm, Lift, under_prior
+from conrec.baselines.lift import BestForm, under_prior
 from conrec.baselines.linear import EASE
 from conrec.baselines.sasrec import SASRec
 from conrec.baselines.with_prior import WithPrior
@@ -27,13 +27,16 @@ def test_the_better_form_is_chosen_and_training_is_done_once(monkeypatch: pytest
     tried = system.tune(known.validation, 5)
     assert len(trained) == 1
     alone = {}
-    for form in system.forms:
-        one = WithPrior(form, 14.0, 0.05)
-        one.known = form.known = known
+    chosen = system.inner.lift
+    for form in (False, True):
+        one = WithPrior(system.inner, 14.0, 0.05)
+        one.known, system.inner.lift = known, form
         one.prior.fit(known)
         alone[form] = one.tune(known.validation, 5)
+    system.inner.lift = chosen
     assert max(tried.values()) == max(value for found in alone.values() for value in found.values())
-    assert tried == alone[system.inner]
+    assert tried == alone[chosen]
+    assert system.form == ("sasrec_lift" if chosen else "sasrec")
     assert tried[system.weight] == max(tried.values())
     assert np.isfinite(system.scores(test)).all()
 
@@ -41,6 +44,5 @@ def test_the_better_form_is_chosen_and_training_is_done_once(monkeypatch: pytest
 def test_only_what_was_trained_with_a_softmax_has_two_forms() -> None:
     softmax = under_prior(small(), 14.0, 0.05)
     assert isinstance(softmax, BestForm)
-    assert isinstance(softmax.forms[1], Lift)
     for other in (small("binary"), EASE()):
         assert not isinstance(under_prior(other, 14.0, 0.05), BestForm)

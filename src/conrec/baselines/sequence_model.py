@@ -2,7 +2,7 @@
 
 A model of items by their IDs knows the items that were disliked in training: these are its targets, the only ones it
 gives a score of its own. All others are cold to it and get the mean of its scores: it says nothing for or against
-them. With the item prior (`WithPrior`) it is better used as a `Lift`, where the prior alone ranks the cold ones.
+them. With the item prior it is better used as a lift (`baselines.lift`), where the prior alone ranks the cold ones.
 
 Shapes: B sequences, L events, T targets, M predictions of a batch, d features.
 """
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.special import logsumexp
 from torch import Tensor, nn
 
 from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
@@ -50,6 +51,8 @@ class SequenceRecommender(Recommender):
     weight_decay = 0.0
     betas = (0.9, 0.98)
     network: Any
+    lift = False
+    """Scores are log p(i | history) - log q(i): p a softmax over the targets, q their shares of what training asked."""
 
     def __init__(
         self, inputs: Inputs = "dislikes", *, loss: Loss = "binary", length: int = 50, seed: int = 0, **sizes: Any
@@ -57,12 +60,12 @@ class SequenceRecommender(Recommender):
         """`length`: events of a history that are read; `sizes`: fields of `Sizes` other than the class's own."""
         self.name += SUFFIX[inputs]
         self.inputs, self.loss_name, self.length, self.seed = inputs, loss, length, seed
-        self.sizes = replace(self.sizes, **sizes)
+        self.signed, self.sizes = inputs == "dislikes+likes", replace(self.sizes, **sizes)
 
     @property
-    def signed(self) -> bool:
-        """Whether events of both signs are read."""
-        return self.inputs == "dislikes+likes"
+    def form(self) -> str:
+        """`sasrec`, or `sasrec_lift`."""
+        return f"{self.name}_lift" if self.lift else self.name
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -139,14 +142,7 @@ class SequenceRecommender(Recommender):
         return float(np.mean(values))
 
     def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]; items not met in training get the mean of the others."""
-        logits = self.target_scores(instances)
-        result = np.repeat(logits.mean(axis=1, keepdims=True), len(self.known.items), axis=1)
-        result[:, self.tokens.rows[: self.tokens.targets]] = logits
-        return result.astype(np.float32)
-
-    def target_scores(self, instances: Instances) -> np.ndarray:
-        """Scores of the targets only, float32 [B, T]."""
+        """float32 [B, n_items]; items not met in training get the mean of the others, as a lift 0."""
         events = UserEvents.of_instances(instances, self.inputs)
         place = np.searchsorted(self.users, instances.users)
         known = self.users[np.minimum(place, len(self.users) - 1)] == instances.users
@@ -157,7 +153,13 @@ class SequenceRecommender(Recommender):
             for start in range(0, len(instances), 512):
                 index = torch.arange(start, min(start + 512, len(instances)))
                 parts.append(self.logits(batch.take(index).to(self.device)).float().cpu().numpy())
-        return np.concatenate(parts)
+        logits = np.concatenate(parts)
+        cold = logits.mean(axis=1, keepdims=True)
+        if self.lift:
+            logits, cold = logits - logsumexp(logits, axis=1, keepdims=True) - self.log_popularity, np.zeros_like(cold)
+        result = np.repeat(cold, len(self.known.items), axis=1)
+        result[:, self.tokens.rows[: self.tokens.targets]] = logits
+        return result
 
 
 class NextItemRecommender(SequenceRecommender):

@@ -38,8 +38,8 @@ class WithPrior(Recommender):
 
     @property
     def form(self) -> str:
-        """Name of the recommender within."""
-        return self.inner.name
+        """That of the recommender within."""
+        return self.inner.form
 
     def fit(self, known: TrainingData) -> None:
         """Fit the recommender within."""
