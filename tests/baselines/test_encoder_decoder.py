@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from conrec.baselines.encoder_decoder import EncoderDecoder, Words, build_encoder_decoder
+from conrec.baselines.tiger import Tiger
 from conrec.decode.beam import search
 from conrec.decode.trie import Trie
-from conrec.features.sizes import Sizes
+from conrec.features.sizes import Inputs, Sizes
 from tests.small_log import all_instances, small_log
 
 WORDS = Words((5, 4, 3), users=7)
@@ -111,9 +113,10 @@ def test_prompts_hold_the_newest_events_in_order() -> None:
     instances = all_instances(log)
     codes = np.stack([np.arange(40) % 5, np.arange(40) // 5 % 4, np.arange(40) % 3], 1)
     words = Words((5, 4, 3), users=7)
-    options = {"max_dislikes": 3, "max_positives": 2}
-    told = words.prompts(instances, codes, positives=True, **options)
-    short = words.prompts(instances, codes, positives=False, **options)
+    systems = [Tiger(i, prior_days=9, prior_smoothing=1, max_dislikes=3, max_positives=2) for i in get_args(Inputs)]
+    for system in systems:
+        system.words, system.codes = words, codes
+    short, told = (system.prompts(instances) for system in systems)
     for n in range(len(instances)):
         rows = [*instances.dislikes[n][-3:], *instances.positives[n][-2:]]
         tokens = (codes[rows] + np.array(words.starts)).reshape(-1).tolist()

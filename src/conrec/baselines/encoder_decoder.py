@@ -53,23 +53,6 @@ class Words:
     def __len__(self) -> int:
         return self.first_user + self.users
 
-    def prompts(
-        self, instances: Instances, codes: np.ndarray, *, positives: bool, max_dislikes: int, max_positives: int
-    ) -> Ragged:
-        """Token ids of each instance's prompt: the user, the newest dislikes, then the newest positives.
-
-        `codes`: int [items, levels]. Without `positives` only the dislikes are told.
-        """
-        tokens = codes.astype(np.int64) + np.asarray(self.starts)
-        lists = []
-        for n in range(len(instances)):
-            prompt = [self.first_user + crc32(str(instances.users[n]).encode()) % self.users] if self.users else []
-            prompt += [1, *tokens[instances.dislikes[n][-max_dislikes:]].reshape(-1).tolist()]
-            if positives:
-                prompt += [2, *tokens[instances.positives[n][-max_positives:]].reshape(-1).tolist()]
-            lists.append([*prompt, 3])
-        return Ragged.of(lists, np.int64)
-
 
 @dataclass
 class EncoderState(PromptState):
@@ -236,11 +219,13 @@ class T5Recommender(Generative):
         self.policy = build_encoder_decoder(self.words, self.sizes, seed=self.seed, whole_words=whole_words)
 
     def prompts(self, instances: Instances) -> Ragged:
-        """User token, dislikes, positives."""
-        return self.words.prompts(
-            instances,
-            self.codes,
-            positives=self.positives,
-            max_dislikes=self.max_dislikes,
-            max_positives=self.max_positives,
-        )
+        """The user, the newest dislikes, then the newest positives where they are told."""
+        words, tokens = self.words, self.codes.astype(np.int64) + np.asarray(self.words.starts)
+        lists = []
+        for n in range(len(instances)):
+            prompt = [words.first_user + crc32(str(instances.users[n]).encode()) % words.users]
+            prompt += [1, *tokens[instances.dislikes[n][-self.max_dislikes :]].reshape(-1).tolist()]
+            if self.positives:
+                prompt += [2, *tokens[instances.positives[n][-self.max_positives :]].reshape(-1).tolist()]
+            lists.append([*prompt, 3])
+        return Ragged.of(lists, np.int64)
