@@ -4,7 +4,7 @@ A recommender says how likely each item is to be among the user's next dislikes.
 offer, not consumed before) is decided here, once, for all of them alike (protocol).
 """
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -116,9 +116,12 @@ class Recommender(ABC):
         assert self.known.validation is not None
         return self.tune(self.known.validation, k)
 
-    @abstractmethod
     def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items], higher = rather disliked; only the history of the instances may be used."""
+        """float32 [B, n_items], higher = rather disliked; only the history of the instances may be used.
+
+        NotImplementedError where whole catalogues are searched, not scored, or candidates alone are.
+        """
+        raise NotImplementedError(f"{self.name} does not score whole catalogues")
 
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
         """The k items most likely to be disliked: int32 [B, k] rows, best first, -1 where there are no more.

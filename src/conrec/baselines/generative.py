@@ -163,7 +163,7 @@ class Generative(Recommender):
             return {}
         lists = self._lists(part, k, WEIGHTS)
         tried = {w: float(hit_any(one, part.future).mean()) for w, one in zip(WEIGHTS, lists)}
-        self.weight = _best(tried)
+        self.weight = max(tried, key=tried.__getitem__)
         return tried
 
     def tune_candidates(self, validation: Instances, candidates: np.ndarray) -> dict[float, float]:
@@ -174,7 +174,7 @@ class Generative(Recommender):
         part, weights = validation.take(asked), (0.0, *WEIGHTS)
         scores = self._candidates(part, candidates[asked], weights)
         tried = {w: float(candidate_accuracy(one, part)[1].mean()) for w, one in zip(weights, scores)}
-        self.candidate_weight = _best(tried)
+        self.candidate_weight = max(tried, key=tried.__getitem__)
         return tried
 
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
@@ -185,10 +185,6 @@ class Generative(Recommender):
         """Log-likelihood of the candidates' codes, as `Recommender.score_candidates`; items unknown that day count like
         the least popular ones."""
         return self._candidates(instances, candidates, (self.candidate_weight,))[0]
-
-    def scores(self, instances: Instances) -> np.ndarray:
-        """Raise NotImplementedError: whole catalogues are searched by beams, candidates scored one by one."""
-        raise NotImplementedError(f"{self.name} scores candidates and finds lists only")
 
     def _decodings(self, instances: Instances, weights: Sequence[float], include_unseen: bool) -> list[Decoding]:
         return [Decoding(self.prompt_dataset(instances, weight, include_unseen=include_unseen)) for weight in weights]
@@ -212,8 +208,3 @@ class Generative(Recommender):
             title=f"{self.name}: candidates",
         )
         return [np.where(candidates < 0, -np.inf, scores).astype(np.float32) for scores in found]
-
-
-def _best(tried: dict[float, float]) -> float:
-    """The weight with the best figure, the first of equals."""
-    return max(tried, key=lambda weight: tried[weight])

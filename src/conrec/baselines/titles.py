@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from peft import LoraConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
 from conrec.config import LmConfig
@@ -133,19 +133,6 @@ def ask(policy: Policy, questions: Sequence[Question], pad: int) -> Answers:
     )
 
 
-class Asking(nn.Module):
-    """The loss of a system's questions; wraps the policy so that DDP sees the forward."""
-
-    def __init__(self, policy: Policy, system: "TitleRanker") -> None:
-        super().__init__()
-        self.policy = policy
-        self._loss = system.loss
-
-    def forward(self, questions: list[Question]) -> Tensor:
-        """Scalar."""
-        return self._loss(self.policy, questions)
-
-
 class TitleRanker(Recommender):
     """A language model tuned on candidate sets of the training period, drawn as the protocol draws its own.
 
@@ -234,23 +221,24 @@ class TitleRanker(Recommender):
             steps=self.epochs * per_epoch,
             learning_rate=self.learning_rate,
             checkpoint_every=1000,
-            module=Asking(self.policy, self),
         )
-        self.accuracy, chosen = -1.0, None
-        batches = batches_from(trainer.step, lengths, self.batch, self.seed)
-        for step, index in zip(track(range(trainer.step, trainer.steps), self.name), batches):
+        self.accuracy = -1.0
+        chosen: dict[str, Tensor] | None = None
+
+        def validate() -> dict[str, float]:
+            nonlocal chosen
+            scores = self.score_candidates(held_out, held_candidates)
+            accuracy = float(candidate_accuracy(scores, held_out)[1].mean())
+            if accuracy > self.accuracy:
+                self.accuracy, chosen = accuracy, trained_state(self.policy)
+            return {"CandAcc": accuracy}
+
+        steps = trainer.loop(self.name, validate if len(held_out) else None, self.epochs)
+        for _, index in zip(steps, batches_from(trainer.step, lengths, self.batch, self.seed)):
             self.policy.train()
-            loss = trainer.module([questions[n] for n in index])
+            loss = self.loss(self.policy, [questions[n] for n in index])
             trainer.update(loss)
             trainer.log({"loss": float(loss.detach())})
-            if (step + 1) % per_epoch == 0 and len(held_out):
-                scores = self.score_candidates(held_out, held_candidates)
-                accuracy = float(candidate_accuracy(scores, held_out)[1].mean())
-                trainer.log({"CandAcc": accuracy}, "validation")
-                if accuracy > self.accuracy:
-                    self.accuracy, chosen = accuracy, trained_state(self.policy)
-            trainer.advance()
-        trainer.finish()
         if chosen is not None:
             load_trained_state(self.policy, chosen)
 
@@ -261,10 +249,6 @@ class TitleRanker(Recommender):
     def validation_figures(self, k: int) -> Mapping[Any, float]:
         """CandAcc on the questions held out from training."""
         return {"CandAcc": self.accuracy}
-
-    def scores(self, instances: Instances) -> np.ndarray:
-        """Raise NotImplementedError: whole catalogues are not scored, see `score_candidates`."""
-        raise NotImplementedError(f"{self.name} scores candidates only")
 
     def recommend(self, instances: Instances, k: int) -> np.ndarray:
         """Nothing: int32 [B, k] of -1."""
