@@ -35,7 +35,7 @@ def result(
     numbers = np.asarray(ids) if ids else np.arange(length)
     arrays = {metric: np.asarray(own, np.float32) for metric, own in values.items()}
     users = np.array([f"{fold}{USERS[n]}" for n in numbers])
-    return CellResult("toy", system, seed, fold, Measured(numbers, users, arrays), 1.0)
+    return CellResult("toy", system, seed, fold, Measured(numbers, users, arrays))
 
 
 def study(**changes: object) -> Study:

@@ -161,7 +161,6 @@ class CandidateScorer(Recommender):
     """One for what is shown, that scores all items as so many candidates; slow."""
 
     def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]."""
         everything = np.arange(len(self.known.items))
         return self.score_candidates(instances, np.broadcast_to(everything, (len(instances), len(everything))))
 
@@ -189,9 +188,7 @@ def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray
 
 def category_numbers(known: TrainingData) -> np.ndarray:
     """int64 [n_items]: category of each item by a number from 1 on; 0 for none."""
-    names = sorted({category for category in known.items.categories if category is not None})
-    number = {name: n for n, name in enumerate(names, 1)}
-    return np.array([0 if c is None else number[c] for c in known.items.categories], np.int64)
+    return np.unique(["", *(name or "" for name in known.items.categories)], return_inverse=True)[1][1:]
 
 
 def training_data(log: PreparedLog) -> TrainingData:

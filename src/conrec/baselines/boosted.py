@@ -38,7 +38,6 @@ class Boosted(CandidateScorer):
         self._values, self._numeric = _fields(log_view)
 
     def fit(self, known: TrainingData) -> None:
-        """Learn from the training period."""
         super().fit(known)
         rows, labels = [], []
         for one in self._backtested:

@@ -117,9 +117,7 @@ class Caser(SequenceRecommender):
         0 where the window has no more.
         """
         rows, places = batch.wanted.nonzero(as_tuple=True)
-        before = torch.arange(self.length, device=rows.device)
-        tokens = F.pad(batch.tokens, (self.length, 0))[rows[:, None], places[:, None] + before]
-        marks = F.pad(batch.marks, (self.length, 0))[rows[:, None], places[:, None] + before]
+        tokens, marks = self._before(batch, rows, places)
         # `rows` ascends and places ascend within a row: the next wanted events are the next of this very list.
         following = torch.arange(len(rows), device=rows.device)[:, None] + torch.arange(TARGETS, device=rows.device)
         there = following < len(rows)
@@ -128,12 +126,13 @@ class Caser(SequenceRecommender):
         wanted = torch.where(there, batch.tokens[rows[following], places[following]], 0)
         return tokens, marks, batch.owners[rows], wanted
 
+    def _before(self, batch: Batch, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens and marks int64 [M, length] of the events before some places, padded in front."""
+        at = rows[:, None], places[:, None] + torch.arange(self.length, device=rows.device)
+        return F.pad(batch.tokens, (self.length, 0))[at], F.pad(batch.marks, (self.length, 0))[at]
+
     def logits(self, batch: Batch) -> Tensor:
-        lengths = (batch.tokens != 0).sum(1, keepdim=True)
-        # To the end of a window of `length`, with padding in front.
-        places = torch.arange(self.length, device=lengths.device) - (self.length - lengths)
-        at = places.clamp(min=0, max=batch.tokens.shape[1] - 1)
-        tokens = batch.tokens.gather(1, at).masked_fill(places < 0, 0)
-        marks = batch.marks.gather(1, at).masked_fill(places < 0, 0)
+        lengths = (batch.tokens != 0).sum(1)
+        tokens, marks = self._before(batch, torch.arange(len(lengths), device=lengths.device), lengths)
         states = self.network(tokens, marks, batch.owners)
         return (states @ self.network.output.weight.T + self.network.bias)[:, 1:]

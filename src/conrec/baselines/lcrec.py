@@ -61,7 +61,6 @@ class LcRec(Generative):
         self.language_epochs, self.language_learning_rate = language_epochs, language_learning_rate
 
     def build(self, folder: Path) -> None:
-        """Train the model on the language tasks."""
         catalog = self.known.catalog
         assert catalog is not None
         self.codes = catalog.codes
@@ -98,5 +97,4 @@ class LcRec(Generative):
         )
 
     def prompts(self, instances: Instances) -> Ragged:
-        """CoNRec's own prompts."""
         return self.histories.all(instances, self.context)

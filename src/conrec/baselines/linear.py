@@ -40,7 +40,6 @@ class Linear(Recommender):
         return len(self.known.items)
 
     def fit(self, known: TrainingData) -> None:
-        """Find the weights."""
         super().fit(known)
         events, users = UserEvents.of_log(known.events, self.inputs)
         self.tokens = Tokens.of(events, len(known.items))
@@ -48,7 +47,6 @@ class Linear(Recommender):
         self.weights = self.find_weights(events, len(users))
 
     def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]."""
         history = indicators(UserEvents.of_instances(instances, self.inputs), self.columns, len(instances))
         found = history @ self.weights
         result = np.zeros((len(instances), len(self.known.items)), np.float32)
@@ -71,7 +69,6 @@ class EASE(Linear):
         return LIKED_COLUMNS
 
     def find_weights(self, events: UserEvents, users: int) -> np.ndarray:
-        """Invert the Gram matrix."""
         x = indicators(events, self.columns, users)
         return ease_weights((x.T @ x).toarray(), self.tokens.targets, self.l2).astype(np.float32)
 

@@ -37,7 +37,6 @@ class P5Cid(T5Recommender):
         self.clusters, self.leaf = clusters, leaf
 
     def build(self, folder: Path) -> None:
-        """Index the items, and set up a T5 of random weights for their IDs."""
         graph = dislike_graph(self.known.events, len(self.known.items))
         codes = collaborative_codes(graph, clusters=self.clusters, leaf=self.leaf, seed=self.seed)
         sizes = tuple(int(n) + 1 for n in codes.max(axis=0))

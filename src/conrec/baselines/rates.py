@@ -33,7 +33,6 @@ class ItemRate(CandidateScorer):
     name = "item_rate"
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """float32 [B, c]; -inf where a row is -1."""
         moments, which = np.unique(instances.cutoffs, return_inverse=True)
         rates = np.array([self._rate(moment) for moment in moments], np.float32).reshape(-1, len(self.known.items))
         return np.where(candidates < 0, np.float32(-np.inf), rates[which[:, None], np.maximum(candidates, 0)])
@@ -49,7 +48,6 @@ class Bias(CandidateScorer):
     name = "bias"
 
     def score_candidates(self, instances: Instances, candidates: np.ndarray) -> np.ndarray:
-        """float32 [B, c]; -inf where a row is -1."""
         parts = []
         for system in (UserRate(), ItemRate()):
             system.fit(self.known)

@@ -22,6 +22,5 @@ class Tiger(T5Recommender):
     grid = tuple({"learning_rate": a, "dropout": b} for a in (1e-3, 3e-3) for b in (0.1, 0.3))
 
     def build(self, folder: Path) -> None:
-        """Set up a T5 of random weights for the catalogue's codes."""
         assert self.known.catalog is not None
         self.build_t5(self.known.catalog.codes, self.known.catalog.sizes)

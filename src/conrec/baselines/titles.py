@@ -183,7 +183,6 @@ class TitleRanker(Recommender):
         """Scalar loss of questions whose first option is the true one."""
 
     def fit(self, known: TrainingData) -> None:
-        """Tune the model."""
         super().fit(known)
         assert known.catalog is not None
         self.vocabulary = Vocabulary.load(self.understood / "tokenizer")

@@ -52,7 +52,6 @@ class Popularity(Recommender):
         self.name = "popularity_all" if days is None else f"popularity_{days:g}d"
 
     def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items] counts."""
         counts = per_cutoff(instances.cutoffs, lambda cutoff: self.known.knowledge.dislike_counts(cutoff, self.days))
         return counts.astype(np.float32)
 
@@ -76,7 +75,6 @@ class CategoryRule(Recommender):
         self.popularity = Popularity(14)
 
     def fit(self, known: TrainingData) -> None:
-        """Number the categories."""
         super().fit(known)
         self.popularity.fit(known)
         # Column 0 stands for "no category" and keeps weight 0.
@@ -114,7 +112,6 @@ class ContentNeighbours(Recommender):
         self.popularity = Popularity(14)
 
     def fit(self, known: TrainingData) -> None:
-        """Take the unit rows of the space."""
         super().fit(known)
         self.popularity.fit(known)
         if self.space == "catalog":

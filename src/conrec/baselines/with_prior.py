@@ -42,7 +42,6 @@ class WithPrior(Recommender):
         return self.inner.form
 
     def fit(self, known: TrainingData) -> None:
-        """Fit the recommender within."""
         super().fit(known)
         self.inner.fit(known)
         self.prior.fit(known)
@@ -86,7 +85,6 @@ class WithPrior(Recommender):
         return inner + np.float32(weight) * prior
 
     def scores(self, instances: Instances) -> np.ndarray:
-        """float32 [B, n_items]."""
         return self.inner.scores(instances) + np.float32(self.weight) * self.prior.scores(instances)
 
     def _parts_of_candidates(self, instances: Instances, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-StudyName = Literal["fig2a", "fig2b", "table1", "features", "table2", "table3", "table4", "table5", "horizon", "all"]
+StudyName = Literal["fig2a", "fig2b", "table1", "features", "table2", "table3", "table4", "table5", "all"]
 ModelName = Literal["smollm2", "minilm"]
 DatasetName = Literal["simulator", "movietweetings", "movielens", "polis", "kuairand"]
 
@@ -39,7 +39,7 @@ def fetch(args: Fetch) -> None:
 @dataclass(frozen=True)
 class Reproduce:
     what: Annotated[Positional[StudyName], arg(metavar="STUDY")]
-    """fig2a, fig2b, table1, features, table2, table3, table4, table5, horizon, or all of these."""
+    """fig2a, fig2b, table1, features, table2, table3, table4, table5, or all of these."""
     data: Annotated[Path | None, arg(metavar="DATA")] = None
     """A folder with movietweetings/, movielens-latest/, and polis/ (and movie-posters/); without it the simulator
     alone."""

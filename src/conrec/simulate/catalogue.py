@@ -5,6 +5,7 @@ determined by it: 'bulky' occurs among all footwear, 'leopard' everywhere, 'wire
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -59,10 +60,14 @@ class Catalogue:
 
         `scope` is a root, a leaf as "root/leaf", or "*" for everything; `attribute` may be "category".
         """
-        in_scope = np.array([scope == "*" or f"{LEAVES[leaf]}/".startswith(f"{scope}/") for leaf in self.leaf])
-        if attribute == "category":
-            return in_scope & np.array([LEAVES[leaf] == value for leaf in self.leaf])
-        return in_scope & np.array([item.get(attribute) == value for item in self.attributes])
+        items = [{"category": LEAVES[leaf], **own} for leaf, own in zip(self.leaf, self.attributes)]
+        return np.array([matches(item, scope, attribute, value) for item in items])
+
+
+def matches(item: Mapping[str, str], scope: str, attribute: str, value: str) -> bool:
+    """Whether an interest rule matches an item, given by its category and attributes (see `Catalogue.matching`)."""
+    inside = scope == "*" or f"{item.get('category', '')}/".startswith(f"{scope}/")
+    return inside and item.get(attribute) == value
 
 
 def make_catalogue(items: int, days: int, rng: np.random.Generator) -> Catalogue:

@@ -67,7 +67,6 @@ class CellResult:
     seed: int
     fold: int
     measured: Measured
-    seconds: float
 
 
 def run_cells(cells: Sequence[Cell], root: Path, later: Sequence[Cell] = ()) -> list[CellResult]:
@@ -156,7 +155,7 @@ def read_cell(folder: Path, cell: Cell) -> CellResult:
         {name.removeprefix("metric "): table[name].to_numpy() for name in names},
         json.loads((folder / "cell.json").read_text(encoding="utf-8")),
     )
-    return CellResult(cell.dataset, cell.system, cell.seed, cell.fold, measured, read_seconds(folder))
+    return CellResult(cell.dataset, cell.system, cell.seed, cell.fold, measured)
 
 
 def _left(left: Sequence[Path], root: Path) -> str:

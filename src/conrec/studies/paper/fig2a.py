@@ -7,7 +7,7 @@ the paper, categories, by how many of the user's dislikes outside the window the
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from conrec.data.instances import Instances, read_events, read_items
 from conrec.items.fields import SEPARATOR, fields_of
+from conrec.simulate.catalogue import matches
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import Dataset
 from conrec.studies.models import Variant, inputs, variant
@@ -82,15 +83,9 @@ def true_interests(prepared: Path) -> dict[str, list[np.ndarray]]:
     for row in pq.read_table(prepared / "truth_interests.parquet").to_pylist():
         rule = row["scope"], row["attribute"], row["value"]
         if rule not in cache:
-            cache[rule] = np.array([_matches(item, *rule) for item in fields], bool)
+            cache[rule] = np.array([matches(item, *rule) for item in fields], bool)
         found.setdefault(row["user_id"], []).append(cache[rule])
     return found
-
-
-def _matches(item: Mapping[str, str], scope: str, attribute: str, value: str) -> bool:
-    """Whether a rule matches an item (see `simulate.catalogue.Catalogue.matching`)."""
-    inside = scope == "*" or f"{item.get('category', '')}/".startswith(f"{scope}/")
-    return inside and item.get(attribute) == value
 
 
 def category_interests(prepared: Path, test: Instances, horizon_days: int) -> list[list[np.ndarray]]:
