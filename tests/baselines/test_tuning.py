@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conrec.baselines.base import Recommender
+from conrec.baselines.base import Recommender, Settings
 from conrec.baselines.lift import under_prior
 from conrec.baselines.linear import EASE, ItemKNN, SwingNeighbours
 from conrec.baselines.tuning import BUDGET, tune
@@ -36,19 +36,13 @@ class Guess(Recommender):
 GRID = [{"good": good} for good in (0.1, 0.9, 0.5, 0.9)]
 
 
-def guess(good: float) -> Recommender:
-    return under_prior(Guess(good), 14.0, 0.05)
-
-
-def judge(system: Recommender) -> dict[float, float]:
-    assert isinstance(system, WithPrior)
-    assert system.known.validation is not None
-    return system.tune(system.known.validation, 5)
+def guess(settings: Settings) -> Recommender:
+    return under_prior(Guess(**settings), 14.0, 0.05)
 
 
 def test_the_best_on_validation_is_kept_and_everything_is_recorded(tmp_path: Path) -> None:
     known, test = chain()
-    best, record = tune(guess, GRID, known, judge, tmp_path)
+    best, record = tune(guess, GRID, known, 5, tmp_path)
     assert isinstance(best, WithPrior)
     assert best.inner.good == 0.9  # type: ignore[attr-defined]
     assert record["settings"] == {"good": 0.9}
@@ -66,20 +60,20 @@ def test_a_choice_goes_on_where_it_was_interrupted(tmp_path: Path, stopped_at: i
     known, _ = chain()
     trained: list[float] = []
 
-    def counted(good: float) -> Recommender:
+    def counted(settings: Settings) -> Recommender:
         if len(trained) == stopped_at:
             raise KeyboardInterrupt
-        trained.append(good)
-        return guess(good)
+        trained.append(settings["good"])
+        return guess(settings)
 
     with pytest.raises(KeyboardInterrupt):
-        tune(counted, GRID, known, judge, tmp_path)
+        tune(counted, GRID, known, 5, tmp_path)
     stopped_at = -1
-    best, record = tune(counted, GRID, known, judge, tmp_path)
+    best, record = tune(counted, GRID, known, 5, tmp_path)
     assert trained == [one["good"] for one in GRID]
     whole_folder = tmp_path / "whole"
     whole_folder.mkdir()
-    _, whole = tune(guess, GRID, known, judge, whole_folder)
+    _, whole = tune(guess, GRID, known, 5, whole_folder)
     assert record["settings"] == whole["settings"]
     assert [one["validation"] for one in record["tried"]] == [one["validation"] for one in whole["tried"]]
     # The second setting is the best, of the last three the first: trained after a stop at 1, before one at 3.
@@ -90,7 +84,7 @@ def test_what_cannot_be_tuned(tmp_path: Path) -> None:
     known, _ = chain(users=20)
     for grid in ([], [{"l2": 1.0}] * (BUDGET + 1)):
         with pytest.raises(ValueError, match="grid"):
-            tune(EASE, grid, known, judge, tmp_path)
+            tune(guess, grid, known, 5, tmp_path)
 
 
 def test_every_grid_is_the_budget() -> None:

@@ -6,11 +6,11 @@ setting with the best figure is kept, the earlier of equals.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from conrec.baselines.base import Recommender, TrainingData
+from conrec.baselines.base import Recommender, Settings, TrainingData
 from conrec.files import write_whole
 from conrec.progress import say
 
@@ -19,16 +19,12 @@ BUDGET = 4
 
 
 def tune(
-    make: Callable[..., Recommender],
-    grid: Sequence[dict[str, Any]],
-    known: TrainingData,
-    judge: Callable[[Recommender], Mapping[Any, float]],
-    folder: Path,
+    make: Callable[[Settings], Recommender], grid: Sequence[Settings], known: TrainingData, k: int, folder: Path
 ) -> tuple[Recommender | None, dict[str, Any]]:
-    """The best of `make(**settings)` over the grid, fitted; and what was tried, for JSON:
+    """The best of `make(settings)` over the grid, fitted; and what was tried, for JSON:
 
-    {"settings": the chosen ones, "tried": [{"settings", "validation": what `judge` says of the fitted system, by
-    weight of the prior, "seconds"}]}. The highest value of each counts.
+    {"settings": the chosen ones, "tried": [{"settings", "validation": the fitted system's `validation_figures` for
+    lists of `k`, by weight of the prior, "seconds"}]}. The highest value of each counts.
 
     Every setting's figures are kept in `folder`, so that the same call goes on where it was interrupted; the system is
     then None if the best setting was trained before. ValueError for an empty grid or one beyond the budget.
@@ -43,9 +39,9 @@ def tune(
             tried.append(json.loads(kept.read_text(encoding="utf-8")))
         else:
             start = time.monotonic()
-            system = make(**settings)
+            system = make(settings)
             system.fit(known)
-            figures = {str(weight): value for weight, value in judge(system).items()}
+            figures = {str(weight): value for weight, value in system.validation_figures(k).items()}
             seconds = round(time.monotonic() - start, 1)
             tried.append({"settings": dict(settings), "validation": figures, "seconds": seconds})
             write_whole(kept, json.dumps(tried[-1], indent=1))

@@ -34,7 +34,6 @@ from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, read_oracle
 from conrec.features.prepared_log import PreparedLog
-from conrec.features.sizes import Inputs
 from conrec.progress import say
 from conrec.studies.cells import Cell, Measured, cached, key
 from conrec.studies.datasets import policy_alone
@@ -68,15 +67,23 @@ class BaselineSpec:
     """The baseline whose settings it takes, instead of trying the grid itself: the same one without positives."""
 
 
+def _twice(one: Any, quick: bool, seeded: bool = True) -> list[BaselineSpec]:
+    """A recommender on dislikes, and once more with positives; what draws nothing chooses its settings again there."""
+    grid, instead = (one.grid[:1], one.quick) if quick else (one.grid, {})
+    first = BaselineSpec(one.name, one, grid, seeded, one.needs, instead)
+    both = replace(first, name=f"{one.name}+positives", make=partial(one, "dislikes+likes"))
+    return [first, replace(both, settings_of=first) if seeded else both]
+
+
 def published(quick: bool) -> list[BaselineSpec]:
-    """The ten systems of the paper, each once on dislikes and once more with positives."""
-    found = []
-    for one in PUBLISHED:
-        grid, instead = (one.grid[:1], one.quick) if quick else (one.grid, {})
-        first = BaselineSpec(one.name, one, grid, needs=one.needs, instead=instead)
-        make = partial(one, "dislikes+likes")
-        found += [first, replace(first, name=f"{first.name}+positives", make=make, settings_of=first)]
-    return found
+    """The ten systems of the paper."""
+    return [spec for one in PUBLISHED for spec in _twice(one, quick)]
+
+
+def further(quick: bool) -> list[BaselineSpec]:
+    """Neighbours and EASE."""
+    knn, swing, ease = (_twice(one, quick, seeded=False) for one in (ItemKNN, SwingNeighbours, EASE))
+    return [*knn, swing[0], *ease]  # Swing has no form with positives
 
 
 def trivial() -> list[BaselineSpec]:
@@ -90,19 +97,6 @@ def trivial() -> list[BaselineSpec]:
     return [
         BaselineSpec(name, partial(made, n), seeded=False, needs=prior, add_prior=False) for n, name in enumerate(names)
     ]
-
-
-def further(quick: bool) -> list[BaselineSpec]:
-    """Neighbours and EASE."""
-    both: Inputs = "dislikes+likes"
-    found = [
-        BaselineSpec("item_knn", ItemKNN, ItemKNN.grid, seeded=False),
-        BaselineSpec("item_knn+positives", partial(ItemKNN, both), ItemKNN.grid, seeded=False),
-        BaselineSpec("swing_neighbours", SwingNeighbours, SwingNeighbours.grid, seeded=False),
-        BaselineSpec("ease", EASE, EASE.grid, seeded=False),
-        BaselineSpec("ease+positives", partial(EASE, both), EASE.grid, seeded=False),
-    ]
-    return [replace(spec, grid=spec.grid[:1]) if quick else spec for spec in found]
 
 
 class Recommenders:
@@ -150,13 +144,7 @@ class Recommenders:
 
         def make(out: Path) -> None:
             known, _, _ = self._read(variant)
-            best, record = tune(
-                lambda **settings: self._make(spec, variant, settings),
-                spec.grid,
-                known,
-                lambda system: system.validation_figures(variant.recipe.evaluate.k),
-                out,
-            )
+            best, record = tune(partial(self._make, spec, variant), spec.grid, known, variant.recipe.evaluate.k, out)
             self._chosen = {} if best is None else {folder: best}
             (out / "tuning.json").write_text(json.dumps(record, indent=1))
 
