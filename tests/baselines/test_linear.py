@@ -65,7 +65,7 @@ def test_ease_solves_its_problem(world: tuple[TrainingData, Instances], inputs: 
 
 def test_ease_reads_only_the_most_liked(world: tuple[TrainingData, Instances], monkeypatch: pytest.MonkeyPatch) -> None:
     known, _ = world
-    monkeypatch.setattr("conrec.baselines.linear.LIKED_COLUMNS", 6)
+    monkeypatch.setattr(EASE, "liked_columns", 6)
     system = EASE("dislikes+likes")
     system.fit(known)
     likes = matrix(known, "favorite").sum(0)

@@ -21,8 +21,6 @@ from conrec.features.sequences import OTHER, PREDICTED, Tokens, UserEvents
 from conrec.features.sizes import Inputs
 from conrec.items.swing import swing
 
-LIKED_COLUMNS = 4000
-"""At most so many liked items are read by EASE, the most liked ones."""
 POSITIVE_WEIGHT = 0.3
 
 
@@ -30,20 +28,18 @@ class Linear(Recommender):
     """Sum of the weights of the events of a history."""
 
     inputs: Inputs = "dislikes"
+    liked_columns: int | None = None
+    """At most so many liked items are read, the most liked ones."""
 
     @abstractmethod
     def find_weights(self, events: UserEvents, users: int) -> np.ndarray | csr_matrix:
         """Weights for the targets of what may stand in a history, float [columns, T]."""
 
-    def liked_columns(self) -> int:
-        """At most so many liked items are read."""
-        return len(self.known.items)
-
     def fit(self, known: TrainingData) -> None:
         super().fit(known)
         events, users = UserEvents.of_log(known.events, self.inputs)
         self.tokens = Tokens.of(events, len(known.items))
-        self.columns = columns(events, self.tokens, self.liked_columns())
+        self.columns = columns(events, self.tokens, self.liked_columns)
         self.weights = self.find_weights(events, len(users))
 
     def scores(self, instances: Instances) -> np.ndarray:
@@ -58,15 +54,12 @@ class EASE(Linear):
     """`l2` is the paper's lambda."""
 
     name = "ease"
+    liked_columns = 4000  # the Gram matrix is inverted whole
     grid = tuple({"l2": l2} for l2 in (30.0, 100.0, 300.0, 1000.0))
 
     def __init__(self, inputs: Inputs = "dislikes", *, l2: float = 30.0) -> None:
         self.name += SUFFIX[inputs]
         self.inputs, self.l2 = inputs, l2
-
-    def liked_columns(self) -> int:
-        """The Gram matrix is inverted whole."""
-        return LIKED_COLUMNS
 
     def find_weights(self, events: UserEvents, users: int) -> np.ndarray:
         x = indicators(events, self.columns, users)
@@ -114,17 +107,17 @@ class SwingNeighbours(Linear):
         return csr_matrix((values[row, place], (row, found[row, place])), shape)
 
 
-def columns(events: UserEvents, tokens: Tokens, at_most: int) -> np.ndarray:
+def columns(events: UserEvents, tokens: Tokens, at_most: int | None) -> np.ndarray:
     """int64 [3, n_items]: the column of an item under a mark, -1 for none.
 
-    First the targets in the order of their tokens, then up to `at_most` items with the other mark, the most frequent
+    First the targets in the order of their tokens, then `at_most` items with the other mark, the most frequent
     ones (ties to the smaller row).
     """
     n_items = len(tokens.of_row)
     result = np.full((3, n_items), -1)
     result[PREDICTED, tokens.rows[: tokens.targets]] = np.arange(tokens.targets)
     counts = np.bincount(events.rows[events.marks == OTHER], minlength=n_items)
-    frequent = np.argsort(-counts, kind="stable")[: min(at_most, int((counts > 0).sum()))]
+    frequent = np.argsort(-counts, kind="stable")[: (counts > 0).sum()][:at_most]
     result[OTHER, frequent] = tokens.targets + np.arange(len(frequent))
     return result
 

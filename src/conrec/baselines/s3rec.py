@@ -108,7 +108,8 @@ class S3Rec(NextItemRecommender):
         """The losses of pretraining by name, each a mean over what it asks."""
         network, real = self.network, batch.tokens != 0
         masked = real & (torch.rand(real.shape, generator=generator).to(real.device) < MASKED)
-        masked |= real & ~masked.any(1, keepdim=True) & _one_place(real, generator)
+        chance = torch.rand(real.shape, generator=generator).to(real.device).masked_fill(~real, -1)
+        masked |= real & ~masked.any(1, keepdim=True) & (chance == chance.amax(1, keepdim=True))  # one at least
         states = network(batch.tokens.masked_fill(masked, network.mask), batch.marks, both_ways=True)[masked]
         truth = batch.tokens[masked]
         drawn = negatives(batch.tokens[masked.nonzero()[:, 0]], truth, len(self.tokens) - 1, generator)
@@ -145,9 +146,3 @@ class S3Rec(NextItemRecommender):
         segment = segment[torch.arange(len(tokens), device=tokens.device), size[:, 0] - 1]
         asked = network.maps["SP"](context)
         return F.softplus(-(asked * (segment - segment.roll(1, 0))).sum(-1)).mean()
-
-
-def _one_place(real: Tensor, generator: torch.Generator) -> Tensor:
-    """bool [B, L]: one of the real places of each row, by chance."""
-    chance = torch.rand(real.shape, generator=generator).to(real.device).masked_fill(~real, -1)
-    return chance == chance.amax(1, keepdim=True)
