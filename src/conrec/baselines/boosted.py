@@ -141,9 +141,6 @@ def _fields(log_view: LogView) -> tuple[csr_matrix, np.ndarray]:
     cells = np.array([(row, column[v]) for row, item in enumerate(values) for v in sorted(item) if v in column], int)
     rows, columns = cells.reshape(-1, 2).T
     table = csr_matrix((np.ones(len(rows)), (rows, columns)), (len(values), max(1, len(column))))
-    own = [[_number(item.get(name, "")) for name in numeric] for item in log_view.fields]
+    texts = [[item.get(name, "") for name in numeric] for item in log_view.fields]
+    own = [[float(text) if NUMBER.fullmatch(text) else np.nan for text in item] for item in texts]
     return table, np.array(own, float).reshape(len(log_view.fields), len(numeric))
-
-
-def _number(text: str) -> float:
-    return float(text) if NUMBER.fullmatch(text) else np.nan
