@@ -1,8 +1,7 @@
 """The filter that stands behind a ranker: `CoNRecFilter.load(snapshots).filter(user, candidates)`.
 
 It knows every user's predicted dislikes (a published snapshot, memory-mapped), scores the candidates against them
-(`score.factors`) and drops those over the threshold, within the operator's guardrails. A new snapshot is taken over
-without a pause, and whatever is unknown passes.
+(`score.factors`) and drops those over the threshold, within the operator's guardrails.
 """
 
 from __future__ import annotations
@@ -292,10 +291,8 @@ class CoNRecFilter:
             items = rejected["item"]
             there = np.sort(items)
             # np.isin takes five times as long for so few.
-            found = {
-                n: candidates[n]
-                for n in (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0].tolist()
-            }
+            hits = (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0]
+            found = {n: candidates[n] for n in hits.tolist()}
             if rule == "near":
                 known = (rows >= 0).nonzero()[0]
                 cosines = now.factors.unit_of(rows[known]) @ now.factors.unit_of(items).T
@@ -335,11 +332,10 @@ class CoNRecFilter:
     def user(self, user: str) -> UserView | None:
         now = self.snapshot
         known = user_now(now, self._feedback, user)
-        last = {
-            entry.item: entry for entry in sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
-        }
+        said = sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
+        last = {entry.item: entry for entry in said}
         mutes = self._feedback.mutes(user)
-        if not (known.is_known or last or mutes):
+        if not (known.factors or known.strangers or len(known.history.rejected) or last or mutes):
             return None
         rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))
         rows = now.index.rows([entry.item for entry in last.values() if entry.kind == "undo"]).tolist()

@@ -1,7 +1,4 @@
-"""Rules of the filter: what goes whatever its score, and how much may go: never a whole list, nothing in a dry run.
-
-A score says which candidates a user would rather not see; these rules say how many of them may go.
-"""
+"""Rules of the filter: what goes whatever its score, and how much may go: never a whole list, nothing in a dry run."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args

@@ -47,8 +47,7 @@ class SnapshotItems:
 
     def __post_init__(self) -> None:
         factors, n = self.factors, len(self.ids)
-        lengths = [len(self.titles), len(self.categories)]
-        lengths += [len(array) for array in (self.codes, factors.table)]
+        lengths = [len(self.titles), len(self.categories), len(self.codes), len(factors.table)]
         lengths += [] if self.values is None else [len(self.values.fields)]
         if set(lengths) != {n} or self.codes.ndim != 2:
             raise ValueError(f"an item's parts differ in length: {n} ids, {lengths}")
@@ -61,14 +60,7 @@ class SnapshotItems:
 
 @dataclass
 class SnapshotWriter:
-    """Writes one version; a context that publishes nothing unless `publish` is called.
-
-    Example:
-        with SnapshotWriter(snapshots, items, layout, "history", 0.7, calibration) as writer:
-            for users in portions:
-                writer.add(users)
-            version = writer.publish()
-    """
+    """Writes one version; a context that publishes nothing unless `publish` is called."""
 
     snapshots: Path
     items: SnapshotItems
@@ -88,9 +80,8 @@ class SnapshotWriter:
 
     def __post_init__(self) -> None:
         if self.calibration is not None and (name := self.calibration["score"]) != self.score:
-            raise ConrecError(
-                f"calibrated for the score {name}, but the score is {self.score}; run conrec calibrate again"
-            )
+            what = f"calibrated for the score {name}, but the score is {self.score}"
+            raise ConrecError(f"{what}; run conrec calibrate again")
         if (width := self.items.factors.vectors.shape[1]) != self.layout.dimensions:
             raise ValueError(f"items' vectors have {width} dimensions, users' {self.layout.dimensions}")
 

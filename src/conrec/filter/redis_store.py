@@ -31,7 +31,8 @@ class RedisUsers:
         """
         with extras_named("users in Redis"):
             import redis
-        self.layout, self._items, self._namespace = layout, items, namespace
+        self.layout, self._items = layout, items
+        self._shards = [f"conrec:{namespace}:{n}" for n in range(SHARDS)]
         self._records = 0
         self._errors = redis.RedisError
         try:
@@ -60,15 +61,15 @@ class RedisUsers:
 
     def entries(self) -> int:
         """How many users there are, with or without a record."""
-        return sum(self._at_once([("hlen", shard) for shard in self._shards()]))
+        return sum(self._at_once([("hlen", shard) for shard in self._shards]))
 
     def portions(self, size: int = 100_000) -> Iterator[Users]:
         """All users with a record, shard by shard; who is updated meanwhile appears as before or as after."""
         part: dict[str, bytes] = {}
-        for shard in self._shards():
+        for shard in self._shards:
             values = {key.decode(): self._parted(value)[0] for key, value in self._ask("hgetall", shard).items()}
             part |= {key: record for key, record in values.items() if record}
-            if len(part) >= size or (part and shard == self._shards()[-1]):
+            if len(part) >= size or (part and shard == self._shards[-1]):
                 yield Users.of_records(list(part), np.frombuffer(b"".join(part.values()), self.layout.record))
                 part = {}
 
@@ -103,25 +104,22 @@ class RedisUsers:
     def _added(self, ids: Sequence[str], new: int) -> None:
         if new < len(ids):
             raise ConrecError(f"an id among {ids[0][:40]!r} and those after it occurs twice; give each once")
-        self._at_once([("expire", shard, UNFINISHED_SECONDS) for shard in self._shards()])
+        self._at_once([("expire", shard, UNFINISHED_SECONDS) for shard in self._shards])
 
     def finish(self) -> int:
         """Keep what was added for good; the number of users with a record."""
-        self._at_once([("persist", shard) for shard in self._shards()])
+        self._at_once([("persist", shard) for shard in self._shards])
         self.close()
         return self._records
 
     def drop(self) -> None:
-        self._at_once([("unlink", shard) for shard in self._shards()])
+        self._at_once([("unlink", shard) for shard in self._shards])
 
     def close(self) -> None:
         self._client.close()
 
     def _shard(self, key: bytes) -> str:
-        return f"conrec:{self._namespace}:{zlib.crc32(key) % SHARDS}"
-
-    def _shards(self) -> list[str]:
-        return [f"conrec:{self._namespace}:{n}" for n in range(SHARDS)]
+        return self._shards[zlib.crc32(key) % SHARDS]
 
     def _ask(self, command: str, *arguments: Any) -> Any:
         try:

@@ -42,11 +42,6 @@ class UserNow:
     strangers: dict[str, int]
     """Rejected items that the snapshot does not know, each with its time."""
 
-    @property
-    def is_known(self) -> bool:
-        """Whether anything was ever rejected, or can be scored."""
-        return self.factors is not None or bool(self.strangers) or len(self.history.rejected) > 0
-
 
 def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow:
     """What is known of a user; of somebody who never said anything that is nothing."""
@@ -99,11 +94,8 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
         left[np.argsort(left["time"], kind="stable")],
         _shown(before.history.shown, come["item"][come["sign"] == 1], gone["item"][gone["sign"] == 1]),
     )
-    strangers = {
-        entry.item: int(entry.time or 0)
-        for entry, row, on in zip(entries, said["item"], counts[is_new])
-        if on and row < 0
-    }
+    told = zip(entries, said["item"], counts[is_new])
+    strangers = {entry.item: int(entry.time or 0) for entry, row, on in told if on and row < 0}
     changed = sum(np.count_nonzero(h.events["sign"] == 1) * w for h, w in ((history, 1), (before.history, -1)))
     taken_back = np.setdiff1d(gone["item"][gone["sign"] == 1], history.told(1))
     stays = ~np.isin(before.reason_index, np.flatnonzero(np.isin(before.past, taken_back)))
