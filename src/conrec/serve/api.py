@@ -61,8 +61,7 @@ async def filter_batch(request: Request) -> Response:
     """Decide about several lists; they share the time budget of one request."""
     service = service_of(request)
     asked = decode(BatchRequest, await read_body(request.scope, request.receive, service.settings.max_body)).requests
-    if len(asked) > service.settings.max_batch:
-        most = service.settings.max_batch
+    if len(asked) > (most := service.settings.max_batch):
         raise Refused(422, f"{len(asked)} requests in a batch, at most {most} are taken; send several batches")
     _check(service, asked)
     return reply(BatchAnswer(await service.decide(asked, request.scope["arrived"])))

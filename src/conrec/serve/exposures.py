@@ -1,7 +1,4 @@
-"""What a user was really shown, from a run's replay: candidates that the page can judge the filter by.
-
-Where there is none, a random sample of the snapshot's items stands in. Which it is goes along and is said on the page.
-"""
+"""What a user was really shown, from a run's replay: candidates that the page can judge the filter by."""
 
 import itertools
 from dataclasses import dataclass
@@ -49,14 +46,12 @@ class Exposures:
         self._end = np.datetime64(split["log_end"][:10]) if split.get("log_end") else np.datetime64("9999-12-31")
         self._users: dict[str, tuple[int, int]] = {}
         scores = run / "filter" / f"seed{seed}" / "scores.parquet"
-        if scores.is_file():
-            self._read(scores)
-
-    def _read(self, scores: Path) -> None:
-        """Keep the test rows (validation's where there is no test) of every user's latest window."""
+        if not scores.is_file():
+            return
+        # Of every user's latest window the test rows, validation's where there is no test.
         table = pq.read_table(scores, columns=["split", "user_id", "cutoff", "item_id", "label"])
-        for split in ("test", "validation"):
-            part = table.filter(pc.equal(table["split"], split))
+        for name in ("test", "validation"):
+            part = table.filter(pc.equal(table["split"], name))
             if part.num_rows:
                 break
         users = part["user_id"].combine_chunks().dictionary_encode()

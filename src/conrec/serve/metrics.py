@@ -40,14 +40,12 @@ class Metrics:
         self.unknown_users = counter("unknown_users", "Lists that passed because the snapshot does not know their user")
         self.unknown_items = counter("unknown_items", "Candidates that passed because the snapshot does not know them")
         self.fail_open = counter("fail_open", "Lists that passed for an inner cause", ("cause",))
-        for cause in ("error", "budget", "no_snapshot"):
-            self.fail_open.labels(cause)
         self.feedback = counter("feedback", "Dislikes and undos that were sent here, repeated ones too", ("kind",))
-        for kind in ("dislike", "undo"):
-            self.feedback.labels(kind)
         self.swaps = counter("snapshot_swaps", "Snapshots that were taken into use, or refused", ("result",))
-        for result in ("taken", "refused"):
-            self.swaps.labels(result)
+        causes, kinds, results = ("error", "budget", "no_snapshot"), ("dislike", "undo"), ("taken", "refused")
+        for one, labels in ((self.fail_open, causes), (self.feedback, kinds), (self.swaps, results)):
+            for label in labels:
+                one.labels(label)
         self.snapshot = gauge("snapshot", "1 for the snapshot in use", ("version",))
         self.age = gauge("snapshot_age_seconds", "Seconds since the snapshot in use was published")
         self.problem = gauge("problem", "1 where something is wrong that /readyz names")

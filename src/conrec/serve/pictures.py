@@ -44,11 +44,7 @@ class Pictures:
         self._row: dict[str, int] = {}
         for ids in self._table["item_id"].chunks:  # not all at once: other threads would wait for so long
             self._row.update(zip(ids.to_pylist(), rows))
-        self._cached = lru_cache(maxsize=2048)(self._jpeg)
-
-    def jpeg(self, item: str) -> bytes | None:
-        """The picture of an item, at most `SIDE` pixels high or wide; None where it has none or none readable."""
-        return self._cached(item)
+        self.jpeg = lru_cache(maxsize=2048)(self._jpeg)
 
     def named(self, items: IdIndex) -> np.ndarray:
         """bool [n]: which of the items have a picture, readable or not."""
@@ -59,6 +55,7 @@ class Pictures:
         return named[:-1]
 
     def _jpeg(self, item: str) -> bytes | None:
+        """The picture of an item, at most `SIDE` pixels high or wide; None where it has none or none readable."""
         row = self._row.get(item)
         if row is None:
             return None

@@ -61,8 +61,6 @@ class Service:
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
 
-    # --- deciding ----------------------------------------------------------------------------------------------
-
     async def decide(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
         """One answer a request, at the latest `budget_ms` after `arrived` (a `time.perf_counter()`); never raises."""
         answers = await self._workers.until(arrived + self._budget, lambda: list(map(self._one, requests)))
@@ -103,8 +101,6 @@ class Service:
         metrics.unknown_users.inc(answer.unknown_user)
         metrics.unknown_items.inc(answer.unknown_items)
 
-    # --- users -------------------------------------------------------------------------------------------------
-
     async def user(self, user: str) -> UserView | None:
         """What the snapshot knows of a user; None for an unknown one or without a snapshot."""
         now = self.filter
@@ -116,8 +112,6 @@ class Service:
         for kind in ("dislike", "undo"):
             self.metrics.feedback.labels(kind).inc(sum(entry.kind == kind for entry in entries))
         return new
-
-    # --- snapshots --------------------------------------------------------------------------------------------------
 
     def in_use(self) -> CoNRecFilter:
         """The filter in use; Refused while there is no snapshot."""

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -70,13 +71,8 @@ class Tree:
     def search(self, text: str, limit: int) -> list[int]:
         """Rows of items whose title holds every word of the text, in catalogue order."""
         words = text.casefold().split()
-        found = []
-        for row, title in enumerate(self._folded):
-            if words and all(word in title for word in words):
-                found.append(row)
-                if len(found) == limit:
-                    break
-        return found
+        found = (row for row, title in enumerate(self._folded) if words and all(word in title for word in words))
+        return list(islice(found, limit))
 
     @cached_property
     def _folded(self) -> list[str]:

@@ -56,8 +56,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        arrived = time.perf_counter()
-        scope["arrived"] = arrived
+        scope["arrived"] = arrived = time.perf_counter()
         status = 0
 
         async def observe(message: Message) -> None:
@@ -114,8 +113,7 @@ def decode(kind: type[T], text: bytes) -> T:
 
 def reply(value: Any, status: int = 200) -> Response:
     """A value as JSON. Never cached: it is about people, and of today."""
-    headers = {"cache-control": "no-store"}
-    return Response(encode(value), status, headers, media_type="application/json")
+    return Response(encode(value), status, {"cache-control": "no-store"}, media_type="application/json")
 
 
 async def refused(request: Request, error: Exception) -> Response:
