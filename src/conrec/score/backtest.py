@@ -65,16 +65,13 @@ def backtests(log_view: LogView, split: Split, config: SplitConfig) -> list[Back
 
 def _cutoffs(log_view: LogView, split: Split, horizon: np.timedelta64) -> list[np.datetime64]:
     """Cutoffs of the windows, oldest first: as many as hold enough to learn from."""
-    feedback, signed = log_view.told, 0
-    cutoffs: list[np.datetime64] = []
+    feedback, signed, cutoffs = log_view.told, 0, list[np.datetime64]()
     if not len(log_view.events):
         return []
     times = np.sort(feedback.times[feedback.signs != 0])
     assert split.validation_start is not None
-    cutoff = split.validation_start - horizon
-    while (
-        cutoff >= log_view.events.times[0] + FIRST_HORIZONS * horizon and len(cutoffs) < MAX_CUTOFFS and signed < ENOUGH
-    ):
+    cutoff, first = split.validation_start - horizon, log_view.events.times[0] + FIRST_HORIZONS * horizon
+    while cutoff >= first and len(cutoffs) < MAX_CUTOFFS and signed < ENOUGH:
         signed += int(np.diff(np.searchsorted(times, [cutoff, cutoff + horizon]))[0])
         cutoffs.append(cutoff)
         cutoff = cutoff - horizon

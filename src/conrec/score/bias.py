@@ -84,9 +84,8 @@ def user_embeddings(
     Event e is of user owner[e] (ascending), offsets[e] is its b_u + b_i, items[e] the item's embedding, float [m, d].
     """
     if n == 1 and len(owner):  # no batches, which take twice as long as the user
-        return _embeddings(link, offsets[None], targets[None], items[None].astype(np.float64), prior_std).astype(
-            np.float32
-        )
+        alone = _embeddings(link, offsets[None], targets[None], items[None].astype(np.float64), prior_std)
+        return alone.astype(np.float32)
     starts = np.searchsorted(owner, np.arange(n + 1))
     lengths, d = np.diff(starts), items.shape[1]
     found = np.zeros((n, d), np.float32)

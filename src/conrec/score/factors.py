@@ -36,9 +36,8 @@ class ItemFactors:
         side = cls.__new__(cls)
         side.table, side.features = table, table.shape[1] - dimensions - 1
         if side.features < 1:
-            raise ValueError(
-                f"a table of {table.shape[1]} columns, of which {dimensions} are vectors and one is a bias"
-            )
+            columns = table.shape[1]
+            raise ValueError(f"a table of {columns} columns, of which {dimensions} are vectors and one is a bias")
         return side
 
     @property

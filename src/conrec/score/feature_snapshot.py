@@ -77,9 +77,8 @@ class RateEmbeddings:
         found = np.zeros((len(instances), self.projection.shape[1]), np.float32)
         for start in range(0, len(instances), USERS_AT_ONCE):
             index = np.arange(start, min(start + USERS_AT_ONCE, len(instances)))
-            found[index] = embedded(
-                self.rates.of_items(instances.take(index), self.landmarks), self.mean, self.projection
-            )
+            log_rates = self.rates.of_items(instances.take(index), self.landmarks)
+            found[index] = embedded(log_rates, self.mean, self.projection)
         return found
 
 

@@ -46,9 +46,8 @@ class HistoryScore:
         rated = bool(log_view.events.rated.any())
         # Without an attribute there are no dislike rates by attribute, and directions in which they differ are noise.
         exposed = log_view.events.has_exposures and any(log_view.fields)
-        space = EmbeddingSpace.fit(
-            log_view.fields, log_view.content, known_items, WIDE if exposed else DIMENSIONS, seed
-        )
+        dimensions = WIDE if exposed else DIMENSIONS
+        space = EmbeddingSpace.fit(log_view.fields, log_view.content, known_items, dimensions, seed)
         embeddings = space.of(log_view.fields, log_view.content)
         if exposed and windows:
             of_users = [

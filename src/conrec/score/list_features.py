@@ -57,5 +57,4 @@ def learn_exposures(
         return USUAL
     if end is not None:
         train = train.take(np.flatnonzero(train.cutoffs + horizon <= end))
-    likelihood = ExposureLikelihood(log_view.items, log_view.events, log_view.train_users)
-    return likelihood.learn(train, horizon)
+    return ExposureLikelihood(log_view.items, log_view.events, log_view.train_users).learn(train, horizon)

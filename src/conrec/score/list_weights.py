@@ -99,7 +99,9 @@ def learn_list_weights(
     nothing to learn from, all features count the same.
     """
     names, rng = list[str](), np.random.default_rng(seed)
-    cases = [_cases(window) for window in windows]
+    # Who, in each window, had disliked something and then did so again.
+    asked_in = [window.replay.instances for window in windows]
+    cases = [one.take(np.flatnonzero((one.n_dislikes > 0) & (one.future.lengths > 0))) for one in asked_in]
     total = max(1, sum(map(len, cases)))
     lists, sets = list[Sets](), list[Sets]()
     for n, (window, all_of_it) in enumerate(zip(track(windows, "weights of the features"), cases), start=seed):
@@ -140,12 +142,6 @@ def _long_tail(sets: Sets, weights: np.ndarray, config: PredictConfig) -> float:
             break
         found = added
     return found
-
-
-def _cases(window: Backtest) -> Instances:
-    """Who, in the window, had disliked something and then did so again."""
-    instances = window.replay.instances
-    return instances.take(np.flatnonzero((instances.n_dislikes > 0) & (instances.future.lengths > 0)))
 
 
 def _sets(

@@ -41,7 +41,8 @@ class DislikeProbability:
         counts, sums, bad = (np.bincount(step, one) for one in (counts, sums, bad))
         share = np.maximum.accumulate((bad + 0.5) / (counts + 1))
         everything = (bad.sum() + 0.5) / (counts.sum() + 1)
-        return cls((sums / counts).tolist(), _logit(share).tolist(), float(_logit(everything)))
+        log_odds, average = (np.log(p / (1 - p)) for p in (share, everything))
+        return cls((sums / counts).tolist(), log_odds.tolist(), float(average))
 
     def of(self, scores: np.ndarray) -> np.ndarray:
         """Log-odds, float64 [n]; those of the average for nan."""
@@ -62,7 +63,3 @@ def demoted(log_odds: np.ndarray, relevance: np.ndarray | None = None) -> np.nda
     if relevance is None:
         relevance = -np.log(np.arange(1, len(log_odds) + 1))
     return np.argsort(log_odds - relevance, kind="stable")
-
-
-def _logit(share: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log(share / (1 - share)))

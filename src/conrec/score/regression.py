@@ -119,9 +119,8 @@ class Regression:
         x = _standard(users.values, self.user_mean, self.user_scale)
         weights = self.embedding[0] + x[:, [CONFIDENCE]] * self.embedding[1]
         embedding = sum(weights[:, [k]] * one for k, one in enumerate(users.embeddings))
-        return np.hstack([x @ self.product, weights[:, -1:] * users.latent, embedding]), self.intercept + _second_order(
-            x
-        ) @ self.user
+        vectors = np.hstack([x @ self.product, weights[:, -1:] * users.latent, embedding])
+        return vectors, self.intercept + _second_order(x) @ self.user
 
     def scores(self, rows: Rows) -> np.ndarray:
         """Scores of the exposures, float64 [m]."""
