@@ -48,7 +48,6 @@ MOST_ATTRIBUTES = 20_000
 """Of a larger catalogue the commonest ones: a user's rates are a row of so many numbers."""
 EVERYBODYS_ROUNDS, REASONS_ROUNDS = 100, 30
 """Of expectation-maximisation; the first few do most of it."""
-CATEGORY = "category"
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Attributes:
 
 
 def _is_category(token: str) -> bool:
-    return token.startswith(f"{CATEGORY}=")
+    return token.startswith("category=")
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,8 @@ class AttributeRates(ItemFeature):
         self._always: Everybody | None = None
         if known_users is not None:
             known = events.of_users(known_users)
-            self._always = self._of_all(
-                events.items[shown & known], events.items[disliked & known], events.reasons[disliked & known]
-            )
+            own = events.take(disliked & known)
+            self._always = self._of_all(events.items[shown & known], own.items, own.reasons)
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: the log of the rate at which each user dislikes the item once it is shown."""
@@ -169,9 +167,8 @@ class AttributeRates(ItemFeature):
         shown = (counts @ matrix).toarray().astype(np.float64)
         places = self._disliked.before(users, cutoffs)
         disliked = self._disliked.events.take(places.values)
-        return personal_rates(
-            matrix, everybody.shape, shown, places.owners, disliked.items, everybody.reasons[:, disliked.reasons]
-        )
+        given = everybody.reasons[:, disliked.reasons]
+        return personal_rates(matrix, everybody.shape, shown, places.owners, disliked.items, given)
 
     def _of_day(self, day: np.datetime64) -> Everybody:
         return self._before(day) if self._always is None else self._always
@@ -232,9 +229,8 @@ def personal_rates(
         some, place = np.unique(indices[here], return_inverse=True)
         own_shape, own_against = shape[some], against[user, some]
         random = np.random.default_rng(0)  # a user's rates must not depend on who else is asked for
-        explained = explanations(
-            dislikes - dislikes[0], place, fits[here], own_shape, own_against, SWEEPS, BURN_IN, random
-        )
+        starts = dislikes - dislikes[0]
+        explained = explanations(starts, place, fits[here], own_shape, own_against, SWEEPS, BURN_IN, random)
         rates[user, some] = (own_shape + explained) / own_against
     return rates
 

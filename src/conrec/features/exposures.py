@@ -40,7 +40,6 @@ LEARNED_FROM = 5000
 ROUNDS = 200
 """Of the multiplicative updates; the first fifty do most of it."""
 
-
 TRACES = tuple((liked, days) for liked in (False, True) for days in (7.0, 28.0, 112.0))
 """What of a user's log may tell what the user will meet: what was liked, or all that was met, and a time constant."""
 NAMES = tuple(f"{'liked' if liked else 'met'}, {days:g} days" for liked, days in TRACES)
@@ -81,9 +80,7 @@ class ExposureLikelihood(ItemFeature):
         """
         shown = self._log.events.shown
         latest = np.sort(np.argsort(instances.cutoffs, kind="stable")[-LEARNED_FROM:])
-        counts: list[np.ndarray] = []
-        totals: list[np.ndarray] = []
-        owners: list[np.ndarray] = []
+        counts, totals, owners = (list[np.ndarray]() for _ in range(3))
         users, cutoffs = instances.users[latest], instances.cutoffs[latest]
         before, after = self._log.before(users, cutoffs), self._log.window(users, cutoffs, horizon)
         for n, cutoff in enumerate(cutoffs):
@@ -105,14 +102,10 @@ class ExposureLikelihood(ItemFeature):
         before = self._log.before(instances.users, instances.cutoffs)
         for row, cutoff in enumerate(instances.cutoffs):
             within, everybody = self._of_day(cutoff)
-            own = self._of_user(before[row], cutoff)
+            weight = self._weights @ self._traces(before[row], cutoff)
+            own = np.bincount(self._categories[self._log.events.items[before[row]]], weight, self._width)
             out[row] = np.log((everybody + own) / (1.0 + own.sum()))[self._categories] + within
         return out
-
-    def _of_user(self, own: np.ndarray, cutoff: np.datetime64) -> np.ndarray:
-        """float [categories]: the weighted sum of the traces of a user's events, at places in the log."""
-        weight = self._weights @ self._traces(own, cutoff)
-        return np.bincount(self._categories[self._log.events.items[own]], weight, self._width)
 
     def _traces(self, own: np.ndarray, cutoff: np.datetime64) -> np.ndarray:
         """float [traces, e]: how much each of a user's events, at places in the log, counts for each trace."""

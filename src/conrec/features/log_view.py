@@ -76,9 +76,8 @@ class ExplicitFeedback:
 
     def known(self, cutoff: np.datetime64, train_users: np.ndarray | None) -> np.ndarray:
         """int64: places of everybody's events before the cutoff, or of all events of `train_users`."""
-        return np.flatnonzero(
-            self.times < cutoff if train_users is None else np.isin(self.names, train_users)[self.users]
-        )
+        known = self.times < cutoff if train_users is None else np.isin(self.names, train_users)[self.users]
+        return np.flatnonzero(known)
 
     def histories(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
         """Places of the events of each instance's user before its cutoff, and whose instance it is; int64 [h] both."""

@@ -29,8 +29,7 @@ class PreparedLog:
 
     def __init__(self, prepared: Path, compressed: Path) -> None:
         """The folders of `prepare` and `compress`; nothing is read yet."""
-        self.prepared = prepared
-        self.compressed = compressed
+        self.prepared, self.compressed = prepared, compressed
 
     @cached_property
     def item_table(self) -> pa.Table:
@@ -77,17 +76,10 @@ class PreparedLog:
     @cached_property
     def view(self) -> LogView:
         """The log and the catalogue together, as scores and features read them."""
-        return LogView(
-            self.items,
-            self.events,
-            self.catalog,
-            unit_rows(self.embeddings),
-            joined(
-                fields_of(self.item_table, containers=self.split.by_category),
-                read_traits(self.compressed, len(self.items)),
-            ),
-            self.split.train_users,
-        )
+        traits = read_traits(self.compressed, len(self.items))
+        fields = joined(fields_of(self.item_table, containers=self.split.by_category), traits)
+        content, users = unit_rows(self.embeddings), self.split.train_users
+        return LogView(self.items, self.events, self.catalog, content, fields, users)
 
     def replay(self, name: str, config: SplitConfig) -> Replay:
         """The filter replay of validation or test."""

@@ -1,6 +1,5 @@
 """Users' events as sequences: what the models of sequences, and the linear ones, learn from and answer for.
 
-Items are numbered as tokens: first those that are to be predicted (the targets), then others that are only read.
 Sequences are padded on the right: position 0 is the oldest event shown. A causal model then needs no mask for the
 padding, and every position of a window is trained as it is asked later, as if each prefix were a sample of its own.
 Where both signs are read they stand in one sequence in the order of time, each event with a mark of its sign.
@@ -38,9 +37,8 @@ class UserEvents:
     @classmethod
     def of_log(cls, events: Events, inputs: Inputs) -> tuple[Self, np.ndarray]:
         """Events of a log, sorted by time, and who the owners are: str [U], sorted."""
-        signs = [events.is_dislike, events.is_positive]
         marks = np.zeros(len(events.items), np.int64)
-        for mark, sign in _marked(signs, inputs):
+        for mark, sign in _marked(events.is_dislike, events.is_positive, inputs):
             marks[sign] = mark
         used = events.take(marks != 0)
         users, owners = used.owners()
@@ -49,11 +47,8 @@ class UserEvents:
     @classmethod
     def of_instances(cls, instances: Instances, inputs: Inputs) -> Self:
         """Histories of instances; owner n is instance n."""
-        lists = [
-            (instances.dislikes, instances.dislike_times.values),
-            (instances.positives, instances.positive_times.values),
-        ]
-        marked = _marked(lists, inputs)
+        dislikes = instances.dislikes, instances.dislike_times.values
+        marked = _marked(dislikes, (instances.positives, instances.positive_times.values), inputs)
         return cls._sorted(
             np.concatenate([rows.owners for _, (rows, _) in marked]),
             np.concatenate([rows.values for _, (rows, _) in marked]),
@@ -71,9 +66,8 @@ class UserEvents:
         return cls(owners[first], rows[first], marks[first])
 
 
-def _marked(signs: list[T], inputs: Inputs) -> list[tuple[int, T]]:
-    """Mark of each sign that is read, with what belongs to it; `signs`: dislikes, then positives."""
-    dislikes, positives = signs
+def _marked(dislikes: T, positives: T, inputs: Inputs) -> list[tuple[int, T]]:
+    """Mark of each sign that is read, with what belongs to it."""
     return [(PREDICTED, dislikes), (OTHER, positives)][: 1 if inputs == "dislikes" else 2]
 
 
