@@ -47,7 +47,6 @@ class Histories:
         future is what came from the cutoff on, up to the horizon; `next` is the first dislike of it, or -1.
         """
         numbers = self._dislikes.number(users)
-        ends = cutoffs + horizon
 
         def history(log: UserLog, newest: int | None = None) -> tuple[Ragged, Ragged, np.ndarray]:
             """Items and times before the cutoff, at most so many, and how many there were."""
@@ -58,8 +57,7 @@ class Histories:
             return places.of_values(items), places.of_values(times), stop - first
 
         def future(log: UserLog) -> Ragged:
-            """Items from the cutoff on, up to the horizon."""
-            places = log.lists(log.position(numbers, cutoffs), log.position(numbers, ends))
+            places = log.lists(log.position(numbers, cutoffs), log.position(numbers, cutoffs + horizon))
             return places.of_values(log.events.items[places.values])
 
         dislikes, dislike_times, n_dislikes = history(self._dislikes, max_dislikes)

@@ -57,9 +57,8 @@ class Pictures:
                 raise ConrecError(f"{archive}: not a readable zip ({error}); fetch it again") from None
             for member in opened.infolist():
                 self._members.setdefault(member.filename, (opened, member))
-        self._names: dict[str, str] | None = None
-        if where.is_dir() and (where / "posters.csv").is_file():
-            self._names = _read_names(where / "posters.csv")
+        posters = where / "posters.csv"
+        self._names = _read_names(posters) if posters.is_file() else {}
         if not self._files and not self._members:
             raise ConrecError(f"{where}: holds no pictures ({', '.join(SUFFIXES)}) and no zip of them")
 
@@ -67,7 +66,7 @@ class Pictures:
         """The picture under the first key that has one."""
         cause = "no picture"
         for key in keys:
-            named = None if self._names is None else self._names.get(key)
+            named = self._names.get(key)
             for name in [named] if named is not None else [key + suffix for suffix in SUFFIXES]:
                 found = self.named(name) if "/" not in name or name in self._members else Found(cause="no picture")
                 if found.cause is None:
@@ -96,10 +95,8 @@ class Pictures:
 
 def below(folder: Path, name: str) -> Found:
     """The picture that a stranger's path names, if it is a file below the folder."""
-    if "\x00" in name or len(name) > 1024:
-        return Found(cause="picture outside the folder")
-    file = (folder / name).resolve()
-    if not file.is_relative_to(folder.resolve()):
+    file = None if "\x00" in name or len(name) > 1024 else (folder / name).resolve()
+    if file is None or not file.is_relative_to(folder.resolve()):
         return Found(cause="picture outside the folder")
     if not name.lower().endswith(SUFFIXES) or not file.is_file():
         return Found(cause="no picture")
@@ -116,7 +113,6 @@ def movielens_key(number: str) -> str:
 
 
 def _read_names(path: Path) -> dict[str, str]:
-    """Key to file name from a posters.csv."""
     makers: dict[str, Callable[[str], str]] = {"imdb_id": imdb_key, "movielens_id": movielens_key, "item_id": str}
     have = files.header(path)
     named = [column for column in makers if column in have]

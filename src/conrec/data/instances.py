@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.data.schema import POSITIVE_KINDS, REASONS, TIME
+from conrec.data.schema import EVENTS, POSITIVE_KINDS, REASONS, TIME
 
 INSTANCES = pa.schema(
     [
@@ -273,9 +273,8 @@ def as_items(table: pa.Table) -> Items:
 
 
 def read_events(folder: Path, items: Items) -> Events:
-    columns = ["user_id", "item_id", "time", "kind", "value", "reason"]
     texts = ["user_id", "item_id", "kind"]
-    return as_events(pq.read_table(folder / "events.parquet", columns=columns, read_dictionary=texts), items)
+    return as_events(pq.read_table(folder / "events.parquet", columns=EVENTS.names, read_dictionary=texts), items)
 
 
 def as_events(table: pa.Table, items: Items) -> Events:
@@ -356,9 +355,7 @@ def _times(column: pa.Array) -> np.ndarray:
     return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
 
 
-def _rows(column: pa.Array | pa.ChunkedArray, items: Items) -> np.ndarray:
+def _rows(column: pa.Array, items: Items) -> np.ndarray:
     """Item ids as rows of the items table."""
     rows = pc.index_in(column, value_set=pa.array(items.ids, pa.string()))
-    if isinstance(rows, pa.ChunkedArray):
-        rows = rows.combine_chunks()
     return rows.to_numpy(zero_copy_only=False).astype(np.int32)

@@ -115,15 +115,10 @@ class Accounting:
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers, causes sorted by how many rows they took."""
-        table: dict[str, Any] = {
-            "read": self.read,
-            "kept": self.kept,
-            "dropped": dict(sorted(self.dropped.items(), key=lambda pair: (-pair[1], pair[0]))),
-        }
-        for name, part in (("items", self.items), ("images", self.images)):
-            if part is not None:
-                table[name] = part.to_json()
-        return table
+        dropped = dict(sorted(self.dropped.items(), key=lambda pair: (-pair[1], pair[0])))
+        parts = {"items": self.items, "images": self.images}
+        of_parts = {name: part.to_json() for name, part in parts.items() if part is not None}
+        return {"read": self.read, "kept": self.kept, "dropped": dropped} | of_parts
 
 
 @dataclass
@@ -168,7 +163,7 @@ def _typed(table: pa.Table, schema: pa.Schema, source: str) -> pa.Table:
             have = ", ".join(table.column_names)
             raise ConrecError(f"{source}: column {column.name} is missing; the columns are: {have}")
         values = table[column.name]
-        if not _same_type(values.type, column.type):
+        if not same_type(values.type, column.type):
             raise ConrecError(f"{source}: column {column.name} must be {column.type}, not {values.type}")
         if not column.nullable and values.null_count:
             row = pc.index(pc.is_null(values), True).as_py()
@@ -177,7 +172,7 @@ def _typed(table: pa.Table, schema: pa.Schema, source: str) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _same_type(have: pa.DataType, want: pa.DataType) -> bool:
+def same_type(have: pa.DataType, want: pa.DataType) -> bool:
     """Equal up to the encoding of strings; an all-null column passes for any type."""
     if pa.types.is_dictionary(have):
         have = have.value_type
@@ -189,7 +184,7 @@ def _same_type(have: pa.DataType, want: pa.DataType) -> bool:
         return pa.types.is_binary(have) or pa.types.is_large_binary(have)
     if pa.types.is_map(want):
         return (
-            pa.types.is_map(have) and _same_type(have.key_type, pa.string()) and _same_type(have.item_type, pa.string())
+            pa.types.is_map(have) and same_type(have.key_type, pa.string()) and same_type(have.item_type, pa.string())
         )
     return bool(have == want)
 
@@ -201,7 +196,6 @@ def _known(table: pa.Table, name: str, allowed: tuple[str, ...], source: str) ->
 
 
 def _refuse(bad: pa.ChunkedArray, table: pa.Table, name: str, source: str, complaint: str) -> None:
-    """Raise for the first row where `bad` is true."""
     row = pc.index(bad, True).as_py()
     if row >= 0:
         raise ConrecError(f"{source}: row {row + 1}: {name} {table[name][row].as_py()!r} {complaint}")

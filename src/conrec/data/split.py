@@ -168,5 +168,4 @@ def _fold(users: np.ndarray, config: SplitConfig) -> dict[str, np.ndarray]:
     parts = np.array_split(np.random.default_rng(config.seed).permutation(len(users)), 10)
     test, validation = parts[2 * config.fold], parts[2 * config.fold + 1]
     train = np.setdiff1d(np.arange(len(users)), np.concatenate([test, validation]))
-    parts = [train, validation, test]
-    return {f"{name}_users": users[np.sort(part)] for name, part in zip(SPLITS, parts, strict=True)}
+    return {f"{name}_users": users[np.sort(part)] for name, part in zip(SPLITS, (train, validation, test), strict=True)}

@@ -37,10 +37,8 @@ class UserLog:
 
     def position(self, numbers: np.ndarray, moments: np.ndarray) -> np.ndarray:
         """int64 [b]: the first position of each user's events from the moment, datetime64[us] [b], on."""
-        found: np.ndarray = np.searchsorted(
-            self._keys, numbers * self._width + np.searchsorted(self.events.times, moments)
-        )
-        return found
+        before = np.searchsorted(self.events.times, moments)
+        return np.asarray(np.searchsorted(self._keys, numbers * self._width + before))
 
     def lists(self, first: np.ndarray, stop: np.ndarray) -> Ragged:
         """Places in the log of the positions from `first` to `stop`, int64 [b] each."""

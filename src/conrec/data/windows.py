@@ -124,7 +124,6 @@ def _before_each(dislikes: Events, inside: np.ndarray) -> _Cutoffs:
 
 
 def _why_none(name: str, split: TimeSplit | UserSplit, config: SplitConfig) -> str:
-    """What to do about a split without instances."""
     none = f"too little data: no {name} instance is left"
     if isinstance(split, UserSplit):
         least = "a dislike" if name == "train" else "two dislikes"

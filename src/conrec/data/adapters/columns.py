@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conrec.data.adapters.files import Raw
-from conrec.data.schema import MAX_ID_BYTES, TIME, Accounting
+from conrec.data.schema import MAX_ID_BYTES, TIME, Accounting, same_type
 from conrec.errors import ConrecError
 from conrec.progress import say
 
@@ -78,6 +78,12 @@ class Sieve:
         self.reject(_no_id(found), cause, column)
         return found
 
+    def unix_times(self, column: str, cause: str, per_second: int, begin: datetime) -> pa.ChunkedArray:
+        """Unix times in this unit; rows without one, or with one before `begin`, are marked."""
+        found: pa.ChunkedArray = self.parsed(times, column, cause, per_second=per_second)
+        self.reject(mask(pc.less(found, pa.scalar(begin, TIME))), f"time before {begin.year}", column)
+        return found
+
     def keep(self, account: Accounting, listed: bool = False) -> np.ndarray:
         """bool [rows] of the usable rows, after adding every row of the file to the account.
 
@@ -132,7 +138,7 @@ def words(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
 
 def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
     """float64; an empty cell is null and not bad, anything else that is no finite number is bad."""
-    if is_text(column.type):
+    if same_type(column.type, pa.string()):
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
         fits = pc.match_substring_regex(text, _NUMBER)
         bad = mask(pc.invert(fits)) & ~_empty(text)
@@ -158,7 +164,7 @@ def times(column: pa.ChunkedArray, per_second: int | None = None) -> tuple[pa.Ch
     `per_second` is the unit of a Unix time (1: seconds, 1000: milliseconds ...); without it the size of each tells.
     A missing time is bad.
     """
-    if is_text(column.type):
+    if same_type(column.type, pa.string()):
         column = pc.utf8_trim_whitespace(column.cast(pa.string()))
         # Where all cells have one form, many times faster than one by one.
         for form in (TIME, pa.timestamp("us")) if len(column) and "-" in (column[0].as_py() or "") else ():
@@ -200,11 +206,6 @@ def known_times(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     return pc.if_else(pa.array(bad), pa.scalar(None, TIME), values)
 
 
-def early(values: pa.ChunkedArray, before: datetime) -> np.ndarray:
-    """bool [rows]: earlier than the moment; false where there is no time."""
-    return mask(pc.less(values, pa.scalar(before, TIME)))
-
-
 def titles(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text as it is, but cut to LONGEST_TEXT, and control characters (line breaks, tabs, NUL) as single blanks.
 
@@ -224,21 +225,14 @@ def attributes(columns: dict[str, pa.ChunkedArray]) -> pa.MapArray:
     return pa.MapArray.from_arrays(pa.array(offsets), keys, values)
 
 
-def blank_to_null(text: pa.ChunkedArray) -> pa.ChunkedArray:
+def blank_to_null(text: pa.ChunkedArray, blanks: pa.Array = NO_TEXT) -> pa.ChunkedArray:
     """Empty strings, and what stands for them, as nulls."""
-    return pc.if_else(pc.is_in(text, NO_TEXT), pa.scalar(None, pa.string()), text)
+    return pc.if_else(pc.is_in(text, blanks), pa.scalar(None, pa.string()), text)
 
 
 def mask(column: pa.ChunkedArray) -> np.ndarray:
     """A boolean column as numpy; null is false."""
     return np.asarray(pc.fill_null(column, False).to_numpy(), dtype=bool)
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column holds strings, in whichever encoding."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def is_plain(kind: pa.DataType) -> bool:

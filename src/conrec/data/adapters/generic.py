@@ -2,10 +2,6 @@
 
 `path` is a folder with `events.*` and, if there is one, `items.*`; or a single file of events, from which the items
 are then taken. docs/data.md explains it from the user's side.
-
-Events have the columns user_id, item_id, time and, as far as there are, kind, reason, value; items have item_id,
-title, image, category, first_seen, and every other column of theirs becomes an attribute. `data.columns` gives
-other names to them, `data.kinds` and `data.reasons` other codes.
 """
 
 import json
@@ -19,7 +15,7 @@ import pyarrow.compute as pc
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list, ratings
 from conrec.data.images import LARGEST, Found, Pictures, below
-from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, check_events, check_items
+from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, check_events, check_items, first_rows
 from conrec.data.sources import Tables
 from conrec.errors import ConrecError
 
@@ -83,8 +79,7 @@ def _catalogue(
     except pa.ArrowException as error:
         raise ConrecError(f"{path} and the other files of items: {error}; give each column one type") from None
     if not own_file:  # of each item the first row speaks
-        first = np.unique(pc.dictionary_encode(table["item_id"]).combine_chunks().indices, return_index=True)[1]
-        table = table.take(pa.array(first))
+        table = table.take(pa.array(first_rows(table["item_id"])))
     raw = files.Raw(path, table)
     items = item_list.fit(_listed(raw, config, own_file), str(path), events, account.items, keep_unseen=own_file)
     items, account.images = _pictures(items, raw, config, images)
@@ -120,13 +115,11 @@ def files_of(path: Path | Tables) -> tuple[Sequence[Path], Sequence[Path]]:
 
 
 def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
-    """EVENTS of the file."""
     have = files.header(path)
     names = {name: config.columns.get(name, name) for name in EVENT_COLUMNS}
+    optional = ("kind", "value") if config.reason_columns else ("kind", "reason", "value")
     wanted = ["user_id", "item_id", "time"]
-    wanted += [name for name in ("kind", "reason", "value") if names[name] in have or name in config.columns]
-    if config.reason_columns and "reason" in wanted:
-        wanted.remove("reason")
+    wanted += [name for name in optional if names[name] in have or name in config.columns]
     missing = next((name for name in wanted if names[name] not in have), "")
     hint = missing and f'; if it has another name, say so in the recipe: [data.columns] {missing} = "..."'
     raw = files.read(path, [*(names[name] for name in wanted), *config.reason_columns], hint)
@@ -246,7 +239,6 @@ def _items(path: Path, config: DataConfig, account: Accounting, own_file: bool) 
 
 
 def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> pa.Table:
-    """What ITEMS has of these rows."""
     have, listed = raw.table.column_names, {"item_id": raw.table["item_id"]}
     names = {name: config.columns.get(name, name) for name in ITEM_COLUMNS[1:]}
     for ours in ("title", "category", "text"):
@@ -256,11 +248,10 @@ def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> pa.Table:
             listed[ours] = columns.titles(raw.table[name])
     if (name := names["first_seen"]) in have:
         listed["first_seen"] = columns.known_times(raw.table[name], f"{raw.path}: {name}")
-    ready = raw.table["attributes"] if "attributes" in have else None
     others = [name for name in have if name not in (*names.values(), "item_id")] if own_file else []
     about = {name: columns.titles(raw.table[name]) for name in others if columns.is_plain(raw.table[name].type)}
-    if ready is not None and pa.types.is_map(ready.type):
-        listed["attributes"] = ready.cast(pa.map_(pa.string(), pa.string()))
+    if "attributes" in have and pa.types.is_map(raw.table["attributes"].type):
+        listed["attributes"] = raw.table["attributes"].cast(pa.map_(pa.string(), pa.string()))
     else:
         nothing = pa.chunked_array([pa.nulls(len(raw.table), pa.string())])
         listed["attributes"] = columns.attributes(about or {"none": nothing})
@@ -268,7 +259,6 @@ def _listed(raw: files.Raw, config: DataConfig, own_file: bool) -> pa.Table:
 
 
 def _pictures(items: pa.Table, raw: files.Raw, config: DataConfig, images: Path | None) -> tuple[pa.Table, Accounting]:
-    """ITEMS with pictures, and the account of them."""
     name = config.columns.get("image", "image")
     pictures = None if images is None else Pictures(images)
     if name not in raw.table.column_names:

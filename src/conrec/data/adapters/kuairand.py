@@ -31,7 +31,8 @@ BEIJING = pa.scalar(timedelta(hours=8), pa.duration("us"))
 FLAGS = ("is_hate", "is_like", "is_click")
 ABOUT = ("tag", "author_id", "video_type", "upload_type", "music_id", "video_duration")
 LEVELS = tuple(f"{level}_level_category_name" for level in ("first", "second", "third", "fourth"))
-NOTHING = ("", "UNKNOWN", "unknown", "nan", "null", "-124")
+IDS = ("final_video_id", "video_id")
+NOTHING = pa.array(["", "UNKNOWN", "unknown", "nan", "null", "-124"])
 """Spellings of "no value" in these files."""
 
 
@@ -78,8 +79,7 @@ def _events(path: Path, account: Accounting) -> pa.Table:
     sieve = columns.Sieve(raw)
     users = sieve.ids("user_id", "user")
     videos = sieve.ids("video_id", "item")
-    times = sieve.parsed(columns.times, "time_ms", "time is not in Unix milliseconds", per_second=1000)
-    sieve.reject(columns.early(times, BEGIN), f"time before {BEGIN.year}", "time_ms")
+    times = sieve.unix_times("time_ms", "time is not in Unix milliseconds", 1000, BEGIN)
     if labelled:
         label = pc.utf8_trim_whitespace(raw.table["label"].cast(pa.string()))
         hate, like = columns.mask(pc.equal(label, "0")), columns.mask(pc.equal(label, "1"))
@@ -97,14 +97,9 @@ def _events(path: Path, account: Accounting) -> pa.Table:
 
 def _videos(folders: Sequence[Path], videos: pa.Array) -> pa.Table:
     """The videos, in the order given, as the optional files describe them; without these files by their ids alone."""
-    basic, texts, levels = {}, {}, {}
-    if path := _find(folders, "video_features_basic"):
-        basic = _columns(path, ("video_id",), (*ABOUT, "upload_dt"), videos)
-    if path := _find(folders, "kuairand_video_captions"):
-        texts = _columns(path, ("final_video_id", "video_id"), ("caption", "show_cover_text"), videos)
-    if path := _find(folders, "kuairand_video_categories"):
-        levels = _columns(path, ("final_video_id", "video_id"), LEVELS, videos)
-
+    basic = _columns(folders, "video_features_basic", ("video_id",), (*ABOUT, "upload_dt"), videos)
+    texts = _columns(folders, "kuairand_video_captions", IDS, ("caption", "show_cover_text"), videos)
+    levels = _columns(folders, "kuairand_video_categories", IDS, LEVELS, videos)
     nothing = pa.chunked_array([pa.nulls(len(videos), pa.string())])
     category_path = _joined([levels.get(name, nothing) for name in LEVELS], " > ")
     tag = basic.get("tag", nothing)
@@ -122,13 +117,14 @@ def _videos(folders: Sequence[Path], videos: pa.Array) -> pa.Table:
     return pa.table(listed)
 
 
-def _find(folders: Sequence[Path], prefix: str) -> Path | None:
+def _columns(
+    folders: Sequence[Path], prefix: str, id_names: Sequence[str], names: Sequence[str], videos: pa.Array
+) -> dict[str, pa.ChunkedArray]:
+    """The text columns that the file has, if there is one: one cell a video (null where the file says nothing)."""
     found = (p for f in folders if f.is_dir() for p in sorted(f.glob(prefix + "*")) if p.is_file())
-    return next((p for p in found if p.name.endswith((".csv", ".csv.gz"))), None)
-
-
-def _columns(path: Path, id_names: Sequence[str], names: Sequence[str], videos: pa.Array) -> dict[str, pa.ChunkedArray]:
-    """The text columns that the file has, one cell a video (null where the file says nothing)."""
+    path = next((p for p in found if p.name.endswith((".csv", ".csv.gz"))), None)
+    if path is None:
+        return {}
     have = files.header(path)
     id_name = next((name for name in id_names if name in have), id_names[0])
     present = [name for name in names if name in have]
@@ -136,11 +132,7 @@ def _columns(path: Path, id_names: Sequence[str], names: Sequence[str], videos: 
         raise ConrecError(f"{path}: has none of the columns {', '.join(names)}; the columns are: {', '.join(have)}")
     raw = files.read(path, (id_name, *present))
     row = pc.index_in(videos, columns.words(raw.table[id_name])[0].combine_chunks())
-    found = {}
-    for name in present:
-        text = columns.titles(raw.table[name]).take(row)
-        found[name] = pc.if_else(pc.is_in(text, pa.array(NOTHING)), pa.scalar(None, pa.string()), text)
-    return found
+    return {name: columns.blank_to_null(columns.titles(raw.table[name]).take(row), NOTHING) for name in present}
 
 
 def _joined(parts: list[pa.ChunkedArray], separator: str) -> pa.ChunkedArray:

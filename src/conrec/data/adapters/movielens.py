@@ -40,9 +40,7 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account = Accounting(items=of_items)
     events = ratings.rated(_table(ratings_file, RATING, RATING_COLUMNS), limits, account, BEGIN)
     listed = ratings.films(_table(movies_file, MOVIE, MOVIE_COLUMNS), of_items)
-    if overviews := files.find(path, "overviews", SUFFIXES[:3]):
-        texts = ratings.overviews(files.read(overviews, ("movieId", "overview")), listed["item_id"])
-        listed = listed.append_column("text", texts)
+    listed = ratings.with_overviews(listed, files.find(path, "overviews", SUFFIXES[:3]), "movieId")
     imdb = {} if images is None else _links(files.find(path, "links", SUFFIXES))
 
     def keys(movie: str) -> list[str]:
@@ -52,7 +50,6 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
 
 
 def _table(path: Path, pattern: str, names: dict[str, str]) -> files.Raw:
-    """The file's columns under our names."""
     if ".dat" in path.suffixes:
         return files.read_pattern(path, pattern, tuple(names), fallback="latin-1")
     raw = files.read(path, names.values())

@@ -36,8 +36,6 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     raw = files.read_pattern(ratings_file, RATING, ("user", "item", "rating", "time"))
     events = ratings.rated(raw, limits, account, BEGIN)
     listed = ratings.films(files.read_pattern(movies_file, MOVIE, ("item", "title", "genres")), of_items)
-    if overviews := files.find(path, "overviews", (".csv", ".csv.gz")):
-        texts = ratings.overviews(files.read(overviews, ("imdbId", "overview")), listed["item_id"])
-        listed = listed.append_column("text", texts)
+    listed = ratings.with_overviews(listed, files.find(path, "overviews", (".csv", ".csv.gz")), "imdbId")
     sources = str(movies_file), str(ratings_file)
     return item_list.make_log(listed, events, account, *sources, images, lambda item: (imdb_key(item),))

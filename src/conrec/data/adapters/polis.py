@@ -50,8 +50,7 @@ def _votes(folder: Path, account: Accounting) -> pa.Table:
     sieve = columns.Sieve(raw)
     users = sieve.ids("voter-id", "voter")
     items = sieve.ids("comment-id", "statement")
-    times = sieve.parsed(columns.times, "timestamp", "timestamp is not in Unix milliseconds", per_second=1000)
-    sieve.reject(columns.early(times, BEGIN), f"time before {BEGIN.year}", "timestamp")
+    times = sieve.unix_times("timestamp", "timestamp is not in Unix milliseconds", 1000, BEGIN)
     votes = columns.words(raw.table["vote"])[0]
     sieve.reject(~columns.mask(pc.is_in(votes, pa.array(list(KINDS)))), "vote is none of -1, 0, 1", "vote")
     keep = sieve.keep(account)

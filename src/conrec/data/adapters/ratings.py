@@ -4,6 +4,7 @@ Low ratings are dislikes, high ones favourites, those between exposures with a v
 """
 
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,8 @@ from conrec.config import DataConfig
 from conrec.data.adapters import columns, files
 from conrec.data.schema import EVENTS, Accounting
 from conrec.errors import ConrecError
+
+NO_GENRES = pa.array(["", "(no genres listed)"])
 
 
 def thresholds(config: DataConfig, dislike_at_most: float, like_at_least: float) -> tuple[float, float]:
@@ -40,8 +43,7 @@ def rated(raw: files.Raw, limits: tuple[float, float], account: Accounting, begi
     items = sieve.ids("item", "item")
     values, bad = columns.numbers(raw.table["rating"])
     sieve.reject(bad | columns.mask(values.is_null()), "rating is not a number", "rating")
-    times = sieve.parsed(columns.times, "time", "time is not a Unix time", per_second=1)
-    sieve.reject(columns.early(times, begin), f"time before {begin.year}", "time")
+    times = sieve.unix_times("time", "time is not a Unix time", 1, begin)
     keep = pa.array(sieve.keep(account))
     users, items, times, values = (column.filter(keep) for column in (users, items, times, values))
     account.kept += len(values)
@@ -58,29 +60,23 @@ def films(raw: files.Raw, account: Accounting) -> pa.Table:
     items = sieve.ids("item", "item")
     keep = pa.array(sieve.keep(account, listed=True))
     titles = columns.titles(raw.table["title"])
-    first, genres = first_genre(raw.table["genres"])
-    about = columns.attributes({"genres": genres, "year": years(titles)})
-    listed = {"item_id": items, "title": titles, "category": first, "attributes": about}
+    genres = columns.blank_to_null(raw.table["genres"], NO_GENRES)
+    year = pc.struct_field(pc.extract_regex(titles, r"\((?P<year>[0-9]{4})\)\s*$"), "year")
+    listed = {
+        "item_id": items,
+        "title": titles,
+        "category": pc.list_element(pc.split_pattern(genres, "|"), 0),
+        "attributes": columns.attributes({"genres": genres, "year": year}),
+    }
     return pa.table(listed).filter(keep)
 
 
-def overviews(raw: files.Raw, films: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What each of the films, by id, is about, as text; null where a table of ids and overviews says nothing.
-
-    `tt0114709`, as IMDb writes its ids, is 114709.
-    """
-    ids, texts = raw.table.columns
+def with_overviews(films: pa.Table, path: Path | None, id_name: str) -> pa.Table:
+    """The films with the column `text`, out of a table of ids and overviews if there is one; null where that says
+    nothing. `tt0114709`, as IMDb writes its ids, is 114709."""
+    if path is None:
+        return films
+    ids, texts = files.read(path, (id_name, "overview")).table.columns
     numbers = pc.utf8_ltrim(columns.words(ids)[0], "t0").combine_chunks()
-    return columns.titles(texts).take(pc.index_in(pc.utf8_ltrim(films, "t0"), value_set=numbers))
-
-
-def first_genre(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """The first genre of `A|B|C`, and the text as it is; both null where there is none."""
-    none = columns.mask(pc.is_in(column, pa.array(["", "(no genres listed)"])))
-    text = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), column)
-    return pc.list_element(pc.split_pattern(text, "|"), 0), text
-
-
-def years(titles: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The year in brackets at the end of a film's title, as text; null where there is none."""
-    return pc.struct_field(pc.extract_regex(titles, r"\((?P<year>[0-9]{4})\)\s*$"), "year")
+    row = pc.index_in(pc.utf8_ltrim(films["item_id"], "t0"), value_set=numbers)
+    return films.append_column("text", columns.titles(texts).take(row))
