@@ -95,9 +95,8 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     catalogue = make_catalogue(config.items, config.days, for_items)
     people = make_people(config.users, config.days, config.dislike_if_matched, catalogue, for_people)
     platform = Platform(config, catalogue, people, for_standing.dirichlet(np.full(len(LEAVES), 8.0)))
-    days = [
-        _day_table(day, platform.run_day(day, for_days), platform) for day in track(range(config.days), "simulate days")
-    ]
+    numbers = track(range(config.days), "simulate days")
+    days = [_day_table(day, platform.run_day(day, for_days), platform) for day in numbers]
     events = pa.concat_tables(days).combine_chunks()
     items = _items_table(catalogue, _draw(catalogue, config, image_folder))
     fields = items.select(["item_id", "category", "attributes"])
@@ -111,7 +110,6 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
 
 
 def _day(cutoff: np.datetime64, platform: Platform) -> int:
-    """The day that begins at `cutoff`."""
     day, rest = divmod(cutoff - START, DAY)
     if rest or not 0 <= int(day) < len(platform.states):
         raise ValueError(f"{cutoff}: the truth is kept for the midnights of the log's {len(platform.states)} days only")
@@ -120,14 +118,13 @@ def _day(cutoff: np.datetime64, platform: Platform) -> int:
 
 def _day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
     """A day as EVENTS: exposures and what followed seconds later, all at different microseconds."""
-    cart_delay, purchase_delay = 40.0, 300.0
     parts = [
         ("exposure", np.ones(len(happened.users), dtype=bool), 0.0),
         ("dislike", happened.disliked, 3.0),
         ("click", happened.clicked, 2.0),
         ("favorite", happened.favorite, 25.0),
-        ("cart", happened.cart, cart_delay),
-        ("purchase", happened.purchase, purchase_delay),
+        ("cart", happened.cart, 40.0),
+        ("purchase", happened.purchase, 300.0),
     ]
     source = np.concatenate([np.flatnonzero(mask) for _, mask, _ in parts])
     kind = np.repeat([name for name, _, _ in parts], [mask.sum() for _, mask, _ in parts])

@@ -129,8 +129,7 @@ def _title(leaf: str, attributes: dict[str, str], rng: np.random.Generator) -> s
     words = [words[n] for n in rng.permutation(len(words))]
     plural = leaf.split("/")[1]
     as_it_is = plural in WORDS["plural_only"] or leaf.startswith("footwear/")  # which is sold in pairs
-    noun = plural if as_it_is else WORDS["singular"].get(plural, plural[:-1])
-    words.append(noun)
+    words.append(plural if as_it_is else WORDS["singular"].get(plural, plural[:-1]))
     if rng.random() < 0.5:
         words.insert(0, attributes["store"])
     if rng.random() < 0.2:

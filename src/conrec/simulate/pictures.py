@@ -52,25 +52,16 @@ def draw_picture(leaf: str, attributes: Mapping[str, str], size: int, rng: np.ra
     outline = _mix(colour, (20, 20, 28), 0.62)
     trim = _mix(colour, (20, 20, 28), 0.3)
     for stroke in LEAF_STROKES[leaf]:
-        fill, primitive, points = stroke[:3]
-        extra = stroke[3] if len(stroke) == 4 else 0.0
+        fill = stroke[0]
         if fill not in ("ink", "glint"):
-            _stroke(
-                pen,
-                outline if fill != "pale" else (128, 128, 132),
-                primitive,
-                points,
-                extra,
-                shape,
-                canvas,
-                grow=max(1, canvas // 80),
-            )
+            rim = outline if fill != "pale" else (128, 128, 132)
+            _stroke(pen, rim, stroke, shape, canvas, grow=max(1, canvas // 80))
         if fill == "body":
             mask = Image.new("L", (canvas, canvas), 0)
-            _stroke(ImageDraw.Draw(mask), 255, primitive, points, extra, shape, canvas)
+            _stroke(ImageDraw.Draw(mask), 255, stroke, shape, canvas)
             picture.paste(skin, mask=mask)
         else:
-            _stroke(pen, FIXED.get(fill, trim), primitive, points, extra, shape, canvas)
+            _stroke(pen, FIXED.get(fill, trim), stroke, shape, canvas)
     _store_mark(pen, attributes["store"], canvas)
     if attributes["image"] == "cluttered":
         _stickers(pen, canvas, rng)
@@ -87,16 +78,10 @@ def _scaled(points: Points, canvas: int) -> list[float]:
 
 
 def _stroke(
-    pen: ImageDraw.ImageDraw,
-    fill: RGB | int,
-    primitive: str,
-    points: Points,
-    extra: float,
-    shape: str,
-    canvas: int,
-    grow: int = 0,
+    pen: ImageDraw.ImageDraw, fill: RGB | int, stroke: list[Any], shape: str, canvas: int, grow: int = 0
 ) -> None:
-    """One stroke, stretched by the shape; `grow` pixels larger on every side."""
+    """One of LEAF_STROKES, stretched by the shape; `grow` pixels larger on every side."""
+    _, primitive, points, extra = stroke if len(stroke) == 4 else (*stroke, 0.0)
     wider, higher, thicker = SHAPE[shape]
     x = 0.5 + (np.array(points[0::2]) - 0.5) * wider * 0.84
     y = FLOOR + (np.array(points[1::2]) - FLOOR) * higher * 0.84
@@ -140,11 +125,9 @@ def _scene(look: str, canvas: int, rng: np.random.Generator) -> Image.Image:
         pen = ImageDraw.Draw(picture)
         pen.rectangle(_scaled((0, 0.74, 1, 1), canvas), fill=(170, 132, 98))
         pen.line(_scaled((0, 0.74, 1, 0.74), canvas), fill=(240, 232, 220), width=canvas // 60)
-        x = 0.08 + 0.5 * rng.random()
-        pen.rectangle(
-            _scaled((x, 0.06, x + 0.22, 0.34), canvas), fill=(196, 224, 240), outline=(250, 248, 244), width=3
-        )
-        pen.line(_scaled((x + 0.11, 0.06, x + 0.11, 0.34), canvas), fill=(250, 248, 244), width=3)
+        x, frame = 0.08 + 0.5 * rng.random(), (250, 248, 244)
+        pen.rectangle(_scaled((x, 0.06, x + 0.22, 0.34), canvas), fill=(196, 224, 240), outline=frame, width=3)
+        pen.line(_scaled((x + 0.11, 0.06, x + 0.11, 0.34), canvas), fill=frame, width=3)
         return picture
     if look == "cluttered":
         picture = _gradient((255, 214, 70), (255, 120, 60), canvas)

@@ -113,8 +113,7 @@ class Platform:
 
     def other_chance(self, users: np.ndarray, items: np.ndarray, day: int) -> np.ndarray:
         """P(disliked for a flag or for having been bought | shown, not disliked otherwise)."""
-        bought = self.bought_on[users, items] < day
-        return np.where(bought, BOUGHT, self._flagged[items])
+        return np.where(self.bought_on[users, items] < day, BOUGHT, self._flagged[items])
 
     def positive_chance(self, users: np.ndarray, items: np.ndarray, day: int, focus: np.ndarray) -> np.ndarray:
         """P(positive | shown, not disliked); `focus` is int [users, FOCUS] of the whole population."""
@@ -144,9 +143,8 @@ class Platform:
         reasons[other] = self._other_reasons(users[other], items[other], day, rng)
 
         self.disliked_on[users[disliked], items[disliked]] = day
-        self.bought_on[users[purchase], items[purchase]] = np.minimum(
-            self.bought_on[users[purchase], items[purchase]], day
-        )
+        bought = users[purchase], items[purchase]
+        self.bought_on[bought] = np.minimum(self.bought_on[bought], day)
         self._forget_a_day(self.state)
         leaf = self.catalogue.leaf[items]
         np.add.at(self.state.positives, (users[clicked], leaf[clicked]), 1.0)
