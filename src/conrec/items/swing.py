@@ -13,7 +13,6 @@ popular items. Of a user only the newest `max_items` dislikes exist at all, of a
 """
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -72,9 +71,8 @@ def swing(
     busy = busy[np.argsort(-np.diff(item_starts)[busy], kind="stable")]
     blocks = max(1, len(busy) // 500)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        done: Iterator[None] = pool.map(block, [busy[n::blocks] for n in range(blocks)])
-        for _ in track(done, "Swing", total=blocks):
-            pass
+        done = pool.map(block, [busy[n::blocks] for n in range(blocks)])
+        list(track(done, "Swing", total=blocks))
     return neighbours, scores
 
 
@@ -142,7 +140,6 @@ def _swing_rows(
     neighbours: np.ndarray,
     scores: np.ndarray,
 ) -> None:
-    """Fill `neighbours` and `scores` for the items in `rows`."""
     n_items, k = neighbours.shape
     total = np.zeros(n_items)
     touched = np.empty(n_items, np.int32)

@@ -14,9 +14,8 @@ KINDS = ("words", "characters")
 class TfidfEncoder:
     """Words and pairs of words, and character trigrams to 4-grams (which see through spelling and plurals)."""
 
-    def __init__(self, dimensions: int, seed: int = 0) -> None:
+    def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
-        self.seed = seed
         self._vectorizers: list[tuple[CountVectorizer, TfidfTransformer]] = []
         self._components = np.zeros((0, 0), np.float32)
         self._fitted: tuple[list[str], csr_matrix] | None = None
@@ -39,8 +38,7 @@ class TfidfEncoder:
             parts.append(weights.transform(counts))
         matrix = hstack(parts).tocsr()
         width = max(1, min(self.dimensions, min(matrix.shape) - 1))
-        _, _, self._components = randomized_svd(matrix, width, n_iter=5, random_state=self.seed)
-        self._components = self._components.astype(np.float32)
+        self._components = randomized_svd(matrix, width, n_iter=5, random_state=0)[2].astype(np.float32)
         self._fitted = texts, matrix
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:

@@ -73,10 +73,8 @@ class Catalog:
         pq.write_table(pa.table(columns), folder / "catalog.parquet")
         np.save(folder / "latents.npy", self.latents)
         np.save(folder / "reconstructed.npy", self.reconstructed)
-        save_file(
-            {f"level_{n}": np.ascontiguousarray(words) for n, words in enumerate(self.codewords)},
-            book / "codewords.safetensors",
-        )
+        words = {f"level_{n}": np.ascontiguousarray(level) for n, level in enumerate(self.codewords)}
+        save_file(words, book / "codewords.safetensors")
 
     @staticmethod
     def load(folder: Path) -> Catalog:

@@ -55,11 +55,8 @@ def add_items(catalog: Catalog, model: RqVae, item_ids: list[str], titles: list[
     Items that it holds already (by id) keep their row, ID and title; a new one never takes an ID that is in use.
     """
     known = set(catalog.item_ids)
-    new = []
-    for n, item in enumerate(item_ids):
-        if item not in known:
-            known.add(item)
-            new.append(n)
+    first = {item: n for n, item in reversed(list(enumerate(item_ids))) if item not in known}
+    new = sorted(first.values())
     if not new:
         return catalog
     latents = encode(model, x[new])

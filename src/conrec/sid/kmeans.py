@@ -8,19 +8,13 @@ import faiss
 import numpy as np
 
 
-def residual_kmeans(latents: np.ndarray, sizes: tuple[int, ...], seed: int, iterations: int = 25) -> list[np.ndarray]:
+def residual_kmeans(latents: np.ndarray, sizes: tuple[int, ...], seed: int) -> list[np.ndarray]:
     """Codewords per level, float32 [size, d] each, for `latents` float32 [n, d] with n >= max(sizes)."""
     residual = np.ascontiguousarray(latents, np.float32)
     codewords = []
     for level, size in enumerate(sizes):
-        clusters = faiss.Kmeans(
-            residual.shape[1],
-            size,
-            niter=iterations,
-            seed=seed + level,
-            min_points_per_centroid=1,
-            max_points_per_centroid=10**9,
-        )
+        any_size = {"min_points_per_centroid": 1, "max_points_per_centroid": 10**9}
+        clusters = faiss.Kmeans(residual.shape[1], size, niter=25, seed=seed + level, **any_size)
         clusters.train(residual)
         words = np.array(clusters.centroids, np.float32)
         codewords.append(words)
