@@ -26,9 +26,10 @@ def filter_(args: Filter) -> None:
     """Apply the filter to a file of candidates, as behind a ranker.
 
     Reads DIR/prepare, DIR/compress, DIR/score, DIR/predict and DIR/filter (of the first seed) and CANDIDATES. Writes
-    every candidate to FILE, in the same order: whether it is kept, its score, and the predicted dislike that it comes
-    closest to. The threshold is the calibrated one (conrec calibrate) where there is one, else what the run's replay
-    chose; the output says which. (What the filter avoids and costs: conrec replay.)
+    every candidate to FILE, in the same order: whether it is kept, its score, and, where the score counts it (the
+    paper's), the predicted dislike that it comes closest to. The threshold is the calibrated one (conrec calibrate)
+    where there is one, else what the run's replay chose; the output says which. (What the filter avoids and costs:
+    conrec replay.)
 
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
@@ -211,8 +212,6 @@ def refresh(args: Refresh) -> None:
         given = {name: value for name, value in vars(args).items() if name not in others}
         done = refresh(args.run, recipe, **given | {"snapshots": snapshots})
         print(done)
-        if done.held:
-            raise SystemExit(3)
         if done.held:
             raise SystemExit(3)
 
