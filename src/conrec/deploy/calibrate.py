@@ -10,9 +10,6 @@ them), each with its part of the chance of an error.
 
 With a budget of what is unwanted, both promises are made at once, each with half the chance of an error: the threshold
 must be as high as the likes ask for, and as low as the dislikes do.
-
-Writes `RUN/calibration.json` (`evaluate.results.Calibration`). A user's activity is how many items they disliked and
-liked before the cutoff; its `edges` are the terciles.
 """
 
 from __future__ import annotations
@@ -230,21 +227,18 @@ def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarra
     users = table["user_id"].to_numpy().astype(str)
     cutoffs = table["cutoff"].cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]")
     counts = activity(read_events(prepared, items), users, cutoffs)
-    edges = activity_edges(users, counts, table["split"].to_numpy().astype(str) == "validation")
+    # The terciles of the users of validation, each at its last cutoff there.
+    mask = table["split"].to_numpy().astype(str) == "validation"
+    names, owner = np.unique(users[mask], return_inverse=True)
+    most = np.zeros(len(names))
+    np.maximum.at(most, owner, counts[mask])
+    edges = [float(edge) for edge in np.quantile(most, [1 / 3, 2 / 3])] if len(most) else [0.0, 0.0]
     return activity_segments(counts, edges), edges
 
 
 def activity(events: Events, users: np.ndarray, cutoffs: np.ndarray) -> np.ndarray:
     """int64 [n]: how many items each user (str [n]) disliked and liked before its cutoff (datetime64 [n])."""
     return np.sum(Histories(events).counts(users, cutoffs), axis=0)
-
-
-def activity_edges(users: np.ndarray, counts: np.ndarray, mask: np.ndarray) -> list[float]:
-    """The terciles of the activity of the users under the mask, each at its last cutoff there."""
-    names, owner = np.unique(users[mask], return_inverse=True)
-    most = np.zeros(len(names))
-    np.maximum.at(most, owner, counts[mask])
-    return [float(edge) for edge in np.quantile(most, [1 / 3, 2 / 3])] if len(most) else [0.0, 0.0]
 
 
 def _dropped(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> np.ndarray:
@@ -270,6 +264,8 @@ def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | 
     """What a filter with this threshold does: counts, and shares with their 95 % intervals over users."""
     gone = _dropped(exposures, threshold)
     disliked = exposures.labels == DISLIKED
+    names, owner = np.unique(exposures.users, return_inverse=True)
+    left, bad = (np.bincount(owner, ~gone * one) for one in (1.0, disliked))
     return Outcome(
         users=len(np.unique(exposures.users[exposures.liked])),
         likes=int(exposures.liked.sum()),
@@ -278,7 +274,7 @@ def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | 
         likes_lost_by_likes=_estimate(exposures.users[exposures.liked], gone[exposures.liked]),
         dislikes_avoided=_estimate(exposures.users[disliked], gone[disliked]),
         dropped=float(gone.mean()) if len(gone) else None,
-        unwanted=_unwanted(exposures, gone),
+        unwanted=_estimate(names, bad / np.maximum(left, 1)),
     )
 
 
@@ -286,13 +282,6 @@ def _lost_by_users(exposures: Exposures, gone: np.ndarray) -> Estimate | None:
     """Share of a user's likes lost, averaged over users."""
     names, owner, likes = np.unique(exposures.users[exposures.liked], return_inverse=True, return_counts=True)
     return _estimate(names, np.bincount(owner, gone[exposures.liked], len(names)) / likes)
-
-
-def _unwanted(exposures: Exposures, gone: np.ndarray) -> Estimate | None:
-    """Share of what is left to a user that is disliked (0 of nothing), averaged over users."""
-    names, owner = np.unique(exposures.users, return_inverse=True)
-    left, bad = (np.bincount(owner, ~gone * one) for one in (1.0, exposures.labels == DISLIKED))
-    return _estimate(names, bad / np.maximum(left, 1))
 
 
 def _estimate(users: np.ndarray, values: np.ndarray) -> Estimate | None:

@@ -11,7 +11,6 @@ import numpy as np
 
 from conrec.filter.filter import OpenSnapshot
 from conrec.filter.thresholds import NO_CATEGORY, Thresholds
-from conrec.filter.user_store import StoredUser
 from conrec.score.factors import scores_alone
 
 SAMPLE = 1_000
@@ -41,7 +40,11 @@ def hides_more(
     for user in users.tolist():
         known = [one for now in (old, new) if (one := now.users.get(user)) and one.has_record]
         if len(known) == 2:
-            over.append([_over(*both) for both in zip((old, new), known, rows, scales)])
+            hidden = []  # which items score over their threshold, whatever the limits of a list
+            for now, stored, at, thresholds in zip((old, new), known, rows, scales):
+                scores = scores_alone(now.factors, stored.factors, at, now.cosine_weight)
+                hidden.append(scores.astype(np.float64) > thresholds.of(stored.activity, at))
+            over.append(hidden)
     shares = np.mean(over, axis=0) if over else np.zeros((2, rows.shape[1]))
     category = np.array([new.categories[row].as_py() or NO_CATEGORY for row in rows[1].tolist()], str)
     found = [(0.0, "")]
@@ -53,9 +56,3 @@ def hides_more(
             found.append((hides / max(hid, LEAST), f"of {what} it would hide {hides:.1%}, not {hid:.1%}"))
     worst, told = max(found)
     return told if worst > most else None
-
-
-def _over(now: OpenSnapshot, user: StoredUser, rows: np.ndarray, thresholds: Thresholds) -> np.ndarray:
-    """bool [c]: which items score over their threshold, whatever the limits of a list."""
-    scores = scores_alone(now.factors, user.factors, rows, now.cosine_weight)
-    return scores.astype(np.float64) > thresholds.of(user.activity, rows)

@@ -18,9 +18,6 @@ from conrec.lm.vocabulary import Vocabulary, sid_token
 from conrec.sid.catalog import Catalog
 from conrec.toml import to_toml
 
-LISTS = ("disliked", "liked")
-"""What the card calls the histories."""
-
 
 def export(run: Path, recipe: Recipe, out: Path, push_to_hub: str | None = None) -> Path:
     """Write merged weights (float32, safetensors), tokenizer, card, and catalogue to `out`.
@@ -59,7 +56,8 @@ def export(run: Path, recipe: Recipe, out: Path, push_to_hub: str | None = None)
 
 def _card(run: Path, recipe: Recipe, catalog: Catalog, last: str, context: Context) -> str:
     shown = {"recent": ["recent"], "dislikes": ["dislikes"], "full": ["dislikes", "positives"]}[context]
-    parts = [f'{WORDING[text]!r} + "".join(ids[item] for item in {name})' for text, name in zip(shown, LISTS)]
+    named = zip(shown, ("disliked", "liked"))
+    parts = [f'{WORDING[text]!r} + "".join(ids[item] for item in {name})' for text, name in named]
     return Template((Path(__file__).parent / "card.md.j2").read_text(encoding="utf-8")).render(
         recipe=recipe,
         catalog=catalog,

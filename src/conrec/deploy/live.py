@@ -95,7 +95,9 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequen
         [pq.read_table(folder / "events.parquet").cast(EVENTS) for folder in (prepared, *folders)]
     )
     known = catalogue["item_id"].combine_chunks()
-    said = pa.concat_tables([*map(rejections, (prepared, *folders)), _as_events(entries)])
+    columns = [[getattr(entry, name) for entry in entries] for name in ("user", "item", "time", "kind", "reason")]
+    told = pa.table([*map(pa.array, columns), pa.nulls(len(entries))], names=EVENTS.names).cast(EVENTS)
+    said = pa.concat_tables([*map(rejections, (prepared, *folders)), told])
     said = said.filter(pc.is_in(said["item_id"], known))
     events, marks = merged(events, said)
     end = pc.max(events["time"]).as_py()
@@ -237,11 +239,6 @@ def merged(events: pa.Table, said: pa.Table) -> tuple[pa.Table, pa.Table]:
         pa.concat_tables([events.filter(pa.array(stays)), both.filter(pa.array(new & ~marked))]),
         both.filter(pa.array(new & marked)),
     )
-
-
-def _as_events(entries: Sequence[Entry]) -> pa.Table:
-    columns = [[getattr(entry, name) for entry in entries] for name in ("user", "item", "time", "kind", "reason")]
-    return pa.table([*map(pa.array, columns), pa.nulls(len(entries))], names=EVENTS.names).cast(EVENTS)
 
 
 def _new_to(old: pa.Table, cleaned: Log) -> Log:

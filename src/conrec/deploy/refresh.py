@@ -50,6 +50,7 @@ from conrec.run import stages_of
 from conrec.score.filter_score import FilterScore, ScoreAtCutoff
 from conrec.score.probability import DislikeProbability
 from conrec.sid.catalog import unit_rows
+from conrec.stages.compress import pictures_of
 from conrec.toml import to_toml
 
 if TYPE_CHECKING:
@@ -222,13 +223,8 @@ def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
             raise ConrecError(f"{snapshots}: {in_use.version} was made from another run than {run}; name that one")
     deltas = in_use.made_from["deltas"] if in_use is not None else []
     live = read_live(run, snapshots, deltas, feedback.until(feedback.position()))
-    pictures = []
-    home = (run / "prepare").resolve()
-    for name, content in zip(live.items["image"].to_pylist(), live.items["image_bytes"].to_pylist()):
-        # Those of a day are absolute; those of the run may be relative to its folder, and must not lead out of it.
-        path = None if name is None else (home / name).resolve()
-        readable = path is not None and path.is_file() and (Path(name).is_absolute() or path.is_relative_to(home))
-        pictures.append(path.read_bytes() if content is None and path is not None and readable else content)
+    found = pictures_of(live.items, run / "prepare")
+    pictures = [(one.read_bytes() if one.is_file() else None) if isinstance(one, Path) else one for one in found]
     table = live.items.drop_columns(["image", "image_bytes"])
     out.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.append_column("image", pa.array(pictures, pa.large_binary())), out / "items.parquet")

@@ -57,7 +57,10 @@ def served_thresholds(
         return score, Thresholds({"threshold": given}), f"threshold {given:.4g}, as given"
     score, calibration = served_score(run, seed)
     if calibration is None:
-        threshold = _chosen_by_replay(run / "filter" / f"seed{seed}")
+        folder = run / "filter" / f"seed{seed}"
+        threshold = read_json(folder / "replay.json").get("threshold")
+        if threshold is None:
+            raise ConrecError(f"--threshold is missing, and no replay in {folder} could choose one; give one")
         return score, Thresholds({"threshold": threshold}), f"threshold {threshold:.4g}, chosen by the run's replay"
     if calibration.segments is not None:
         said = f"thresholds by {calibration.segments.by}, calibrated"
@@ -66,10 +69,3 @@ def served_thresholds(
     else:
         said = f"threshold {calibration.threshold:.4g}, calibrated"
     return score, Thresholds(msgspec.to_builtins(calibration), pa.array(categories, pa.string())), said
-
-
-def _chosen_by_replay(folder: Path) -> float:
-    threshold = read_json(folder / "replay.json").get("threshold")
-    if threshold is None:
-        raise ConrecError(f"--threshold is missing, and no replay in {folder} could choose one; give one")
-    return float(threshold)

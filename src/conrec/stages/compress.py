@@ -86,10 +86,10 @@ def content_of(items: pa.Table, folder: Path, containers: bool = False) -> Conte
     texts = items["text"].to_pylist() if "text" in items.column_names else [None] * len(items)
     words = [(text or "").split()[:WORDS] for text in texts]
     titles = [" ".join([title, *more]) for title, more in zip(items["title"].to_pylist(), words)]
-    return Content(titles, fields_of(items, containers=containers), _pictures(items, folder))
+    return Content(titles, fields_of(items, containers=containers), pictures_of(items, folder))
 
 
-def _pictures(table: pa.Table, folder: Path) -> list[Picture]:
+def pictures_of(table: pa.Table, folder: Path) -> list[Picture]:
     """Bytes as they are; paths absolute, or inside the folder: a relative one that leads out is none."""
     home = folder.resolve()
     pictures: list[Picture] = []
