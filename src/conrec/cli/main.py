@@ -108,7 +108,6 @@ def _call(name: str, rest: list[str]) -> None:
     import tyro
 
     verb = VERBS[name]
-    # A verb takes one dataclass, from which the options are read, or nothing.
     options = typing.get_type_hints(verb).get("args")
     description = inspect.cleandoc(verb.__doc__ or "")
     config = (tyro.conf.FlagCreatePairsOff,)

@@ -191,8 +191,6 @@ STAGES = {
 
 
 def one_stage(name: str) -> Callable[[OneStage], None]:
-    """The verb of a stage."""
-
     def verb(args: OneStage) -> None:
         from conrec.run import open_run, run_stages, stages_of
 

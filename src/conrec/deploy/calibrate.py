@@ -190,7 +190,6 @@ def describe(result: Calibration) -> str:
 
 
 def _read(path: Path, column: str) -> pa.Table:
-    """The exposures, with the column that holds the score."""
     try:
         names = pq.read_schema(path).names
     except FileNotFoundError:
@@ -261,7 +260,6 @@ def _send(exposures: Exposures, threshold: float | dict[str, float | None] | Non
 
 
 def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> Outcome:
-    """What a filter with this threshold does: counts, and shares with their 95 % intervals over users."""
     gone = _dropped(exposures, threshold)
     disliked = exposures.labels == DISLIKED
     names, owner = np.unique(exposures.users, return_inverse=True)
@@ -298,7 +296,6 @@ def _at(budget: float, confidence: float | None, validation: Exposures, test: Ex
 
 
 def _segment(test: Exposures, name: str, one: Promise, budget: float) -> SegmentOutcome:
-    """What one segment's promise rests on, and what became of it on test."""
     assert test.segments is not None
     mine = test.take(np.asarray(test.segments == name))
     promised, lost = one.threshold is not None, _lost_by_users(mine, _dropped(mine, one.threshold))

@@ -1,8 +1,4 @@
-"""Cluster bootstrap: 95 % intervals by resampling users, since a user's instances are not independent.
-
-Columns are metrics (of a system, or of a difference between two); all columns share the same resampled users, and
-NaN means that the instance does not count in that column.
-"""
+"""Cluster bootstrap: 95 % intervals by resampling users, since a user's instances are not independent."""
 
 from dataclasses import dataclass
 
@@ -39,8 +35,8 @@ class Estimate:
 def bootstrap(users: np.ndarray, values: np.ndarray, draws: int = 1000, seed: int = 0) -> list[Estimate]:
     """Cluster bootstrap: draw as many users as there are, with replacement, take the mean over their instances.
 
-    users: [I] owner of each instance; values: float [I, C], NaN where it does not count. One estimate a column.
-    A draw in which no instance of a column came up is left out of that column's interval.
+    users: [I] owner of each instance; values: float [I, C], NaN where it does not count. One estimate a column; all
+    columns share the draws. A draw in which no instance of a column came up is left out of that column's interval.
     """
     if not len(users):
         return [Estimate(None, None, None, 0) for _ in range(values.shape[1])]

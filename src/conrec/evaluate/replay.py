@@ -1,8 +1,4 @@
-"""The filter replay: what a filter would have done to what the platform really showed (protocol).
-
-A filter scores the items shown (`data.exposures`; higher = more surely disliked) and drops what exceeds a threshold.
-What counts is how many dislikes that avoids and how many likes it costs.
-"""
+"""The filter replay: what a filter would have done to what the platform really showed (protocol)."""
 
 import numpy as np
 

@@ -143,27 +143,25 @@ def promises(
 
 def within(losses: np.ndarray, budget: float, confidence: float | None) -> bool:
     """Whether these losses in [0, 1], one a unit, allow the promise. False if any loss grows where it was False."""
-    _check(budget, confidence)
+    if not 0 < budget < 1:
+        raise ValueError(f"the budget must lie between 0 and 1, not {budget}")
+    if confidence is not None and not 0 < confidence < 1:
+        raise ValueError(f"the confidence must lie between 0 and 1, not {confidence}")
     if confidence is None:
         return bool((losses.sum() + 1) / (len(losses) + 1) <= budget)
-    bet = _bet(len(losses), budget, confidence)
+    # The best bet if losses were all or nothing and R(t) a little below the budget.
+    best = sqrt(-2 * log(1 - confidence) / (len(losses) * budget * (1 - budget)))
+    bet = min(best, BOLDEST / (1 - budget))
     return bool(np.log1p(-bet * (losses - budget)).sum() >= -log(1 - confidence))
 
 
 def units_needed(budget: float, confidence: float | None) -> int:
     """The smallest number of units with which anything can be promised: with no loss at all."""
-    _check(budget, confidence)
     # With no loss the evidence grows with n, and doubling finds where it suffices.
     enough = 1
     while not within(np.zeros(enough), budget, confidence):
         enough *= 2
     return bisect_left(range(enough), True, key=lambda n: n > 0 and within(np.zeros(n), budget, confidence))
-
-
-def _bet(n: int, budget: float, confidence: float) -> float:
-    """The best bet if losses were all or nothing and R(t) a little below the budget."""
-    best = sqrt(-2 * log(1 - confidence) / (n * budget * (1 - budget)))
-    return min(best, BOLDEST / (1 - budget))
 
 
 def divided(confidence: float, parts: float) -> float:
@@ -172,10 +170,3 @@ def divided(confidence: float, parts: float) -> float:
     If the parts of several promises are a whole, all hold together with `confidence` (Bonferroni).
     """
     return 1 - (1 - confidence) / parts
-
-
-def _check(budget: float, confidence: float | None) -> None:
-    if not 0 < budget < 1:
-        raise ValueError(f"the budget must lie between 0 and 1, not {budget}")
-    if confidence is not None and not 0 < confidence < 1:
-        raise ValueError(f"the confidence must lie between 0 and 1, not {confidence}")

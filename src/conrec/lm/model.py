@@ -177,7 +177,10 @@ def _start_from_codebook(lm: Any, vocabulary: Vocabulary, codewords: list[np.nda
         targets = [embeddings]
         if lm.get_output_embeddings() is not None and lm.get_output_embeddings().weight is not embeddings:
             targets.append(lm.get_output_embeddings().weight)
-        projection = _projection(codewords[0].shape[1], width)
+        # Orthonormal rows where there is room: lengths and angles of the codewords survive.
+        inner = codewords[0].shape[1]
+        basis = torch.linalg.qr(torch.randn(max(inner, width), min(inner, width))).Q
+        projection = basis.T if inner <= width else basis
         first = torch.as_tensor(codewords[0], dtype=torch.float32).norm(dim=1).mean().clamp_min(1e-8)
         scale = spread * width**0.5 / first
         for t, words in enumerate(codewords):
@@ -185,13 +188,6 @@ def _start_from_codebook(lm: Any, vocabulary: Vocabulary, codewords: list[np.nda
             rows = mean + scale * (z + 0.1 * z.std() * torch.randn(z.shape))
             for target in targets:
                 target[vocabulary.starts[t] : vocabulary.starts[t] + len(z)] = rows.to(target.dtype)
-
-
-def _projection(inner: int, width: int) -> torch.Tensor:
-    """[inner, width] with orthonormal rows where there is room: lengths and angles of the codewords survive."""
-    random = torch.randn(max(inner, width), min(inner, width))
-    basis = torch.linalg.qr(random).Q
-    return basis.T if inner <= width else basis
 
 
 def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:

@@ -5,9 +5,7 @@ a run that died goes on from its last checkpoint and ends in the same bits as on
 one safetensors file (weights, optimiser state; step and curves in its header), replaced atomically.
 
 Several processes (`conrec.processes`) train as one: a step has the same samples, random numbers and gradient however
-many share it. Each takes its `share` of a step's samples, draws the random numbers of the whole step and keeps those of
-its own samples, weighs its loss by `weight` where it is a mean over what the processes have different numbers of, and
-all of them log and validate; the main process alone writes.
+many share it. All of them log and validate; the main process alone writes.
 """
 
 import json

@@ -36,7 +36,10 @@ class Vocabulary:
         self._ids = 1 + max(tokenizer.get_vocab().values())
         self.end = int(tokenizer.eos_token_id)
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end)
-        self._plain = _without_added_tokens(tokenizer)
+        # Without its added tokens, so that no text is ever matched as one.
+        settings = json.loads(tokenizer.backend_tokenizer.to_str())
+        settings |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
+        self._plain = Tokenizer.from_str(json.dumps(settings))
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, levels: Sequence[int]) -> Self:
@@ -108,12 +111,3 @@ def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     number = tokenizer.convert_tokens_to_ids(token)
     assert isinstance(number, int)
     return number
-
-
-def _without_added_tokens(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    """The tokenizer without its added tokens, so that no text is ever matched as one."""
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    settings["added_tokens"] = []
-    settings["post_processor"] = None
-    settings["truncation"] = settings["padding"] = None
-    return Tokenizer.from_str(json.dumps(settings))

@@ -119,7 +119,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions that a result may depend on."""
     found = {"conrec": __version__, "python": platform.python_version()}
     for name in ("torch", "transformers", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -1,9 +1,4 @@
-"""Training curves of a run, as panels of the report.
-
-Each stage leaves a long table `curves.parquet`: step int64, split str (train or validation), name str, value
-float64. Here the seeds are pooled, and the stages of the curriculum are put one after the other, so that one panel
-shows what became of one quantity from the first to the last update.
-"""
+"""Training curves of a run, as panels of the report: the seeds are pooled, the stages follow one another."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -30,7 +30,10 @@ def render(run: Path) -> str:
     Raises ConrecError where the folder holds nothing of a run, and for a file in it that cannot be read.
     """
     metrics = read(run / "metrics.json", Metrics) if (run / "metrics.json").exists() else None
-    manifests = _manifests(run)
+    files = [f for p in ("*/manifest.json", "*/seed*/manifest.json") for f in run.glob(p)]
+    files = [f for f in files if not any(part.endswith((".partial", ".old")) for part in f.parts)]
+    in_order = sorted(files, key=lambda f: (f.stat().st_mtime_ns, str(f)))  # in which they were finished
+    manifests = [read(f, StageManifest) for f in in_order]
     if metrics is None and not manifests:
         raise ConrecError(
             f"{run}: nothing to report (neither metrics.json nor a finished stage); run `conrec run` first"
@@ -133,13 +136,6 @@ def _run(run: Path, manifests: Sequence[StageManifest]) -> dict[str, Any]:
         "versions": versions,
         "recipe": recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
     }
-
-
-def _manifests(run: Path) -> list[StageManifest]:
-    """The manifests of all finished stages, in the order they were finished."""
-    files = [f for p in ("*/manifest.json", "*/seed*/manifest.json") for f in run.glob(p)]
-    files = [f for f in files if not any(part.endswith((".partial", ".old")) for part in f.parts)]
-    return [read(f, StageManifest) for f in sorted(files, key=lambda f: (f.stat().st_mtime_ns, str(f)))]
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

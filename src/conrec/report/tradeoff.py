@@ -102,7 +102,6 @@ def _chart(curves: Mapping[str, Curve], chosen: AtThreshold | None, up_to: float
 
 
 def _diagram(found: Reliability) -> str:
-    """Reliability diagram: how often what was given a probability of a dislike was disliked."""
     x, y, low, high = map(np.asarray, (found.predicted, found.observed, found.low, found.high))
     ends = np.array([0.0, max(found.predicted[-1], max(found.observed))])
     text = "The line of what was observed, with its 95 % interval, should lie on the diagonal."

@@ -13,7 +13,6 @@ then, Swing from the dislikes by then (`users` mode: from all items, and from th
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +76,14 @@ def _semantic_ids(job: Job, embeddings: np.ndarray, fit_rows: np.ndarray) -> Non
     quality["learned_from"] = len(fit_rows)
     quality["history"] = history
     write_json(out / "quality.json", quality)
-    say(quality_lines(quality))
+    used = ", ".join(f"{level['used']:.0%} of {level['codes']}" for level in quality["levels"])
+    before, after = (quality[f"collisions_{when}"]["share"] for when in ("before", "after"))
+    kept = quality["neighbours"].get("overlap_reconstructed", float("nan"))
+    say(
+        f"semantic IDs: codes in use {used}; of the items {before:.1%} collide, {after:.1%} after the repair\n"
+        f"cosine to latents {quality['cosine_latent_after']:.3f} (random pairs {quality['cosine_random_pairs']:+.3f})"
+        f", to the input {quality['cosine_input_after']:.3f}; kept of the ten nearest neighbours {kept:.0%}"
+    )
 
 
 def content_of(items: pa.Table, folder: Path, containers: bool = False) -> Content:
@@ -98,15 +104,3 @@ def pictures_of(table: pa.Table, folder: Path) -> list[Picture]:
         inside = path is not None and (Path(name).is_absolute() or path.resolve().is_relative_to(home))
         pictures.append(content if content is not None else path if inside else None)
     return pictures
-
-
-def quality_lines(quality: dict[str, Any]) -> str:
-    """The quality report in two lines for people."""
-    used = ", ".join(f"{level['used']:.0%} of {level['codes']}" for level in quality["levels"])
-    before, after = (quality[f"collisions_{when}"]["share"] for when in ("before", "after"))
-    kept = quality["neighbours"].get("overlap_reconstructed", float("nan"))
-    return (
-        f"semantic IDs: codes in use {used}; of the items {before:.1%} collide, {after:.1%} after the repair\n"
-        f"cosine to latents {quality['cosine_latent_after']:.3f} (random pairs {quality['cosine_random_pairs']:+.3f})"
-        f", to the input {quality['cosine_input_after']:.3f}; kept of the ten nearest neighbours {kept:.0%}"
-    )

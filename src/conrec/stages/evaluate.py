@@ -110,7 +110,6 @@ def _validity(outputs: dict[int, Outputs], instances: Instances, known: Training
 
 
 def _instances(hits: Hits) -> dict[str, int]:
-    """Number of instances that count, by metric."""
     counts: dict[str, int] = {}
     for seeds in hits.values():
         for metrics in seeds.values():

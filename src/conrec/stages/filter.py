@@ -59,7 +59,11 @@ def filter_replay(job: Job) -> None:
         system.fit(known)
     replays = {name: job.log.replay(name, recipe.split) for name in SPLITS}
     if not predicts:
-        replays = {name: _sample(replay, name) for name, replay in replays.items()}
+        for name, replay in replays.items():
+            some = evenly(np.arange(len(replay)), MOST_REPLAYED)
+            if len(some) < len(replay):
+                say(f"filter: {len(some):,} of the {len(replay):,} users at cutoffs of {name} are replayed")
+            replays[name] = replay.take(some)
     rows = {name: replay.shown.padded() for name, replay in replays.items()}
     lists, cosines = {}, {}
     for name, replay in replays.items() if predicts else ():
@@ -115,14 +119,6 @@ def filter_replay(job: Job) -> None:
     tables = [_score_table(name, replays[name], scores[name], items) for name in SPLITS]
     pq.write_table(pa.concat_tables(tables), out / "scores.parquet", compression="zstd")
     write(out / "replay.json", msgspec.convert(report, FilterReplay))
-
-
-def _sample(replay: Replay, name: str) -> Replay:
-    """At most MOST_REPLAYED of the replay's users at cutoffs, evenly spread over the period."""
-    rows = evenly(np.arange(len(replay)), MOST_REPLAYED)
-    if len(rows) < len(replay):
-        say(f"filter: {len(rows):,} of the {len(replay):,} users at cutoffs of {name} are replayed")
-    return replay.take(rows)
 
 
 def predicted_lists(predicted: Path, instances: Instances, items: Items, k: int) -> np.ndarray:

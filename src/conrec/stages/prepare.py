@@ -93,7 +93,6 @@ def prepare_for_filter(job: Job) -> None:
 
 
 def _read(recipe: Recipe, data: Path | Tables | None, images: Path | None) -> Log:
-    """The log by the adapter of the recipe."""
     adapter = recipe.data.adapter
     if data is None:
         raise ConrecError(f'data.adapter = "{adapter}" reads files: say where they are with --data')

@@ -164,27 +164,20 @@ class Training:
         return True
 
     def _validate(self, context: Context) -> Callable[[], dict[str, float]]:
+        """Measures the policy on validation whenever it is called: FHR@20, and the reward of sampled answers."""
         if not self.watched:
             return dict
-        reward = self.reward_for(self.inputs, self.validation)
-        return validator(self.policy, self.inputs, self.vocabulary, self.validation, context, reward)
+        policy, instances, recipe = self.policy, self.validation, self.inputs.recipe
+        reward = self.reward_for(self.inputs, instances)
+        decoding = Decoding(self.inputs.prompt_dataset(instances, context, self.vocabulary))
 
+        def validate() -> dict[str, float]:
+            policy.eval()
+            result = sampled_reward(policy, decoding.data, reward, recipe)
+            ((items, _),) = predict_items(policy, [decoding], recipe.predict, "validate")
+            return {"reward": float(result.mean()), "FHR@20": float(hit_any(items, instances.future).mean(dtype=float))}
 
-def validator(
-    policy: Policy, inputs: Inputs, vocabulary: Vocabulary, instances: Instances, context: Context, reward: Reward
-) -> Callable[[], dict[str, float]]:
-    """Measures the policy on some instances of validation whenever it is called: FHR@20, and the reward of sampled
-    answers, whose seed is always the same."""
-    decoding = Decoding(inputs.prompt_dataset(instances, context, vocabulary))
-    recipe = inputs.recipe
-
-    def validate() -> dict[str, float]:
-        policy.eval()
-        result = sampled_reward(policy, decoding.data, reward, recipe)
-        ((items, _),) = predict_items(policy, [decoding], recipe.predict, "validate")
-        return {"reward": float(result.mean()), "FHR@20": float(hit_any(items, instances.future).mean(dtype=float))}
-
-    return validate
+        return validate
 
 
 def sampled_reward(policy: Policy, data: PromptDataset, reward: Reward, recipe: Recipe) -> np.ndarray:
