@@ -13,6 +13,7 @@ then, Swing from the dislikes by then (`users` mode: from all items, and from th
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -70,7 +71,7 @@ def _semantic_ids(job: Job, embeddings: np.ndarray, fit_rows: np.ndarray) -> Non
     catalog, raw = make_catalog(model, items.ids, items.titles, embeddings)
     catalog.save(out)
 
-    quality = quality_report(
+    quality: dict[str, Any] = quality_report(
         embeddings, catalog.latents, raw, catalog.codes, catalog.codewords, decode(model, catalog.reconstructed)
     )
     quality["learned_from"] = len(fit_rows)
