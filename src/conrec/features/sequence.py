@@ -44,7 +44,7 @@ class SequenceModel:
         often = np.zeros(items, bool)
         often[np.argsort(-counts, kind="stable")[:ITEMS]] = True
         known, _ = UserEvents.of_log(events.take(often[events.items]), READS)
-        self.tokens, self.network = Tokens.of(known, items), None
+        self.tokens, self.trained = Tokens.of(known, items), False
         try:
             windows = training_windows(known, self.tokens, LENGTH)
         except ValueError:  # nobody disliked anything after another event
@@ -57,9 +57,9 @@ class SequenceModel:
             torch.manual_seed(0)
             self.network = SelfAttention(self.tokens, LENGTH, SIZES, signed=True).to(self.device)
             self._train(windows, generator)
+        self.trained = True
 
     def _train(self, windows: Batch, generator: torch.Generator) -> None:
-        assert self.network is not None
         optimizer = torch.optim.Adam(self.network.parameters(), lr=SIZES.learning_rate, betas=(0.9, 0.98))
         self.network.train()
         epochs = min(int(SIZES.epochs), max(1, SHOWN // len(windows)))
@@ -76,13 +76,11 @@ class SequenceModel:
 
     def _targets(self) -> torch.Tensor:
         """Embeddings of the items that it predicts, float [T, d]."""
-        assert self.network is not None
         return self.network.items.weight[1 : self.tokens.targets + 1]
 
     @torch.inference_mode()
     def log_probabilities(self, instances: Instances) -> np.ndarray:
         """float32 [B, T], T the items of `tokens` that it predicts."""
-        assert self.network is not None
         events = UserEvents.of_instances(instances, READS)
         batch = histories(events, len(instances), self.tokens, LENGTH, np.zeros(len(instances), np.int64))
         batch = batch.to(self.device)
@@ -102,22 +100,19 @@ class Sequence(ItemFeature):
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]; an item that the model does not predict is as likely as the average of the others."""
-        out = np.zeros((len(instances), len(self._log_view.items)), np.float32)
+        view, known_users = self._log_view, self._log_view.train_users
+        out = np.zeros((len(instances), len(view.items)), np.float32)
         periods = instances.cutoffs.astype("datetime64[W]").astype(np.int64) // WEEKS
-        if self._log_view.train_users is not None:
+        if known_users is not None:
             periods[:] = 0
-        for period in np.unique(periods):
-            model, found = self._model(int(period)), np.flatnonzero(periods == period)
-            if model.network is not None:
+        for period in np.unique(periods).tolist():
+            if period not in self._models:
+                start = np.datetime64(period * WEEKS, "W").astype("datetime64[us]")
+                known = view.events.times < start if known_users is None else view.events.of_users(known_users)
+                self._models[period] = SequenceModel(view.events.take(known), len(view.items))
+            model, found = self._models[period], np.flatnonzero(periods == period)
+            if model.trained:
                 own = model.log_probabilities(instances.take(found))
                 out[found] = -np.log(own.shape[1])
                 out[np.ix_(found, model.tokens.rows[: model.tokens.targets])] = own
         return out
-
-    def _model(self, period: int) -> SequenceModel:
-        events, known_users = self._log_view.events, self._log_view.train_users
-        if period not in self._models:
-            start = np.datetime64(period * WEEKS, "W").astype("datetime64[us]")
-            known = events.times < start if known_users is None else events.of_users(known_users)
-            self._models[period] = SequenceModel(events.take(known), len(self._log_view.items))
-        return self._models[period]
