@@ -272,7 +272,7 @@ def test_the_doctor_examines() -> None:
     done = conrec("doctor")
     assert done.returncode == 0, done.stdout
     said = {line.split("  ")[0].strip() for line in done.stdout.splitlines()}
-    assert {"torch", "cores", "memory", "disk", "gpu", "torch test"} <= said
+    assert {"extra train", "cores", "memory", "disk", "gpu", "torch test"} <= said
     assert "FAILS" not in done.stdout
 
 
