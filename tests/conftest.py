@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.deploy.live_run import LiveRun
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What asks for the trained run, a browser or a whole data set is slow, and slow files come first.
 

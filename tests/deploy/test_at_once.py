@@ -97,7 +97,7 @@ def test_the_users_side_is_that_of_the_whole_log(live: LiveRun, snapshots: Path)
     assert day.rates is not None
     # The day's items, and the users' own log as it is now: what they were shown, too.
     rates = replace(day.rates, rates=after.attribute_rates)
-    after.attribute_rates._days = before.attribute_rates._days
+    after.attribute_rates._before = before.attribute_rates._before
     expected_day = replace(day, feedback=after.told, rates=rates)
     asked = [*users, "somebody new", likes_only]
     some = Histories(after.events).instances(np.array(asked), np.full(len(asked), cutoff), 50, 50)

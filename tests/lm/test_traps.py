@@ -6,7 +6,7 @@ The trap of an unwrapped model under DDP needs two processes: `tests/train/test_
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from conrec.config import LmConfig
 from conrec.decode.beam import search
@@ -236,7 +236,8 @@ def test_a_prompt_pass_without_a_mask_equals_the_masked_one(monkeypatch):
     ids, mask = pad_prompts(PROMPTS, WORDS.pad)
     outcomes = []
     for causal in (False, True):
-        monkeypatch.setattr(Policy, "_causal_prefill", causal)
+        if causal:
+            monkeypatch.setattr(policy, "prefill", lambda *given: policy._prefill_without_mask(*given, DynamicCache()))
         found = search(policy, policy.prefill(ids, mask), ROWS, pool(), beams=20)
         outcomes.append((found.codes, found.scores, policy(ids, mask, answers(), ROWS, pool())))
     for masked, turned in zip(*outcomes):

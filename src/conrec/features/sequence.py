@@ -36,10 +36,7 @@ class SequenceModel:
 
     @torch.inference_mode(False)  # also where a decoder asks for it
     def __init__(self, events: Events, items: int) -> None:
-        """Train on all of these events; without a user who disliked something after another event there is no network.
-
-        items: of the catalogue.
-        """
+        """Train on all of these events, if a user disliked something after another one. items: of the catalogue."""
         counts = np.bincount(events.items[events.is_dislike | events.is_positive], minlength=items)
         often = np.zeros(items, bool)
         often[np.argsort(-counts, kind="stable")[:ITEMS]] = True

@@ -109,8 +109,9 @@ class Training:
             reachable(wanted.take(index), data),
             self.inputs.log_view.catalog.codes,
             folder,
-            replace(config, warmup_epochs=config.warmup_epochs / len(contexts)),
+            config,
             seed=self.job.seed,
+            contexts=len(contexts),
             validate=self._validate(contexts[-1]),
             augment=with_dropout if config.history_dropout else None,
         )

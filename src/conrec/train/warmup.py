@@ -36,6 +36,7 @@ def warm_up(
     config: UtilizeConfig,
     *,
     seed: int,
+    contexts: int = 1,
     validate: Callable[[], dict[str, float]],
     validations: int = 4,
     augment: Callable[[int, np.random.Generator], list[int]] | None = None,
@@ -43,12 +44,12 @@ def warm_up(
     """Train `policy` in place to make `targets` (item rows of each instance) likely.
 
     The loss of a prompt is the mean over its targets of the negative log-probability of the semantic ID, `codes`
-    int [items, T]. Prompts without a target in the candidate pool are passed over. Batches hold prompts of
-    similar length. `augment` draws the prompt of an instance anew each time it is used (history dropout).
+    int [items, T]. Prompts without a target in the candidate pool are passed over, batches hold prompts of similar
+    length. An instance is there once for each of `contexts`. `augment` draws a prompt anew each time (history dropout).
     """
     usable, batch = np.flatnonzero(targets.lengths > 0), config.warmup_batch
     per_epoch = max(1, len(usable) // batch)
-    steps = max(1, round(config.warmup_epochs * per_epoch))
+    steps = max(1, round(config.warmup_epochs / contexts * per_epoch))
     rate, every = config.warmup_learning_rate, config.checkpoint_every
     trainer = Trainer(policy, folder, steps=steps, learning_rate=rate, checkpoint_every=every)
     batches = batches_from(trainer.step, data.prompts.lengths[usable], batch, seed)
