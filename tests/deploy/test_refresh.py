@@ -19,7 +19,7 @@ import pytest
 
 from conrec.__main__ import main
 from conrec.config import load_recipe
-from conrec.data.schema import EVENTS, OTHER_REASONS
+from conrec.data.schema import EVENTS, OTHER_REASONS, SEPARATOR
 from conrec.data.sources import Tables
 from conrec.deploy.calibrate import calibrate
 from conrec.deploy.live import input_digest, merged, read_live, users_with_news
@@ -29,7 +29,7 @@ from conrec.filter import snapshot as published
 from conrec.filter.feedback import Entry
 from conrec.filter.filter import CoNRecFilter, OpenSnapshot
 from conrec.filter.guardrails import Guardrails
-from conrec.items.fields import SEPARATOR, fields_of
+from conrec.items.fields import fields_of
 from conrec.items.traits import TraitEncoder, joined
 from conrec.pipeline.build import outputs_digest
 from conrec.run import STAGES, run_stages

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conrec.data.schema import SEPARATOR
 from conrec.errors import ConrecError
 from conrec.features.log_view import LogView
 from conrec.filter.contributions import KINDS, NAMED, Contribution, Why, amounts
@@ -15,7 +16,6 @@ from conrec.filter.filter import CoNRecFilter
 from conrec.filter.guardrails import Guardrails
 from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.filter.user_store import Users
-from conrec.items.fields import SEPARATOR
 from conrec.score.factors import LARGEST, VALUES, UserFactors, scores_alone
 from conrec.score.filter_score import FilterScore
 from conrec.score.history import HistoryScore

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from conrec.baselines.base import SUFFIX, Recommender, Settings, TrainingData
 from conrec.data.instances import Instances
 from conrec.evaluate.metrics import future_hit_rate, hit_rate
+from conrec.features.attention import next_item_logits
 from conrec.features.sequences import PREDICTED, Batch, Tokens, UserEvents, histories, shuffled, training_windows
 from conrec.features.sizes import Inputs, Sizes
 from conrec.progress import say
@@ -165,8 +166,7 @@ class SequenceRecommender(Recommender):
 class NextItemRecommender(SequenceRecommender):
     """A causal model of sequences, trained to predict the next item.
 
-    Its network turns tokens and marks int64 [B, L] into states float [B, L, d], each of the events up to it. A target's
-    score is the product of the last state with the target's input embedding (`network.items`).
+    Its network turns tokens and marks int64 [B, L] into states float [B, L, d], each of the events up to it.
     """
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -178,11 +178,8 @@ class NextItemRecommender(SequenceRecommender):
         return next_item_loss(self.loss_name, states[asked], embeddings, wanted, own, generator)
 
     def logits(self, batch: Batch) -> Tensor:
-        """float [B, T]; a history without any known item is one of padding."""
-        states = self.network(batch.tokens, batch.marks)
-        last = ((batch.tokens != 0).sum(1) - 1).clamp(min=0)
-        states = states[torch.arange(len(states), device=states.device), last]
-        return states @ self.network.items.weight[1 : self.tokens.targets + 1].T
+        """See `next_item_logits`."""
+        return next_item_logits(self.network, batch, self.tokens.targets)
 
 
 def negatives(own: Tensor, wanted: Tensor, targets: int, generator: torch.Generator) -> Tensor:

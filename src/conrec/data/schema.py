@@ -6,6 +6,7 @@ the wrong type, a missing id or an unknown kind is named with its file and row i
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from conrec.errors import ConrecError
 TIME = pa.timestamp("us", tz="UTC")
 
 EMPTY = "is empty; fill it or drop the row"
+SEPARATOR = re.compile(r"\s*[|>;,/]\s*")
+"""What separates the parts of a category or an attribute ("shoes > sneakers", "Comedy|Drama")."""
 MAX_ID_BYTES = 511
 """The longest id, in UTF-8; every store keeps to it, so that all behave alike."""
 

@@ -15,9 +15,8 @@ def reliability(chances: np.ndarray, disliked: np.ndarray, users: np.ndarray) ->
     """
     if not len(chances):
         return None
-    order = np.argsort(chances, kind="stable")
-    which = np.empty(len(order), int)
-    which[order] = np.arange(len(order)) * BINS // len(order)
+    ranks = np.argsort(np.argsort(chances, kind="stable"))
+    which = ranks * BINS // len(ranks)
     bins = np.arange(which.max() + 1)
     observed = bootstrap(users, np.where(which[:, None] == bins, disliked[:, None], np.nan))
     counts = np.bincount(which)

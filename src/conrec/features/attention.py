@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from conrec.features.sequences import Tokens
+from conrec.features.sequences import Batch, Tokens
 from conrec.features.sizes import Sizes
 
 
@@ -57,6 +57,13 @@ class EventNetwork(nn.Module):
     def draw(self) -> None:
         """Small first embeddings; called when all parameters are there."""
         small_embeddings(self.items, self.positions, self.marks)
+
+
+def next_item_logits(network: Any, batch: Batch, targets: int) -> Tensor:
+    """float [B, T]: the state after the last event (padding, if there is none) times the targets' embeddings."""
+    states = network(batch.tokens, batch.marks)
+    last = ((batch.tokens != 0).sum(1) - 1).clamp(min=0)
+    return states[torch.arange(len(states), device=states.device), last] @ network.items.weight[1 : targets + 1].T
 
 
 def small_embeddings(*tables: nn.Embedding | None, std: float = 0.02) -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from conrec.data.instances import Events, Instances
-from conrec.features.attention import SelfAttention
+from conrec.features.attention import SelfAttention, next_item_logits
 from conrec.features.item_features import ItemFeature
 from conrec.features.log_view import LogView
 from conrec.features.sequences import Batch, Tokens, UserEvents, histories, shuffled, training_windows
@@ -38,9 +38,8 @@ class SequenceModel:
     def __init__(self, events: Events, items: int) -> None:
         """Train on all of these events, if a user disliked something after another one. items: of the catalogue."""
         counts = np.bincount(events.items[events.is_dislike | events.is_positive], minlength=items)
-        often = np.zeros(items, bool)
-        often[np.argsort(-counts, kind="stable")[:ITEMS]] = True
-        known, _ = UserEvents.of_log(events.take(often[events.items]), READS)
+        often = np.argsort(-counts, kind="stable")[:ITEMS]
+        known, _ = UserEvents.of_log(events.take(np.isin(events.items, often)), READS)
         self.tokens, self.trained = Tokens.of(known, items), False
         try:
             windows = training_windows(known, self.tokens, LENGTH)
@@ -66,24 +65,19 @@ class SequenceModel:
                 optimizer.zero_grad(set_to_none=True)
                 states = self.network(batch.tokens[:, :-1], batch.marks[:, :-1])
                 asked = batch.wanted[:, 1:]
-                loss = F.cross_entropy(states[asked] @ self._targets().T, batch.tokens[:, 1:][asked] - 1)
+                targets = self.network.items.weight[1 : self.tokens.targets + 1]
+                loss = F.cross_entropy(states[asked] @ targets.T, batch.tokens[:, 1:][asked] - 1)
                 loss.backward()
                 optimizer.step()
         self.network.eval()
-
-    def _targets(self) -> torch.Tensor:
-        """Embeddings of the items that it predicts, float [T, d]."""
-        return self.network.items.weight[1 : self.tokens.targets + 1]
 
     @torch.inference_mode()
     def log_probabilities(self, instances: Instances) -> np.ndarray:
         """float32 [B, T], T the items of `tokens` that it predicts."""
         events = UserEvents.of_instances(instances, READS)
         batch = histories(events, len(instances), self.tokens, LENGTH, np.zeros(len(instances), np.int64))
-        batch = batch.to(self.device)
-        last = ((batch.tokens != 0).sum(1) - 1).clamp(min=0)
-        states = self.network(batch.tokens, batch.marks)[torch.arange(len(batch)), last]
-        return (states @ self._targets().T).log_softmax(1).cpu().numpy()
+        logits = next_item_logits(self.network, batch.to(self.device), self.tokens.targets)
+        return logits.log_softmax(1).cpu().numpy()
 
 
 class Sequence(ItemFeature):

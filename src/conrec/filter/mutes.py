@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow as pa
 
+from conrec.data.schema import SEPARATOR
+
 if TYPE_CHECKING:
     from conrec.filter.filter import OpenSnapshot
     from conrec.filter.user_now import UserNow
 
-PATH = re.compile(r"\s*[|>;,/]\s*")
-"""What separates the parts of a category, as in `items.fields`, which takes a second to import."""
 LEAST, SHARE, LIFT, SUGGESTED = 3, 0.2, 2.0, 3
 """Dislikes, their share of all, and lift that a suggestion takes at least, and how many there are at most."""
 
@@ -101,7 +101,7 @@ def _says(text: str, mute: Mute) -> bool:
     and lower case, which often put no space between words, a word may stand anywhere."""
     name = " ".join(mute.name.casefold().split())
     if mute.kind == "category":
-        return name in (text, *PATH.split(text))
+        return name in (text, *SEPARATOR.split(text))
     before, after = (r"(?<!\w)", r"(?!\w)") if name.upper() != name else ("", "")
     return re.search(before + re.escape(name) + after, text) is not None
 

@@ -35,9 +35,9 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from conrec.data.instances import Events
+from conrec.data.schema import SEPARATOR
 from conrec.files import readable
 from conrec.items.encoders import Content
-from conrec.items.fields import SEPARATOR
 from conrec.items.image import HogEncoder
 from conrec.items.synonyms import EXCLUSIVE, exclusion, same
 from conrec.progress import track
