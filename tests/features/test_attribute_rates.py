@@ -1,20 +1,22 @@
 """Rates of dislike by attribute: the posterior worked out user by user, what is learned, and what is not looked at."""
 
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
-from conrec.data.instances import Events, Instances
+from conrec.data.instances import Events, Instances, Ragged, offsets_of
 from conrec.data.schema import REASONS
 from conrec.features.attribute_rates import (
     EXPOSURES,
     AttributeRates,
     Attributes,
+    changed_rates,
     explanations,
-    personal_rates,
+    rates_of,
 )
 from tests.data.events import events_of
 from tests.small_log import CUTS, all_instances, small_log
@@ -96,7 +98,8 @@ def test_explanations_are_averaged_over_the_posterior() -> None:
         counts = np.bincount(attributes[list(places)], minlength=4)
         weight = np.exp(np.log(fits[list(places)]).sum() + (gammaln(shape + counts) - counts * np.log(against)).sum())
         expected, total = expected + weight * counts, total + weight
-    found = explanations(starts, attributes, fits, shape, against, 200_000, 1000, np.random.default_rng(0))
+    draws = np.random.default_rng(0).random(200_000 * 4)
+    found = explanations(starts, attributes, fits, shape, against, draws, 200_000, 1000)
     np.testing.assert_allclose(found, expected / total, atol=0.02)
 
 
@@ -104,18 +107,33 @@ def test_rates_explain_all_dislikes_and_no_user_looks_at_another() -> None:
     rng = np.random.default_rng(0)
     dense = (rng.random((12, 7)) < 0.4).astype(np.float64)
     dense[:, 0] = 1
-    shape, shown = rng.gamma(1.0, 0.1, 7) + 0.01, rng.integers(0, 20, (3, 7)).astype(float)
-    owners, items = np.array([0, 0, 2, 2, 2]), np.array([1, 5, 1, 7, 9])
-    fits = rng.random((7, 5))
-    found = personal_rates(csr_matrix(dense), shape, shown, owners, items, fits)
+    matrix, shape, reasons = csr_matrix(dense), rng.gamma(1.0, 0.1, 7) + 0.01, rng.random((7, 3))
+    shown = [rng.integers(0, 12, n) for n in (20, 5, 9)]
+    counts = [rng.integers(1, 4, len(items)) for items in shown]
+    disliked, given = [[1, 5], [], [1, 7, 9]], [[0, -1], [], [1, 1, -1]]
+
+    def found(users: list[int]) -> np.ndarray:
+        met, rejected = (ragged([lists[user] for user in users]) for lists in (shown, disliked))
+        flat = [np.concatenate([lists[user] for user in users]).astype(int) for lists in (counts, given)]
+        return changed_rates(matrix, shape, reasons, met, flat[0], rejected, flat[1]).toarray() + shape / EXPOSURES
+
+    rates = found([0, 1, 2])
     for user in range(3):
-        own = owners == user
-        explained = found[user] * (EXPOSURES + shown[user]) - shape
-        assert explained.sum() == pytest.approx(own.sum())
+        seen = counts[user] @ dense[shown[user]]
+        explained = rates[user] * (EXPOSURES + seen) - shape
+        assert explained.sum() == pytest.approx(len(disliked[user]))
         assert explained.min() > -1e-9
-        np.testing.assert_allclose(explained[~dense[items[own]].any(axis=0)], 0, atol=1e-9)
-        alone = personal_rates(csr_matrix(dense), shape, shown[[user]], owners[own] * 0, items[own], fits[:, own])
-        np.testing.assert_array_equal(alone[0], found[user])
+        np.testing.assert_allclose(explained[~dense[disliked[user]].any(axis=0)], 0, atol=1e-9)
+        np.testing.assert_array_equal(found([user])[0], rates[user])
+    whole, some = (rates_of(part, shape, csr_matrix(rates - shape / EXPOSURES)) for part in (matrix, matrix[[3, 8]]))
+    np.testing.assert_allclose(whole, rates @ dense.T)
+    np.testing.assert_allclose(some, rates @ dense[[3, 8]].T)
+
+
+def ragged(lists: list[Any]) -> Ragged:
+    return Ragged(
+        np.concatenate([np.asarray(one, int) for one in lists]), offsets_of(np.array([len(one) for one in lists]))
+    )
 
 
 def test_showings_without_a_dislike_rule_attributes_out(instances: Instances) -> None:

@@ -1,17 +1,22 @@
 """The verbs of a run: all stages, one of them, and the demonstration."""
 
+from __future__ import annotations
+
 import dataclasses
 import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from conrec.errors import ConrecError
+from conrec.errors import ConrecError, need
 from conrec.processes import is_main
+
+if TYPE_CHECKING:
+    from conrec.model import Model
 
 StageName = Literal[
     "prepare", "compress", "understand", "utilize", "score", "weights", "predict", "filter", "evaluate", "report"
@@ -122,12 +127,46 @@ class Demo:
 def demo(args: Demo) -> None:
     """Run everything on a small simulated platform; needs nothing but the extra `train`.
 
-    The same as `conrec run demo --out runs/demo`. Ends with the path of the report. Run it again to continue one
-    that was stopped.
+    First the minute's way: the filter alone, as `conrec fit` learns it, to DIR-fit, and the list of one user behind it.
+    Then the paper's, the same as `conrec run demo --out runs/demo`, which ends with the path of the report. Run it
+    again to continue one that was stopped.
 
     Example: conrec demo
     """
+    from conrec.config import load_recipe
+    from conrec.model import load
+    from conrec.run import find_recipe, run_stages, stages_of
+
+    need("train", "images", "report")
+    recipe = load_recipe(find_recipe(Path("demo")))
+    alone = dataclasses.replace(recipe, sid=dataclasses.replace(recipe.sid, levels=0))
+    fitted = args.out.with_name(f"{args.out.name}-fit")
+    run_stages(stages_of(alone), alone, fitted, begin=True)
+    model = load(fitted)
+    print(f"{model.evaluate()}\n\n{_one_list(model)}\n", flush=True)
     run(Run(Path("demo"), args.out))
+
+
+def _one_list(model: Model) -> str:
+    """What the user with the most dislikes in the test period was shown then, up to 20 items, behind the filter."""
+    from collections import Counter
+
+    import pyarrow.parquet as pq
+
+    folder = model.folder
+    shown = pq.read_table(folder / "filter/seed0/scores.parquet", filters=[("split", "=", "test")]).to_pylist()
+    user = Counter(row["user_id"] for row in shown if row["label"] > 0).most_common(1)[0][0]
+    labels = {row["item_id"]: row["label"] for row in shown if row["user_id"] == user}
+    listed = sorted(labels, key=lambda item: labels[item] == 0)[:20]  # what the user reacted to, first
+    items = pq.read_table(folder / "prepare/items.parquet", columns=["item_id", "title"]).to_pydict()
+    titles, decision = dict(zip(items["item_id"], items["title"])), model.filter(user, listed)
+    lines = [f"{user} was shown this afterwards; the filter:"]
+    for item, score, why in zip(listed, decision.scores, decision.why):
+        said = {1: "disliked", -1: "liked"}.get(labels[item], "")
+        reasons = ", ".join(part.name or part.kind for part in why.contributions[:3]) if why else ""
+        verdict = "drops" if item in decision.dropped else "keeps"
+        lines.append(f"  {verdict} {score:6.2f}  {titles[item][:44]:44}  {said:8}  {reasons}".rstrip())
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)

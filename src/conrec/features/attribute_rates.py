@@ -28,9 +28,9 @@ import numpy as np
 from numba import njit
 from scipy.sparse import csr_matrix
 
-from conrec.data.instances import Events, Instances
+from conrec.data.instances import Events, Instances, Ragged
 from conrec.data.schema import REASONS
-from conrec.data.user_log import UserLog, slices
+from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 from conrec.items.fields import FieldsEncoder
 
@@ -133,11 +133,11 @@ class AttributeRates(ItemFeature):
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: the log of the rate at which each user dislikes the item once it is shown."""
-        return self._log_rates(instances, self._attributes.matrix)
+        return np.log(self._rates(instances, self._attributes.matrix))
 
     def of_items(self, instances: Instances, items: np.ndarray) -> np.ndarray:
-        """float32 [B, k]: the same of some items, rows int [k], alike for all users."""
-        return self._log_rates(instances, self._attributes.matrix[items])
+        """float32 [B, k]: the rates, no logarithms, of some items, rows int [k], alike for all users."""
+        return self._rates(instances, self._attributes.matrix[items])
 
     def of_day(self, cutoff: np.datetime64) -> tuple[csr_matrix, Everybody]:
         """The items' attributes, and what explains all users' dislikes on the day: for one user without a log."""
@@ -148,27 +148,24 @@ class AttributeRates(ItemFeature):
         shape = self._of_day(cutoff.astype("datetime64[D]")).shape
         return np.asarray(self._attributes.matrix[items] @ (shape / EXPOSURES), np.float32)
 
-    def _log_rates(self, instances: Instances, matrix: csr_matrix) -> np.ndarray:
+    def _rates(self, instances: Instances, matrix: csr_matrix) -> np.ndarray:
         """float32 [B, k], for the items that are the rows of the matrix."""
         out = np.empty((len(instances), matrix.shape[0]), np.float32)
         days = instances.cutoffs.astype("datetime64[D]")
         for day in np.unique(days):
-            here = np.flatnonzero(days == day)
-            rates = self._of_users(instances.users[here], instances.cutoffs[here], self._of_day(day))
-            out[here] = np.log((matrix @ rates.T).T)
+            here, everybody = np.flatnonzero(days == day), self._of_day(day)
+            changes = self._changes(instances.users[here], instances.cutoffs[here], everybody)
+            out[here] = rates_of(matrix, everybody.shape, changes)
         return out
 
-    def _of_users(self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody) -> np.ndarray:
-        """float64 [b, attributes]: expected rates of users, each at its own cutoff."""
-        matrix = self._attributes.matrix
-        places = self._shown.before(users, cutoffs)
-        ones, items = np.ones(len(places.values), np.float32), self._shown.events.items[places.values]
-        counts = csr_matrix((ones, (places.owners, items)), shape=(len(users), matrix.shape[0]))
-        shown = (counts @ matrix).toarray().astype(np.float64)
-        places = self._disliked.before(users, cutoffs)
-        disliked = self._disliked.events.take(places.values)
-        given = everybody.reasons[:, disliked.reasons]
-        return personal_rates(matrix, everybody.shape, shown, places.owners, disliked.items, given)
+    def _changes(self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody) -> csr_matrix:
+        """`changed_rates` of users, each at its own cutoff."""
+        shown, disliked = self._shown.before(users, cutoffs), self._disliked.before(users, cutoffs)
+        met = shown.of_values(self._shown.events.items[shown.values])
+        given = self._disliked.events.take(disliked.values)
+        ones, rejected = np.ones(len(met.values)), disliked.of_values(given.items)
+        matrix, shape, reasons = self._attributes.matrix, everybody.shape, everybody.reasons
+        return changed_rates(matrix, shape, reasons, met, ones, rejected, given.reasons)
 
     def _of_day(self, day: np.datetime64) -> Everybody:
         return self._before(day) if self._always is None else self._always
@@ -207,32 +204,81 @@ class AttributeRates(ItemFeature):
         return np.asarray(given[field])
 
 
-def personal_rates(
-    matrix: csr_matrix, shape: np.ndarray, shown: np.ndarray, owners: np.ndarray, items: np.ndarray, reasons: np.ndarray
-) -> np.ndarray:
-    """float64 [b, attributes]: the posterior means of users' rates, by Gibbs sampling with a fixed seed for each user.
+def rates_of(matrix: csr_matrix, shape: np.ndarray, changes: csr_matrix) -> np.ndarray:
+    """float64 [b, k]: the rates of the items that are the rows of the matrix, for users with these `changed_rates`."""
+    return np.asarray((changes @ matrix.T).toarray() + matrix @ (shape / EXPOSURES))
 
-    matrix: [items, attributes]. shape: float [attributes], of the prior. shown: float [b, attributes], how often each
-    was shown to each user. owners, items: int [d], whose dislike of what, owners in ascending order. reasons: float
-    [attributes, d], how likely the reason given with it is, were it for the attribute.
+
+def changed_rates(
+    matrix: csr_matrix,
+    shape: np.ndarray,
+    reasons: np.ndarray,
+    shown: Ragged,
+    counts: np.ndarray,
+    disliked: Ragged,
+    given: np.ndarray,
+) -> csr_matrix:
+    """float64 [b, attributes]: users' rates, less shape / EXPOSURES, which is that of somebody who was shown nothing.
+    Posterior means, by Gibbs sampling with a fixed seed for each user.
+
+    matrix: [items, attributes]. shape, reasons: `Everybody`. shown: items of each user, and `counts`, how often it was;
+    disliked: items of each user, and `given`, int, the reasons given with them (-1: none).
     """
-    against = EXPOSURES + shown
-    rates = shape / against
-    own = slices(matrix.indptr[items], matrix.indptr[items + 1])
-    indices = matrix.indices[own.values]
-    fits = matrix.data[own.values] * reasons[indices, own.owners]
-    firsts = np.searchsorted(owners, np.arange(len(shown) + 1))
-    for user in np.unique(owners):
-        dislikes = own.offsets[firsts[user] : firsts[user + 1] + 1]
-        here = slice(dislikes[0], dislikes[-1])
-        # Only attributes of disliked items have anything to explain.
-        some, place = np.unique(indices[here], return_inverse=True)
-        own_shape, own_against = shape[some], against[user, some]
-        random = np.random.default_rng(0)  # a user's rates must not depend on who else is asked for
-        starts = dislikes - dislikes[0]
-        explained = explanations(starts, place, fits[here], own_shape, own_against, SWEEPS, BURN_IN, random)
-        rates[user, some] = (own_shape + explained) / own_against
-    return rates
+    lengths = np.diff(matrix.indptr)
+    most = int(lengths[shown.values].sum() + lengths[disliked.values].sum())
+    # The same for every user: rates must not depend on who else is asked for.
+    draws = np.random.default_rng(0).random(SWEEPS * int(disliked.lengths.max(initial=0)))
+    users = shown.offsets, shown.values, counts, disliked.offsets, disliked.values, given
+    of_users = tuple(np.ascontiguousarray(one, np.int64) for one in users)  # of one type, so compiled once
+    found = _changed((matrix.indptr, matrix.indices, matrix.data), shape, reasons, of_users, draws, most)
+    return csr_matrix(found, shape=(len(shown), matrix.shape[1]))
+
+
+@njit(nogil=True, cache=True)
+def _changed(
+    items: tuple[np.ndarray, ...],
+    shape: np.ndarray,
+    reasons: np.ndarray,
+    users: tuple[np.ndarray, ...],
+    draws: np.ndarray,
+    most: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`changed_rates` as data, indices, and indptr; at most so many numbers."""
+    indptr, indices, data = items
+    shown_of, shown, counts, disliked_of, disliked, given = users
+    found, places, ends = np.empty(most), np.empty(most, np.int32), np.zeros(len(shown_of), np.int64)
+    number, met = np.full(len(shape), -1), np.zeros(len(shape))
+    for user in range(len(shown_of) - 1):
+        begin = end = ends[user]
+        # The attributes of what was disliked, numbered as they come: only these have anything to explain.
+        first, last = disliked_of[user], disliked_of[user + 1]
+        starts = np.zeros(last - first + 1, np.int64)
+        starts[1:] = np.cumsum(indptr[disliked[first:last] + 1] - indptr[disliked[first:last]])
+        own, fits = np.empty(starts[-1], np.int64), np.empty(starts[-1])
+        n = 0
+        for event in range(first, last):
+            for place in range(indptr[disliked[event]], indptr[disliked[event] + 1]):
+                attribute = indices[place]
+                if number[attribute] < 0:
+                    number[attribute], places[end], end = end - begin, attribute, end + 1
+                own[n], fits[n] = number[attribute], data[place] * reasons[attribute, given[event]]
+                n += 1
+        explaining = end - begin
+        for event in range(shown_of[user], shown_of[user + 1]):
+            for place in range(indptr[shown[event]], indptr[shown[event] + 1]):
+                attribute = indices[place]
+                if number[attribute] < 0:
+                    number[attribute], places[end], end = end - begin, attribute, end + 1
+                met[attribute] += data[place] * counts[event]
+        some = places[begin:end]
+        prior, against = shape[some], EXPOSURES + met[some]
+        explained = np.zeros(len(some))
+        explained[:explaining] = explanations(
+            starts, own, fits, prior[:explaining], against[:explaining], draws, SWEEPS, BURN_IN
+        )
+        found[begin:end] = (prior + explained) / against - prior / EXPOSURES
+        number[some], met[some], ends[user + 1] = -1, 0.0, end
+    return found[:end], places[:end], ends
 
 
 @njit(nogil=True, cache=True)
@@ -242,15 +288,15 @@ def explanations(
     fits: np.ndarray,
     shape: np.ndarray,
     against: np.ndarray,
+    draws: np.ndarray,
     sweeps: int,
     burn_in: int,
-    random: np.random.Generator,
 ) -> np.ndarray:
     """float64 [k]: how many of a user's dislikes each of k attributes explains, on average over the posterior.
 
     starts: int [d + 1], where those of each dislike begin in `attributes`, int, and `fits`, float (how well each
-    explains it). shape, against: float [k], of the gammas. In each sweep every dislike in turn is given to one of its
-    attributes, by what the others leave likely.
+    explains it). shape, against: float [k], of the gammas. draws: float [sweeps * d], uniform in [0, 1). In each
+    sweep every dislike in turn is given to one of its attributes, by what the others leave likely.
     """
     counts, total = np.zeros(len(shape)), np.zeros(len(shape))
     chosen, weights = np.full(len(starts) - 1, -1), np.zeros(len(fits))
@@ -264,7 +310,7 @@ def explanations(
                 a = attributes[n]
                 weights[n] = fits[n] * (shape[a] + counts[a]) / against[a]
                 drawn += weights[n]
-            drawn *= random.random()
+            drawn *= draws[sweep * len(chosen) + dislike]
             n = begin - 1
             while drawn >= 0.0 and n < end - 1:
                 n += 1

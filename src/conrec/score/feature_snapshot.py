@@ -77,17 +77,15 @@ class RateEmbeddings:
         found = np.zeros((len(instances), self.projection.shape[1]), np.float32)
         for start in range(0, len(instances), USERS_AT_ONCE):
             index = np.arange(start, min(start + USERS_AT_ONCE, len(instances)))
-            log_rates = self.rates.of_items(instances.take(index), self.landmarks)
-            found[index] = embedded(log_rates, self.mean, self.projection)
+            rates = self.rates.of_items(instances.take(index), self.landmarks)
+            found[index] = embedded(rates, self.mean, self.projection)
         return found
 
 
-def embedded(log_rates: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> np.ndarray:
-    """Embeddings float32 [B, d] of users with these logarithms of rates on the landmarks, float32 [B, l]; see
-    `RateEmbeddings`."""
+def embedded(rates: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> np.ndarray:
+    """Embeddings float32 [B, d] of users with these rates on the landmarks, float32 [B, l]; see `RateEmbeddings`."""
     average = mean.mean()
-    found: np.ndarray = np.log((np.exp(log_rates) + average) / (mean + average)) @ projection
-    return found.astype(np.float32)
+    return np.asarray(np.log((rates + average) / (mean + average)) @ projection, np.float32)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from conrec.data.user_log import slices
-from conrec.features.attribute_rates import personal_rates
+from conrec.data.instances import Ragged
+from conrec.features.attribute_rates import changed_rates, rates_of
 from conrec.score.bias import BiasTerms, Link
 from conrec.score.factors import ItemFactors
 from conrec.score.feature_snapshot import FeatureSnapshot, embedded
@@ -70,11 +70,8 @@ class UserSide:
     def _rate_embedding(self, history: History) -> np.ndarray:
         """Dislike rates by attribute as a user embedding (`score.feature_snapshot.RateEmbeddings`), float32 [1, d]."""
         shape, reasons, mean, projection = (self._rates[name] for name in RATES)
-        items, counts, matrix = history.shown["item"], np.abs(history.shown["count"]), self._matrix
-        rows = slices(matrix.indptr[items], matrix.indptr[items + 1])  # scipy takes five times as long for one user
-        weights = matrix.data[rows.values] * np.repeat(counts, rows.lengths)
-        shown = np.bincount(matrix.indices[rows.values], weights, len(shape))[None]
         disliked = history.events[history.events["sign"] == 1]
-        owners, given = np.zeros(len(disliked), np.int64), reasons[:, disliked["reason"]]
-        rates = personal_rates(matrix, shape, shown, owners, disliked["item"], given)
-        return embedded(np.log(self._landmarks @ rates[0]).astype(np.float32)[None], mean, projection)
+        shown, rejected = (Ragged(one["item"], np.array([0, len(one)])) for one in (history.shown, disliked))
+        counts = np.abs(history.shown["count"])
+        changes = changed_rates(self._matrix, shape, reasons, shown, counts, rejected, disliked["reason"])
+        return embedded(rates_of(self._landmarks, shape, changes).astype(np.float32), mean, projection)
