@@ -45,8 +45,7 @@ def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:
     assert full.recipe == replace(load_recipe(find_recipe(Path("demo"))), name="simulator")
     assert [stage.context for stage in full.recipe.utilize.stages] == list(CONTEXTS)
     assert full.seeds == (0, 1, 2)
-    by_users = replace(full, recipe=replace(full.recipe, split=SplitConfig(mode="users", cutoffs="per_user")))
-    assert by_users.seeds == (0, 1, 2, 3, 4)
+    assert replace(full, name="movielens").seeds == (0, 1, 2, 3, 4)
 
 
 def test_each_seed_has_a_platform_or_a_fold_where_there_are_any(tiny: Dataset) -> None:

@@ -48,7 +48,7 @@ class Reproduce:
     quick: bool = False
     """Tiny sizes, to see that everything works; the figures mean nothing."""
     seeds: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]")] = None
-    """Train once with each of these seeds; without it 0 to 2, and where users are split 0 to 4, one for each fold."""
+    """Train once with each of these seeds; without it 0 to 2; of MovieLens 0 to 4, its five folds."""
     datasets: Annotated[tuple[DatasetName, ...], arg(metavar="NAME [NAME ...]")] = ()
     """Of simulator, movietweetings, movielens, polis, kuairand; without it those that say something in the study."""
 
