@@ -91,14 +91,11 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     nothing else); the log's paths are relative to the folder above it, as a run's `prepare` folder wants them.
     Memory is about 10 bytes times users times items, plus 320 bytes times users times days.
     """
-    for_items, for_people, for_days, for_standing = np.random.default_rng(config.seed).spawn(4)
-    catalogue = make_catalogue(config.items, config.days, for_items)
-    people = make_people(config.users, config.days, config.dislike_if_matched, catalogue, for_people)
-    platform = Platform(config, catalogue, people, for_standing.dirichlet(np.full(len(LEAVES), 8.0)))
+    platform, for_days = make_platform(config)
     numbers = track(range(config.days), "simulate days")
-    days = [_day_table(day, platform.run_day(day, for_days), platform) for day in numbers]
-    events = pa.concat_tables(days).combine_chunks()
-    items = _items_table(catalogue, _draw(catalogue, config, image_folder))
+    events = pa.concat_tables([day_table(day, platform.run_day(day, for_days), platform) for day in numbers])
+    events = events.combine_chunks()
+    items = items_table(platform.catalogue, draw_pictures(platform.catalogue, config, image_folder))
     fields = items.select(["item_id", "category", "attributes"])
     if not config.attribute_columns:
         column = ITEMS.field("attributes")
@@ -106,7 +103,15 @@ def simulate(config: SimulateConfig, image_folder: Path | None) -> Simulation:
     n, without = items.num_rows, items["image"].null_count
     images = Accounting(n, n - without, +Counter({"no picture": without}))
     accounting = Accounting(events.num_rows, events.num_rows, items=Accounting(n, n), images=images)
-    return Simulation(Log(items, events, accounting), people.interests(), platform, fields)
+    return Simulation(Log(items, events, accounting), platform.people.interests(), platform, fields)
+
+
+def make_platform(config: SimulateConfig) -> tuple[Platform, np.random.Generator]:
+    """The platform before its first day, and what its days are drawn with."""
+    for_items, for_people, for_days, for_standing = np.random.default_rng(config.seed).spawn(4)
+    catalogue = make_catalogue(config.items, config.days, for_items)
+    people = make_people(config.users, config.days, config.dislike_if_matched, catalogue, for_people)
+    return Platform(config, catalogue, people, for_standing.dirichlet(np.full(len(LEAVES), 8.0))), for_days
 
 
 def _day(cutoff: np.datetime64, platform: Platform) -> int:
@@ -116,7 +121,7 @@ def _day(cutoff: np.datetime64, platform: Platform) -> int:
     return int(day)
 
 
-def _day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
+def day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
     """A day as EVENTS: exposures and what followed seconds later, all at different microseconds."""
     parts = [
         ("exposure", np.ones(len(happened.users), dtype=bool), 0.0),
@@ -150,7 +155,7 @@ def _day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
     )
 
 
-def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
+def items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
     """The catalogue as ITEMS; `first_seen` is the moment of listing."""
     listed = START + (catalogue.listed * 86_400e6).astype(np.int64).astype("timedelta64[us]")
     return pa.table(
@@ -168,7 +173,7 @@ def _items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
     )
 
 
-def _draw(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> list[str | None]:
+def draw_pictures(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> list[str | None]:
     """Draw a picture an item; their paths as seen from the folder above, so that both may be moved together."""
     if folder is None:
         return [None] * len(catalogue)

@@ -8,6 +8,7 @@ only, so the probability that an item is shown and disliked follows from the sta
 drawing anything; over several days the state is carried on by its expectation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,8 @@ CART, PURCHASE_FROM_CART, FAVORITE = 0.12, 0.3, 0.07
 UNSPECIFIED = 0.2
 """Share of the dislikes by a rule whose reason the user leaves out; half of the noise does."""
 
+Shown = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Users, items, and seconds of a day's exposures."""
 LEAF_ROOTS = (ROOT_OF_LEAF[:, None] == np.arange(len(ROOTS))).astype(np.float64)
 
 
@@ -87,6 +90,8 @@ class Platform:
         self.disliked_on = np.full((users, items), NEVER)
         """int16 [users, items]: day of the dislike, or NEVER."""
         self.bought_on = np.full((users, items), NEVER)
+        self.behind: Callable[[Shown], Shown] = lambda ranked: ranked
+        """What stands behind the recommender: from what it ranked on a day to what is shown."""
         self._members = (catalogue.leaf[:, None] == np.arange(len(LEAVES))).astype(np.float32)
         self._order = np.argsort(catalogue.leaf, kind="stable")
         self._flagged = np.where(catalogue.flags.any(axis=1), FLAGGED, 0.0)
@@ -151,7 +156,7 @@ class Platform:
         np.add.at(self.state.dislikes, (users[disliked], leaf[disliked]), 1.0)
         return Happened(users, items, seconds, disliked, reasons, clicked, favorite, cart, purchase)
 
-    def _show(self, day: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _show(self, day: int, rng: np.random.Generator) -> Shown:
         """Users, items and seconds of the day's exposures; a pair occurs once at most."""
         people = self.people
         present = np.flatnonzero((people.joined <= day) & (rng.random(len(people)) < people.active))
@@ -175,7 +180,7 @@ class Platform:
         # One visit a day, of half an hour at most, mostly in the evening; it ends before midnight.
         begin = 3600 * (8 + 15 * rng.beta(3.0, 2.0, len(people)))
         seconds = begin[users[keep]] + 1800 * rng.random(len(keep))
-        return users[keep], items[keep], seconds
+        return self.behind((users[keep], items[keep], seconds))
 
     def _interest_reasons(self, users: np.ndarray, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Reasons by the matching rule; noise gives 'not this product' or none."""
