@@ -63,7 +63,7 @@ def test_what_is_shown_follows_from_the_filter(platform: Any) -> None:
         n = round(len(own) / ab.SEND)
         odd = [item for item in own if int(item[1:]) % 2]
         first = [item for item in own[:n] if int(item[1:]) % 2]
-        filled = first if len(first) == n else [*first, spare]
+        filled = list(dict.fromkeys([*first, *[spare] * (len(first) < n)]))
         wanted = {ab.UNFILTERED: own[:n], ab.FILTERED: odd[:n], ab.REMOVAL: first, ab.FILLED: filled}
         for arm, expected in wanted.items():
             assert lists[arm].get(user, []) == expected, (arm, user)
