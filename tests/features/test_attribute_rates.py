@@ -14,9 +14,9 @@ from conrec.features.attribute_rates import (
     EXPOSURES,
     AttributeRates,
     Attributes,
+    RatesOf,
     changed_rates,
     explanations,
-    rates_of,
 )
 from tests.data.events import events_of
 from tests.small_log import CUTS, all_instances, small_log
@@ -115,7 +115,8 @@ def test_rates_explain_all_dislikes_and_no_user_looks_at_another() -> None:
     def found(users: list[int]) -> np.ndarray:
         met, rejected = (ragged([lists[user] for user in users]) for lists in (shown, disliked))
         flat = [np.concatenate([lists[user] for user in users]).astype(int) for lists in (counts, given)]
-        return changed_rates(matrix, shape, reasons, met, flat[0], rejected, flat[1]).toarray() + shape / EXPOSURES
+        changes = changed_rates(matrix, shape, reasons, met, flat[0], rejected, flat[1])
+        return csr_matrix(changes, (len(users), 7)).toarray() + shape / EXPOSURES
 
     rates = found([0, 1, 2])
     for user in range(3):
@@ -125,9 +126,10 @@ def test_rates_explain_all_dislikes_and_no_user_looks_at_another() -> None:
         assert explained.min() > -1e-9
         np.testing.assert_allclose(explained[~dense[disliked[user]].any(axis=0)], 0, atol=1e-9)
         np.testing.assert_array_equal(found([user])[0], rates[user])
-    whole, some = (rates_of(part, shape, csr_matrix(rates - shape / EXPOSURES)) for part in (matrix, matrix[[3, 8]]))
-    np.testing.assert_allclose(whole, rates @ dense.T)
-    np.testing.assert_allclose(some, rates @ dense[[3, 8]].T)
+    changes = csr_matrix(rates - shape / EXPOSURES)
+    for items in (matrix, matrix[[3, 8]]):
+        found_of = RatesOf.items(items, shape).of_users((changes.data, changes.indices, changes.indptr))
+        np.testing.assert_allclose(found_of, rates @ items.toarray().T, rtol=1e-6)
 
 
 def ragged(lists: list[Any]) -> Ragged:

@@ -155,10 +155,12 @@ class AttributeRates(ItemFeature):
         for day in np.unique(days):
             here, everybody = np.flatnonzero(days == day), self._of_day(day)
             changes = self._changes(instances.users[here], instances.cutoffs[here], everybody)
-            out[here] = rates_of(matrix, everybody.shape, changes)
+            out[here] = RatesOf.items(matrix, everybody.shape).of_users(changes)
         return out
 
-    def _changes(self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody) -> csr_matrix:
+    def _changes(
+        self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`changed_rates` of users, each at its own cutoff."""
         shown, disliked = self._shown.before(users, cutoffs), self._disliked.before(users, cutoffs)
         met = shown.of_values(self._shown.events.items[shown.values])
@@ -204,9 +206,41 @@ class AttributeRates(ItemFeature):
         return np.asarray(given[field])
 
 
-def rates_of(matrix: csr_matrix, shape: np.ndarray, changes: csr_matrix) -> np.ndarray:
-    """float64 [b, k]: the rates of the items that are the rows of the matrix, for users with these `changed_rates`."""
-    return np.asarray((changes @ matrix.T).toarray() + matrix @ (shape / EXPOSURES))
+@dataclass(frozen=True)
+class RatesOf:
+    """Some items, ready to be asked how surely users dislike them once they are shown."""
+
+    unknown: np.ndarray
+    """float64 [k]: the rates of somebody who was shown nothing."""
+    by_attribute: tuple[np.ndarray, np.ndarray, np.ndarray]
+    """Which items have each attribute, and how far: data, indices, and indptr of a matrix [attributes, k]."""
+
+    @classmethod
+    def items(cls, matrix: csr_matrix, shape: np.ndarray) -> RatesOf:
+        """The items that are the rows of the matrix [k, attributes]. shape: `Everybody`."""
+        turned = matrix.T.tocsr()
+        return cls(np.asarray(matrix @ (shape / EXPOSURES), np.float64), (turned.data, turned.indices, turned.indptr))
+
+    def of_users(self, changes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """float32 [b, k]: the rates of users with these `changed_rates`."""
+        return _summed(self.unknown, self.by_attribute, changes)
+
+
+@njit(nogil=True, cache=True)
+def _summed(
+    unknown: np.ndarray,
+    by_attribute: tuple[np.ndarray, np.ndarray, np.ndarray],
+    changes: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> np.ndarray:
+    (part, items, item_at), (change, attributes, change_at) = by_attribute, changes
+    found = np.empty((len(change_at) - 1, len(unknown)), np.float32)
+    for user in range(len(found)):
+        rates = unknown.copy()
+        for n in range(change_at[user], change_at[user + 1]):
+            for place in range(item_at[attributes[n]], item_at[attributes[n] + 1]):
+                rates[items[place]] += change[n] * part[place]
+        found[user] = rates
+    return found
 
 
 def changed_rates(
@@ -217,9 +251,9 @@ def changed_rates(
     counts: np.ndarray,
     disliked: Ragged,
     given: np.ndarray,
-) -> csr_matrix:
-    """float64 [b, attributes]: users' rates, less shape / EXPOSURES, which is that of somebody who was shown nothing.
-    Posterior means, by Gibbs sampling with a fixed seed for each user.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users' rates, less shape / EXPOSURES, which is that of somebody who was shown nothing: data, indices, and indptr
+    of a matrix, float64 [b, attributes]. Posterior means, by Gibbs sampling with a fixed seed for each user.
 
     matrix: [items, attributes]. shape, reasons: `Everybody`. shown: items of each user, and `counts`, how often it was;
     disliked: items of each user, and `given`, int, the reasons given with them (-1: none).
@@ -230,8 +264,7 @@ def changed_rates(
     draws = np.random.default_rng(0).random(SWEEPS * int(disliked.lengths.max(initial=0)))
     users = shown.offsets, shown.values, counts, disliked.offsets, disliked.values, given
     of_users = tuple(np.ascontiguousarray(one, np.int64) for one in users)  # of one type, so compiled once
-    found = _changed((matrix.indptr, matrix.indices, matrix.data), shape, reasons, of_users, draws, most)
-    return csr_matrix(found, shape=(len(shown), matrix.shape[1]))
+    return _changed((matrix.indptr, matrix.indices, matrix.data), shape, reasons, of_users, draws, most)
 
 
 @njit(nogil=True, cache=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.linalg.lapack import dposv
 
 Link = Literal["logit", "identity"]
 
@@ -126,6 +127,8 @@ def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def _solved(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    if len(matrices) == 1:  # half the time of numpy's for one
+        return np.asarray(dposv(matrices[0], vectors[0])[1])[None]
     return np.linalg.solve(matrices, vectors[..., None])[..., 0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Ragged
-from conrec.features.attribute_rates import changed_rates, rates_of
+from conrec.features.attribute_rates import RatesOf, changed_rates
 from conrec.score.bias import BiasTerms, Link
 from conrec.score.factors import ItemFactors
 from conrec.score.feature_snapshot import FeatureSnapshot, embedded
@@ -55,7 +55,7 @@ class UserSide:
         if self._rates:
             rows = tuple(arrays[f"matrix/{name}"] for name in ("data", "indices", "indptr"))
             self._matrix = csr_matrix(rows, shape=(len(rows[2]) - 1, len(self._rates["shape"])))
-            self._landmarks = self._matrix[arrays["landmarks"]]
+            self._landmarks = RatesOf.items(self._matrix[arrays["landmarks"]], self._rates["shape"])
 
     def factors(self, history: History) -> tuple[np.ndarray, float]:
         """Vector float32 [d] and bias of a user."""
@@ -74,4 +74,4 @@ class UserSide:
         shown, rejected = (Ragged(one["item"], np.array([0, len(one)])) for one in (history.shown, disliked))
         counts = np.abs(history.shown["count"])
         changes = changed_rates(self._matrix, shape, reasons, shown, counts, rejected, disliked["reason"])
-        return embedded(rates_of(self._landmarks, shape, changes).astype(np.float32), mean, projection)
+        return embedded(self._landmarks.of_users(changes), mean, projection)
