@@ -12,6 +12,7 @@ EXTRAS = {
     "encoders": ("sentence_transformers", "gguf"),
     "redis": ("redis",),
     "sql": ("duckdb", "fsspec"),
+    "scale": ("ray",),
 }
 """What `pip install conrec` leaves out: by the extra that brings it, the modules as they are imported."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,9 @@ class LogView:
     """Category and attributes of every item (`items.fields.fields_of`), and its traits (`items.traits`)."""
     train_users: np.ndarray | None = None
     """str [n] in `users` mode; None: everybody's log before the cutoff is known."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # another process works the rest out again
 
     @cached_property
     def attribute_rates(self) -> AttributeRates:

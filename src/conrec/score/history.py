@@ -13,7 +13,7 @@ from conrec.data.exposures import Replay
 from conrec.data.instances import Instances
 from conrec.features.log_view import LogView
 from conrec.files import readable
-from conrec.progress import track
+from conrec.parallel import map_parts
 from conrec.score.backtest import Backtest
 from conrec.score.embedding import EmbeddingSpace
 from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings
@@ -49,18 +49,25 @@ class HistoryScore:
         dimensions = WIDE if exposed else DIMENSIONS
         space = EmbeddingSpace.fit(log_view.fields, log_view.content, known_items, dimensions, seed)
         embeddings = space.of(log_view.fields, log_view.content)
+        numbers = range(len(windows))
         if exposed and windows:
-            of_users = [
-                RateEmbeddings.of(one.log_view.attribute_rates, one.cutoff, embeddings).users(one.replay.instances)
-                for one in windows
-            ]
+
+            def users(n: int) -> np.ndarray:
+                one = windows[n]
+                rates = RateEmbeddings.of(one.log_view.attribute_rates, one.cutoff, embeddings)
+                return rates.users(one.replay.instances)
+
+            of_users = list(map_parts(users, numbers, "dislike rates of users"))
             space = space.narrowed(embeddings[known_items], np.concatenate(of_users), DIMENSIONS)
             embeddings = space.of(log_view.fields, log_view.content)
-        rows = []
-        for one in track(windows, "backtest windows"):
+
+        def features(n: int) -> Rows:
+            one = windows[n]
             snapshot = FeatureSnapshot.of(one.log_view, one.cutoff, embeddings, rated, exposed)
             places = np.arange(len(one.replay.shown.values))
-            rows.append(_rows(snapshot, one.replay, np.arange(len(one.replay)), places))
+            return _rows(snapshot, one.replay, np.arange(len(one.replay)), places)
+
+        rows = list(map_parts(features, numbers, "backtest windows"))
         return cls(space, rated, exposed, Regression.fit(rows), rows[-1].latent)
 
     def at(self, log_view: LogView, cutoff: np.datetime64, embeddings: np.ndarray | None = None) -> HistoryAtCutoff:
@@ -76,10 +83,15 @@ class HistoryScore:
     def replay_scores(self, log_view: LogView, replay: Replay) -> np.ndarray:
         """Scores of everything shown, each at its own cutoff, float64 [m]."""
         embeddings, scores = self.space.of(log_view.fields, log_view.content), np.empty(len(replay.shown.values))
-        for part in days(log_view, replay.instances.cutoffs):
+        parts, owners = days(log_view, replay.instances.cutoffs), replay.shown.owners
+
+        def of_day(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             snapshot = self.at(log_view, replay.instances.cutoffs[part[0]], embeddings).snapshot
-            places = np.flatnonzero(np.isin(replay.shown.owners, part))
-            scores[places] = self.regression.scores(_rows(snapshot, replay, part, places))
+            places = np.flatnonzero(np.isin(owners, part))
+            return places, self.regression.scores(_rows(snapshot, replay, part, places))
+
+        for places, found in map_parts(of_day, parts, "days of the replay"):
+            scores[places] = found
         return scores
 
     def state(self) -> dict[str, np.ndarray]:
