@@ -250,7 +250,7 @@ class Serve:
     run: Annotated[Path | None, arg(metavar="DIR")] = None
     """A run folder, for the page: pictures, what was really shown, the trade-off curve, the report."""
     host: Annotated[str | None, arg(metavar="ADDRESS")] = None
-    """Where to listen (127.0.0.1); the service asks nobody who they are, so keep it inside."""
+    """Where to listen (127.0.0.1); without --tokens the service asks nobody who they are, so keep it inside."""
     port: Annotated[int | None, arg(metavar="N")] = None
     """Which port (8000)."""
     threshold: Annotated[float | None, arg(metavar="SCORE")] = None
@@ -269,6 +269,16 @@ class Serve:
     """Score and count, but drop nothing."""
     budget_ms: Annotated[float | None, arg(metavar="MS")] = None
     """Time for one answer (25); when it is over all candidates pass."""
+    tokens: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Who may ask: a role (ranker or operator) and a token a line; read again when it changes."""
+    tls_certificate: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Speak TLS: the certificate and its chain (PEM)."""
+    tls_key: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Its private key (PEM)."""
+    no_page: bool = False
+    """Leave out the page and what it asks for."""
+    page_only: bool = False
+    """Leave out what a ranker asks for."""
 
 
 def serve(args: Serve) -> None:
@@ -282,7 +292,8 @@ def serve(args: Serve) -> None:
     """
     from conrec.serve.settings import read_settings
 
-    settings = read_settings(**{**vars(args), "dry_run": args.dry_run or None})
+    switches = {"dry_run": args.dry_run or None, "page": not args.no_page and None, "api": not args.page_only and None}
+    settings = read_settings(**vars(args) | switches)
     from conrec.serve.app import serve
 
     serve(settings)

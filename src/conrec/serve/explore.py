@@ -17,6 +17,7 @@ from conrec.serve.pictures import Pictures
 from conrec.serve.schema import Branch, Shown, ShownList
 from conrec.serve.tree import Tree
 from conrec.serve.user_ids import starting_with
+from conrec.serve.web import where
 
 SUGGESTED = 12
 
@@ -47,8 +48,8 @@ class Explorers:
                     self._explorer = await loop.run_in_executor(
                         self._aside, Explorer, opened, self._snapshots, self._run
                     )
-                except Exception:
-                    log.exception("the page cannot show snapshot %s", self._tried)
+                except Exception as error:
+                    log.error("the page cannot show snapshot %s: %s", self._tried, where(error))
             return self._explorer
 
 
