@@ -80,7 +80,7 @@ def test_each_role_may_ask_for_its_own(snapshots: Path, tokens: Path) -> None:
         assert client.ask("POST", "/v1/events", {"events": [event]}, sent(NEXT))[1] == {"new": 1, "repeated": 0}
         assert client.ask("GET", "/v1/users/ann", None, sent(OPERATOR))[1]["user"] == "ann"
         assert client.ask("GET", "/v1/users/ann", None, {"Authorization": f"bearer  {OPERATOR} "})[0] == 200
-        for form in ("", "Bearer", f"Basic {RANKER}", "Basic !", "Bearer " + "é" * 20, OPERATOR):
+        for form in ("", "Bearer", "Basic !", "Basic", "Bearer " + "é" * 20, OPERATOR):
             assert client.ask("GET", "/v1/users/ann", None, {"Authorization": form})[0] == 401, form
 
 
@@ -100,7 +100,7 @@ def test_a_token_is_handed_out_before_the_old_one_goes(snapshots: Path, tokens: 
         assert RANKER not in str(client.get("/readyz"))
         assert (status(NEXT), status(RANKER)) == (200, 401)
         tokens.unlink()
-        wait_for(lambda: "not a readable" in (client.get("/readyz")["problem"] or ""))
+        wait_for(lambda: "cannot be used" in (client.get("/readyz")["problem"] or ""))
         assert (status(NEXT), status(RANKER)) == (200, 401)
         tokens.write_text(f"operator {RANKER}\n")
         wait_for(lambda: client.get("/readyz")["problem"] is None)
@@ -244,18 +244,21 @@ def locked(certificate: tuple[Path, Path], tmp_path: Path) -> Path:
 def test_tls_files_that_cannot_be_used(tmp_path: Path, certificate: tuple[Path, Path], locked: Path) -> None:
     cert, key = certificate
     for one, other, said in (
-        (cert, None, "belong together"),
-        (None, key, "belong together"),
+        (cert, None, "--tls-key None"),
+        (None, key, "--tls-certificate None"),
         (cert, tmp_path / "gone.pem", "No such file"),
         (cert, cert, "--tls-key"),
         (key, key, "--tls-key"),
         (cert, locked, "--tls-key"),  # and no prompt that waits for ever
     ):
-        with pytest.raises(ConrecError, match=r"^--tls-certificate") as error:
+        with pytest.raises(ConrecError, match=r"^--tls-certificate .*not usable") as error:
             read_settings(snapshots=tmp_path, tls_certificate=one, tls_key=other)
         assert said in str(error.value)
         assert "\n" not in str(error.value)
     assert read_settings(snapshots=tmp_path, tls_certificate=cert, tls_key=key).tls_key == key
+    both = tmp_path / "both.pem"
+    both.write_text(cert.read_text() + key.read_text())
+    assert read_settings(snapshots=tmp_path, tls_certificate=both).tls_key is None
 
 
 def test_flags_and_variables_of_access(tmp_path: Path, tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,5 +266,3 @@ def test_flags_and_variables_of_access(tmp_path: Path, tokens: Path, monkeypatch
     monkeypatch.setenv("CONREC_API", "no")
     settings = read_settings(snapshots=tmp_path)
     assert (settings.tokens, settings.api, settings.page) == (tokens, False, True)
-    with pytest.raises(ConrecError, match="leave nothing"):
-        read_settings(snapshots=tmp_path, page=False)

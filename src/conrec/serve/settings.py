@@ -77,13 +77,10 @@ def read_settings(**flags: Any) -> Settings:
         raise ConrecError(f"{settings.snapshots}: there is no such folder of snapshots; `conrec refresh` makes one")
     if settings.run is not None and not (settings.run / "prepare" / "items.parquet").is_file():
         raise ConrecError(f"--run {settings.run}: no run folder (no prepare/items.parquet); give one or none")
-    if not (settings.page or settings.api):
-        raise ConrecError("--no-page and --page-only together leave nothing to serve; give one of them")
-    if certificate := settings.tls_certificate or settings.tls_key:
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate or key:
         try:  # without a password, or the server would stop and ask for it
-            if not (settings.tls_certificate and settings.tls_key):
-                raise OSError("the certificate and its key belong together")
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, settings.tls_key, "")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate or "", key, "")
         except OSError as error:
-            raise ConrecError(f"--tls-certificate, --tls-key {settings.tls_key}: not usable ({error})") from None
+            raise ConrecError(f"--tls-certificate {certificate}, --tls-key {key}: not usable ({error})") from None
     return settings
