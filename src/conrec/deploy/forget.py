@@ -88,7 +88,7 @@ def _rows(path: Path, user: str, own: pa.ChunkedArray, remove: bool = False) -> 
     theirs = np.zeros(len(table), bool)
     if "user_id" in table.column_names:
         theirs |= mask(pc.equal(table["user_id"], user))
-    if "instance_id" in table.column_names:
+    elif "instance_id" in table.column_names:
         theirs |= mask(pc.is_in(table["instance_id"], own.combine_chunks()))
     if "values" in table.column_names:
         asked = re.compile(rf"(?<!\w){re.escape(user)}(?!\w)")
