@@ -217,7 +217,7 @@ def forget(args: Forget) -> None:
 
     Rewrites the tables of DIR, of the days ingested, and of what users said, without the user's rows; deletes DIR/log;
     publishes a snapshot without the user, and deletes all before it. Nothing is trained. Then looks through every file;
-    where the user still is, it is named, and the exit status is 1. docs/privacy.md says what stays, and why.
+    where the user still is, it is named, and the exit status is 1. docs/daily_job.md says what stays, and why.
 
     Example: conrec forget ann --run runs/mt
     """

@@ -273,7 +273,7 @@ class Metrics(SplitMetrics, frozen=True, kw_only=True):
     filter: FilterMetrics | None
 
 
-class StageManifest(Struct, frozen=True, kw_only=True):
+class StageManifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`manifest.json`: what a stage's folder was made from, and what it took."""
 
     stage: str
