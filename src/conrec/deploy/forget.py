@@ -20,7 +20,7 @@ from conrec.data.adapters.columns import mask
 from conrec.deploy.live import read_delta
 from conrec.deploy.refresh import refresh
 from conrec.errors import ConrecError
-from conrec.files import file_digest, flush, lock, read_json, write_json
+from conrec.files import file_digest, flush, lock, read_json, readable, write_json
 from conrec.filter import snapshot as published
 from conrec.filter.feedback import FILE, Feedback
 from conrec.filter.stores import open_users
@@ -58,7 +58,8 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
         shutil.rmtree(run / LOG, ignore_errors=True)  # the log as it came: who brought it has it
         (run / "report.html").unlink(missing_ok=True)  # it shows a few users
         last = run / "prepare" / "instances.parquet"
-        own = pq.read_table(last, columns=["instance_id"], filters=pc.field("user_id") == user)["instance_id"]
+        with readable(last, "the prepare"):
+            own = pq.read_table(last, columns=["instance_id"], filters=pc.field("user_id") == user)["instance_id"]
         tables = sorted((path for path in files() if path.suffix == ".parquet"), key=lambda path: path == last)
         rows = sum(_rows(path, user, own, remove=True) for path in tables) + Feedback(snapshots).forget(user)
         for folder, manifest in stages.items():
