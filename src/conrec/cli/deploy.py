@@ -223,9 +223,10 @@ def forget(args: Forget) -> None:
     """
     from conrec.deploy.forget import forget
 
-    rows, found = forget(args.run, args.user, args.snapshots or args.run / "snapshots")
+    snapshots = args.snapshots or args.run / "snapshots"
+    rows, found = forget(args.run, args.user, snapshots)
     told = "; ".join(f"{path}: still holds the user" for path in found)
-    print(f"{rows:,} rows removed; {told or 'the user is in no file'}")
+    print(f"{rows:,} rows removed; {told or f'the user is in no file of {args.run} and {snapshots}'}")
     if found:
         raise SystemExit(1)
 
