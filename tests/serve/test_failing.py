@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from conrec.filter import snapshot as published
-from conrec.filter.filter import CoNRecFilter
 from conrec.serve import service
 from tests.filter.redis_server import redis_server
 from tests.serve.small import IDS, OVER, TITLES, publish, serving, wait_for
@@ -158,12 +157,12 @@ def test_a_store_that_fails_does_not_fill_the_log(snapshots: Path, caplog: pytes
 def test_what_fails_is_logged_without_ids_and_titles(
     snapshots: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(self: CoNRecFilter, user: str, *rest: object, **more: object) -> None:
+    def fails(self: object, user: str, *rest: object, **more: object) -> None:
         raise KeyError(user, TITLES[2])
 
     with serving(snapshots) as client:
-        monkeypatch.setattr(CoNRecFilter, "filter", fails)
-        monkeypatch.setattr(CoNRecFilter, "user", fails)
+        for name in ("filter", "user"):
+            monkeypatch.setattr(f"conrec.filter.filter.CoNRecFilter.{name}", fails)
         assert client.filter("ann", IDS)["fail_open"] == "error"
         status, answer, _ = client.ask("GET", "/v1/users/ann")
     assert (status, answer) == (500, {"error": "an inner error; the service's log says which"})
