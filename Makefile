@@ -2,12 +2,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The exact versions that everything is tested with (`make lock`).
+LOCK ?= requirements-lock.txt
 # --no-compile: of the libraries' thousands of modules only those that are imported need it, and then it is done anyway.
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --editable
+PIP := python -m pip install --disable-pip-version-check --quiet --no-compile
+INSTALL := $(BIN)/$(PIP) --constraint $(LOCK) --editable
+# What looks after the dependencies, in an environment of its own.
+TOOLS := $(VENV)-tools
 # It is done even where the environment forbids it: compiling torch's modules anew doubles the start of every process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast soak check docs container-check clean
+.PHONY: demo test test-fast soak check docs container-check lock latest sbom licences clean
 
 demo: $(VENV)/.installed
 	$(BIN)/conrec demo
@@ -40,21 +45,51 @@ docs: $(VENV)/.installed-docs
 container-check:
 	$(PYTHON) deploy/check.py
 
+# The newest versions that pyproject.toml allows, for every platform and Python from 3.11 on. Then `make test`.
+RESOLVE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate \
+	--custom-compile-command 'make lock' --upgrade pyproject.toml --output-file
+
+lock: $(TOOLS)/.installed
+	$(RESOLVE) requirements-lock.txt
+
+# What those would change, and whether everything works with them; the lock file stays.
+latest: $(TOOLS)/.installed
+	$(RESOLVE) $(VENV)-latest.txt
+	-diff requirements-lock.txt $(VENV)-latest.txt
+	$(MAKE) test VENV=$(VENV)-latest LOCK=$(VENV)-latest.txt
+
+# dist/sbom.json: all that is installed here for the tests, as CycloneDX.
+sbom: $(VENV)/.installed-dev $(TOOLS)/.installed
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(BIN)/python
+
+# docs/licences.md: their licences, the same.
+licences: $(VENV)/.installed-dev $(TOOLS)/.installed
+	sed '/^| Name/,$$d' docs/licences.md > docs/licences.new
+	$(TOOLS)/bin/pip-licenses --python $(BIN)/python --format markdown --from mixed --ignore-packages conrec pip setuptools \
+		| sed 's/  */ /g; s/|-[-|]*/|---|---|---|/' >> docs/licences.new
+	mv docs/licences.new docs/licences.md
+
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/$(PIP) 'uv>=0.9,<1' 'cyclonedx-bom>=7,<8' 'pip-licenses>=5,<6'
+	@touch $@
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "conrec needs Python 3.11 or newer; call: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: pyproject.toml $(LOCK) | $(BIN)/python
 	$(INSTALL) '.[train]'
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml $(LOCK) | $(BIN)/python
 	$(INSTALL) '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-docs: pyproject.toml $(LOCK) | $(BIN)/python
 	$(INSTALL) '.[docs]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) $(VENV)-latest* runs dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

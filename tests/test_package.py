@@ -12,6 +12,8 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import conrec
 from conrec.errors import EXTRAS
@@ -75,3 +77,40 @@ def test_an_extra_brings_what_the_line_about_it_says(metadata: Message) -> None:
             names = {name.lower().replace("_", "-") for name in providers.get(module, [module])}
             assert names & {name.replace("_", "-") for name in required[extra]} or module not in providers, module
             assert not names & required[""], f"{module}: comes without an extra, so it needs no line"
+
+
+def locked() -> dict[str, set[str]]:
+    """Canonical name -> the versions of requirements-lock.txt, one for each range of Pythons or platforms."""
+    found: dict[str, set[str]] = {}
+    for line in (ROOT / "requirements-lock.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            one = Requirement(line)  # nothing but names, versions, and markers: no address, no path
+            assert one.url is None, line
+            (version,) = one.specifier
+            assert version.operator == "==", line
+            found.setdefault(canonicalize_name(one.name), set()).add(version.version)
+    return found
+
+
+def test_every_dependency_is_locked_within_its_range(metadata: Message) -> None:
+    pins = locked()
+    asked = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
+    assert len(asked) > 30
+    for one in asked:
+        versions = pins.get(canonicalize_name(one.name), set())
+        assert versions or one.name == "conrec", f"{one.name}: not in requirements-lock.txt; make lock"
+        assert all(one.specifier.contains(version) for version in versions), f"{one}: {versions}; make lock"
+
+
+def test_every_dependency_that_is_installed_for_the_tests_has_its_licence_listed(metadata: Message) -> None:
+    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", (ROOT / "docs" / "licences.md").read_text(), re.MULTILINE)
+    listed = {canonicalize_name(name): version for name, version, _ in rows[1:]}
+    licences = {licence.strip() for _, _, licence in rows[1:]}
+    assert not [licence for licence in licences if re.search(r"UNKNOWN|^$|(?<!L)GPL|Affero|Proprietary", licence)]
+    pins = locked()
+    for name, version in listed.items():
+        assert version.split("+")[0] in pins.get(name, set()), f"{name} {version}: make lock licences"
+    for one in map(Requirement, metadata.get_all("Requires-Dist", [])):
+        extra = re.search(r"extra == ['\"](\w+)['\"]", str(one.marker or ""))
+        if one.name != "conrec" and not (extra and extra[1] in ("encoders", "docs")):
+            assert canonicalize_name(one.name) in listed or "win32" in str(one.marker), f"{one.name}: make licences"

@@ -8,12 +8,17 @@ from conrec.cli import doctor
 
 
 def test_a_failing_part_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail() -> str:
+    torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+    def fail(*_: object, **__: object) -> None:
         raise OSError("libgomp.so.1: cannot open\nmore")
 
-    monkeypatch.setattr(doctor, "_torch_learns", fail)
+    monkeypatch.setattr(torch.optim, "Adam", fail)
     assert not doctor.examine()
-    assert "torch test            FAILS: OSError: libgomp.so.1: cannot open (" in capsys.readouterr().out
+    assert "torch test            FAILS: OSError: libgomp.so.1: cannot open\n" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert doctor.examine()
+    assert "torch test            a loss of 8 is 0" in capsys.readouterr().out
 
 
 def test_a_missing_library_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

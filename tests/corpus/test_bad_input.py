@@ -195,6 +195,7 @@ FILES: list[tuple[str, Callable[[Path], Any], str | int]] = [
     ("ids are lists", parquet(user_id=[["u"]] * 13), "user_id"),
     ("ids are missing", parquet(user_id=pa.nulls(13, pa.string())), "13 of 13 rows cannot be used"),
     ("times are missing", parquet(time=pa.nulls(13, pa.timestamp("us"))), "13 of 13 rows cannot be used"),
+    ("times are true and false", parquet(time=[True, False] * 6 + [True]), "13 of 13 rows cannot be used"),
     ("kinds are numbers", parquet(kind=[1] * 13), "unknown kind '1'"),
     ("json lines", lambda folder: (folder / "events.jsonl").write_text("\n".join(map(json.dumps, rows()))), 13),
     (

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from conrec.__main__ import VERBS
+from conrec.serve.access import Access
 from conrec.serve.metrics import Metrics
 from conrec.serve.settings import Settings
+from conrec.serve.web import Refused
 from tests.serve.small import serving
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -66,6 +68,17 @@ def test_settings_metrics_and_addresses_are_all_explained(snapshots: Path) -> No
         assert path.replace("{user}", "ann") in TEXT, path
 
 
+def test_the_file_of_tokens_is_one(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```\n(# openssl.*?)```", TEXT, re.DOTALL)
+    (tmp_path / "tokens").write_text(block)
+    token = re.search(r"^ranker (\w+)$", block, re.MULTILINE)
+    assert token is not None
+    asked = {"headers": [(b"authorization", f"Bearer {token[1]}".encode())]}
+    Access(tmp_path / "tokens").check(asked, "ranker")
+    with pytest.raises(Refused):
+        Access(tmp_path / "tokens").check(asked, "operator")
+
+
 def test_the_alerts_are_rules_on_metrics_that_exist() -> None:
     yaml = pytest.importorskip("yaml")
     (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text(encoding="utf-8"))["groups"]
@@ -83,7 +96,7 @@ def test_the_alerts_are_rules_on_metrics_that_exist() -> None:
 
 def test_its_commands_and_links_exist() -> None:
     commands = re.findall(r"^    conrec (\w+)", TEXT, re.MULTILINE)
-    assert commands == ["calibrate", "refresh", "serve"]
+    assert commands == ["calibrate", "refresh", "serve", "serve"]
     assert set(commands) <= set(VERBS)
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
         assert (DOCS / target).exists(), target

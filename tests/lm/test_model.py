@@ -100,3 +100,30 @@ def test_a_missing_checkpoint_is_one_clear_line(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ConrecError, match=r"lm\.checkpoint = '/nowhere'"):
         build_policy(LmConfig(checkpoint="/nowhere"), tiny.vocabulary(), CODEWORDS, seed=0)
+
+
+class Opened:
+    """What runs code where a pickle is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_no_pickle_is_read(tmp_path):
+    words = tiny.vocabulary(())
+    words.tokenizer.save_pretrained(tmp_path)
+    lm = tiny.language_model(len(words), "llama")
+    lm.save_pretrained(tmp_path)
+    config = LmConfig(checkpoint=str(tmp_path))
+    build_policy(config, build_vocabulary(config, [], tiny.SIZES), CODEWORDS, seed=0)  # as safetensors it is read
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(lm.state_dict() | {"evil": Opened(str(tmp_path / "run"))}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ConrecError, match=r"lm\.checkpoint = .*safetensors"):
+        build_policy(config, build_vocabulary(config, [], tiny.SIZES), CODEWORDS, seed=0)
+    assert not (tmp_path / "run").exists()
+    torch.save(lm.state_dict(), tmp_path / "pytorch_model.bin")  # nor a harmless one
+    with pytest.raises(ConrecError, match="safetensors"):
+        build_policy(config, build_vocabulary(config, [], tiny.SIZES), CODEWORDS, seed=0)

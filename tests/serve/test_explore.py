@@ -17,6 +17,7 @@ from PIL import Image
 
 from conrec.filter.filter import OpenSnapshot
 from conrec.filter.id_index import IdIndex, IdIndexWriter
+from conrec.serve import user_ids
 from conrec.serve.explore import Explorer
 from conrec.serve.exposures import Exposures, sample, trade_off
 from conrec.serve.pictures import SIDE, Pictures
@@ -97,7 +98,7 @@ def test_who_was_shown_nothing_gets_a_sample_that_stays(client: Client, tmp_path
     assert client.get("/ui/candidates?user=bob")["source"] == "sample"
     items = index(tmp_path / "index", IDS)
     assert sample(items, "bob") == sample(items, "bob")
-    assert sample(items, "bob").items != sample(items, "cleo").items
+    assert sample(items, "bob") != sample(items, "cleo")
     publish(tmp_path / "snapshots")
     with serving(tmp_path / "snapshots") as client:
         wait_for_page(client)
@@ -163,6 +164,16 @@ def test_the_search_of_ids_is_that_of_a_list(tmp_path_factory, ids: list[str], p
     writer.add(ids)
     writer.finish()
     assert starting_with(folder, prefix, limit) == [item for item in ids if item.startswith(prefix)][:limit]
+
+
+def test_the_search_of_ids_crosses_its_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_ids, "AT_ONCE", 7)
+    ids = [f"{('a', 'b')[n % 2]}{n}" for n in range(50)]
+    writer = IdIndexWriter(tmp_path)
+    writer.add(ids)
+    writer.finish()
+    for limit in (1, 5, 25, 30):
+        assert starting_with(tmp_path, "a", limit) == [one for one in ids if one[0] == "a"][:limit]
 
 
 def test_prefixes_tell_what_is_under_them(client: Client) -> None:

@@ -12,7 +12,7 @@ import pytest
 from conrec.filter import snapshot as published
 from conrec.serve import service
 from tests.filter.redis_server import redis_server
-from tests.serve.small import IDS, OVER, publish, serving, wait_for
+from tests.serve.small import IDS, OVER, TITLES, publish, serving, wait_for
 
 
 @pytest.fixture
@@ -151,7 +151,27 @@ def test_a_store_that_fails_does_not_fill_the_log(snapshots: Path, caplog: pytes
         for _ in range(20):
             assert client.filter("ann", IDS)["fail_open"] == "error"
         assert client.metrics()['conrec_fail_open_total{cause="error"}'] == 20
-    assert len([record for record in caplog.records if record.exc_info]) == 1
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+def test_what_fails_is_logged_without_ids_and_titles(
+    snapshots: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(self: object, user: str, *rest: object, **more: object) -> None:
+        raise KeyError(user, TITLES[2])
+
+    with serving(snapshots) as client:
+        for name in ("filter", "user"):
+            monkeypatch.setattr(f"conrec.filter.filter.CoNRecFilter.{name}", fails)
+        assert client.filter("ann", IDS)["fail_open"] == "error"
+        status, answer, _ = client.ask("GET", "/v1/users/ann")
+    assert (status, answer) == (500, {"error": "an inner error; the service's log says which"})
+    passed, inner = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    for said in (passed, inner):
+        assert "KeyError" in said
+        assert "in fails" in said  # where it happened
+        assert not any(word in said for word in ("'ann'", "/ann", TITLES[2]))
+    assert "/v1/users/{user:path}" in inner
 
 
 def test_sets_change_under_load_without_a_failed_request(snapshots: Path) -> None:

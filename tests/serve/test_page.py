@@ -46,9 +46,9 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 class Tab:
     """A page that remembers what it asked for and what went wrong."""
 
-    def __init__(self, browser: Any, client: Client, width: int = WIDE, scheme: str = "light") -> None:
+    def __init__(self, browser: Any, client: Client, width: int = WIDE, scheme: str = "light", **more: Any) -> None:
         self._context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", **more
         )
         self.page = self._context.new_page()
         self.home = f"http://127.0.0.1:{client.port}/"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -87,6 +88,7 @@ def finished(recipe, tmp_path_factory) -> tuple[Path, str]:
     process = start(recipe, out)
     printed, errors = process.communicate(timeout=400)
     assert process.returncode == 0, errors[-2000:]
+    (out.parent / "stderr").write_text(errors)
     return out, printed
 
 
@@ -100,6 +102,18 @@ def test_it_ends_with_the_path_of_a_report_and_the_metrics(finished):
     assert {"oracle", "popularity_14d", "category_rule", "content_neighbours"} <= metrics["systems"].keys()
     assert metrics["systems"]["oracle"]["FHR@20"]["mean"] > ours["FHR@20"]["mean"]
     assert metrics["validity"] == {"valid": 1.0, "unique": 1.0, "filled": 1.0}
+
+
+def test_what_it_says_names_no_user_and_no_item(finished):
+    out, _ = finished
+    said = (out.parent / "stderr").read_text()
+    assert said.count("built in") >= 9
+    prepared = out / "prepare"
+    items = pq.read_table(prepared / "items.parquet")
+    users = pq.read_table(prepared / "events.parquet")["user_id"].unique()
+    words = {*re.findall(r"[\w-]+", said)}
+    assert not words & {*users.to_pylist(), *items["item_id"].to_pylist()}
+    assert not [title for title in items["title"].to_pylist() if title in said]
 
 
 def test_every_row_and_every_stage_is_accounted_for(finished):

@@ -215,11 +215,7 @@ class TitleRanker(Recommender):
         lengths = np.array([question.length for question in questions])
         per_epoch = max(1, len(questions) // self.batch)
         trainer = Trainer(
-            self.policy,
-            folder,
-            steps=self.epochs * per_epoch,
-            learning_rate=self.learning_rate,
-            checkpoint_every=1000,
+            self.policy, folder, steps=self.epochs * per_epoch, learning_rate=self.learning_rate, checkpoint_every=1000
         )
         self.accuracy = -1.0
         chosen: dict[str, Tensor] | None = None

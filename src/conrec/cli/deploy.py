@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from conrec.errors import ConrecError
+from conrec.run import open_run
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,6 @@ def filter_(args: Filter) -> None:
 
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
-    from conrec.run import open_run
-
     recipe, _, _ = open_run(args.run)
     seed = f"seed{recipe.seeds[0]}"
     predictions = args.run / "predict" / seed / "predictions.parquet"
@@ -77,8 +76,6 @@ def replay(args: Replay) -> None:
 
     Example, a day of yours: conrec replay runs/mt --daily-exposures 1e6 --cost-of-dislike 0.05 --value-of-click 0.02
     """
-    from conrec.run import open_run
-
     recipe, _, _ = open_run(args.run)
     import msgspec
 
@@ -131,8 +128,6 @@ def calibrate(args: Calibrate) -> None:
 
     Example, a threshold for each category: conrec calibrate runs/mt --likes-lost 0.05 --by category
     """
-    from conrec.run import open_run
-
     recipe, _, _ = open_run(args.run)
     import msgspec
 
@@ -178,15 +173,8 @@ def refresh(args: Refresh) -> None:
     are cleaned like the first log and every row is accounted for, new items get IDs from the frozen codebook, users
     whose history changed are predicted again, the others are carried over. The new snapshot is in SNAPSHOTS at once or
     not at all; the same input a second time changes nothing. One that would hide far more than the one in use is held,
-    and the exit status is 3. docs/daily_job.md is the how-to.
-
-    --accept alone: the version that is held is in use. --rollback alone: the version in use is again the one that it
-    was made after, or the one that is held is given up; the next call goes on from there.
-
-    --merged OUT alone: the log so far is written to OUT, and nothing is trained. To train on it:
-
-      conrec refresh runs/mt --merged merged && conrec run merged/recipe.toml --data merged --out runs/mt2
-      conrec refresh runs/mt2 --snapshots runs/mt/snapshots
+    and the exit status is 3. After --rollback the next call goes on from the version that is in use again.
+    docs/daily_job.md is the how-to, training again (--merged) among it.
 
     Example: conrec refresh runs/mt
 
@@ -194,8 +182,6 @@ def refresh(args: Refresh) -> None:
 
     Example, back to the version before: conrec refresh runs/mt --rollback
     """
-    from conrec.run import open_run
-
     recipe, _, _ = open_run(args.run)
     snapshots = args.run / "snapshots" if args.snapshots is None else args.snapshots
     alone = args.accept + args.rollback + (args.merged is not None)
@@ -214,6 +200,35 @@ def refresh(args: Refresh) -> None:
         print(done)
         if done.held:
             raise SystemExit(3)
+
+
+@dataclass(frozen=True)
+class Forget:
+    user: Positional[str]
+    """The id of a user."""
+    run: Annotated[Path, arg(metavar="DIR")]
+    """The run folder."""
+    snapshots: Annotated[Path | None, arg(metavar="SNAPSHOTS")] = None
+    """Where its snapshots are; without it DIR/snapshots."""
+
+
+def forget(args: Forget) -> None:
+    """Remove one user from all that a run keeps, and prove it by a scan.
+
+    Rewrites the tables of DIR, of the days ingested, and of what users said, without the user's rows; deletes DIR/log;
+    publishes a snapshot without the user, and deletes all before it. Nothing is trained. Then looks through every file;
+    where the user still is, it is named, and the exit status is 1. docs/daily_job.md says what stays, and why.
+
+    Example: conrec forget ann --run runs/mt
+    """
+    from conrec.deploy.forget import forget
+
+    snapshots = args.snapshots or args.run / "snapshots"
+    rows, found = forget(args.run, args.user, snapshots)
+    told = "; ".join(f"{path}: still holds the user" for path in found)
+    print(f"{rows:,} rows removed; {told or f'the user is in no file of {args.run} and {snapshots}'}")
+    if found:
+        raise SystemExit(1)
 
 
 @dataclass(frozen=True)
@@ -238,7 +253,6 @@ def export(args: Export) -> None:
     Example, to the hub: conrec export runs/mt --out runs/mt-policy --push-to-hub shop/dislikes
     """
     from conrec.deploy.export import export
-    from conrec.run import open_run
 
     print(export(args.run, open_run(args.run)[0], args.out, args.push_to_hub))
 
@@ -250,7 +264,7 @@ class Serve:
     run: Annotated[Path | None, arg(metavar="DIR")] = None
     """A run folder, for the page: pictures, what was really shown, the trade-off curve, the report."""
     host: Annotated[str | None, arg(metavar="ADDRESS")] = None
-    """Where to listen (127.0.0.1); the service asks nobody who they are, so keep it inside."""
+    """Where to listen (127.0.0.1); without --tokens the service asks nobody who they are, so keep it inside."""
     port: Annotated[int | None, arg(metavar="N")] = None
     """Which port (8000)."""
     threshold: Annotated[float | None, arg(metavar="SCORE")] = None
@@ -269,6 +283,16 @@ class Serve:
     """Score and count, but drop nothing."""
     budget_ms: Annotated[float | None, arg(metavar="MS")] = None
     """Time for one answer (25); when it is over all candidates pass."""
+    tokens: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Who may ask: a role (ranker or operator) and a token a line; read again when it changes."""
+    tls_certificate: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Speak TLS: the certificate and its chain (PEM)."""
+    tls_key: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Its private key (PEM)."""
+    no_page: bool = False
+    """Leave out the page and what it asks for."""
+    page_only: bool = False
+    """Leave out what a ranker asks for."""
 
 
 def serve(args: Serve) -> None:
@@ -282,7 +306,8 @@ def serve(args: Serve) -> None:
     """
     from conrec.serve.settings import read_settings
 
-    settings = read_settings(**{**vars(args), "dry_run": args.dry_run or None})
+    switches = {"dry_run": args.dry_run or None, "page": not args.no_page and None, "api": not args.page_only and None}
+    settings = read_settings(**vars(args) | switches)
     from conrec.serve.app import serve
 
     serve(settings)

@@ -4,8 +4,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,7 +36,7 @@ def examine() -> bool:
     _machine()
     if torch := _version("torch"):
         _gpu()
-    return (not torch or _check("torch", _torch_learns)) and all(map(_version, NEEDED))
+    return (not torch or _torch_learns()) and all(map(_version, NEEDED))
 
 
 def _version(name: str) -> str | None:
@@ -52,11 +50,11 @@ def _machine() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(f"cores                 {cores}" + ("" if cores > 1 else "; the recipes are sized for two or more"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    advice = "" if memory > 4 else "; little: choose a smaller catalogue or model"
-    print(f"memory                {memory:.1f} GB{advice}")
+    print(
+        f"memory                {memory:.1f} GB" + ("" if memory > 4 else "; little: take a smaller catalogue or model")
+    )
     disk = shutil.disk_usage(Path.cwd()).free / 1e9
-    advice = "" if disk > 2 else "; little: use --out on another disk"
-    print(f"disk                  {disk:.1f} GB free here{advice}")
+    print(f"disk                  {disk:.1f} GB free here" + ("" if disk > 2 else "; little: --out on another disk"))
 
 
 def _gpu() -> None:
@@ -71,28 +69,20 @@ def _gpu() -> None:
         print(f"gpu                   none; torch is built {how}")
 
 
-def _check(name: str, test: Callable[[], str]) -> bool:
-    """Run a self-test; any exception is the finding, not a crash of the doctor."""
-    start = time.monotonic()
+def _torch_learns() -> bool:
+    """Whether steps down a gradient lower a loss; any exception is the finding, not a crash of the doctor."""
     try:
-        found, good = test(), True
+        import torch
+
+        weight = torch.ones(8, requires_grad=True)
+        optimiser = torch.optim.Adam([weight], lr=0.1)
+        for _ in range(30):
+            loss = weight.square().sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        good, found = loss.item() < 0.8, f"a loss of 8 is {loss.item():.3g}, with {torch.get_num_threads()} threads"
     except Exception as error:
-        found, good = f"FAILS: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", False
-    print(f"{name + ' test':21} {found} ({time.monotonic() - start:.1f} s)")
+        good, found = False, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    print(f"torch test            {'' if good else 'FAILS: '}{found}")
     return good
-
-
-def _torch_learns() -> str:
-    """Steps down a gradient must lower a loss."""
-    import torch
-
-    weight = torch.ones(8, requires_grad=True)
-    optimiser = torch.optim.Adam([weight], lr=0.1)
-    for _ in range(30):
-        loss = weight.square().sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    if not loss < 0.8:
-        raise RuntimeError(f"the loss went from 8 to {loss.item():.3g}")
-    return f"learns, with {torch.get_num_threads()} threads"

@@ -30,6 +30,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "replay": deploy.replay,
     "calibrate": deploy.calibrate,
     "refresh": deploy.refresh,
+    "forget": deploy.forget,
     "export": deploy.export,
     "serve": deploy.serve,
     "fetch": research.fetch,

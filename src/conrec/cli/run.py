@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import importlib.util
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from conrec.config import POLICY_TEMPERATURES, load_recipe
 from conrec.errors import ConrecError, need
 from conrec.processes import is_main
+from conrec.run import find_recipe, open_run, run_stages, stages_of
 
 if TYPE_CHECKING:
     from conrec.model import Model
@@ -63,11 +66,6 @@ def run(args: Run) -> None:
 
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
-    import importlib.util
-    import os
-
-    from conrec.config import POLICY_TEMPERATURES, load_recipe
-    from conrec.run import find_recipe, run_stages, stages_of
 
     recipe = load_recipe(find_recipe(args.recipe))
     if args.track:
@@ -133,9 +131,7 @@ def demo(args: Demo) -> None:
 
     Example: conrec demo
     """
-    from conrec.config import load_recipe
     from conrec.model import load
-    from conrec.run import find_recipe, run_stages, stages_of
 
     need("train", "images", "report")
     recipe = load_recipe(find_recipe(Path("demo")))
@@ -178,65 +174,32 @@ class OneStage:
 
 
 STAGES = {
-    "prepare": """Read and clean the log, and cut it into instances.
-
-    Reads the log and writes DIR/prepare: items, events, instances and candidates (Parquet), with an account of
-    every row that was dropped (accounting.json).
-
-    Example, to begin a run: conrec run recipes/movietweetings.toml --data movietweetings/ --out runs/mt --to prepare
-    """,
-    "compress": """Turn every item into an embedding and a semantic ID (context compression).
-
-    Reads DIR/prepare and writes DIR/compress: embeddings, Swing neighbours, the codebook, the catalogue of semantic
-    IDs and their quality (quality.json).
-    """,
-    "understand": """Teach the model what the semantic IDs mean (context understanding).
-
-    Reads DIR/prepare and DIR/compress and writes DIR/understand/seedN: the model after translation between titles
-    and IDs and after item-level alignment. A stopped training continues from its last checkpoint.
-    """,
-    "utilize": """Teach the model what a user will dislike: warm-up, then progressive GRPO (context utilization).
-
-    Reads DIR/prepare, DIR/compress and DIR/understand and writes DIR/utilize/seedN: the model after the warm-up and
-    after each of the three stages. A stopped training continues from its last checkpoint.
-    """,
-    "score": """Learn the filter's score from the training period of the log.
-
-    Reads DIR/prepare and DIR/compress and writes DIR/score/seedN: a regression on what the log says of a user and an
-    item, learned on backtest windows. Nothing of validation or test is looked at.
-    """,
-    "weights": """Learn how much each item feature counts where predictions and candidates are ranked.
-
-    Reads DIR/prepare, DIR/compress and DIR/score and writes DIR/weights/seedN/weights.json, learned on backtest windows
-    of the training period, with the hit rate of each feature alone and of all together.
-    """,
-    "predict": """Predict the 20 items that each user will most likely dislike.
-
-    Reads DIR/prepare, DIR/compress, DIR/utilize, DIR/score and DIR/weights and writes
-    DIR/predict/seedN/predictions.parquet: items, best first, with their scores. Only valid semantic IDs of items on
-    offer can come out.
-    """,
-    "evaluate": """Measure the predictions and the filter by the protocol, next to the baselines.
-
-    Reads DIR/prepare, DIR/compress, DIR/predict and DIR/filter and writes DIR/evaluate and DIR/metrics.json: hit
-    rates with intervals over users, candidate accuracy, and the filter's trade-off.
-    """,
-    "report": """Write the report: one HTML file with numbers and pictures.
-
-    Reads the whole run folder and writes DIR/report.html. It is always rebuilt.
-    """,
+    "prepare": "Read and clean the log, account for every row that is dropped, and cut it into instances.",
+    "compress": "Turn every item into an embedding and a semantic ID (context compression).",
+    "understand": "Teach the model what the semantic IDs mean (context understanding): translation, then alignment.",
+    "utilize": "Teach the model what a user will dislike: warm-up, then progressive GRPO (context utilization).",
+    "score": "Learn the filter's score, on backtest windows of the training period.",
+    "weights": "Learn on the same windows how much each item feature counts where items are ranked.",
+    "predict": "Predict the 20 items that each user will most likely dislike: valid semantic IDs of items on offer.",
+    "evaluate": "Measure the predictions and the filter by the protocol, next to the baselines.",
+    "report": "Write the report: one HTML file with numbers and pictures, always anew.",
 }
-"""The verbs of one stage, with their help."""
+"""The verbs of one stage, and what it does."""
 
 
 def one_stage(name: str) -> Callable[[OneStage], None]:
     def verb(args: OneStage) -> None:
-        from conrec.run import open_run, run_stages, stages_of
-
         recipe, data, images = open_run(args.run)
         run_stages(stages_of(recipe), recipe, args.run, data, images, name, name, args.force)
         if name == "report":
             print(args.run / "report.html")
 
-    verb.__doc__ = f"{inspect.cleandoc(STAGES[name])}\n\nExample: conrec {name} runs/mt"
+    verb.__doc__ = f"""{STAGES[name]}
+
+    Reads the folders of the stages before it in DIR (prepare: the log) and writes its own, one a seed where it learns;
+    evaluate also writes DIR/metrics.json, and report DIR/report.html alone. A training that was stopped continues from
+    its last checkpoint.
+
+    Example: conrec {name} runs/mt
+    """
     return verb

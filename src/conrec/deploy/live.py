@@ -114,13 +114,7 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequen
 
 
 def ingest(
-    snapshots: Path,
-    deltas: Sequence[str],
-    live: Live,
-    run: Path,
-    recipe: Recipe,
-    data: Tables,
-    images: Path | None,
+    snapshots: Path, deltas: Sequence[str], live: Live, run: Path, recipe: Recipe, data: Tables, images: Path | None
 ) -> tuple[str | None, dict[str, Any]]:
     """Clean a day's events, encode its new items with the frozen encoders, give them IDs, and write the delta.
 

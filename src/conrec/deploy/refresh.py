@@ -103,13 +103,15 @@ def refresh(
     seed: int | None = None,
     store: StoreName | None = None,
     max_change: float = math.inf,
+    forget: str | None = None,
 ) -> Refreshed:
     """Ingest a day (files of events and of items, either may be missing) and put a new snapshot into use.
 
     snapshots: where, `run/snapshots` if None; keep: that many versions stay; store: where the users go (None: as
     before, first memory-mapped); max_change: a version that would hide more than so many times as much
-    (`deploy.change`) is held, and the next one goes on from it. ConrecError for a run that has not come as far as its
-    filter stage, for files that cannot be used (with the row), and where another job works in `snapshots`.
+    (`deploy.change`) is held, and the next one goes on from it; forget: a user who is not carried over. ConrecError
+    for a run that has not come as far as its filter stage, for files that cannot be used (with the row), and where
+    another job works in `snapshots`.
     """
     if keep < 1:
         raise ConrecError(f"--keep {keep}: at least 1 version must stay")
@@ -127,6 +129,8 @@ def refresh(
         base = _base(run, recipe, seed, score)
         before = latest if latest is not None and latest.made_from.get("base") == base else None
         state = before.made_from if before is not None else None
+        if forget and state is None:
+            raise ConrecError(f"{snapshots}: made from another run than {run}; refresh it first, then forget again")
         _remove_orphans(snapshots)
         feedback = Feedback(snapshots)
         entries = feedback.until(feedback.position())
@@ -147,7 +151,7 @@ def refresh(
         damage = None if before is None else _damage(snapshots / before.version, before)
         if damage:
             say(f"{damage}: nothing is carried over from it, all users are made anew")
-        nothing_new = state is not None and not damage and all(state[name] == made_from[name] for name in told)
+        nothing_new = state is not None and not (damage or forget) and all(state[n] == made_from[n] for n in told)
         known = digest is None or digest in ingested
         account = read_delta(snapshots / "live" / ingested[digest])["account"] if digest in ingested else None
         if before is not None and nothing_new and known:
@@ -168,6 +172,7 @@ def refresh(
         if state is not None and not damage:
             new = [entry for entry in entries if entry.position > state["feedback"]]
             changed = changed_users(snapshots, deltas[len(state["deltas"]) :], new)
+            changed = changed if forget is None else np.union1d(changed, [forget])
         store = store or (in_use.users["store"] if in_use is not None else "mapped")
         alarm = None
         if in_use is not None and not damage and max_change < math.inf:
@@ -351,10 +356,11 @@ def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
     for stage in (name for name in STAGES if name in there):
         folder = run / stage if stage in ("prepare", "compress") else run / stage / f"seed{seed}"
         try:
-            digests.append(read(folder / "manifest.json", StageManifest).outputs)
+            manifest = read(folder / "manifest.json", StageManifest)
+            digests.append(manifest.outputs)
         except (OSError, ConrecError):
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
-        if outputs_digest(folder) != digests[-1]:
+        if outputs_digest(folder) != (manifest.contents or manifest.outputs):
             raise ConrecError(f"{folder}: damaged (its digest is another); run {stage} again with --force")
     return value_digest([digests, score.name])
 

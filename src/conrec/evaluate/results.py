@@ -273,7 +273,7 @@ class Metrics(SplitMetrics, frozen=True, kw_only=True):
     filter: FilterMetrics | None
 
 
-class StageManifest(Struct, frozen=True, kw_only=True):
+class StageManifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`manifest.json`: what a stage's folder was made from, and what it took."""
 
     stage: str
@@ -282,6 +282,8 @@ class StageManifest(Struct, frozen=True, kw_only=True):
     """SHA-256 of `inputs`: the folder is up to date as long as it stays the same."""
     outputs: str
     """SHA-256 of the files in the folder."""
+    contents: str | None = None
+    """The same since a user was forgotten (`conrec forget`); null: none was."""
     versions: dict[str, str]
     seconds: float
     peak_memory_mb: float

@@ -35,13 +35,7 @@ class Sets:
     """float32 [m]: how many items of its set each one stands for, itself included."""
 
     @classmethod
-    def of(
-        cls,
-        values: np.ndarray,
-        targets: Ragged,
-        owners: np.ndarray,
-        stands_for: np.ndarray | None = None,
-    ) -> Sets:
+    def of(cls, values: np.ndarray, targets: Ragged, owners: np.ndarray, stands_for: np.ndarray | None = None) -> Sets:
         """Sets that teach something, out of any: values float [m, p], all finite; targets bool; owners str [n]."""
         if stands_for is None:
             stands_for = np.ones(len(values), np.float32)

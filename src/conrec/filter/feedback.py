@@ -95,6 +95,14 @@ class Feedback:
         """The mutes of a user."""
         return [Mute(*row) for row in self._rows("SELECT kind, name FROM mutes WHERE user = ?", (user,))]
 
+    def forget(self, user: str) -> int:
+        """Remove all that a user said and muted, and every trace of it from the files; how many rows."""
+        gone = sum(self._write(f"DELETE FROM {table} WHERE user = ?", [(user,)]) for table in ("feedback", "mutes"))
+        (self._writer or self._opened()).execute("VACUUM")
+        if self._rows("PRAGMA wal_checkpoint(TRUNCATE)", ())[0][0]:
+            raise ConrecError(f"{self._path}: is being read, so old pages stay; forget once more")
+        return gone
+
     def _write(self, statement: str, rows: Sequence[Any]) -> int:
         """Run a statement for each of the rows, all or none; how many rows of the database it changed."""
         try:

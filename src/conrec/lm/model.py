@@ -162,7 +162,7 @@ def _checkpoint(config: LmConfig) -> Any:
     # Weights that train are float32, or small steps would be rounded away; with LoRA the others need not be.
     dtype = compute_dtype(config) if config.lora_rank else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype)
+        return AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, use_safetensors=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConrecError(f"lm.checkpoint = {config.checkpoint!r}: no model could be loaded ({reason})") from None

@@ -18,11 +18,7 @@ from conrec.score.propensity import Propensity
 
 
 def list_features(
-    config: PredictConfig,
-    log_view: LogView,
-    knowledge: Knowledge,
-    exposures: Weights,
-    history: HistoryScore | None,
+    config: PredictConfig, log_view: LogView, knowledge: Knowledge, exposures: Weights, history: HistoryScore | None
 ) -> dict[str, ItemFeature]:
     """Those that `predict.features` names, and the prior where it takes part, on what is known of this log.
 

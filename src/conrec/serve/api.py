@@ -190,16 +190,16 @@ def endpoints(service: Service) -> list[Endpoint]:
     """The endpoints, the one that every list of candidates goes through first."""
     bodies, users = (400, 413, 422), "/v1/users/{user:path}"
     return [
-        Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies),
-        Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies),
+        Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies, role="ranker"),
+        Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies, role="ranker"),
         Endpoint("GET", f"{users}/mutes", mutes, Muted),
         Endpoint("POST", f"{users}/mutes", mute, Muted, Mute, (*bodies, 415)),
         Endpoint("DELETE", f"{users}/mutes", unmute, Muted, None, (404, 422), ("kind", "name")),
         Endpoint("GET", users, user_view, UserView, refusals=(404,)),
         Endpoint("POST", f"{users}/undo", undo, UserView, UndoRequest, (*bodies, 404, 415)),
         Endpoint("POST", f"{users}/dislikes", dislike, UserView, DislikeRequest, (*bodies, 415)),
-        Endpoint("POST", "/v1/events", feedback, FeedbackAnswer, FeedbackRequest, (*bodies, 415)),
-        Endpoint("GET", "/healthz", healthz, Health),
-        Endpoint("GET", "/readyz", readyz, Health),
-        Endpoint("GET", "/metrics", metrics, media="text/plain"),
+        Endpoint("POST", "/v1/events", feedback, FeedbackAnswer, FeedbackRequest, (*bodies, 415), role="ranker"),
+        Endpoint("GET", "/healthz", healthz, Health, role="anyone"),
+        Endpoint("GET", "/readyz", readyz, Health, role="anyone"),
+        Endpoint("GET", "/metrics", metrics, media="text/plain", role="anyone"),
     ]

@@ -53,7 +53,8 @@ def make_app(settings: Settings) -> Starlette:
             watch.cancel()
             service.close()
 
-    endpoints = [*api.endpoints(service), *(page_api.ENDPOINTS if settings.page else [])]
+    endpoints = [one for one in api.endpoints(service) if settings.api or one.role != "ranker"]
+    endpoints += page_api.ENDPOINTS if settings.page else []
     described = openapi.document(endpoints)
 
     async def description(request: Request) -> Response:
@@ -93,6 +94,8 @@ def configured(settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )
 
 

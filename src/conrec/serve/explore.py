@@ -12,11 +12,12 @@ from typing import Any
 from conrec.filter.filter import OpenSnapshot
 from conrec.filter.views import ItemView
 from conrec.run import open_run
-from conrec.serve.exposures import Exposures, sample, trade_off
+from conrec.serve.exposures import SHOWN, Exposures, sample, trade_off
 from conrec.serve.pictures import Pictures
 from conrec.serve.schema import Branch, Shown, ShownList
 from conrec.serve.tree import Tree
 from conrec.serve.user_ids import starting_with
+from conrec.serve.web import where
 
 SUGGESTED = 12
 
@@ -47,8 +48,8 @@ class Explorers:
                     self._explorer = await loop.run_in_executor(
                         self._aside, Explorer, opened, self._snapshots, self._run
                     )
-                except Exception:
-                    log.exception("the page cannot show snapshot %s", self._tried)
+                except Exception as error:
+                    log.error("the page cannot show snapshot %s: %s", self._tried, where(error))
             return self._explorer
 
 
@@ -82,17 +83,17 @@ class Explorer:
 
     def candidates(self, user: str) -> ShownList:
         shown = self._exposures.of(user) if self._exposures is not None else None
-        found = shown or sample(self._snapshot.index, user)
-        rows = self._snapshot.index.rows(found.items).tolist()
+        ids, outcomes, since, until = shown or (sample(self._snapshot.index, user), [None] * SHOWN, None, None)
+        rows = self._snapshot.index.rows(ids).tolist()
         items = [
             Shown(v.item_id, v.title, v.category, v.codes, outcome)
-            for row, outcome in zip(rows, found.outcomes)
+            for row, outcome in zip(rows, outcomes)
             if row >= 0
             for v in [self._snapshot.view(row)]
         ]
         # In times of one zone and form (UTC, ISO) the order of texts is that of moments.
-        known = found.source == "shown" and str(found.since) < str(self.manifest.made_from.get("cutoff", ""))[:10]
-        return ShownList(found.source, found.since, found.until, known, items)
+        known = since is not None and since < str(self.manifest.made_from.get("cutoff", ""))[:10]
+        return ShownList("shown" if shown else "sample", since, until, known, items)
 
     def search(self, text: str) -> list[ItemView]:
         return self._views(self.tree.search(text, SUGGESTED))

@@ -1,9 +1,8 @@
 """What a user was really shown, from a run's replay: candidates that the page can judge the filter by."""
 
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,19 +19,6 @@ from conrec.filter.id_index import IdIndex
 SHOWN = 120
 """Candidates at most."""
 OUTCOMES = {DISLIKED: "disliked", LIKED: "liked"}
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Candidates for a user, in the order of exposure."""
-
-    source: Literal["shown", "sample"]
-    items: list[str]
-    outcomes: list[str | None]
-    """What the user then did: disliked, liked or nothing; all None where it is not known."""
-    since: str | None = None
-    """ISO date from which on they were shown."""
-    until: str | None = None
 
 
 class Exposures:
@@ -73,15 +59,15 @@ class Exposures:
         hits = np.concatenate([[0], np.cumsum(self._labels[self._rows] == DISLIKED)])
         return sorted(self._users, key=lambda user: (-(hits[self._users[user][1]] - hits[self._users[user][0]]), user))
 
-    def of(self, user: str) -> Candidates | None:
-        """What the user was shown in the latest window; None where that is not known."""
+    def of(self, user: str) -> tuple[list[str], list[str | None], str, str] | None:
+        """What the user was shown in the latest window, what came of each (disliked, liked or None), and its first and
+        last day (ISO); None where that is not known."""
         if user not in self._users:
             return None
         start, stop = self._users[user]
         rows = self._rows[start:stop][:SHOWN]
         cutoff = self._cutoffs[rows[0]]
-        return Candidates(
-            "shown",
+        return (
             self._items.take(pa.array(rows)).to_pylist(),
             [OUTCOMES.get(label) for label in self._labels[rows].tolist()],
             str(cutoff.astype("datetime64[D]")),
@@ -89,11 +75,11 @@ class Exposures:
         )
 
 
-def sample(items: IdIndex, user: str) -> Candidates:
+def sample(items: IdIndex, user: str) -> list[str]:
     """A random sample of the items, the same for a user every time."""
     rng = np.random.default_rng(list(user.encode()))
     chosen = rng.permutation(len(items))[: SHOWN // 2]
-    return Candidates("sample", [items.id(row) for row in chosen.tolist()], [None] * len(chosen))
+    return [items.id(row) for row in chosen.tolist()]
 
 
 def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:

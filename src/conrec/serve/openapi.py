@@ -9,6 +9,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from conrec import __version__
+from conrec.serve.access import Role
 from conrec.serve.schema import Problem
 
 
@@ -25,16 +26,19 @@ class Endpoint(Route):
         refusals: Sequence[int] = (),
         query: Sequence[str] = (),
         media: str = "application/json",
+        role: Role = "operator",
     ) -> None:
         """answer, asked: of `schema` (no answer: the content is of type `media`); refusals: statuses of a Problem;
-        query: names of parameters, those with a `?` may be left out.
+        query: names of parameters, those with a `?` may be left out; role: who may ask.
         """
         super().__init__(path, function, methods=[method])
         self.bodies = [body for body in (answer, asked) if body is not None]
-        self._answer, self._asked, self._refusals, self._query, self._media = answer, asked, refusals, query, media
+        self._answer, self._asked, self._query, self._media, self.role = answer, asked, query, media, role
+        self._refusals = refusals if role == "anyone" else (401, 403, *refusals)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = self
+        scope["app"].state.service.access.check(scope, self.role)
         await super().handle(scope, receive, send)
 
     def described(self) -> dict[str, Any]:
@@ -51,6 +55,7 @@ class Endpoint(Route):
                 for name, place, required in parameters
             ],
             "responses": responses,
+            "security": [{}] if self.role == "anyone" else [{"token": []}],
         }
         if self._asked:
             told["requestBody"] = {"required": True, **_json(self._asked)}
@@ -71,7 +76,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "description": "Keeps what a user is likely to reject out of what a recommender shows.",
         },
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }
 
 

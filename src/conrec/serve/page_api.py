@@ -5,7 +5,6 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
 from conrec.serve.api import service_of
 from conrec.serve.explore import Explorer
@@ -131,7 +130,7 @@ def _query(request: Request, name: str, default: str | None = None) -> str:
     return value
 
 
-FILE_ROUTES = [Route("/", file), Route("/page/{name}", file)]
+FILE_ROUTES = [Endpoint("GET", "/", file, media="text/html"), Endpoint("GET", "/page/{name}", file, media="*/*")]
 ENDPOINTS = [
     Endpoint("GET", "/ui/about", about, About),
     Endpoint("GET", "/ui/users", users, UserIds, refusals=(503,), query=("q?",)),

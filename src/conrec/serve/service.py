@@ -6,6 +6,7 @@ list, the worst that can happen to a user who would have seen it anyway.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import fields, replace
@@ -18,10 +19,11 @@ from conrec.filter.feedback import Entry
 from conrec.filter.filter import CoNRecFilter
 from conrec.filter.guardrails import Guardrails
 from conrec.filter.views import UserView
+from conrec.serve.access import Access, WatchedLines
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
 from conrec.serve.settings import Settings
-from conrec.serve.web import Refused
+from conrec.serve.web import Refused, where
 from conrec.serve.workers import Workers
 
 THREADS = 4
@@ -56,8 +58,9 @@ class Service:
             never_again=settings.never_again,
             never_again_days=settings.never_again_days,
         )
-        self._exempt_of, self._check_at, self._log_at = 0, 0.0, 0.0
-        self._read_exempt()
+        self._check_at, self._log_at = 0.0, 0.0
+        self.access = Access(settings.tokens)
+        self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
 
@@ -77,10 +80,10 @@ class Service:
         try:
             given = {name: getattr(request, name) for name in FilterRequest.__struct_fields__}
             return answer(now.filter(**given), request)
-        except Exception:
+        except Exception as error:
             if time.monotonic() >= self._log_at:  # where a store is dead, every request fails
                 self._log_at = time.monotonic() + LOG_SECONDS
-                log.exception("lists pass unfiltered, for the filter failed; the next such errors are only counted")
+                log.error("lists pass unfiltered; the next such errors are only counted: %s", where(error))
             return _pass(request, "error")
 
     def _count(self, request: FilterRequest, answer: FilterAnswer) -> None:
@@ -125,6 +128,8 @@ class Service:
         One that cannot be opened is refused: the old one goes on, and `problem` says why.
         """
         named = None
+        with contextlib.suppress(ConrecError):  # `_amiss` says it
+            self.access.file.read()
         try:
             named = published.current(self.settings.snapshots)
             if self.filter is not None and named == self.filter.version:
@@ -156,7 +161,8 @@ class Service:
     def _amiss(self, now: CoNRecFilter) -> str | None:
         """What is wrong with what is in use. A list of exempt users that has changed is taken over by the way."""
         try:
-            self._read_exempt()
+            self.access.file.read()
+            self._exempt.read()
             now.guardrails = self._guardrails
             now.check()
         except ConrecError as error:
@@ -164,18 +170,8 @@ class Service:
         held = published.held(self.settings.snapshots)
         return held and f"snapshot {held[0]} is held, not in use: {held[1]}"
 
-    def _read_exempt(self) -> None:
-        """Read the user ids, one a line, if there are any and they have changed; ConrecError where that fails."""
-        path = self.settings.exempt
-        if path is None:
-            return
-        try:
-            if (of := path.stat().st_mtime_ns) == self._exempt_of:
-                return
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConrecError(f"--exempt {path}: not a readable text file of user ids ({error})") from None
-        self._exempt_of, self._guardrails = of, replace(self._guardrails, exempt=frozenset(filter(None, lines)))
+    def _take_exempt(self, lines: list[str]) -> None:
+        self._guardrails = replace(self._guardrails, exempt=frozenset(filter(None, lines)))
 
     def close(self) -> None:
         self._workers.close()

@@ -2,6 +2,7 @@
 
 import math
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often to look for a newly published snapshot."""
     page: bool = True
     """Serve the page and what it asks for (user histories among it)."""
+    api: bool = True
+    """Serve what a ranker asks for."""
+    tokens: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
 
 
 _WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
@@ -71,4 +77,10 @@ def read_settings(**flags: Any) -> Settings:
         raise ConrecError(f"{settings.snapshots}: there is no such folder of snapshots; `conrec refresh` makes one")
     if settings.run is not None and not (settings.run / "prepare" / "items.parquet").is_file():
         raise ConrecError(f"--run {settings.run}: no run folder (no prepare/items.parquet); give one or none")
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if certificate or key:
+        try:  # without a password, or the server would stop and ask for it
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate or "", key, "")
+        except OSError as error:
+            raise ConrecError(f"--tls-certificate {certificate}, --tls-key {key}: not usable ({error})") from None
     return settings

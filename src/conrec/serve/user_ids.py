@@ -1,32 +1,26 @@
-"""Users whose id begins with what somebody has typed, out of ten million in a tenth of a second."""
+"""Users whose id begins with what somebody has typed, out of ten million in half a second."""
 
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
-from conrec.filter.id_index import equal
 from conrec.filter.npy import map_npy
+
+AT_ONCE = 100_000
+"""Ids that are looked at together: requests must not wait long for the interpreter."""
 
 
 def starting_with(folder: Path, prefix: str, limit: int) -> list[str]:
     """At most `limit` ids of an id index (`filter.id_index`) that begin with `prefix`, in order of their rows."""
     blob = map_npy(folder / "blob.npy", np.uint8, 1)
     offsets = map_npy(folder / "offsets.npy", np.int64, 1)
-    rows = np.empty(limit, np.int64)
-    found = _search(blob, offsets, np.frombuffer(prefix.encode("utf-8", "surrogatepass"), np.uint8), rows)
-    return [blob[offsets[row] : offsets[row + 1]].tobytes().decode() for row in rows[:found].tolist()]
-
-
-@njit(nogil=True, cache=True)
-def _search(blob, offsets, prefix, rows):
-    """Fill `rows` with the rows that begin with the prefix; how many."""
-    found = 0
-    for row in range(len(offsets) - 1):
-        start = offsets[row]
-        if offsets[row + 1] - start >= len(prefix) and equal(blob, start, prefix, 0, len(prefix)):
-            rows[found] = row
-            found += 1
-            if found == len(rows):
-                break
+    wanted, found = prefix.encode("utf-8", "surrogatepass"), list[str]()
+    for first in range(0, len(offsets) - 1, AT_ONCE):
+        bounds = offsets[first : first + AT_ONCE + 1]
+        rows = np.flatnonzero(np.diff(bounds) >= len(wanted))
+        for place, byte in enumerate(wanted):
+            rows = rows[blob[bounds[rows] + place] == byte]
+        found += [blob[bounds[row] : bounds[row + 1]].tobytes().decode() for row in rows[: limit - len(found)].tolist()]
+        if len(found) == limit:
+            break
     return found

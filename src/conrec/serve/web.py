@@ -2,6 +2,7 @@
 
 import logging
 import time
+import traceback
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from conrec.errors import ConrecError
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import Problem, encode
 
@@ -72,15 +74,21 @@ class Observed:
             await self._app(scope, receive, observe)
         except ClientDisconnect:
             status = GONE
-        except Exception:
-            log.exception("%s %s", scope["method"], scope["path"])
+        except Exception as error:
+            log.error("%s %s: %s", scope["method"], getattr(scope.get("route"), "path", "other"), where(error))
             if status:  # half an answer is out: the connection must end here
-                raise
+                raise RuntimeError("an answer broke off") from None
             await reply(Problem("an inner error; the service's log says which"), 500)(scope, receive, observe)
         finally:
             # Only patterns that we declared become labels: a stranger's path must not.
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.answered(route, status, time.perf_counter() - arrived)
+
+
+def where(error: Exception) -> str:
+    """What failed, and where, for the log. The words of an error that is not ours may hold an id or a title."""
+    said = str(error) if isinstance(error, ConrecError) else type(error).__name__
+    return "".join([said, "\n", *traceback.format_tb(error.__traceback__)])
 
 
 async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
@@ -118,4 +126,7 @@ def reply(value: Any, status: int = 200) -> Response:
 
 async def refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return reply(Problem(error.error), error.status)
+    answer = reply(Problem(error.error), error.status)
+    for scheme in ("Bearer", 'Basic realm="CoNRec"') if error.status == 401 else ():  # a browser asks for the second
+        answer.headers.append("www-authenticate", scheme)
+    return answer

@@ -164,7 +164,7 @@ def times(column: pa.ChunkedArray, per_second: int | None = None) -> tuple[pa.Ch
     `per_second` is the unit of a Unix time (1: seconds, 1000: milliseconds ...); without it the size of each tells.
     A missing time is bad.
     """
-    if same_type(column.type, pa.string()):
+    if same_type(column.type, pa.string()) or pa.types.is_boolean(column.type):  # true is no time, and not 1 s
         column = pc.utf8_trim_whitespace(column.cast(pa.string()))
         # Where all cells have one form, many times faster than one by one.
         for form in (TIME, pa.timestamp("us")) if len(column) and "-" in (column[0].as_py() or "") else ():
