@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -51,7 +52,8 @@ class Server:
         asked = f"{path}?{urlencode(query)}" if query else path
         connection.request("GET" if "get" in step else "POST", asked, body and json.dumps(body), headers)
         answer = connection.getresponse()
-        found = answer.status, json.loads(answer.read())
+        text = answer.read().decode()
+        found = answer.status, json.loads(text) if answer.headers.get_content_type() == "application/json" else text
         connection.close()
         return found
 
@@ -153,6 +155,16 @@ def test_the_recorded_conversation_and_the_night_after(folder: Path, capsys: pyt
         disliked = next(line["item_id"] for line in written if line["kind"] == "dislike" and "0590" in line["item_id"])
         assert disliked in gone
 
+        # A post that nobody knows yet passes.
+        now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        new = {
+            "item_id": "at://did:example:coins0/app.bsky.feed.post/0600",
+            "title": "About coins: token market wallet",
+        }
+        with open(folder / "posts.jsonl", "a") as file:
+            file.write(json.dumps(new | {"first_seen": now}) + "\n")
+        assert uris(server.page(READER, limit="20"))[0] == new["item_id"]
+
         # The night: the log is taken in once, and the server goes on with the new version.
         refresh = commands("feed_generator")[5]
         refresh[refresh.index("--events") + 1] = "feed/log/*.jsonl"  # of two days where midnight has just passed
@@ -165,7 +177,8 @@ def test_the_recorded_conversation_and_the_night_after(folder: Path, capsys: pyt
         while (page := server.page(READER, limit="20"))["feed"][0]["feedContext"] != newer:
             assert time.monotonic() < wait
             time.sleep(0.1)
-        assert disliked not in uris(page)
+        assert not {disliked, new["item_id"]} & set(uris(page))
+        assert new["item_id"] in uris(server.page("did:example:user1", limit="20"))  # who does not mind coins
         assert any("0598" in uri for uri in uris(page))
         assert not any("0598" in uri for uri in uris(server.page(NEWCOMER, limit="20")))
         assert main(refresh[1:]) == 0
@@ -178,6 +191,18 @@ def test_the_recorded_conversation_and_the_night_after(folder: Path, capsys: pyt
     assert conrec.filter(READER, [disliked, "another"]).never_again == [disliked]
     lost = next(line["item_id"] for line in written if line["user_id"] == NEWCOMER)
     assert conrec.filter(NEWCOMER, [lost, "another"]).never_again == [lost]
+
+
+def test_where_the_filter_cannot_be_asked_the_page_is_the_rankers_own(folder: Path) -> None:
+    (folder / "run" / "snapshots" / FILE).write_text("no database" * 1000)
+    for server in running(folder):
+        page = server.page(READER, limit="8")
+        assert uris(page) == uris(server.page(None, limit="8"))
+        assert {post["feedContext"] for post in page["feed"]} == {"unfiltered"}
+        # What is pressed is refused, but it is in the log for the night.
+        pressed = {"item": uris(page)[0], "event": "app.bsky.feed.defs#requestLess"}
+        assert server.ask({"post": INTERACTIONS, "user": READER, "body": {"interactions": [pressed]}})[0] == 500
+        assert [(line["item_id"], line["kind"]) for line in log_of(folder)] == [(pressed["item"], "dislike")]
 
 
 @pytest.mark.parametrize(("user", "reason"), [(READER, None), ("did:example:noscore", "seen_or_bought")])
