@@ -178,7 +178,7 @@ def test_the_recorded_conversation_and_the_night_after(folder: Path, capsys: pyt
             assert time.monotonic() < wait
             time.sleep(0.1)
         assert not {disliked, new["item_id"]} & set(uris(page))
-        assert new["item_id"] in uris(server.page("did:example:user1", limit="20"))  # who does not mind coins
+        assert new["item_id"] in uris(server.page("did:example:user3", limit="20"))  # who does not mind coins
         assert any("0598" in uri for uri in uris(page))
         assert not any("0598" in uri for uri in uris(server.page(NEWCOMER, limit="20")))
         assert main(refresh[1:]) == 0
