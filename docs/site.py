@@ -13,7 +13,8 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/LOG.md", "benchmarks/RESULTS.md")
+EXAMPLES = ("examples/README.md", "examples/feed_generator/README.md", "examples/ranker_redis/README.md")
+OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/LOG.md", "benchmarks/RESULTS.md", *EXAMPLES)
 ELSEWHERE = {"README.md": "docs/index.md"}
 """What the site says in another place."""
 
