@@ -235,7 +235,6 @@ class FilterReplay(Struct, frozen=True, kw_only=True):
     """`replay.json`: the filter replay of one seed."""
 
     seed: int
-    score: str
     likes_lost_budget: float
     threshold: float | None
     """Chosen on validation within the budget, or set by the recipe."""
@@ -344,9 +343,7 @@ class CalibrationEvidence(Struct, frozen=True, omit_defaults=True):
     """What a calibration rests on, what happened on test, and a verdict."""
 
     seed: int
-    column: str
     scores: str
-    decodings: int
     units_needed: int
     validation: Outcome
     test: Outcome
@@ -359,7 +356,6 @@ class CalibrationEvidence(Struct, frozen=True, omit_defaults=True):
 class Calibration(Struct, frozen=True):
     """`calibration.json`: the threshold that a budget of lost likes allows."""
 
-    score: str
     likes_lost: float
     confidence: float | None
     threshold: float | None
