@@ -23,7 +23,6 @@ from conrec.errors import ConrecError
 from conrec.features.prepared_log import PreparedLog
 from conrec.files import read_json
 from conrec.run import run_stages, stages_of
-from conrec.score.filter_score import FilterScore
 from conrec.score.history import HistoryScore
 from tests.model.small import Stream, tables
 from tests.test_errors import without_extras
@@ -58,7 +57,7 @@ def test_the_filter_scores_as_the_pipeline_does(model: conrec.Model, tmp_path: P
     cutoff = (log.events.times[-1].astype("datetime64[D]") + 1).astype("datetime64[us]")
     users = np.array(["u3", "u4"])
     instances = Histories(log.events).instances(users, np.full(2, cutoff), 50, 100)
-    at = FilterScore(history).at(log.view, cutoff)
+    at = history.at(log.view, cutoff)
     vectors, biases = at.user_factors(instances)
     factors = at.item_factors()
     rows = [log.items.ids.index(item) for item in ITEMS]
