@@ -107,7 +107,7 @@ def test_an_item_table_that_does_not_fit(tmp_path: Path) -> None:
     folder = tmp_path / publish(tmp_path)
     path = folder / "item_factors.npy"
     table = np.load(path)
-    for wrong, said in ((table[:, :2], "item_factors"), (table[:-1], "fit together"), (table[0], "not the array")):
+    for wrong, said in ((table[:, :2], "fit together"), (table[:-1], "fit together"), (table[0], "not the array")):
         np.save(path, wrong)
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["files"] = published.describe_files(folder)

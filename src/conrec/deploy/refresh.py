@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from conrec.config import DataConfig, Recipe
 from conrec.data.histories import Histories
-from conrec.data.instances import Instances, as_events, as_items
+from conrec.data.instances import as_events, as_items
 from conrec.data.sources import Sources, Tables, at_hand, named, told_by_address
 from conrec.data.split import Split
 from conrec.deploy.change import DAYS, hides_more
@@ -47,16 +47,12 @@ from conrec.items.traits import joined
 from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
 from conrec.run import stages_of
-from conrec.score.history import HistoryAtCutoff, HistoryScore
+from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
-from conrec.score.probability import DislikeProbability
 from conrec.score.user_side import user_side
 from conrec.sid.catalog import unit_rows
 from conrec.stages.compress import pictures_of
 from conrec.toml import to_toml
-
-if TYPE_CHECKING:
-    from conrec.deploy.predictor import Predictor
 
 USERS_AT_ONCE = 10_000
 STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
@@ -171,8 +167,7 @@ def refresh(
         alarm = None
         if in_use is not None and not damage and max_change < math.inf:
             alarm = partial(hides_more, snapshots / in_use.version, max_change, in_use.made_from.get("base") == base)
-        chances = served_probability(run, seed)
-        job = _Job(run, recipe, seed, snapshots, live, score, chances, calibration)
+        job = _Job(run, recipe, seed, snapshots, live, score, calibration)
         version, users, recomputed = job.publish(before, changed, made_from, keep, store, alarm)
         _remove_orphans(snapshots)
         held = published.held(snapshots)
@@ -243,7 +238,6 @@ class _Job:
     snapshots: Path
     live: Live
     score: HistoryScore
-    chances: DislikeProbability | None
     calibration: dict[str, Any] | None
 
     def publish(
@@ -292,7 +286,7 @@ class _Job:
             made_from["feedback"],
             made_from,
             store,
-            self.chances,
+            served_probability(self.run, self.seed),
         ) as writer:
             if before is not None and changed is not None:
                 old = open_users(self.snapshots / before.version, before)
@@ -309,8 +303,10 @@ class _Job:
                 # The replay that calibrates is of users with a dislike; of the others nothing was promised.
                 some = some.take(some.n_dislikes > 0)
                 if len(some):
-                    made = _users(some, score, predictor)
-                    writer.add(replace(made, histories=own.packed(some.users.tolist())))
+                    ids, nothing = some.users.tolist(), np.zeros((len(some), 0), np.int32)
+                    predicted = nothing if predictor is None else predictor.lists(some)
+                    activity = (some.n_dislikes + some.n_positives).astype(np.int32)
+                    writer.add(Users(ids, predicted, *score.user_factors(some), activity, own.packed(ids)))
                     users += len(some)
                     recomputed += len(some)
             others = np.setdiff1d(own.names, histories.users(cutoff))
@@ -321,13 +317,6 @@ class _Job:
             shown = np.array(items.ids, str)[recent]
             version = writer.publish(keep, alarm and partial(alarm, users=asked, items=shown))
         return version, users, recomputed
-
-
-def _users(instances: Instances, score: HistoryAtCutoff, predictor: Predictor | None) -> Users:
-    """Predictions, where there are any, and everything else that the filter keeps of these users."""
-    predicted = np.zeros((len(instances), 0), np.int32) if predictor is None else predictor.lists(instances)
-    activity = (instances.n_dislikes + instances.n_positives).astype(np.int32)
-    return Users(instances.users.tolist(), predicted, *score.user_factors(instances), activity)
 
 
 def _base(run: Path, recipe: Recipe, seed: int) -> str:

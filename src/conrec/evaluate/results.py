@@ -228,7 +228,7 @@ class SplitReplay(Struct, frozen=True, kw_only=True):
     suppression: Suppression | None
     comparison: FilterComparison | None = None
     reliability: Reliability | None = None
-    """Of the probabilities of the score in use, as calibrated on validation; on test."""
+    """Of the probabilities of the score, as calibrated on validation; on test."""
 
 
 class FilterReplay(Struct, frozen=True, kw_only=True):

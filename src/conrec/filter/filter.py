@@ -72,20 +72,16 @@ class OpenSnapshot:
                 with pq.ParquetFile(folder / "values" / "names.parquet") as file:
                     self.value_names = file.read()["name"].to_pylist()
                 self.values = map_npy(folder / "values" / "records.npy", value_record(embedding), 1)
+            self.factors = ItemFactors(resident(map_npy(folder / "item_factors.npy", np.float32, 2)))
+            lengths = {len(self.index), len(columns), len(self.factors.table), len(self.values)}
+            width = self.factors.table.shape[1]
+            if lengths != {self.manifest.items} or width != self.users.layout.dimensions + 1:
+                raise ConrecError(f"{folder}: its parts do not fit together; write it again")
+            self.user_side: UserSide | None = None
+            if "user_side.safetensors" in self.manifest.files:
+                self.user_side = UserSide(load_file(folder / "user_side.safetensors"), self.factors, self.widths)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
-        table = map_npy(folder / "item_factors.npy", np.float32, 2)
-        if {len(self.index), len(columns), len(table), len(self.values)} != {self.manifest.items}:
-            raise ConrecError(f"{folder}: its parts do not fit together; write it again")
-        if table.shape[1] != self.users.layout.dimensions + 1:
-            raise ConrecError(f"{folder}: item_factors.npy does not fit its users; write it again")
-        self.factors = ItemFactors(resident(table))
-        self.user_side: UserSide | None = None
-        if "user_side.safetensors" in self.manifest.files:
-            try:
-                self.user_side = UserSide(load_file(folder / "user_side.safetensors"), self.factors, self.widths)
-            except (OSError, KeyError, ValueError) as error:
-                raise ConrecError(f"{folder}: no user's side ({error}); write it again") from None
         self.value_numbers = {name: number for number, name in enumerate(self.value_names)}
         self.updated: dict[tuple[str, int], UserNow] = {}
         """Users with feedback since, by user and its last position (`filter.user_now`)."""

@@ -16,7 +16,7 @@ from conrec.data.schema import OTHER_REASONS, REASONS
 from conrec.filter.feedback import Entry, Feedback, in_force
 from conrec.filter.user_store import StoredUser
 from conrec.score.factors import UserFactors
-from conrec.score.user_history import EVENT, MARKED, SHOWN, History
+from conrec.score.user_history import EVENT, MARKED, SHOWN, History, of_lists
 
 if TYPE_CHECKING:
     from conrec.filter.filter import OpenSnapshot
@@ -61,7 +61,7 @@ def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow:
 
 def _as_stored(stored: StoredUser | None) -> UserNow:
     if stored is None or not stored.has_record:
-        history = History(np.zeros(0, EVENT), np.zeros(0, SHOWN)) if stored is None else stored.history
+        history = of_lists([], []) if stored is None else stored.history
         return UserNow(history, None, len(history.told(-1)), np.zeros(0, np.int32), {})
     return UserNow(stored.history, stored.factors, stored.activity, stored.predicted, {})
 

@@ -31,10 +31,6 @@ class Layout:
     dimensions: int
     """d of the score's vectors."""
 
-    def __post_init__(self) -> None:
-        if min(self.predicted, self.dimensions) < 0:
-            raise ValueError(f"{self}: lengths are 0 or more")
-
     @property
     def record(self) -> np.dtype:
         """One user, little-endian."""
