@@ -63,8 +63,8 @@ class Exposures:
     """int8 [n]: DISLIKED, NEUTRAL or LIKED."""
     scores: np.ndarray
     """float [n], higher = rather disliked."""
-    segments: np.ndarray | None
-    """str [n], or None where there are none."""
+    segments: np.ndarray
+    """str [n]; all the same where there are none."""
 
     @property
     def liked(self) -> np.ndarray:
@@ -72,8 +72,7 @@ class Exposures:
         return mask
 
     def take(self, mask: np.ndarray) -> Exposures:
-        segments = None if self.segments is None else self.segments[mask]
-        return Exposures(self.users[mask], self.labels[mask], self.scores[mask], segments)
+        return Exposures(self.users[mask], self.labels[mask], self.scores[mask], self.segments[mask])
 
     def likes(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores of the likes, and whose each is."""
@@ -129,10 +128,8 @@ def calibrate(
     if chosen.threshold is None:
         refused = sentences("calibration").refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
     by_segment, segment_evidence = None, None
-    if by is not None and segments is not None:
-        scores, owners = validation.likes()
-        assert validation.segments is not None
-        found = promises(scores, owners, validation.segments[validation.liked], likes_lost, each)
+    if by is not None:
+        found = promises(*validation.likes(), validation.segments[validation.liked], likes_lost, each)
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
         by_segment = SegmentThresholds(by, edges, thresholds)
         segment_evidence = SegmentEvidence(
@@ -177,10 +174,10 @@ def describe(result: Calibration) -> str:
     return str(sentences("calibration").describe(result)).rstrip("\n")
 
 
-def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray | None, list[float] | None]:
+def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray, list[float] | None]:
     """The segment of every exposure, str [n]; of activity also the two edges between the three."""
     if by is None:
-        return None, None
+        return np.full(len(table), ""), None
     items = read_items(prepared)
     if by == "category":
         row = pc.index_in(table["item_id"], value_set=pa.array(items.ids, pa.string())).to_numpy()
@@ -205,7 +202,6 @@ def activity(events: Events, users: np.ndarray, cutoffs: np.ndarray) -> np.ndarr
 def _dropped(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> np.ndarray:
     """bool [n]: what the filter drops; one threshold, or one a segment."""
     if isinstance(threshold, dict):
-        assert exposures.segments is not None
         limits = {name: np.inf if limit is None else limit for name, limit in threshold.items()}
         names, which = np.unique(exposures.segments, return_inverse=True)
         return exposures.scores > np.array([limits.get(name, np.inf) for name in names.tolist()])[which]
@@ -258,7 +254,6 @@ def _at(budget: float, confidence: float | None, validation: Exposures, test: Ex
 
 
 def _segment(test: Exposures, name: str, one: Promise, budget: float) -> SegmentOutcome:
-    assert test.segments is not None
     mine = test.take(np.asarray(test.segments == name))
     promised, lost = one.threshold is not None, _lost_by_users(mine, _dropped(mine, one.threshold))
     said = sentences("calibration").verdict(lost, budget) if promised else None
