@@ -100,7 +100,7 @@ def trade_off(run: Path, seed: int) -> dict[str, Any] | None:
     """What each threshold avoids and costs on the run's test windows (`filter/seedN/replay.json`).
 
     Returns {"split", "events", "rate_before", "threshold": chosen on validation, "curve": lists by name}, or None
-    where there is no replay.
+    where nothing was measured.
     """
     folder = run / "filter" / f"seed{seed}"
     if not (folder / "replay.json").is_file():
