@@ -30,15 +30,14 @@ from benchmarks.results import replace_section
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
-from conrec.filter.user_store import Layout, Users
+from conrec.filter.user_store import Users
 from conrec.progress import say, track
-from conrec.score.factors import ItemFactors, UserFactors, scores_alone
-from conrec.sid.catalog import unit_rows
+from conrec.score.factors import ItemFactors, UserFactors, served_scores
+from conrec.score.user_history import of_lists
 
 CANDIDATES, RATE, DROPPED = 500, 200, 0.05
-LAYOUT = Layout(predicted=20, dislikes=20, liked=20, dimensions=16)
-UNIT = 64
-WEIGHT = 0.7
+PREDICTED, SAID, DIMENSIONS = 20, 20, 80
+"""Predicted dislikes, and dislikes and likes, of each user; dimensions of the vectors."""
 PORTION = 250_000
 LIMIT_MS, IN_PROCESS_US = 5.0, 150.0
 TRIES = 3
@@ -156,37 +155,32 @@ def markdown(result: dict[str, Any]) -> str:
 def _publish(snapshots: Path, users: int, items: int, seed: int) -> str:
     """A random snapshot."""
     rng = np.random.default_rng(seed)
-    unit = unit_rows(rng.standard_normal((items, UNIT), np.float32))
-    vectors = rng.standard_normal((items, LAYOUT.dimensions), np.float32) / 4
+    vectors = rng.standard_normal((items, DIMENSIONS), np.float32) / 4
     catalogue = SnapshotItems(
         [f"item{n:07}" for n in range(items)],
         [f"Title of the item {n}" for n in range(items)],
         [f"category {n % 40}" for n in range(items)],
         rng.integers(0, 64, (items, 3)),
-        ItemFactors(unit, vectors, rng.standard_normal(items, np.float32) / 4),
+        ItemFactors.of(vectors, rng.standard_normal(items, np.float32) / 4),
     )
 
     def portion(start: int) -> Users:
         n = min(PORTION, users - start)
         return Users(
             [f"user{k:08}" for k in range(start, start + n)],
-            rng.integers(0, items, (n, LAYOUT.predicted), np.int32),
-            rng.integers(0, LAYOUT.dislikes, (n, LAYOUT.predicted), np.int8),
-            rng.integers(0, items, (n, LAYOUT.dislikes), np.int32),
-            rng.integers(0, items, (n, LAYOUT.liked), np.int32),
-            rng.standard_normal((n, LAYOUT.dimensions), np.float32) / 4,
+            rng.integers(0, items, (n, PREDICTED), np.int32),
+            rng.standard_normal((n, DIMENSIONS), np.float32) / 4,
             rng.standard_normal(n, np.float32) / 4,
-            np.full(n, 40, np.int32),
+            np.full(n, 2 * SAID, np.int32),
+            [of_lists(*own).packed() for own in rng.integers(0, items, (n, 2, SAID)).tolist()],
         )
 
     first = portion(0)
-    asked = [
-        UserFactors(first.predicted[n], first.vectors[n], float(first.biases[n])) for n in range(min(200, len(first)))
-    ]
+    asked = [UserFactors(first.vectors[n], float(first.biases[n])) for n in range(min(200, len(first)))]
     rows = rng.integers(0, items, CANDIDATES)
-    sample = np.concatenate([scores_alone(catalogue.factors, user, rows, WEIGHT) for user in asked])
-    calibration = {"score": "history", "threshold": float(np.quantile(sample, 1 - DROPPED)), "segments": None}
-    with SnapshotWriter(snapshots, catalogue, LAYOUT, "history", WEIGHT, calibration) as writer:
+    sample = np.concatenate([served_scores(catalogue.factors, user, rows) for user in asked])
+    calibration = {"threshold": float(np.quantile(sample, 1 - DROPPED)), "segments": None}
+    with SnapshotWriter(snapshots, catalogue, PREDICTED, calibration) as writer:
         for start in track(range(0, users, PORTION), f"writing {users:,} users"):
             writer.add(first if start == 0 else portion(start))
         return writer.publish()

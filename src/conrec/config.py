@@ -321,9 +321,6 @@ class PredictConfig:
 class FilterConfig:
     """Which ranked candidates are dropped."""
 
-    score: Literal["history", "paper"] = "history"
-    """`history`: a regression on what the log says of user and item (docs/filter.md). `paper`: the largest cosine to a
-    predicted dislike."""
     threshold: Number | None = None
     """Drop a candidate that scores above this; where it is not given, `likes_lost` chooses it on validation."""
     likes_lost: Annotated[float, Meta(gt=0, lt=1)] = 0.02
@@ -359,10 +356,6 @@ class Recipe:
     predict: PredictConfig = field(default_factory=PredictConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-
-    def __post_init__(self) -> None:
-        if not self.sid.levels and self.filter.score == "paper":
-            raise ValueError('sid.levels = 0 and filter.score = "paper": that score needs lists; take "history"')
 
 
 def load_recipe(path: Path) -> Recipe:

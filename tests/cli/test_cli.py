@@ -8,24 +8,23 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from conrec import __version__
 from conrec.cli.main import VERBS, main
 from conrec.cli.run import Run, run
 from conrec.config import Recipe
-from conrec.data.schema import EVENTS, ITEMS
 from conrec.errors import ConrecError
 from conrec.evaluate.results import Calibration, CalibrationEvidence, Outcome
+from conrec.features.prepared_log import PreparedLog
 from conrec.run import run_stages
-from conrec.sid.catalog import Catalog
+from conrec.score.factors import UserFactors, served_scores
+from tests.score.test_history import fitted
+from tests.small_log import small_known, small_log, write_prepared
 
 
 def conrec(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -169,64 +168,59 @@ def test_seeds_twice(tmp_path: Path, simulated: Path) -> None:
     one_line(conrec("run", simulated, "--out", tmp_path / "run", "--seeds", "1", "1"), "seeds [1, 1]")
 
 
-def small_run(folder: Path) -> Path:
-    """A run folder as far as `conrec filter` reads it: four items, one prediction for ann, a threshold."""
-    latents = np.array([[1, 0], [0.9, 0.1], [0, 1], [-1, 0]], np.float32)
-    catalog = Catalog(
-        item_ids=["boots", "clogs", "sneakers", "sandals"],
-        titles=["Boots", "Clogs", "Sneakers", "Sandals"],
-        codes=np.arange(4, dtype=np.int32)[:, None],
-        sizes=(4,),
-        latents=latents,
-        reconstructed=latents,
-        codewords=[latents],
-    )
+def small_run(folder: Path) -> tuple[list[str], list[float]]:
+    """A run folder as far as `conrec filter` reads it; four of its items, those that u02 dislikes least first, and the
+    three thresholds between their scores. The second is that of the replay."""
     run_stages((), Recipe(seeds=(3,)), folder, None, None, begin=True)
-    catalog.save(folder / "compress")
-    np.save(folder / "compress" / "embeddings.npy", latents)
-    (folder / "prepare").mkdir()
-    item = {"category": None, "attributes": [], "first_seen": datetime(2026, 1, 1, tzinfo=UTC)}
-    items = [{"item_id": i, "title": t, **item} for i, t in zip(catalog.item_ids, catalog.titles)]
-    pq.write_table(pa.Table.from_pylist(items, schema=ITEMS), folder / "prepare" / "items.parquet")
-    event = {"user_id": "ann", "item_id": "boots", "time": datetime(2026, 1, 2, tzinfo=UTC), "kind": "dislike"}
-    pq.write_table(pa.Table.from_pylist([event], schema=EVENTS), folder / "prepare" / "events.parquet")
-    days = {"validation_start": "2026-01-03", "test_start": "2026-01-04", "log_end": "2026-01-05"}
-    (folder / "prepare" / "split.json").write_text(json.dumps({"mode": "time", **days}))
-    (folder / "predict" / "seed3").mkdir(parents=True)
-    cutoff = pa.array([datetime(2026, 1, 5)], pa.timestamp("us", tz="UTC"))
-    predictions = pa.table({"user_id": ["ann"], "cutoff": cutoff, "items": [["boots"]]})
-    pq.write_table(predictions, folder / "predict" / "seed3" / "predictions.parquet")
-    (folder / "filter" / "seed3").mkdir(parents=True)
-    (folder / "filter" / "seed3" / "replay.json").write_text('{"score": "paper", "threshold": 0.5}')
-    return folder
+    items, events = small_log(users=80, items=60, events=1200)
+    write_prepared(folder / "prepare", items, events)
+    known = small_known(items, events)
+    assert known.catalog is not None
+    known.catalog.save(folder / "compress")
+    np.save(folder / "compress" / "embeddings.npy", known.embeddings)
+    for stage in ("score", "filter"):
+        (folder / stage / "seed3").mkdir(parents=True)
+    log = PreparedLog(folder / "prepare", folder / "compress")
+    history = fitted(log.view)
+    history.save(folder / "score" / "seed3")
+    mine = log.instances.take(log.instances.users == "u02")
+    last = mine.take(np.array([mine.cutoffs.argmax()]))
+    day = history.at(log.view, last.cutoffs[0])
+    ((vector,), (bias,)) = day.user_factors(last)
+    scores = served_scores(day.item_factors(), UserFactors(vector, bias), np.arange(len(items)))
+    four = np.argsort(scores)[[0, 20, 40, 59]]
+    limits = ((scores[four[1:]] + scores[four[:-1]]) / 2).tolist()
+    (folder / "filter" / "seed3" / "replay.json").write_text(json.dumps({"threshold": limits[1]}))
+    return [items.ids[row] for row in four], limits
 
 
 @pytest.mark.slow
 def test_the_filter_decides_about_a_file(tmp_path: Path) -> None:
-    run = small_run(tmp_path / "run")
-    ranked = tmp_path / "ranked.csv"
-    ranked.write_text("user_id,item_id\nann,sneakers\nann,clogs\nbob,clogs\n")
+    run, ranked = tmp_path / "run", tmp_path / "ranked.csv"
+    (best, *_, worst), limits = small_run(run)
+    ranked.write_text(f"user_id,item_id\nu02,{best}\nu02,{worst}\nstranger,{worst}\n")
     done = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv")
     assert done.returncode == 0, done.stderr
     decided = list(csv.DictReader((tmp_path / "decided.csv").open()))
-    assert [row["kept"] for row in decided] == ["true", "false", "true"]  # bob is unknown
+    assert [row["kept"] for row in decided] == ["true", "false", "true"]
+    assert float(decided[0]["score"]) < limits[0] < limits[2] < float(decided[1]["score"])
     assert done.stdout.splitlines()[-1] == str(tmp_path / "decided.csv")
-    strict = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", "--threshold", "0.999")
+    strict = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", "--threshold", "99")
     assert strict.returncode == 0
     assert [row["kept"] for row in csv.DictReader((tmp_path / "decided.csv").open())] == ["true"] * 3
 
 
 @pytest.mark.slow
 def test_the_filter_honours_a_calibration(tmp_path: Path) -> None:
-    run = small_run(tmp_path / "run")
-    ranked = tmp_path / "ranked.csv"
-    ranked.write_text("user_id,item_id\nann,boots\nann,clogs\nann,sneakers\n")
+    run, ranked = tmp_path / "run", tmp_path / "ranked.csv"
+    four, limits = small_run(run)
+    ranked.write_text("".join(["user_id,item_id\n", *(f"u02,{four[n]}\n" for n in (3, 2, 0))]))
     scores = run / "filter" / "seed3" / "scores.parquet"
     scores.write_bytes(b"the scores that were calibrated")
     digest = hashlib.sha256(scores.read_bytes()).hexdigest()
     nothing = Outcome(0, 0, 0, None, None, None, None)
-    evidence = CalibrationEvidence(3, "conrec", digest, 1, 0, nothing, nothing, "kept on test", [])
-    calibration = msgspec.to_builtins(Calibration("paper", 0.01, 0.95, 0.999, None, None, evidence))
+    evidence = CalibrationEvidence(3, digest, 0, nothing, nothing, "kept on test", [])
+    calibration = msgspec.to_builtins(Calibration(0.01, 0.95, limits[2], None, None, evidence))
 
     def kept(*flags: object) -> tuple[str, list[str]]:
         done = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", *flags)
@@ -237,34 +231,31 @@ def test_the_filter_honours_a_calibration(tmp_path: Path) -> None:
         (run / "calibration.json").write_text(json.dumps(calibration | changes))
         return kept()
 
-    assert kept() == ("threshold 0.5, chosen by the run's replay", ["false", "false", "true"])
-    assert calibrated() == ("threshold 0.999, calibrated", ["false", "true", "true"])
+    assert kept() == (f"threshold {limits[1]:.4g}, chosen by the run's replay", ["false", "false", "true"])
+    assert calibrated() == (f"threshold {limits[2]:.4g}, calibrated", ["false", "true", "true"])
     assert calibrated(threshold=None)[1] == ["true"] * 3
-    # ann, with one dislike before, is of low activity; the items have no category.
-    by_activity = {"by": "activity", "edges": [1.0, 2.0], "thresholds": {"low": -1.0, "middle": None, "high": None}}
-    assert calibrated(segments=by_activity) == ("thresholds by activity, calibrated", ["false"] * 3)
-    by_category = {"by": "category", "edges": None, "thresholds": {"": 0.99}}
-    assert calibrated(segments=by_category)[1] == ["false", "false", "true"]
-    assert kept("--threshold", "0.5") == ("threshold 0.5, as given", ["false", "false", "true"])
+    low = {"by": "activity", "edges": [1e6, 2e6], "thresholds": {"low": -99.0, "middle": None, "high": None}}
+    assert calibrated(segments=low) == ("thresholds by activity, calibrated", ["false"] * 3)
+    each = dict.fromkeys(["", *(f"c{n}" for n in range(5))], limits[1])
+    assert calibrated(segments={"by": "category", "edges": None, "thresholds": each})[1] == ["false", "false", "true"]
+    flags = ("--threshold", str(limits[0]))
+    assert kept(*flags) == (f"threshold {limits[0]:.4g}, as given", ["false", "false", "true"])
     scores.write_bytes(b"other scores")
     one_line(conrec("filter", run, ranked, "--out", tmp_path / "x.csv"), "run conrec calibrate again")
 
 
 @pytest.mark.slow
 def test_the_filter_checks_what_it_is_given(tmp_path: Path) -> None:
-    run = small_run(tmp_path / "run")
-    ranked = tmp_path / "ranked.csv"
+    run, ranked = tmp_path / "run", tmp_path / "ranked.csv"
+    small_run(run)
     words = ("filter", run, ranked, "--out", tmp_path / "x.csv")
     one_line(conrec(*words), "ranked.csv", "no such file")
     ranked.write_text("user_id,item_id\n")
-    one_line(conrec(*words, "--threshold", "7"), "between -1 and 1")
-    (run / "filter" / "seed3" / "replay.json").write_text('{"score": "paper", "threshold": null}')
+    (run / "filter" / "seed3" / "replay.json").write_text('{"threshold": null}')
     one_line(conrec(*words), "--threshold is missing")
     (run / "filter" / "seed3" / "replay.json").unlink()
     one_line(conrec(*words), "as far as filter")
     one_line(conrec("replay", run), "as far as filter")
-    (run / "predict" / "seed3" / "predictions.parquet").unlink()
-    one_line(conrec(*words), "predictions.parquet", "as far as predict")
 
 
 @pytest.mark.slow

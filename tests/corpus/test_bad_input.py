@@ -318,7 +318,6 @@ RECIPES = [
     ("[sid]\ncodes = -256", "sid.codes = -256"),
     ("[sid]\nhidden = 128", "sid.hidden = 128"),
     ("[sid]\nlearning_rate = -0.1", "sid.learning_rate = -0.1"),
-    ("[sid]\nlevels = 0\n[filter]\nscore = 'paper'", "that score needs lists"),
     ("[lm]\nhidden = 0", "lm.hidden = 0"),
     ("[lm]\nkv_heads = 3", "heads of kv_heads"),
     ("[lm]\ndtype = 'float16'", "lm.dtype = 'float16'"),
@@ -339,7 +338,7 @@ RECIPES = [
     ("[filter]\nlikes_lost = 0", "filter.likes_lost = 0"),
     ("[filter]\nlikes_lost = nan", "filter.likes_lost = nan"),
     ("[filter]\nthreshold = inf", "filter.threshold = inf"),
-    ("[filter]\nscore = 'mine'", "filter.score = 'mine'"),
+    ("[filter]\nscore = 'paper'", "unknown key filter.score; known here: likes_lost, threshold"),
     ("[evaluate]\nbootstrap = 0", "evaluate.bootstrap = 0"),
 ]
 

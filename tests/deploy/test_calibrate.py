@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", users=600)
 
 
-def make_run(folder: Path, users: int, shift: float = 0.0, decodings: int = 1) -> Path:
+def make_run(folder: Path, users: int, shift: float = 0.0) -> Path:
     """A run folder with what `calibrate` reads; `shift` is what the scores of likes drift by until test."""
     run_stages((), RECIPE, folder, None, None, begin=True)
     rng = np.random.default_rng(0)
@@ -49,14 +49,10 @@ def make_run(folder: Path, users: int, shift: float = 0.0, decodings: int = 1) -
                     "item_id": [f"i{n % 3}" for n in range(len(owner))],
                     "label": pa.array(labels, pa.int8()),
                     "conrec": pa.array(scores, pa.float32()),
-                    "conrec_paper": pa.array(rng.random(len(owner)), pa.float32()),
                 }
             )
         )
     (folder / "filter" / "seed0").mkdir(parents=True)
-    (folder / "filter" / "seed0" / "replay.json").write_text('{"score": "history"}')
-    (folder / "predict" / "seed0").mkdir(parents=True)
-    (folder / "predict" / "seed0" / "tuning.json").write_text(json.dumps({"decodings": decodings}))
     (folder / "prepare").mkdir()
     pq.write_table(pa.concat_tables(tables), folder / "filter" / "seed0" / "scores.parquet")
     items = {
@@ -88,7 +84,7 @@ def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
     assert 0.95 < result.threshold < 0.97
     assert result.refused is None
     assert result.segments is None
-    assert (result.score, result.likes_lost, result.confidence) == ("history", 0.05, 0.95)
+    assert (result.likes_lost, result.confidence) == (0.05, 0.95)
     evidence = result.evidence
     assert evidence.verdict == "kept on test"
     for split, users in (("validation", 600), ("test", 500)):
@@ -131,34 +127,6 @@ def test_a_second_promise(run: Path) -> None:
 
 def test_the_same_scores_give_the_same_calibration(run: Path) -> None:
     assert calibrate(run, RECIPE, by="category") == calibrate(run, RECIPE, by="category")
-
-
-def test_the_history_score_owes_validation_nothing(tmp_path: Path) -> None:
-    results = [calibrate(make_run(tmp_path / f"run{n}", 600, decodings=n), RECIPE) for n in (1, 40)]
-    assert results[0].threshold == results[1].threshold
-    assert results[1].evidence.decodings == 1
-    assert "chosen on validation" not in describe(results[1])
-
-
-def test_a_predicted_set_chosen_on_validation_costs_confidence(tmp_path: Path) -> None:
-    run, alone = make_run(tmp_path / "run", 600, decodings=6), make_run(tmp_path / "alone", 600)
-    result = calibrate(run, RECIPE, likes_lost=0.05, score="paper")
-    assert (result.confidence, result.evidence.decodings) == (0.95, 6)
-    surer = calibrate(alone, RECIPE, likes_lost=0.05, score="paper", confidence=1 - 0.05 / 6)
-    assert result.threshold == surer.threshold
-    assert result.threshold > calibrate(alone, RECIPE, likes_lost=0.05, score="paper").threshold
-    assert "one of 6, chosen on validation" in describe(result)
-    assert "on average does not allow for that" in describe(calibrate(run, RECIPE, score="paper", confidence=None))
-
-
-def test_a_run_with_the_paper_s_score_has_no_other(run: Path) -> None:
-    path = run / "filter" / "seed0" / "scores.parquet"
-    (run / "filter" / "seed0" / "replay.json").write_text('{"score": "paper"}')
-    pq.write_table(pq.read_table(path).drop_columns("conrec_paper"), path)
-    result = calibrate(run, RECIPE, likes_lost=0.05)
-    assert (result.score, result.evidence.column) == ("paper", "conrec")
-    with pytest.raises(ConrecError, match="--score history: the filter of this run uses the paper's score"):
-        calibrate(run, RECIPE, score="history")
 
 
 def test_a_drift_is_said_plainly(tmp_path: Path) -> None:
@@ -212,13 +180,6 @@ def test_activity_counts_the_items_disliked_and_liked_before_the_cut() -> None:
     assert activity(events, users, cutoffs).tolist() == [1, 1, 2, 1, 0]
 
 
-def test_the_paper_s_score_is_another_column(run: Path) -> None:
-    paper = calibrate(run, RECIPE, likes_lost=0.05, score="paper")
-    assert paper.evidence.column == "conrec_paper"
-    assert paper.score == "paper"
-    assert paper.threshold != calibrate(run, RECIPE, likes_lost=0.05).threshold
-
-
 def test_the_verb(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["calibrate", str(run), "--likes-lost", "0.05", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((run / "calibration.json").read_text())
@@ -239,12 +200,6 @@ def test_mistakes_are_one_line(run: Path, capsys: pytest.CaptureFixture[str], wo
     error = capsys.readouterr().err
     assert part in error
     assert error.count("\n") == 1
-
-
-def test_a_predict_stage_that_did_not_count_the_sets_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (run / "predict" / "seed0" / "tuning.json").write_text("{}")
-    assert main(["calibrate", str(run), "--score", "paper"]) == 2
-    assert "tuning.json: does not say how the predicted set was chosen" in capsys.readouterr().err
 
 
 def test_scores_that_cannot_be_read_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

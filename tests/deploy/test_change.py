@@ -14,9 +14,8 @@ from conrec.deploy.refresh import accept, roll_back
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.publish import SnapshotWriter
-from conrec.filter.user_store import Layout
 from conrec.score.factors import ItemFactors
-from tests.filter.published import DIMENSIONS, DISLIKES, LIKED, PREDICTED, some_items, some_users
+from tests.filter.published import PREDICTED, some_items, some_users
 
 ITEMS, USERS = some_items(), some_users(200)
 LIMIT = 3.0
@@ -26,12 +25,10 @@ EVEN = np.array([category == "even" for category in ITEMS.categories])
 def publish(snapshots: Path, raised: np.ndarray | float = 0.0, most: float | None = None, limit: float = LIMIT) -> str:
     """A version whose items score so much higher, held where it hides more than `most` times as much."""
     old = published.current(snapshots)
-    factors = ItemFactors(ITEMS.factors.unit, ITEMS.factors.vectors, ITEMS.factors.biases + np.float32(raised))
-    calibration = {"score": "history", "threshold": limit, "segments": None}
-    layout, made_from = Layout(PREDICTED, DISLIKES, LIKED, DIMENSIONS), {"parent": old, "deltas": []}
-    with SnapshotWriter(
-        snapshots, replace(ITEMS, factors=factors), layout, "history", 0.0, calibration, 0, made_from
-    ) as writer:
+    factors = ItemFactors.of(ITEMS.factors.vectors, ITEMS.factors.biases + np.float32(raised))
+    calibration, made_from = {"threshold": limit, "segments": None}, {"parent": old, "deltas": []}
+    items = replace(ITEMS, factors=factors)
+    with SnapshotWriter(snapshots, items, PREDICTED, calibration, 0, made_from) as writer:
         writer.add(USERS)
         alarm = None
         if old is not None and most is not None:
@@ -50,10 +47,10 @@ def hidden(raised: np.ndarray | float, some: np.ndarray, limit: float = LIMIT) -
 
 @pytest.mark.parametrize(("raised", "what"), [(1.0, "all items"), (2.5 * EVEN, "the category 'even'")])
 def test_far_more_is_held_and_told(tmp_path: Path, raised: np.ndarray | float, what: str) -> None:
-    some = EVEN if "even" in what else np.ones(len(EVEN), bool)
-    before, after = hidden(0.0, some), hidden(raised, some)
+    groups = [np.ones(len(EVEN), bool), *(np.array([c == name for c in ITEMS.categories]) for name in (None, "odd"))]
+    before, after = hidden(0.0, EVEN), hidden(raised, EVEN)
     assert before > 0.01
-    factor = after / before
+    factor = max(hidden(raised, some) / max(hidden(0.0, some), 0.01) for some in (EVEN, *groups))
     first = publish(tmp_path)
     assert publish(tmp_path, raised, factor + 0.5) == published.current(tmp_path)
     published.use(tmp_path, first)

@@ -50,16 +50,16 @@ def day_by_day(live: LiveRun, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def users_of(folder: Path) -> dict[str, dict]:
-    """Everything that a snapshot holds of each user, items by id."""
+    """Everything that a snapshot holds of each user, items by id; of what they said the newest twenty."""
     opened = OpenSnapshot(folder)
     found = {}
     for portion in opened.users.portions():
         for n, user in enumerate(portion.ids):
-            lists = {
-                name: [opened.index.id(row) for row in getattr(portion, name)[n].tolist() if row >= 0]
-                for name in ("predicted", "dislikes", "liked")
-            }
-            rest = (portion.reason_index[n].tolist(), float(portion.biases[n]), portion.vectors[n].tolist())
+            stored = opened.users.get(user)
+            rows = {"predicted": stored.predicted, "dislikes": stored.history.told(1)[::-1][:20]}
+            rows["liked"] = stored.history.told(-1)[::-1][:20]
+            lists = {name: [opened.index.id(row) for row in own.tolist()] for name, own in rows.items()}
+            rest = (float(portion.biases[n]), portion.vectors[n].tolist())
             found[user] = {**lists, "rest": rest, "activity": int(portion.activity[n])}
     return found
 
@@ -110,7 +110,7 @@ def test_a_reason_names_values_and_the_score_moves_by_what_they_add(live: LiveRu
     space, ids = HistoryScore.load(live.run / "score" / "seed0").space, known.items["item_id"].to_pylist()
     seen = cited = 0
     for user in sorted(users)[:20]:
-        vector = np.array(users[user]["rest"][2], np.float32)
+        vector = np.array(users[user]["rest"][1], np.float32)
         for row, why in enumerate(loaded.filter(user, ids).why):
             told = [one for one in why.contributions if one.kind == "value"]
             for one in told:
@@ -296,7 +296,7 @@ def test_damage_is_not_passed_on(live: LiveRun, day_by_day, tmp_path: Path, caps
     assert (again.changed, again.recomputed, again.users) == (True, len(whole), len(whole))
     after = users_of(snapshots / again.version)
     assert after.keys() == whole.keys()
-    assert max(known["rest"][1] for known in after.values()) < 50
+    assert max(known["rest"][0] for known in after.values()) < 50
     assert {user: after[user]["dislikes"] for user in after} == {user: whole[user]["dislikes"] for user in whole}
     # A day that was ingested is nowhere else: what is made from it must not be another than it was.
     (delta,) = published.read_manifest(snapshots / again.version).made_from["deltas"]

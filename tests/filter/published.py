@@ -12,8 +12,7 @@ from conrec.filter.user_store import Users
 from conrec.score.embedding import EmbeddingSpace
 from conrec.score.factors import ItemFactors
 from conrec.score.item_values import ItemValues
-from conrec.score.user_history import EVENT, SHOWN, History
-from conrec.sid.catalog import unit_rows
+from conrec.score.user_history import EVENT, SHOWN, History, of_lists
 
 ITEMS, PREDICTED, DISLIKES, LIKED, DIMENSIONS = 60, 5, 4, 3, 2
 WIDTHS = 3, 2
@@ -24,11 +23,7 @@ FACTORS = WIDTHS[0] + WIDTHS[1]
 def some_items(seed: int = 0, dimensions: int = DIMENSIONS) -> SnapshotItems:
     """Items i0 to i59 in the categories even and odd, every tenth without one."""
     rng = np.random.default_rng(seed)
-    factors = ItemFactors(
-        unit_rows(rng.normal(size=(ITEMS, 8)).astype(np.float32)),
-        rng.normal(size=(ITEMS, dimensions)).astype(np.float32),
-        rng.normal(size=ITEMS).astype(np.float32),
-    )
+    factors = ItemFactors.of(rng.normal(size=(ITEMS, dimensions)), rng.normal(size=ITEMS))
     return SnapshotItems(
         [f"i{n}" for n in range(ITEMS)],
         [f"Title <b>{n}</b> é" for n in range(ITEMS)],
@@ -38,27 +33,24 @@ def some_items(seed: int = 0, dimensions: int = DIMENSIONS) -> SnapshotItems:
     )
 
 
+def lists_of(user: int, seed: int = 0) -> tuple[list[int], list[int], list[int]]:
+    """Rows of what a user is predicted to dislike (best first), disliked and liked (newest first), at most PREDICTED,
+    DISLIKES and LIKED and no more than the user's number: u0 has none at all."""
+    rng = np.random.default_rng([seed, user])
+    predicted, dislikes, liked = (rng.permutation(ITEMS)[: min(n, user)] for n in (PREDICTED, DISLIKES, LIKED))
+    return predicted.tolist(), dislikes.tolist(), liked.tolist()
+
+
 def some_users(count: int = 12, seed: int = 0, ids: list[str] | None = None, dimensions: int = DIMENSIONS) -> Users:
-    """Users u0, u1, ...; lists are shorter for some, and u0 has none at all."""
-    rng = np.random.default_rng(seed)
-
-    def lists(width: int) -> np.ndarray:
-        rows = np.stack([rng.permutation(ITEMS)[:width] for _ in range(count)]).astype(np.int32).reshape(count, width)
-        rows[np.arange(width) >= np.arange(count)[:, None]] = -1
-        return rows
-
-    predicted, dislikes = lists(PREDICTED), lists(DISLIKES)
-    reason_index = rng.integers(0, DISLIKES, (count, PREDICTED)).astype(np.int8)
-    reason_index[(predicted < 0) | (reason_index >= (dislikes >= 0).sum(1)[:, None])] = -1
+    """Users u0, u1, ... with the lists of `lists_of`."""
+    rng, lists = np.random.default_rng(seed), [lists_of(n, seed) for n in range(count)]
     return Users(
         [f"u{n}" for n in range(count)] if ids is None else ids,
-        predicted,
-        reason_index,
-        dislikes,
-        lists(LIKED),
+        np.array([predicted + [-1] * (PREDICTED - len(predicted)) for predicted, _, _ in lists], np.int32),
         rng.normal(size=(count, dimensions)).astype(np.float32),
         rng.normal(size=count).astype(np.float32),
         np.arange(count, dtype=np.int32),
+        [of_lists(dislikes, liked).packed() for _, dislikes, liked in lists],
     )
 
 
@@ -87,13 +79,13 @@ class RandomScore:
         embeddings = self.space.of(self.fields, self.content)
         vectors = np.hstack([rng.normal(size=(ITEMS, FACTORS)), embeddings])
         plain = some_items(seed)
-        factors = ItemFactors(plain.factors.unit, vectors, plain.factors.biases)
+        factors = ItemFactors.of(vectors, plain.factors.biases)
         own = ItemValues(self.space, self.fields, self.content) if values else None
         self.items = SnapshotItems(plain.ids, plain.titles, plain.categories, plain.codes, factors, WIDTHS, own)
         self.users = some_users(12, seed, dimensions=vectors.shape[1])
 
-    def publish(self, snapshots: Path, weight: float = 0.0) -> str:
-        return write_snapshot(snapshots, self.items, self.users, "history", weight)
+    def publish(self, snapshots: Path) -> str:
+        return write_snapshot(snapshots, self.items, self.users)
 
     def publish_history(self, snapshots: Path, disliked: list[int], shown: dict[int, int]) -> str:
         """Of users who all disliked these items and were shown others, each so often (by row)."""
@@ -101,10 +93,10 @@ class RandomScore:
         events["item"], events["sign"], events["value"], events["reason"] = disliked, 1, np.nan, -1
         seen["item"], seen["count"] = np.array(sorted(shown.items())).T
         users = replace(self.users, histories=[History(events, seen).packed()] * len(self.users))
-        return write_snapshot(snapshots, self.items, users, "history", 0.0)
+        return write_snapshot(snapshots, self.items, users)
 
     def score(self, user: int, row: int, fields: dict[str, str]) -> float:
-        """What the item would score if its fields were these; without predictions."""
+        """What the item would score if its fields were these."""
         embedding = self.space.of([fields], self.content[row : row + 1])[0]
         vector = np.concatenate([self.items.factors.vectors[row, :FACTORS], embedding])
         return float(self.users.biases[user] + self.items.factors.biases[row] + vector @ self.users.vectors[user])

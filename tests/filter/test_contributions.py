@@ -16,12 +16,11 @@ from conrec.filter.filter import CoNRecFilter
 from conrec.filter.guardrails import Guardrails
 from conrec.filter.publish import SnapshotItems, write_snapshot
 from conrec.filter.user_store import Users
-from conrec.score.factors import LARGEST, VALUES, UserFactors, scores_alone
-from conrec.score.filter_score import FilterScore
+from conrec.score.factors import LARGEST, VALUES, UserFactors, served_scores
 from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
 from tests.features.log_view_for_tests import CONFIG, replay_of, small_log_view, split_of
-from tests.filter.published import FACTORS, ITEMS, RandomScore
+from tests.filter.published import FACTORS, ITEMS, RandomScore, lists_of
 from tests.small_log import CUTS
 
 EVERYTHING = [f"i{n}" for n in range(ITEMS)]
@@ -56,21 +55,19 @@ def every_why(loaded: CoNRecFilter, user: int) -> list[Why]:
 def test_contributions_sum_to_the_score(values: bool, tmp_path: Path) -> None:
     for seed in range(3):
         known, rng = RandomScore(seed, values), np.random.default_rng(seed)
-        known.publish(tmp_path, weight=0.7)
+        known.publish(tmp_path)
         now, factors, rows = CoNRecFilter.load(tmp_path).snapshot, known.items.factors, rng.permutation(ITEMS)
         for n in range(USERS):
-            user = UserFactors(rows[:3], known.users.vectors[n], float(known.users.biases[n]))
-            near = (factors.unit[rows] @ factors.unit[rows[:3]].T).max(axis=1)
-            added = amounts(now, user, rows, near)
+            user = UserFactors(known.users.vectors[n], float(known.users.biases[n]))
+            added = amounts(now, user, rows)
             assert added.shape == (ITEMS, len(KINDS) + (LARGEST if values else 0))
-            np.testing.assert_allclose(added.sum(axis=1), scores_alone(factors, user, rows, 0.7), atol=1e-4)
+            np.testing.assert_allclose(added.sum(axis=1), served_scores(factors, user, rows), atol=1e-4)
             # One by one, as the formula has them.
             q, p = factors.vectors[rows], user.vector
             expected = {
                 "user": np.full(ITEMS, user.bias),
                 "item": factors.biases[rows] + q[:, :3] @ p[:3],
                 "latent": q[:, 3:FACTORS] @ p[3:FACTORS],
-                "prediction": 0.7 * near,
             }
             for kind, amount in expected.items():
                 np.testing.assert_allclose(added[:, KINDS.index(kind)], amount, atol=1e-5)
@@ -119,13 +116,11 @@ def test_the_largest_come_first_and_none_that_lowers_the_score(known: RandomScor
     loaded = opened(known, tmp_path)
     kinds = set()
     for user in range(USERS):
-        factors = UserFactors(np.zeros(0, int), known.users.vectors[user], float(known.users.biases[user]))
-        nothing = np.zeros(ITEMS, np.float32)
-        added = amounts(loaded.snapshot, factors, np.arange(ITEMS), nothing)
+        factors = UserFactors(known.users.vectors[user], float(known.users.biases[user]))
+        added = amounts(loaded.snapshot, factors, np.arange(ITEMS))
         for row, why in enumerate(every_why(loaded, user)):
             told = [one.amount for one in why.contributions]
             assert told == pytest.approx(sorted(added[row][added[row] > 0], reverse=True)[:NAMED], abs=1e-5)
-            assert (why.predicted_item, why.prefix) == (None, ())
             kinds |= {one.kind for one in why.contributions}
     assert kinds == {"user", "item", "latent", "content", "value"}
 
@@ -154,7 +149,7 @@ def test_a_value_cites_the_newest_dislike_that_has_it_the_content_the_most_alike
                 cited.add(one.past_item)
 
     for user in range(USERS):
-        dislikes = [row for row in known.users.dislikes[user].tolist() if row >= 0]
+        _, dislikes, _ = lists_of(user)
         cited.clear()
         check(user, dislikes)
         assert len(cited) > min(1, len(dislikes))
@@ -174,7 +169,7 @@ def test_without_values_the_other_parts_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / loaded.version / "values").exists()
     # Nor are widths needed: then the vectors are one embedding.
     items = replace(known.items, widths=(0, 0))
-    write_snapshot(tmp_path, items, known.users, "history", 0.0)
+    write_snapshot(tmp_path, items, known.users)
     loaded.reload()
     for user in range(USERS):
         for row, why in enumerate(every_why(loaded, user)):
@@ -218,19 +213,10 @@ def test_of_a_learned_score_a_named_value_is_what_the_score_would_lose(
     monkeypatch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
     windows = backtests(log_view, split_of(log_view), CONFIG)
     history = HistoryScore.fit(log_view, np.arange(len(log_view.items)), windows, 0)
-    score, instances = FilterScore(history).at(log_view, CUTS[1]), replay_of(log_view, CUTS[1:2]).instances
+    score, instances = history.at(log_view, CUTS[1]), replay_of(log_view, CUTS[1:2]).instances
     vectors, biases = score.user_factors(instances)
-    none = np.full((len(instances), 1), -1, np.int32)
-    users = Users(
-        instances.users.tolist(),
-        none,
-        none.astype(np.int8),
-        np.array([[instances.dislikes[n][-1]] for n in range(len(instances))], np.int32),
-        none,
-        vectors,
-        biases,
-        np.zeros(len(instances), np.int32),
-    )
+    none, activity = np.zeros((len(instances), 0), np.int32), np.zeros(len(instances), np.int32)
+    users = Users(instances.users.tolist(), none, vectors, biases, activity)
     items = log_view.items
     contents = SnapshotItems(
         items.ids,
@@ -238,9 +224,10 @@ def test_of_a_learned_score_a_named_value_is_what_the_score_would_lose(
         items.categories,
         log_view.catalog.codes,
         score.item_factors(),
-        *score.parts(),
+        score.widths,
+        ItemValues(history.space, log_view.fields, log_view.content),
     )
-    write_snapshot(tmp_path, contents, users, "history", 0.0)
+    write_snapshot(tmp_path, contents, users)
     loaded = CoNRecFilter.load(tmp_path, threshold=-1000.0)
     shapes: dict[str, list[Contribution]] = {}
     for user, vector in zip(users.ids, vectors):

@@ -19,20 +19,17 @@ from conrec.filter.decision import Decision
 from conrec.filter.filter import CoNRecFilter
 from conrec.filter.guardrails import Guardrails
 from conrec.filter.mutes import Mute
-from conrec.filter.publish import SnapshotItems, write_snapshot
-from conrec.score.factors import ItemFactors, UserFactors, score
+from conrec.filter.publish import write_snapshot
+from conrec.score.factors import ItemFactors, UserFactors, served_scores
 from conrec.score.probability import DislikeProbability
-from tests.filter.published import DISLIKES, ITEMS, PREDICTED, some_items, some_users
+from tests.filter.published import ITEMS, PREDICTED, lists_of, some_items, some_users
 
 USERS = 12
-WEIGHT = 0.7
 EVERYTHING = [f"i{n}" for n in range(ITEMS)]
 
 
 def publish(snapshots: Path, seed: int = 0, calibration: dict[str, Any] | None = None, **options: Any) -> str:
-    return write_snapshot(
-        snapshots, some_items(seed), some_users(USERS, seed), "history", WEIGHT, calibration, **options
-    )
+    return write_snapshot(snapshots, some_items(seed), some_users(USERS, seed), calibration, **options)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +41,8 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def true_scores(user: int, rows: list[int], seed: int = 0) -> list[float]:
     items, users = some_items(seed), some_users(USERS, seed)
-    predicted = users.predicted[user][users.predicted[user] >= 0]
-    factors = UserFactors(predicted, users.vectors[user], float(users.biases[user]))
-    return score(items.factors, factors, np.array(rows, np.int64), WEIGHT)[0].tolist()
+    factors = UserFactors(users.vectors[user], float(users.biases[user]))
+    return served_scores(items.factors, factors, np.array(rows, np.int64)).tolist()
 
 
 @settings(max_examples=150, deadline=None)
@@ -83,7 +79,7 @@ def test_a_decision_follows_the_rules(
         np.testing.assert_allclose([found.scores[n] for n in known], expected, atol=1e-5)
 
     # What was rejected goes first, whatever its score: as much as `min_keep` leaves, the lowest of the list first.
-    past = some_users(USERS).dislikes[user].tolist() if user < USERS and never_again == "item" else []
+    past = lists_of(user)[1] if user < USERS and never_again == "item" else []
     rejected = [n for n, row in enumerate(candidates) if row in past]
     spare = max(0, len(ids) - min_keep)
     out = sorted(rejected[::-1][:spare])
@@ -107,34 +103,6 @@ def test_a_decision_follows_the_rules(
     assert (dry.scores, dry.kept_by_limit, dry.why, dry.dry_run) == (found.scores, found.kept_by_limit, found.why, True)
 
 
-def test_where_closeness_counts_the_reason_is_the_nearest_prediction(snapshots: Path) -> None:
-    items, users, named = some_items(), some_users(USERS), 0
-    for user in range(1, USERS):
-        found = CoNRecFilter.load(snapshots).filter(f"u{user}", EVERYTHING, threshold=-100.0)
-        predicted = users.predicted[user][users.predicted[user] >= 0]
-        cosines = items.factors.unit @ items.factors.unit[predicted].T
-        for row, why in enumerate(found.why):
-            assert why is not None
-            near = int(cosines[row].argmax())
-            assert why.predicted_item == f"i{predicted[near]}"
-            mine, its = items.codes[row].tolist(), items.codes[predicted[near]].tolist()
-            common = next((n for n in range(3) if mine[n] != its[n]), 3)
-            assert why.prefix == tuple(its[:common])
-            found_near = [one for one in why.contributions if one.kind == "prediction"]
-            assert len(found_near) == (cosines[row, near] > 0)
-            past = users.reason_index[user, near]
-            row_of_past = users.dislikes[user, past] if past >= 0 else -1
-            for one in found_near:
-                named += 1
-                assert one.name == items.titles[predicted[near]]
-                assert one.amount == pytest.approx(WEIGHT * cosines[row, near], abs=1e-5)
-                assert one.past_item == (f"i{row_of_past}" if past >= 0 else None)
-                assert one.past_title == (items.titles[row_of_past] if past >= 0 else None)
-    assert named > 100
-    nobody_near = CoNRecFilter.load(snapshots).filter("u0", EVERYTHING, threshold=-100.0).why
-    assert all(why and why.predicted_item is None and why.prefix == () for why in nobody_near)
-
-
 def test_an_exempt_user_is_not_even_scored(snapshots: Path) -> None:
     loaded = CoNRecFilter.load(snapshots, Guardrails(exempt=frozenset({"u5"})), threshold=-100.0)
     found = loaded.filter("u5", EVERYTHING)
@@ -146,7 +114,7 @@ def test_an_exempt_user_is_not_even_scored(snapshots: Path) -> None:
 
 
 def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
-    publish(tmp_path, calibration={"score": "history", "threshold": 0.25, "segments": None})
+    publish(tmp_path, calibration={"threshold": 0.25, "segments": None})
     of_set, of_filter = CoNRecFilter.load(tmp_path), CoNRecFilter.load(tmp_path, threshold=0.5)
     assert of_set.filter("u3", EVERYTHING).threshold == 0.25
     assert of_filter.filter("u3", EVERYTHING).threshold == 0.5
@@ -154,14 +122,14 @@ def test_the_nearest_threshold_wins(tmp_path: Path) -> None:
     assert of_set.filter("u3", EVERYTHING, 0.0).dropped == of_filter.filter("u3", EVERYTHING, 0.0).dropped
 
 
-@pytest.mark.parametrize("calibration", [None, {"score": "history", "threshold": None, "segments": None}])
+@pytest.mark.parametrize("calibration", [None, {"threshold": None, "segments": None}])
 def test_without_a_promise_nothing_goes_but_what_was_rejected(
     tmp_path: Path, calibration: dict[str, Any] | None
 ) -> None:
     publish(tmp_path, calibration=calibration)
     found = CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING)
     assert (found.threshold, found.dropped, found.kept_by_limit) == (None, found.never_again, 0)
-    assert sorted(found.dropped) == sorted(f"i{row}" for row in some_users(USERS).dislikes[3] if row >= 0)
+    assert sorted(found.dropped) == sorted(f"i{row}" for row in lists_of(3)[1])
     assert None not in found.scores
 
 
@@ -171,7 +139,7 @@ def over(found: Decision) -> set[str]:
 
 def test_thresholds_by_category(tmp_path: Path) -> None:
     segments = {"by": "category", "edges": None, "thresholds": {"even": 0.2, "odd": None, "": -0.3}}
-    publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
+    publish(tmp_path, calibration={"threshold": 5.0, "segments": segments})
     found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0, never_again="off")).filter("u5", [*EVERYTHING, "stranger"])
     scores = true_scores(5, list(range(ITEMS)))
     limits = [-0.3 if n % 10 == 0 else (0.2, np.inf)[n % 2] for n in range(ITEMS)]
@@ -180,20 +148,20 @@ def test_thresholds_by_category(tmp_path: Path) -> None:
     assert found.threshold is None
     # A category that the calibration never met is promised nothing.
     del segments["thresholds"]["even"]  # type: ignore[attr-defined]
-    publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
+    publish(tmp_path, calibration={"threshold": 5.0, "segments": segments})
     found = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0, never_again="off")).filter("u5", EVERYTHING)
     assert over(found) == {id for id in expected if int(id[1:]) % 10 == 0}
 
 
 def test_thresholds_by_activity(tmp_path: Path) -> None:
     segments = {"by": "activity", "edges": [2.0, 6.0], "thresholds": {"low": 0.1, "middle": None, "high": -0.2}}
-    publish(tmp_path, calibration={"score": "history", "threshold": 5.0, "segments": segments})
+    publish(tmp_path, calibration={"threshold": 5.0, "segments": segments})
     loaded = CoNRecFilter.load(tmp_path)
     limits = {user: loaded.filter(f"u{user}", EVERYTHING).threshold for user in range(USERS)}
     assert limits == {n: 0.1 if n <= 2 else None if n <= 6 else -0.2 for n in range(USERS)}
 
 
-@pytest.mark.parametrize("calibration", [{"score": "history"}, {"score": "history", "threshold": "high"}])
+@pytest.mark.parametrize("calibration", [{"likes_lost": 0.01}, {"threshold": "high"}])
 def test_a_calibration_that_is_none(tmp_path: Path, calibration: dict[str, Any]) -> None:
     publish(tmp_path, calibration=calibration)
     with pytest.raises(ConrecError, match="not a snapshot"):
@@ -203,7 +171,6 @@ def test_a_calibration_that_is_none(tmp_path: Path, calibration: dict[str, Any])
 def test_a_dislike_taken_back_goes_with_what_followed_from_it(tmp_path: Path) -> None:
     publish(tmp_path)
     loaded, other = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)), CoNRecFilter.load(tmp_path)
-    users = some_users(USERS)
     before = loaded.user("u9")
     assert before is not None
     assert len(before.predicted) == PREDICTED
@@ -216,12 +183,8 @@ def test_a_dislike_taken_back_goes_with_what_followed_from_it(tmp_path: Path) ->
         assert after.undone == [gone]
         assert after.dislikes == [view for view in before.dislikes if view != gone]
         assert after.predicted == [view for view in before.predicted if view.past_dislike != gone]
-    # The score is that of a user for whom the rest alone was predicted.
-    stays = users.reason_index[9] != before.dislikes.index(gone)
-    factors = UserFactors(users.predicted[9][stays], users.vectors[9], float(users.biases[9]))
-    expected = score(some_items().factors, factors, np.arange(ITEMS), WEIGHT)[0]
+    # No reason names it any more.
     found = loaded.filter("u9", EVERYTHING, threshold=-100.0)
-    np.testing.assert_allclose(found.scores, expected, atol=1e-5)  # type: ignore[arg-type]
     cited = {one.past_item for why in found.why if why is not None for one in why.contributions}
     assert gone.item_id not in cited
     assert len(cited) > 1
@@ -244,18 +207,21 @@ def test_all_dislikes_taken_back_leaves_nothing_near(tmp_path: Path) -> None:
     after = loaded.user("u4")
     assert after is not None
     assert (after.dislikes, after.undone) == ([], view.dislikes)
-    assert after.predicted == [prediction for prediction in view.predicted if prediction.past_dislike is None]
-    assert len(after.predicted) < len(view.predicted)
+    assert view.predicted
+    assert after.predicted == []
 
 
 def test_what_is_known_of_a_user(snapshots: Path) -> None:
-    loaded, users, items = CoNRecFilter.load(snapshots), some_users(USERS), some_items()
+    loaded, items, (predicted, dislikes, liked) = CoNRecFilter.load(snapshots), some_items(), lists_of(8)
     view = loaded.user("u8")
     assert view is not None
-    assert [item.item_id for item in view.dislikes] == [f"i{n}" for n in users.dislikes[8]]
-    assert [item.item_id for item in view.liked] == [f"i{n}" for n in users.liked[8]]
-    assert [one.item.item_id for one in view.predicted] == [f"i{n}" for n in users.predicted[8]]
-    first, row = view.dislikes[0], int(users.dislikes[8, 0])
+    assert [item.item_id for item in view.dislikes] == [f"i{n}" for n in dislikes]
+    assert [item.item_id for item in view.liked] == [f"i{n}" for n in liked]
+    assert [one.item.item_id for one in view.predicted] == [f"i{n}" for n in predicted]
+    vectors = items.factors.vectors / np.linalg.norm(items.factors.vectors, axis=1, keepdims=True)
+    for one, row in zip(view.predicted, predicted):  # each follows from the dislike that it is most like
+        assert one.past_dislike == view.dislikes[int((vectors[dislikes] @ vectors[row]).argmax())]
+    first, row = view.dislikes[0], dislikes[0]
     assert (first.title, first.category, first.codes) == (
         items.titles[row],
         items.categories[row],
@@ -311,7 +277,7 @@ def test_what_cannot_be_demoted_by_is_refused(snapshots: Path) -> None:
 def test_what_is_muted_is_out_whatever_its_score(tmp_path: Path) -> None:
     publish(tmp_path)
     loaded, other = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)), CoNRecFilter.load(tmp_path, Guardrails(20, 1.0))
-    past = [f"i{row}" for row in some_users(USERS).dislikes[7] if row >= 0]
+    past = [f"i{row}" for row in lists_of(7)[1]]
     odd, word = Mute("category", "Odd"), Mute("word", "17")
     for mute in (odd, word, odd):
         loaded.mute("u7", mute)
@@ -354,12 +320,11 @@ def test_what_is_muted_is_out_whatever_its_score(tmp_path: Path) -> None:
 @pytest.mark.parametrize("threshold", [-0.5, 0.3, 2.0])
 @pytest.mark.parametrize("user", [2, 7, 11])
 def test_a_list_of_the_wanted_length(snapshots: Path, user: int, threshold: float) -> None:
-    users, loaded = some_users(USERS), CoNRecFilter.load(snapshots, Guardrails(0, 0.5))
+    loaded = CoNRecFilter.load(snapshots, Guardrails(0, 0.5))
     candidates = EVERYTHING[:30]
     plain = loaded.filter(f"u{user}", candidates, threshold)
     scores = dict(zip(EVERYTHING, true_scores(user, list(range(ITEMS)))))
-    past = [f"i{row}" for row in users.dislikes[user] if row >= 0]
-    liked = [f"i{row}" for row in users.liked[user] if row >= 0]
+    past, liked = ([f"i{row}" for row in rows] for rows in lists_of(user)[1:])
     may = sorted((i for i in liked if i not in candidates + past and scores[i] <= threshold), key=scores.__getitem__)
     may += sorted((item for item in plain.dropped if item not in plain.never_again), key=scores.__getitem__)
     for want in (0, 3, len(plain.kept), len(plain.kept) + 2, 40):
@@ -375,7 +340,7 @@ def test_a_list_of_the_wanted_length(snapshots: Path, user: int, threshold: floa
 
 
 def test_how_many_candidates_to_send(tmp_path: Path) -> None:
-    publish(tmp_path, calibration={"score": "history", "threshold": 0.25, "segments": None, "send": 1.3})
+    publish(tmp_path, calibration={"threshold": 0.25, "segments": None, "send": 1.3})
     assert CoNRecFilter.load(tmp_path).filter("u3", EVERYTHING, want=20).send == 26
 
 
@@ -389,23 +354,23 @@ def test_what_was_rejected_comes_back_after_some_days_where_the_operator_says_so
         limited = CoNRecFilter.load(tmp_path, Guardrails(0, 0.5, never_again_days=days))
         assert limited.filter("u5", ["i50"]).never_again == ["i50"] * out
         assert limited.filter("new", ["of no catalogue"]).never_again == ["of no catalogue"] * out
-        past = f"i{some_users(USERS).dislikes[5][0]}"
+        past = f"i{lists_of(5)[1][0]}"
         assert limited.filter("u5", [past]).never_again == [past]  # of which nobody knows when
     with pytest.raises(ValueError, match="never_again_days"):
         Guardrails(never_again_days=0)
 
 
 def test_what_is_nearly_the_same_goes_too(tmp_path: Path) -> None:
-    items = some_items()
-    unit = items.factors.unit.copy()
-    rejected = int(some_users(USERS).dislikes[6][0])
-    twin, cousin = [row for row in range(ITEMS) if row not in some_users(USERS).dislikes[6]][:2]
-    unit[twin], unit[cousin] = unit[rejected], unit[rejected] + 0.3 * unit[cousin]
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    factors = ItemFactors(unit, items.factors.vectors, items.factors.biases)
-    write_snapshot(tmp_path, replace(items, factors=factors), some_users(USERS), "history", WEIGHT)
+    items, users = some_items(dimensions=11), some_users(USERS, dimensions=11)
+    vectors, (rejected, *others) = items.factors.vectors.copy(), lists_of(6)[1]
+    twin, cousin, look_alike = [row for row in range(ITEMS) if row not in (rejected, *others)][:3]
+    # What counts is the embedding, whatever its length; behind three item features here.
+    vectors[twin, 3:], vectors[look_alike, :3] = 2.5 * vectors[rejected, 3:], vectors[rejected, :3]
+    vectors[cousin, 3:] = vectors[rejected, 3:] + 0.3 * vectors[cousin, 3:]
+    factors = ItemFactors.of(vectors, items.factors.biases)
+    write_snapshot(tmp_path, replace(items, factors=factors, widths=(2, 1)), users)
     loaded = CoNRecFilter.load(tmp_path, Guardrails(0, 0.5, never_again="near"))
-    found = loaded.filter("u6", [f"i{rejected}", f"i{twin}", f"i{cousin}", "stranger"])
+    found = loaded.filter("u6", [f"i{rejected}", f"i{twin}", f"i{cousin}", f"i{look_alike}", "stranger"])
     assert found.never_again == [f"i{rejected}", f"i{twin}"]
     assert [why.rejected_item for why in found.why if why] == [f"i{rejected}"] * 2
     assert CoNRecFilter.load(tmp_path).filter("u6", [f"i{twin}"]).never_again == []
@@ -472,18 +437,6 @@ def test_swaps_under_load_fail_no_request(tmp_path: Path) -> None:
     stop_watching.set()
     assert wrong == []
     assert seen == set(versions)
-
-
-def test_the_papers_score_is_the_cosine(tmp_path: Path) -> None:
-    items, users = some_items(dimensions=0), some_users(USERS, dimensions=0)
-    factors = ItemFactors(items.factors.unit, items.factors.vectors, np.zeros(ITEMS, np.float32))
-    items = SnapshotItems(items.ids, items.titles, items.categories, items.codes, factors)
-    write_snapshot(tmp_path, items, replace(users, biases=np.zeros(USERS, np.float32)), "paper", 1.0)
-    loaded = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0, never_again="off"))
-    found = loaded.filter("u6", EVERYTHING, threshold=0.9999)
-    assert set(found.dropped) == {f"i{n}" for n in users.predicted[6]}
-    assert loaded.filter("u0", EVERYTHING, threshold=-0.9999).kept == EVERYTHING
-    assert (users.dislikes[6] >= 0).sum() == DISLIKES
 
 
 @pytest.mark.parametrize("candidates", [["i1", 3], ["i1", None], 7])

@@ -39,7 +39,7 @@ def test_whole_words_and_parts_of_a_path(tmp_path: Path, kind: str, name: str, f
     filled = replace(
         items, titles=[*TITLES, *["-"] * (ITEMS - 9)], categories=[*CATEGORIES, *[None] * (ITEMS - len(CATEGORIES))]
     )
-    write_snapshot(tmp_path, filled, some_users(), "history", 0.5)
+    write_snapshot(tmp_path, filled, some_users())
     loaded, mute = CoNRecFilter.load(tmp_path, Guardrails(0, 1.0)), Mute(kind, name)
     loaded.mute("somebody", mute)
     assert loaded.filter("somebody", items.ids).muted == [f"i{n}" for n in found]
@@ -98,5 +98,5 @@ def test_without_dislikes_or_values_nothing_is_suggested(tmp_path: Path) -> None
     known = RandomScore()
     known.publish_history(tmp_path / "few", [4, 5], {4: 1, 5: 1})
     assert CoNRecFilter.load(tmp_path / "few").user("u9").suggestions == []
-    write_snapshot(tmp_path / "plain", some_items(), some_users(), "history", 0.5)
+    write_snapshot(tmp_path / "plain", some_items(), some_users())
     assert CoNRecFilter.load(tmp_path / "plain").user("u9").suggestions == []

@@ -18,15 +18,12 @@ from conrec.filter.filter import CoNRecFilter
 from conrec.filter.publish import SnapshotWriter, write_snapshot
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.stores import open_users
-from conrec.filter.user_store import Layout
-from tests.filter.published import DIMENSIONS, DISLIKES, LIKED, PREDICTED, some_items, some_users
+from tests.filter.published import PREDICTED, some_items, some_users
 from tests.filter.redis_server import redis_server
-
-LAYOUT = Layout(PREDICTED, DISLIKES, LIKED, DIMENSIONS)
 
 
 def publish(snapshots: Path, seed: int = 0, **options: object) -> str:
-    return write_snapshot(snapshots, some_items(seed), some_users(12, seed), "history", 0.7, **options)  # type: ignore[arg-type]
+    return write_snapshot(snapshots, some_items(seed), some_users(12, seed), **options)  # type: ignore[arg-type]
 
 
 def test_versions_follow_each_other_and_the_old_ones_go(tmp_path: Path) -> None:
@@ -64,12 +61,12 @@ def test_a_clock_that_goes_back_does_not_reorder_versions(tmp_path: Path) -> Non
 
 def test_a_writer_that_gives_up_leaves_nothing(tmp_path: Path) -> None:
     first = publish(tmp_path)
-    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "history", 0.7) as writer:
+    with SnapshotWriter(tmp_path, some_items(), PREDICTED) as writer:
         writer.add(some_users(3))
         writer.add(some_users(3))
         with pytest.raises(ConrecError, match="occurs twice"):
             writer.publish()
-    with SnapshotWriter(tmp_path, some_items(), LAYOUT, "history", 0.7) as writer:
+    with SnapshotWriter(tmp_path, some_items(), PREDICTED) as writer:
         writer.add(some_users(3))
     assert published.versions(tmp_path) == [first]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([first, "current", ".lock"])
@@ -77,20 +74,15 @@ def test_a_writer_that_gives_up_leaves_nothing(tmp_path: Path) -> None:
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     with (
-        SnapshotWriter(tmp_path, some_items(), LAYOUT, "history", 0.7),
+        SnapshotWriter(tmp_path, some_items(), PREDICTED),
         pytest.raises(ConrecError, match="works in this"),
     ):
         publish(tmp_path)
     publish(tmp_path)
 
 
-def test_a_calibration_for_another_score_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConrecError, match="calibrated for the score paper"):
-        publish(tmp_path, calibration={"score": "paper", "threshold": 0.5})
-
-
 def test_every_damage_is_one_clear_line(tmp_path: Path) -> None:
-    version = publish(tmp_path, calibration={"score": "history", "threshold": 1.0})
+    version = publish(tmp_path, calibration={"threshold": 1.0})
     CoNRecFilter.load(tmp_path)
     folder = tmp_path / version
     files = [p for p in folder.rglob("*") if p.is_file() and "users" not in p.parts]
@@ -115,7 +107,7 @@ def test_an_item_table_that_does_not_fit(tmp_path: Path) -> None:
     folder = tmp_path / publish(tmp_path)
     path = folder / "item_factors.npy"
     table = np.load(path)
-    for wrong, said in ((table[:, :3], "item_factors"), (table[:-1], "fit together"), (table[0], "not the array")):
+    for wrong, said in ((table[:, :2], "fit together"), (table[:-1], "fit together"), (table[0], "not the array")):
         np.save(path, wrong)
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["files"] = published.describe_files(folder)
@@ -154,6 +146,13 @@ def test_a_manifest_that_makes_no_sense(tmp_path: Path, change: dict[str, object
         CoNRecFilter.load(tmp_path)
 
 
+def test_a_snapshot_of_before_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / publish(tmp_path) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+    with pytest.raises(ConrecError, match="format 3, this conrec reads 4; write it again"):
+        CoNRecFilter.load(tmp_path)
+
+
 def test_nothing_published_yet(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match="no snapshot was published here yet"):
         CoNRecFilter.load(tmp_path)
@@ -162,7 +161,7 @@ def test_nothing_published_yet(tmp_path: Path) -> None:
 
 
 def test_who_has_an_old_version_open_goes_on(tmp_path: Path) -> None:
-    old = CoNRecFilter.load(tmp_path / publish(tmp_path, calibration={"score": "history", "threshold": 0.0}))
+    old = CoNRecFilter.load(tmp_path / publish(tmp_path, calibration={"threshold": 0.0}))
     items = [f"i{n}" for n in range(60)]
     before = old.filter("u7", items)
     publish(tmp_path, seed=1, keep=1)

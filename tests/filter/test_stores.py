@@ -14,10 +14,10 @@ from conrec.errors import ConrecError
 from conrec.filter.redis_store import RedisUsers
 from conrec.filter.stores import UserStore
 from conrec.filter.user_store import Layout, MappedUsers, MappedUsersWriter, Users
-from tests.filter.published import DIMENSIONS, DISLIKES, ITEMS, LIKED, PREDICTED, some_users
+from tests.filter.published import DIMENSIONS, ITEMS, PREDICTED, some_users
 from tests.filter.redis_server import redis_server
 
-LAYOUT = Layout(PREDICTED, DISLIKES, LIKED, DIMENSIONS)
+LAYOUT = Layout(PREDICTED, DIMENSIONS)
 Make = Callable[..., UserStore]
 
 
@@ -62,9 +62,7 @@ def same(store: UserStore, users: Users) -> None:
         user = store.get(user_id)
         assert user is not None
         np.testing.assert_array_equal(user.predicted, users.predicted[n][users.predicted[n] >= 0])
-        np.testing.assert_array_equal(user.reason_index, users.reason_index[n][users.predicted[n] >= 0])
-        np.testing.assert_array_equal(user.dislikes, users.dislikes[n][users.dislikes[n] >= 0])
-        np.testing.assert_array_equal(user.factors.predicted, user.predicted)
+        assert user.history.packed() == users.histories[n]
         np.testing.assert_array_equal(user.factors.vector, users.vectors[n])
         assert user.factors.bias == pytest.approx(float(users.biases[n]))
         assert user.activity == users.activity[n]
@@ -112,7 +110,7 @@ def test_portions_hold_every_user_once(make: Make, size: int) -> None:
     assert sorted(ids) == sorted(users.ids)
     for portion in portions:
         rows = [users.ids.index(id) for id in portion.ids]
-        for name in ("predicted", "reason_index", "dislikes", "liked", "vectors", "biases", "activity"):
+        for name in ("predicted", "vectors", "biases", "activity"):
             np.testing.assert_array_equal(getattr(portion, name), getattr(users, name)[rows])
 
 
@@ -133,9 +131,8 @@ def test_a_user_in_two_portions(make: Make) -> None:
     ("change", "message"),
     [
         ({"predicted": np.full((3, PREDICTED), ITEMS, np.int32)}, "predicted: values"),
-        ({"liked": np.full((3, LIKED), -2, np.int32)}, "liked: values"),
-        ({"reason_index": np.full((3, PREDICTED), DISLIKES, np.int8)}, "reason_index: values"),
-        ({"dislikes": np.array([[-1, 1, -1, -1]] * 3, np.int32)}, "dislikes: -1 pads"),
+        ({"predicted": np.full((3, PREDICTED), -2, np.int32)}, "predicted: values"),
+        ({"predicted": np.array([[-1, 1, -1, -1, -1]] * 3, np.int32)}, "predicted: -1 pads"),
         ({"predicted": np.zeros((3, PREDICTED + 1), np.int32)}, "predicted: shape"),
         ({"vectors": np.full((3, DIMENSIONS), np.nan, np.float32)}, "not finite"),
     ],
@@ -152,7 +149,8 @@ def test_single_users_are_updated_in_place(make_open: Callable[..., RedisUsers])
     assert store.entries() == 14
     same(store, newer)
     untouched = [n for n in range(12) if n not in (3, 7)]
-    same(store, Users.of_records([users.ids[n] for n in untouched], users.records(LAYOUT, ITEMS)[untouched]))
+    old = Users.of_records([users.ids[n] for n in untouched], users.records(LAYOUT, ITEMS)[untouched])
+    same(store, replace(old, histories=[users.histories[n] for n in untouched]))
 
 
 def test_an_update_that_fails_changes_nothing(make_open: Callable[..., RedisUsers]) -> None:
@@ -168,7 +166,7 @@ def test_an_update_that_fails_changes_nothing(make_open: Callable[..., RedisUser
 
 def test_foreign_bytes_are_refused(make_open: Callable[..., RedisUsers]) -> None:
     store = make_open(some_users(3))
-    store.layout = Layout(PREDICTED + 1, DISLIKES, LIKED, DIMENSIONS)
+    store.layout = Layout(PREDICTED + 1, DIMENSIONS)
     with pytest.raises(ConrecError, match="a record of"):
         store.get("u1")
 

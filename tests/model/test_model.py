@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import conrec
+from conrec.cli.main import main
 from conrec.config import DataConfig, PredictConfig, Recipe, SidConfig
 from conrec.data.histories import Histories
 from conrec.deploy.refresh import refresh
@@ -23,7 +24,6 @@ from conrec.errors import ConrecError
 from conrec.features.prepared_log import PreparedLog
 from conrec.files import read_json
 from conrec.run import run_stages, stages_of
-from conrec.score.filter_score import FilterScore
 from conrec.score.history import HistoryScore
 from tests.model.small import Stream, tables
 from tests.test_errors import without_extras
@@ -58,7 +58,7 @@ def test_the_filter_scores_as_the_pipeline_does(model: conrec.Model, tmp_path: P
     cutoff = (log.events.times[-1].astype("datetime64[D]") + 1).astype("datetime64[us]")
     users = np.array(["u3", "u4"])
     instances = Histories(log.events).instances(users, np.full(2, cutoff), 50, 100)
-    at = FilterScore(history).at(log.view, cutoff)
+    at = history.at(log.view, cutoff)
     vectors, biases = at.user_factors(instances)
     factors = at.item_factors()
     rows = [log.items.ids.index(item) for item in ITEMS]
@@ -82,6 +82,16 @@ def test_no_language_model_and_no_list_is_made(model: conrec.Model) -> None:
     assert {path.name for path in model.folder.iterdir() if path.is_dir()} >= {"prepare", "compress", "score", "filter"}
     assert not any((model.folder / name).exists() for name in ("utilize", "weights", "predict", "evaluate"))
     assert not (model.folder / "prepare" / "candidates.parquet").exists()
+
+
+def test_a_file_of_candidates_is_filtered_without_lists(model: conrec.Model, tmp_path: Path) -> None:
+    pacsv.write_csv(pa.table({"user_id": ["u0"] * len(ITEMS), "item_id": ITEMS}), tmp_path / "ranked.csv")
+    assert main(["filter", str(model.folder), str(tmp_path / "ranked.csv"), "--out", str(tmp_path / "kept.csv")]) == 0
+    decided, limit = pacsv.read_csv(tmp_path / "kept.csv"), read_json(model._replay / "replay.json")["threshold"]
+    scores, kept = decided["score"].to_numpy(), decided["kept"].to_numpy(zero_copy_only=False)
+    np.testing.assert_array_equal(kept, scores <= limit)
+    assert 0 < kept.sum() < len(ITEMS)
+    assert scores[::2].mean() > scores[1::2].mean() + 1  # u0 dislikes what is red
 
 
 def test_probabilities_are_those_of_the_log(model: conrec.Model) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from conrec.data.split import UserSplit
 from conrec.features.log_view import LogView
 from conrec.score.backtest import FIRST_HORIZONS, Backtest, backtests
 from conrec.score.embedding import EmbeddingSpace
+from conrec.score.factors import UserFactors, served_scores
 from conrec.score.feature_snapshot import ITEM_SMOOTHING, USER_SMOOTHING, FeatureSnapshot
-from conrec.score.history import HistoryScore, _rows
+from conrec.score.history import HistoryAtCutoff, HistoryScore, _rows
 from conrec.score.regression import PRODUCTS, Regression, Rows
 from tests.features.log_view_for_tests import CONFIG, cut_short, replay_of, small_log_view, split_of, stranger
 from tests.small_log import CUTS, START, WEEK
@@ -119,7 +122,7 @@ def test_the_score_is_a_dot_product_of_its_formula(log_view: LogView) -> None:
     score = fitted(log_view)
     replay = replay_of(log_view, CUTS[1:2])
     at_cutoff = score.at(log_view, CUTS[1])
-    (vectors, biases), (q, b) = at_cutoff.user_factors(replay.instances), at_cutoff.item_factors()
+    (vectors, biases), items = at_cutoff.user_factors(replay.instances), at_cutoff.item_factors()
     snapshot = at_cutoff.snapshot
     users, c = snapshot.users(replay.instances), score.regression
     for user, item in ((0, 3), (4, 17), (11, 39)):
@@ -136,7 +139,8 @@ def test_the_score_is_a_dot_product_of_its_formula(log_view: LogView) -> None:
             expected += weight * float(one[user] @ snapshot.item_embeddings[item])
         weight = c.embedding[0, -1] + c.embedding[1, -1] * x[1]
         expected += weight * float(users.latent[user] @ snapshot.latent[item])
-        assert biases[user] + b[item] + vectors[user] @ q[item] == pytest.approx(expected, abs=1e-4)
+        found = biases[user] + items.biases[item] + vectors[user] @ items.vectors[item]
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_it_learns_what_rates_cannot_say(log_view: LogView) -> None:
@@ -169,9 +173,14 @@ def test_nothing_from_the_cut_on_changes_a_score(log_view: LogView) -> None:
     score = fitted(log_view)
     instances = replay_of(log_view, CUTS[1:2]).instances
     whole, short = score.at(log_view, CUTS[1]), score.at(cut_short(log_view, CUTS[1]), CUTS[1])
-    for one, other in zip(
-        (*whole.user_factors(instances), *whole.item_factors()), (*short.user_factors(instances), *short.item_factors())
-    ):
+
+    def exact(day: HistoryAtCutoff) -> list[np.ndarray]:
+        """All factors in double precision."""
+        known = day.snapshot
+        users = score.regression.user_factors(known.users(instances))
+        return [*users, *score.regression.item_factors(known.item_features, known.latent, known.item_embeddings)]
+
+    for one, other in zip(exact(whole), exact(short), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-9)
     # Nor does validation or test change what was learned.
     again = fitted(cut_short(log_view, CUTS[0]))
@@ -183,15 +192,15 @@ def test_nothing_from_the_cut_on_changes_a_score(log_view: LogView) -> None:
 def test_strangers_and_new_items_get_the_mean(log_view: LogView) -> None:
     score, replay = fitted(log_view), replay_of(log_view, CUTS[1:2])
     at_cutoff = score.at(log_view, CUTS[1])
-    (vectors, biases), (q, b) = at_cutoff.user_factors(stranger(replay.instances)), at_cutoff.item_factors()
-    scores = biases[0] + b + q @ vectors[0]
+    (vectors, biases), items = at_cutoff.user_factors(stranger(replay.instances)), at_cutoff.item_factors()
+    scores = biases[0] + items.biases + items.vectors @ vectors[0]
     assert np.isfinite(scores).all()
     np.testing.assert_allclose(vectors[0, -score.space.dimensions :], 0, atol=1e-6)  # no embedding
     # At a moment before the log everybody is a stranger and every item is new.
     early = replace(replay.instances.take(np.array([0])), cutoffs=np.array([START - WEEK]))
     at_cutoff = score.at(log_view, START - WEEK)
-    (vectors, biases), (q, b) = at_cutoff.user_factors(early), at_cutoff.item_factors()
-    assert np.isfinite(biases[0] + b + q @ vectors[0]).all()
+    (vectors, biases), items = at_cutoff.user_factors(early), at_cutoff.item_factors()
+    assert np.isfinite(biases[0] + items.biases + items.vectors @ vectors[0]).all()
 
 
 def test_it_is_the_same_after_saving(log_view: LogView, tmp_path: Path) -> None:
@@ -199,6 +208,35 @@ def test_it_is_the_same_after_saving(log_view: LogView, tmp_path: Path) -> None:
     score.save(tmp_path)
     restored = HistoryScore.load(tmp_path)
     np.testing.assert_array_equal(restored.replay_scores(log_view, replay), score.replay_scores(log_view, replay))
+
+
+def served(score: HistoryScore, log_view: LogView, replay: Replay) -> np.ndarray:
+    """Everything shown, scored as the service does it, user by user."""
+    days = {cutoff: score.at(log_view, cutoff) for cutoff in np.unique(replay.instances.cutoffs)}
+    items = {cutoff: day.item_factors() for cutoff, day in days.items()}
+    found = []
+    for n, cutoff in enumerate(replay.instances.cutoffs):
+        ((vector,), (bias,)) = days[cutoff].user_factors(replay.instances.take(np.array([n])))
+        found.append(served_scores(items[cutoff], UserFactors(vector, float(bias)), replay.shown[n]))
+    return np.concatenate(found)
+
+
+def test_the_served_form_is_the_score(log_view: LogView) -> None:
+    score, replay = fitted(log_view), replay_of(log_view, CUTS[1:])
+    np.testing.assert_allclose(served(score, log_view, replay), score.replay_scores(log_view, replay), atol=1e-5)
+
+
+def test_the_future_is_not_in_the_served_form(log_view: LogView) -> None:
+    score, replay = fitted(log_view), replay_of(log_view, CUTS[1:2])
+    whole = served(score, log_view, replay)
+    np.testing.assert_allclose(served(score, cut_short(log_view, CUTS[1]), replay), whole, atol=1e-6)
+
+
+def test_to_load_and_serve_it_nothing_of_training_is_imported() -> None:
+    training = ("torch", "transformers", "sklearn")
+    code = f"import sys, conrec.score.history; print(*sorted(set({training!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []
 
 
 def test_one_sign_alone_teaches_nothing() -> None:

@@ -26,8 +26,8 @@ def test_every_item_gets_the_score_of_the_instances_own_day(history: HistoryScor
     for row, n in enumerate(some):
         one = instances.take(np.array([n]))
         at_cutoff = history.at(PAST, one.cutoffs[0])
-        (vectors, biases), (own, bias) = at_cutoff.item_factors(), at_cutoff.user_factors(one)
-        np.testing.assert_allclose(found[row], vectors @ own[0] + biases + bias[0], rtol=1e-4, atol=1e-4)
+        items, (own, bias) = at_cutoff.item_factors(), at_cutoff.user_factors(one)
+        np.testing.assert_allclose(found[row], items.vectors @ own[0] + items.biases + bias[0], rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_after_the_cut_is_looked_at(history: HistoryScore) -> None:

@@ -1,7 +1,8 @@
 """A small published snapshot whose scores can be told by hand, the run that it might come from, and a service on it.
 
 24 items stand on a circle, 15 degrees apart, so the cosine of items n and m is cos(15 |n - m|) degrees. ann is
-predicted to dislike i0 (because of i1) and i6 (because of i7).
+predicted to dislike i0 (because of i1) and i6 (because of i7), and the score of each item for her is its cosine to the
+closer of the two.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from conrec.filter.user_store import Users
 from conrec.run import run_stages
 from conrec.score.factors import ItemFactors
 from conrec.score.probability import DislikeProbability
+from conrec.score.user_history import of_lists
 from conrec.serve.app import configured
 from conrec.serve.settings import Settings
 
@@ -45,6 +47,8 @@ EVIL_IMAGE = "<img src=https://example.org/x onerror=alert(1)>"
 EVIL_USER = "eve/<b>&?#"
 TITLES = [EVIL if n == 1 else EVIL_IMAGE if n == 7 else f"Canvas shoe no. {n}, low" for n in range(N)]
 CATEGORIES = [None if n == 23 else ("shoes", "hats")[n % 2] for n in range(N)]
+SCORES = np.array([max(np.cos(np.deg2rad(15 * n)), np.cos(np.deg2rad(15 * (n - 6)))) for n in range(N)])
+"""For ann."""
 THRESHOLD = 0.9
 CHANCES = DislikeProbability([-1.0, 1.0], [-3.0, 3.0], -1.0)
 """Log-odds of a dislike are three times the score."""
@@ -60,22 +64,20 @@ def publish(
 ) -> str:
     """Write the snapshot and put it into use; its version."""
     angles = np.deg2rad(15 * np.arange(N))
-    unit = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    # The circle is wide, so that what is alike is told by the place on it.
+    vectors = np.stack([SCORES, 10 * np.cos(angles), 10 * np.sin(angles)], axis=1)
     codes = np.stack([np.arange(N) // 8, np.arange(N) // 4 % 2, np.arange(N) % 4], axis=1)
-    factors = ItemFactors(unit, np.zeros((N, 0), np.float32), np.zeros(N, np.float32))
+    factors = ItemFactors.of(vectors, np.zeros(N))
     none = [-1, -1]
     users = Users(
         ["ann", "bob", EVIL_USER],
         predicted=np.array([[0, 6], none, [3, -1]], np.int32),
-        reason_index=np.array([[0, 1], none, none], np.int8),
-        dislikes=np.array([[1, 7], [4, -1], none], np.int32),
-        liked=np.array([[12, 13], none, none], np.int32),
-        vectors=np.zeros((3, 0), np.float32),
+        vectors=np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], np.float32),
         biases=np.zeros(3, np.float32),
         activity=np.array([4, 1, 0], np.int32),
+        histories=[of_lists(*lists).packed() for lists in (([1, 7], [12, 13]), ([4], []), ([], []))],
     )
     calibration = {
-        "score": "paper",
         "likes_lost": 0.01,
         "confidence": 0.95,
         "threshold": threshold,
@@ -85,7 +87,7 @@ def publish(
     }
     items = SnapshotItems(IDS, TITLES, CATEGORIES, codes, factors)
     told = {"calibration": calibration if threshold is not None else None, "made_from": made_from, "store": store}
-    return write_snapshot(snapshots, items, users, "paper", 1.0, **told, probability=CHANCES)
+    return write_snapshot(snapshots, items, users, **told, probability=CHANCES)
 
 
 def write_run(run: Path) -> Path:
@@ -116,7 +118,6 @@ def write_run(run: Path) -> Path:
     (prepared / "split.json").write_text(json.dumps({"horizon_days": 7, "log_end": "2026-03-12T10:00:00Z"}))
     old, new = datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 9, tzinfo=UTC)
     labels = [1 if n in (0, 6, 15) else -1 if n in (5, 12) else 0 for n in range(20)]
-    cosine = [max(np.cos(np.deg2rad(15 * n)), np.cos(np.deg2rad(15 * (n - 6)))) for n in range(20)]
     scores = pa.table(
         {
             "split": ["test"] * 22,
@@ -124,15 +125,13 @@ def write_run(run: Path) -> Path:
             "cutoff": pa.array([old] * 2 + [new] * 20, pa.timestamp("us", tz="UTC")),
             "item_id": ["i22", "i23", *IDS[:20]],
             "label": pa.array([0, 0, *labels], pa.int8()),
-            "conrec": pa.array([0, 0, *cosine], pa.float32()),
+            "conrec": pa.array([0, 0, *SCORES[:20]], pa.float32()),
         }
     )
     pq.write_table(scores, filtered / "scores.parquet")
-    measured = measure(np.array(cosine), np.array(labels), THRESHOLD)
+    measured = measure(SCORES[:20], np.array(labels), THRESHOLD)
     part = SplitReplay(instances=2, coverage=1.0, systems={"conrec": measured}, suppression=None)
-    replay = FilterReplay(
-        seed=0, score="paper", likes_lost_budget=0.02, threshold=THRESHOLD, validation=part, test=part
-    )
+    replay = FilterReplay(seed=0, likes_lost_budget=0.02, threshold=THRESHOLD, validation=part, test=part)
     write(filtered / "replay.json", replay)
     events = [
         {"user_id": "zoe", "item_id": f"i{n}", "time": new, "kind": "click", "reason": None, "value": None}

@@ -16,7 +16,7 @@ from conrec.filter.feedback import Feedback
 from conrec.filter.filter import CoNRecFilter
 from tests.filter.published import RandomScore
 from tests.filter.redis_server import redis_server
-from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, THRESHOLD, TITLES, Client, publish, serving
+from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, SCORES, THRESHOLD, Client, publish, serving
 
 
 @pytest.fixture(scope="module")
@@ -34,20 +34,17 @@ def client(snapshots: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield client
 
 
-def test_what_is_close_to_a_predicted_dislike_goes(client: Client) -> None:
+def test_what_scores_above_the_threshold_goes(client: Client) -> None:
     answer = client.filter("ann", IDS)
     assert answer["dropped"] == OVER
     assert answer["kept"] == [item for item in IDS if item not in OVER]
-    expected = [max(np.cos(np.deg2rad(15 * n)), np.cos(np.deg2rad(15 * (n - 6)))) for n in range(24)]
-    assert answer["scores"] == pytest.approx(expected, abs=1e-5)
+    assert answer["scores"] == pytest.approx(SCORES.tolist(), abs=1e-5)
     assert answer["threshold"] == THRESHOLD
     assert answer["fail_open"] is None
     assert set(answer["why"]) == set(OVER)
     why = answer["why"]["i5"]
-    assert why["predicted_item"] == "i6"
-    assert why["prefix"] == [0, 1]  # i5 is 0 1 1 and i6 is 0 1 2
     (reason,) = why["contributions"]
-    assert (reason["kind"], reason["name"], reason["past_item"]) == ("prediction", TITLES[6], "i7")
+    assert (reason["kind"], reason["name"], reason["past_item"]) == ("content", None, "i7")
     assert reason["amount"] == pytest.approx(np.cos(np.deg2rad(15)), abs=1e-5)
     assert answer["why"]["i0"]["contributions"][0]["past_title"] == EVIL
 
@@ -251,7 +248,8 @@ def test_a_dislike_taken_back_stays_so(published: Path) -> None:
     with serving(published) as client:
         view = client.post("/v1/users/ann/undo", {"item": "i1"})
         assert [item["item_id"] for item in view["undone"]] == ["i1"]
-        assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
+        assert [one["item"]["item_id"] for one in view["predicted"]] == ["i6"]  # without what followed from it
+        assert client.filter("ann", IDS)["never_again"] == ["i7"]
         client.post("/v1/users/ann/undo", {"item": "i1"})  # a second time changes nothing
         assert client.metrics()['conrec_feedback_total{kind="undo"}'] == 1
         assert client.ask("POST", "/v1/users/ann/undo", {"item": "i9"})[0] == 404
@@ -259,9 +257,9 @@ def test_a_dislike_taken_back_stays_so(published: Path) -> None:
         assert client.ask("POST", "/v1/users/ann/undo", {"item": "i7"}, {"Content-Type": "text/plain"})[0] == 415
     assert len(Feedback(published).of("ann")) == 1
     with serving(published) as client:
-        assert client.filter("ann", IDS)["dropped"] == ["i5", "i6", "i7"]
+        assert client.filter("ann", IDS)["never_again"] == ["i7"]
         client.post("/v1/users/ann/dislikes", {"item": "i1"})  # the undo is undone
-        assert client.filter("ann", IDS)["dropped"] == OVER
+        assert client.filter("ann", IDS)["never_again"] == ["i1", "i7"]
         assert client.get("/v1/users/ann")["undone"] == []
 
 
@@ -274,8 +272,6 @@ def test_what_is_disliked_is_out_at_once_in_every_process(published: Path) -> No
             assert (answer["dropped"], answer["never_again"]) == (["i12"], ["i12"])
             assert answer["why"]["i12"] == {
                 "contributions": [],
-                "predicted_item": None,
-                "prefix": [],
                 "rejected_item": "i12",
                 "muted": None,
             }

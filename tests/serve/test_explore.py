@@ -110,14 +110,13 @@ def test_who_was_shown_nothing_gets_a_sample_that_stays(client: Client, tmp_path
         assert client.get("/ui/users")["users"][0] == "ann"
 
 
-def test_the_trade_off_is_that_of_the_score_in_use(run: Path) -> None:
-    measured = trade_off(run, 0, "paper")
+def test_the_trade_off_is_that_of_the_replay(run: Path) -> None:
+    measured = trade_off(run, 0)
     assert measured is not None
     assert measured["events"] == 20
     assert measured["threshold"] == THRESHOLD
     assert len(set(map(len, measured["curve"].values()))) == 1
-    assert trade_off(run, 0, "history") is None
-    assert trade_off(run, 1, "paper") is None
+    assert trade_off(run, 1) is None
 
 
 def test_a_run_without_a_replay_shows_no_exposures(run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from conrec.filter import snapshot as published
+from conrec.score.user_history import EVENT, HEAD
 from conrec.serve import service
 from tests.filter.redis_server import redis_server
 from tests.serve.small import IDS, OVER, TITLES, publish, serving, wait_for
@@ -21,14 +22,17 @@ def snapshots(tmp_path: Path) -> Path:
     return tmp_path / "snapshots"
 
 
+def spoil(snapshots: Path) -> None:
+    """Write rows beyond the catalogue into ann's history; what is written into the files is what the service sees."""
+    histories = np.load(next(snapshots.glob("*/users/histories.npy")), mmap_mode="r+")
+    histories[HEAD : HEAD + 4 * EVENT.itemsize].view(EVENT)["item"] = 1_000_000
+    histories.flush()
+
+
 def test_an_inner_error_opens_the_filter(snapshots: Path) -> None:
-    records = next(snapshots.glob("*/users/records.npy"))
     with serving(snapshots) as client:
         assert client.filter("ann", IDS)["dropped"] == OVER
-        # The file is mapped: what is written into it is what the service sees. Rows beyond the catalogue cannot be.
-        mapped = np.load(records, mmap_mode="r+")
-        mapped["predicted"] = 1_000_000
-        mapped.flush()
+        spoil(snapshots)
         broken = client.filter("ann", IDS)
         assert (broken["fail_open"], broken["kept"], broken["dropped"]) == ("error", IDS, [])
         assert broken["scores"] == [None] * len(IDS)
@@ -100,8 +104,8 @@ def test_a_broken_set_is_refused_and_the_old_one_goes_on(snapshots: Path) -> Non
 
 def test_what_is_gone_is_said_and_forgiven_when_it_is_back(snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "CHECK_SECONDS", 0.01)
-    records = next(snapshots.glob("*/users/records.npy"))
     with serving(snapshots) as client:
+        records = next(snapshots.glob("*/users/records.npy"))
         whole = records.read_bytes()
         records.write_bytes(whole[:-1])
         wait_for(lambda: "records.npy" in str(client.get("/readyz")["problem"]))
@@ -145,9 +149,7 @@ def test_who_is_exempt_may_change(snapshots: Path, tmp_path: Path, monkeypatch: 
 
 def test_a_store_that_fails_does_not_fill_the_log(snapshots: Path, caplog: pytest.LogCaptureFixture) -> None:
     with serving(snapshots) as client:
-        mapped = np.load(next(snapshots.glob("*/users/records.npy")), mmap_mode="r+")
-        mapped["predicted"] = 1_000_000
-        mapped.flush()
+        spoil(snapshots)
         for _ in range(20):
             assert client.filter("ann", IDS)["fail_open"] == "error"
         assert client.metrics()['conrec_fail_open_total{cause="error"}'] == 20

@@ -200,8 +200,10 @@ def test_why_is_told_in_words(browser: Any, client: Client, tmp_path: Path) -> N
     with Tab(browser, client) as tab:
         page = tab.open(ANN)
         told = page.locator(".cards.hidden > li .words")
-        assert told.nth(0).inner_text() == f"expected itself because of {EVIL} +1.00"
-        assert told.nth(2).inner_text() == f"close to Canvas shoe no. 6, low, expected because of {EVIL_IMAGE} +0.97"
+        assert told.nth(0).inner_text() == f"what it is as a whole (they disliked {EVIL}) +1.00"
+        assert told.nth(2).inner_text() == f"what it is as a whole (they disliked {EVIL_IMAGE}) +0.97"
+        expected = page.get_by_role("listitem").filter(has_text="because of").all_inner_texts()
+        assert [title in text for title, text in zip((EVIL, EVIL_IMAGE), expected, strict=True)] == [True, True]
     known = RandomScore()
     known.publish(tmp_path)
     with serving(tmp_path, threshold=-1000.0) as other:
@@ -321,19 +323,19 @@ def test_a_dislike_is_taken_back_after_a_question(browser: Any, tmp_path: Path) 
             button.click()
             page.keyboard.press("Escape")
             assert question.count() == 0
-            assert client.filter("ann", ["i6", "i12"])["dropped"] == ["i6"]
+            assert client.filter("ann", ["i7", "i12"])["never_again"] == ["i7"]
             button.click()
             question.get_by_role("button", name="Take back").click()
             page.get_by_text("The dislike was taken back.").wait_for()
             tab.ready()
             assert page.get_by_text("taken back", exact=True).count() == 1
-            assert page.locator(".summary").inner_text().startswith("2 of 20 candidates hidden")
-            assert client.filter("ann", ["i6", "i12"])["dropped"] == []
+            assert page.locator(".summary").inner_text().startswith("5 of 20 candidates hidden; 1 of them because")
+            assert client.filter("ann", ["i7", "i12"])["never_again"] == []
             page.get_by_role("button", name=f"Dislike {EVIL_IMAGE} again").press("Enter")
             page.get_by_text("The dislike counts again.").wait_for()
             tab.ready()
             assert page.get_by_text("taken back", exact=True).count() == 0
-            assert client.filter("ann", ["i6", "i12"])["dropped"] == ["i6"]
+            assert client.filter("ann", ["i7", "i12"])["never_again"] == ["i7"]
 
 
 def test_what_is_disliked_on_the_page_is_hidden_at_once(browser: Any, tmp_path: Path) -> None:

@@ -18,19 +18,21 @@ from conrec.config import EvaluateConfig, FilterConfig, Recipe
 from conrec.data.exposures import DISLIKED, LIKED, without_prediction
 from conrec.data.instances import Instances, Items
 from conrec.deploy.apply import describe, filter_file
+from conrec.deploy.replay import read_replays
+from conrec.deploy.served import served_score
 from conrec.errors import ConrecError
 from conrec.evaluate.reliability import reliability
 from conrec.evaluate.results import FilterReplay, Metrics, read
 from conrec.features.prepared_log import PreparedLog
 from conrec.filter.thresholds import Thresholds
-from conrec.score.filter_score import FilterScore
+from conrec.score.factors import UserFactors, served_scores
+from conrec.score.history import HistoryScore
 from conrec.score.probability import DislikeProbability, probability
-from conrec.sid.catalog import Catalog
 from conrec.stages.evaluate import evaluate
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
 from tests.jobs import job
-from tests.small_log import CUTS, small_known, small_log, write_prepared
+from tests.small_log import small_known, small_log, write_prepared
 
 pytestmark = pytest.mark.slow
 
@@ -100,8 +102,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             left = without_prediction(replay, both)
             assert len(left)
         write_predictions(predicted / "replay.parquet", left, items, np.zeros((len(left), K), int), candidates=False)
-        learn_score(job(folder, "score", RECIPE, seed))
-        filter_replay(job(folder, "filter", RECIPE, seed))
+        with pytest.MonkeyPatch.context() as patch:  # the log is short: the first window is its second week
+            patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+            learn_score(job(folder, "score", RECIPE, seed))
+            filter_replay(job(folder, "filter", RECIPE, seed))
     evaluate(job(folder, "evaluate", RECIPE))
     return folder
 
@@ -158,7 +162,7 @@ def test_validity_and_the_filter_are_in_the_table(metrics: dict) -> None:
     assert 0 < metrics["validity"]["valid"] < 1  # these predictions name items at random, judged ones too
     replay = metrics["filter"]
     assert replay["systems"]["conrec"]["exposures"] > 0
-    assert {"conrec", "bias", "user_rate", "item_rate", "popularity_14d"} <= set(replay["systems"])
+    assert {"conrec", "conrec_paper", "bias", "user_rate", "item_rate", "popularity_14d"} <= set(replay["systems"])
     aucs = [one["auc"] for one in replay["seeds"]]
     assert replay["systems"]["conrec"]["auc"] == pytest.approx(np.mean(aucs))
     assert replay["systems"]["conrec"]["chosen"]["threshold"] is not None
@@ -220,51 +224,75 @@ def test_a_threshold_in_the_recipe_is_the_one(run: Path, tmp_path: Path) -> None
     assert json.loads((tmp_path / "replay.json").read_text())["threshold"] == 0.4
 
 
+def test_the_paper_s_filter_is_one_of_those_compared(run: Path) -> None:
+    log = PreparedLog(run / "prepare", run / "compress")
+    table = pq.read_table(run / "filter" / "seed0" / "scores.parquet").to_pylist()
+    predicted = pq.read_table(run / "predict" / "seed0" / "predictions.parquet").to_pylist()
+    lists = {(row["user_id"], row["cutoff"]): row["items"] for row in predicted}
+    unit, row_of = log.catalog.unit, {item: row for row, item in enumerate(log.items.ids)}
+    compared = 0
+    for one in table:
+        if named := lists.get((one["user_id"], one["cutoff"])):
+            cosines = unit[[row_of[item] for item in named]] @ unit[row_of[one["item_id"]]]
+            assert one["conrec_paper"] == pytest.approx(cosines.max(), abs=1e-5)
+            compared += 1
+    assert compared > 100
+
+
+def test_a_log_too_short_for_the_score_goes_on_without_a_filter(run: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, seeds=(0,))
+    for folder in ("prepare", "compress", "predict"):
+        shutil.copytree(run / folder, tmp_path / folder)
+    learn_score(job(tmp_path, "score", recipe))
+    filter_replay(job(tmp_path, "filter", recipe))
+    assert list((tmp_path / "filter" / "seed0").iterdir()) == []
+    evaluate(job(tmp_path, "evaluate", recipe))
+    assert json.loads((tmp_path / "evaluate" / "metrics.json").read_text())["filter"] is None
+    for ask in (lambda: read_replays(tmp_path, recipe), lambda: served_score(tmp_path, 0)):
+        with pytest.raises(ConrecError, match="take a longer log"):
+            ask()
+
+
 @pytest.fixture
 def candidates(tmp_path: Path) -> Path:
     path = tmp_path / "candidates.csv"
-    path.write_text("item_id,user_id,rank\ni1, 7,1\ni2 ,7,2\nnew,7,3\ni1,stranger,1\nNA,7,4\n")
-    return path
-
-
-@pytest.fixture
-def predictions(run: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "predictions.parquet"
-    cutoff = pa.array(np.array([CUTS[1], CUTS[0]])).cast(pa.timestamp("us", tz="UTC"))
-    pq.write_table(pa.table({"user_id": ["7", "7"], "cutoff": cutoff, "items": [["i1", "i9"], ["i2"]]}), path)
+    path.write_text("item_id,user_id,rank\ni1, u02,1\ni2 ,u02,2\nnew,u02,3\ni1,stranger,1\nNA,u02,4\n")
     return path
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, predictions: Path, suffix: str) -> None:
-    out = tmp_path / f"kept{suffix}"
-    log_view = PreparedLog(run / "prepare", run / "compress").view
-    account = filter_file(
-        candidates, predictions, log_view, FilterScore(), RECIPE.split, Thresholds({"threshold": 0.999}), out
-    )
+def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, suffix: str) -> None:
+    out, score = tmp_path / f"kept{suffix}", HistoryScore.load(run / "score" / "seed0")
+    log = PreparedLog(run / "prepare", run / "compress")
+    mine = log.instances.take(log.instances.users == "u02")
+    assert len(mine) > 1
+    last = mine.take(np.array([mine.cutoffs.argmax()]))  # what happened since is not known
+    day = score.at(log.view, last.cutoffs[0])
+    ((vector,), (bias,)) = day.user_factors(last)
+    expected = served_scores(day.item_factors(), UserFactors(vector, bias), np.array([1, 2]))
+    limit = Thresholds({"threshold": float(expected.mean())})
+    account = filter_file(candidates, log, score, RECIPE.split, limit, out)
     if suffix == ".parquet":
         rows = pq.read_table(out).to_pylist()
     else:
         rows = pa_csv.read_csv(
             out, parse_options=pa_csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",")
         ).to_pylist()
-    assert [row["kept"] for row in rows] == [False, True, True, True, True]
-    assert rows[0]["nearest_item"] == "i1"
-    assert rows[0]["nearest_title"] == "title 1"
-    unit = Catalog.load(run / "compress").unit
-    assert rows[1]["score"] == pytest.approx(float((unit[2] @ unit[[1, 9]].T).max()), abs=1e-5)
-    assert rows[2]["score"] is None
+    assert [row["kept"] for row in rows] == [bool(s < expected.mean()) for s in expected] + [True, True, True]
+    assert [row["score"] for row in rows[:2]] == pytest.approx(expected.tolist(), abs=1e-5)
+    assert [row["score"] for row in rows[2:]] == [None, None, None]
+    assert list(rows[0]) == ["user_id", "item_id", "kept", "score"]
     assert (account.read, account.kept, account.dropped) == (5, 4, 1)
     assert (account.unknown_user, account.unknown_item) == (1, 2)
     assert describe(account).startswith("read 5, kept 4, dropped 1")
 
 
-def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path, predictions: Path) -> None:
-    log_view = PreparedLog(run / "prepare", run / "compress").view
+def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path) -> None:
+    log, score = PreparedLog(run / "prepare", run / "compress"), HistoryScore.load(run / "score" / "seed0")
 
     def fails(what: str, path: Path = candidates, out: str = "out.csv") -> None:
         with pytest.raises(ConrecError, match=what) as error:
-            filter_file(path, predictions, log_view, FilterScore(), RECIPE.split, Thresholds(None), tmp_path / out)
+            filter_file(path, log, score, RECIPE.split, Thresholds(None), tmp_path / out)
         assert "\n" not in str(error.value)
 
     fails("gone.csv: there is no such file", tmp_path / "gone.csv")

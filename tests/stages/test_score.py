@@ -64,4 +64,4 @@ def test_too_short_a_log_is_said(run: Path, capsys: pytest.CaptureFixture[str]) 
     assert read_history(run / "score") is None
     assert "do not hold both" in json.loads((run / "score" / "score.json").read_text())["reason"]
     said = capsys.readouterr()
-    assert "the filter's score will be the paper's" in said.out + said.err
+    assert "there will be no filter" in said.out + said.err

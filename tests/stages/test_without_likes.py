@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from conrec.config import SimulateConfig
+from conrec.deploy.refresh import refresh
+from conrec.errors import ConrecError
 from conrec.run import STAGES, run_stages
 from conrec.simulate import simulate
 from tests.deploy.live_run import RECIPE
@@ -56,4 +58,10 @@ def test_a_log_that_nobody_likes_anything_in(tmp_path: Path, capsys: pytest.Capt
     assert {path.name for path in tmp_path.rglob("*") if not path.is_relative_to(run)} == {
         "log", "events.parquet", "items.parquet", "some"
     }  # fmt: skip
-    assert json.loads((run / "metrics.json").read_text())["systems"]["conrec"]["FHR@20"]["mean"] > 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["systems"]["conrec"]["FHR@20"]["mean"] > 0
+    # Without likes no score tells dislikes from them.
+    assert metrics["filter"] is None
+    assert "filter: too little to learn the filter from: the training periods do not hold both" in said
+    with pytest.raises(ConrecError, match="no replay there"):
+        refresh(run, RECIPE)

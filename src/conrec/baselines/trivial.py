@@ -100,7 +100,7 @@ class CategoryRule(Recommender):
 class ContentNeighbours(Recommender):
     """Largest cosine to any past dislike, in one of two spaces.
 
-    `content_neighbours` compares in the catalogue's space (rebuilt from the codes), as the filter does;
+    `content_neighbours` compares in the catalogue's space (rebuilt from the codes), as the paper's filter does;
     `content_neighbours_input` compares the embeddings that the quantiser was given, with nothing lost.
     A user without dislikes gets popularity.
     """

@@ -14,7 +14,7 @@ from conrec.run import open_run
 @dataclass(frozen=True)
 class Filter:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
-    """A run folder with predictions."""
+    """A run folder that came as far as the stage filter."""
     candidates: Annotated[Positional[Path], arg(metavar="CANDIDATES")]
     """Candidates (.parquet, .csv or .tsv) with the columns user_id and item_id."""
     out: Annotated[Path, arg(metavar="FILE")]
@@ -26,26 +26,22 @@ class Filter:
 def filter_(args: Filter) -> None:
     """Apply the filter to a file of candidates, as behind a ranker.
 
-    Reads DIR/prepare, DIR/compress, DIR/score, DIR/predict and DIR/filter (of the first seed) and CANDIDATES. Writes
-    every candidate to FILE, in the same order: whether it is kept, its score, and, where the score counts it (the
-    paper's), the predicted dislike that it comes closest to. The threshold is the calibrated one (conrec calibrate)
-    where there is one, else what the run's replay chose; the output says which. (What the filter avoids and costs:
-    conrec replay.)
+    Reads DIR/prepare, DIR/compress, DIR/score and DIR/filter (of the first seed) and CANDIDATES. Writes every candidate
+    to FILE, in the same order: whether it is kept, and its score. A user is known as of the latest held-out cutoff. The
+    threshold is the calibrated one (conrec calibrate) where there is one, else what the run's replay chose; the output
+    says which. (What the filter avoids and costs: conrec replay.)
 
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
     recipe, _, _ = open_run(args.run)
-    seed = f"seed{recipe.seeds[0]}"
-    predictions = args.run / "predict" / seed / "predictions.parquet"
-    if not predictions.is_file():
-        raise ConrecError(f"{predictions}: not there; bring the run as far as predict first")
     from conrec.deploy.apply import describe, filter_file
-    from conrec.deploy.served import served_thresholds
+    from conrec.deploy.served import served_score, served_thresholds
     from conrec.features.prepared_log import PreparedLog
 
-    log_view = PreparedLog(args.run / "prepare", args.run / "compress").view
-    score, thresholds, said = served_thresholds(args.run, recipe.seeds[0], log_view.items.categories, args.threshold)
-    account = filter_file(args.candidates, predictions, log_view, score, recipe.split, thresholds, args.out)
+    score = served_score(args.run, recipe.seeds[0])
+    log = PreparedLog(args.run / "prepare", args.run / "compress")
+    thresholds, said = served_thresholds(args.run, recipe.seeds[0], log.items.categories, args.threshold)
+    account = filter_file(args.candidates, log, score, recipe.split, thresholds, args.out)
     print(said)
     print(describe(account))
     print(args.out)
@@ -107,8 +103,6 @@ class Calibrate:
     """Promise the budget on average over calibrations instead (conformal risk control): bolder, kept less surely."""
     by: Literal["category", "activity"] | None = None
     """A threshold for each category of items, or for users of low, middle and high activity."""
-    score: Literal["history", "paper"] | None = None
-    """Which score the threshold is for; without it the one that the run's filter uses."""
     seed: Annotated[int | None, arg(metavar="N")] = None
     """The seed of the run whose scores are read; without it the first."""
     json: bool = False
@@ -133,7 +127,7 @@ def calibrate(args: Calibrate) -> None:
 
     from conrec.deploy.calibrate import calibrate, describe
 
-    given = {name: getattr(args, name) for name in ("likes_lost", "unwanted", "by", "score", "seed")}
+    given = {name: getattr(args, name) for name in ("likes_lost", "unwanted", "by", "seed")}
     result = calibrate(args.run, recipe, confidence=None if args.on_average else args.confidence, **given)
     print(json.dumps(msgspec.to_builtins(result), indent=1) if args.json else describe(result))
 

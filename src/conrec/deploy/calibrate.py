@@ -3,10 +3,8 @@
 Reads every exposure of the replay with its score (`RUN/filter/seedN/scores.parquet`), chooses thresholds on validation
 by `evaluate.risk_control` and looks at what they would have done on test, which they have never seen.
 
-The labels that choose a threshold must not have made the score. The history score is learned on the training period
-alone, so all validation users calibrate it. The paper's score comes from the predicted set, whose feature weights were
-chosen on validation: its promise is made for all sets at once that the search could have chosen (`predict` counts
-them), each with its part of the chance of an error.
+The labels that choose a threshold must not have made the score: it is learned on the training period alone, so all
+validation users calibrate it.
 
 With a budget of what is unwanted, both promises are made at once, each with half the chance of an error: the threshold
 must be as high as the likes ask for, and as low as the dislikes do.
@@ -14,7 +12,6 @@ must be as high as the likes ask for, and as low as the dislikes do.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,15 +41,14 @@ from conrec.evaluate.results import (
     write,
 )
 from conrec.evaluate.risk_control import Promise, divided, promise, promise_of_the_rest, promises
-from conrec.files import file_digest
+from conrec.files import file_digest, readable
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
-from conrec.score.filter_score import Name, score_name
 
 By = Literal["category", "activity"]
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Beside the budget asked for, so that an operator sees what another one would bring."""
-GRID = {"history": np.linspace(-12, 12, 481), "paper": np.linspace(-1, 1, 401)}
-"""Score -> thresholds that a promise of what is left may choose from, whatever the data."""
+GRID = np.linspace(-12, 12, 481)
+"""Thresholds that a promise of what is left may choose from, whatever the data."""
 ENOUGH = 10
 """Exposures of a user from which on the share that is dropped says what a list would lose."""
 
@@ -67,8 +63,8 @@ class Exposures:
     """int8 [n]: DISLIKED, NEUTRAL or LIKED."""
     scores: np.ndarray
     """float [n], higher = rather disliked."""
-    segments: np.ndarray | None
-    """str [n], or None where there are none."""
+    segments: np.ndarray
+    """str [n]; all the same where there are none."""
 
     @property
     def liked(self) -> np.ndarray:
@@ -76,8 +72,7 @@ class Exposures:
         return mask
 
     def take(self, mask: np.ndarray) -> Exposures:
-        segments = None if self.segments is None else self.segments[mask]
-        return Exposures(self.users[mask], self.labels[mask], self.scores[mask], segments)
+        return Exposures(self.users[mask], self.labels[mask], self.scores[mask], self.segments[mask])
 
     def likes(self) -> tuple[np.ndarray, np.ndarray]:
         """Scores of the likes, and whose each is."""
@@ -92,14 +87,13 @@ def calibrate(
     unwanted: float | None = None,
     confidence: float | None = 0.95,
     by: By | None = None,
-    score: Name | None = None,
     seed: int | None = None,
 ) -> Calibration:
     """Write `run/calibration.json` and return it.
 
     unwanted: at most this share of what is left to a user is disliked, beside the budget of lost likes.
-    confidence: None promises the budget on average only. score: None calibrates the score that the run's filter uses.
-    ConrecError for a budget or a confidence outside (0, 1), and for a run that does not have this score.
+    confidence: None promises the budget on average only. ConrecError for a budget or a confidence outside (0, 1), and
+    for a run without a filter.
     """
     if not 0 < likes_lost < 1:
         raise ConrecError(f"--likes-lost {likes_lost}: a share of the likes, above 0 and below 1; 0.01 is 1 %")
@@ -110,39 +104,32 @@ def calibrate(
     if confidence is not None and not 0 < confidence < 1:
         raise ConrecError(f"--confidence {confidence}: a probability, above 0 and below 1; 0.95 is usual")
     seed = recipe.seeds[0] if seed is None else seed
-    folder = run / "filter" / f"seed{seed}"
-    path = folder / "scores.parquet"
-    in_use = score_name(folder)
-    score = score or in_use
-    if score == "history" and in_use == "paper":
-        raise ConrecError(f"--score history: the filter of this run uses the paper's score ({folder})")
-    column = OURS if score == in_use else f"{OURS}_paper"
-    table = _read(path, column)
-    # What the history score learned from is the training period; the paper's score is one of those to choose from.
-    decodings = 1 if score == "history" else _decodings(run / "predict" / f"seed{seed}" / "tuning.json")
+    path = run / "filter" / f"seed{seed}" / "scores.parquet"
+    if not path.is_file():
+        raise ConrecError(f"{path}: not there; bring the run as far as filter first, or take a longer log")
+    with readable(path, "the filter"):
+        table = pq.read_table(path, columns=["split", "user_id", "cutoff", "item_id", "label", OURS])
     segments, edges = _segments(table, run / "prepare", by)
     everything = Exposures(
         table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(),
         table["label"].to_numpy(),
-        table[column].to_numpy().astype(np.float64),
+        table[OURS].to_numpy().astype(np.float64),
         segments,
     )
     splits = table["split"].to_numpy().astype(str)
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
-    each = None if confidence is None else divided(confidence, decodings * (1 if unwanted is None else 2))
+    each = None if confidence is None else divided(confidence, 1 if unwanted is None else 2)
 
     chosen = promise(*validation.likes(), likes_lost, each)
     threshold, refused = chosen.threshold, None
     if threshold is not None and unwanted is not None and each is not None:
-        threshold, refused = _both(validation, threshold, likes_lost, unwanted, each, GRID[score])
+        threshold, refused = _both(validation, threshold, likes_lost, unwanted, each)
     before, after = _outcome(validation, threshold), _outcome(test, threshold)
     if chosen.threshold is None:
         refused = sentences("calibration").refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
     by_segment, segment_evidence = None, None
-    if by is not None and segments is not None:
-        scores, owners = validation.likes()
-        assert validation.segments is not None
-        found = promises(scores, owners, validation.segments[validation.liked], likes_lost, each)
+    if by is not None:
+        found = promises(*validation.likes(), validation.segments[validation.liked], likes_lost, each)
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
         by_segment = SegmentThresholds(by, edges, thresholds)
         segment_evidence = SegmentEvidence(
@@ -152,9 +139,7 @@ def calibrate(
         )
     evidence = CalibrationEvidence(
         seed=seed,
-        column=column,
         scores=file_digest(path),
-        decodings=decodings,
         units_needed=chosen.needed,
         validation=before,
         test=after,
@@ -166,18 +151,18 @@ def calibrate(
         else sentences("calibration").verdict(after.unwanted, unwanted),
     )
     send = _send(validation, threshold if by_segment is None else by_segment.thresholds)
-    result = Calibration(score, likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
+    result = Calibration(likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
     write(run / "calibration.json", result)
     return result
 
 
 def _both(
-    validation: Exposures, at_least: float, likes_lost: float, unwanted: float, confidence: float, grid: np.ndarray
+    validation: Exposures, at_least: float, likes_lost: float, unwanted: float, confidence: float
 ) -> tuple[float | None, str | None]:
     """The threshold of the grid that keeps both promises, or why none does. at_least: what the likes ask for."""
     disliked = validation.labels == DISLIKED
-    rest = promise_of_the_rest(validation.scores, disliked, validation.users, grid, unwanted, confidence)
-    high_enough = grid[grid >= at_least]
+    rest = promise_of_the_rest(validation.scores, disliked, validation.users, GRID, unwanted, confidence)
+    high_enough = GRID[at_least <= GRID]
     if rest.threshold is not None and len(high_enough) and high_enough[0] <= rest.threshold:
         return float(high_enough[0]), None
     ends = (_outcome(validation, at_least), _outcome(validation, rest.threshold))
@@ -189,36 +174,10 @@ def describe(result: Calibration) -> str:
     return str(sentences("calibration").describe(result)).rstrip("\n")
 
 
-def _read(path: Path, column: str) -> pa.Table:
-    try:
-        names = pq.read_schema(path).names
-    except FileNotFoundError:
-        raise ConrecError(f"{path}: not there; bring the run as far as filter first") from None
-    except (OSError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise ConrecError(f"{path}: not readable ({reason}); make the stage filter anew with --force") from error
-    if column not in names:
-        raise ConrecError(f"{path}: no column {column}; make the stage filter anew with --force")
-    return pq.read_table(path, columns=["split", "user_id", "cutoff", "item_id", "label", column])
-
-
-def _decodings(path: Path) -> int:
-    """How many predicted sets the search on validation could have chosen from (`predict/seedN/tuning.json`).
-
-    The search does not try them all, but which it tries depends on what it finds: any of them could have won.
-    """
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["decodings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConrecError(
-            f"{path}: does not say how the predicted set was chosen ({error}); run predict again"
-        ) from None
-
-
-def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray | None, list[float] | None]:
+def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray, list[float] | None]:
     """The segment of every exposure, str [n]; of activity also the two edges between the three."""
     if by is None:
-        return None, None
+        return np.full(len(table), ""), None
     items = read_items(prepared)
     if by == "category":
         row = pc.index_in(table["item_id"], value_set=pa.array(items.ids, pa.string())).to_numpy()
@@ -243,7 +202,6 @@ def activity(events: Events, users: np.ndarray, cutoffs: np.ndarray) -> np.ndarr
 def _dropped(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> np.ndarray:
     """bool [n]: what the filter drops; one threshold, or one a segment."""
     if isinstance(threshold, dict):
-        assert exposures.segments is not None
         limits = {name: np.inf if limit is None else limit for name, limit in threshold.items()}
         names, which = np.unique(exposures.segments, return_inverse=True)
         return exposures.scores > np.array([limits.get(name, np.inf) for name in names.tolist()])[which]
@@ -296,7 +254,6 @@ def _at(budget: float, confidence: float | None, validation: Exposures, test: Ex
 
 
 def _segment(test: Exposures, name: str, one: Promise, budget: float) -> SegmentOutcome:
-    assert test.segments is not None
     mine = test.take(np.asarray(test.segments == name))
     promised, lost = one.threshold is not None, _lost_by_users(mine, _dropped(mine, one.threshold))
     said = sentences("calibration").verdict(lost, budget) if promised else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from conrec.filter.filter import OpenSnapshot
 from conrec.filter.thresholds import NO_CATEGORY, Thresholds
-from conrec.score.factors import scores_alone
+from conrec.score.factors import served_scores
 
 SAMPLE = 1_000
 """Users, and items, that are looked at."""
@@ -42,8 +42,8 @@ def hides_more(
         if len(known) == 2:
             hidden = []  # which items score over their threshold, whatever the limits of a list
             for now, stored, at, thresholds in zip((old, new), known, rows, scales):
-                scores = scores_alone(now.factors, stored.factors, at, now.cosine_weight)
-                hidden.append(scores.astype(np.float64) > thresholds.of(stored.activity, at))
+                exact = served_scores(now.factors, stored.factors, at).astype(np.float64)
+                hidden.append(exact > thresholds.of(stored.activity, at))
             over.append(hidden)
     shares = np.mean(over, axis=0) if over else np.zeros((2, rows.shape[1]))
     category = np.array([new.categories[row].as_py() or NO_CATEGORY for row in rows[1].tolist()], str)

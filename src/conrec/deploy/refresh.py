@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,13 +26,13 @@ import pyarrow.parquet as pq
 
 from conrec.config import DataConfig, Recipe
 from conrec.data.histories import Histories
-from conrec.data.instances import Instances, as_events, as_items
+from conrec.data.instances import as_events, as_items
 from conrec.data.sources import Sources, Tables, at_hand, named, told_by_address
 from conrec.data.split import Split
 from conrec.deploy.change import DAYS, hides_more
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
-from conrec.deploy.served import served_probability, served_score
-from conrec.deploy.user_lists import OwnHistories, newest, reason_index
+from conrec.deploy.own_histories import OwnHistories
+from conrec.deploy.served import calibrated, served_probability, served_score
 from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
 from conrec.features.log_view import LogView
@@ -41,23 +41,19 @@ from conrec.filter import snapshot as published
 from conrec.filter.feedback import Feedback
 from conrec.filter.publish import SnapshotItems, SnapshotWriter
 from conrec.filter.stores import StoreName, drop_users, open_users
-from conrec.filter.user_store import Layout, Users
+from conrec.filter.user_store import Users
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
 from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
 from conrec.run import stages_of
-from conrec.score.filter_score import FilterScore, ScoreAtCutoff
-from conrec.score.probability import DislikeProbability
+from conrec.score.history import HistoryScore
+from conrec.score.item_values import ItemValues
+from conrec.score.user_side import user_side
 from conrec.sid.catalog import unit_rows
 from conrec.stages.compress import pictures_of
 from conrec.toml import to_toml
 
-if TYPE_CHECKING:
-    from conrec.deploy.predictor import Predictor
-
-PAST_DISLIKES, PAST_LIKES = 20, 20
-"""So many are kept of each user: to say why, to be taken back, and for the page."""
 USERS_AT_ONCE = 10_000
 STAGES = ("prepare", "compress", "utilize", "score", "predict", "filter")
 """What a snapshot is made from, as far as the run has it."""
@@ -119,14 +115,13 @@ def refresh(
         raise ConrecError(f"--max-change {max_change}: a factor of 1 or more; inf holds nothing")
     snapshots = run / "snapshots" if snapshots is None else snapshots
     seed = recipe.seeds[0] if seed is None else seed
-    score, calibrated = served_score(run, seed)
-    calibration = None if calibrated is None else msgspec.to_builtins(calibrated)
+    score, calibration = served_score(run, seed), msgspec.to_builtins(calibrated(run, seed))
     names = [f"{role}={source}" for role, some in (("events", events), ("items", items)) for source in named(some)]
     with lock(snapshots / "live" / ".lock"), TemporaryDirectory() as copies, told_by_address(Path(copies)):
         in_use, held = _in_use(snapshots), published.held(snapshots)
         latest = published.read_manifest(snapshots / held[0]) if held else in_use
-        # A snapshot of another run, or of another score, has nothing that could be carried over.
-        base = _base(run, recipe, seed, score)
+        # A snapshot of another run has nothing that could be carried over.
+        base = _base(run, recipe, seed)
         before = latest if latest is not None and latest.made_from.get("base") == base else None
         state = before.made_from if before is not None else None
         if forget and state is None:
@@ -177,8 +172,7 @@ def refresh(
         alarm = None
         if in_use is not None and not damage and max_change < math.inf:
             alarm = partial(hides_more, snapshots / in_use.version, max_change, in_use.made_from.get("base") == base)
-        chances = served_probability(run, seed, calibrated)
-        job = _Job(run, recipe, seed, snapshots, live, score, chances, calibration)
+        job = _Job(run, recipe, seed, snapshots, live, score, calibration)
         version, users, recomputed = job.publish(before, changed, made_from, keep, store, alarm)
         _remove_orphans(snapshots)
         held = published.held(snapshots)
@@ -224,7 +218,7 @@ def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
     in_use, feedback = _in_use(snapshots), Feedback(snapshots)
     if in_use is not None:
         seed = in_use.made_from.get("seed", recipe.seeds[0])
-        if in_use.made_from.get("base") != _base(run, recipe, seed, served_score(run, seed)[0]):
+        if in_use.made_from.get("base") != _base(run, recipe, seed):
             raise ConrecError(f"{snapshots}: {in_use.version} was made from another run than {run}; name that one")
     deltas = in_use.made_from["deltas"] if in_use is not None else []
     live = read_live(run, snapshots, deltas, feedback.until(feedback.position()))
@@ -248,8 +242,7 @@ class _Job:
     seed: int
     snapshots: Path
     live: Live
-    score: FilterScore
-    chances: DislikeProbability | None
+    score: HistoryScore
     calibration: dict[str, Any] | None
 
     def publish(
@@ -272,31 +265,33 @@ class _Job:
         fields = joined(fields_of(live.items, containers=split.by_category), live.traits)
         log_view = LogView(items, events, live.catalog, unit_rows(live.embeddings), fields, train_users=everybody)
         score = self.score.at(log_view, cutoff)
-        side = score.item_factors()
         histories = Histories(events)
         predictor = None
         if self.recipe.sid.levels:
             from conrec.deploy.predictor import Predictor  # imports torch
 
             predictor = Predictor(self.run, self.recipe, self.seed, log_view, split)
-        k = self.recipe.predict.k if predictor else 0
-        layout = Layout(k, PAST_DISLIKES, PAST_LIKES, side.vectors.shape[1])
-        about = (items.ids, items.titles, items.categories, live.catalog.codes)
-        user_side = score.user_side()
-        contents = SnapshotItems(*about, side, *score.parts(), user_side)
-        own = OwnHistories(log_view, as_events(live.marks, items), "landmarks" in (user_side or {}))
+        contents = SnapshotItems(
+            items.ids,
+            items.titles,
+            items.categories,
+            live.catalog.codes,
+            score.item_factors(),
+            score.widths,
+            ItemValues(self.score.space, fields, log_view.content) if any(fields) else None,
+            user_side(score.snapshot, self.score.regression, cutoff),
+        )
+        own = OwnHistories(log_view, as_events(live.marks, items), self.score.exposed)
         users = recomputed = 0
         with SnapshotWriter(
             self.snapshots,
             contents,
-            layout,
-            self.score.name,
-            self.score.cosine_weight,
+            self.recipe.predict.k if predictor else 0,
             self.calibration,
             made_from["feedback"],
             made_from,
             store,
-            self.chances,
+            served_probability(self.run, self.seed),
         ) as writer:
             if before is not None and changed is not None:
                 old = open_users(self.snapshots / before.version, before)
@@ -313,8 +308,10 @@ class _Job:
                 # The replay that calibrates is of users with a dislike; of the others nothing was promised.
                 some = some.take(some.n_dislikes > 0)
                 if len(some):
-                    made = _users(some, log_view, score, predictor)
-                    writer.add(replace(made, histories=own.packed(some.users.tolist())))
+                    ids, nothing = some.users.tolist(), np.zeros((len(some), 0), np.int32)
+                    predicted = nothing if predictor is None else predictor.lists(some)
+                    activity = (some.n_dislikes + some.n_positives).astype(np.int32)
+                    writer.add(Users(ids, predicted, *score.user_factors(some), activity, own.packed(ids)))
                     users += len(some)
                     recomputed += len(some)
             others = np.setdiff1d(own.names, histories.users(cutoff))
@@ -327,28 +324,8 @@ class _Job:
         return version, users, recomputed
 
 
-def _users(instances: Instances, log_view: LogView, score: ScoreAtCutoff, predictor: Predictor | None) -> Users:
-    """Predictions, where there are any, and everything else that the filter keeps of these users."""
-    dislikes = newest(instances.dislikes, PAST_DISLIKES)
-    predicted, reasons = np.zeros((len(instances), 0), np.int32), np.zeros((len(instances), 0), np.int8)
-    if predictor is not None:
-        predicted = predictor.lists(instances)
-        reasons = reason_index(log_view.catalog.unit, predicted, dislikes)
-    vectors, biases = score.user_factors(instances)
-    return Users(
-        instances.users.tolist(),
-        predicted,
-        reasons,
-        dislikes,
-        newest(instances.positives, PAST_LIKES),
-        vectors,
-        biases,
-        (instances.n_dislikes + instances.n_positives).astype(np.int32),
-    )
-
-
-def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
-    """What a snapshot is made from beside the days ingested: the run's stages and the score.
+def _base(run: Path, recipe: Recipe, seed: int) -> str:
+    """What a snapshot is made from beside the days ingested: the run's stages.
 
     ConrecError where a stage is missing, or damaged: what is made from it would have a valid digest.
     """
@@ -362,7 +339,7 @@ def _base(run: Path, recipe: Recipe, seed: int, score: FilterScore) -> str:
             raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
         if outputs_digest(folder) != (manifest.contents or manifest.outputs):
             raise ConrecError(f"{folder}: damaged (its digest is another); run {stage} again with --force")
-    return value_digest([digests, score.name])
+    return value_digest(digests)
 
 
 def _in_use(snapshots: Path) -> published.Manifest | None:

@@ -40,7 +40,6 @@ class ReplaySummary(Struct, frozen=True):
     """The filter replay on test of all seeds."""
 
     dataset: str
-    score: str
     seeds: list[int]
     exposures: int
     dislikes: int
@@ -99,7 +98,9 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
     folders = [run / "filter" / f"seed{seed}" for seed in recipe.seeds]
     folders = [folder for folder in folders if (folder / "replay.json").is_file()]
     if not folders:
-        raise ConrecError(f"{run / 'filter'}: no replay there; bring the run as far as filter first")
+        raise ConrecError(
+            f"{run / 'filter'}: no replay there; bring the run as far as filter first, or take a longer log"
+        )
     replays = [read(folder / "replay.json", FilterReplay) for folder in folders]
     tests = [replay.test for replay in replays]
     first, ours = tests[0], tests[0].systems[OURS]
@@ -114,7 +115,6 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
         )
     return ReplaySummary(
         dataset=recipe.name,
-        score=replays[0].score,
         seeds=[replay.seed for replay in replays],
         exposures=ours.exposures,
         dislikes=ours.dislikes,

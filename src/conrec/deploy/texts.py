@@ -5,8 +5,6 @@ from typing import Any
 
 import jinja2
 
-from conrec.evaluate.risk_control import divided
-
 
 @cache
 def sentences(name: str) -> Any:
@@ -18,5 +16,4 @@ def sentences(name: str) -> Any:
         lstrip_blocks=True,
     )
     environment.filters["fmt"] = format
-    environment.globals["divided"] = divided
     return environment.get_template(f"{name}.txt.j2").module

@@ -22,6 +22,7 @@ BAND_DRAWS = 300
 
 def filter_metrics(filtered: list[Path]) -> FilterMetrics | None:
     """The filter replay on test, seeds pooled; None without one."""
+    filtered = [folder for folder in filtered if (folder / "replay.json").is_file()]
     if not filtered:
         return None
     replays = [results.read(folder / "replay.json", FilterReplay) for folder in filtered]

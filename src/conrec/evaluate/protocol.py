@@ -26,8 +26,8 @@ USERS_AT_ONCE = 256
 
 
 def is_ours(system: str) -> bool:
-    """Whether a system is CoNRec, one of its training stages (`conrec/stage1`), or a part of its score
-    (`conrec_history`)."""
+    """Whether a system is CoNRec, one of its training stages (`conrec/stage1`), or made of a part of it
+    (`conrec_paper`, the paper's filter on its lists)."""
     return system.startswith(OURS)
 
 

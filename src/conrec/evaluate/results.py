@@ -228,14 +228,13 @@ class SplitReplay(Struct, frozen=True, kw_only=True):
     suppression: Suppression | None
     comparison: FilterComparison | None = None
     reliability: Reliability | None = None
-    """Of the probabilities of the score in use, as calibrated on validation; on test."""
+    """Of the probabilities of the score, as calibrated on validation; on test."""
 
 
 class FilterReplay(Struct, frozen=True, kw_only=True):
     """`replay.json`: the filter replay of one seed."""
 
     seed: int
-    score: str
     likes_lost_budget: float
     threshold: float | None
     """Chosen on validation within the budget, or set by the recipe."""
@@ -346,9 +345,7 @@ class CalibrationEvidence(Struct, frozen=True, omit_defaults=True):
     """What a calibration rests on, what happened on test, and a verdict."""
 
     seed: int
-    column: str
     scores: str
-    decodings: int
     units_needed: int
     validation: Outcome
     test: Outcome
@@ -361,7 +358,6 @@ class CalibrationEvidence(Struct, frozen=True, omit_defaults=True):
 class Calibration(Struct, frozen=True):
     """`calibration.json`: the threshold that a budget of lost likes allows."""
 
-    score: str
     likes_lost: float
     confidence: float | None
     threshold: float | None

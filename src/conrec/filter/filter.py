@@ -1,7 +1,7 @@
 """The filter that stands behind a ranker: `CoNRecFilter.load(snapshots).filter(user, candidates)`.
 
-It knows every user's predicted dislikes (a published snapshot, memory-mapped), scores the candidates against them
-(`score.factors`) and drops those over the threshold, within the operator's guardrails.
+It knows every user's factors (a published snapshot, memory-mapped), scores the candidates (`score.factors`) and drops
+those over the threshold, within the operator's guardrails.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.numpy import load_file
 
 from conrec.errors import ConrecError
 from conrec.files import read_json
@@ -29,17 +30,16 @@ from conrec.filter.mutes import Mute, is_known, muted, suggested
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import UserStore, open_users
 from conrec.filter.thresholds import Thresholds
-from conrec.filter.user_now import UserNow, user_now
+from conrec.filter.user_now import NEWEST, UserNow, user_now
 from conrec.filter.views import ItemView, PredictionView, UserView
+from conrec.items.vectors import unit_rows
 from conrec.progress import say
-from conrec.score.factors import ItemFactors, scores_alone, value_record
+from conrec.score.factors import ItemFactors, served_scores, value_record
 from conrec.score.probability import DislikeProbability, demoted, probability
-
-if TYPE_CHECKING:
-    from conrec.score.user_side import UserSide
+from conrec.score.user_side import UserSide
 
 NEAR = 0.98
-"""Cosine of two items, as rebuilt from their codes, from which on they are nearly the same."""
+"""Cosine of two items' embeddings from which on they are nearly the same."""
 UNDONE = 20
 """Dislikes taken back that a view of a user shows at most."""
 
@@ -52,10 +52,9 @@ class OpenSnapshot:
         self.manifest = published.read_manifest(folder)
         try:
             published.check(folder, self.manifest.files)
-            self.cosine_weight = float(self.manifest.score["cosine_weight"])
-            item_features, latent = self.manifest.score.get("widths", (0, 0))
+            item_features, latent = self.manifest.score["widths"]
             self.widths: tuple[int, int] = item_features, latent
-            chances = self.manifest.score.get("probability")
+            chances = self.manifest.score["probability"]
             self.probability = DislikeProbability(**chances) if chances else None
             self.index = IdIndex(folder / "items", in_memory=True)
             # Not `read_table` and `to_numpy`: they import pandas, which takes longer than all the rest of opening.
@@ -73,25 +72,16 @@ class OpenSnapshot:
                 with pq.ParquetFile(folder / "values" / "names.parquet") as file:
                     self.value_names = file.read()["name"].to_pylist()
                 self.values = map_npy(folder / "values" / "records.npy", value_record(embedding), 1)
+            self.factors = ItemFactors(resident(map_npy(folder / "item_factors.npy", np.float32, 2)))
+            lengths = {len(self.index), len(columns), len(self.factors.table), len(self.values)}
+            width = self.factors.table.shape[1]
+            if lengths != {self.manifest.items} or width != self.users.layout.dimensions + 1:
+                raise ConrecError(f"{folder}: its parts do not fit together; write it again")
+            self.user_side: UserSide | None = None
+            if "user_side.safetensors" in self.manifest.files:
+                self.user_side = UserSide(load_file(folder / "user_side.safetensors"), self.factors, self.widths)
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
-        table = map_npy(folder / "item_factors.npy", np.float32, 2)
-        if {len(self.index), len(columns), len(table), len(self.values)} != {self.manifest.items}:
-            raise ConrecError(f"{folder}: its parts do not fit together; write it again")
-        try:
-            self.factors = ItemFactors.of_table(resident(table), self.users.layout.dimensions)
-        except ValueError as error:
-            raise ConrecError(f"{folder}: item_factors.npy does not fit its users ({error}); write it again") from None
-        self.user_side: UserSide | None = None
-        if "user_side.safetensors" in self.manifest.files:
-            from safetensors.numpy import load_file
-
-            from conrec.score.user_side import UserSide  # half a second that the paper's score need not wait
-
-            try:
-                self.user_side = UserSide(load_file(folder / "user_side.safetensors"), self.factors, self.widths)
-            except (OSError, KeyError, ValueError) as error:
-                raise ConrecError(f"{folder}: no user's side ({error}); write it again") from None
         self.value_numbers = {name: number for number, name in enumerate(self.value_names)}
         self.updated: dict[tuple[str, int], UserNow] = {}
         """Users with feedback since, by user and its last position (`filter.user_now`)."""
@@ -105,6 +95,17 @@ class OpenSnapshot:
 
     def title(self, row: int) -> str:
         return self.titles[row].as_py() or ""
+
+    def cosines(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """float32 [c, o]: of the embeddings of some items (int [c], rows) and some others (int [o])."""
+        start = sum(self.widths)
+        own, their = (unit_rows(self.factors.table.take(one, axis=0)[:, start:-1]) for one in (rows, others))
+        return own @ their.T
+
+    def most_alike(self, rows: np.ndarray, past: np.ndarray) -> list[int | None]:
+        """Which past item (int [p], rows) each of some items (int [c], rows) is most like; None where there is none."""
+        found: list[int | None] = past[self.cosines(rows, past).argmax(axis=1)].tolist() if len(past) else []
+        return found or [None] * len(rows)
 
 
 class CoNRecFilter:
@@ -234,10 +235,10 @@ class CoNRecFilter:
         if known_user.factors is not None:
             if decision.unknown_items:
                 scores = np.full(len(rows), np.nan, np.float32)
-                scores[known] = scores_alone(now.factors, known_user.factors, rows[known], now.cosine_weight)
+                scores[known] = served_scores(now.factors, known_user.factors, rows[known])
                 decision.scores = [None if score != score else score for score in scores.tolist()]
             else:
-                scores = scores_alone(now.factors, known_user.factors, rows, now.cosine_weight)
+                scores = served_scores(now.factors, known_user.factors, rows)
                 decision.scores = scores.tolist()
             limits = now.thresholds.of(known_user.activity, rows) if given is None else float(given)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
@@ -263,7 +264,7 @@ class CoNRecFilter:
             if known_user.factors is None:
                 return []
             liked = np.setdiff1d(known_user.history.told(-1), np.append(rows, known_user.history.rejected["item"]))
-            scores = scores_alone(now.factors, known_user.factors, liked, now.cosine_weight)
+            scores = served_scores(now.factors, known_user.factors, liked)
             passes = scores <= (now.thresholds.of(known_user.activity, liked) if given is None else given)
             passes[list(muted(now, mutes, liked))] = False
             liked, scores = liked[passes], scores[passes]
@@ -295,7 +296,7 @@ class CoNRecFilter:
             found = {n: candidates[n] for n in hits.tolist()}
             if rule == "near":
                 known = (rows >= 0).nonzero()[0]
-                cosines = now.factors.unit_of(rows[known]) @ now.factors.unit_of(items).T
+                cosines = now.cosines(rows[known], items)
                 nearest = items[cosines.argmax(axis=1)].tolist()
                 for n in (cosines.max(axis=1) >= NEAR).nonzero()[0].tolist():
                     found.setdefault(int(known[n]), now.index.id(nearest[n]))
@@ -340,15 +341,15 @@ class CoNRecFilter:
         rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))
         rows = now.index.rows([entry.item for entry in last.values() if entry.kind == "undo"]).tolist()
         undone = [row for row in rows if row >= 0 and row not in rejected]
-        most, predicted = now.users.layout.liked, known.factors.predicted.tolist() if known.factors else []
+        because = now.most_alike(known.predicted, known.dislikes)
         return UserView(
             user,
             [*(ItemView(item, "", None, ()) for item in known.strangers), *map(now.view, rejected)],
             [now.view(row) for row in undone[-UNDONE:]],
-            [now.view(row) for row in known.history.told(-1)[::-1][:most].tolist()],
+            [now.view(row) for row in known.history.told(-1)[::-1][:NEWEST].tolist()],
             [
-                PredictionView(now.view(row), now.view(int(known.past[position])) if position >= 0 else None)
-                for row, position in zip(predicted, known.reason_index.tolist())
+                PredictionView(now.view(row), None if past is None else now.view(past))
+                for row, past in zip(known.predicted.tolist(), because)
             ],
             mutes,
             suggested(now, known, mutes),

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
-from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.filter.id_index import IdIndexWriter
 from conrec.filter.npy import NpyWriter
@@ -64,9 +63,8 @@ class SnapshotWriter:
 
     snapshots: Path
     items: SnapshotItems
-    layout: Layout
-    score: str
-    cosine_weight: float
+    predicted: int
+    """Predicted dislikes of a user at most (the paper: 20)."""
     calibration: dict[str, Any] | None = None
     """Without one the snapshot has no threshold, and drops nothing unless one is given when it is used."""
     feedback: int = 0
@@ -78,13 +76,6 @@ class SnapshotWriter:
     probability: DislikeProbability | None = None
     """What turns the score into probabilities; without it nothing is demoted."""
 
-    def __post_init__(self) -> None:
-        if self.calibration is not None and (name := self.calibration["score"]) != self.score:
-            what = f"calibrated for the score {name}, but the score is {self.score}"
-            raise ConrecError(f"{what}; run conrec calibrate again")
-        if (width := self.items.factors.vectors.shape[1]) != self.layout.dimensions:
-            raise ValueError(f"items' vectors have {width} dimensions, users' {self.layout.dimensions}")
-
     def __enter__(self) -> SnapshotWriter:
         """ConrecError where another job writes into the same snapshots."""
         with ExitStack() as stack:
@@ -94,7 +85,8 @@ class SnapshotWriter:
             self._folder.mkdir()
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._entries = 0
-            self._users, self._about = create_users(self.store, self._folder, self.layout, len(self.items.ids))
+            self._layout = Layout(self.predicted, self.items.factors.vectors.shape[1])
+            self._users, self._about = create_users(self.store, self._folder, self._layout, len(self.items.ids))
             self._leave = stack.pop_all()
         return self
 
@@ -117,14 +109,9 @@ class SnapshotWriter:
         count = self._users.finish()
         manifest = Manifest(
             version=self.version,
-            score={
-                "name": self.score,
-                "cosine_weight": float(self.cosine_weight),
-                "widths": self.items.widths,
-                "probability": self.probability and asdict(self.probability),
-            },
+            score={"widths": self.items.widths, "probability": self.probability and asdict(self.probability)},
             items=len(self.items.ids),
-            users={**self._about, "count": count, "entries": self._entries, "layout": asdict(self.layout)},
+            users={**self._about, "count": count, "entries": self._entries, "layout": asdict(self._layout)},
             feedback=self.feedback,
             made_from=self.made_from or {},
             files=published.describe_files(self._folder),
@@ -173,10 +160,8 @@ class SnapshotWriter:
 
 
 def write_snapshot(snapshots: Path, items: SnapshotItems, users: Users, *more: Any, keep: int = 3, **named: Any) -> str:
-    """Write a version with these users and put it into use; its name. `SnapshotWriter` gets score, cosine_weight and
-    what follows them."""
-    lists = (users.predicted, users.dislikes, users.liked, items.factors.vectors)
-    layout = Layout(*(one.shape[1] for one in lists))
-    with SnapshotWriter(snapshots, items, layout, *more, **named) as writer:
+    """Write a version with these users and put it into use; its name. `SnapshotWriter` gets calibration and what
+    follows it."""
+    with SnapshotWriter(snapshots, items, users.predicted.shape[1], *more, **named) as writer:
         writer.add(users)
         return writer.publish(keep)

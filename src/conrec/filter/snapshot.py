@@ -8,7 +8,7 @@
         calibration.json               thresholds (`conrec calibrate`)
         items.parquet                  item_id, title, category, codes; row n is item n of the snapshot
         items/                         the index of the item ids
-        item_factors.npy               `ItemFactors.table` of the score
+        item_factors.npy               `ItemFactors.table`
         values/                        what each value of an item adds, memory-mapped; may be missing
         user_side.safetensors          what a user's factors are made from beside the own history; may be missing
         users/                         the users, memory-mapped; those in Redis are elsewhere
@@ -31,7 +31,7 @@ from typing import Any, Literal
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush, lock, write_whole
 
-FORMAT = 3
+FORMAT = 4
 _VERSION = re.compile(r"\d{8}T\d{6}Z-\d{4}")
 
 
@@ -41,7 +41,7 @@ class Manifest:
 
     version: str
     score: dict[str, Any]
-    """name, cosine_weight, widths (`SnapshotItems.widths`), and probability (`DislikeProbability`; None: none)."""
+    """widths (`SnapshotItems.widths`), and probability (`DislikeProbability`; None: none)."""
     items: int
     users: dict[str, Any]
     """store (mapped or redis), count of those with a record, entries with those of a history alone, and layout."""

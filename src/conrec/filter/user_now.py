@@ -1,13 +1,13 @@
 """A user as a snapshot knows them, with what they disliked and took back since: at once, and as the next daily job.
 
-The user's side of the history score is computed anew from the user's whole history (`score.user_side`), once an entry:
-what was found is kept until the next one. The paper's score waits for new predictions, less those that followed from a
-dislike taken back.
+The user's side of the score is computed anew from the user's whole history (`score.user_side`), once an entry: what was
+found is kept until the next one. The predicted dislikes wait for the next job, less those that follow from a dislike
+taken back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +16,15 @@ from conrec.data.schema import OTHER_REASONS, REASONS
 from conrec.filter.feedback import Entry, Feedback, in_force
 from conrec.filter.user_store import StoredUser
 from conrec.score.factors import UserFactors
-from conrec.score.user_history import EVENT, MARKED, SHOWN, History
+from conrec.score.user_history import EVENT, MARKED, SHOWN, History, of_lists
 
 if TYPE_CHECKING:
     from conrec.filter.filter import OpenSnapshot
 
 REMEMBERED = 10_000
 """Users whose update is kept in memory."""
+NEWEST = 20
+"""Dislikes that are cited as reasons."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,15 @@ class UserNow:
     factors: UserFactors | None
     """None where there is nothing to score by: of the user's log no dislike is left."""
     activity: int
-    reason_index: np.ndarray
-    """int [p], aligned with `factors.predicted`: position in `past` of what it follows from, or -1."""
-    past: np.ndarray
-    """int [m], rows of dislikes."""
-    dislikes: np.ndarray
-    """int [m], rows of the newest dislikes, newest first, without those taken back."""
+    predicted: np.ndarray
+    """int [p], rows of the predicted dislikes, best first, without those that follow from a dislike taken back."""
     strangers: dict[str, int]
     """Rejected items that the snapshot does not know, each with its time."""
+
+    @property
+    def dislikes(self) -> np.ndarray:
+        """int [m], rows of the newest dislikes, oldest first."""
+        return self.history.told(1)[-NEWEST:]
 
 
 def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow:
@@ -57,12 +60,10 @@ def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow:
 
 
 def _as_stored(stored: StoredUser | None) -> UserNow:
-    none = np.zeros(0, np.int32)
     if stored is None or not stored.has_record:
-        history = History(np.zeros(0, EVENT), np.zeros(0, SHOWN)) if stored is None else stored.history
-        return UserNow(history, None, len(history.told(-1)), none, none, none, {})
-    past = stored.dislikes
-    return UserNow(stored.history, stored.factors, stored.activity, stored.reason_index, past, past, {})
+        history = of_lists([], []) if stored is None else stored.history
+        return UserNow(history, None, len(history.told(-1)), np.zeros(0, np.int32), {})
+    return UserNow(stored.history, stored.factors, stored.activity, stored.predicted, {})
 
 
 def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry]) -> UserNow:
@@ -97,26 +98,14 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
     told = zip(entries, said["item"], counts[is_new])
     strangers = {entry.item: int(entry.time or 0) for entry, row, on in told if on and row < 0}
     changed = sum(np.count_nonzero(h.events["sign"] == 1) * w for h, w in ((history, 1), (before.history, -1)))
-    taken_back = np.setdiff1d(gone["item"][gone["sign"] == 1], history.told(1))
-    stays = ~np.isin(before.reason_index, np.flatnonzero(np.isin(before.past, taken_back)))
-    factors = before.factors
-    if factors is not None:
-        factors = replace(factors, predicted=factors.predicted[stays])
-    if now.user_side is not None:
-        if len(history.told(1)):
-            predicted = factors.predicted if factors is not None else before.past
-            factors = UserFactors(predicted, *now.user_side.factors(history))
-        else:  # the daily job would not serve this user either
-            factors = None
-    return UserNow(
-        history,
-        factors,
-        before.activity + int(changed),
-        before.reason_index[stays],
-        before.past,
-        history.told(1)[::-1][: now.users.layout.dislikes],
-        strangers,
-    )
+    taken_back = {*gone["item"][gone["sign"] == 1].tolist()} - {*history.told(1).tolist()}
+    predicted, factors = before.predicted, before.factors
+    if taken_back:
+        follows = now.most_alike(predicted, before.dislikes)
+        predicted = predicted[np.array([past not in taken_back for past in follows], bool)]
+    if now.user_side is not None:  # without a dislike the daily job would not serve this user either
+        factors = UserFactors(*now.user_side.factors(history)) if len(history.told(1)) else None
+    return UserNow(history, factors, before.activity + int(changed), predicted, strangers)
 
 
 def _shown(shown: np.ndarray, come: np.ndarray, gone: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ anything the history alone: nothing is predicted for them until they do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,8 @@ class Layout:
 
     predicted: int
     """Predicted dislikes (the paper: 20)."""
-    dislikes: int
-    """Past dislikes that are kept, at most 127."""
-    liked: int
-    """Past positives that are kept (the page shows them; the filter does not need them)."""
     dimensions: int
-    """d of the score's vectors; 0 for the paper's score."""
-
-    def __post_init__(self) -> None:
-        if self.dislikes > 127 or min(self.predicted, self.dislikes, self.liked, self.dimensions) < 0:
-            raise ValueError(f"{self}: lengths are 0 or more, and at most 127 dislikes")
+    """d of the score's vectors."""
 
     @property
     def record(self) -> np.dtype:
@@ -48,26 +40,17 @@ class Layout:
                 ("activity", "<i4"),
                 ("vector", "<f4", (self.dimensions,)),
                 ("predicted", "<i4", (self.predicted,)),
-                ("reason_index", "i1", (self.predicted,)),
-                ("dislikes", "<i4", (self.dislikes,)),
-                ("liked", "<i4", (self.liked,)),
             ]
         )
 
 
 @dataclass(frozen=True)
 class Users:
-    """A portion of users as arrays, to be written or as read back. -1 pads every list at its end."""
+    """A portion of users as arrays, to be written or as read back."""
 
     ids: Sequence[str]
     predicted: np.ndarray
-    """int32 [U, K]: rows of the items predicted to be disliked, best first."""
-    reason_index: np.ndarray
-    """int8 [U, K]: which of `dislikes` (its position) a prediction is closest to, -1 for none."""
-    dislikes: np.ndarray
-    """int32 [U, M]: rows of the items disliked before, newest first."""
-    liked: np.ndarray
-    """int32 [U, L]: rows of the items liked before, newest first."""
+    """int32 [U, K]: rows of the items predicted to be disliked, best first; -1 pads a list at its end."""
     vectors: np.ndarray
     """float [U, d]: the user's vector of the score."""
     biases: np.ndarray
@@ -75,7 +58,7 @@ class Users:
     activity: np.ndarray
     """int32 [U]: how often the user disliked or liked something before (thresholds may depend on it)."""
     histories: Sequence[bytes] = ()
-    """`History.packed` of each; without them they are what `dislikes` and `liked` say."""
+    """`History.packed` of each; without them nothing is known of what they did."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,39 +66,33 @@ class Users:
     def records(self, layout: Layout, items: int) -> np.ndarray:
         """As records [U]. ValueError where shapes do not fit or a row is none of the `items` ones."""
         rows = np.empty(len(self), layout.record)
-        parts = {"bias": self.biases, "activity": self.activity, "vector": self.vectors}
-        parts |= {name: getattr(self, name) for name in _LISTS}
+        lists = self.predicted
+        parts = {"bias": self.biases, "activity": self.activity, "vector": self.vectors, "predicted": lists}
         for name, values in parts.items():
             if values.shape != rows[name].shape:
                 raise ValueError(f"{name}: shape {values.shape}, the layout asks for {rows[name].shape}")
-            if name in _LISTS and values.size:
-                end = layout.dislikes if name == "reason_index" else items
-                if values.min() < -1 or values.max() >= end:
-                    raise ValueError(f"{name}: values {values.min()} to {values.max()}, allowed are -1 to {end - 1}")
-                if ((values[:, :-1] < 0) & (values[:, 1:] >= 0)).any() and name != "reason_index":
-                    raise ValueError(f"{name}: -1 pads a list at its end only")
             rows[name] = values
+        if lists.size and (lists.min() < -1 or lists.max() >= items):
+            raise ValueError(f"predicted: values {lists.min()} to {lists.max()}, allowed are -1 to {items - 1}")
+        if ((lists[:, :-1] < 0) & (lists[:, 1:] >= 0)).any():
+            raise ValueError("predicted: -1 pads a list at its end only")
         if not (np.isfinite(rows["bias"]).all() and np.isfinite(rows["vector"]).all()):
             raise ValueError("a user's bias or vector is not finite")
         return rows
 
     def all_histories(self) -> Sequence[bytes]:
-        return self.histories or [of_lists(*lists).packed() for lists in zip(self.dislikes, self.liked)]
+        return self.histories or [of_lists([], []).packed()] * len(self)
 
     def take(self, rows: np.ndarray) -> Users:
         """The users at these rows (int [u]), without their histories."""
-        names = [field.name for field in fields(self) if field.name not in ("ids", "histories")]
-        taken: list[Any] = [getattr(self, name)[rows] for name in names]
-        return Users([self.ids[n] for n in rows.tolist()], *taken)
+        ids = [self.ids[n] for n in rows.tolist()]
+        return Users(ids, self.predicted[rows], self.vectors[rows], self.biases[rows], self.activity[rows])
 
     @staticmethod
     def of_records(ids: Sequence[str], records: np.ndarray) -> Users:
         """The way back, but for the histories."""
-        arrays: list[Any] = [np.array(records[name]) for name in (*_LISTS, "vector", "bias", "activity")]
-        return Users(ids, *arrays)
-
-
-_LISTS = ("predicted", "reason_index", "dislikes", "liked")
+        predicted, vectors, biases, activity = (records[name] for name in ("predicted", "vector", "bias", "activity"))
+        return Users(ids, np.array(predicted), np.array(vectors), np.array(biases), np.array(activity))
 
 
 class StoredUser:
@@ -133,17 +110,8 @@ class StoredUser:
     @property
     def predicted(self) -> np.ndarray:
         """int32 [p], best first; may be empty."""
-        return _without_padding(self._fields["predicted"])
-
-    @property
-    def reason_index(self) -> np.ndarray:
-        """int8 [p]: position in `dislikes` of what a prediction is closest to, -1 for none."""
-        return self._fields["reason_index"][: len(self.predicted)]
-
-    @property
-    def dislikes(self) -> np.ndarray:
-        """int32 [m], newest first."""
-        return _without_padding(self._fields["dislikes"])
+        rows: np.ndarray = self._fields["predicted"]
+        return rows[: int(np.count_nonzero(rows >= 0))]  # -1 only pads the end
 
     @property
     def activity(self) -> int:
@@ -151,7 +119,7 @@ class StoredUser:
 
     @property
     def factors(self) -> UserFactors:
-        return UserFactors(self.predicted, self._fields["vector"].astype(np.float32), float(self._fields["bias"]))
+        return UserFactors(self._fields["vector"].astype(np.float32), float(self._fields["bias"]))
 
 
 class MappedUsers:
@@ -225,10 +193,3 @@ class MappedUsersWriter:
             file.close()
         self._index.finish()
         return self._records.length
-
-
-def _without_padding(rows: np.ndarray) -> np.ndarray:
-    """-1 only pads the end."""
-    if not len(rows) or rows[-1] >= 0:
-        return rows
-    return rows[: int(np.count_nonzero(rows >= 0))]

@@ -17,7 +17,7 @@ class ItemView:
 
 @dataclass(frozen=True)
 class PredictionView:
-    """A predicted dislike, and the past dislike that it follows from most (None: from none of them)."""
+    """A predicted dislike, and the past dislike that it is most like (None: there is none)."""
 
     item: ItemView
     past_dislike: ItemView | None

@@ -80,9 +80,9 @@ class Model:
 
     def evaluate(self) -> Evaluation:
         """Dislikes avoided against likes lost on the held-out weeks (or users), beside other filters."""
-        metrics = filter_metrics([self._replay])
+        summary, metrics = replay.read_replays(self.folder, self.recipe), filter_metrics([self._replay])
         assert metrics is not None
-        return Evaluation(replay.read_replays(self.folder, self.recipe), metrics)
+        return Evaluation(summary, metrics)
 
     def calibrate(
         self,

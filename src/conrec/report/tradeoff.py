@@ -56,7 +56,7 @@ def _rival(systems: Mapping[str, FilterFigures]) -> dict[str, Any] | None:
     """The best other filter at one budget: whether CoNRec's is worth deploying at all."""
     budget = "0.02"
     at = {name: one.avoided_at[budget] for name, one in systems.items() if budget in one.avoided_at}
-    # `conrec_paper` and the like are parts of our own score.
+    # `conrec_paper` is made of our own lists.
     others = [name for name in at if name != ORACLE and not is_ours(name)]
     if OURS not in at or not others:
         return None

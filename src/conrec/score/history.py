@@ -16,6 +16,7 @@ from conrec.files import readable
 from conrec.parallel import map_parts
 from conrec.score.backtest import Backtest
 from conrec.score.embedding import EmbeddingSpace
+from conrec.score.factors import ItemFactors
 from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings
 from conrec.score.regression import Regression, Rows, part_of
 
@@ -120,14 +121,20 @@ class HistoryAtCutoff:
     score: HistoryScore
     snapshot: FeatureSnapshot
 
-    def item_factors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float64 [n, d] and biases float64 [n] of all items."""
+    @property
+    def widths(self) -> tuple[int, int]:
+        """How many dimensions of the vectors are item features, and how many after them latent factors; the rest is the
+        item embedding."""
+        return self.snapshot.item_features.shape[1], self.snapshot.latent.shape[1]
+
+    def item_factors(self) -> ItemFactors:
         day = self.snapshot
-        return self.score.regression.item_factors(day.item_features, day.latent, day.item_embeddings)
+        return ItemFactors.of(*self.score.regression.item_factors(day.item_features, day.latent, day.item_embeddings))
 
     def user_factors(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float64 [B, d] and biases float64 [B] of the instances' users, each with its own history."""
-        return self.score.regression.user_factors(self.snapshot.users(instances))
+        """Vectors float32 [B, d] and biases float32 [B] of the instances' users, each with its own history."""
+        vectors, biases = self.score.regression.user_factors(self.snapshot.users(instances))
+        return vectors.astype(np.float32), biases.astype(np.float32)
 
 
 def days(log_view: LogView, cutoffs: np.ndarray) -> list[np.ndarray]:

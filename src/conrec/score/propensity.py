@@ -29,9 +29,9 @@ class Propensity(ItemFeature):
         for part in days(self._log_view, instances.cutoffs):
             at_cutoff, items = self._day(instances.cutoffs[part[0]])
             vectors, biases = at_cutoff.user_factors(instances.take(part))
-            vectors, split = vectors.astype(np.float32), items.shape[1] - 1
+            split = items.shape[1] - 1
             users = np.hstack([vectors[:, :split], np.ones((len(part), 1), np.float32)])
-            out[part] = users @ items.T + vectors[:, split:] @ self._embeddings.T + biases.astype(np.float32)[:, None]
+            out[part] = users @ items.T + vectors[:, split:] @ self._embeddings.T + biases[:, None]
         return out
 
     def _day(self, cutoff: np.datetime64) -> tuple[HistoryAtCutoff, np.ndarray]:
@@ -39,7 +39,6 @@ class Propensity(ItemFeature):
         key = cutoff if self._log_view.train_users is None else None
         if key not in self._days:
             at_cutoff = self._history.at(self._log_view, cutoff, self._embeddings)
-            vectors, biases = at_cutoff.item_factors()
-            own = vectors[:, : vectors.shape[1] - self._embeddings.shape[1]]
-            self._days[key] = at_cutoff, np.hstack([own, biases[:, None]]).astype(np.float32)
+            own = [*range(sum(at_cutoff.widths)), -1]
+            self._days[key] = at_cutoff, at_cutoff.item_factors().table.take(own, axis=1)
         return self._days[key]

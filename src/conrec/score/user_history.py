@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +53,10 @@ class History:
         return History(np.frombuffer(packed[HEAD:split], EVENT), np.frombuffer(packed[split:], SHOWN))
 
 
-def of_lists(dislikes: np.ndarray, liked: np.ndarray) -> History:
-    """The history of a user of whom no more is known than these rows, int [m] and [l], newest first; -1 pads."""
+def of_lists(dislikes: Sequence[int], liked: Sequence[int]) -> History:
+    """The history of a user of whom no more is known than these rows, newest first."""
     events = np.zeros(len(dislikes) + len(liked), EVENT)
-    events["item"] = np.concatenate([liked[::-1], dislikes[::-1]])
-    events["sign"] = np.repeat(np.array([-1, 1]), [len(liked), len(dislikes)])
+    events["item"] = [*liked[::-1], *dislikes[::-1]]
+    events["sign"] = [-1] * len(liked) + [1] * len(dislikes)
     events["value"], events["reason"] = np.nan, -1
-    return History(events[events["item"] >= 0], np.zeros(0, SHOWN))
+    return History(events, np.zeros(0, SHOWN))

@@ -67,7 +67,7 @@ class Explorer:
             seed = self.manifest.made_from.get("seed", open_run(run)[0].seeds[0])
             deltas = [snapshots / "live" / name for name in self.manifest.made_from.get("deltas", [])]
             self.pictures = Pictures([folder / "items.parquet" for folder in (run / "prepare", *deltas)])
-            self.trade_off = trade_off(run, seed, self.manifest.score["name"])
+            self.trade_off = trade_off(run, seed)
             self._exposures = Exposures(run, seed)
         pictured = self.pictures.named(opened.index) if self.pictures is not None else None
         self.tree = Tree(opened.codes, opened.titles, opened.categories, pictured, opened.index.id)

@@ -82,25 +82,19 @@ def sample(items: IdIndex, user: str) -> list[str]:
     return [items.id(row) for row in chosen.tolist()]
 
 
-def trade_off(run: Path, seed: int, score: str) -> dict[str, Any] | None:
+def trade_off(run: Path, seed: int) -> dict[str, Any] | None:
     """What each threshold avoids and costs on the run's test windows (`filter/seedN/replay.json`).
 
     Returns {"split", "events", "rate_before", "threshold": chosen on validation, "curve": lists by name}, or None
-    where the replay did not measure this score.
+    where nothing was measured.
     """
     folder = run / "filter" / f"seed{seed}"
     if not (folder / "replay.json").is_file():
         return None
     replay = read(folder / "replay.json", FilterReplay)
-    if replay.score == score:
-        name = OURS
-    elif score == "paper":
-        name = f"{OURS}_paper"
-    else:
-        return None
     for split, part in (("test", replay.test), ("validation", replay.validation)):
-        system = part.systems.get(name)
-        if system is not None and system.curve is not None:
+        system = part.systems[OURS]
+        if system.curve is not None:
             return {
                 "split": split,
                 "events": system.exposures,

@@ -50,7 +50,6 @@ async def about(request: Request) -> Response:
             users=explorer.manifest.users["count"],
             items=explorer.manifest.items,
             levels=explorer.tree.levels,
-            score=explorer.manifest.score["name"],
             threshold=calibration.get("threshold") if settings.threshold is None else settings.threshold,
             calibration=explorer.calibration if settings.threshold is None else None,
             trade_off=explorer.trade_off,

@@ -181,7 +181,6 @@ class About(Struct):
     users: int = 0
     items: int = 0
     levels: int = 0
-    score: str = ""
     threshold: float | None = None
     calibration: dict[str, Any] | None = None
     trade_off: dict[str, Any] | None = None

@@ -58,7 +58,7 @@ class Catalog:
 
     @cached_property
     def unit(self) -> np.ndarray:
-        """float32 [n, d]: `reconstructed` in rows of length 1, where the filter and the reward compare."""
+        """float32 [n, d]: `reconstructed` in rows of length 1, where the paper's filter and the reward compare."""
         return unit_rows(self.reconstructed)
 
     def save(self, folder: Path) -> None:

@@ -24,9 +24,8 @@ from conrec.evaluate.results import FilterReplay, write
 from conrec.pipeline.job import Job
 from conrec.progress import say, track
 from conrec.score.backtest import backtests
-from conrec.score.filter_score import FilterScore
 from conrec.score.probability import DislikeProbability, probability
-from conrec.score.similarity import max_cosine_batch
+from conrec.score.similarity import max_cosine
 from conrec.stages.score import TOO_LITTLE, read_history
 
 SPLITS = ("validation", "test")
@@ -38,18 +37,21 @@ the replay would else take longer than all the rest."""
 def filter_replay(job: Job) -> None:
     """Score everything that was shown, and write `scores.parquet` and `replay.json`.
 
-    The score in use is that of `filter.score`; where no history score could be learned, it is the paper's.
-    `scores.parquet` has every shown item with its label, the score in use (`conrec`), beside the history score the
-    paper's (`conrec_paper`), and every other filter's score.
+    `scores.parquet` has every shown item with its label, the history score (`conrec`), the paper's (`conrec_paper`),
+    and every other filter's score. Where no history score could be learned, a run with lists goes on without a filter.
     Thresholds are chosen on validation within the recipe's budget of lost likes (`filter.threshold` overrides
     CoNRec's) and judged on test. Predictions come from predict's `predictions.parquet` and, for users who disliked
     nothing in a window, its `replay.parquet`.
     """
     recipe, out, seed, predicts = job.recipe, job.out, job.seed, "predict" in job.folders
     log_view, split, items = job.log.view, job.log.split, job.log.items
-    score = FilterScore(read_history(job.of("score")) if recipe.filter.score == "history" else None)
-    if score.history is None and not predicts:
-        raise ConrecError(f"too little to learn the filter from: {TOO_LITTLE}; take a longer log")
+    score = read_history(job.of("score"))
+    if score is None:
+        why = f"too little to learn the filter from: {TOO_LITTLE}; take a longer log"
+        if not predicts:
+            raise ConrecError(why)
+        say(f"filter: {why}")
+        return
     known = training_data(job.log)
     systems = [
         *(filter_systems() if predicts else [Bias()]),
@@ -64,35 +66,19 @@ def filter_replay(job: Job) -> None:
             if len(some) < len(replay):
                 say(f"filter: {len(some):,} of the {len(replay):,} users at cutoffs of {name} are replayed")
             replays[name] = replay.take(some)
-    rows = {name: replay.shown.padded() for name, replay in replays.items()}
-    lists, cosines = {}, {}
-    for name, replay in replays.items() if predicts else ():
-        lists[name] = predicted_lists(job.of("predict"), replay.instances, items, recipe.predict.k)
-        cosines[name] = max_cosine_batch(log_view.catalog.unit, rows[name], lists[name])[rows[name] != -1]
-    if score.name != recipe.filter.score:
-        say("filter: no history score could be learned, so the paper's score is used")
 
-    report: dict[str, Any] = {
-        "seed": seed,
-        "score": score.name,
-        "likes_lost_budget": recipe.filter.likes_lost,
-        "threshold": None,
-    }
+    report: dict[str, Any] = {"seed": seed, "likes_lost_budget": recipe.filter.likes_lost, "threshold": None}
     scores: dict[str, dict[str, np.ndarray]] = {}
     for name, replay in replays.items():
-        if score.history is None:
-            scores[name] = {OURS: cosines[name]}
-        else:
-            own = {OURS: score.history.replay_scores(log_view, replay).astype(np.float32)}
-            scores[name] = own | ({f"{OURS}_paper": cosines[name]} if predicts else {})
+        rows, coverage = replay.shown.padded(), None
+        scores[name] = {OURS: score.replay_scores(log_view, replay).astype(np.float32)}
+        if predicts:
+            lists = predicted_lists(job.of("predict"), replay.instances, items, recipe.predict.k)
+            scores[name][f"{OURS}_paper"] = max_cosine(log_view.catalog.unit, rows, lists)[rows != -1]
+            coverage = float(np.any(lists >= 0, axis=1)[replay.shown.owners].mean()) if len(replay) else None
         for system in track(systems, f"filter replay, {name}"):
-            scores[name][system.name] = system.score_candidates(replay.instances, rows[name])[rows[name] != -1]
-        covered = np.any(lists[name] >= 0, axis=1)[replay.shown.owners] if predicts and len(replay) else None
-        report[name] = {
-            "instances": len(replay),
-            "coverage": None if covered is None else float(covered.mean()),
-            "systems": {},
-        }
+            scores[name][system.name] = system.score_candidates(replay.instances, rows)[rows != -1]
+        report[name] = {"instances": len(replay), "coverage": coverage, "systems": {}}
 
     for name in scores["validation"]:
         chosen = recipe.filter.threshold if name == OURS else None

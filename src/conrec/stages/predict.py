@@ -22,7 +22,7 @@ from conrec.lm.model import load_trained_policy
 from conrec.pipeline.job import Job
 from conrec.progress import say
 from conrec.score.list_weights import ListWeights, prior_alone
-from conrec.score.similarity import max_cosine_batch
+from conrec.score.similarity import max_cosine
 from conrec.stages.score import read_history
 from conrec.stages.utilize import future_reward, sampled_reward
 
@@ -77,7 +77,7 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     parts = candidate_parts(decoder, candidates, held_out)
     _predict_alone(decoder, candidates, parts, held_out, out / ALONE)
     ranked, counts = _rank_candidates(decoder, learned.candidates, candidates, parts, held_out)
-    by_filter = max_cosine_batch(inputs.log_view.catalog.unit, candidates.rows, items[candidates.at])
+    by_filter = max_cosine(inputs.log_view.catalog.unit, candidates.rows, items[candidates.at])
     predictions = lists.slice(0, len(held_out))
     for name, values in (("candidate_scores", ranked), ("candidate_filter_scores", by_filter)):
         predictions = predictions.append_column(name, _lists(values, candidates, len(held_out)))
@@ -87,7 +87,6 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     table = {
         **weights._asdict(),
         "validation_FHR": {str(temperature): fhr for temperature, fhr in tried.items()},
-        "decodings": len(tried),
         "exposures": learned.exposures,
         "backtest_FHR": {"cases": learned.cases, "together": learned.together, "alone": learned.alone},
         "candidates": counts,

@@ -27,7 +27,7 @@ def learn_score(job: Job) -> None:
     if learned:
         HistoryScore.fit(log_view, split.known_items(log_view.items), windows, seed).save(out)
     else:
-        say(f"score: {TOO_LITTLE}; the filter's score will be the paper's, and decoding goes without the propensity")
+        say(f"score: {TOO_LITTLE}; there will be no filter, and decoding goes without the propensity")
     counts = {"windows": len(windows), "dislikes": int(disliked.sum()), "likes": int((~disliked).sum())}
     table = {"history": learned, "reason": None if learned else TOO_LITTLE, **counts}
     write_json(out / "score.json", table)

@@ -160,7 +160,7 @@ export async function filtering(user, about) {
         h("p", { class: "note" }, calibration(about, first.threshold)),
         reset,
         chart?.element,
-        !measured && h("p", { class: "note" }, "There is no trade-off curve: the service was started without a run that measured this score."),
+        !measured && h("p", { class: "note" }, "There is no trade-off curve: the service was started without a run that measured it."),
       ),
       h("div", { class: "result" }, said, hidden.element, kept.element),
     ),
@@ -206,22 +206,17 @@ const ADDED = {
   latent: () => ["disliked by people of like taste"],
   content: (one) => ["what it is as a whole", ...disliked(one)],
   value: (one) => [h("b", {}, name(one.name.replace(/^trait: /, ""))), ...disliked(one)],
-  prediction: (one, itself) => [
-    ...(itself ? ["expected itself"] : ["close to ", h("b", {}, name(one.name)), ", expected"]),
-    ...(one.past_item ? [" because of ", title(one.past_item, one.past_title)] : [" from what others dislike"]),
-  ],
 };
 
 function reasonOf(why, item) {
-  const itself = why.predicted_item === item.item_id;
-  const added = why.contributions.map((one, n) => [n ? ", " : "", ...ADDED[one.kind](one, itself), h("span", { class: "amount" }, ` +${one.amount.toFixed(2)}`)]);
+  const added = why.contributions.map((one, n) => [n ? ", " : "", ...ADDED[one.kind](one), h("span", { class: "amount" }, ` +${one.amount.toFixed(2)}`)]);
   const rejected = why.rejected_item && [
     h("b", {}, why.rejected_item === item.item_id ? "rejected before" : `nearly the same as ${why.rejected_item}, rejected before`),
     added.length ? "; " : "",
   ];
   const silenced = why.muted && [h("b", {}, "muted: ", name(ruleText(why.muted))), added.length || rejected ? "; " : ""];
   const words = added.length || rejected || silenced ? added.flat() : ["nothing raises its score"];
-  return [h("span", { class: "words" }, ...(silenced || []), ...(rejected || []), ...words), codes(item.codes, why.prefix.length)];
+  return [h("span", { class: "words" }, ...(silenced || []), ...(rejected || []), ...words), codes(item.codes)];
 }
 
 function calibration(about, threshold) {

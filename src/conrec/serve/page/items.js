@@ -16,10 +16,10 @@ export const code = (level, value) => `${LETTERS[level]}${value}`;
 
 export const catalogueHref = (codes) => `#/catalogue/${codes.join(".")}`;
 
-// The codes as a link into the catalogue; `shared` of them are set off.
-export function codes(values, shared = 0) {
+// The codes as a link into the catalogue.
+export function codes(values) {
   if (!values?.length) return null;
-  const parts = values.map((value, level) => h("span", { class: level < shared ? "shared" : null }, code(level, value)));
+  const parts = values.map((value, level) => h("span", {}, code(level, value)));
   const spoken = `Semantic ID ${values.map((value, level) => code(level, value)).join(" ")}, show in the catalogue`;
   return h("a", { class: "codes", href: catalogueHref(values.slice(0, -1)), "aria-label": spoken }, ...parts);
 }

@@ -55,7 +55,7 @@ export async function home(about) {
       h(
         "p",
         { class: "note" },
-        `Version ${about.version}, score “${about.score}”. At most ${Math.round(100 * about.max_drop_share)} % of a list ` +
+        `Version ${about.version}. At most ${Math.round(100 * about.max_drop_share)} % of a list ` +
           `are hidden, and ${plural(about.min_keep, "candidate")} at least remain` +
           `${about.dry_run ? "; this is a dry run: nothing is hidden yet" : ""}.`,
       ),

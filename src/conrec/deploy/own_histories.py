@@ -1,17 +1,17 @@
-"""What a snapshot keeps of a user: the history, its newest items, and which of them each prediction follows from."""
+"""The history that a snapshot keeps of a user (`score.user_history`), from the log."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from conrec.data.instances import Events, Ragged
+from conrec.data.instances import Events
 from conrec.data.user_log import UserLog
 from conrec.features.log_view import LogView
 from conrec.score.user_history import EVENT, MARKED, SHOWN, History
 
 
 class OwnHistories:
-    """The history of everybody who said something of an item (`score.user_history`)."""
+    """The history of everybody who said something of an item."""
 
     def __init__(self, log_view: LogView, marks: Events, with_shown: bool) -> None:
         """marks: dislikes that say nothing of interest; with_shown: whether the score asks what was shown."""
@@ -48,25 +48,3 @@ class OwnHistories:
             ).packed()
             for n in np.searchsorted(self.names, np.array(names, str)).tolist()
         ]
-
-
-def newest(lists: Ragged, width: int) -> np.ndarray:
-    """int32 [B, width]: the last of each list, last first, -1 where there are no more."""
-    place = np.arange(width)
-    rows = np.full((len(lists), width), -1, np.int32)
-    there = place < lists.lengths[:, None]
-    at = lists.offsets[1:, None] - 1 - place
-    rows[there] = lists.values[at[there]]
-    return rows
-
-
-def reason_index(unit: np.ndarray, predicted: np.ndarray, dislikes: np.ndarray) -> np.ndarray:
-    """int8 [B, K]: which past dislike (its position) each prediction is closest to, -1 without any.
-
-    unit: float32 [n, d], the items' unit rows; predicted: int [B, K] and dislikes: int [B, M] are rows, -1 pads.
-    """
-    cosine = np.einsum("bkd,bmd->bkm", unit[predicted], unit[dislikes], optimize=True)
-    cosine[np.broadcast_to(dislikes[:, None] < 0, cosine.shape)] = -np.inf
-    nearest = cosine.argmax(axis=2).astype(np.int8)
-    nearest[(predicted < 0) | (dislikes[:, :1] < 0)] = -1
-    return nearest
