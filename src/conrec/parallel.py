@@ -1,15 +1,17 @@
 """Work in parts, one after another here or spread over a Ray cluster: the same function of the same parts.
 
 Results come in the order of the parts, so what is made of them is the same either way. (To the last bit where each
-process has one thread, as Ray gives it: `OMP_NUM_THREADS=1`.) On Ray every core of the cluster gets an actor, to which
-the work is sent once. A part that was lost with its node is done again elsewhere.
+process has one thread, as Ray gives it: `OMP_NUM_THREADS=1`.) On Ray every core of the cluster takes parts, and is sent
+the work once. A part that was lost with its node is done again elsewhere.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 from conrec.errors import extras_named
@@ -19,9 +21,10 @@ Engine = Literal["native", "ray"]
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-RESTARTS = 10
-"""How often a worker that died is started again, and how often a part that it had is tried again."""
+RETRIES = 10
+"""How often a part is tried again whose worker died."""
 _engine: Engine = "native"
+_held: tuple[str, Any] = "", None
 
 
 def use(engine: Engine) -> None:
@@ -41,38 +44,63 @@ def use(engine: Engine) -> None:
         say(f"Ray: {len(ray.nodes())} machines, {int(ray.cluster_resources()['CPU'])} cores")
 
 
-def map_parts(work: Callable[[Part], Result], parts: Sequence[Part], title: str) -> Iterator[Result]:
+def map_parts(
+    work: Callable[[Part], Result], parts: Sequence[Part], title: str, *, threads: bool = False, gpu: bool = False
+) -> Iterator[Result]:
     """What the work makes of each part, in their order; `title` for the progress.
 
     On Ray the work is pickled once with all that it holds, and unpickled once a worker, where it may keep what it
-    builds (`functools.cached_property`). A part should be small, such as a slice of indices. What a part raises is
-    raised here.
+    builds (`functools.cached_property`). A part should be small, such as some indices. What a part raises is raised
+    here. threads: the work holds no lock, and here all cores share the parts. gpu: a worker takes a GPU where the
+    cluster has any.
     """
     if _engine == "native" or len(parts) < 2:
-        yield from (work(part) for part in track(parts, title))
+        if not threads:
+            yield from (work(part) for part in track(parts, title))
+            return
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            yield from track(pool.map(work, parts), title, total=len(parts))
         return
     import ray
     from ray.exceptions import RayTaskError
-    from ray.util import ActorPool
 
-    shared = ray.put(work)
-    worker = ray.remote(num_cpus=1, max_restarts=RESTARTS, max_task_retries=RESTARTS)(_Worker)
-    cores = min(int(ray.cluster_resources()["CPU"]), len(parts))
-    pool = ActorPool([worker.remote([shared]) for _ in range(cores)])
-    found: Any = pool.map(lambda actor, part: actor.run.remote(part), list[Any](parts))
+    there, shared = ray.cluster_resources(), ray.put(work)
+    gpus = int(there.get("GPU", 0)) if gpu else 0
+    task: Any = ray.remote(num_cpus=1, num_gpus=min(gpus, 1), max_retries=RETRIES)(_run)
+    waiting: deque[Any] = deque()
+
+    def results() -> Iterator[Result]:
+        for part in parts:
+            waiting.append(task.remote(shared.hex(), [shared], part))
+            if len(waiting) > 2 * (gpus or int(there["CPU"])):  # what is done early waits in memory
+                yield ray.get(waiting.popleft())
+        yield from map(ray.get, waiting)
+
     try:
-        yield from track(found, title, total=len(parts))
+        yield from track(results(), title, total=len(parts))
     except RayTaskError as error:
         raise error.cause from None
 
 
-class _Worker:
-    """A process of the cluster that holds the work."""
-
-    def __init__(self, shared: list[Any]) -> None:
+def _run(key: str, shared: list[Any], part: Any) -> Any:
+    """A part on a worker, which keeps the last work that it was given."""
+    global _held
+    if _held[0] != key:
         import ray
 
-        self._work = ray.get(shared[0])  # within a list it does not count as lost with a node
+        _held = key, ray.get(shared[0])
+    return _held[1](part)
 
-    def run(self, part: Any) -> Any:
-        return self._work(part)
+
+class Memo(dict[Any, Any]):
+    """What a function made of each key so far; unlike `functools.cache` it can be sent to a worker."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def __missing__(self, key: Any) -> Any:
+        self[key] = made = self.function(key)
+        return made
+
+    __call__ = dict.__getitem__

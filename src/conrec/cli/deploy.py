@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from conrec.errors import ConrecError
+from conrec.parallel import Engine, use
 from conrec.run import open_run
 
 
@@ -152,6 +153,8 @@ class Refresh:
     """The seed of the run that predicts; without it the first."""
     max_change: Annotated[float, arg(metavar="FACTOR")] = 2.0
     """Hold a version that would hide more than so many times as much of a category, or of all items; inf: never."""
+    engine: Engine = "native"
+    """ray: spread the users over the cluster at RAY_ADDRESS, else over this machine's cores."""
     accept: bool = False
     """Only put the version that is held into use."""
     rollback: bool = False
@@ -188,7 +191,8 @@ def refresh(args: Refresh) -> None:
     elif args.merged is not None:
         print(write_merged(args.run, recipe, snapshots, args.merged))
     else:
-        others = ("run", "accept", "rollback", "merged")
+        use(args.engine)
+        others = ("run", "accept", "rollback", "merged", "engine")
         given = {name: value for name, value in vars(args).items() if name not in others}
         done = refresh(args.run, recipe, **given | {"snapshots": snapshots})
         print(done)

@@ -15,6 +15,7 @@ from tyro.conf import Positional, arg
 
 from conrec.config import POLICY_TEMPERATURES, load_recipe
 from conrec.errors import ConrecError, need
+from conrec.parallel import Engine, use
 from conrec.processes import is_main
 from conrec.run import find_recipe, open_run, run_stages, stages_of
 
@@ -48,6 +49,8 @@ class Run:
     """Train the language model, too, and let it join the item features where validation says that it helps."""
     track: Literal["tensorboard", "wandb", "mlflow"] | None = None
     """Where the curves of this training go as well; tensorboard's files are in DIR/track."""
+    engine: Engine = "native"
+    """ray: spread what is no training over the cluster at RAY_ADDRESS, else over this machine's cores."""
 
 
 def run(args: Run) -> None:
@@ -67,6 +70,7 @@ def run(args: Run) -> None:
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
 
+    use(args.engine)
     recipe = load_recipe(find_recipe(args.recipe))
     if args.track:
         if importlib.util.find_spec(args.track) is None:
@@ -98,6 +102,8 @@ class Fit:
     """Pictures of the items: a folder or an archive."""
     recipe: Annotated[Path, arg(metavar="RECIPE")] = Path("fit")
     """Other settings, such as your names of columns; without it recipes/fit.toml."""
+    engine: Engine = "native"
+    """ray: spread the work over the cluster at RAY_ADDRESS, else over this machine's cores."""
 
 
 def fit(args: Fit) -> None:
@@ -112,7 +118,8 @@ def fit(args: Fit) -> None:
     """
     from conrec.model import fit
 
-    given = {name: value for name, value in vars(args).items() if name not in ("events", "items", "out")}
+    use(args.engine)
+    given = {name: value for name, value in vars(args).items() if name not in ("events", "items", "out", "engine")}
     print(fit(args.events, args.items, folder=args.out, **given).evaluate())
 
 

@@ -1,12 +1,13 @@
 """A policy with the item features that decoding adds to it, ready to predict for any instances."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
-from conrec.config import Recipe
+from conrec.config import LmConfig, Recipe
 from conrec.data.instances import Instances
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import predict_items
@@ -17,9 +18,11 @@ from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
+from conrec.parallel import map_parts
 from conrec.score.history import HistoryScore
 from conrec.score.list_features import list_features
 
+USERS_AT_ONCE = 1000
 PLAIN = FeatureWeights()
 """The prior of the day as it is, and no other feature: what training is under."""
 
@@ -30,8 +33,8 @@ class Decoder:
 
     inputs: Inputs
     vocabulary: Vocabulary | None
-    policy: Policy | None
-    """None, as the vocabulary, where no decoding asks it."""
+    load: Callable[[], Policy] | None
+    """The policy; None, as the vocabulary, where no decoding asks it."""
     context: Context
     features: Mapping[str, ItemFeature] = field(default_factory=dict)
 
@@ -40,14 +43,21 @@ class Decoder:
         cls, inputs: Inputs, seed: int, utilized: Path | None, exposures: Weights, history: HistoryScore | None
     ) -> "Decoder":
         """With the item features of the recipe and, where it takes part, the policy that the stage `utilize` left."""
-        recipe, vocabulary, policy = inputs.recipe, None, None
+        recipe, vocabulary, load = inputs.recipe, None, None
         features = list_features(recipe.predict, inputs.log_view, inputs.knowledge, exposures, history)
         last, context = list(contexts(recipe).items())[-1]
         if utilized is not None:
             vocabulary = Vocabulary.load(utilized / "tokenizer")
-            policy = build_policy(recipe.lm, vocabulary, inputs.log_view.catalog.codewords, seed).to(device())
-            load_trained_policy(policy, utilized / last)
-        return cls(inputs, vocabulary, policy, context, features)
+            load = partial(_load, recipe.lm, vocabulary, inputs.log_view.catalog.codewords, seed, utilized / last)
+        return cls(inputs, vocabulary, load, context, features)
+
+    @cached_property
+    def policy(self) -> Policy | None:
+        """The policy, loaded when it is first asked for; a worker elsewhere loads it from its folder, too."""
+        return self.load and self.load()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def decodings(
         self, instances: Instances, weights: Sequence[FeatureWeights], *, include_unseen: bool = False
@@ -66,14 +76,27 @@ class Decoder:
         features = {**self.features, LongTail.name: LongTail(self.inputs.knowledge)}
         return [Decoding(data[one.prior], one.of(features), one.temperature) for one in weights]
 
-    def run(self, decodings: Sequence[Decoding], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    def run(self, decodings: Sequence[Decoding], title: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
         """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], one pair a decoding."""
         return predict_items(self.policy, decodings, self.inputs.recipe.predict, title)
 
     def predict(
         self, instances: Instances, weights: Sequence[FeatureWeights], title: str
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        return self.run(self.decodings(instances, weights), title)
+        """`run` for each of the weights, some users at a time."""
+
+        def some(index: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+            return self.run(self.decodings(instances.take(index), weights), None)
+
+        parts = np.array_split(np.arange(len(instances)), max(1, -(-len(instances) // USERS_AT_ONCE)))
+        found = map_parts(some, parts, title, gpu=self.load is not None)
+        return [(np.concatenate(rows), np.concatenate(scores)) for rows, scores in (zip(*one) for one in zip(*found))]
+
+
+def _load(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.ndarray], seed: int, folder: Path) -> Policy:
+    policy = build_policy(config, vocabulary, codewords, seed).to(device())
+    load_trained_policy(policy, folder)
+    return policy
 
 
 def contexts(recipe: Recipe) -> dict[str, Context]:

@@ -15,19 +15,21 @@ from conrec.progress import track
 
 @torch.no_grad()
 def predict_items(
-    policy: AnswerModel | None, decodings: Sequence[Decoding], config: PredictConfig, title: str = "predict"
+    policy: AnswerModel | None, decodings: Sequence[Decoding], config: PredictConfig, title: str | None = "predict"
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The k likeliest items of every instance, by beam search with `beams` hypotheses, `batch` users at once.
 
     For each decoding item rows int32 [n, k] (-1: none) and scores float32 [n, k]. All decodings are of the same users
     and prompts, and share one prompt pass a user. At an infinite temperature the policy is not asked, and may be None.
+    title: of the progress; None for none.
     """
     if policy is not None:
         policy.eval()
     data, k = decodings[0].data, config.k
     size = (len(data), k)
     out = [(np.full(size, -1, np.int32), np.full(size, -np.inf, np.float32)) for _ in decodings]
-    for part in track(data.by_length(config.batch), title):
+    parts = data.by_length(config.batch)
+    for part in parts if title is None else track(parts, title):
         state = None
         excluded = data.excluded(data.instances.take(part.index))
         exclude = [excluded[n] for n in range(len(excluded))]

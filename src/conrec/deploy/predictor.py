@@ -39,6 +39,9 @@ class Predictor:
         ((predicted, _),) = decoder.predict(instances, [weights], f"predict for {len(instances):,} users")
         return predicted
 
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_loaded"}
+
     @cached_property
     def _loaded(self) -> tuple[Decoder, FeatureWeights]:
         seed = f"seed{self._seed}"

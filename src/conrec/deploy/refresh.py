@@ -44,6 +44,7 @@ from conrec.filter.stores import StoreName, drop_users, open_users
 from conrec.filter.user_store import Users
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
+from conrec.parallel import map_parts
 from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
 from conrec.run import stages_of
@@ -301,19 +302,26 @@ class _Job:
                     users += len(stays)
                 old.close()
             asked = histories.users(cutoff) if changed is None else changed
-            for start in range(0, len(asked), USERS_AT_ONCE):
-                names, config = asked[start : start + USERS_AT_ONCE], self.recipe.split
+            config = self.recipe.split
+
+            def computed(start: int) -> Users | None:
+                names = asked[start : start + USERS_AT_ONCE]
                 cutoffs = np.full(len(names), cutoff)
                 some = histories.instances(names, cutoffs, config.max_dislikes, config.max_positives)
                 # The replay that calibrates is of users with a dislike; of the others nothing was promised.
                 some = some.take(some.n_dislikes > 0)
-                if len(some):
-                    ids, nothing = some.users.tolist(), np.zeros((len(some), 0), np.int32)
-                    predicted = nothing if predictor is None else predictor.lists(some)
-                    activity = (some.n_dislikes + some.n_positives).astype(np.int32)
-                    writer.add(Users(ids, predicted, *score.user_factors(some), activity, own.packed(ids)))
-                    users += len(some)
-                    recomputed += len(some)
+                if not len(some):
+                    return None
+                ids, nothing = some.users.tolist(), np.zeros((len(some), 0), np.int32)
+                predicted = nothing if predictor is None else predictor.lists(some)
+                activity = (some.n_dislikes + some.n_positives).astype(np.int32)
+                return Users(ids, predicted, *score.user_factors(some), activity, own.packed(ids))
+
+            portions = range(0, len(asked), USERS_AT_ONCE)
+            for portion in filter(None, map_parts(computed, portions, "users", gpu=predictor is not None)):
+                writer.add(portion)
+                users += len(portion)
+                recomputed += len(portion)
             others = np.setdiff1d(own.names, histories.users(cutoff))
             for start in range(0, len(others), USERS_AT_ONCE):
                 names = others[start : start + USERS_AT_ONCE].tolist()

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numba import njit
@@ -33,6 +32,7 @@ from conrec.data.schema import REASONS
 from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 from conrec.items.fields import FieldsEncoder
+from conrec.parallel import Memo
 
 EXPOSURES = 4.0
 """How many exposures what is known of everybody is worth."""
@@ -124,7 +124,7 @@ class AttributeRates(ItemFeature):
         self._attributes = Attributes.of(items)
         shown, disliked = events.shown, events.kinds == "dislike"
         self._shown, self._disliked = UserLog(events.take(shown)), UserLog(events.take(disliked))
-        self._before = cache(self._until)
+        self._before = Memo(self._until)
         self._always: Everybody | None = None
         if known_users is not None:
             known = events.of_users(known_users)

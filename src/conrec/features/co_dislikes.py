@@ -6,12 +6,11 @@ Swing (`items.swing`) asks for the same with small circles of users discounted, 
 this keeps more of them and is an item feature of decoding (`features.item_features`).
 """
 
-from functools import cache
-
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Events
+from conrec.parallel import Memo
 
 NEIGHBOURS = 100
 SHRINKAGE = 3.0
@@ -54,7 +53,7 @@ class CoDislikes:
         self.items = items
         self._dislikes = events.take(disliked)
         self._always = known_users is not None
-        self._before = cache(self._counted)
+        self._before = Memo(self._counted)
 
     def of_day(self, cutoff: np.datetime64) -> csr_matrix:
         """float [items, items]: the neighbours of each item by the dislikes before the midnight before the cutoff."""

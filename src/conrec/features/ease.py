@@ -10,8 +10,6 @@ largest in size are kept. A longer history has larger scores, so each user's are
 over all items: what they say counts the same beside the other features.
 """
 
-from functools import cache
-
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -19,6 +17,7 @@ from scipy.sparse import csr_matrix
 from conrec.data.instances import Instances
 from conrec.features.item_features import ItemFeature
 from conrec.features.log_view import LogView
+from conrec.parallel import Memo
 
 L2 = 100.0
 DISLIKED, LIKED = 3000, 2000
@@ -46,7 +45,7 @@ class Ease(ItemFeature):
     name = "ease"
 
     def __init__(self, log_view: LogView) -> None:
-        self._log_view, self._before = log_view, cache(self._fitted)
+        self._log_view, self._before = log_view, Memo(self._fitted)
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: the scores in standard deviations; 0 for an item without a column and for a user without

@@ -19,7 +19,6 @@ of liking; the odds of a dislike, once shown, are another feature (`score.propen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from conrec.data.knowledge import DAY
 from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
+from conrec.parallel import Memo
 
 ITEM_DAYS = 7.0
 """Time constant, in days, of what an item was met."""
@@ -71,7 +71,7 @@ class ExposureLikelihood(ItemFeature):
         if known_users is not None:
             known = events.of_users(known_users)
             self._always = self._shares(np.bincount(events.items[known], minlength=len(items)))
-        self._of_midnight = cache(self._counted)
+        self._of_midnight = Memo(self._counted)
 
     def learn(self, instances: Instances, horizon: np.timedelta64) -> dict[str, float]:
         """The weights under which what users were shown within the horizon is most likely.

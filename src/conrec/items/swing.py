@@ -12,8 +12,6 @@ popular items. Of a user only the newest `max_items` dislikes exist at all, of a
 `max_users` is paired (w and N_j still count everybody).
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from numba import njit
 
 from conrec.data.distractors import rows_of
 from conrec.files import readable
-from conrec.progress import track
+from conrec.parallel import map_parts
 
 MAX_USERS = 500
 """Users of an item that are paired, at most."""
@@ -63,16 +61,16 @@ def swing(
 
     shared = of_item, item_starts, of_user, user_starts, weights, 1 / np.sqrt(np.maximum(popularity, 1))
 
-    def block(rows: np.ndarray) -> None:
-        _swing_rows(rows, *shared, alpha2, min_overlap, neighbours, scores)
+    def block(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _swing_rows(rows, *shared, alpha2, min_overlap, k)
 
     # Work grows with the square of an item's users: hand out interleaved rows, so that blocks are alike.
     busy = np.flatnonzero(np.diff(item_starts) >= 2)
     busy = busy[np.argsort(-np.diff(item_starts)[busy], kind="stable")]
-    blocks = max(1, len(busy) // 500)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        done = pool.map(block, [busy[n::blocks] for n in range(blocks)])
-        list(track(done, "Swing", total=blocks))
+    count = max(1, len(busy) // 500)
+    blocks = [busy[n::count] for n in range(count)]
+    for rows, found in zip(blocks, map_parts(block, blocks, "Swing", threads=True)):
+        neighbours[rows], scores[rows] = found
     return neighbours, scores
 
 
@@ -137,15 +135,15 @@ def _swing_rows(
     damping: np.ndarray,
     alpha2: float,
     min_overlap: int,
-    neighbours: np.ndarray,
-    scores: np.ndarray,
-) -> None:
-    n_items, k = neighbours.shape
+    k: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    n_items = len(item_starts) - 1
+    neighbours, scores = np.full((len(rows), k), -1, np.int32), np.zeros((len(rows), k), np.float32)
     total = np.zeros(n_items)
     touched = np.empty(n_items, np.int32)
     marked_by = np.full(n_items, -1, np.int32)
     shared = np.empty(n_items, np.int32)
-    for i in rows:
+    for row, i in enumerate(rows):
         count = 0
         a, b = item_starts[i], item_starts[i + 1]
         for first in range(a, b - 1):
@@ -178,6 +176,7 @@ def _swing_rows(
         score = total[found] * damping[found]
         best = np.argsort(-score, kind="mergesort")[:k]
         for place in range(len(best)):
-            neighbours[i, place] = found[best[place]]
-            scores[i, place] = score[best[place]]
+            neighbours[row, place] = found[best[place]]
+            scores[row, place] = score[best[place]]
         total[found] = 0
+    return neighbours, scores

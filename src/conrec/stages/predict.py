@@ -110,7 +110,7 @@ def _compare_stages(decoder: Decoder, held_out: Instances, utilized: Path, out: 
     for name, context in contexts(inputs.recipe).items():  # the last one is the decoder's own
         load_trained_policy(policy, utilized / name)
         plain = Decoding(inputs.prompt_dataset(compared, context, vocabulary))
-        ((items, scores),) = Decoder(inputs, vocabulary, policy, context).run([plain], f"predict ({name})")
+        ((items, scores),) = Decoder(inputs, vocabulary, lambda: policy, context).run([plain], f"predict ({name})")
         reward = sampled_reward(policy, plain.data, future, inputs.recipe)
         columns = _columns(compared, inputs.log_view.items, items, scores)
         pq.write_table(columns.append_column("reward", pa.array(reward)), out / f"{name}.parquet")

@@ -1,0 +1,96 @@
+"""Work on Ray comes to the same as here, to the last bit; a node that is killed loses nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from conrec.config import DataConfig, ItemsConfig, PredictConfig, Recipe, SidConfig
+from conrec.deploy import refresh as job
+from conrec.files import read_json
+from conrec.run import open_run
+from conrec.toml import to_toml
+from tests.model.small import tables
+
+pytest.importorskip("ray", reason="the extra `scale` is not installed")
+pytestmark = pytest.mark.slow
+RECIPE = Recipe(
+    data=DataConfig("generic"),
+    items=ItemsConfig(image="none"),
+    sid=SidConfig(epochs=1),
+    predict=PredictConfig(temperatures=(float("inf"),)),
+)
+
+
+def run(*words: str | Path, folder: Path) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"}
+    environment.pop("RAY_ADDRESS", None)
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, timeout=150
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders `native` and `ray` of the same run, lists and snapshot included."""
+    folder = tmp_path_factory.mktemp("scale")
+    events, items = tables(events=4000, users=90)
+    (folder / "log").mkdir()
+    for name, table in (("events", events), ("items", items)):
+        pq.write_table(table, folder / "log" / f"{name}.parquet")
+    (folder / "recipe.toml").write_text(to_toml(RECIPE))
+    for engine in ("native", "ray"):
+        told = run("-m", "conrec", "run", "recipe.toml", "--data", "log", "--out", engine, "--engine", engine,
+                   "--to", "filter", folder=folder)  # fmt: skip
+        assert ("Ray: 1 machines" in told) == (engine == "ray")
+        run("-m", "conrec", "refresh", engine, "--engine", engine, folder=folder)
+    return folder
+
+
+def same_files(ours: Path, theirs: Path) -> int:
+    """How many files of two folders were compared; what has times or paths in it is left out."""
+    compared = 0
+    for path in sorted(ours.glob("**/*")):
+        other = theirs / path.relative_to(ours)
+        if path.suffix == ".safetensors":
+            for name, value in load_file(path).items():
+                np.testing.assert_array_equal(value, load_file(other)[name], err_msg=f"{path}: {name}")
+        elif path.suffix == ".parquet":
+            assert pq.read_table(path).equals(pq.read_table(other)), path
+        elif path.is_file() and path.suffix not in (".json", ".toml", ".sqlite"):
+            assert path.read_bytes() == other.read_bytes(), path
+        else:
+            continue
+        compared += 1
+    return compared
+
+
+def in_use(snapshots: Path) -> Path:
+    return snapshots / (snapshots / "current").read_text().strip()
+
+
+def test_every_stage_comes_to_the_same(both: Path) -> None:
+    weights = [read_json(both / engine / "weights/seed0/weights.json") for engine in ("native", "ray")]
+    assert weights[0] == weights[1]
+    for stage in ("compress", "score", "predict", "filter"):
+        assert same_files(both / "native" / stage, both / "ray" / stage), stage
+    assert same_files(*(in_use(both / engine / "snapshots") for engine in ("native", "ray"))) >= 4
+
+
+def test_a_killed_node_loses_nobody(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(both / "native", tmp_path / "run", ignore=shutil.ignore_patterns("snapshots"))
+    told = run(Path(__file__).with_name("cluster.py"), tmp_path / "run", tmp_path, folder=both)
+    assert "killed one of two nodes" in told
+    monkeypatch.setattr(job, "USERS_AT_ONCE", 1)
+    job.refresh(tmp_path / "run", open_run(tmp_path / "run")[0], snapshots=tmp_path / "alone")
+    assert same_files(in_use(tmp_path / "alone"), in_use(tmp_path / "snapshots")) >= 4
