@@ -33,7 +33,7 @@ def main(run: Path, out: Path) -> None:
 
     def slow_map(work, parts, title, **options):  # the same, and it takes a while
         def slow(part):
-            time.sleep(0.3)
+            time.sleep(0.1)
             return work(part)
 
         for n, found in enumerate(parallel.map_parts(slow, parts, title, **options)):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,6 +26,8 @@ from tests.model.small import tables
 
 pytest.importorskip("ray", reason="the extra `scale` is not installed")
 pytestmark = pytest.mark.slow
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+"""Ray asks who comes to a cluster."""
 RECIPE = Recipe(
     data=DataConfig("generic"),
     items=ItemsConfig(image="none"),
@@ -30,14 +36,33 @@ RECIPE = Recipe(
 )
 
 
-def run(*words: str | Path, folder: Path) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_DEDUP_LOGS": "0"}
+def run(*words: str | Path, folder: Path, address: str | None = None) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("RAY_ADDRESS", None)
+    if address:
+        environment |= {**TOKEN, "RAY_ADDRESS": address}
     done = subprocess.run(
         [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, timeout=150
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """The address of a cluster as the README starts it, of this machine alone."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+    ray += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    with subprocess.Popen(ray, env={**os.environ, **TOKEN}, **quiet) as head:
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +74,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, table in (("events", events), ("items", items)):
         pq.write_table(table, folder / "log" / f"{name}.parquet")
     (folder / "recipe.toml").write_text(to_toml(RECIPE))
-    for engine in ("native", "ray"):
-        told = run("-m", "conrec", "run", "recipe.toml", "--data", "log", "--out", engine, "--engine", engine,
-                   "--to", "filter", folder=folder)  # fmt: skip
-        assert ("Ray: 1 machines" in told) == (engine == "ray")
-        run("-m", "conrec", "refresh", engine, "--engine", engine, folder=folder)
+    with cluster() as address:
+        for engine in ("native", "ray"):
+            words = ["-m", "conrec", "run", "recipe.toml", "--data", "log", "--to", "filter", "--engine"]
+            told = run(*words, engine, "--out", engine, folder=folder, address=address)
+            assert ("Ray: 1 machines, 2 cores" in told) == (engine == "ray")
+            run("-m", "conrec", "refresh", engine, "--engine", engine, folder=folder, address=address)
     return folder
 
 
