@@ -26,6 +26,8 @@ def read_toml(path: Path, kind: type[T]) -> T:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConrecError(f"{path}: {error.strerror}; name a file in TOML") from None
     except ValueError as error:
         raise ConrecError(f"{path}: not valid TOML: {error}") from None
     try:
@@ -70,6 +72,9 @@ def _check_names(kind: inspect.Type, value: Any, at: str) -> None:
         case inspect.VarTupleType(item_type=inner_kind), list():
             for n, inner in enumerate(value):
                 _check_names(inner_kind, inner, f"{at}[{n}]")
+        case inspect.UnionType(types=kinds), _:
+            for one in kinds:
+                _check_names(one, value, at)
         case inspect.LiteralType(values=allowed), str() if value not in allowed:
             raise ValueError(f"{at} = {value!r}; it must be one of {', '.join(map(str, allowed))}")
 

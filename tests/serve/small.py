@@ -180,7 +180,7 @@ class Client:
 
     def metrics(self) -> dict[str, float]:
         """Name with labels -> value."""
-        lines = self.get("/metrics").decode().splitlines()
+        lines = self.get("/metrics").decode().replace('{surface=""}', "").splitlines()  # none and an empty one are one
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
 

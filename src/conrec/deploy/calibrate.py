@@ -12,6 +12,7 @@ must be as high as the likes ask for, and as low as the dislikes do.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.data.histories import Histories
 from conrec.data.instances import Events, read_events, read_items
+from conrec.deploy.served import calibration_file
 from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
@@ -88,8 +90,9 @@ def calibrate(
     confidence: float | None = 0.95,
     by: By | None = None,
     seed: int | None = None,
+    surface: str | None = None,
 ) -> Calibration:
-    """Write `run/calibration.json` and return it.
+    """Write `run/calibration.json`, or that of a surface (`calibration.NAME.json`), and return it.
 
     unwanted: at most this share of what is left to a user is disliked, beside the budget of lost likes.
     confidence: None promises the budget on average only. ConrecError for a budget or a confidence outside (0, 1), and
@@ -103,6 +106,8 @@ def calibrate(
         raise ConrecError("--unwanted is promised with confidence, for one threshold; leave out --on-average and --by")
     if confidence is not None and not 0 < confidence < 1:
         raise ConrecError(f"--confidence {confidence}: a probability, above 0 and below 1; 0.95 is usual")
+    if surface is not None and not re.fullmatch(r"[\w-]{1,64}", surface):
+        raise ConrecError(f"--surface {surface!r}: give at most 64 letters, digits, - and _")
     seed = recipe.seeds[0] if seed is None else seed
     path = run / "filter" / f"seed{seed}" / "scores.parquet"
     if not path.is_file():
@@ -152,7 +157,7 @@ def calibrate(
     )
     send = _send(validation, threshold if by_segment is None else by_segment.thresholds)
     result = Calibration(likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
-    write(run / "calibration.json", result)
+    write(calibration_file(run, surface), result)
     return result
 
 

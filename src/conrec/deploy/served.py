@@ -1,6 +1,7 @@
 """What a run serves: its score, and the thresholds that were calibrated for it."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -25,18 +26,31 @@ def served_score(run: Path, seed: int) -> HistoryScore:
     return HistoryScore.load(run / "score" / f"seed{seed}")
 
 
-def calibrated(run: Path, seed: int) -> Calibration | None:
-    """The run's calibration; None where there is no calibration.json.
+def calibration_file(run: Path, surface: str | None) -> Path:
+    """Of a surface, or (None) of all that have none of their own."""
+    return run / (f"calibration.{surface}.json" if surface else "calibration.json")
+
+
+def calibrated(run: Path, seed: int, surface: str | None = None) -> Calibration | None:
+    """The run's calibration; None where its file is not there.
 
     ConrecError for one that cannot be read, or that was made from other scores than the run holds now.
     """
-    path, scores = run / "calibration.json", run / "filter" / f"seed{seed}" / "scores.parquet"
+    path, scores = calibration_file(run, surface), run / "filter" / f"seed{seed}" / "scores.parquet"
     if not path.exists():
         return None
     found = read(path, Calibration, "run conrec calibrate again")
     if file_digest(scores) != found.evidence.scores:
         raise ConrecError(f"{path}: made from other scores than {scores.parent} holds; run conrec calibrate again")
     return found
+
+
+def calibrations(run: Path, seed: int) -> dict[str, Any] | None:
+    """What a snapshot holds: the run's calibration, with those of surfaces, by name, as `surfaces` where there are."""
+    found = msgspec.to_builtins(calibrated(run, seed))
+    names = sorted(path.name.split(".")[1] for path in run.glob("calibration.*.json"))
+    own = {name: msgspec.to_builtins(calibrated(run, seed, name)) for name in names}
+    return (found or {"threshold": None}) | {"surfaces": own} if own else found
 
 
 def served_probability(run: Path, seed: int) -> DislikeProbability | None:

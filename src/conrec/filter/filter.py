@@ -24,7 +24,7 @@ from conrec.filter import snapshot as published
 from conrec.filter.contributions import explain
 from conrec.filter.decision import Decision
 from conrec.filter.feedback import Entry, Feedback
-from conrec.filter.guardrails import Guardrails, Mode, furthest_over
+from conrec.filter.guardrails import Guardrails, Mode, let_go
 from conrec.filter.id_index import IdIndex
 from conrec.filter.mutes import Mute, is_known, muted, suggested
 from conrec.filter.npy import map_npy, resident
@@ -64,6 +64,8 @@ class OpenSnapshot:
             self.codes = np.from_dlpack(columns["codes"].combine_chunks().flatten()).reshape(len(columns), -1)
             self.calibration = read_json(folder / "calibration.json") or None
             self.thresholds = Thresholds(self.calibration, self.categories)
+            surfaces = (self.calibration or {}).get("surfaces", {})
+            self.surfaces = {name: Thresholds(one, self.categories) for name, one in surfaces.items()}
             self.users: UserStore = open_users(folder, self.manifest)
             self.value_names: list[str] = []
             embedding = self.users.layout.dimensions - sum(self.widths)
@@ -137,6 +139,11 @@ class CoNRecFilter:
     def version(self) -> str:
         return self.snapshot.manifest.version
 
+    @property
+    def surfaces(self) -> list[str]:
+        """The names that were calibrated or have limits."""
+        return sorted({*self.snapshot.surfaces, *(one.name for one in self.guardrails.surfaces)})
+
     def reload(self) -> bool:
         """Take over the version in use if it is another; whether it was. Requests under way end with the old one.
 
@@ -180,8 +187,9 @@ class CoNRecFilter:
         dry_run: bool | None = None,
         want: int | None = None,
         replace: bool = False,
-        mode: Mode = "drop",
+        mode: Mode | None = None,
         relevance: Sequence[float] | None = None,
+        surface: str | None = None,
     ) -> Decision:
         """Decide about a user's ranked candidates (item ids, best first).
 
@@ -190,14 +198,24 @@ class CoNRecFilter:
         the user liked before and would pass, and then with what was dropped for its score, the least disliked first.
         `mode="demote"`: nothing goes for its score, the order changes by the probability of a dislike
         (`score.probability.demoted`); `relevance`: what the ranker gave each candidate, in the unit of log-odds.
-        TypeError for an id that is no string, ValueError for another `mode` or a `relevance` that does not fit,
-        ConrecError where a store does not answer.
+        `surface`: one of `surfaces`, with its own calibrated threshold and limits; what it lacks is as without.
+        TypeError for an id that is no string, ValueError for another `mode`, an unknown `surface`, or a `relevance`
+        that does not fit, ConrecError where a store does not answer.
         """
+        now, rules = self.snapshot, self.guardrails.on(surface)
+        if surface is not None and surface not in self.surfaces:
+            raise ValueError(f"surface {surface!r}: there are {', '.join(self.surfaces) or 'none'}")
+        mode = rules.mode if mode is None else mode
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode}")
         if relevance is not None and not (len(relevance) == len(candidates) and np.isfinite(relevance).all()):
             raise ValueError("relevance: give one finite number for each candidate")
-        decision, fill = self._decide(user, candidates, threshold, dry_run, mode, relevance)
+        own = now.surfaces.get(surface or "")
+        calibrated = own or now.thresholds
+        given = self.threshold if threshold is None and own is None else threshold
+        thresholds = calibrated if given is None else Thresholds({"threshold": given})
+        dry_run = rules.dry_run if dry_run is None else dry_run
+        decision, fill = self._decide(now, user, candidates, rules, thresholds, dry_run, mode, relevance)
         if want is not None:
             missing = want - len(decision.kept)
             if replace and fill and missing > 0:
@@ -205,33 +223,31 @@ class CoNRecFilter:
                 decision.kept += decision.filled
             del decision.kept[want:]
             decision.short = want - len(decision.kept)
-            factor = (self.snapshot.calibration or {}).get("send")
-            decision.send = None if factor is None else math.ceil(want * factor)
+            decision.send = None if calibrated.send is None else math.ceil(want * calibrated.send)
         return decision
 
     def _decide(
         self,
+        now: OpenSnapshot,
         user: str,
         candidates: Sequence[str],
-        threshold: float | None,
-        dry_run: bool | None,
+        rules: Guardrails,
+        thresholds: Thresholds,
+        dry_run: bool,
         mode: Mode,
         relevance: Sequence[float] | None,
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
-        now = self.snapshot
         decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
-        decision.candidates = candidates
-        decision.dry_run = self.guardrails.dry_run if dry_run is None else dry_run
-        decision.exempt = user in self.guardrails.exempt
+        decision.candidates, decision.dry_run = candidates, dry_run
+        decision.exempt = user in rules.exempt
         if decision.exempt:
             return decision, None
-        known_user, mutes = user_now(now, self._feedback, user), self._feedback.mutes(user)
+        known_user, mutes = user_now(now, self._feedback, user)
         rows = now.index.rows(candidates)
         known = rows >= 0
         decision.unknown_items = len(rows) - int(np.count_nonzero(known))
         decision.unknown_user = known_user.factors is None
         over = excess = goes = np.zeros(0, np.int64)
-        given = self.threshold if threshold is None else threshold
         if known_user.factors is not None:
             if decision.unknown_items:
                 scores = np.full(len(rows), np.nan, np.float32)
@@ -240,7 +256,7 @@ class CoNRecFilter:
             else:
                 scores = served_scores(now.factors, known_user.factors, rows)
                 decision.scores = scores.tolist()
-            limits = now.thresholds.of(known_user.activity, rows) if given is None else float(given)
+            limits = thresholds.of(known_user.activity, rows)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
             # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
             excess = scores.astype(np.float64) - limits
@@ -250,7 +266,7 @@ class CoNRecFilter:
         by_mute = muted(now, mutes, rows)
         if len(over) or rejected or by_mute:
             some = slice(None if mode == "drop" else 0)
-            goes = self._drop(decision, over[some], excess[some], rejected, by_mute)
+            goes = let_go(decision, rules, over[some], excess[some], rejected, by_mute)
             decision.explain = lambda: explain(now, known_user, rows, over, rejected, by_mute)
         if mode == "demote" and known_user.factors is not None and now.probability is not None:
             log_odds = now.probability.of(scores)
@@ -265,7 +281,7 @@ class CoNRecFilter:
                 return []
             liked = np.setdiff1d(known_user.history.told(-1), np.append(rows, known_user.history.rejected["item"]))
             scores = served_scores(now.factors, known_user.factors, liked)
-            passes = scores <= (now.thresholds.of(known_user.activity, liked) if given is None else given)
+            passes = scores <= thresholds.of(known_user.activity, liked)
             passes[list(muted(now, mutes, liked))] = False
             liked, scores = liked[passes], scores[passes]
             gone = set(decision.dropped) - {*decision.never_again, *decision.muted}
@@ -303,39 +319,11 @@ class CoNRecFilter:
         found |= {n: item for n, item in enumerate(candidates) if item in strangers} if strangers else {}
         return dict(sorted(found.items()))
 
-    def _drop(
-        self,
-        decision: Decision,
-        over: np.ndarray,
-        excess: np.ndarray,
-        rejected: dict[int, str],
-        by_mute: dict[int, Mute],
-    ) -> np.ndarray:
-        """Let go what the guardrails allow: first of the rejected and the muted candidates, then of those over the
-        threshold; their positions, int [k]."""
-        count = len(decision.kept)
-        hard = np.array(sorted({*rejected, *by_mute}), np.int64)
-        out = furthest_over(hard, np.zeros(len(hard)), max(0, count - self.guardrails.min_keep))
-        others = ~np.isin(over, hard)
-        left = min(self.guardrails.may_drop(count), max(0, count - self.guardrails.min_keep) - len(out))
-        positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
-        goes = positions.tolist()
-        decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
-        decision.never_again = [decision.kept[position] for position in out.tolist() if position in rejected]
-        decision.muted = [decision.kept[position] for position in out.tolist() if position not in rejected]
-        decision.would_drop = [decision.kept[position] for position in goes]
-        if not decision.dry_run:
-            decision.dropped = decision.would_drop
-            for position in reversed(goes):
-                del decision.kept[position]
-        return positions
-
     def user(self, user: str) -> UserView | None:
         now = self.snapshot
-        known = user_now(now, self._feedback, user)
+        known, mutes = user_now(now, self._feedback, user)
         said = sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
         last = {entry.item: entry for entry in said}
-        mutes = self._feedback.mutes(user)
         if not (known.factors or known.strangers or len(known.history.rejected) or last or mutes):
             return None
         rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))

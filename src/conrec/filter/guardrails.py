@@ -1,13 +1,27 @@
 """Rules of the filter: what goes whatever its score, and how much may go: never a whole list, nothing in a dry run."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
+from conrec.filter.decision import Decision
+
 NeverAgain = Literal["item", "near", "off"]
 Mode = Literal["drop", "demote"]
 """What a score does: candidates over the threshold go, or all stay and the order changes."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What differs on one surface, such as a home page or a mail; None: as everywhere."""
+
+    name: str
+    min_keep: int | None = None
+    max_drop_share: float | None = None
+    mode: Mode | None = None
+    dry_run: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +41,9 @@ class Guardrails:
     counts."""
     never_again_days: float | None = None
     """For so many days; None: for good."""
+    mode: Mode = "drop"
+    """That of a request that names none."""
+    surfaces: tuple[Surface, ...] = ()
 
     def __post_init__(self) -> None:
         if self.never_again not in get_args(NeverAgain):
@@ -37,6 +54,17 @@ class Guardrails:
             raise ValueError(f"min_keep must be 0 or more, not {self.min_keep}")
         if not 0 <= self.max_drop_share <= 1:
             raise ValueError(f"max_drop_share must lie between 0 and 1, not {self.max_drop_share}")
+        names = [one.name for one in self.surfaces if self.on(one.name)]
+        if len({*names}) < len(names):
+            raise ValueError(f"surfaces: one name is given twice among {', '.join(names)}")
+
+    def on(self, surface: str | None) -> "Guardrails":
+        """The limits of a surface, of one that is not among `surfaces` these here."""
+        for own in self.surfaces:
+            if own.name == surface:
+                given = {name: value for name, value in vars(own).items() if name != "name" and value is not None}
+                return replace(self, surfaces=(), **given)
+        return self
 
     def may_drop(self, candidates: int) -> int:
         # 0.29 * 100 is 28.999999999999996 in floating point and means 29.
@@ -55,3 +83,31 @@ def furthest_over(over: np.ndarray, excess: np.ndarray, at_most: int) -> np.ndar
     # lexsort sorts by its last key first.
     order = np.lexsort((-over, -excess))
     return np.sort(over[order[:at_most]])
+
+
+def let_go(
+    decision: Decision,
+    rules: Guardrails,
+    over: np.ndarray,
+    excess: np.ndarray,
+    rejected: Collection[int],
+    by_mute: Collection[int],
+) -> np.ndarray:
+    """Let go what the guardrails allow: first of the rejected and the muted candidates, then of those over the
+    threshold (as in `furthest_over`); their positions, int [k]."""
+    count = len(decision.kept)
+    hard = np.array(sorted({*rejected, *by_mute}), np.int64)
+    out = furthest_over(hard, np.zeros(len(hard)), max(0, count - rules.min_keep))
+    others = ~np.isin(over, hard)
+    left = min(rules.may_drop(count), max(0, count - rules.min_keep) - len(out))
+    positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
+    goes = positions.tolist()
+    decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
+    decision.never_again = [decision.kept[position] for position in out.tolist() if position in rejected]
+    decision.muted = [decision.kept[position] for position in out.tolist() if position not in rejected]
+    decision.would_drop = [decision.kept[position] for position in goes]
+    if not decision.dry_run:
+        decision.dropped = decision.would_drop
+        for position in reversed(goes):
+            del decision.kept[position]
+    return positions

@@ -29,6 +29,8 @@ class Thresholds:
         calibration = calibration or {"threshold": None}
         segments = calibration.get("segments")
         self._everything = _limit(calibration["threshold"])
+        self.send: float | None = calibration.get("send")
+        """How many times as many candidates as are shown fill nearly all lists; None: unknown."""
         self._of_item: np.ndarray | None = None
         self._of_activity: np.ndarray | None = None
         if segments is None:

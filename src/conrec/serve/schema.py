@@ -26,9 +26,10 @@ class FilterRequest(Struct, forbid_unknown_fields=True):
     threshold: Annotated[float | None, Meta(description="Drop what scores above. null: as calibrated.")] = None
     dry_run: Annotated[bool | None, Meta(description="Score, but drop nothing. null: as the service is set.")] = None
     want: Annotated[Annotated[int, Meta(ge=0)] | None, Meta(description="Keep at most so many. null: all.")] = None
-    mode: Annotated[Mode, Meta(description="demote: the order changes by the probability of a dislike.")] = "drop"
+    mode: Annotated[Mode | None, Meta(description="demote: the order changes by how likely a dislike is.")] = None
     relevance: Annotated[list[float] | None, Meta(description="Demote by this, as log-odds. null: by position.")] = None
     replace: Annotated[bool, Meta(description="Fill up to `want`: what they liked, then the least disliked.")] = False
+    surface: Annotated[str | None, Meta(description="Where it is shown: a name with a threshold or limits.")] = None
 
 
 @dataclass
@@ -187,6 +188,7 @@ class About(Struct):
     min_keep: int = 0
     max_drop_share: float = 0
     dry_run: bool = False
+    surfaces: Annotated[dict[str, Any], Meta(description="name -> mode and, of its own, calibration.")] = {}
     pictures: bool = False
     report: bool = False
 

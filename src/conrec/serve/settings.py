@@ -3,6 +3,7 @@
 import math
 import os
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from conrec.errors import ConrecError
-from conrec.filter.guardrails import NeverAgain
+from conrec.filter.guardrails import Guardrails, NeverAgain, Surface
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     min_keep: Annotated[int, Meta(ge=0)] = 1
     max_drop_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    surfaces: Path | None = None
     exempt: Path | None = None
     dry_run: bool = False
     never_again: NeverAgain = "item"
@@ -45,6 +47,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """The file of `--surfaces`."""
+
+    surface: tuple[Surface, ...]
+
+    def __post_init__(self) -> None:
+        Guardrails(surfaces=self.surface)  # ValueError for limits that are none
 
 
 _WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
