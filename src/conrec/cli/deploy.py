@@ -276,7 +276,7 @@ class Serve:
     never_again_days: Annotated[float | None, arg(metavar="DAYS")] = None
     """For so many days; without it for good."""
     surfaces: Annotated[Path | None, arg(metavar="FILE")] = None
-    """Limits of surfaces (TOML): [[surface]] with a name and min_keep, max_drop_share, mode, or dry_run."""
+    """Limits of surfaces, in TOML: [home], say, and below it min_keep, max_drop_share, or mode."""
     exempt: Annotated[Path | None, arg(metavar="FILE")] = None
     """User ids, one a line, whose candidates all pass."""
     dry_run: bool = False

@@ -26,7 +26,6 @@ from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.data.histories import Histories
 from conrec.data.instances import Events, read_events, read_items
-from conrec.deploy.served import calibration_file
 from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
@@ -98,14 +97,11 @@ def calibrate(
     confidence: None promises the budget on average only. ConrecError for a budget or a confidence outside (0, 1), and
     for a run without a filter.
     """
-    if not 0 < likes_lost < 1:
-        raise ConrecError(f"--likes-lost {likes_lost}: a share of the likes, above 0 and below 1; 0.01 is 1 %")
-    if unwanted is not None and not 0 < unwanted < 1:
-        raise ConrecError(f"--unwanted {unwanted}: a share of what is shown, above 0 and below 1; 0.05 is 5 %")
+    for flag, share in (("likes-lost", likes_lost), ("unwanted", unwanted), ("confidence", confidence)):
+        if share is not None and not 0 < share < 1:
+            raise ConrecError(f"--{flag} {share}: a share, above 0 and below 1; 0.01 is 1 %")
     if unwanted is not None and (confidence is None or by is not None):
         raise ConrecError("--unwanted is promised with confidence, for one threshold; leave out --on-average and --by")
-    if confidence is not None and not 0 < confidence < 1:
-        raise ConrecError(f"--confidence {confidence}: a probability, above 0 and below 1; 0.95 is usual")
     if surface is not None and not re.fullmatch(r"[\w-]{1,64}", surface):
         raise ConrecError(f"--surface {surface!r}: give at most 64 letters, digits, - and _")
     seed = recipe.seeds[0] if seed is None else seed
@@ -142,22 +138,21 @@ def calibrate(
             _outcome(test, thresholds),
             {name: _segment(test, name, one, likes_lost) for name, one in found.items()},
         )
+    said = sentences("calibration").verdict
     evidence = CalibrationEvidence(
         seed=seed,
         scores=file_digest(path),
         units_needed=chosen.needed,
         validation=before,
         test=after,
-        verdict=None if refused else sentences("calibration").verdict(after.likes_lost_by_users, likes_lost),
+        verdict=None if refused else said(after.likes_lost_by_users, likes_lost),
         budgets=[_at(budget, each, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
         segments=segment_evidence,
-        unwanted_verdict=None
-        if refused or unwanted is None
-        else sentences("calibration").verdict(after.unwanted, unwanted),
+        unwanted_verdict=None if refused or unwanted is None else said(after.unwanted, unwanted),
     )
     send = _send(validation, threshold if by_segment is None else by_segment.thresholds)
     result = Calibration(likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
-    write(calibration_file(run, surface), result)
+    write(run / (f"calibration.{surface}.json" if surface else "calibration.json"), result)
     return result
 
 

@@ -26,17 +26,12 @@ def served_score(run: Path, seed: int) -> HistoryScore:
     return HistoryScore.load(run / "score" / f"seed{seed}")
 
 
-def calibration_file(run: Path, surface: str | None) -> Path:
-    """Of a surface, or (None) of all that have none of their own."""
-    return run / (f"calibration.{surface}.json" if surface else "calibration.json")
-
-
-def calibrated(run: Path, seed: int, surface: str | None = None) -> Calibration | None:
-    """The run's calibration; None where its file is not there.
+def calibrated(run: Path, seed: int, name: str = "calibration.json") -> Calibration | None:
+    """The run's calibration; None where its file (`name`: that of a surface) is not there.
 
     ConrecError for one that cannot be read, or that was made from other scores than the run holds now.
     """
-    path, scores = calibration_file(run, surface), run / "filter" / f"seed{seed}" / "scores.parquet"
+    path, scores = run / name, run / "filter" / f"seed{seed}" / "scores.parquet"
     if not path.exists():
         return None
     found = read(path, Calibration, "run conrec calibrate again")
@@ -47,10 +42,9 @@ def calibrated(run: Path, seed: int, surface: str | None = None) -> Calibration 
 
 def calibrations(run: Path, seed: int) -> dict[str, Any] | None:
     """What a snapshot holds: the run's calibration, with those of surfaces, by name, as `surfaces` where there are."""
-    found = msgspec.to_builtins(calibrated(run, seed))
-    names = sorted(path.name.split(".")[1] for path in run.glob("calibration.*.json"))
-    own = {name: msgspec.to_builtins(calibrated(run, seed, name)) for name in names}
-    return (found or {"threshold": None}) | {"surfaces": own} if own else found
+    found, own = msgspec.to_builtins(calibrated(run, seed)), sorted(run.glob("calibration.*.json"))
+    surfaces = {path.name.split(".")[1]: msgspec.to_builtins(calibrated(run, seed, path.name)) for path in own}
+    return (found or {"threshold": None}) | {"surfaces": surfaces} if own else found
 
 
 def served_probability(run: Path, seed: int) -> DislikeProbability | None:

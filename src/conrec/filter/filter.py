@@ -6,12 +6,12 @@ those over the threshold, within the operator's guardrails.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from conrec.filter import snapshot as published
 from conrec.filter.contributions import explain
 from conrec.filter.decision import Decision
 from conrec.filter.feedback import Entry, Feedback
-from conrec.filter.guardrails import Guardrails, Mode, let_go
+from conrec.filter.guardrails import Guardrails, Limits, Mode
 from conrec.filter.id_index import IdIndex
 from conrec.filter.mutes import Mute, is_known, muted, suggested
 from conrec.filter.npy import map_npy, resident
@@ -63,9 +63,9 @@ class OpenSnapshot:
             self.titles, self.categories = columns["title"].combine_chunks(), columns["category"].combine_chunks()
             self.codes = np.from_dlpack(columns["codes"].combine_chunks().flatten()).reshape(len(columns), -1)
             self.calibration = read_json(folder / "calibration.json") or None
-            self.thresholds = Thresholds(self.calibration, self.categories)
-            surfaces = (self.calibration or {}).get("surfaces", {})
-            self.surfaces = {name: Thresholds(one, self.categories) for name, one in surfaces.items()}
+            calibrations = {"": self.calibration, **(self.calibration or {}).get("surfaces", {})}
+            # By surface; the empty name stands for all that have none of their own.
+            self.thresholds = {name: Thresholds(one, self.categories) for name, one in calibrations.items()}
             self.users: UserStore = open_users(folder, self.manifest)
             self.value_names: list[str] = []
             embedding = self.users.layout.dimensions - sum(self.widths)
@@ -142,7 +142,7 @@ class CoNRecFilter:
     @property
     def surfaces(self) -> list[str]:
         """The names that were calibrated or have limits."""
-        return sorted({*self.snapshot.surfaces, *(one.name for one in self.guardrails.surfaces)})
+        return sorted({*self.snapshot.thresholds, *self.guardrails.surfaces} - {""})
 
     def reload(self) -> bool:
         """Take over the version in use if it is another; whether it was. Requests under way end with the old one.
@@ -202,20 +202,18 @@ class CoNRecFilter:
         TypeError for an id that is no string, ValueError for another `mode`, an unknown `surface`, or a `relevance`
         that does not fit, ConrecError where a store does not answer.
         """
-        now, rules = self.snapshot, self.guardrails.on(surface)
+        now, rules = self.snapshot, self.guardrails.surfaces.get(surface or "", self.guardrails)
         if surface is not None and surface not in self.surfaces:
             raise ValueError(f"surface {surface!r}: there are {', '.join(self.surfaces) or 'none'}")
-        mode = rules.mode if mode is None else mode
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode}")
+        if mode is not None or dry_run is not None:
+            dry_run = rules.dry_run if dry_run is None else dry_run
+            rules = dataclasses.replace(rules, mode=rules.mode if mode is None else mode, dry_run=dry_run)
         if relevance is not None and not (len(relevance) == len(candidates) and np.isfinite(relevance).all()):
             raise ValueError("relevance: give one finite number for each candidate")
-        own = now.surfaces.get(surface or "")
-        calibrated = own or now.thresholds
-        given = self.threshold if threshold is None and own is None else threshold
+        calibrated = now.thresholds.get(surface or "", now.thresholds[""])
+        given = self.threshold if threshold is None and surface not in now.thresholds else threshold
         thresholds = calibrated if given is None else Thresholds({"threshold": given})
-        dry_run = rules.dry_run if dry_run is None else dry_run
-        decision, fill = self._decide(now, user, candidates, rules, thresholds, dry_run, mode, relevance)
+        decision, fill = self._decide(now, user, candidates, rules, thresholds, relevance)
         if want is not None:
             missing = want - len(decision.kept)
             if replace and fill and missing > 0:
@@ -223,7 +221,8 @@ class CoNRecFilter:
                 decision.kept += decision.filled
             del decision.kept[want:]
             decision.short = want - len(decision.kept)
-            decision.send = None if calibrated.send is None else math.ceil(want * calibrated.send)
+            factor = calibrated.calibration.get("send")
+            decision.send = None if factor is None else math.ceil(want * factor)
         return decision
 
     def _decide(
@@ -231,15 +230,13 @@ class CoNRecFilter:
         now: OpenSnapshot,
         user: str,
         candidates: Sequence[str],
-        rules: Guardrails,
+        rules: Limits,
         thresholds: Thresholds,
-        dry_run: bool,
-        mode: Mode,
         relevance: Sequence[float] | None,
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
         decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
-        decision.candidates, decision.dry_run = candidates, dry_run
-        decision.exempt = user in rules.exempt
+        decision.candidates, decision.dry_run = candidates, rules.dry_run
+        decision.exempt = user in self.guardrails.exempt
         if decision.exempt:
             return decision, None
         known_user, mutes = user_now(now, self._feedback, user)
@@ -262,13 +259,13 @@ class CoNRecFilter:
             excess = scores.astype(np.float64) - limits
             over = (excess > 0).nonzero()[0]
             excess = excess[over]
-        rejected = self._rejected(now, known_user, candidates, rows)
+        rejected = _rejected(now, rules, known_user, candidates, rows)
         by_mute = muted(now, mutes, rows)
         if len(over) or rejected or by_mute:
-            some = slice(None if mode == "drop" else 0)
-            goes = let_go(decision, rules, over[some], excess[some], rejected, by_mute)
+            some = slice(None if rules.mode == "drop" else 0)
+            goes = rules.drop(decision, over[some], excess[some], rejected, by_mute)
             decision.explain = lambda: explain(now, known_user, rows, over, rejected, by_mute)
-        if mode == "demote" and known_user.factors is not None and now.probability is not None:
+        if rules.mode == "demote" and known_user.factors is not None and now.probability is not None:
             log_odds = now.probability.of(scores)
             chances = probability(log_odds).tolist()
             decision.probabilities = [None if score is None else p for p, score in zip(chances, decision.scores)]
@@ -290,34 +287,6 @@ class CoNRecFilter:
             return [*again, *(item for _, item in dropped)][:missing]
 
         return decision, fill
-
-    def _rejected(
-        self, now: OpenSnapshot, user: UserNow, candidates: Sequence[str], rows: np.ndarray
-    ) -> dict[int, str]:
-        """Positions of the candidates that are never to be shown again, ascending, each with the rejected item."""
-        rule, days = self.guardrails.never_again, self.guardrails.never_again_days
-        if rule == "off":
-            return {}
-        rejected, strangers = user.history.rejected, user.strangers
-        if days is not None:
-            since = int((time.time() - days * 86400) * 1e6)
-            rejected = rejected[(rejected["time"] >= since) | (rejected["time"] == 0)]  # of that one no time is known
-            strangers = {item: when for item, when in strangers.items() if when >= since}
-        found = {}
-        if len(rejected):
-            items = rejected["item"]
-            there = np.sort(items)
-            # np.isin takes five times as long for so few.
-            hits = (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0]
-            found = {n: candidates[n] for n in hits.tolist()}
-            if rule == "near":
-                known = (rows >= 0).nonzero()[0]
-                cosines = now.cosines(rows[known], items)
-                nearest = items[cosines.argmax(axis=1)].tolist()
-                for n in (cosines.max(axis=1) >= NEAR).nonzero()[0].tolist():
-                    found.setdefault(int(known[n]), now.index.id(nearest[n]))
-        found |= {n: item for n, item in enumerate(candidates) if item in strangers} if strangers else {}
-        return dict(sorted(found.items()))
 
     def user(self, user: str) -> UserView | None:
         now = self.snapshot
@@ -383,3 +352,32 @@ class CoNRecFilter:
             if newer is None or newer == version:
                 raise
             return OpenSnapshot(self._snapshots / newer)
+
+
+def _rejected(
+    now: OpenSnapshot, rules: Limits, user: UserNow, candidates: Sequence[str], rows: np.ndarray
+) -> dict[int, str]:
+    """Positions of the candidates that are never to be shown again, ascending, each with the rejected item."""
+    rule, days = rules.never_again, rules.never_again_days
+    if rule == "off":
+        return {}
+    rejected, strangers = user.history.rejected, user.strangers
+    if days is not None:
+        since = int((time.time() - days * 86400) * 1e6)
+        rejected = rejected[(rejected["time"] >= since) | (rejected["time"] == 0)]  # of that one no time is known
+        strangers = {item: when for item, when in strangers.items() if when >= since}
+    found = {}
+    if len(rejected):
+        items = rejected["item"]
+        there = np.sort(items)
+        # np.isin takes five times as long for so few.
+        hits = (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0]
+        found = {n: candidates[n] for n in hits.tolist()}
+        if rule == "near":
+            known = (rows >= 0).nonzero()[0]
+            cosines = now.cosines(rows[known], items)
+            nearest = items[cosines.argmax(axis=1)].tolist()
+            for n in (cosines.max(axis=1) >= NEAR).nonzero()[0].tolist():
+                found.setdefault(int(known[n]), now.index.id(nearest[n]))
+    found |= {n: item for n, item in enumerate(candidates) if item in strangers} if strangers else {}
+    return dict(sorted(found.items()))

@@ -1,7 +1,7 @@
 """Rules of the filter: what goes whatever its score, and how much may go: never a whole list, nothing in a dry run."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,26 +14,13 @@ Mode = Literal["drop", "demote"]
 
 
 @dataclass(frozen=True)
-class Surface:
-    """What differs on one surface, such as a home page or a mail; None: as everywhere."""
-
-    name: str
-    min_keep: int | None = None
-    max_drop_share: float | None = None
-    mode: Mode | None = None
-    dry_run: bool | None = None
-
-
-@dataclass(frozen=True)
-class Guardrails:
+class Limits:
     """The limits that an operator sets."""
 
     min_keep: int = 1
     """At least this many candidates stay (all of a shorter list)."""
     max_drop_share: float = 0.5
     """At most this share of a list goes for its score (rounded down)."""
-    exempt: frozenset[str] = frozenset()
-    """Users for whom nothing is scored or dropped."""
     dry_run: bool = False
     """Score and count, but drop nothing."""
     never_again: NeverAgain = "item"
@@ -42,34 +29,55 @@ class Guardrails:
     never_again_days: float | None = None
     """For so many days; None: for good."""
     mode: Mode = "drop"
-    """That of a request that names none."""
-    surfaces: tuple[Surface, ...] = ()
+    """That of a request which names none."""
 
     def __post_init__(self) -> None:
-        if self.never_again not in get_args(NeverAgain):
-            raise ValueError(f"never_again must be one of {', '.join(get_args(NeverAgain))}, not {self.never_again}")
+        for name, kind in (("never_again", NeverAgain), ("mode", Mode)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)}")
         if self.never_again_days is not None and not self.never_again_days > 0:
             raise ValueError(f"never_again_days must be above 0, not {self.never_again_days}")
         if self.min_keep < 0:
             raise ValueError(f"min_keep must be 0 or more, not {self.min_keep}")
         if not 0 <= self.max_drop_share <= 1:
             raise ValueError(f"max_drop_share must lie between 0 and 1, not {self.max_drop_share}")
-        names = [one.name for one in self.surfaces if self.on(one.name)]
-        if len({*names}) < len(names):
-            raise ValueError(f"surfaces: one name is given twice among {', '.join(names)}")
-
-    def on(self, surface: str | None) -> "Guardrails":
-        """The limits of a surface, of one that is not among `surfaces` these here."""
-        for own in self.surfaces:
-            if own.name == surface:
-                given = {name: value for name, value in vars(own).items() if name != "name" and value is not None}
-                return replace(self, surfaces=(), **given)
-        return self
 
     def may_drop(self, candidates: int) -> int:
         # 0.29 * 100 is 28.999999999999996 in floating point and means 29.
         by_share = int(self.max_drop_share * candidates + 1e-9)
         return max(0, min(by_share, candidates - self.min_keep))
+
+    def drop(
+        self, decision: Decision, over: np.ndarray, excess: np.ndarray, again: Collection[int], muted: Collection[int]
+    ) -> np.ndarray:
+        """Let go what may: first of the candidates rejected before (`again`) and the muted ones, then of those over
+        the threshold (`over` and `excess` as in `furthest_over`); their positions, int [k]."""
+        count = len(decision.kept)
+        hard = np.array(sorted({*again, *muted}), np.int64)
+        out = furthest_over(hard, np.zeros(len(hard)), max(0, count - self.min_keep))
+        others = ~np.isin(over, hard)
+        left = min(self.may_drop(count), max(0, count - self.min_keep) - len(out))
+        positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
+        goes = positions.tolist()
+        decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
+        decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]
+        decision.muted = [decision.kept[position] for position in out.tolist() if position not in again]
+        decision.would_drop = [decision.kept[position] for position in goes]
+        if not decision.dry_run:
+            decision.dropped = decision.would_drop
+            for position in reversed(goes):
+                del decision.kept[position]
+        return positions
+
+
+@dataclass(frozen=True)
+class Guardrails(Limits):
+    """The limits everywhere, and what differs."""
+
+    exempt: frozenset[str] = frozenset()
+    """Users for whom nothing is scored or dropped."""
+    surfaces: Mapping[str, Limits] = field(default_factory=dict)
+    """The limits on a surface, such as a home page or a mail, in place of these."""
 
 
 def furthest_over(over: np.ndarray, excess: np.ndarray, at_most: int) -> np.ndarray:
@@ -83,31 +91,3 @@ def furthest_over(over: np.ndarray, excess: np.ndarray, at_most: int) -> np.ndar
     # lexsort sorts by its last key first.
     order = np.lexsort((-over, -excess))
     return np.sort(over[order[:at_most]])
-
-
-def let_go(
-    decision: Decision,
-    rules: Guardrails,
-    over: np.ndarray,
-    excess: np.ndarray,
-    rejected: Collection[int],
-    by_mute: Collection[int],
-) -> np.ndarray:
-    """Let go what the guardrails allow: first of the rejected and the muted candidates, then of those over the
-    threshold (as in `furthest_over`); their positions, int [k]."""
-    count = len(decision.kept)
-    hard = np.array(sorted({*rejected, *by_mute}), np.int64)
-    out = furthest_over(hard, np.zeros(len(hard)), max(0, count - rules.min_keep))
-    others = ~np.isin(over, hard)
-    left = min(rules.may_drop(count), max(0, count - rules.min_keep) - len(out))
-    positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
-    goes = positions.tolist()
-    decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
-    decision.never_again = [decision.kept[position] for position in out.tolist() if position in rejected]
-    decision.muted = [decision.kept[position] for position in out.tolist() if position not in rejected]
-    decision.would_drop = [decision.kept[position] for position in goes]
-    if not decision.dry_run:
-        decision.dropped = decision.would_drop
-        for position in reversed(goes):
-            del decision.kept[position]
-    return positions

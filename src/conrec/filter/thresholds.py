@@ -26,11 +26,9 @@ class Thresholds:
 
         KeyError, TypeError or ValueError for what is no calibration.
         """
-        calibration = calibration or {"threshold": None}
+        self.calibration = calibration = calibration or {"threshold": None}
         segments = calibration.get("segments")
         self._everything = _limit(calibration["threshold"])
-        self.send: float | None = calibration.get("send")
-        """How many times as many candidates as are shown fill nearly all lists; None: unknown."""
         self._of_item: np.ndarray | None = None
         self._of_activity: np.ndarray | None = None
         if segments is None:

@@ -102,15 +102,14 @@ class Model:
         self.__dict__.pop("conrec_filter", None)
         return Calibrated(*msgspec.structs.astuple(found))
 
-    def filter(
-        self, user: str, candidates: Sequence[str], threshold: float | None = None, surface: str | None = None
-    ) -> Decision:
+    def filter(self, user: str, candidates: Sequence[str], threshold: float | None = None, **more: Any) -> Decision:
         """Decide about a user's ranked candidates (item ids, best first); unknown users and items pass.
 
         The threshold is the calibrated one. Before `calibrate` it is what the held-out weeks chose for the recipe's
-        `filter.likes_lost`, which promises nothing. `surface`: one that was calibrated, by its own threshold.
+        `filter.likes_lost`, which promises nothing. `more`: as in `CoNRecFilter.filter` (`surface`,
+        `want`, `mode`).
         """
-        return self.conrec_filter.filter(user, candidates, threshold, surface=surface)
+        return self.conrec_filter.filter(user, candidates, threshold, **more)
 
     def predict_proba(self, users: str | Sequence[str], items: Sequence[str]) -> np.ndarray:
         """Probability of a dislike for pairs of a user and an item, float64 [n]; nan where either is unknown.

@@ -1,6 +1,5 @@
 """The endpoints that a ranker and an operator call. The bodies are declared in `conrec.serve.schema`."""
 
-import math
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -72,15 +71,13 @@ def check(service: Service, asked: list[FilterRequest]) -> None:
     count, most = sum(len(one.candidates) for one in asked), service.settings.max_candidates
     if count > most:
         raise Refused(422, f"{count} candidates, at most {most} are taken; send the best of them")
-    if any(one.threshold is not None and not math.isfinite(one.threshold) for one in asked):
-        raise Refused(422, "threshold is not a finite number")
     for one in asked:
-        if one.surface is not None and service.filter is not None and one.surface not in service.surfaces():
-            raise Refused(400, f"surface {one.surface[:80]!r}: there are {', '.join(service.surfaces()) or 'none'}")
+        if one.surface is not None and service.filter is not None and one.surface not in service.filter.surfaces:
+            raise Refused(
+                400, f"surface {one.surface[:80]!r}: there are {', '.join(service.filter.surfaces) or 'none'}"
+            )
         if one.relevance is not None and len(one.relevance) != len(one.candidates):
             raise Refused(422, f"{len(one.relevance)} values of relevance for {len(one.candidates)} candidates")
-        if not all(map(math.isfinite, one.relevance or ())):
-            raise Refused(422, "relevance holds what is not a finite number")
 
 
 async def user_view(request: Request) -> Response:

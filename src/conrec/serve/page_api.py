@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, Response
 from conrec.serve.api import check, service_of
 from conrec.serve.explore import Explorer
 from conrec.serve.openapi import Endpoint
-from conrec.serve.schema import About, Branch, FilterAnswer, FilterRequest, Items, Known, ShownList, UserIds
+from conrec.serve.schema import About, Branch, FilterAnswer, FilterRequest, Known, ShownList, UserIds
 from conrec.serve.service import decided, published_at
 from conrec.serve.web import REPORT_POLICY, Refused, decode, read_body, reply
 
@@ -42,7 +42,6 @@ async def about(request: Request) -> Response:
     except Refused as why:
         return reply(About(None, why.error))
     settings, calibration, now = service.settings, explorer.calibration or {}, service.in_use()
-    own = calibration.get("surfaces", {})
     return reply(
         About(
             version=explorer.manifest.version,
@@ -57,9 +56,7 @@ async def about(request: Request) -> Response:
             min_keep=settings.min_keep,
             max_drop_share=settings.max_drop_share,
             dry_run=settings.dry_run,
-            surfaces={
-                name: {"mode": now.guardrails.on(name).mode, "calibration": own.get(name)} for name in now.surfaces
-            },
+            surfaces={name: now.guardrails.surfaces.get(name, now.guardrails).mode for name in now.surfaces},
             pictures=explorer.pictures is not None,
             report=settings.run is not None and (settings.run / "report.html").is_file(),
         )
@@ -94,7 +91,7 @@ async def decide(request: Request) -> Response:
 async def items(request: Request) -> Response:
     """Items whose title holds all words of `q`."""
     text = _query(request, "q")
-    return reply(Items(await run_in_threadpool((await explorer_of(request)).search, text)))
+    return reply(Branch([], await run_in_threadpool((await explorer_of(request)).search, text)))
 
 
 async def catalogue(request: Request) -> Response:
@@ -141,7 +138,7 @@ ENDPOINTS = [
     Endpoint("GET", "/ui/user", user, Known, refusals=(422,), query=("user",)),
     Endpoint("GET", "/ui/candidates", candidates, ShownList, refusals=(422, 503), query=("user",)),
     Endpoint("POST", "/ui/decide", decide, FilterAnswer, FilterRequest, (400, 413, 422, 503)),
-    Endpoint("GET", "/ui/items", items, Items, refusals=(422, 503), query=("q",)),
+    Endpoint("GET", "/ui/items", items, Branch, refusals=(422, 503), query=("q",)),
     Endpoint("GET", "/ui/catalogue", catalogue, Branch, refusals=(422, 503), query=("prefix?",)),
     Endpoint("GET", "/ui/picture", picture, refusals=(422, 503), query=("item",), media="image/*"),
     Endpoint("GET", "/report", report, refusals=(404,), media="text/html"),

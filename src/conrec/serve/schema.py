@@ -124,13 +124,10 @@ class Known(Struct):
     view: UserView | None
 
 
-class Shown(Struct):
+@dataclass(frozen=True)
+class Shown(ItemView):
     """An item that the page offers to a user."""
 
-    item_id: str
-    title: str
-    category: str | None
-    codes: tuple[int, ...]
     outcome: Annotated[str | None, Meta(description="What the user then did: disliked, liked; null: nothing known.")]
 
 
@@ -142,12 +139,6 @@ class ShownList(Struct):
     until: str | None
     known: Annotated[bool, Meta(description="The snapshot was made later: it knows what came of these exposures.")]
     items: list[Shown]
-
-
-class Items(Struct):
-    """Items that were found."""
-
-    items: list[ItemView]
 
 
 class UserIds(Struct):
@@ -167,7 +158,7 @@ class Prefix(Struct):
 
 
 class Branch(Struct):
-    """What is under a prefix: longer prefixes, or items where only the last code is left."""
+    """What is under a prefix: longer prefixes, or items where only the last code is left; or items with some words."""
 
     prefixes: list[Prefix]
     items: list[ItemView]
@@ -188,7 +179,7 @@ class About(Struct):
     min_keep: int = 0
     max_drop_share: float = 0
     dry_run: bool = False
-    surfaces: Annotated[dict[str, Any], Meta(description="name -> mode and, of its own, calibration.")] = {}
+    surfaces: Annotated[dict[str, Mode], Meta(description="Each with the mode of a request that names none.")] = {}
     pictures: bool = False
     report: bool = False
 

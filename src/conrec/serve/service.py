@@ -17,15 +17,13 @@ from conrec.filter import snapshot as published
 from conrec.filter.decision import Decided
 from conrec.filter.feedback import Entry
 from conrec.filter.filter import CoNRecFilter
-from conrec.filter.guardrails import Guardrails
 from conrec.filter.views import UserView
 from conrec.serve.access import Access, WatchedLines
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
-from conrec.serve.settings import Settings, Surfaces
+from conrec.serve.settings import Settings
 from conrec.serve.web import Refused, where
 from conrec.serve.workers import Workers
-from conrec.toml import read_toml
 
 THREADS = 4
 TRY_AGAIN = 30.0
@@ -52,14 +50,7 @@ class Service:
         self.problem: str | None = "no snapshot was looked for yet"
         """Why the version that is named last is not in use, or what is wrong with the one that is; None: nothing."""
         metrics.problem.set_function(lambda: self.problem is not None)
-        self._guardrails = Guardrails(
-            settings.min_keep,
-            settings.max_drop_share,
-            dry_run=settings.dry_run,
-            never_again=settings.never_again,
-            never_again_days=settings.never_again_days,
-            surfaces=read_toml(settings.surfaces, Surfaces).surface if settings.surfaces else (),
-        )
+        self._guardrails = settings.guardrails()
         self._check_at, self._log_at = 0.0, 0.0
         self.access = Access(settings.tokens)
         self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
@@ -88,8 +79,8 @@ class Service:
             return _pass(request, "error")
 
     def _count(self, request: FilterRequest, answer: FilterAnswer) -> None:
-        surface, count = request.surface or "", self.metrics.count
-        surface = surface if surface in self.surfaces() else ""
+        count, surface, now = self.metrics.count, request.surface or "", self.filter
+        surface = surface if now is not None and surface in now.surfaces else ""
         count(surface, decisions=1, candidates=len(request.candidates))
         if answer.fail_open is not None:
             self.metrics.fail_open.labels(answer.fail_open).inc()
@@ -99,10 +90,6 @@ class Service:
         count(surface, dropped=dropped, never_again=again, muted=muted, dry_run=len(answer.would_drop))
         count(surface, kept_by_limit=answer.kept_by_limit, short=answer.short, unknown_items=answer.unknown_items)
         count(surface, exempt_users=answer.exempt, unknown_users=answer.unknown_user)
-
-    def surfaces(self) -> list[str]:
-        """The surfaces that there are; none are known without a snapshot."""
-        return [] if self.filter is None else self.filter.surfaces
 
     async def user(self, user: str) -> UserView | None:
         """What the snapshot knows of a user; None for an unknown one or without a snapshot."""
