@@ -72,10 +72,8 @@ def check(service: Service, asked: list[FilterRequest]) -> None:
     if count > most:
         raise Refused(422, f"{count} candidates, at most {most} are taken; send the best of them")
     for one in asked:
-        if one.surface is not None and service.filter is not None and one.surface not in service.filter.surfaces:
-            raise Refused(
-                400, f"surface {one.surface[:80]!r}: there are {', '.join(service.filter.surfaces) or 'none'}"
-            )
+        if one.surface is not None and (now := service.filter) and one.surface not in now.surfaces:
+            raise Refused(400, f"surface {one.surface[:80]!r}: there are {', '.join(now.surfaces) or 'none'}")
         if one.relevance is not None and len(one.relevance) != len(one.candidates):
             raise Refused(422, f"{len(one.relevance)} values of relevance for {len(one.candidates)} candidates")
 

@@ -56,7 +56,7 @@ async def about(request: Request) -> Response:
             min_keep=settings.min_keep,
             max_drop_share=settings.max_drop_share,
             dry_run=settings.dry_run,
-            surfaces={name: now.guardrails.surfaces.get(name, now.guardrails).mode for name in now.surfaces},
+            modes={name: now.guardrails.surfaces.get(name, now.guardrails).mode for name in ("", *now.surfaces)},
             pictures=explorer.pictures is not None,
             report=settings.run is not None and (settings.run / "report.html").is_file(),
         )

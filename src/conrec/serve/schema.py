@@ -179,7 +179,7 @@ class About(Struct):
     min_keep: int = 0
     max_drop_share: float = 0
     dry_run: bool = False
-    surfaces: Annotated[dict[str, Mode], Meta(description="Each with the mode of a request that names none.")] = {}
+    modes: Annotated[dict[str, Mode], Meta(description="surface (the empty name: all others) -> mode.")] = {}
     pictures: bool = False
     report: bool = False
 
