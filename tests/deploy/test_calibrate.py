@@ -118,7 +118,7 @@ def test_a_surface_has_a_calibration_of_its_own_beside_the_others(run: Path) -> 
     assert held == msgspec.to_builtins(result)
     old = (run / "calibration.home.json").read_text().replace(home.evidence.scores, "0" * 64)
     (run / "calibration.home.json").write_text(old)
-    with pytest.raises(ConrecError, match="calibration.home.json: made from other scores"):
+    with pytest.raises(ConrecError, match=r"calibration\.home\.json: made from other scores"):
         calibrations(run, 0)
 
 

@@ -89,12 +89,8 @@ def publish(
     items = SnapshotItems(IDS, TITLES, CATEGORIES, codes, factors)
     own = {name: {**calibration, "threshold": limit, "send": 1.5} for name, limit in (surfaces or {}).items()}
     given = {**calibration, "surfaces": own} if own else None if threshold is None else calibration
-    told = {
-        "calibration": calibration if threshold is not None or own else None,
-        "made_from": made_from,
-        "store": store,
-    }
-    return write_snapshot(snapshots, items, users, given, **told, probability=CHANCES)
+    told = {"calibration": given, "made_from": made_from, "store": store}
+    return write_snapshot(snapshots, items, users, **told, probability=CHANCES)
 
 
 def write_run(run: Path) -> Path:

@@ -63,7 +63,7 @@ def test_a_surface_has_what_its_part_of_the_file_says_and_the_rest_is_as_everywh
         ("[home]\nmin_keep = -1", "[home]: min_keep must be 0 or more, not -1"),
         ("[home]\nmax_drop_share = 2", "[home]: max_drop_share must lie between 0 and 1, not 2"),
         ("[home]\nmin_keep = 'all'", "[home]: min_keep = 'all'; it must be int"),
-        ("[home]\nmode = 'soften'", "[home]: mode = 'soften'; it must be one of drop, demote"),
+        ("[home]\nmode = 'soften'", "[home]: mode = 'soften'; it must be one of demote, drop"),
         ("[home]\nmin_kept = 3", "unknown key min_kept; did you mean min_keep?"),
         ("[home]\nexempt = ['ann']", "unknown key exempt"),
         ("min_keep = 3", "min_keep is of no surface; begin with its name, as in [home]"),
