@@ -356,7 +356,7 @@ def test_a_surface_has_a_threshold_and_limits_of_its_own(published: Path, tmp_pa
         counted = client.metrics()
         assert counted["conrec_decisions_total"] == 2
         assert counted["conrec_dropped_total"] == len(OVER) - 2
-        assert {name: counted[name] for name in counted if "surface=" in name and counted[name] and "kept" in name} == {
+        assert {name: counted[name] for name in counted if "kept_by_limit_total{" in name and counted[name]} == {
             'conrec_kept_by_limit_total{surface="home"}': 5,
             'conrec_kept_by_limit_total{surface="mail"}': 2,
         }
