@@ -1,6 +1,7 @@
 """What the service counts for Prometheus (`GET /metrics`)."""
 
 import time
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -45,6 +46,7 @@ class Metrics:
             registry=self.registry,
         )
         self._lists = {name: counter(name, text, ("surface",)) for name, text in LISTS.items()}
+        self._of_surface = cache(lambda name, surface: self._lists[name].labels(surface))
         self.count("", **dict.fromkeys(LISTS, 0))
         self.fail_open = counter("fail_open", "Lists that passed for an inner cause", ("cause",))
         self.feedback = counter("feedback", "Dislikes and undos that were sent here, repeated ones too", ("kind",))
@@ -71,7 +73,7 @@ class Metrics:
     def count(self, surface: str, **counts: int) -> None:
         """Count what LISTS names; the surface's name is an operator's, never one that somebody sent."""
         for name, number in counts.items():
-            self._lists[name].labels(surface).inc(number)
+            self._of_surface(name, surface).inc(number)
 
     def snapshot_in_use(self, version: str, published: float) -> None:
         """Note the snapshot in use; `published` in seconds since 1970."""
