@@ -24,17 +24,26 @@ def read_toml(path: Path, kind: type[T]) -> T:
 
     ConrecError, in one line, for a file that is not TOML, an unknown key, a wrong type, and a value out of range.
     """
+    return typed(str(path), read_table(path), kind)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The file as it is; ConrecError where it is not TOML."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConrecError(f"{path}: not valid TOML: {error}") from None
+
+
+def typed(where: str, table: dict[str, Any], kind: type[T]) -> T:
+    """A table as in `read_toml`; `where` it is from."""
     try:
         _check_names(inspect.type_info(kind), table, "")
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        raise ConrecError(f"{path}: {_explained(str(error), table)}") from None
+        raise ConrecError(f"{where}: {_explained(str(error), table)}") from None
     except ValueError as error:
-        raise ConrecError(f"{path}: {error}") from None
+        raise ConrecError(f"{where}: {error}") from None
 
 
 def to_toml(value: object) -> str:

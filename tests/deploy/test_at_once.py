@@ -104,7 +104,7 @@ def test_the_users_side_is_that_of_the_whole_log(live: LiveRun, snapshots: Path)
     vectors, biases = history.regression.user_factors(expected_day.users(some))
     moved = 0
     for n, user in enumerate(asked):
-        known = user_now(now, loaded._feedback, user)
+        known, _ = user_now(now, loaded._feedback, user)
         np.testing.assert_allclose(known.factors.vector, vectors[n], rtol=1e-4, atol=1e-5)
         assert known.factors.bias == pytest.approx(biases[n], rel=1e-5, abs=1e-5)
         assert known.activity == int(some.n_dislikes[n] + some.n_positives[n])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ import pytest
 from conrec.__main__ import main
 from conrec.config import Recipe
 from conrec.deploy.calibrate import activity, calibrate, describe
+from conrec.deploy.served import calibrations
 from conrec.errors import ConrecError
 from conrec.evaluate.results import Calibration, read
 from conrec.run import run_stages
@@ -99,6 +101,25 @@ def test_the_file_says_what_the_filter_and_the_operator_need(run: Path) -> None:
     assert thresholds[0] is None  # 604 users would be needed
     assert thresholds[1:] == sorted(thresholds[1:], reverse=True)
     assert "kept on test" in describe(result)
+
+
+def test_a_surface_has_a_calibration_of_its_own_beside_the_others(run: Path) -> None:
+    assert calibrations(run, 0) is None
+    home = calibrate(run, RECIPE, likes_lost=0.1, surface="home")
+    assert not (run / "calibration.json").exists()
+    assert calibrations(run, 0) == {"threshold": None, "surfaces": {"home": msgspec.to_builtins(home)}}
+    result = calibrate(run, RECIPE, likes_lost=0.05)
+    feed = calibrate(run, RECIPE, likes_lost=0.1, by="category", surface="feed")
+    assert read(run / "calibration.home.json", Calibration) == home
+    assert home.threshold < result.threshold
+    held = calibrations(run, 0)
+    assert held is not None
+    assert held.pop("surfaces") == {"feed": msgspec.to_builtins(feed), "home": msgspec.to_builtins(home)}
+    assert held == msgspec.to_builtins(result)
+    old = (run / "calibration.home.json").read_text().replace(home.evidence.scores, "0" * 64)
+    (run / "calibration.home.json").write_text(old)
+    with pytest.raises(ConrecError, match=r"calibration\.home\.json: made from other scores"):
+        calibrations(run, 0)
 
 
 def test_a_second_promise(run: Path) -> None:
@@ -192,6 +213,8 @@ def test_the_verb(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--likes-lost", "1.5"], "--likes-lost 1.5"),
         (["--confidence", "1"], "--confidence 1.0"),
+        (["--surface", "a/b"], "--surface 'a/b'"),
+        (["--unwanted", "0"], "--unwanted 0.0"),
         (["--seed", "4"], "bring the run as far as filter first"),
     ],
 )

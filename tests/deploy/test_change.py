@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,11 +23,19 @@ LIMIT = 3.0
 EVEN = np.array([category == "even" for category in ITEMS.categories])
 
 
-def publish(snapshots: Path, raised: np.ndarray | float = 0.0, most: float | None = None, limit: float = LIMIT) -> str:
-    """A version whose items score so much higher, held where it hides more than `most` times as much."""
+def publish(
+    snapshots: Path,
+    raised: np.ndarray | float = 0.0,
+    most: float | None = None,
+    limit: float | None = LIMIT,
+    home: float | None = None,
+) -> str:
+    """A version whose items score so much higher, held where it hides more than `most` times as much. limit, home: the
+    thresholds everywhere, and on a surface of that name."""
     old = published.current(snapshots)
     factors = ItemFactors.of(ITEMS.factors.vectors, ITEMS.factors.biases + np.float32(raised))
     calibration, made_from = {"threshold": limit, "segments": None}, {"parent": old, "deltas": []}
+    calibration |= {} if home is None else {"surfaces": {"home": {"threshold": home}}}
     items = replace(ITEMS, factors=factors)
     with SnapshotWriter(snapshots, items, PREDICTED, calibration, 0, made_from) as writer:
         writer.add(USERS)
@@ -86,6 +95,17 @@ def test_a_budget_that_was_raised_on_purpose_is_no_alarm(tmp_path: Path) -> None
     everything = np.ones(len(EVEN), bool)
     assert hidden(0.0, everything, 1.0) > 2 * hidden(0.0, everything)
     assert publish(tmp_path, 0.0, 2.0, limit=1.0) == published.current(tmp_path)
+
+
+def test_a_surface_that_would_hide_far_more_is_held_too(tmp_path: Path) -> None:
+    everything = np.ones(len(EVEN), bool)
+    shares = [hidden(raised, everything) for raised in (0.0, 1.0)]
+    publish(tmp_path, limit=None, home=LIMIT)
+    assert publish(tmp_path, 0.01, 2.0, limit=None, home=LIMIT) == published.current(tmp_path)
+    publish(tmp_path, 1.0, shares[1] / shares[0] / 2, limit=None, home=LIMIT)
+    held = published.held(tmp_path)
+    assert held is not None
+    assert re.fullmatch(r"of .* it would hide [0-9.]+% on home, not [0-9.]+%", held[1])
 
 
 def test_next_to_nothing_is_no_alarm(tmp_path: Path) -> None:

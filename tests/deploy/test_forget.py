@@ -65,6 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log_of(folder / "log")
     assert command(folder, *FIT) == 0
     assert command(folder, "calibrate", "{run}", "--likes-lost", "0.1") == 0
+    assert command(folder, "calibrate", "{run}", "--likes-lost", "0.2", "--surface", "home") == 0
     assert command(folder, "refresh", "{run}") == 0
     day = "user_id,item_id,time,kind\n"
     day += f"{USER},i3,2026-05-02T10:00:00Z,dislike\n{USER},nowhere,2026-05-02T10:00:00Z,dislike\n"

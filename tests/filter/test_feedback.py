@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from conrec.errors import ConrecError
 from conrec.filter.feedback import FILE, Entry, Feedback, in_force
+from conrec.filter.mutes import Mute
 
 
 def said(feedback: Feedback, user: str) -> list[tuple[str, str]]:
@@ -24,12 +25,20 @@ def said(feedback: Feedback, user: str) -> list[tuple[str, str]]:
 
 def test_a_reader_sees_what_others_write(tmp_path: Path) -> None:
     reader, writer = Feedback(tmp_path), Feedback(tmp_path)
-    assert (reader.of("u"), reader.last("u", 0), reader.position(), reader.until(9)) == ([], None, 0, [])
+    assert (reader.of("u"), reader.news("u", 0), reader.position(), reader.until(9)) == ([], (None, []), 0, [])
     assert not (tmp_path / FILE).exists()  # who only asks writes nothing
     writer.add([Entry("u", "a", "dislike"), Entry("v", "b", "undo")])
     assert writer.add([Entry("u", 'c"\n💙', "undo", 5, None)]) == 1
     assert said(reader, "u") == [("dislike", "a"), ("undo", 'c"\n💙')]
-    assert [reader.last("u", after) for after in (0, 2, 3)] == [3, 3, None]
+    assert [reader.news("u", after)[0] for after in (0, 2, 3)] == [3, 3, None]
+    writer.mute("u", Mute("word", "cat"))
+    writer.mute("z", Mute("category", "hats"))
+    assert reader.news("u", 0) == (3, [Mute("word", "cat")])
+    assert [reader.news(*asked) for asked in (("u", 3), ("z", 0), ("w", 0))] == [
+        (None, [Mute("word", "cat")]),
+        (None, [Mute("category", "hats")]),
+        (None, []),
+    ]
     assert reader.position() == 3
     assert [entry.user for entry in reader.until(2)] == ["u", "v"]
     assert reader.of("\ud800") == []

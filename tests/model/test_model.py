@@ -121,6 +121,13 @@ def test_a_promise_is_kept_by_the_filter_or_refused(saved: conrec.Model) -> None
     assert over
     assert set(decision.dropped) <= over
     assert len(decision.dropped) + decision.kept_by_limit == len(over)
+    home = saved.calibrate(likes_lost=0.2, surface="home")
+    assert home.threshold is not None
+    assert home.threshold < promised.threshold
+    assert saved.filter("u0", new, surface="home", want=3).threshold == home.threshold
+    assert saved.filter("u0", new).threshold == promised.threshold
+    with pytest.raises(ValueError, match="surface 'mail': there are home"):
+        saved.filter("u0", new, surface="mail")
     refused = saved.calibrate(likes_lost=0.001)
     assert refused.threshold is None
     assert "users with a like" in str(refused.refused)

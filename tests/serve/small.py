@@ -61,8 +61,9 @@ def publish(
     threshold: float | None = THRESHOLD,
     made_from: dict[str, Any] | None = None,
     store: StoreName = "mapped",
+    surfaces: dict[str, float | None] | None = None,
 ) -> str:
-    """Write the snapshot and put it into use; its version."""
+    """Write the snapshot and put it into use; its version. surfaces: name -> calibrated threshold."""
     angles = np.deg2rad(15 * np.arange(N))
     # The circle is wide, so that what is alike is told by the place on it.
     vectors = np.stack([SCORES, 10 * np.cos(angles), 10 * np.sin(angles)], axis=1)
@@ -86,7 +87,9 @@ def publish(
         "refused": None,
     }
     items = SnapshotItems(IDS, TITLES, CATEGORIES, codes, factors)
-    told = {"calibration": calibration if threshold is not None else None, "made_from": made_from, "store": store}
+    own = {name: {**calibration, "threshold": limit, "send": 1.5} for name, limit in (surfaces or {}).items()}
+    given = {**calibration, "surfaces": own} if own else None if threshold is None else calibration
+    told = {"calibration": given, "made_from": made_from, "store": store}
     return write_snapshot(snapshots, items, users, **told, probability=CHANCES)
 
 
@@ -180,7 +183,7 @@ class Client:
 
     def metrics(self) -> dict[str, float]:
         """Name with labels -> value."""
-        lines = self.get("/metrics").decode().splitlines()
+        lines = self.get("/metrics").decode().replace('{surface=""}', "").splitlines()  # none and an empty one are one
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from conrec.filter.feedback import Feedback
 from conrec.filter.filter import CoNRecFilter
+from conrec.filter.guardrails import Guardrails, Limits
+from conrec.filter.snapshot import current, read_manifest
 from tests.filter.published import RandomScore
 from tests.filter.redis_server import redis_server
 from tests.serve.small import EVIL, EVIL_USER, IDS, OVER, SCORES, THRESHOLD, Client, publish, serving
@@ -309,6 +311,69 @@ def test_demoted_all_stay_and_the_order_changes(published: Path) -> None:
         ):
             status, problem, _ = client.ask("POST", "/v1/filter", {"user": "ann", "candidates": ["i1", "i2"], **bad})
             assert (status, said in problem["error"]) == (422, True), problem
+
+
+def test_a_surface_has_a_threshold_and_limits_of_its_own(published: Path, tmp_path: Path) -> None:
+    store = read_manifest(published / str(current(published))).users["store"]
+    publish(published, surfaces={"home": 0.6, "search": None}, store=store)
+    limits = tmp_path / "surfaces.toml"
+    limits.write_text('[home]\nmax_drop_share = 0.25\n[mail]\nmode = "demote"\nmin_keep = 20\n')
+    loaded = CoNRecFilter.load(
+        published, Guardrails(surfaces={"home": Limits(max_drop_share=0.25), "mail": Limits(20, mode="demote")})
+    )
+    over = [item for item, score in zip(IDS, SCORES) if score > 0.6]
+    assert len(over) == 13
+    with serving(published, surfaces=limits) as client:
+        assert client.filter("ann", IDS)["dropped"] == OVER
+        home = client.filter("ann", IDS, surface="home", want=4)
+        assert (home["threshold"], home["send"]) == (0.6, 6)
+        # Two that ann rejected, and a quarter of the list.
+        assert (len(home["dropped"]), home["kept_by_limit"]) == (2 + 6, 13 - 8)
+        assert set(home["dropped"]) < set(over)
+        # Calibrated without a promise: nothing goes for its score. Limits alone: the threshold of all the others.
+        assert client.filter("ann", IDS, surface="search")["dropped"] == ["i1", "i7"]
+        mail = client.filter("ann", IDS, surface="mail")
+        assert mail["threshold"] == THRESHOLD
+        assert mail["kept"] == client.filter("ann", IDS, mode="demote")["kept"]
+        dropped = client.filter("ann", IDS, surface="mail", mode="drop")
+        assert (len(dropped["kept"]), dropped["dropped"]) == (20, ["i0", "i1", "i6", "i7"])
+        assert client.filter("ann", IDS, surface="home", threshold=5.0)["dropped"] == ["i1", "i7"]
+        for surface, answer in (("home", home), ("mail", mail)):
+            decision = loaded.filter("ann", IDS, surface=surface, want=4 if surface == "home" else None)
+            for part in ("kept", "dropped", "threshold", "send", "kept_by_limit", "scores", "probabilities"):
+                assert getattr(decision, part) == answer[part], part
+        asked = {"user": "ann", "candidates": ["i1"], "surface": "web"}
+        for path, body in (
+            ("/v1/filter", asked),
+            ("/v1/filter/batch", {"requests": [asked]}),
+            ("/ui/decide", asked),
+            ("/v1/filter", {**asked, "surface": ""}),
+        ):
+            status, problem, _ = client.ask("POST", path, body)
+            assert (status, "there are home, mail, search" in problem["error"]) == (400, True), problem
+        with pytest.raises(ValueError, match="surface 'web': there are home, mail, search"):
+            loaded.filter("ann", ["i1"], surface="web")
+        counted = client.metrics()
+        assert counted["conrec_decisions_total"] == 2
+        assert counted["conrec_dropped_total"] == len(OVER) - 2
+        assert {name: counted[name] for name in counted if "kept_by_limit_total{" in name and counted[name]} == {
+            'conrec_kept_by_limit_total{surface="home"}': 5,
+            'conrec_kept_by_limit_total{surface="mail"}': 2,
+        }
+        assert counted['conrec_decisions_total{surface="home"}'] == 2
+        assert counted['conrec_dropped_total{surface="home"}'] == 6
+        assert not any("web" in name for name in counted)
+        assert client.get("/ui/about")["modes"] == {"": "drop", "home": "drop", "mail": "demote", "search": "drop"}
+    with serving(published, threshold=5.0) as client:  # for all that have no calibrated one of their own
+        assert client.filter("ann", IDS)["dropped"] == ["i1", "i7"]
+        assert client.filter("ann", IDS, surface="home")["dropped"] == over
+        assert client.ask("POST", "/v1/filter", {**asked, "surface": "mail"})[0] == 400
+
+
+def test_without_a_snapshot_a_surface_passes_and_is_no_label(tmp_path: Path) -> None:
+    with serving(tmp_path) as client:
+        assert client.filter("ann", ["i1"], surface="home")["fail_open"] == "no_snapshot"
+        assert not any("home" in name for name in client.metrics())
 
 
 def test_what_is_muted_is_out_at_once_in_every_process(published: Path) -> None:

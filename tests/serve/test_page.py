@@ -12,7 +12,18 @@ import pytest
 
 from conrec.filter.filter import CoNRecFilter
 from tests.filter.published import RandomScore
-from tests.serve.small import EVIL, EVIL_IMAGE, EVIL_USER, Client, publish, serving, wait_for_page, write_run
+from tests.serve.small import (
+    EVIL,
+    EVIL_IMAGE,
+    EVIL_USER,
+    IDS,
+    TITLES,
+    Client,
+    publish,
+    serving,
+    wait_for_page,
+    write_run,
+)
 
 WIDE, NARROW = 1280, 360
 ANN = "#/users/ann"
@@ -306,6 +317,57 @@ def test_the_slider_moves_the_curve_and_the_list(browser: Any, client: Client) -
         reset.click()
         page.get_by_text("5 of 20 candidates hidden").wait_for()
         assert slider.evaluate("e => e === document.activeElement")
+
+
+def test_the_list_is_tried_demoted_and_on_a_surface_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    publish(tmp_path / "snapshots", surfaces={"home": 0.6})
+    (tmp_path / "surfaces.toml").write_text('[mail]\nmode = "demote"\n')
+    with serving(tmp_path / "snapshots", run=run, surfaces=tmp_path / "surfaces.toml") as client:
+        wait_for_page(client)
+        with Tab(browser, client, NARROW) as tab:
+            page = tab.open(ANN)
+            titles = page.locator(".cards.kept .title")
+            slider = page.get_by_role("slider", name="Threshold")
+            given = titles.all_inner_texts()
+            drop = page.get_by_role("group", name="What a high score does").get_by_role("radio", name="Drop")
+            assert drop.is_checked()
+            drop.focus()
+            page.keyboard.press("ArrowDown")
+            page.get_by_text("2 of 20 candidates hidden").wait_for()  # those that were rejected before
+            assert "the rest is in a new order" in page.locator(".summary").inner_text()
+            assert not slider.is_visible()
+            order = client.filter("ann", IDS[:20], mode="demote")["kept"]
+            assert titles.all_inner_texts() == [TITLES[IDS.index(item)] for item in order]
+            # i15 is 90 degrees and more from both: its score is that of 135, and odds are three times it.
+            assert page.get_by_text("10.7\u202f% likely disliked").count() == 1
+            assert page.evaluate(ACCESSIBILITY) == []
+            page.keyboard.press("ArrowUp")
+            page.get_by_text("5 of 20 candidates hidden").wait_for()
+            assert titles.all_inner_texts() == given
+            assert not page.locator(".chance").first.is_visible()
+            surface = page.get_by_role("combobox", name="Surface")
+            assert surface.locator("option").all_inner_texts()[1:] == ["home", "mail"]
+            surface.focus()
+            page.keyboard.press("h")  # the first that begins so
+            page.get_by_text("10 of 20 candidates hidden").wait_for()
+            assert page.locator(".control output").inner_text() == "0.600"
+            assert surface.evaluate("e => e === document.activeElement")
+            assert page.evaluate(ACCESSIBILITY) == []
+            page.keyboard.press("m")
+            page.get_by_text("2 of 20 candidates hidden").wait_for()
+            assert page.get_by_role("radio", name="Demote").is_checked()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_window_that_becomes_narrow_holds_the_panel(browser: Any, client: Client) -> None:
+    with Tab(browser, client, 900) as tab:
+        page = tab.open(ANN)
+        wide = page.locator(".chart svg").bounding_box()["width"]
+        page.set_viewport_size({"width": NARROW, "height": 900})
+        page.wait_for_function("document.querySelector('.chart svg').clientWidth < innerWidth")
+        assert page.locator(".chart svg").bounding_box()["width"] < wide
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_dislike_is_taken_back_after_a_question(browser: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conrec.errors import ConrecError
+from conrec.filter.guardrails import Guardrails, Limits
 from conrec.serve.metrics import Metrics
 from conrec.serve.service import Service
 from conrec.serve.settings import read_settings
@@ -42,6 +43,41 @@ def test_a_mistake_names_its_place(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConrecError) as error:
         read_settings(**{"snapshots": tmp_path, **flags})
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_surface_has_what_its_part_of_the_file_says_and_the_rest_is_as_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "surfaces.toml").write_text('[home]\nmax_drop_share = 0.1\n[mail]\nmode = "demote"\ndry_run = false\n')
+    settings = read_settings(snapshots=tmp_path, surfaces=tmp_path / "surfaces.toml", min_keep=5, dry_run=True)
+    assert settings.guardrails() == Guardrails(
+        5,
+        dry_run=True,
+        surfaces={"home": Limits(5, 0.1, dry_run=True), "mail": Limits(5, mode="demote")},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[home]\nmin_keep = -1", "[home]: min_keep must be 0 or more, not -1"),
+        ("[home]\nmax_drop_share = 2", "[home]: max_drop_share must lie between 0 and 1, not 2"),
+        ("[home]\nmin_keep = 'all'", "[home]: min_keep = 'all'; it must be int"),
+        ("[home]\nmode = 'soften'", "[home]: mode = 'soften'; it must be one of demote, drop"),
+        ("[home]\nmin_kept = 3", "unknown key min_kept; did you mean min_keep?"),
+        ("[home]\nexempt = ['ann']", "unknown key exempt"),
+        ("min_keep = 3", "min_keep is of no surface; begin with its name, as in [home]"),
+        ("[home", "not valid TOML"),
+        (None, "No such file"),
+    ],
+)
+def test_a_mistake_in_the_file_of_surfaces_names_its_place(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "surfaces.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConrecError) as error:
+        Service(read_settings(snapshots=tmp_path, surfaces=path), Metrics())
+    assert str(error.value).startswith(str(path))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 

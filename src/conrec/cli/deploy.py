@@ -104,6 +104,8 @@ class Calibrate:
     """Promise the budget on average over calibrations instead (conformal risk control): bolder, kept less surely."""
     by: Literal["category", "activity"] | None = None
     """A threshold for each category of items, or for users of low, middle and high activity."""
+    surface: Annotated[str | None, arg(metavar="NAME")] = None
+    """Only for lists on this surface, beside the others' (DIR/calibration.NAME.json)."""
     seed: Annotated[int | None, arg(metavar="N")] = None
     """The seed of the run whose scores are read; without it the first."""
     json: bool = False
@@ -122,13 +124,15 @@ def calibrate(args: Calibrate) -> None:
     Example, with a second promise: conrec calibrate runs/mt --likes-lost 0.05 --unwanted 0.1
 
     Example, a threshold for each category: conrec calibrate runs/mt --likes-lost 0.05 --by category
+
+    Example, for the home page: conrec calibrate runs/mt --surface home --likes-lost 0.005
     """
     recipe, _, _ = open_run(args.run)
     import msgspec
 
     from conrec.deploy.calibrate import calibrate, describe
 
-    given = {name: getattr(args, name) for name in ("likes_lost", "unwanted", "by", "seed")}
+    given = {name: getattr(args, name) for name in ("likes_lost", "unwanted", "by", "seed", "surface")}
     result = calibrate(args.run, recipe, confidence=None if args.on_average else args.confidence, **given)
     print(json.dumps(msgspec.to_builtins(result), indent=1) if args.json else describe(result))
 
@@ -275,6 +279,8 @@ class Serve:
     """What a user rejected is out whatever its score (item), and what is nearly the same (near); off: it is not."""
     never_again_days: Annotated[float | None, arg(metavar="DAYS")] = None
     """For so many days; without it for good."""
+    surfaces: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Limits of surfaces, in TOML: [home], say, and below it min_keep, max_drop_share, or mode."""
     exempt: Annotated[Path | None, arg(metavar="FILE")] = None
     """User ids, one a line, whose candidates all pass."""
     dry_run: bool = False

@@ -12,6 +12,7 @@ must be as high as the likes ask for, and as low as the dislikes do.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,21 +89,21 @@ def calibrate(
     confidence: float | None = 0.95,
     by: By | None = None,
     seed: int | None = None,
+    surface: str | None = None,
 ) -> Calibration:
-    """Write `run/calibration.json` and return it.
+    """Write `run/calibration.json`, or that of a surface (`calibration.NAME.json`), and return it.
 
     unwanted: at most this share of what is left to a user is disliked, beside the budget of lost likes.
     confidence: None promises the budget on average only. ConrecError for a budget or a confidence outside (0, 1), and
     for a run without a filter.
     """
-    if not 0 < likes_lost < 1:
-        raise ConrecError(f"--likes-lost {likes_lost}: a share of the likes, above 0 and below 1; 0.01 is 1 %")
-    if unwanted is not None and not 0 < unwanted < 1:
-        raise ConrecError(f"--unwanted {unwanted}: a share of what is shown, above 0 and below 1; 0.05 is 5 %")
+    for flag, share in (("likes-lost", likes_lost), ("unwanted", unwanted), ("confidence", confidence)):
+        if share is not None and not 0 < share < 1:
+            raise ConrecError(f"--{flag} {share}: a share, above 0 and below 1; 0.01 is 1 %")
     if unwanted is not None and (confidence is None or by is not None):
         raise ConrecError("--unwanted is promised with confidence, for one threshold; leave out --on-average and --by")
-    if confidence is not None and not 0 < confidence < 1:
-        raise ConrecError(f"--confidence {confidence}: a probability, above 0 and below 1; 0.95 is usual")
+    if surface is not None and not re.fullmatch(r"[\w-]{1,64}", surface):
+        raise ConrecError(f"--surface {surface!r}: give at most 64 letters, digits, - and _")
     seed = recipe.seeds[0] if seed is None else seed
     path = run / "filter" / f"seed{seed}" / "scores.parquet"
     if not path.is_file():
@@ -137,22 +138,21 @@ def calibrate(
             _outcome(test, thresholds),
             {name: _segment(test, name, one, likes_lost) for name, one in found.items()},
         )
+    said = sentences("calibration").verdict
     evidence = CalibrationEvidence(
         seed=seed,
         scores=file_digest(path),
         units_needed=chosen.needed,
         validation=before,
         test=after,
-        verdict=None if refused else sentences("calibration").verdict(after.likes_lost_by_users, likes_lost),
+        verdict=None if refused else said(after.likes_lost_by_users, likes_lost),
         budgets=[_at(budget, each, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
         segments=segment_evidence,
-        unwanted_verdict=None
-        if refused or unwanted is None
-        else sentences("calibration").verdict(after.unwanted, unwanted),
+        unwanted_verdict=None if refused or unwanted is None else said(after.unwanted, unwanted),
     )
     send = _send(validation, threshold if by_segment is None else by_segment.thresholds)
     result = Calibration(likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
-    write(run / "calibration.json", result)
+    write(run / (f"calibration.{surface}.json" if surface else "calibration.json"), result)
     return result
 
 

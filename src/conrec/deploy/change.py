@@ -35,24 +35,29 @@ def hides_more(
     users, items = (rng.permutation(ids)[:SAMPLE] for ids in (users, items))
     rows = np.stack([now.index.rows(items.tolist()) for now in (old, new)])
     rows = rows[:, (rows >= 0).all(0)]
-    scales = Thresholds(new.calibration, old.categories) if same_scale else old.thresholds, new.thresholds
+    scales = [
+        (Thresholds(after.calibration, old.categories) if same_scale else before, after)
+        for surface, after in new.thresholds.items()
+        for before in [old.thresholds.get(surface, old.thresholds[""])]
+    ]
     over = []
     for user in users.tolist():
         known = [one for now in (old, new) if (one := now.users.get(user)) and one.has_record]
         if len(known) == 2:
-            hidden = []  # which items score over their threshold, whatever the limits of a list
-            for now, stored, at, thresholds in zip((old, new), known, rows, scales):
+            hidden = []  # which items score over their thresholds, whatever the limits of a list
+            for n, (now, stored, at) in enumerate(zip((old, new), known, rows)):
                 exact = served_scores(now.factors, stored.factors, at).astype(np.float64)
-                hidden.append(exact > thresholds.of(stored.activity, at))
+                hidden.append([exact > pair[n].of(stored.activity, at) for pair in scales])
             over.append(hidden)
-    shares = np.mean(over, axis=0) if over else np.zeros((2, rows.shape[1]))
+    shares = np.mean(over, axis=0) if over else np.zeros((2, len(scales), rows.shape[1]))
     category = np.array([new.categories[row].as_py() or NO_CATEGORY for row in rows[1].tolist()], str)
     found = [(0.0, "")]
     for name in (None, *np.unique(category).tolist()):
         some = np.ones(len(category), bool) if name is None else category == name
         if some.sum() >= FEWEST:
-            hid, hides = shares[:, some].mean(1)
             what = "all items" if name is None else f"the category {name!r}"
-            found.append((hides / max(hid, LEAST), f"of {what} it would hide {hides:.1%}, not {hid:.1%}"))
+            for surface, hid, hides in zip(new.thresholds, *shares[:, :, some].mean(2).tolist()):
+                on = surface and f" on {surface}"
+                found.append((hides / max(hid, LEAST), f"of {what} it would hide {hides:.1%}{on}, not {hid:.1%}"))
     worst, told = max(found)
     return told if worst > most else None

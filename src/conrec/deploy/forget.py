@@ -44,10 +44,12 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
             raise ConrecError(f"{snapshots}: {held[0]} is held; conrec refresh --accept or --rollback first")
         stages = {path.parent: one for path in run.rglob("manifest.json") if (one := read_manifest(path.parent))}
         deltas = {path.parent: read_delta(path.parent) for path in snapshots.glob("live/*/delta.json")}
-        calibration, begun = read_json(run / "calibration.json"), run / "forgetting"
-        evidence = calibration.get("evidence", {})
-        scores = run / "filter" / f"seed{evidence.get('seed')}" / "scores.parquet"
-        fits = calibration and (begun.exists() or file_digest(scores) == evidence["scores"])
+        begun, fit = run / "forgetting", []
+        for path in run.glob("calibration*.json"):
+            made = (calibration := read_json(path))["evidence"]
+            scores = run / "filter" / f"seed{made['seed']}" / "scores.parquet"
+            if begun.exists() or file_digest(scores) == made["scores"]:
+                fit.append((path, calibration, scores))
         if not begun.exists():  # what is damaged must not get a valid digest
             for folder, manifest in stages.items():
                 if outputs_digest(folder) not in (manifest.get("contents"), manifest["outputs"]):
@@ -67,9 +69,9 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
         for folder, note in deltas.items():
             now = published.describe_files(folder)
             write_json(folder / "delta.json", note | {"files": {name: now[name] for name in note["files"]}})
-        if fits:
-            evidence["scores"] = file_digest(scores)
-            write_json(run / "calibration.json", calibration)
+        for path, calibration, scores in fit:
+            calibration["evidence"]["scores"] = file_digest(scores)
+            write_json(path, calibration)
         begun.unlink()
     if version := published.current(snapshots):
         seed = published.read_manifest(snapshots / version).made_from.get("seed")
@@ -107,7 +109,7 @@ def _holds(path: Path, user: str, own: pa.ChunkedArray) -> bool:
     if path.suffix == ".parquet":
         return _rows(path, user, own) > 0
     if path.name == FILE:
-        return bool(Feedback(path.parent).of(user) or Feedback(path.parent).mutes(user))
+        return Feedback(path.parent).news(user, 0) != (None, [])
     forms = b"|".join(re.escape(form.encode()) for form in {user, json.dumps(user)[1:-1]})
     told = re.search(rb"(?<![\w-])(" + forms + rb")(?![\w-])", path.read_bytes())
     return told is not None and len(user) > 4 and not user.isdigit()

@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,7 +31,7 @@ from conrec.data.split import Split
 from conrec.deploy.change import DAYS, hides_more
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
 from conrec.deploy.own_histories import OwnHistories
-from conrec.deploy.served import calibrated, served_probability, served_score
+from conrec.deploy.served import calibrations, served_probability, served_score
 from conrec.errors import ConrecError
 from conrec.evaluate.results import StageManifest, read
 from conrec.features.log_view import LogView
@@ -116,7 +115,7 @@ def refresh(
         raise ConrecError(f"--max-change {max_change}: a factor of 1 or more; inf holds nothing")
     snapshots = run / "snapshots" if snapshots is None else snapshots
     seed = recipe.seeds[0] if seed is None else seed
-    score, calibration = served_score(run, seed), msgspec.to_builtins(calibrated(run, seed))
+    score, calibration = served_score(run, seed), calibrations(run, seed)
     names = [f"{role}={source}" for role, some in (("events", events), ("items", items)) for source in named(some)]
     with lock(snapshots / "live" / ".lock"), TemporaryDirectory() as copies, told_by_address(Path(copies)):
         in_use, held = _in_use(snapshots), published.held(snapshots)

@@ -1,6 +1,7 @@
 """What a run serves: its score, and the thresholds that were calibrated for it."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -25,18 +26,25 @@ def served_score(run: Path, seed: int) -> HistoryScore:
     return HistoryScore.load(run / "score" / f"seed{seed}")
 
 
-def calibrated(run: Path, seed: int) -> Calibration | None:
-    """The run's calibration; None where there is no calibration.json.
+def calibrated(run: Path, seed: int, name: str = "calibration.json") -> Calibration | None:
+    """The run's calibration; None where its file (`name`: that of a surface) is not there.
 
     ConrecError for one that cannot be read, or that was made from other scores than the run holds now.
     """
-    path, scores = run / "calibration.json", run / "filter" / f"seed{seed}" / "scores.parquet"
+    path, scores = run / name, run / "filter" / f"seed{seed}" / "scores.parquet"
     if not path.exists():
         return None
     found = read(path, Calibration, "run conrec calibrate again")
     if file_digest(scores) != found.evidence.scores:
         raise ConrecError(f"{path}: made from other scores than {scores.parent} holds; run conrec calibrate again")
     return found
+
+
+def calibrations(run: Path, seed: int) -> dict[str, Any] | None:
+    """What a snapshot holds: the run's calibration, with those of surfaces, by name, as `surfaces` where there are."""
+    found, own = msgspec.to_builtins(calibrated(run, seed)), sorted(run.glob("calibration.*.json"))
+    surfaces = {path.name.split(".")[1]: msgspec.to_builtins(calibrated(run, seed, path.name)) for path in own}
+    return (found or {"threshold": None}) | {"surfaces": surfaces} if own else found
 
 
 def served_probability(run: Path, seed: int) -> DislikeProbability | None:

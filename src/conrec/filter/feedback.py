@@ -41,6 +41,10 @@ SELECT :id, :user, :item, :kind, coalesce(:time, max(:now, coalesce(max(time) + 
 FROM feedback WHERE user = :user AND item = :item
 ON CONFLICT (id) DO NOTHING
 """
+_NEWS = """
+SELECT (SELECT max(position) FROM feedback WHERE user = ? AND position > ?), kind, name
+FROM (SELECT 1) LEFT JOIN mutes ON user = ?
+"""
 _COLUMNS = "user, item, kind, time, reason, id, position"
 
 
@@ -91,10 +95,6 @@ class Feedback:
         where = "user = ? AND kind = ? AND name = ?"
         return self._write(f"DELETE FROM mutes WHERE {where}", [(user, mute.kind, mute.name)]) > 0
 
-    def mutes(self, user: str) -> list[Mute]:
-        """The mutes of a user."""
-        return [Mute(*row) for row in self._rows("SELECT kind, name FROM mutes WHERE user = ?", (user,))]
-
     def forget(self, user: str) -> int:
         """Remove all that a user said and muted, and every trace of it from the files; how many rows."""
         gone = sum(self._write(f"DELETE FROM {table} WHERE user = ?", [(user,)]) for table in ("feedback", "mutes"))
@@ -116,10 +116,10 @@ class Feedback:
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 
-    def last(self, user: str, after: int) -> int | None:
-        """The position of the newest entry of a user behind the position `after`; None: there is none."""
-        found = self._rows("SELECT max(position) FROM feedback WHERE user = ? AND position > ?", (user, after))
-        return found[0][0] if found else None
+    def news(self, user: str, after: int) -> tuple[int | None, list[Mute]]:
+        """The position of a user's newest entry behind the position `after` (None: there is none), and the mutes."""
+        found = self._rows(_NEWS, (user, after, user))
+        return found[0][0] if found else None, [Mute(kind, name) for _, kind, name in found if kind]
 
     def of(self, user: str) -> list[Entry]:
         return self._entries("user = ? ORDER BY position", (user,))

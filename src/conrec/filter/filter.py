@@ -6,12 +6,12 @@ those over the threshold, within the operator's guardrails.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from conrec.filter import snapshot as published
 from conrec.filter.contributions import explain
 from conrec.filter.decision import Decision
 from conrec.filter.feedback import Entry, Feedback
-from conrec.filter.guardrails import Guardrails, Mode, furthest_over
+from conrec.filter.guardrails import Guardrails, Limits, Mode
 from conrec.filter.id_index import IdIndex
 from conrec.filter.mutes import Mute, is_known, muted, suggested
 from conrec.filter.npy import map_npy, resident
@@ -63,7 +63,9 @@ class OpenSnapshot:
             self.titles, self.categories = columns["title"].combine_chunks(), columns["category"].combine_chunks()
             self.codes = np.from_dlpack(columns["codes"].combine_chunks().flatten()).reshape(len(columns), -1)
             self.calibration = read_json(folder / "calibration.json") or None
-            self.thresholds = Thresholds(self.calibration, self.categories)
+            calibrations = {"": self.calibration, **(self.calibration or {}).get("surfaces", {})}
+            # By surface; the empty name stands for all that have none of their own.
+            self.thresholds = {name: Thresholds(one, self.categories) for name, one in calibrations.items()}
             self.users: UserStore = open_users(folder, self.manifest)
             self.value_names: list[str] = []
             embedding = self.users.layout.dimensions - sum(self.widths)
@@ -137,6 +139,11 @@ class CoNRecFilter:
     def version(self) -> str:
         return self.snapshot.manifest.version
 
+    @property
+    def surfaces(self) -> list[str]:
+        """The names that were calibrated or have limits."""
+        return sorted({*self.snapshot.thresholds, *self.guardrails.surfaces} - {""})
+
     def reload(self) -> bool:
         """Take over the version in use if it is another; whether it was. Requests under way end with the old one.
 
@@ -180,8 +187,9 @@ class CoNRecFilter:
         dry_run: bool | None = None,
         want: int | None = None,
         replace: bool = False,
-        mode: Mode = "drop",
+        mode: Mode | None = None,
         relevance: Sequence[float] | None = None,
+        surface: str | None = None,
     ) -> Decision:
         """Decide about a user's ranked candidates (item ids, best first).
 
@@ -190,14 +198,22 @@ class CoNRecFilter:
         the user liked before and would pass, and then with what was dropped for its score, the least disliked first.
         `mode="demote"`: nothing goes for its score, the order changes by the probability of a dislike
         (`score.probability.demoted`); `relevance`: what the ranker gave each candidate, in the unit of log-odds.
-        TypeError for an id that is no string, ValueError for another `mode` or a `relevance` that does not fit,
-        ConrecError where a store does not answer.
+        `surface`: one of `surfaces`, with its own calibrated threshold and limits; what it lacks is as without.
+        TypeError for an id that is no string, ValueError for another `mode`, an unknown `surface`, or a `relevance`
+        that does not fit, ConrecError where a store does not answer.
         """
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode}")
+        now, rules = self.snapshot, self.guardrails.surfaces.get(surface or "", self.guardrails)
+        if surface is not None and surface not in self.surfaces:
+            raise ValueError(f"surface {surface!r}: there are {', '.join(self.surfaces) or 'none'}")
+        if mode is not None or dry_run is not None:
+            dry_run = rules.dry_run if dry_run is None else dry_run
+            rules = dataclasses.replace(rules, mode=rules.mode if mode is None else mode, dry_run=dry_run)
         if relevance is not None and not (len(relevance) == len(candidates) and np.isfinite(relevance).all()):
             raise ValueError("relevance: give one finite number for each candidate")
-        decision, fill = self._decide(user, candidates, threshold, dry_run, mode, relevance)
+        calibrated = now.thresholds.get(surface or "", now.thresholds[""])
+        given = self.threshold if threshold is None and surface not in now.thresholds else threshold
+        thresholds = calibrated if given is None else Thresholds({"threshold": given})
+        decision, fill = self._decide(now, user, candidates, rules, thresholds, relevance)
         if want is not None:
             missing = want - len(decision.kept)
             if replace and fill and missing > 0:
@@ -205,33 +221,30 @@ class CoNRecFilter:
                 decision.kept += decision.filled
             del decision.kept[want:]
             decision.short = want - len(decision.kept)
-            factor = (self.snapshot.calibration or {}).get("send")
+            factor = calibrated.calibration.get("send")
             decision.send = None if factor is None else math.ceil(want * factor)
         return decision
 
     def _decide(
         self,
+        now: OpenSnapshot,
         user: str,
         candidates: Sequence[str],
-        threshold: float | None,
-        dry_run: bool | None,
-        mode: Mode,
+        rules: Limits,
+        thresholds: Thresholds,
         relevance: Sequence[float] | None,
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
-        now = self.snapshot
         decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
-        decision.candidates = candidates
-        decision.dry_run = self.guardrails.dry_run if dry_run is None else dry_run
+        decision.candidates, decision.dry_run = candidates, rules.dry_run
         decision.exempt = user in self.guardrails.exempt
         if decision.exempt:
             return decision, None
-        known_user, mutes = user_now(now, self._feedback, user), self._feedback.mutes(user)
+        known_user, mutes = user_now(now, self._feedback, user)
         rows = now.index.rows(candidates)
         known = rows >= 0
         decision.unknown_items = len(rows) - int(np.count_nonzero(known))
         decision.unknown_user = known_user.factors is None
         over = excess = goes = np.zeros(0, np.int64)
-        given = self.threshold if threshold is None else threshold
         if known_user.factors is not None:
             if decision.unknown_items:
                 scores = np.full(len(rows), np.nan, np.float32)
@@ -240,19 +253,19 @@ class CoNRecFilter:
             else:
                 scores = served_scores(now.factors, known_user.factors, rows)
                 decision.scores = scores.tolist()
-            limits = now.thresholds.of(known_user.activity, rows) if given is None else float(given)
+            limits = thresholds.of(known_user.activity, rows)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
             # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
             excess = scores.astype(np.float64) - limits
             over = (excess > 0).nonzero()[0]
             excess = excess[over]
-        rejected = self._rejected(now, known_user, candidates, rows)
+        rejected = _rejected(now, rules, known_user, candidates, rows)
         by_mute = muted(now, mutes, rows)
         if len(over) or rejected or by_mute:
-            some = slice(None if mode == "drop" else 0)
-            goes = self._drop(decision, over[some], excess[some], rejected, by_mute)
+            some = slice(None if rules.mode == "drop" else 0)
+            goes = rules.drop(decision, over[some], excess[some], rejected, by_mute)
             decision.explain = lambda: explain(now, known_user, rows, over, rejected, by_mute)
-        if mode == "demote" and known_user.factors is not None and now.probability is not None:
+        if rules.mode == "demote" and known_user.factors is not None and now.probability is not None:
             log_odds = now.probability.of(scores)
             chances = probability(log_odds).tolist()
             decision.probabilities = [None if score is None else p for p, score in zip(chances, decision.scores)]
@@ -265,7 +278,7 @@ class CoNRecFilter:
                 return []
             liked = np.setdiff1d(known_user.history.told(-1), np.append(rows, known_user.history.rejected["item"]))
             scores = served_scores(now.factors, known_user.factors, liked)
-            passes = scores <= (now.thresholds.of(known_user.activity, liked) if given is None else given)
+            passes = scores <= thresholds.of(known_user.activity, liked)
             passes[list(muted(now, mutes, liked))] = False
             liked, scores = liked[passes], scores[passes]
             gone = set(decision.dropped) - {*decision.never_again, *decision.muted}
@@ -275,67 +288,11 @@ class CoNRecFilter:
 
         return decision, fill
 
-    def _rejected(
-        self, now: OpenSnapshot, user: UserNow, candidates: Sequence[str], rows: np.ndarray
-    ) -> dict[int, str]:
-        """Positions of the candidates that are never to be shown again, ascending, each with the rejected item."""
-        rule, days = self.guardrails.never_again, self.guardrails.never_again_days
-        if rule == "off":
-            return {}
-        rejected, strangers = user.history.rejected, user.strangers
-        if days is not None:
-            since = int((time.time() - days * 86400) * 1e6)
-            rejected = rejected[(rejected["time"] >= since) | (rejected["time"] == 0)]  # of that one no time is known
-            strangers = {item: when for item, when in strangers.items() if when >= since}
-        found = {}
-        if len(rejected):
-            items = rejected["item"]
-            there = np.sort(items)
-            # np.isin takes five times as long for so few.
-            hits = (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0]
-            found = {n: candidates[n] for n in hits.tolist()}
-            if rule == "near":
-                known = (rows >= 0).nonzero()[0]
-                cosines = now.cosines(rows[known], items)
-                nearest = items[cosines.argmax(axis=1)].tolist()
-                for n in (cosines.max(axis=1) >= NEAR).nonzero()[0].tolist():
-                    found.setdefault(int(known[n]), now.index.id(nearest[n]))
-        found |= {n: item for n, item in enumerate(candidates) if item in strangers} if strangers else {}
-        return dict(sorted(found.items()))
-
-    def _drop(
-        self,
-        decision: Decision,
-        over: np.ndarray,
-        excess: np.ndarray,
-        rejected: dict[int, str],
-        by_mute: dict[int, Mute],
-    ) -> np.ndarray:
-        """Let go what the guardrails allow: first of the rejected and the muted candidates, then of those over the
-        threshold; their positions, int [k]."""
-        count = len(decision.kept)
-        hard = np.array(sorted({*rejected, *by_mute}), np.int64)
-        out = furthest_over(hard, np.zeros(len(hard)), max(0, count - self.guardrails.min_keep))
-        others = ~np.isin(over, hard)
-        left = min(self.guardrails.may_drop(count), max(0, count - self.guardrails.min_keep) - len(out))
-        positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
-        goes = positions.tolist()
-        decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
-        decision.never_again = [decision.kept[position] for position in out.tolist() if position in rejected]
-        decision.muted = [decision.kept[position] for position in out.tolist() if position not in rejected]
-        decision.would_drop = [decision.kept[position] for position in goes]
-        if not decision.dry_run:
-            decision.dropped = decision.would_drop
-            for position in reversed(goes):
-                del decision.kept[position]
-        return positions
-
     def user(self, user: str) -> UserView | None:
         now = self.snapshot
-        known = user_now(now, self._feedback, user)
+        known, mutes = user_now(now, self._feedback, user)
         said = sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
         last = {entry.item: entry for entry in said}
-        mutes = self._feedback.mutes(user)
         if not (known.factors or known.strangers or len(known.history.rejected) or last or mutes):
             return None
         rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))
@@ -395,3 +352,32 @@ class CoNRecFilter:
             if newer is None or newer == version:
                 raise
             return OpenSnapshot(self._snapshots / newer)
+
+
+def _rejected(
+    now: OpenSnapshot, rules: Limits, user: UserNow, candidates: Sequence[str], rows: np.ndarray
+) -> dict[int, str]:
+    """Positions of the candidates that are never to be shown again, ascending, each with the rejected item."""
+    rule, days = rules.never_again, rules.never_again_days
+    if rule == "off":
+        return {}
+    rejected, strangers = user.history.rejected, user.strangers
+    if days is not None:
+        since = int((time.time() - days * 86400) * 1e6)
+        rejected = rejected[(rejected["time"] >= since) | (rejected["time"] == 0)]  # of that one no time is known
+        strangers = {item: when for item, when in strangers.items() if when >= since}
+    found = {}
+    if len(rejected):
+        items = rejected["item"]
+        there = np.sort(items)
+        # np.isin takes five times as long for so few.
+        hits = (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0]
+        found = {n: candidates[n] for n in hits.tolist()}
+        if rule == "near":
+            known = (rows >= 0).nonzero()[0]
+            cosines = now.cosines(rows[known], items)
+            nearest = items[cosines.argmax(axis=1)].tolist()
+            for n in (cosines.max(axis=1) >= NEAR).nonzero()[0].tolist():
+                found.setdefault(int(known[n]), now.index.id(nearest[n]))
+    found |= {n: item for n, item in enumerate(candidates) if item in strangers} if strangers else {}
+    return dict(sorted(found.items()))

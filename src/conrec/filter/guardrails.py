@@ -1,9 +1,12 @@
 """Rules of the filter: what goes whatever its score, and how much may go: never a whole list, nothing in a dry run."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
+
+from conrec.filter.decision import Decision
 
 NeverAgain = Literal["item", "near", "off"]
 Mode = Literal["drop", "demote"]
@@ -11,15 +14,13 @@ Mode = Literal["drop", "demote"]
 
 
 @dataclass(frozen=True)
-class Guardrails:
+class Limits:
     """The limits that an operator sets."""
 
     min_keep: int = 1
     """At least this many candidates stay (all of a shorter list)."""
     max_drop_share: float = 0.5
     """At most this share of a list goes for its score (rounded down)."""
-    exempt: frozenset[str] = frozenset()
-    """Users for whom nothing is scored or dropped."""
     dry_run: bool = False
     """Score and count, but drop nothing."""
     never_again: NeverAgain = "item"
@@ -27,10 +28,13 @@ class Guardrails:
     counts."""
     never_again_days: float | None = None
     """For so many days; None: for good."""
+    mode: Mode = "drop"
+    """That of a request which names none."""
 
     def __post_init__(self) -> None:
-        if self.never_again not in get_args(NeverAgain):
-            raise ValueError(f"never_again must be one of {', '.join(get_args(NeverAgain))}, not {self.never_again}")
+        for name, kind in (("never_again", NeverAgain), ("mode", Mode)):
+            if getattr(self, name) not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, not {getattr(self, name)}")
         if self.never_again_days is not None and not self.never_again_days > 0:
             raise ValueError(f"never_again_days must be above 0, not {self.never_again_days}")
         if self.min_keep < 0:
@@ -42,6 +46,38 @@ class Guardrails:
         # 0.29 * 100 is 28.999999999999996 in floating point and means 29.
         by_share = int(self.max_drop_share * candidates + 1e-9)
         return max(0, min(by_share, candidates - self.min_keep))
+
+    def drop(
+        self, decision: Decision, over: np.ndarray, excess: np.ndarray, again: Collection[int], muted: Collection[int]
+    ) -> np.ndarray:
+        """Let go what may: first of the candidates rejected before (`again`) and the muted ones, then of those over
+        the threshold (`over` and `excess` as in `furthest_over`); their positions, int [k]."""
+        count = len(decision.kept)
+        hard = np.array(sorted({*again, *muted}), np.int64)
+        out = furthest_over(hard, np.zeros(len(hard)), max(0, count - self.min_keep))
+        others = ~np.isin(over, hard)
+        left = min(self.may_drop(count), max(0, count - self.min_keep) - len(out))
+        positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
+        goes = positions.tolist()
+        decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
+        decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]
+        decision.muted = [decision.kept[position] for position in out.tolist() if position not in again]
+        decision.would_drop = [decision.kept[position] for position in goes]
+        if not decision.dry_run:
+            decision.dropped = decision.would_drop
+            for position in reversed(goes):
+                del decision.kept[position]
+        return positions
+
+
+@dataclass(frozen=True)
+class Guardrails(Limits):
+    """The limits everywhere, and what differs."""
+
+    exempt: frozenset[str] = frozenset()
+    """Users for whom nothing is scored or dropped."""
+    surfaces: Mapping[str, Limits] = field(default_factory=dict)
+    """The limits on a surface, such as a home page or a mail, in place of these."""
 
 
 def furthest_over(over: np.ndarray, excess: np.ndarray, at_most: int) -> np.ndarray:

@@ -26,7 +26,7 @@ class Thresholds:
 
         KeyError, TypeError or ValueError for what is no calibration.
         """
-        calibration = calibration or {"threshold": None}
+        self.calibration = calibration = calibration or {"threshold": None}
         segments = calibration.get("segments")
         self._everything = _limit(calibration["threshold"])
         self._of_item: np.ndarray | None = None

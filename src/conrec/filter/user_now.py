@@ -14,6 +14,7 @@ import numpy as np
 
 from conrec.data.schema import OTHER_REASONS, REASONS
 from conrec.filter.feedback import Entry, Feedback, in_force
+from conrec.filter.mutes import Mute
 from conrec.filter.user_store import StoredUser
 from conrec.score.factors import UserFactors
 from conrec.score.user_history import EVENT, MARKED, SHOWN, History, of_lists
@@ -46,17 +47,17 @@ class UserNow:
         return self.history.told(1)[-NEWEST:]
 
 
-def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> UserNow:
-    """What is known of a user; of somebody who never said anything that is nothing."""
-    stored, last = now.users.get(user), feedback.last(user, now.manifest.feedback)
+def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> tuple[UserNow, list[Mute]]:
+    """What is known of a user, of somebody who never said anything nothing, and the mutes."""
+    stored, (last, mutes) = now.users.get(user), feedback.news(user, now.manifest.feedback)
     if last is None:
-        return _as_stored(stored)
+        return _as_stored(stored), mutes
     key = user, last
     if key not in now.updated:
         if len(now.updated) >= REMEMBERED:
             now.updated.clear()
         now.updated[key] = _updated(now, stored, feedback.of(user))
-    return now.updated[key]
+    return now.updated[key], mutes
 
 
 def _as_stored(stored: StoredUser | None) -> UserNow:

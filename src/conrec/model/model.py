@@ -90,24 +90,26 @@ class Model:
         confidence: float | None = 0.95,
         by: By | None = None,
         unwanted: float | None = None,
+        surface: str | None = None,
     ) -> Calibrated:
         """Choose the threshold that `filter` drops by: at most this share of likes is lost, so surely.
 
         Where the held-out weeks hold too little to promise that, the result says what is missing, and nothing is
         dropped. The arguments are those of `conrec calibrate`; docs/guarantee.md says what is promised.
         """
-        told: dict[str, Any] = {"confidence": confidence, "by": by, "unwanted": unwanted}
+        told: dict[str, Any] = {"confidence": confidence, "by": by, "unwanted": unwanted, "surface": surface}
         found = calibrate(self.folder, self.recipe, likes_lost=likes_lost, **told)
         self.__dict__.pop("conrec_filter", None)
         return Calibrated(*msgspec.structs.astuple(found))
 
-    def filter(self, user: str, candidates: Sequence[str], threshold: float | None = None) -> Decision:
+    def filter(self, user: str, candidates: Sequence[str], threshold: float | None = None, **more: Any) -> Decision:
         """Decide about a user's ranked candidates (item ids, best first); unknown users and items pass.
 
         The threshold is the calibrated one. Before `calibrate` it is what the held-out weeks chose for the recipe's
-        `filter.likes_lost`, which promises nothing.
+        `filter.likes_lost`, which promises nothing. `more`: as in `CoNRecFilter.filter` (`surface`,
+        `want`, `mode`).
         """
-        return self.conrec_filter.filter(user, candidates, threshold)
+        return self.conrec_filter.filter(user, candidates, threshold, **more)
 
     def predict_proba(self, users: str | Sequence[str], items: Sequence[str]) -> np.ndarray:
         """Probability of a dislike for pairs of a user and an item, float64 [n]; nan where either is unknown.

@@ -1,6 +1,5 @@
 """The endpoints that a ranker and an operator call. The bodies are declared in `conrec.serve.schema`."""
 
-import math
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -52,7 +51,7 @@ class FilterCandidates:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
         asked = decode(FilterRequest, await read_body(scope, receive, service.settings.max_body))
-        _check(service, [asked])
+        check(service, [asked])
         (answer,) = await service.decide([asked], scope["arrived"])
         await reply(answer)(scope, receive, send)
 
@@ -63,22 +62,20 @@ async def filter_batch(request: Request) -> Response:
     asked = decode(BatchRequest, await read_body(request.scope, request.receive, service.settings.max_body)).requests
     if len(asked) > (most := service.settings.max_batch):
         raise Refused(422, f"{len(asked)} requests in a batch, at most {most} are taken; send several batches")
-    _check(service, asked)
+    check(service, asked)
     return reply(BatchAnswer(await service.decide(asked, request.scope["arrived"])))
 
 
-def _check(service: Service, asked: list[FilterRequest]) -> None:
+def check(service: Service, asked: list[FilterRequest]) -> None:
     """What a type cannot say."""
     count, most = sum(len(one.candidates) for one in asked), service.settings.max_candidates
     if count > most:
         raise Refused(422, f"{count} candidates, at most {most} are taken; send the best of them")
-    if any(one.threshold is not None and not math.isfinite(one.threshold) for one in asked):
-        raise Refused(422, "threshold is not a finite number")
     for one in asked:
+        if one.surface is not None and (now := service.filter) and one.surface not in now.surfaces:
+            raise Refused(400, f"surface {one.surface[:80]!r}: there are {', '.join(now.surfaces) or 'none'}")
         if one.relevance is not None and len(one.relevance) != len(one.candidates):
             raise Refused(422, f"{len(one.relevance)} values of relevance for {len(one.candidates)} candidates")
-        if not all(map(math.isfinite, one.relevance or ())):
-            raise Refused(422, "relevance holds what is not a finite number")
 
 
 async def user_view(request: Request) -> Response:

@@ -86,10 +86,7 @@ class Explorer:
         ids, outcomes, since, until = shown or (sample(self._snapshot.index, user), [None] * SHOWN, None, None)
         rows = self._snapshot.index.rows(ids).tolist()
         items = [
-            Shown(v.item_id, v.title, v.category, v.codes, outcome)
-            for row, outcome in zip(rows, outcomes)
-            if row >= 0
-            for v in [self._snapshot.view(row)]
+            Shown(**vars(self._snapshot.view(row)), outcome=outcome) for row, outcome in zip(rows, outcomes) if row >= 0
         ]
         # In times of one zone and form (UTC, ISO) the order of texts is that of moments.
         known = since is not None and since < str(self.manifest.made_from.get("cutoff", ""))[:10]

@@ -1,11 +1,28 @@
 """What the service counts for Prometheus (`GET /metrics`)."""
 
 import time
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Bounds of the latency histograms: fine around the promised 5 ms."""
+
+
+LISTS = {
+    "decisions": "Lists of candidates that were asked about",
+    "candidates": "Candidates that were asked about",
+    "dropped": "Candidates that were dropped for their score",
+    "never_again": "Candidates that went because their user rejected them before",
+    "muted": "Candidates that went because their user muted what they are",
+    "kept_by_limit": "Candidates that had to go, kept so that enough remain",
+    "short": "Places of lists that stayed empty, where a length was wanted",
+    "dry_run": "Candidates that a dry run would have dropped",
+    "exempt_users": "Lists that passed because their user is exempt",
+    "unknown_users": "Lists that passed because the snapshot does not know their user",
+    "unknown_items": "Candidates that passed because the snapshot does not know them",
+}
+"""What is counted of lists, by surface; Prometheus takes the empty name for no label."""
 
 
 class Metrics:
@@ -28,17 +45,9 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.decisions = counter("decisions", "Lists of candidates that were asked about")
-        self.candidates = counter("candidates", "Candidates that were asked about")
-        self.dropped = counter("dropped", "Candidates that were dropped for their score")
-        self.never_again = counter("never_again", "Candidates that went because their user rejected them before")
-        self.muted = counter("muted", "Candidates that went because their user muted what they are")
-        self.kept_by_limit = counter("kept_by_limit", "Candidates that had to go, kept so that enough remain")
-        self.short = counter("short", "Places of lists that stayed empty, where a length was wanted")
-        self.dry_run = counter("dry_run", "Candidates that a dry run would have dropped")
-        self.exempt = counter("exempt_users", "Lists that passed because their user is exempt")
-        self.unknown_users = counter("unknown_users", "Lists that passed because the snapshot does not know their user")
-        self.unknown_items = counter("unknown_items", "Candidates that passed because the snapshot does not know them")
+        self._lists = {name: counter(name, text, ("surface",)) for name, text in LISTS.items()}
+        self._of_surface = cache(lambda name, surface: self._lists[name].labels(surface))
+        self.count("", **dict.fromkeys(LISTS, 0))
         self.fail_open = counter("fail_open", "Lists that passed for an inner cause", ("cause",))
         self.feedback = counter("feedback", "Dislikes and undos that were sent here, repeated ones too", ("kind",))
         self.swaps = counter("snapshot_swaps", "Snapshots that were taken into use, or refused", ("result",))
@@ -60,6 +69,11 @@ class Metrics:
         requests, histogram = self._of_answer[route, status]
         requests.inc()
         histogram.observe(seconds)
+
+    def count(self, surface: str, **counts: int) -> None:
+        """Count what LISTS names; the surface's name is an operator's, never one that somebody sent."""
+        for name, number in counts.items():
+            self._of_surface(name, surface).inc(number)
 
     def snapshot_in_use(self, version: str, published: float) -> None:
         """Note the snapshot in use; `published` in seconds since 1970."""

@@ -6,11 +6,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from conrec.serve.api import service_of
+from conrec.serve.api import check, service_of
 from conrec.serve.explore import Explorer
 from conrec.serve.openapi import Endpoint
-from conrec.serve.schema import About, Branch, FilterAnswer, FilterRequest, Items, Known, ShownList, UserIds
-from conrec.serve.service import answer, published_at
+from conrec.serve.schema import About, Branch, FilterAnswer, FilterRequest, Known, ShownList, UserIds
+from conrec.serve.service import decided, published_at
 from conrec.serve.web import REPORT_POLICY, Refused, decode, read_body, reply
 
 FILES = Path(__file__).parent / "page"
@@ -41,7 +41,7 @@ async def about(request: Request) -> Response:
         explorer = await explorer_of(request)
     except Refused as why:
         return reply(About(None, why.error))
-    settings, calibration = service.settings, explorer.calibration or {}
+    settings, calibration, now = service.settings, explorer.calibration or {}, service.in_use()
     return reply(
         About(
             version=explorer.manifest.version,
@@ -56,6 +56,7 @@ async def about(request: Request) -> Response:
             min_keep=settings.min_keep,
             max_drop_share=settings.max_drop_share,
             dry_run=settings.dry_run,
+            modes={name: now.guardrails.surfaces.get(name, now.guardrails).mode for name in ("", *now.surfaces)},
             pictures=explorer.pictures is not None,
             report=settings.run is not None and (settings.run / "report.html").is_file(),
         )
@@ -82,14 +83,15 @@ async def decide(request: Request) -> Response:
     """As /v1/filter, but uncounted, without a budget, and never as a dry run: for somebody who moves a slider."""
     service = service_of(request)
     asked = decode(FilterRequest, await read_body(request.scope, request.receive, service.settings.max_body))
-    decision = await run_in_threadpool(service.in_use().filter, asked.user, asked.candidates, asked.threshold, False)
-    return reply(await run_in_threadpool(answer, decision, asked))
+    check(service, [asked])
+    asked.dry_run = False
+    return reply(await run_in_threadpool(decided, service.in_use(), asked))
 
 
 async def items(request: Request) -> Response:
     """Items whose title holds all words of `q`."""
     text = _query(request, "q")
-    return reply(Items(await run_in_threadpool((await explorer_of(request)).search, text)))
+    return reply(Branch([], await run_in_threadpool((await explorer_of(request)).search, text)))
 
 
 async def catalogue(request: Request) -> Response:
@@ -136,7 +138,7 @@ ENDPOINTS = [
     Endpoint("GET", "/ui/user", user, Known, refusals=(422,), query=("user",)),
     Endpoint("GET", "/ui/candidates", candidates, ShownList, refusals=(422, 503), query=("user",)),
     Endpoint("POST", "/ui/decide", decide, FilterAnswer, FilterRequest, (400, 413, 422, 503)),
-    Endpoint("GET", "/ui/items", items, Items, refusals=(422, 503), query=("q",)),
+    Endpoint("GET", "/ui/items", items, Branch, refusals=(422, 503), query=("q",)),
     Endpoint("GET", "/ui/catalogue", catalogue, Branch, refusals=(422, 503), query=("prefix?",)),
     Endpoint("GET", "/ui/picture", picture, refusals=(422, 503), query=("item",), media="image/*"),
     Endpoint("GET", "/report", report, refusals=(404,), media="text/html"),

@@ -26,9 +26,10 @@ class FilterRequest(Struct, forbid_unknown_fields=True):
     threshold: Annotated[float | None, Meta(description="Drop what scores above. null: as calibrated.")] = None
     dry_run: Annotated[bool | None, Meta(description="Score, but drop nothing. null: as the service is set.")] = None
     want: Annotated[Annotated[int, Meta(ge=0)] | None, Meta(description="Keep at most so many. null: all.")] = None
-    mode: Annotated[Mode, Meta(description="demote: the order changes by the probability of a dislike.")] = "drop"
+    mode: Annotated[Mode | None, Meta(description="demote: the order changes by how likely a dislike is.")] = None
     relevance: Annotated[list[float] | None, Meta(description="Demote by this, as log-odds. null: by position.")] = None
     replace: Annotated[bool, Meta(description="Fill up to `want`: what they liked, then the least disliked.")] = False
+    surface: Annotated[str | None, Meta(description="Where it is shown: a name with a threshold or limits.")] = None
 
 
 @dataclass
@@ -123,13 +124,10 @@ class Known(Struct):
     view: UserView | None
 
 
-class Shown(Struct):
+@dataclass(frozen=True)
+class Shown(ItemView):
     """An item that the page offers to a user."""
 
-    item_id: str
-    title: str
-    category: str | None
-    codes: tuple[int, ...]
     outcome: Annotated[str | None, Meta(description="What the user then did: disliked, liked; null: nothing known.")]
 
 
@@ -141,12 +139,6 @@ class ShownList(Struct):
     until: str | None
     known: Annotated[bool, Meta(description="The snapshot was made later: it knows what came of these exposures.")]
     items: list[Shown]
-
-
-class Items(Struct):
-    """Items that were found."""
-
-    items: list[ItemView]
 
 
 class UserIds(Struct):
@@ -166,7 +158,7 @@ class Prefix(Struct):
 
 
 class Branch(Struct):
-    """What is under a prefix: longer prefixes, or items where only the last code is left."""
+    """What is under a prefix: longer prefixes, or items where only the last code is left; or items with some words."""
 
     prefixes: list[Prefix]
     items: list[ItemView]
@@ -187,6 +179,7 @@ class About(Struct):
     min_keep: int = 0
     max_drop_share: float = 0
     dry_run: bool = False
+    modes: Annotated[dict[str, Mode], Meta(description="surface (the empty name: all others) -> mode.")] = {}
     pictures: bool = False
     report: bool = False
 

@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
-from conrec.filter.decision import Decided, Decision
+from conrec.filter.decision import Decided
 from conrec.filter.feedback import Entry
 from conrec.filter.filter import CoNRecFilter
-from conrec.filter.guardrails import Guardrails
 from conrec.filter.views import UserView
 from conrec.serve.access import Access, WatchedLines
 from conrec.serve.metrics import Metrics
@@ -51,13 +50,7 @@ class Service:
         self.problem: str | None = "no snapshot was looked for yet"
         """Why the version that is named last is not in use, or what is wrong with the one that is; None: nothing."""
         metrics.problem.set_function(lambda: self.problem is not None)
-        self._guardrails = Guardrails(
-            settings.min_keep,
-            settings.max_drop_share,
-            dry_run=settings.dry_run,
-            never_again=settings.never_again,
-            never_again_days=settings.never_again_days,
-        )
+        self._guardrails = settings.guardrails()
         self._check_at, self._log_at = 0.0, 0.0
         self.access = Access(settings.tokens)
         self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
@@ -78,8 +71,7 @@ class Service:
         if now is None:
             return _pass(request, "no_snapshot")
         try:
-            given = {name: getattr(request, name) for name in FilterRequest.__struct_fields__}
-            return answer(now.filter(**given), request)
+            return decided(now, request)
         except Exception as error:
             if time.monotonic() >= self._log_at:  # where a store is dead, every request fails
                 self._log_at = time.monotonic() + LOG_SECONDS
@@ -87,22 +79,17 @@ class Service:
             return _pass(request, "error")
 
     def _count(self, request: FilterRequest, answer: FilterAnswer) -> None:
-        metrics = self.metrics
-        metrics.decisions.inc()
-        metrics.candidates.inc(len(request.candidates))
+        count, surface, now = self.metrics.count, request.surface or "", self.filter
+        surface = surface if now is not None and surface in now.surfaces else ""
+        count(surface, decisions=1, candidates=len(request.candidates))
         if answer.fail_open is not None:
-            metrics.fail_open.labels(answer.fail_open).inc()
+            self.metrics.fail_open.labels(answer.fail_open).inc()
             return
-        hard = len(answer.never_again) + len(answer.muted)
-        metrics.dropped.inc(len(answer.dropped) - (0 if answer.dry_run else hard))
-        metrics.never_again.inc(len(answer.never_again))
-        metrics.muted.inc(len(answer.muted))
-        metrics.short.inc(answer.short)
-        metrics.dry_run.inc(len(answer.would_drop))
-        metrics.kept_by_limit.inc(answer.kept_by_limit)
-        metrics.exempt.inc(answer.exempt)
-        metrics.unknown_users.inc(answer.unknown_user)
-        metrics.unknown_items.inc(answer.unknown_items)
+        again, muted = len(answer.never_again), len(answer.muted)
+        dropped = len(answer.dropped) - (0 if answer.dry_run else again + muted)
+        count(surface, dropped=dropped, never_again=again, muted=muted, dry_run=len(answer.would_drop))
+        count(surface, kept_by_limit=answer.kept_by_limit, short=answer.short, unknown_items=answer.unknown_items)
+        count(surface, exempt_users=answer.exempt, unknown_users=answer.unknown_user)
 
     async def user(self, user: str) -> UserView | None:
         """What the snapshot knows of a user; None for an unknown one or without a snapshot."""
@@ -177,7 +164,9 @@ class Service:
         self._workers.close()
 
 
-def answer(decision: Decision, request: FilterRequest) -> FilterAnswer:
+def decided(now: CoNRecFilter, request: FilterRequest) -> FilterAnswer:
+    """What the filter answers."""
+    decision = now.filter(**{name: getattr(request, name) for name in FilterRequest.__struct_fields__})
     # Pair by pair: a list with a place for every candidate is more than the reasons themselves.
     why = {request.candidates[position]: reason for position, reason in decision.explain()} if decision.explain else {}
     parts = {name: getattr(decision, name) for name in DECIDED}

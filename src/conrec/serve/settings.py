@@ -3,6 +3,7 @@
 import math
 import os
 import ssl
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from conrec.errors import ConrecError
-from conrec.filter.guardrails import NeverAgain
+from conrec.filter.guardrails import Guardrails, Limits, Mode, NeverAgain
+from conrec.toml import read_table, typed
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +25,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     min_keep: Annotated[int, Meta(ge=0)] = 1
     max_drop_share: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    surfaces: Path | None = None
     exempt: Path | None = None
     dry_run: bool = False
     never_again: NeverAgain = "item"
     never_again_days: Annotated[float, Meta(gt=0)] | None = None
+    mode: Mode = "drop"
     budget_ms: Annotated[float, Meta(gt=0)] = 25.0
     max_candidates: Annotated[int, Meta(ge=1)] = 2000
     """In one request, or in all requests of a batch together."""
@@ -45,6 +49,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+
+    def guardrails(self) -> Guardrails:
+        """The limits; those of a surface are what its part of the file says and, for the rest, these."""
+        given, own = {one.name: getattr(self, one.name) for one in fields(Limits)}, {}
+        for name, table in read_table(self.surfaces).items() if self.surfaces else ():
+            if not isinstance(table, dict):
+                raise ConrecError(f"{self.surfaces}: {name} is of no surface; begin with its name, as in [home]")
+            own[name] = typed(f"{self.surfaces}: [{name}]", given | table, Limits)
+        return Guardrails(**given, surfaces=own)
 
 
 _WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}

@@ -1,7 +1,7 @@
 // What the filter would do to a user's candidates: the threshold, its trade-off, and the list that changes with it.
 
 import { dislike, get, post } from "./api.js";
-import { count, day, h, name, newId } from "./dom.js";
+import { count, day, h, name, newId, percent } from "./dom.js";
 import { card, codes } from "./items.js";
 import { ruleText } from "./mutes.js";
 import { tradeOff } from "./tradeoff.js";
@@ -11,6 +11,7 @@ const WHERE = {
   sample: () => "Tried on a random sample of the items: what was really shown to this user is not known (with --run, it is of the run's users).",
 };
 const FIRST = 30; // cards of a list that are shown at once
+const MODES = { drop: "Drop: it is hidden", demote: "Demote: it comes later" };
 const OUTCOME = { disliked: "then disliked", liked: "then liked" };
 
 // Thresholds from the mildest to the strictest: those that were measured, else evenly over the scores at hand.
@@ -25,7 +26,7 @@ function stops(measured, scores, chosen) {
 
 const digits = (threshold) => threshold.toFixed(Math.abs(threshold) < 10 ? 3 : 1);
 
-export async function filtering(user, about) {
+export async function filtering(user, about, surface = null) {
   const candidates = await get("ui/candidates", { user });
   const ids = candidates.items.map((item) => item.item_id);
   const heading = h("h2", { id: newId("filtering") }, "What the filter does");
@@ -36,8 +37,11 @@ export async function filtering(user, about) {
   if (!ids.length) return section;
 
   // Without a threshold of ours the service decides as it does for the ranker: by one threshold, or one a segment.
-  const first = await post("ui/decide", { user, candidates: ids, threshold: null });
-  const hasOwn = first.threshold !== null || Boolean(about.calibration?.segments);
+  let mode = about.modes[surface ?? ""];
+  const decide = (threshold) => post("ui/decide", { user, candidates: ids, threshold, mode, surface });
+  const first = await decide(null);
+  const promise = about.calibration?.surfaces?.[surface] ?? about.calibration;
+  const hasOwn = first.threshold !== null || Boolean(promise?.segments);
   const measured = about.trade_off;
   const chosen = first.threshold ?? measured?.threshold ?? null;
   const values = stops(measured, first.scores, chosen);
@@ -55,6 +59,7 @@ export async function filtering(user, about) {
   const cards = candidates.items.map((item) => {
     const verdict = h("span", { class: "verdict", hidden: true }, "Kept by the limit");
     const outcome = item.outcome && h("span", { class: `outcome ${item.outcome}` }, OUTCOME[item.outcome]);
+    const chance = h("span", { class: "chance", hidden: true });
     const reason = h("p", { class: "reason" });
     const no = h("button", { type: "button", class: "quiet", "aria-label": `Not interested in ${item.title || item.item_id}` }, "Not interested");
     no.addEventListener("click", () =>
@@ -63,25 +68,35 @@ export async function filtering(user, about) {
         (error) => reason.replaceChildren(error.message),
       ),
     );
-    const element = card(item, { class: "candidate" }, h("span", { class: "tags" }, verdict, outcome), reason, no);
-    return { item, element, verdict, reason, no };
+    const element = card(item, { class: "candidate" }, h("span", { class: "tags" }, verdict, outcome, chance), reason, no);
+    return { item, element, verdict, chance, reason, no };
   });
 
   function show(decision) {
     const dropped = new Set(decision.dropped);
     let limited = 0;
-    for (const { item, element, verdict, reason, no } of cards) {
+    const likely = new Map(ids.map((id, n) => [id, decision.probabilities[n] ?? null]));
+    for (const { item, element, verdict, chance, reason, no } of cards) {
       const why = decision.why[item.item_id];
-      const mild = Boolean(why) && !dropped.has(item.item_id);
+      const must = mode === "drop" ? Boolean(why) : Boolean(why?.rejected_item || why?.muted);
+      const mild = must && !dropped.has(item.item_id);
+      const p = likely.get(item.item_id);
+      chance.hidden = p === null;
+      chance.textContent = `${percent(p)} likely disliked`;
       limited += mild;
       verdict.hidden = !mild;
       no.hidden = Boolean(why?.rejected_item || why?.muted);
       element.dataset.state = dropped.has(item.item_id) ? "hidden" : mild ? "limited" : "kept";
       reason.replaceChildren(...(why ? reasonOf(why, item) : []));
     }
-    const elements = cards.map(({ element }) => element);
-    hidden.fill(elements.filter((element) => element.dataset.state === "hidden"));
-    kept.fill(elements.filter((element) => element.dataset.state !== "hidden"));
+    const place = new Map(decision.kept.map((id, n) => [id, n]));
+    hidden.fill(cards.filter(({ item }) => dropped.has(item.item_id)).map(({ element }) => element));
+    kept.fill(
+      cards
+        .filter(({ item }) => !dropped.has(item.item_id))
+        .sort((a, b) => place.get(a.item.item_id) - place.get(b.item.item_id))
+        .map(({ element }) => element),
+    );
     const of = (outcome) => {
       const there = cards.filter(({ item }) => item.outcome === outcome);
       return [there.filter(({ element }) => element.dataset.state === "hidden").length, there.length];
@@ -94,6 +109,8 @@ export async function filtering(user, about) {
     if (bad) parts.push(`${badGone} of the ${bad} they then disliked`);
     if (good) parts.push(`${goodGone} of the ${good} they then liked`);
     if (limited) parts.push(`${limited} kept by the limit, so that enough remain`);
+    if (decision.probabilities.length) parts.push("the rest is in a new order: what is likely disliked comes later");
+    else if (mode === "demote") parts.push("the rest is in the order given: no probability is known");
     if (decision.fail_open) parts.push(`all pass: ${decision.fail_open}`);
     else if (decision.unknown_user) parts.push("all pass: the snapshot does not know this user");
     else if (decision.exempt) parts.push("all pass: this user is exempt");
@@ -111,6 +128,7 @@ export async function filtering(user, about) {
     slider.setAttribute("aria-valuetext", spoken);
     shownValue.textContent = digits(threshold);
     reset.hidden = !hasOwn || own;
+    byThreshold.hidden = mode === "demote";
   }
 
   // One question at a time: while one is under way only the latest position is remembered.
@@ -120,10 +138,11 @@ export async function filtering(user, about) {
     asking = true;
     try {
       let answered;
-      const wanted = () => (own ? null : values[slider.valueAsNumber]);
+      const wanted = () => `${mode} ${own || slider.value}`;
       while (answered !== wanted()) {
         answered = wanted();
-        show(await post("ui/decide", { user, candidates: ids, threshold: answered }));
+        const decision = await decide(own ? null : values[slider.valueAsNumber]);
+        if (answered === wanted()) show(decision);
       }
     } catch (error) {
       said.textContent = error.message;
@@ -143,6 +162,51 @@ export async function filtering(user, about) {
     move(true);
     slider.focus();
   });
+  const modes = h(
+    "fieldset",
+    { class: "modes" },
+    h("legend", {}, "What a high score does"),
+    ...Object.entries(MODES).map(([value, words]) => {
+      const radio = h("input", { type: "radio", name: slider.id, value, checked: value === mode });
+      radio.addEventListener("change", () => {
+        mode = value;
+        move(own);
+      });
+      return h("label", {}, radio, ` ${words}`);
+    }),
+  );
+  const names = Object.keys(about.modes).filter(Boolean);
+  const surfaces = h(
+    "select",
+    { id: newId("surface") },
+    h("option", { value: "" }, "any without limits of its own"),
+    ...names.map((one) => h("option", { value: one, selected: one === surface }, one)),
+  );
+  // Another surface has another threshold, so another slider: all of it is made anew, and the focus stays.
+  surfaces.addEventListener("change", async () => {
+    try {
+      const other = await filtering(user, about, surfaces.value || null);
+      section.replaceWith(other);
+      other.querySelector("select").focus();
+      const told = other.querySelector(".summary");
+      const words = told.textContent;
+      told.textContent = "";
+      setTimeout(() => (told.textContent = words), 100); // a change is what a screen reader reads out
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  });
+  const byThreshold = h(
+    "div",
+    {},
+    h("div", { class: "row" }, h("label", { for: slider.id }, "Threshold"), shownValue),
+    slider,
+    h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, "hides little"), h("span", {}, "hides much")),
+    h("p", { class: "note" }, calibration(promise, first.threshold)),
+    reset,
+    chart?.element,
+    !measured && h("p", { class: "note" }, "There is no trade-off curve: the service was started without a run that measured it."),
+  );
   tell();
   show(first);
   if (!hasOwn && chosen !== null) await ask();
@@ -154,13 +218,9 @@ export async function filtering(user, about) {
       h(
         "div",
         { class: "control" },
-        h("div", { class: "row" }, h("label", { for: slider.id }, "Threshold"), shownValue),
-        slider,
-        h("div", { class: "ends", "aria-hidden": "true" }, h("span", {}, "hides little"), h("span", {}, "hides much")),
-        h("p", { class: "note" }, calibration(about, first.threshold)),
-        reset,
-        chart?.element,
-        !measured && h("p", { class: "note" }, "There is no trade-off curve: the service was started without a run that measured it."),
+        names.length > 0 && h("p", { class: "surface" }, h("label", { for: surfaces.id }, "Surface"), surfaces),
+        modes,
+        byThreshold,
       ),
       h("div", { class: "result" }, said, hidden.element, kept.element),
     ),
@@ -219,8 +279,7 @@ function reasonOf(why, item) {
   return [h("span", { class: "words" }, ...(silenced || []), ...(rejected || []), ...words), codes(item.codes)];
 }
 
-function calibration(about, threshold) {
-  const promise = about.calibration;
+function calibration(promise, threshold) {
   if (promise?.segments) return `Calibrated with a threshold for each ${promise.segments.by}; the slider sets one for all.`;
   if (promise?.refused) return `No calibrated threshold: ${promise.refused}`;
   if (promise && threshold !== null)
