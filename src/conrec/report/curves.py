@@ -1,6 +1,8 @@
 """Training curves of a run, as panels of the report: the seeds are pooled, the stages follow one another."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +15,7 @@ from conrec.report.charts import Series, binned, lines
 
 SPLITS = {"train": 0, "validation": 1}
 """Split -> number of its colour."""
-
-UNDERSTAND = {
-    "translation_loss": ("Translation loss", "nats per answer token; titles to IDs and back"),
-    "alignment_loss": ("Alignment loss", "nats per answer token of the four-way choice"),
-    "alignment_accuracy": ("Alignment accuracy", "which of four IDs was disliked; guessing gives 25 %"),
-}
-WARMUP = {
-    "loss": ("Warm-up loss", "nats per answer token"),
-    "FHR@20": ("FHR@20 in warm-up", "share of validation instances with a hit"),
-    "reward": ("Reward in warm-up", "what the next stages raise"),
-}
-GRPO = {
-    "reward": ("Reward, total", "hit similarity minus the positive penalty"),
-    "similarity": ("Hit similarity", "cosine to what was disliked next"),
-    "penalty": ("Positive penalty", "closeness to what was liked next; lower is better"),
-    "FHR@20": ("FHR@20", "share of validation instances with a hit"),
-    "kl": ("KL to the reference", "nats per token; how far the model has moved"),
-    "clip_share": ("Clip share", "share of tokens whose ratio was clipped"),
-    "zero_variance_share": ("Zero-variance groups", "share of groups that teach nothing: all rewards equal"),
-    "unique_items": ("Unique items per group", "different items among a group's answers"),
-}
-
+UNDERSTAND, WARMUP, GRPO = tomllib.loads((files(__package__) / "curves.toml").read_text("utf-8")).values()
 
 Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 """(name, split) -> steps and values [n] of all seeds."""
@@ -45,13 +26,13 @@ def training_order(stage: str) -> tuple[bool, int, str]:
     return stage != "warmup", len(stage), stage
 
 
-def read_curves(files: Sequence[Path]) -> Curves:
+def read_curves(paths: Sequence[Path]) -> Curves:
     """The pooled curves of several seeds; files that are not there are left out."""
     tables = []
-    for file in files:
-        if file.is_file():
-            with readable(file, "its"):
-                tables.append(pq.read_table(file, columns=["step", "split", "name", "value"]))
+    for path in paths:
+        if path.is_file():
+            with readable(path, "its"):
+                tables.append(pq.read_table(path, columns=["step", "split", "name", "value"]))
     if not tables:
         return {}
     table = pa.concat_tables(tables, promote_options="permissive")
