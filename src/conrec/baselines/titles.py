@@ -46,9 +46,9 @@ class TitleHistories:
         """`max_positives` 0 leaves the positives out."""
         separator = vocabulary.text(SEPARATOR)
         self.titles = [vocabulary.text(title)[:MAX_TITLE_TOKENS] for title in titles]
-        self.next = vocabulary.text(str(WORDING["next"]))
+        self.next = vocabulary.text(WORDING["next"])
         self._separated = [[*title, *separator] for title in self.titles]
-        self._parts = {name: vocabulary.text(str(WORDING[name])) for name in ("dislikes", "positives", "nothing")}
+        self._parts = {name: vocabulary.text(WORDING[name]) for name in ("dislikes", "positives", "nothing")}
         self._max_dislikes, self._max_positives = max_dislikes, max_positives
 
     def of(self, instances: Instances, n: int) -> list[int]:
