@@ -300,22 +300,15 @@ class Policy(AnswerModel[PromptState]):
         full = _float_mask(allowed, self.compute)
         if self._window is None:
             return full
-        near = queries[:, :, None] - keys[:, None, :] < self._window.tokens
+        near = queries[:, :, None] - keys[:, None, :] < self._window
         sliding = _float_mask(allowed & near, self.compute)
-        return {"full_attention": full, "sliding_attention": sliding} if self._window.mixed else sliding
+        # A model that tells its layers' kinds takes a mask for each.
+        mixed = bool(getattr(self._causal.config, "layer_types", None))
+        return {"full_attention": full, "sliding_attention": sliding} if mixed else sliding
 
 
-@dataclass(frozen=True)
-class Window:
-    """Layers that look at the last `tokens` tokens only."""
-
-    tokens: int
-    mixed: bool
-    """Whether there are layers with full attention, too: such a model takes a mask for each kind."""
-
-
-def _sliding_window(config: Any) -> Window | None:
-    """The window of a model's layers; None where all of them see everything."""
+def _sliding_window(config: Any) -> int | None:
+    """How many tokens a model's layers look back at; None where all of them see everything."""
     kinds = set(getattr(config, "layer_types", None) or ())
     strange = kinds - {"full_attention", "sliding_attention"}
     if strange:
@@ -326,7 +319,7 @@ def _sliding_window(config: Any) -> Window | None:
     tokens = getattr(config, "sliding_window", None)
     if not tokens or (kinds and "sliding_attention" not in kinds):
         return None
-    return Window(int(tokens), mixed=bool(kinds))
+    return int(tokens)
 
 
 def _float_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
