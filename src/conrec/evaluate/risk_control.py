@@ -78,14 +78,8 @@ def promise(scores: np.ndarray, units: np.ndarray, budget: float, confidence: fl
 
     # From the highest score on, which drops no like at all, to the lowest: losses only grow.
     candidates = np.unique(scores)[::-1]
-    good, bad = 0, len(candidates)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        if within(losses(candidates[middle]), budget, confidence):
-            good = middle
-        else:
-            bad = middle
-    threshold = float(candidates[good])
+    broken = bisect_left(candidates, True, lo=1, key=lambda one: not within(losses(one), budget, confidence))
+    threshold = float(candidates[broken - 1])
     return Promise(threshold, len(likes), needed, float(losses(threshold).mean()))
 
 
