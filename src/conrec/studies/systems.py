@@ -32,9 +32,10 @@ from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.tuning import tune
 from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances
-from conrec.evaluate.protocol import Outputs, read_oracle
+from conrec.evaluate.protocol import read_oracle
 from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
+from conrec.stages.evaluate import theirs
 from conrec.studies.cells import Cell, Measured, cached, key
 from conrec.studies.datasets import policy_alone
 from conrec.studies.models import Models, Variant, measured
@@ -117,14 +118,12 @@ class Recommenders:
         def run() -> Measured:
             settings = self.settings(spec, tuned_on)
             say(f"{spec.name}: {settings or 'nothing to set'}")
-            known, test, candidates = self._read(variant)
+            known, _, _ = self._read(variant)
             system = self._chosen.pop(self._tuning(spec, variant), None)
             if system is None:
                 system = self._make(spec, variant, settings)
                 system.fit(known)
-            return measure(
-                system, self.models.log(variant), known, test, candidates, variant.recipe.evaluate.k, settings
-            )
+            return self._measure(system, variant, settings)
 
         seed = variant.seed if spec.seeded else variant.fold
         log_and_ids = (self.models.folder(step, variant) for step in ("prepare", "compress"))
@@ -192,31 +191,20 @@ class Recommenders:
             self._last = log, (known, test, candidates)
         return self._last[1]
 
-
-def measure(
-    system: Recommender,
-    log: PreparedLog,
-    known: TrainingData,
-    test: Instances,
-    candidates: dict[str, np.ndarray],
-    k: int,
-    settings: Settings,
-) -> Measured:
-    """Tune the weights of a trained recommender on validation, and measure it on test."""
-    facts: dict[str, Any] = {"settings": settings}
-    if known.validation is not None:
-        lists = system.tune(known.validation, k)
-        ranks = system.tune_candidates(known.validation, candidates["validation"])
-        if lists or ranks:
-            facts["form"] = system.form
-            facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
-            facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
-    scores = system.score_candidates(test, candidates["test"]).astype(np.float64)
-    scores[(candidates["test"] < 0).all(axis=1)] = np.nan
-    found = measured(log, test, Outputs(system.recommend(test, k), {"CandAcc": scores}), facts)
-    if system.candidates_only:
-        return replace(found, values={"CandAcc": found.values["CandAcc"]})
-    return found
+    def _measure(self, system: Recommender, variant: Variant, settings: Settings) -> Measured:
+        """Tune the weights of a trained recommender on validation, and measure it on test."""
+        known, test, candidates = self._read(variant)
+        k, facts = variant.recipe.evaluate.k, dict[str, Any](settings=settings)
+        if known.validation is not None:
+            lists = system.tune(known.validation, k)
+            ranks = system.tune_candidates(known.validation, candidates["validation"])
+            if lists or ranks:
+                facts["form"] = system.form
+                facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
+                facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
+        outputs = theirs(system, test, candidates["test"], k)
+        found = measured(self.models.log(variant), test, outputs, facts)
+        return replace(found, values={"CandAcc": found.values["CandAcc"]}) if system.candidates_only else found
 
 
 def _inputs(spec: BaselineSpec, variant: Variant) -> dict[str, Any]:
