@@ -66,14 +66,11 @@ class Decoder:
         features = {**self.features, LongTail.name: LongTail(self.inputs.knowledge)}
         return [Decoding(data[one.prior], one.of(features), one.temperature) for one in weights]
 
-    def run(self, decodings: Sequence[Decoding], title: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], one pair a decoding."""
-        return predict_items(self.policy, decodings, self.inputs.recipe.predict, title)
-
     def predict(
         self, instances: Instances, weights: Sequence[FeatureWeights], title: str
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        return self.run(self.decodings(instances, weights), title)
+        """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], a pair for each of the weights."""
+        return predict_items(self.policy, self.decodings(instances, weights), self.inputs.recipe.predict, title)
 
 
 def contexts(recipe: Recipe) -> dict[str, Context]:
