@@ -33,7 +33,7 @@ class Convolutions(nn.Module):
     """The newest events of users, int64 [M, order] padded in front, to z and user vector: float [M, 2 d]."""
 
     def __init__(
-        self, tokens: Tokens, users: int, sizes: Sizes, *, order: int, horizontal: int, vertical: int, signed: bool
+        self, tokens: Tokens, users: int, sizes: Sizes, signed: bool, *, order: int, horizontal: int, vertical: int
     ) -> None:
         super().__init__()
         width = sizes.width
@@ -79,18 +79,10 @@ class Caser(SequenceRecommender):
     ) -> None:
         """`horizontal`, `vertical`: numbers of filters; further options as in `SequenceRecommender`."""
         super().__init__(inputs, length=order, **options)
-        self.horizontal, self.vertical = horizontal, vertical
+        self.filters = {"order": order, "horizontal": horizontal, "vertical": vertical}
 
     def build(self) -> Convolutions:
-        return Convolutions(
-            self.tokens,
-            len(self.users),
-            self.sizes,
-            order=self.length,
-            horizontal=self.horizontal,
-            vertical=self.vertical,
-            signed=self.signed,
-        )
+        return Convolutions(self.tokens, len(self.users), self.sizes, self.signed, **self.filters)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         tokens, marks, owners, wanted = self.unrolled(batch)

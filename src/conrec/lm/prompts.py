@@ -73,10 +73,8 @@ class HistoryPrompts:
         `keep`: bool over the instance's dislikes followed by its positives, for history dropout.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
-        if keep is not None:
-            kept, positives = keep[: len(dislikes)], positives[keep[len(dislikes) :]]
-        else:
-            kept = np.ones(len(dislikes), dtype=bool)
+        keep = np.ones(len(dislikes) + len(positives), bool) if keep is None else keep
+        kept, positives = keep[: len(dislikes)], positives[keep[len(dislikes) :]]
         if context == "recent":
             kept = kept & (instances.dislike_times[n] >= instances.cutoffs[n] - RECENT)
         dislikes = dislikes[kept]
