@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
             for label, start in starts.items():
                 if curve := stages[label].get((name, split)):
                     piece = binned(split, *curve)
-                    pieces.append(Series(split, piece.x + start, piece.y, piece.low, piece.high))
+                    pieces.append(replace(piece, x=piece.x + start))
                     rows.append((label, split, float(piece.y[0]), float(piece.y[-1])))
             if pieces:
                 series.append(_joined(split, pieces))
@@ -83,11 +84,5 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
 
 def _joined(name: str, pieces: Sequence[Series]) -> Series:
     """Stages one after the other as one line, with a gap where a new stage begins."""
-    gap = np.array([np.nan])
-
-    def together(parts: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate([x for part in parts for x in (part, gap)][:-1])
-
-    low = together([p.low for p in pieces if p.low is not None])
-    high = together([p.high for p in pieces if p.high is not None])
-    return Series(name, together([p.x for p in pieces]), together([p.y for p in pieces]), low, high)
+    columns = ([[*getattr(piece, of), np.nan] for piece in pieces] for of in ("x", "y", "low", "high"))
+    return Series(name, *(np.concatenate(parts)[:-1] for parts in columns))
