@@ -99,20 +99,9 @@ def rows(study: Study, dataset: str, results: Sequence[CellResult], draws: int =
     differences = iter(estimates[len(columns) :])
     found = []
     for (system, metric, other, again), value in zip(columns, estimates):
-        found.append(
-            Row(
-                dataset,
-                system,
-                metric,
-                value,
-                sorted(set(pooled.seeds[system])),
-                study.paper.get(system, {}).get(metric),
-                other,
-                next(differences) if other else None,
-                _forgotten(study, pooled, system, metric),
-                again,
-            )
-        )
+        seeds, paper = sorted(set(pooled.seeds[system])), study.paper.get(system, {}).get(metric)
+        difference, forgotten = next(differences) if other else None, _forgotten(study, pooled, system, metric)
+        found.append(Row(dataset, system, metric, value, seeds, paper, other, difference, forgotten, again))
     return found
 
 
