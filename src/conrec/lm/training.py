@@ -138,7 +138,7 @@ class Trainer:
         if self.step % self._checkpoint_every == 0 and self.step < self.steps and processes.is_main():
             self._save()
 
-    def loop(self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int) -> Iterator[int]:
+    def loop(self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int = 4) -> Iterator[int]:
         """The steps that are left, so many of them followed by a validation; at the end everything is written."""
         every = max(1, self.steps // validations)
         for step in track(range(self.step, self.steps), title):
