@@ -109,12 +109,12 @@ def _named(stage: str | Stage, variant: Variant) -> Stage:
     return standing_for(stage, variant.stages) if isinstance(stage, str) else stage
 
 
+@dataclass(frozen=True)
 class Models:
     """The stages of variants, each built when it is first asked for."""
 
-    def __init__(self, root: Path) -> None:
-        """`root`: a folder of its own for logs and models."""
-        self.root = root
+    root: Path
+    """A folder of its own for logs and models."""
 
     def cell(self, system: str, variant: Variant, predictions: str = "predictions") -> Cell:
         """A variant as a cell: its lists and candidate scores for the test instances.

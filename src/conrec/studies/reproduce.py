@@ -14,16 +14,7 @@ from conrec.studies.datasets import NAMES, Dataset, dataset
 from conrec.studies.paper import features, fig2a, fig2b, table1, table2, table3, table4, table5
 from conrec.studies.study import Study, StudyContext
 
-STUDIES: tuple[Study, ...] = (
-    fig2a.STUDY,
-    table1.STUDY,
-    features.STUDY,
-    table2.STUDY,
-    fig2b.STUDY,
-    table3.STUDY,
-    table4.STUDY,
-    table5.STUDY,
-)
+STUDIES = [one.STUDY for one in (fig2a, table1, features, table2, fig2b, table3, table4, table5)]
 
 
 def reproduce(

@@ -9,7 +9,7 @@ of its row without.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,6 @@ class Recommenders:
         self.models = models
         self._chosen: dict[Path, Recommender] = {}
         """The recommender that was just chosen, trained, by the folder of its tuning."""
-        self._last: tuple[PreparedLog, tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
 
     def cell(self, spec: BaselineSpec, variant: Variant, tuned_on: Variant | None = None) -> Cell:
         """A baseline under a variant's log, IDs and prior; the settings are those chosen on `tuned_on` (without it on
@@ -118,7 +117,7 @@ class Recommenders:
         def run() -> Measured:
             settings = self.settings(spec, tuned_on)
             say(f"{spec.name}: {settings or 'nothing to set'}")
-            known, _, _ = self._read(variant)
+            known, _, _ = _read(self.models.log(variant))
             system = self._chosen.pop(self._tuning(spec, variant), None)
             if system is None:
                 system = self._make(spec, variant, settings)
@@ -142,7 +141,7 @@ class Recommenders:
         folder = self._tuning(spec, variant)
 
         def make(out: Path) -> None:
-            known, _, _ = self._read(variant)
+            known, _, _ = _read(self.models.log(variant))
             best, record = tune(partial(self._make, spec, variant), spec.grid, known, variant.recipe.evaluate.k, out)
             self._chosen = {} if best is None else {folder: best}
             (out / "tuning.json").write_text(json.dumps(record, indent=1))
@@ -181,19 +180,10 @@ class Recommenders:
             return self.models.built("understand", replace(variant, recipe=policy_alone(variant.recipe)))
         return variant.recipe.lm if need == "lm" else getattr(variant.recipe.predict, need)
 
-    def _read(self, variant: Variant) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
-        """Training data, test instances, and candidates by split; the last variant's stay in memory."""
-        log = self.models.log(variant)
-        if self._last is None or self._last[0] is not log:
-            known, test = training_data(log), log.instances.of_split("test")
-            parts = {"test": test, "validation": known.validation}
-            candidates = {n: read_candidates(log.prepared, part, log.items) for n, part in parts.items() if part}
-            self._last = log, (known, test, candidates)
-        return self._last[1]
-
     def _measure(self, system: Recommender, variant: Variant, settings: Settings) -> Measured:
         """Tune the weights of a trained recommender on validation, and measure it on test."""
-        known, test, candidates = self._read(variant)
+        log = self.models.log(variant)
+        known, test, candidates = _read(log)
         k, facts = variant.recipe.evaluate.k, dict[str, Any](settings=settings)
         if known.validation is not None:
             lists = system.tune(known.validation, k)
@@ -203,8 +193,16 @@ class Recommenders:
                 facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
                 facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
         outputs = theirs(system, test, candidates["test"], k)
-        found = measured(self.models.log(variant), test, outputs, facts)
+        found = measured(log, test, outputs, facts)
         return replace(found, values={"CandAcc": found.values["CandAcc"]}) if system.candidates_only else found
+
+
+@lru_cache(1)
+def _read(log: PreparedLog) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
+    """Training data, test instances, and candidates by split; those of the last log stay in memory."""
+    known, test = training_data(log), log.instances.of_split("test")
+    parts = {"test": test, "validation": known.validation}
+    return known, test, {n: read_candidates(log.prepared, part, log.items) for n, part in parts.items() if part}
 
 
 def _inputs(spec: BaselineSpec, variant: Variant) -> dict[str, Any]:
