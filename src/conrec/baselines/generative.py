@@ -199,12 +199,6 @@ class Generative(Recommender):
     def _candidates(self, instances: Instances, candidates: np.ndarray, weights: Sequence[float]) -> list[np.ndarray]:
         if not candidates.size:
             return [np.full(candidates.shape, -np.inf, np.float32) for _ in weights]
-        found = score_items(
-            self.policy,
-            self._decodings(instances, weights, include_unseen=True),
-            np.maximum(candidates, 0),
-            self.codes,
-            batch=32,
-            title=f"{self.name}: candidates",
-        )
+        decodings, rows = self._decodings(instances, weights, include_unseen=True), np.maximum(candidates, 0)
+        found = score_items(self.policy, decodings, rows, self.codes, batch=32, title=f"{self.name}: candidates")
         return [np.where(candidates < 0, -np.inf, scores).astype(np.float32) for scores in found]
