@@ -229,7 +229,6 @@ class TitleRanker(Recommender):
             load_trained_state(self.policy, chosen)
 
     def _about(self, instances: Instances, candidates: np.ndarray, n: int) -> Question:
-        """The question of instance n and its own candidates."""
         return self.question(instances, int(n), candidates[n][candidates[n] >= 0].tolist())
 
     def validation_figures(self, k: int) -> Mapping[Any, float]:

@@ -176,7 +176,6 @@ def _translate(job: Job) -> None:
 
 
 def _warm_up(job: Job) -> None:
-    """The warm-up alone."""
     from conrec.stages.utilize import Training
 
     Training.of(job, watched=False).warm_up()

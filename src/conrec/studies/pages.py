@@ -147,7 +147,6 @@ def _papers_difference(
 
 
 def _tables(study: Study, table: Sequence[Row]) -> list[str]:
-    """One Markdown table a data set."""
     found = []
     for dataset in dict.fromkeys(row.dataset for row in table):
         here = {(row.system, row.metric): row for row in table if row.dataset == dataset and not row.second}

@@ -64,7 +64,6 @@ def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:
 
 
 def _command(study: Study, seeds: Sequence[int] | None, datasets: Sequence[Dataset], quick: bool) -> str:
-    """Command that makes the same again."""
     names = [one.name for one in datasets]
     files = " --data DATA" if names != [NAMES[0]] else ""
     own = "" if seeds is None else f" --seeds {' '.join(map(str, seeds))}"
@@ -72,7 +71,6 @@ def _command(study: Study, seeds: Sequence[int] | None, datasets: Sequence[Datas
 
 
 def _index(folder: Path) -> None:
-    """README.md: the studies that are there."""
     there = [study for study in STUDIES if (folder / f"{study.name}.md").exists()]
     lines = [f"- [{study.title}]({study.name}.md): {study.measures}" for study in there]
     write_whole(folder / "README.md", "\n".join(["# The paper's measurements, repeated", "", *lines]) + "\n")

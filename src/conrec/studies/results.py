@@ -126,7 +126,6 @@ def as_csv(table: Sequence[Row]) -> str:
 
 
 def _other(study: Study, pooled: Pool, system: str, metric: str) -> str | None:
-    """Which system this one is compared with."""
     if system == study.best_other:
         return _best_other(study, pooled, metric)
     other = study.against.get(system)

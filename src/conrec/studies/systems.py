@@ -130,7 +130,6 @@ class Recommenders:
         return Cell(variant.dataset.name, spec.name, seed, inputs, run, variant.fold, shared)
 
     def _tuning(self, spec: BaselineSpec, variant: Variant) -> Path:
-        """Folder of the settings that were tried."""
         return self.models.root / f"{variant.dataset.name}-tuning" / f"{spec.name}-{key(_inputs(spec, variant))}"
 
     def settings(self, spec: BaselineSpec, variant: Variant) -> Settings:
