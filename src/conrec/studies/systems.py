@@ -8,7 +8,7 @@ of its row without.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,6 @@ class BaselineSpec:
     """False: nothing is drawn, so one seed says all."""
     needs: tuple[str, ...] = ()
     """Options that come from the run (see `Recommender.needs`)."""
-    instead: Settings = field(default_factory=dict)
-    """Settings that take the place of the grid's, to see that everything works."""
     add_prior: bool = True
     """The item prior is added with a weight chosen on validation, where the recommender can take it."""
     settings_of: "BaselineSpec | None" = None
@@ -70,8 +68,8 @@ class BaselineSpec:
 
 def _twice(one: Any, quick: bool, seeded: bool = True) -> list[BaselineSpec]:
     """A recommender on dislikes, and once more with positives; what draws nothing chooses its settings again there."""
-    grid, instead = (one.grid[:1], one.quick) if quick else (one.grid, {})
-    first = BaselineSpec(one.name, one, grid, seeded, one.needs, instead)
+    grid = [one.grid[0] | one.quick] if quick else one.grid
+    first = BaselineSpec(one.name, one, grid, seeded, one.needs)
     both = replace(first, name=f"{one.name}+positives", make=partial(one, "dislikes+likes"))
     return [first, replace(both, settings_of=first) if seeded else both]
 
@@ -167,7 +165,7 @@ class Recommenders:
         """A recommender as it is measured: under the item prior where it can take it."""
         seed = {"seed": variant.seed} if spec.seeded else {}
         needed = {name: self._option(name, variant) for name in spec.needs}
-        system = spec.make(**seed, **needed | settings | spec.instead)
+        system = spec.make(**seed, **needed | settings)
         if not (spec.add_prior and system.adds_prior):
             return system
         config = variant.recipe.predict
