@@ -14,7 +14,7 @@ from tests.baselines.planted import chain
 @pytest.fixture(scope="module")
 def system() -> Caser:
     known, _ = chain()
-    system = Caser(width=8, epochs=1, horizontal=3, vertical=2, order=4)
+    system = Caser(width=8, epochs=1, order=4)
     system.fit(replace(known, validation=None))
     return system
 

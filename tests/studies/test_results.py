@@ -39,7 +39,7 @@ def result(
 
 
 def study(**changes: object) -> Study:
-    base = Study("toy", "Toy", "What it measures.", lambda context, dataset, seeds: [], ("FHR@20",), source="its table")
+    base = Study("toy", "Toy", "What it measures.", lambda context, own, first: [], ("FHR@20",), source="its table")
     return replace(base, **changes)  # type: ignore[arg-type]
 
 

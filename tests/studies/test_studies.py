@@ -120,7 +120,7 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
 
 def test_an_ablation_leaves_out_one_feature_and_trains_no_policy(tiny: Dataset, context: StudyContext) -> None:
     own = tiny.recipe.predict.features
-    cells = features.cells(context, tiny, (0,))
+    cells = features.STUDY.cells(context, tiny, (0,))
     assert [cell.system for cell in cells[1:]] == [
         f"without {name}" for name in features.NAMES if name in (*own, "prior")
     ]
@@ -146,7 +146,7 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
 
 def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
     """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
-    everywhere = [study.cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
+    everywhere = [study.STUDY.cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
     folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2
@@ -156,7 +156,7 @@ def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None
 
 
 def test_sizes_and_contexts(tiny: Dataset) -> None:
-    lm = {size: table5.sized(size)(tiny.recipe).lm for size in table5.SIZES}
+    lm = {size: table5.sized(size, tiny.recipe).lm for size in table5.SIZES}
     assert [lm[size].hidden for size in table5.SIZES] == [8, 16, 24]
     assert lm[""] == tiny.recipe.lm
     flat = one_context(tiny.recipe, "dislikes").utilize

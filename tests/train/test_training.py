@@ -19,7 +19,7 @@ from conrec.lm.prompts import HistoryPrompts
 from conrec.lm.training import TRACKER, Trainer
 from conrec.train.curriculum import LOOKED_AT, choose_prompts, chosen_data
 from conrec.train.demonstrations import Demonstrations
-from conrec.train.grpo import StageTraining, train_stage
+from conrec.train.grpo import train_stage
 from conrec.train.rewards import FutureReward, Reward
 from conrec.train.warmup import reachable, warm_up
 from tests import tiny
@@ -100,10 +100,8 @@ def warm(model, data, folder, epochs, validate=dict):
 def grpo(model, data: PromptDataset, reward: Reward, folder, config: UtilizeConfig, beta=0.0) -> None:
     """One stage on all of `data`, for whose instances `reward` was made."""
     demonstrations = Demonstrations(reachable(reward.future, data, 8), CODES, data.pool.trie, config.demonstrations)
-    training = StageTraining(
-        data, reward, demonstrations, config, beta=beta, seed=0, title="test", validate=lambda: {"answer": 42.0}
-    )
-    train_stage(model, training, folder)
+    options = {"beta": beta, "seed": 0, "title": "test", "validate": lambda: {"answer": 42.0}}
+    train_stage(model, data, reward, demonstrations, folder, config, **options)
 
 
 def stage(model, folder, beta=0.0, prompts=256, hit_bonus=0.0, **settings_of_grpo):

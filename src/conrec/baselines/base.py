@@ -129,10 +129,8 @@ class Recommender(ABC):
         Only items on offer at the cutoff and not excluded for the user (`data.knowledge`); equal scores are ordered by
         item row. A score of -inf is never named.
         """
-        result = np.full((len(instances), k), -1, np.int32)
-        for start, part in self.parts(instances):
-            result[start : start + len(part)] = self.lists(part, self.scores(part), k)
-        return result
+        lists = [self.lists(part, self.scores(part), k) for _, part in self.parts(instances)]
+        return np.concatenate([np.zeros((0, k), np.int32), *lists])
 
     def lists(self, instances: Instances, scores: np.ndarray, k: int) -> np.ndarray:
         """`recommend` for scores [B, n_items] that are there already."""

@@ -27,23 +27,23 @@ from conrec.features.sizes import Inputs, Sizes
 
 TARGETS = 3
 """T of the paper, and its number of negatives for each target."""
+HORIZONTAL, VERTICAL = 16, 4
+"""Numbers of filters, of each height and in all."""
 
 
 class Convolutions(nn.Module):
     """The newest events of users, int64 [M, order] padded in front, to z and user vector: float [M, 2 d]."""
 
-    def __init__(
-        self, tokens: Tokens, users: int, sizes: Sizes, *, order: int, horizontal: int, vertical: int, signed: bool
-    ) -> None:
+    def __init__(self, tokens: Tokens, users: int, order: int, sizes: Sizes, signed: bool) -> None:
         super().__init__()
         width = sizes.width
         self.items = nn.Embedding(len(tokens), width, padding_idx=0)
         self.marks = nn.Embedding(3, width, padding_idx=0) if signed else None
         self.users = nn.Embedding(users, width)
-        self.horizontal = nn.ModuleList(nn.Conv2d(1, horizontal, (height + 1, width)) for height in range(order))
-        self.vertical = nn.Conv2d(1, vertical, (order, 1))
+        self.horizontal = nn.ModuleList(nn.Conv2d(1, HORIZONTAL, (height + 1, width)) for height in range(order))
+        self.vertical = nn.Conv2d(1, VERTICAL, (order, 1))
         self.dropout = nn.Dropout(sizes.dropout)
-        self.hidden = nn.Linear(order * horizontal + vertical * width, width)
+        self.hidden = nn.Linear(order * HORIZONTAL + VERTICAL * width, width)
         self.output = nn.Embedding(tokens.targets + 1, 2 * width, padding_idx=0)
         self.bias = nn.Parameter(torch.zeros(tokens.targets + 1))
         small_embeddings(self.items, self.marks, self.users, self.output, std=1 / width)
@@ -74,23 +74,12 @@ class Caser(SequenceRecommender):
         for order, rate in ((5, 1e-3), (10, 3e-3))
     )
 
-    def __init__(
-        self, inputs: Inputs = "dislikes", *, order: int = 5, horizontal: int = 16, vertical: int = 4, **options: Any
-    ) -> None:
-        """`horizontal`, `vertical`: numbers of filters; further options as in `SequenceRecommender`."""
+    def __init__(self, inputs: Inputs = "dislikes", *, order: int = 5, **options: Any) -> None:
+        """Further options as in `SequenceRecommender`."""
         super().__init__(inputs, length=order, **options)
-        self.horizontal, self.vertical = horizontal, vertical
 
     def build(self) -> Convolutions:
-        return Convolutions(
-            self.tokens,
-            len(self.users),
-            self.sizes,
-            order=self.length,
-            horizontal=self.horizontal,
-            vertical=self.vertical,
-            signed=self.signed,
-        )
+        return Convolutions(self.tokens, len(self.users), self.length, self.sizes, self.signed)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         tokens, marks, owners, wanted = self.unrolled(batch)

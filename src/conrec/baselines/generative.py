@@ -71,7 +71,7 @@ class Generative(Recommender):
         """`sizes`: fields of `Sizes` other than the class's own."""
         self.name += SUFFIX[inputs]
         self.positives, self.seed = inputs == "dislikes+likes", seed
-        self.prior_days, self.prior_smoothing = prior_days, prior_smoothing
+        self.prior: dict[str, Any] = {"days": prior_days, "smoothing": prior_smoothing}
         self.sizes, self.batch, self.beams = replace(self.sizes, **sizes), batch, beams
         self.max_dislikes, self.max_positives = max_dislikes, max_positives
         self.weight = self.candidate_weight = 1.0
@@ -141,16 +141,11 @@ class Generative(Recommender):
         self, instances: Instances, weight: float = 1.0, *, include_unseen: bool = False
     ) -> PromptDataset:
         """Histories and the candidate pools of their days, under the prior to the power of `weight`."""
+        known = self.known.knowledge
         pool, rows = pool_of_days(
-            instances,
-            self.known.knowledge,
-            self.trie,
-            days=self.prior_days,
-            smoothing=self.prior_smoothing,
-            weight=weight,
-            include_unseen=include_unseen,
+            instances, known, self.trie, **self.prior, weight=weight, include_unseen=include_unseen
         )
-        excluded = partial(self.known.knowledge.excluded, include_unseen=include_unseen)
+        excluded = partial(known.excluded, include_unseen=include_unseen)
         return PromptDataset(instances, self.prompts(instances), rows, pool, self.pad, self.policy.device, excluded)
 
     def tune(self, validation: Instances, k: int) -> dict[float, float]:
@@ -199,12 +194,6 @@ class Generative(Recommender):
     def _candidates(self, instances: Instances, candidates: np.ndarray, weights: Sequence[float]) -> list[np.ndarray]:
         if not candidates.size:
             return [np.full(candidates.shape, -np.inf, np.float32) for _ in weights]
-        found = score_items(
-            self.policy,
-            self._decodings(instances, weights, include_unseen=True),
-            np.maximum(candidates, 0),
-            self.codes,
-            batch=32,
-            title=f"{self.name}: candidates",
-        )
+        decodings, rows = self._decodings(instances, weights, include_unseen=True), np.maximum(candidates, 0)
+        found = score_items(self.policy, decodings, rows, self.codes, batch=32, title=f"{self.name}: candidates")
         return [np.where(candidates < 0, -np.inf, scores).astype(np.float32) for scores in found]

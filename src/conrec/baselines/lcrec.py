@@ -68,12 +68,8 @@ class LcRec(Generative):
         self.pad = vocabulary.pad
         self.policy = build_policy(self.lm, vocabulary, catalog.codewords, self.seed).to(self.device)
         self.histories = HistoryPrompts(vocabulary, self.codes, self.max_dislikes, self.max_positives)
-        titles = TitleHistories(
-            vocabulary,
-            catalog.titles,
-            max_dislikes=self.max_dislikes,
-            max_positives=self.max_positives if self.positives else 0,
-        )
+        positives = self.max_positives if self.positives else 0
+        titles = TitleHistories(vocabulary, catalog.titles, self.max_dislikes, positives)
         train = self.known.train.take(self.known.train.n_dislikes > 0)
         rng = np.random.default_rng(self.seed)
         chosen = train.take(rng.permutation(len(train))[: self.asymmetric])

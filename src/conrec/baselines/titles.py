@@ -42,13 +42,13 @@ HELD_OUT = 0.1
 class TitleHistories:
     """Histories as titles: dislikes, then positives, oldest first."""
 
-    def __init__(self, vocabulary: Vocabulary, titles: Sequence[str], *, max_dislikes: int, max_positives: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, titles: Sequence[str], max_dislikes: int, max_positives: int) -> None:
         """`max_positives` 0 leaves the positives out."""
         separator = vocabulary.text(SEPARATOR)
         self.titles = [vocabulary.text(title)[:MAX_TITLE_TOKENS] for title in titles]
-        self.next = vocabulary.text(str(WORDING["next"]))
+        self.next = vocabulary.text(WORDING["next"])
         self._separated = [[*title, *separator] for title in self.titles]
-        self._parts = {name: vocabulary.text(str(WORDING[name])) for name in ("dislikes", "positives", "nothing")}
+        self._parts = {name: vocabulary.text(WORDING[name]) for name in ("dislikes", "positives", "nothing")}
         self._max_dislikes, self._max_positives = max_dislikes, max_positives
 
     def of(self, instances: Instances, n: int) -> list[int]:
@@ -118,12 +118,7 @@ def ask(policy: Policy, questions: Sequence[Question], pad: int) -> Answers:
     shared = (owners[:, None, :] == 0) | (owners[:, None, :] == owners[:, :, None])
     # Padding looks at itself only, so that no row of the mask is empty.
     allowed = (causal & shared & (owners >= 0)[:, :, None]) | torch.eye(shape[1], dtype=torch.bool, device=device)
-    hidden = policy.body(
-        input_ids=torch.as_tensor(ids, device=device),
-        attention_mask=policy.attention_mask(allowed, place, place),
-        position_ids=place,
-        use_cache=False,
-    ).last_hidden_state.flatten(0, 1)
+    hidden = policy.hidden_states(torch.as_tensor(ids, device=device), allowed, place).flatten(0, 1)
     answer = torch.as_tensor(np.asarray(tokens), device=device)
     return Answers(
         hidden[torch.as_tensor(np.asarray(before), device=device)],
@@ -186,12 +181,8 @@ class TitleRanker(Recommender):
         super().fit(known)
         assert known.catalog is not None
         self.vocabulary = Vocabulary.load(self.understood / "tokenizer")
-        self.histories = TitleHistories(
-            self.vocabulary,
-            known.items.titles,
-            max_dislikes=self.lm.max_dislikes,
-            max_positives=self.lm.max_positives if self.positives else 0,
-        )
+        positives = self.lm.max_positives if self.positives else 0
+        self.histories = TitleHistories(self.vocabulary, known.items.titles, self.lm.max_dislikes, positives)
         policy = build_policy(self.lm, self.vocabulary, known.catalog.codewords, self.seed)
         load_trained_policy(policy, self.understood)
         if self.lora_rank and not self.lm.lora_rank:
@@ -238,7 +229,6 @@ class TitleRanker(Recommender):
             load_trained_state(self.policy, chosen)
 
     def _about(self, instances: Instances, candidates: np.ndarray, n: int) -> Question:
-        """The question of instance n and its own candidates."""
         return self.question(instances, int(n), candidates[n][candidates[n] >= 0].tolist())
 
     def validation_figures(self, k: int) -> Mapping[Any, float]:

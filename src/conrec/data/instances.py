@@ -356,6 +356,5 @@ def _times(column: pa.Array) -> np.ndarray:
 
 
 def _rows(column: pa.Array, items: Items) -> np.ndarray:
-    """Item ids as rows of the items table."""
     rows = pc.index_in(column, value_set=pa.array(items.ids, pa.string()))
     return rows.to_numpy(zero_copy_only=False).astype(np.int32)

@@ -22,6 +22,8 @@ from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.split import SPLITS, TimeSplit, UserSplit, iso
 from conrec.errors import ConrecError
 
+NEVER = np.datetime64(2**62, "us")
+
 
 @dataclass(frozen=True)
 class _Cutoffs:
@@ -87,18 +89,15 @@ def _by_time(dislikes: Events, split: TimeSplit, horizon: np.timedelta64) -> tup
     inside = early & (dislikes.times + horizon <= split.validation_start)
     dropped = {"train_embargo": int((early & ~inside).sum())}
     found = {"train": _before_each(dislikes, inside)}
-    for name, start in (("validation", split.validation_start), ("test", split.test_start)):
-        window = dislikes.times >= start
-        if name == "validation":
-            window &= dislikes.times < split.test_start
+    periods = ("validation", split.validation_start, split.test_start), ("test", split.test_start, NEVER)
+    for name, start, stop in periods:
+        window = (dislikes.times >= start) & (dislikes.times < stop)
         which = (dislikes.times[window] - start) // horizon
         pairs = np.unique(np.stack([which, dislikes.numbers[window]]), axis=1)
-        at = _Cutoffs(pairs[1], start + pairs[0] * horizon)
-        if name == "validation":
-            whole = at.times + horizon <= split.test_start
-            dropped["validation_embargo"] = int((~whole).sum())
-            at = _Cutoffs(at.users[whole], at.times[whole])
-        found[name] = at
+        times = start + pairs[0] * horizon
+        whole = times + horizon <= stop
+        dropped[f"{name}_embargo"] = int((~whole).sum())
+        found[name] = _Cutoffs(pairs[1][whole], times[whole])
     return found, dropped
 
 

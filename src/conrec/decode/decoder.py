@@ -76,17 +76,14 @@ class Decoder:
         features = {**self.features, LongTail.name: LongTail(self.inputs.knowledge)}
         return [Decoding(data[one.prior], one.of(features), one.temperature) for one in weights]
 
-    def run(self, decodings: Sequence[Decoding], title: str | None) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], one pair a decoding."""
-        return predict_items(self.policy, decodings, self.inputs.recipe.predict, title)
-
     def predict(
         self, instances: Instances, weights: Sequence[FeatureWeights], title: str
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """`run` for each of the weights, some users at a time."""
+        """Rows int32 [n, k] of the predicted items and their scores float32 [n, k], a pair for each of the weights."""
 
         def some(index: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-            return self.run(self.decodings(instances.take(index), weights), None)
+            decodings = self.decodings(instances.take(index), weights)
+            return predict_items(self.policy, decodings, self.inputs.recipe.predict, None)
 
         parts = np.array_split(np.arange(len(instances)), max(1, -(-len(instances) // USERS_AT_ONCE)))
         found = map_parts(some, parts, title, gpu=self.load is not None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conrec.evaluate.bootstrap import LEVEL
+from conrec.evaluate.bootstrap import interval
 from conrec.evaluate.results import Difference, Estimate
 
 BUDGETS = (0.01, 0.02, 0.05)
@@ -29,10 +29,9 @@ class Avoided:
     def of(self, name: str) -> dict[str, Estimate]:
         """One system: budget ("0.01") -> share of dislikes avoided."""
         row = self.names.index(name)
-        intervals = [_interval(self.drawn[:, row, n]) for n in range(len(self.budgets))]
         return {
-            f"{budget:g}": Estimate(float(value), interval)
-            for budget, value, interval in zip(self.budgets, self.value[row], intervals)
+            f"{budget:g}": Estimate(float(self.value[row, n]), interval(self.drawn[:, row, n]))
+            for n, budget in enumerate(self.budgets)
         }
 
     def difference(self, ours: str, other: str) -> dict[str, Difference]:
@@ -40,7 +39,7 @@ class Avoided:
         a, b = self.names.index(ours), self.names.index(other)
         result = {}
         for n, budget in enumerate(self.budgets):
-            low, high = _interval(self.drawn[:, a, n] - self.drawn[:, b, n])
+            low, high = interval(self.drawn[:, a, n] - self.drawn[:, b, n])
             result[f"{budget:g}"] = Difference(
                 float(self.value[a, n] - self.value[b, n]),
                 (low, high),
@@ -110,9 +109,3 @@ class _Sorted:
         gone = np.cumsum(np.add.reduceat(weight * ~self._liked, self._starts))
         groups = [np.searchsorted(lost, budget * likes + 1e-9, side="right") for budget in self._budgets]
         return [float(gone[n - 1] / dislikes) if n else 0.0 for n in groups]
-
-
-def _interval(sampled: np.ndarray) -> tuple[float, float]:
-    tail = (1 - LEVEL) / 2
-    low, high = np.nanquantile(sampled, [tail, 1 - tail])
-    return float(low), float(high)

@@ -62,9 +62,13 @@ def bootstrap(users: np.ndarray, values: np.ndarray, draws: int = 1000, seed: in
 
 def _estimate(values: np.ndarray, sampled: np.ndarray) -> Estimate:
     """The mean of the data itself, with the percentiles of the resampled means."""
-    sampled = sampled[~np.isnan(sampled)]
-    if not len(values) or not len(sampled):
+    if not len(values) or np.isnan(sampled).all():
         return Estimate(None, None, None, len(values))
+    return Estimate(float(values.mean()), *interval(sampled), len(values))
+
+
+def interval(sampled: np.ndarray) -> tuple[float, float]:
+    """Both ends of the 95 % percentile interval of resampled figures, float [draws], those that are NaN left out."""
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(sampled, [tail, 1 - tail])
-    return Estimate(float(values.mean()), float(low), float(high), len(values))
+    low, high = np.nanquantile(sampled, [tail, 1 - tail])
+    return float(low), float(high)

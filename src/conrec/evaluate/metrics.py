@@ -37,8 +37,8 @@ def candidate_accuracy(scores: np.ndarray, instances: Instances) -> Metric:
     """
     there = ~np.isnan(scores).any(axis=1) if scores.shape[1] else np.zeros(len(scores), bool)
     value = np.zeros(len(scores), np.float32)
-    tops = scores[there] == scores[there].max(axis=1, keepdims=True) if there.any() else scores[there] > 0
     if there.any():
+        tops = scores[there] == scores[there].max(axis=1, keepdims=True)
         value[there] = tops[:, 0] / tops.sum(axis=1)
     return there & (instances.n_dislikes >= 1), value
 

@@ -80,7 +80,8 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
     # (system, "", metric) for a figure, (first, second, metric) for a difference; all share the bootstrap's draws.
     columns = {(system, "", metric): values for system, metrics in means.items() for metric, values in metrics.items()}
     pairs = [(OURS, system) for system in means if "/" not in system]
-    stages = [system for system in means if system.startswith(f"{OURS}/")]
+    ours = f"{OURS}/"
+    stages = [system for system in means if system.startswith(ours)]
     pairs += dict.fromkeys([(later, stages[0]) for later in stages[1:]] + list(zip(stages[1:], stages)))
     for first, second in pairs:
         if first == second or first not in means or second not in means:
@@ -106,9 +107,9 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
         systems=systems,
         comparisons={second: found for (first, second), found in differences.items() if first == OURS},
         stages={
-            _stage(stage): StageFigures(
+            stage.removeprefix(ours): StageFigures(
                 figures[stage],
-                {_stage(second): found for (first, second), found in differences.items() if first == stage},
+                {second.removeprefix(ours): found for (first, second), found in differences.items() if first == stage},
             )
             for stage in stages
         },
@@ -128,11 +129,6 @@ def _oracle_share(systems: dict[str, Figures]) -> dict[str, dict[str, float]]:
         for system, figures in systems.items()
     }
     return {system: share for system, share in shares.items() if share}
-
-
-def _stage(system: str) -> str:
-    """`conrec/stage1` -> `stage1`."""
-    return system.removeprefix(f"{OURS}/")
 
 
 def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> Validity:

@@ -78,14 +78,8 @@ def promise(scores: np.ndarray, units: np.ndarray, budget: float, confidence: fl
 
     # From the highest score on, which drops no like at all, to the lowest: losses only grow.
     candidates = np.unique(scores)[::-1]
-    good, bad = 0, len(candidates)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        if within(losses(candidates[middle]), budget, confidence):
-            good = middle
-        else:
-            bad = middle
-    threshold = float(candidates[good])
+    broken = bisect_left(candidates, True, lo=1, key=lambda one: not within(losses(one), budget, confidence))
+    threshold = float(candidates[broken - 1])
     return Promise(threshold, len(likes), needed, float(losses(threshold).mean()))
 
 
@@ -121,23 +115,18 @@ def promises(
     part of it (Bonferroni); the others are refused. On average nothing needs dividing.
     """
     names, owner = np.unique(np.asarray(segments, str), return_inverse=True)
-    found = {}
+    own = [(scores[owner == n], units[owner == n]) for n in range(len(names))]
     if confidence is None:
-        for n, name in enumerate(names.tolist()):
-            found[name] = promise(scores[owner == n], units[owner == n], budget, None)
-        return found
+        return {name: promise(*one, budget, None) for name, one in zip(names.tolist(), own)}
 
     # As many segments as can share, the largest first. Only sizes are looked at, and those spoil no promise.
-    sizes = [len(np.unique(units[owner == n])) for n in range(len(names))]
+    sizes = [len(np.unique(users)) for _, users in own]
     largest_first = sorted(range(len(names)), key=lambda n: (-sizes[n], n))
     needed = [units_needed(budget, divided(confidence, count)) for count in range(1, len(names) + 2)]
     shared = max((count for count, n in enumerate(largest_first, 1) if sizes[n] >= needed[count - 1]), default=0)
-    for place, n in enumerate(largest_first):
-        if place < shared:
-            part = divided(confidence, shared)
-            found[str(names[n])] = promise(scores[owner == n], units[owner == n], budget, part)
-        else:
-            found[str(names[n])] = Promise(None, sizes[n], needed[shared], None)
+    found = {str(names[n]): Promise(None, sizes[n], needed[shared], None) for n in largest_first}
+    for n in largest_first[:shared]:
+        found[str(names[n])] = promise(*own[n], budget, divided(confidence, shared))
     return found
 
 

@@ -180,6 +180,20 @@ class Policy(AnswerModel[PromptState]):
         with self._precision():
             return self._causal.get_decoder()(**inputs)
 
+    def hidden_states(
+        self, ids: Tensor, allowed: Tensor, positions: Tensor, keys: Tensor | None = None, cache: Any = None
+    ) -> Tensor:
+        """Hidden states [B, Q, H] of tokens [B, Q] at these positions, each of which may look where `allowed` says.
+
+        Args: as for `attention_mask`; `keys` are the positions themselves where there is no cache.
+        """
+        mask = self.attention_mask(allowed, positions, positions if keys is None else keys)
+        output = self.body(
+            input_ids=ids, attention_mask=mask, position_ids=positions, cache=cache, use_cache=cache is not None
+        )
+        states: Tensor = output.last_hidden_state
+        return states
+
     def head(self, hidden: Tensor) -> Tensor:
         """Logits over the whole vocabulary, float32."""
         with self._precision():
@@ -217,25 +231,14 @@ class Policy(AnswerModel[PromptState]):
             state = self.prefill(prompt_ids, prompt_mask)
             below = torch.cat([state.mask[:, None, :].expand(-1, length, -1), inside], dim=-1)
             keys = torch.cat([prompt_positions(state.mask), suffix_positions], dim=1)
-            output = self.body(
-                input_ids=suffix,
-                attention_mask=self.attention_mask(below, suffix_positions, keys),
-                position_ids=suffix_positions,
-                cache=state.cache,
-                use_cache=True,
-            )
-            return state.hidden, output.last_hidden_state.view(batch, group, levels - 1, -1)
+            hidden = self.hidden_states(suffix, below, suffix_positions, keys, state.cache)
+            return state.hidden, hidden.view(batch, group, levels - 1, -1)
         causal = torch.ones(prompt, prompt, dtype=torch.bool, device=codes.device).tril()
         above = torch.cat([causal & prompt_mask[:, None, :], causal.new_zeros(batch, prompt, length)], dim=-1)
         below = torch.cat([prompt_mask[:, None, :].expand(-1, length, -1), inside], dim=-1)
         positions = torch.cat([prompt_positions(prompt_mask), suffix_positions], dim=1)
-        output = self.body(
-            input_ids=torch.cat([prompt_ids, suffix], dim=1),
-            attention_mask=self.attention_mask(torch.cat([above, below], dim=1), positions, positions),
-            position_ids=positions,
-            use_cache=False,
-        )
-        hidden = output.last_hidden_state
+        tokens, allowed = torch.cat([prompt_ids, suffix], dim=1), torch.cat([above, below], dim=1)
+        hidden = self.hidden_states(tokens, allowed, positions)
         return hidden[:, prompt - 1], hidden[:, prompt:].view(batch, group, levels - 1, -1)
 
     def _takes_the_prefix(self) -> bool:
@@ -250,15 +253,9 @@ class Policy(AnswerModel[PromptState]):
         if self.device.type == "cuda" and self._window is None:
             return self._prefill_without_mask(prompt_ids, prompt_mask, cache)
         causal = torch.ones(prompt_ids.shape[1], prompt_ids.shape[1], dtype=torch.bool, device=prompt_ids.device)
-        positions = prompt_positions(prompt_mask)
-        output = self.body(
-            input_ids=prompt_ids,
-            attention_mask=self.attention_mask(causal.tril() & prompt_mask[:, None, :], positions, positions),
-            position_ids=positions,
-            cache=cache,
-            use_cache=True,
-        )
-        return PromptState(output.cache, output.last_hidden_state[:, -1], prompt_mask)
+        allowed, positions = causal.tril() & prompt_mask[:, None, :], prompt_positions(prompt_mask)
+        hidden = self.hidden_states(prompt_ids, allowed, positions, cache=cache)
+        return PromptState(cache, hidden[:, -1], prompt_mask)
 
     def _prefill_without_mask(self, prompt_ids: Tensor, prompt_mask: Tensor, cache: DynamicCache) -> PromptState:
         """Prefill with the padding turned to the right: then plain causal attention is exact, and on a GPU fastest."""
@@ -280,15 +277,9 @@ class Policy(AnswerModel[PromptState]):
         # An answer is shorter than any window: its own tokens count as near, wherever they are in the cache.
         near = positions[:, :1].expand(batch, state.suffix + width)
         keys = torch.cat([prompt_positions(state.mask), near], dim=1)
-        output = self.body(
-            input_ids=codes + self.starts[level],
-            attention_mask=self.attention_mask(mask, positions, keys),
-            position_ids=positions,
-            cache=state.cache,
-            use_cache=True,
-        )
+        hidden = self.hidden_states(codes + self.starts[level], mask, positions, keys, state.cache)
         state.suffix += width
-        return output.last_hidden_state
+        return hidden
 
     def attention_mask(self, allowed: Tensor, queries: Tensor, keys: Tensor) -> Tensor | dict[str, Tensor]:
         """The model's `attention_mask` from who may look at whom, bool [B, Q, L].
@@ -300,22 +291,15 @@ class Policy(AnswerModel[PromptState]):
         full = _float_mask(allowed, self.compute)
         if self._window is None:
             return full
-        near = queries[:, :, None] - keys[:, None, :] < self._window.tokens
+        near = queries[:, :, None] - keys[:, None, :] < self._window
         sliding = _float_mask(allowed & near, self.compute)
-        return {"full_attention": full, "sliding_attention": sliding} if self._window.mixed else sliding
+        # A model that tells its layers' kinds takes a mask for each.
+        mixed = bool(getattr(self._causal.config, "layer_types", None))
+        return {"full_attention": full, "sliding_attention": sliding} if mixed else sliding
 
 
-@dataclass(frozen=True)
-class Window:
-    """Layers that look at the last `tokens` tokens only."""
-
-    tokens: int
-    mixed: bool
-    """Whether there are layers with full attention, too: such a model takes a mask for each kind."""
-
-
-def _sliding_window(config: Any) -> Window | None:
-    """The window of a model's layers; None where all of them see everything."""
+def _sliding_window(config: Any) -> int | None:
+    """How many tokens a model's layers look back at; None where all of them see everything."""
     kinds = set(getattr(config, "layer_types", None) or ())
     strange = kinds - {"full_attention", "sliding_attention"}
     if strange:
@@ -326,7 +310,7 @@ def _sliding_window(config: Any) -> Window | None:
     tokens = getattr(config, "sliding_window", None)
     if not tokens or (kinds and "sliding_attention" not in kinds):
         return None
-    return Window(int(tokens), mixed=bool(kinds))
+    return int(tokens)
 
 
 def _float_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:

@@ -4,7 +4,9 @@ A prompt is a list of token ids. Wording is text of our own, titles are data (se
 semantic IDs. The same wording serves the embedded model and a large checkpoint.
 """
 
+import tomllib
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Literal
 
 import numpy as np
@@ -14,18 +16,7 @@ from conrec.lm.vocabulary import Vocabulary
 
 Context = Literal["recent", "dislikes", "full"]
 
-WORDING = {
-    "sid_to_title": ("Item ", "\nTitle: "),
-    "title_to_sid": ("Title: ", "\nItem "),
-    "alignment": ("One disliked, three bought: ", "\nDisliked: "),
-    "dislikes": "Disliked: ",
-    "recent": "Disliked lately: ",
-    "positives": "\nLiked: ",
-    "nothing": "nothing",
-    "next": "\nWill dislike: ",
-    # Asked by no prompt. The embedded tokenizer learns from all wording: without it other weights would be trained.
-    "next_liked": "\nWill like: ",
-}
+WORDING = tomllib.loads((files(__package__) / "wording.toml").read_text("utf-8"))
 MAX_TITLE_TOKENS = 48
 RECENT = np.timedelta64(3, "D")
 """Time before a cutoff whose dislikes the context `recent` shows."""
@@ -82,10 +73,8 @@ class HistoryPrompts:
         `keep`: bool over the instance's dislikes followed by its positives, for history dropout.
         """
         dislikes, positives = instances.dislikes[n], instances.positives[n]
-        if keep is not None:
-            kept, positives = keep[: len(dislikes)], positives[keep[len(dislikes) :]]
-        else:
-            kept = np.ones(len(dislikes), dtype=bool)
+        keep = np.ones(len(dislikes) + len(positives), bool) if keep is None else keep
+        kept, positives = keep[: len(dislikes)], positives[keep[len(dislikes) :]]
         if context == "recent":
             kept = kept & (instances.dislike_times[n] >= instances.cutoffs[n] - RECENT)
         dislikes = dislikes[kept]

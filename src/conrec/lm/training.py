@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -82,9 +81,8 @@ class Trainer:
         if tracker:
             titles = {"wandb": {"name": name}, "mlflow": {"run_name": name}}
             self.accelerator.init_trackers("conrec", init_kwargs=titles)
-        self._names = [n for n, p in policy.named_parameters() if p.requires_grad]
-        self._parameters = [p for p in policy.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+        self._trained = {n: p for n, p in policy.named_parameters() if p.requires_grad}
+        optimizer = torch.optim.AdamW(self._trained.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
         # Accelerate would wrap it also while the main process works alone.
         unshared = processes.count() == 1
         self.module = self.accelerator.prepare_model(module or policy, evaluation_mode=unshared)
@@ -124,7 +122,7 @@ class Trainer:
             group["lr"] = self._rate * schedule(self.step, self.steps)
         self._optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self._parameters, 1.0)
+        norm = self.accelerator.clip_grad_norm_(list(self._trained.values()), 1.0)
         self._optimizer.step()
         return float(norm)
 
@@ -140,7 +138,7 @@ class Trainer:
         if self.step % self._checkpoint_every == 0 and self.step < self.steps and processes.is_main():
             self._save()
 
-    def loop(self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int) -> Iterator[int]:
+    def loop(self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int = 4) -> Iterator[int]:
         """The steps that are left, so many of them followed by a validation; at the end everything is written."""
         every = max(1, self.steps // validations)
         for step in track(range(self.step, self.steps), title):
@@ -163,9 +161,8 @@ class Trainer:
 
     def _save(self) -> None:
         tensors = {f"weight/{n}": t for n, t in trained_state(self.policy).items()}
-        state = self._optimizer.state
-        for name, parameter in zip(self._names, self._parameters):
-            for key, value in state.get(parameter, {}).items():
+        for name, parameter in self._trained.items():
+            for key, value in self._optimizer.state.get(parameter, {}).items():
                 tensors[f"{key}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
         header = {"state": json.dumps({"step": self.step, "curves": self.curves})}
         partial = self.folder / (CHECKPOINT + ".partial")
@@ -176,20 +173,17 @@ class Trainer:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return
-        weights: dict[str, Tensor] = {}
-        state: dict[str, dict[str, Any]] = {name: {} for name in self._names}
+        parts: dict[str, dict[str, Tensor]] = {}
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["state"])
             for key in file.keys():  # noqa: SIM118 (safe_open is no mapping)
                 part, name = key.split("/", 1)
-                if part == "weight":
-                    weights[name] = file.get_tensor(key)
-                else:
-                    state[name][part] = file.get_tensor(key)
-        load_trained_state(self.policy, weights)
-        for name, parameter in zip(self._names, self._parameters):
-            if state[name]:
-                self._optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in state[name].items()}
+                parts.setdefault(part, {})[name] = file.get_tensor(key)
+        load_trained_state(self.policy, parts.pop("weight"))
+        for part, tensors in parts.items():
+            for name, tensor in tensors.items():
+                parameter = self._trained[name]
+                self._optimizer.state[parameter][part] = tensor.to(parameter.device)
         self.step = header["step"]
         self.curves = [tuple(row) for row in header["curves"]]
 

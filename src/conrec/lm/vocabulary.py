@@ -28,12 +28,12 @@ class Vocabulary:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, sizes: Sequence[int]) -> None:
         self.tokenizer = tokenizer
         self.sizes = tuple(sizes)
-        self.starts = tuple(_token_id(tokenizer, sid_token(t, 0)) for t in range(len(sizes)))
+        ids = tokenizer.get_vocab()
+        self.starts = tuple(ids[sid_token(t, 0)] for t in range(len(sizes)))
         for t, size in enumerate(sizes):
-            last = _token_id(tokenizer, sid_token(t, size - 1))
-            if last != self.starts[t] + size - 1:
+            if ids[sid_token(t, size - 1)] != self.starts[t] + size - 1:
                 raise ConrecError(f"the tokenizer's tokens of level {t} are not consecutive; add them in one go")
-        self._ids = 1 + max(tokenizer.get_vocab().values())
+        self._ids = 1 + max(ids.values())
         self.end = int(tokenizer.eos_token_id)
         self.pad = int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end)
         # Without its added tokens, so that no text is ever matched as one.
@@ -105,9 +105,3 @@ class Vocabulary:
 def sid_token(level: int, code: int) -> str:
     """`<a_0>`, `<b_17>`, `<c_3>`: the spelling of one code."""
     return f"<{chr(ord('a') + level)}_{code}>"
-
-
-def _token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
-    number = tokenizer.convert_tokens_to_ids(token)
-    assert isinstance(number, int)
-    return number

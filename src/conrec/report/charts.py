@@ -84,13 +84,7 @@ def lines(
     labels = [{"label": name, "x": float(at)} for name, at in (rules or {}).items()]
     layers = [
         _layer(labels, {"type": "rule", "stroke": LINE, "strokeWidth": 1.5}, x=x),
-        _layer(
-            labels,
-            {"type": "text", "align": "left", "baseline": "bottom", "dx": 3, "dy": -1, "fontSize": 10, "color": FAINT},
-            x=x,
-            y={"value": 0},
-            text={"field": "label"},
-        ),
+        _layer(labels, {"type": "text"}, x=x, y={"value": 0}, text={"field": "label"}),
         _layer(bands, {"type": "area", "opacity": 0.16}, x=x, y=low, y2={"field": "high"}, color=colour, detail=piece),
         _layer(points, {"type": "line", "strokeWidth": 1.8}, x=x, y=y, color=colour, strokeDash=dash, detail=piece),
         _layer(dots, {"type": "circle", "size": 70 if emphasised else 28, "opacity": 1}, x=x, y=y, color=colour),
@@ -102,8 +96,7 @@ def lines(
 
 def intervals(rows: Sequence[Interval], title: str, description: str, x_format: str = ".0%") -> str:
     """Estimates with their intervals, one under the other, as SVG that fits a phone; longer names are cut."""
-    names = [row.name for row in rows]
-    return _svg(_dots(rows, names, _named(names, 130), x_format, 210), title, description)
+    return _svg(_dots(rows, [row.name for row in rows], 130, x_format, 210), title, description)
 
 
 def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: str, x_title: str = "") -> str:
@@ -112,27 +105,18 @@ def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: st
     names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
     parts: list[dict[str, Any]] = []
     for name, rows in groups.items():
-        axis = None if parts else _named(names, 320)
         head = {"title": {"text": name, "fontSize": 12, "color": INK}}
-        parts.append(_dots(rows, names, axis, "", PANEL, x_title) | head)
+        parts.append(_dots(rows, names, None if parts else 320, "", PANEL, x_title) | head)
     return _svg({"hconcat": parts, "spacing": 24}, title, description)
 
 
-def _named(names: Sequence[str], label_width: int) -> dict[str, Any]:
-    """Axis of names; longer ones are cut at so many pixels."""
-    room = min(label_width, round(WIDEST * max(map(len, names), default=0)))
-    return {"labelLimit": label_width, "minExtent": room, "ticks": False, "domain": False, "grid": False}
-
-
 def _dots(
-    rows: Sequence[Interval],
-    names: Sequence[str],
-    axis: dict[str, Any] | None,
-    x_format: str,
-    width: int,
-    x_title: str = "",
+    rows: Sequence[Interval], names: Sequence[str], most: int | None, x_format: str, width: int, x_title: str = ""
 ) -> dict[str, Any]:
-    """The layers of a dot plot with a line for each of `names`."""
+    """The layers of a dot plot with a line for each of `names`, which stand beside it, cut at so many pixels (None:
+    they do not)."""
+    room = most and min(most, round(WIDEST * max(map(len, names), default=0)))
+    axis = most and {"labelLimit": most, "minExtent": room, "ticks": False, "domain": False, "grid": False}
     values = [
         asdict(r) | {"low": r.mean if r.low is None else r.low, "high": r.mean if r.high is None else r.high}
         for r in rows

@@ -1,6 +1,9 @@
 """Training curves of a run, as panels of the report: the seeds are pooled, the stages follow one another."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +16,7 @@ from conrec.report.charts import Series, binned, lines
 
 SPLITS = {"train": 0, "validation": 1}
 """Split -> number of its colour."""
-
-UNDERSTAND = {
-    "translation_loss": ("Translation loss", "nats per answer token; titles to IDs and back"),
-    "alignment_loss": ("Alignment loss", "nats per answer token of the four-way choice"),
-    "alignment_accuracy": ("Alignment accuracy", "which of four IDs was disliked; guessing gives 25 %"),
-}
-WARMUP = {
-    "loss": ("Warm-up loss", "nats per answer token"),
-    "FHR@20": ("FHR@20 in warm-up", "share of validation instances with a hit"),
-    "reward": ("Reward in warm-up", "what the next stages raise"),
-}
-GRPO = {
-    "reward": ("Reward, total", "hit similarity minus the positive penalty"),
-    "similarity": ("Hit similarity", "cosine to what was disliked next"),
-    "penalty": ("Positive penalty", "closeness to what was liked next; lower is better"),
-    "FHR@20": ("FHR@20", "share of validation instances with a hit"),
-    "kl": ("KL to the reference", "nats per token; how far the model has moved"),
-    "clip_share": ("Clip share", "share of tokens whose ratio was clipped"),
-    "zero_variance_share": ("Zero-variance groups", "share of groups that teach nothing: all rewards equal"),
-    "unique_items": ("Unique items per group", "different items among a group's answers"),
-}
-
+UNDERSTAND, WARMUP, GRPO = tomllib.loads((files(__package__) / "curves.toml").read_text("utf-8")).values()
 
 Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 """(name, split) -> steps and values [n] of all seeds."""
@@ -45,13 +27,13 @@ def training_order(stage: str) -> tuple[bool, int, str]:
     return stage != "warmup", len(stage), stage
 
 
-def read_curves(files: Sequence[Path]) -> Curves:
+def read_curves(paths: Sequence[Path]) -> Curves:
     """The pooled curves of several seeds; files that are not there are left out."""
     tables = []
-    for file in files:
-        if file.is_file():
-            with readable(file, "its"):
-                tables.append(pq.read_table(file, columns=["step", "split", "name", "value"]))
+    for path in paths:
+        if path.is_file():
+            with readable(path, "its"):
+                tables.append(pq.read_table(path, columns=["step", "split", "name", "value"]))
     if not tables:
         return {}
     table = pa.concat_tables(tables, promote_options="permissive")
@@ -89,7 +71,7 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
             for label, start in starts.items():
                 if curve := stages[label].get((name, split)):
                     piece = binned(split, *curve)
-                    pieces.append(Series(split, piece.x + start, piece.y, piece.low, piece.high))
+                    pieces.append(replace(piece, x=piece.x + start))
                     rows.append((label, split, float(piece.y[0]), float(piece.y[-1])))
             if pieces:
                 series.append(_joined(split, pieces))
@@ -102,11 +84,5 @@ def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -
 
 def _joined(name: str, pieces: Sequence[Series]) -> Series:
     """Stages one after the other as one line, with a gap where a new stage begins."""
-    gap = np.array([np.nan])
-
-    def together(parts: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate([x for part in parts for x in (part, gap)][:-1])
-
-    low = together([p.low for p in pieces if p.low is not None])
-    high = together([p.high for p in pieces if p.high is not None])
-    return Series(name, together([p.x for p in pieces]), together([p.y for p in pieces]), low, high)
+    columns = ([[*getattr(piece, of), np.nan] for piece in pieces] for of in ("x", "y", "low", "high"))
+    return Series(name, *(np.concatenate(parts)[:-1] for parts in columns))

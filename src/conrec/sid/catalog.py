@@ -64,12 +64,8 @@ class Catalog:
     def save(self, folder: Path) -> None:
         book = folder / "codebook"
         book.mkdir(parents=True, exist_ok=True)
-        columns: dict[str, pa.Array] = {
-            "item_id": pa.array(self.item_ids, pa.string()),
-            "title": pa.array(self.titles, pa.string()),
-        }
-        for level in range(self.levels):
-            columns[f"code_{level}"] = pa.array(self.codes[:, level], pa.int32())
+        columns = {"item_id": pa.array(self.item_ids, pa.string()), "title": pa.array(self.titles, pa.string())}
+        columns |= {f"code_{n}": pa.array(self.codes[:, n], pa.int32()) for n in range(self.levels)}
         pq.write_table(pa.table(columns), folder / "catalog.parquet")
         np.save(folder / "latents.npy", self.latents)
         np.save(folder / "reconstructed.npy", self.reconstructed)

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,9 @@ def _stroke(
         pen.ellipse(box, fill=fill)
     elif primitive == "box":
         pen.rounded_rectangle(box, radius=extra * canvas + grow, fill=fill)
-    elif primitive == "arc":
-        pen.arc(box, 180, 360, fill=fill, width=width)
-    elif primitive == "bow":
-        pen.arc(box, 0, 180, fill=fill, width=width)
+    elif primitive in ("arc", "bow"):
+        start = 180 if primitive == "arc" else 0
+        pen.arc(box, start, start + 180, fill=fill, width=width)
     elif primitive == "line":
         pen.line(flat, fill=fill, width=width, joint="curve")
     else:
@@ -183,10 +183,7 @@ def _store_mark(pen: ImageDraw.ImageDraw, store: str, canvas: int) -> None:
     outer, inner = palette[number % len(palette)], palette[(number // len(palette) * 3 + number + 4) % len(palette)]
     pen.rounded_rectangle(_scaled((0.84, 0.03, 0.97, 0.16), canvas), radius=canvas * 0.03, fill=outer)
     box = _scaled((0.875, 0.065, 0.935, 0.125), canvas)
-    if number % 2:
-        pen.ellipse(box, fill=inner)
-    else:
-        pen.rectangle(box, fill=inner)
+    (pen.ellipse if number % 2 else pen.rectangle)(box, fill=inner)
 
 
 def _skin(pattern: str, material: str, colour: RGB, canvas: int, rng: np.random.Generator) -> Image.Image:
@@ -208,26 +205,23 @@ def _skin(pattern: str, material: str, colour: RGB, canvas: int, rng: np.random.
             for m in range(n % 2, 16, 2):
                 pen.rectangle((n * unit, m * unit, (n + 1) * unit - 1, (m + 1) * unit - 1), fill=second)
     elif pattern == "dotted":
-        for n in range(12):
-            for m in range(12):
-                disc(1.5 * n + 0.75 * (m % 2), 1.4 * m, 0.38, second)
+        for n, m in product(range(12), range(12)):
+            disc(1.5 * n + 0.75 * (m % 2), 1.4 * m, 0.38, second)
     elif pattern == "floral":
-        for n in range(7):
-            for m in range(7):
-                x, y = 2.6 * n + 1.3 * (m % 2), 2.4 * m + 0.6
-                for angle in np.arange(5) * 2 * math.pi / 5:
-                    disc(x + 0.55 * math.cos(angle), y + 0.55 * math.sin(angle), 0.45, second)
-                disc(x, y, 0.35, (240, 190, 40))
+        for n, m in product(range(7), range(7)):
+            x, y = 2.6 * n + 1.3 * (m % 2), 2.4 * m + 0.6
+            for angle in np.arange(5) * 2 * math.pi / 5:
+                disc(x + 0.55 * math.cos(angle), y + 0.55 * math.sin(angle), 0.45, second)
+            disc(x, y, 0.35, (240, 190, 40))
     elif pattern == "leopard":
         spot = _mix(colour, (70, 40, 20), 0.45)
-        for n in range(11):
-            for m in range(11):
-                dx, dy, dw, dh = rng.random(4)
-                x, y = (1.6 * n + 0.8 * (m % 2) + 0.5 * dx - 0.25) * unit, (1.5 * m + 0.5 * dy - 0.25) * unit
-                w, h = (0.4 + 0.25 * dw) * unit, (0.35 + 0.2 * dh) * unit
-                box, start = (x - w, y - h, x + w, y + h), int(rng.integers(360))
-                pen.ellipse(box, fill=spot)
-                pen.arc(box, start, start + 270, fill=(34, 22, 18), width=max(1, round(0.26 * unit)))
+        for n, m in product(range(11), range(11)):
+            dx, dy, dw, dh = rng.random(4)
+            x, y = (1.6 * n + 0.8 * (m % 2) + 0.5 * dx - 0.25) * unit, (1.5 * m + 0.5 * dy - 0.25) * unit
+            w, h = (0.4 + 0.25 * dw) * unit, (0.35 + 0.2 * dh) * unit
+            box, start = (x - w, y - h, x + w, y + h), int(rng.integers(360))
+            pen.ellipse(box, fill=spot)
+            pen.arc(box, start, start + 270, fill=(34, 22, 18), width=max(1, round(0.26 * unit)))
     texture = next(name for name, materials in TEXTURE.items() if material in materials)
     pixels = np.asarray(skin, dtype=np.float32) * _light(texture, canvas)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -12,6 +12,7 @@ from conrec.data.instances import Instances, Items, Ragged, evenly, offsets_of
 from conrec.decode.candidates import CandidateSets, candidate_parts, policy_scores
 from conrec.decode.decoder import Decoder, contexts
 from conrec.decode.inputs import Inputs
+from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
@@ -35,22 +36,13 @@ ALONE = "alone"
 """Folder of what each item feature predicts by itself."""
 
 
-def predict(job: Job) -> None:
+def predict(job: Job, lists_only: bool = False) -> None:
     """Write `predictions.parquet`, `replay.parquet`, `tuning.json`, what each item feature predicts by itself to
     `alone/*.parquet` and, for what each training stage gave, `stages/*.parquet`.
 
     The features have the weights of the stage `weights`. The policy joins them as `predict.temperatures` says. The
     comparison of the training stages is of the policies alone: the prior as it is, nothing else.
     """
-    _predict(job, lists_only=False)
-
-
-def predict_lists(job: Job) -> None:
-    """Write `predictions.parquet`, `tuning.json` and `alone/*.parquet`: no replay, no comparison of training stages."""
-    _predict(job, lists_only=True)
-
-
-def _predict(job: Job, *, lists_only: bool) -> None:
     recipe, prepared, out = job.recipe, job.of("prepare"), job.out
     inputs = Inputs.of(recipe, job.log)
     held_out = inputs.instances.take(inputs.instances.split != "train")
@@ -95,6 +87,11 @@ def _predict(job: Job, *, lists_only: bool) -> None:
     write_json(out / "tuning.json", table)
 
 
+def predict_lists(job: Job) -> None:
+    """Write `predictions.parquet`, `tuning.json` and `alone/*.parquet`: no replay, no comparison of training stages."""
+    predict(job, lists_only=True)
+
+
 def _compare_stages(decoder: Decoder, held_out: Instances, utilized: Path, out: Path) -> None:
     """`out/STAGE.parquet`: what the weights of each training stage predict for `COMPARED` instances, and their reward.
 
@@ -110,7 +107,7 @@ def _compare_stages(decoder: Decoder, held_out: Instances, utilized: Path, out: 
     for name, context in contexts(inputs.recipe).items():  # the last one is the decoder's own
         load_trained_policy(policy, utilized / name)
         plain = Decoding(inputs.prompt_dataset(compared, context, vocabulary))
-        ((items, scores),) = Decoder(inputs, vocabulary, lambda: policy, context).run([plain], f"predict ({name})")
+        ((items, scores),) = predict_items(policy, [plain], inputs.recipe.predict, f"predict ({name})")
         reward = sampled_reward(policy, plain.data, future, inputs.recipe)
         columns = _columns(compared, inputs.log_view.items, items, scores)
         pq.write_table(columns.append_column("reward", pa.array(reward)), out / f"{name}.parquet")

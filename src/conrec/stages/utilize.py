@@ -25,7 +25,7 @@ from conrec.pipeline.job import Job
 from conrec.processes import is_main
 from conrec.train.curriculum import choose_prompts, chosen_data
 from conrec.train.demonstrations import Demonstrations
-from conrec.train.grpo import StageTraining, items_of_leaves, rollout, train_stage
+from conrec.train.grpo import items_of_leaves, rollout, train_stage
 from conrec.train.rewards import FutureReward, Reward
 from conrec.train.warmup import reachable, warm_up
 
@@ -144,17 +144,18 @@ class Training:
             demonstrations = Demonstrations(
                 reachable(reward.future, data), inputs.log_view.catalog.codes, data.pool.trie, config.demonstrations
             )
-            training = StageTraining(
+            train_stage(
+                self.policy,
                 data,
                 reward,
                 demonstrations,
+                folder,
                 config,
                 beta=stage.beta,
                 seed=seed,
                 title=f"GRPO stage {number} ({stage.context})",
                 validate=self._validate(stage.context),
             )
-            train_stage(self.policy, training, folder)
             save_policy(self.policy, folder)
 
     def _loaded(self, folder: Path) -> bool:

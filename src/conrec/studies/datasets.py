@@ -7,6 +7,7 @@ fold of them.
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from conrec.config import POLICY_TEMPERATURES, GrpoStage, Recipe, load_recipe
 from conrec.errors import ConrecError
@@ -96,7 +97,12 @@ def with_policy(recipe: Recipe) -> Recipe:
     return replace(recipe, predict=replace(recipe.predict, temperatures=POLICY_TEMPERATURES))
 
 
+def utilizing(recipe: Recipe, **changes: Any) -> Recipe:
+    """Recipe with other settings of `utilize`."""
+    return replace(recipe, utilize=replace(recipe.utilize, **changes))
+
+
 def one_context(recipe: Recipe, context: str) -> Recipe:
     """Recipe without the progressive schedule: warm-up and all stages in the same context."""
     stages = tuple(GrpoStage(context, stage.prompts, stage.beta) for stage in recipe.utilize.stages)  # type: ignore[arg-type]
-    return replace(recipe, utilize=replace(recipe.utilize, warmup_context=context, stages=stages))  # type: ignore[arg-type]
+    return utilizing(recipe, warmup_context=context, stages=stages)

@@ -7,7 +7,7 @@ warm-up.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.features.prepared_log import PreparedLog
 from conrec.files import lock
-from conrec.pipeline.build import build, partial
+from conrec.pipeline.build import build
+from conrec.pipeline.build import partial as partial_folder
 from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for, without
@@ -82,7 +83,7 @@ class Variant:
         utilize = replace(
             utilize,
             name=f"utilize{reward}",
-            function=_utilize(self.reward),
+            function=partial(_utilize, self.reward),
             after=(*utilize.after, "warmup"),
             replaces="utilize",
         )
@@ -99,34 +100,30 @@ def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lam
     return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
 
 
-def inputs(stage: str, variant: Variant) -> dict[str, Any]:
+def inputs(stage: str | Stage, variant: Variant) -> dict[str, Any]:
     """All that a stage of a variant depends on."""
-    return _inputs(standing_for(stage, variant.stages), variant)
+    return inputs_of(_named(stage, variant), variant.stages, variant.recipe, variant.seed) | variant.dataset.files
 
 
-def _inputs(stage: Stage, variant: Variant) -> dict[str, Any]:
-    return inputs_of(stage, variant.stages, variant.recipe, variant.seed) | variant.dataset.files
+def _named(stage: str | Stage, variant: Variant) -> Stage:
+    return standing_for(stage, variant.stages) if isinstance(stage, str) else stage
 
 
+@dataclass(frozen=True)
 class Models:
     """The stages of variants, each built when it is first asked for."""
 
-    def __init__(self, root: Path) -> None:
-        """`root`: a folder of its own for logs and models."""
-        self.root = root
-        self._log = PreparedLog(root, root)
+    root: Path
+    """A folder of its own for logs and models."""
 
     def cell(self, system: str, variant: Variant, predictions: str = "predictions") -> Cell:
         """A variant as a cell: its lists and candidate scores for the test instances.
 
         predictions: which of the files that `predict` writes.
         """
-        shared = tuple(self._folder(stage, variant) for stage in chain(variant.stages[-1], variant.stages)[:-1])
+        shared = tuple(self.folder(stage, variant) for stage in chain(variant.stages[-1], variant.stages)[:-1])
         name, depends = variant.dataset.name, inputs("predict", variant) | {"predictions": predictions}
-
-        def measure() -> Measured:
-            return self._measure(variant, predictions)
-
+        measure = partial(self._measure, variant, predictions)
         return Cell(name, system, variant.seed, depends, measure, variant.fold, shared)
 
     def alone(self, variant: Variant) -> list[Cell]:
@@ -135,44 +132,36 @@ class Models:
         names = (*config.features, *["prior"] * config.prior)
         return [self.cell(f"{CONREC}'s {name}", variant, f"{ALONE}/{name}") for name in names]
 
-    def folder(self, stage: str, variant: Variant) -> Path:
+    def folder(self, stage: str | Stage, variant: Variant) -> Path:
         """Folder of a stage of a variant, there or not."""
-        return self._folder(standing_for(stage, variant.stages), variant)
-
-    def built(self, stage: str, variant: Variant) -> Path:
-        """Folder of a stage of a variant; it and what it builds on is built where it is missing."""
-        return self._built(standing_for(stage, variant.stages), variant)
+        return self.root / f"{variant.dataset.name}-{_named(stage, variant).name}" / key(inputs(stage, variant))
 
     def log(self, variant: Variant) -> PreparedLog:
         """The log and the semantic IDs of a variant; the last one stays in memory."""
-        return self._shared_log(self.built("prepare", variant), self.built("compress", variant))
+        return _shared_log(self.built("prepare", variant), self.built("compress", variant))
 
-    def _folder(self, stage: Stage, variant: Variant) -> Path:
-        return self.root / f"{variant.dataset.name}-{stage.name}" / key(_inputs(stage, variant))
-
-    def _built(self, stage: Stage, variant: Variant) -> Path:
-        folder, data = self._folder(stage, variant), variant.dataset
+    def built(self, stage: str | Stage, variant: Variant) -> Path:
+        """Folder of a stage of a variant; it and what it builds on is built where it is missing."""
+        folder, data, stage = self.folder(stage, variant), variant.dataset, _named(stage, variant)
         if folder.exists():
             return folder
-        folders = {name: (self._built(one, variant),) for name, one in direct(stage, variant.stages).items()}
-        log = self._shared_log(*(folders.get(name, (folder,))[0] for name in ("prepare", "compress")))
+        folders = {name: (self.built(one, variant),) for name, one in direct(stage, variant.stages).items()}
+        log = _shared_log(*(folders.get(name, (folder,))[0] for name in ("prepare", "compress")))
         recipe, seed = restricted(variant.recipe, stage.name, stage.reads), variant.seed if stage.per_seed else 0
-        job = Job(recipe, partial(folder), seed, folders, log, data.data, data.images)
+        job = Job(recipe, partial_folder(folder), seed, folders, log, data.data, data.images)
         with lock(lock_of(folder), wait=True):  # another process may be building it
             if not folder.exists():
                 say(f"{stage.name} for {data.name}, seed {variant.seed}")
-                build(stage, job, folder, _inputs(stage, variant))
+                build(stage, job, folder, inputs(stage, variant))
         return folder
-
-    def _shared_log(self, prepared: Path, compressed: Path) -> PreparedLog:
-        if (self._log.prepared, self._log.compressed) != (prepared, compressed):
-            self._log = PreparedLog(prepared, compressed)
-        return self._log
 
     def _measure(self, variant: Variant, predictions: str) -> Measured:
         path, log = self.built("predict", variant) / f"{predictions}.parquet", self.log(variant)
         test = log.instances.of_split("test")
         return measured(log, test, read_outputs(path, test, log.items, variant.recipe.evaluate.k), {})
+
+
+_shared_log = lru_cache(1)(PreparedLog)
 
 
 def measured(log: PreparedLog, test: Instances, outputs: Outputs, facts: dict[str, Any]) -> Measured:
@@ -187,23 +176,18 @@ def _translate(job: Job) -> None:
 
 
 def _warm_up(job: Job) -> None:
-    """The warm-up alone."""
     from conrec.stages.utilize import Training
 
     Training.of(job, watched=False).warm_up()
 
 
-def _utilize(reward: str) -> Callable[[Job], None]:
+def _utilize(reward: str, job: Job) -> None:
     """GRPO under one of the rewards, behind the warm-up that all share."""
+    from conrec.stages.utilize import Training
+    from conrec.studies.rewards import REWARDS
 
-    def utilize(job: Job) -> None:
-        from conrec.stages.utilize import Training
-        from conrec.studies.rewards import REWARDS
-
-        if not (job.out / "warmup").exists():
-            link(job.of("warmup") / "warmup", job.out / "warmup")
-        training = Training.of(job, watched=False, reward_for=REWARDS[reward])
-        training.warm_up()
-        training.grpo()
-
-    return utilize
+    if not (job.out / "warmup").exists():
+        link(job.of("warmup") / "warmup", job.out / "warmup")
+    training = Training.of(job, watched=False, reward_for=REWARDS[reward])
+    training.warm_up()
+    training.grpo()

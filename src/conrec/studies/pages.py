@@ -1,6 +1,7 @@
 """Files of a study: table (CSV), picture (SVG) and page (Markdown), whose words follow the numbers."""
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from conrec.config import SimulateConfig
@@ -11,15 +12,7 @@ from conrec.studies.study import Study
 
 MARGINS = "CoNRec's lead over the best other system, named in brackets; bold: significant."
 MARKS = "In brackets 95 % intervals; + and - mark a significant difference to what a row is compared with."
-INKS = {
-    "--ink": "#1c2024",
-    "--faint": "#5f6770",
-    "--line": "#dfe3e8",
-    "--series-0": "#1f6fd1",
-    "--series-1": "#c85a00",
-    "--series-2": "#137a4b",
-    "--series-3": "#93408f",
-}
+INKS = (files(__package__) / "inks.css").read_text("utf-8").strip()
 """The report's colours: a picture that stands alone has no page to take them from."""
 
 
@@ -154,7 +147,6 @@ def _papers_difference(
 
 
 def _tables(study: Study, table: Sequence[Row]) -> list[str]:
-    """One Markdown table a data set."""
     found = []
     for dataset in dict.fromkeys(row.dataset for row in table):
         here = {(row.system, row.metric): row for row in table if row.dataset == dataset and not row.second}
@@ -189,9 +181,8 @@ def _cell(row: Row | None) -> str:
 
 def _standalone(svg: str) -> str:
     """SVG with the colours inside, and a ground of its own."""
-    colours = "".join(f"{name}:{value};" for name, value in INKS.items())
     head, rest = svg.split(">", 1)
-    return f"{head}><style>svg{{background:#fff;{colours}}}</style>{rest}\n"
+    return f"{head}><style>{INKS}</style>{rest}\n"
 
 
 def _short(value: float | None) -> str:

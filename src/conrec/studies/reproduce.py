@@ -14,16 +14,7 @@ from conrec.studies.datasets import NAMES, Dataset, dataset
 from conrec.studies.paper import features, fig2a, fig2b, table1, table2, table3, table4, table5
 from conrec.studies.study import Study, StudyContext
 
-STUDIES: tuple[Study, ...] = (
-    fig2a.STUDY,
-    table1.STUDY,
-    features.STUDY,
-    table2.STUDY,
-    fig2b.STUDY,
-    table3.STUDY,
-    table4.STUDY,
-    table5.STUDY,
-)
+STUDIES = [one.STUDY for one in (fig2a, table1, features, table2, fig2b, table3, table4, table5)]
 
 
 def reproduce(
@@ -73,7 +64,6 @@ def _work(planned: Sequence[Sequence[Cell]], root: Path) -> str:
 
 
 def _command(study: Study, seeds: Sequence[int] | None, datasets: Sequence[Dataset], quick: bool) -> str:
-    """Command that makes the same again."""
     names = [one.name for one in datasets]
     files = " --data DATA" if names != [NAMES[0]] else ""
     own = "" if seeds is None else f" --seeds {' '.join(map(str, seeds))}"
@@ -81,7 +71,6 @@ def _command(study: Study, seeds: Sequence[int] | None, datasets: Sequence[Datas
 
 
 def _index(folder: Path) -> None:
-    """README.md: the studies that are there."""
     there = [study for study in STUDIES if (folder / f"{study.name}.md").exists()]
     lines = [f"- [{study.title}]({study.name}.md): {study.measures}" for study in there]
     write_whole(folder / "README.md", "\n".join(["# The paper's measurements, repeated", "", *lines]) + "\n")

@@ -92,26 +92,16 @@ def rows(study: Study, dataset: str, results: Sequence[CellResult], draws: int =
             if system == study.best_other and metric in study.second:
                 second = _best_other(study, pooled, metric, study.second[metric])
                 columns += [(system, metric, second, True)] if second else []
-    table = [_column(pooled, system, metric, None) for system, metric, _, _ in columns]
-    table += [_column(pooled, system, metric, other) for system, metric, other, _ in columns if other]
+    of = pooled.values
+    table = [of[system][metric] for system, metric, _, _ in columns]
+    table += [of[system][metric] - of[other][metric] for system, metric, other, _ in columns if other]
     estimates = bootstrap(pooled.users, np.column_stack(table), draws) if table else []
     differences = iter(estimates[len(columns) :])
     found = []
     for (system, metric, other, again), value in zip(columns, estimates):
-        found.append(
-            Row(
-                dataset,
-                system,
-                metric,
-                value,
-                sorted(set(pooled.seeds[system])),
-                study.paper.get(system, {}).get(metric),
-                other,
-                next(differences) if other else None,
-                _forgotten(study, pooled, system, metric),
-                again,
-            )
-        )
+        seeds, paper = sorted(set(pooled.seeds[system])), study.paper.get(system, {}).get(metric)
+        difference, forgotten = next(differences) if other else None, _forgotten(study, pooled, system, metric)
+        found.append(Row(dataset, system, metric, value, seeds, paper, other, difference, forgotten, again))
     return found
 
 
@@ -136,7 +126,6 @@ def as_csv(table: Sequence[Row]) -> str:
 
 
 def _other(study: Study, pooled: Pool, system: str, metric: str) -> str | None:
-    """Which system this one is compared with."""
     if system == study.best_other:
         return _best_other(study, pooled, metric)
     other = study.against.get(system)
@@ -150,9 +139,7 @@ def _best_other(study: Study, pooled: Pool, metric: str, among: Sequence[str] | 
     own = pooled.values[str(study.best_other)][metric]
     rivals = {}
     for name, metrics in pooled.values.items():
-        if not study.rival(name) or metric not in metrics:
-            continue
-        if among is not None and name not in among:
+        if not study.rival(name) or metric not in metrics or (among is not None and name not in among):
             continue
         both = ~np.isnan(own) & ~np.isnan(metrics[metric])
         if both.any():
@@ -166,8 +153,3 @@ def _forgotten(study: Study, pooled: Pool, system: str, metric: str) -> float | 
         return None
     before = float(np.nanmean(pooled.values[study.forgetting][metric]))
     return 1 - float(np.nanmean(pooled.values[system][metric])) / before if before else None
-
-
-def _column(pooled: Pool, system: str, metric: str, other: str | None) -> np.ndarray:
-    values = pooled.values[system][metric]
-    return values if other is None else values - pooled.values[other][metric]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -54,11 +55,6 @@ def next_dislike(inputs: Inputs, instances: Instances) -> Reward:
     return future_reward(inputs, replace(instances, future=Ragged(instances.next, np.arange(len(instances) + 1))))
 
 
-def truncated(inputs: Inputs, instances: Instances) -> Reward:
-    """CoNRec's reward with truncation."""
-    return future_reward(inputs, instances, TruncatedReward)
-
-
 def codes(inputs: Inputs, instances: Instances) -> Reward:
     """The reward for codes alone."""
     swing_neighbours = inputs.recipe.utilize.swing_neighbours
@@ -68,7 +64,7 @@ def codes(inputs: Inputs, instances: Instances) -> Reward:
 REWARDS: dict[str, Callable[[Inputs, Instances], Reward]] = {
     "future": future_reward,
     "next": next_dislike,
-    "truncated": truncated,
+    "truncated": partial(future_reward, kind=TruncatedReward),
     "codes": codes,
 }
 """What `studies.models.Variant.reward` names."""

@@ -12,7 +12,7 @@ from typing import Self
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import NAMES, Dataset
-from conrec.studies.models import Models
+from conrec.studies.models import Models, Variant, variant
 from conrec.studies.systems import Recommenders
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -42,8 +42,8 @@ class Study:
     title: str
     measures: str
     """One sentence: what is varied and what is measured."""
-    cells: Callable[[StudyContext, Dataset, Sequence[int]], list[Cell]]
-    """The cells of a data set under some seeds."""
+    of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]
+    """The cells of a data set's recipe under one seed; the second is that of the first seed, which tunes baselines."""
     metrics: Sequence[str]
     """Columns of the table, the headline first for the picture and the text."""
     against: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +72,11 @@ class Study:
     forgetting: str | None = None
     """A system whose figure the others are a loss of: adds the share that is forgotten."""
 
+    def cells(self, context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+        """The cells of a data set under some seeds."""
+        own = [variant(dataset, seed) for seed in seeds]
+        return [cell for one in own for cell in self.of_seed(context, one, own[0])]
+
     def rival(self, system: str) -> bool:
         """Whether a system may be the best other."""
         part = self.parts is not None and system.startswith(self.parts)
@@ -83,7 +88,7 @@ class Study:
         return self.headlines or self.metrics[:1]
 
 
-def study(name: str, cells: Callable[[StudyContext, Dataset, Sequence[int]], list[Cell]]) -> Study:
+def study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]) -> Study:
     """The study of `paper/NAME.toml`, whose keys are the fields of `Study`."""
     text = (Path(__file__).parent / "paper" / f"{name}.toml").read_text(encoding="utf-8")
-    return Study(name, cells=cells, **tomllib.loads(text))
+    return Study(name, of_seed=of_seed, **tomllib.loads(text))

@@ -8,8 +8,8 @@ of its row without.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,10 @@ from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.tuning import tune
 from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances
-from conrec.evaluate.protocol import Outputs, read_oracle
+from conrec.evaluate.protocol import read_oracle
 from conrec.features.prepared_log import PreparedLog
 from conrec.progress import say
+from conrec.stages.evaluate import theirs
 from conrec.studies.cells import Cell, Measured, cached, key
 from conrec.studies.datasets import policy_alone
 from conrec.studies.models import Models, Variant, measured
@@ -59,8 +60,6 @@ class BaselineSpec:
     """False: nothing is drawn, so one seed says all."""
     needs: tuple[str, ...] = ()
     """Options that come from the run (see `Recommender.needs`)."""
-    instead: Settings = field(default_factory=dict)
-    """Settings that take the place of the grid's, to see that everything works."""
     add_prior: bool = True
     """The item prior is added with a weight chosen on validation, where the recommender can take it."""
     settings_of: "BaselineSpec | None" = None
@@ -69,8 +68,8 @@ class BaselineSpec:
 
 def _twice(one: Any, quick: bool, seeded: bool = True) -> list[BaselineSpec]:
     """A recommender on dislikes, and once more with positives; what draws nothing chooses its settings again there."""
-    grid, instead = (one.grid[:1], one.quick) if quick else (one.grid, {})
-    first = BaselineSpec(one.name, one, grid, seeded, one.needs, instead)
+    grid = [one.grid[0] | one.quick] if quick else one.grid
+    first = BaselineSpec(one.name, one, grid, seeded, one.needs)
     both = replace(first, name=f"{one.name}+positives", make=partial(one, "dislikes+likes"))
     return [first, replace(both, settings_of=first) if seeded else both]
 
@@ -106,7 +105,6 @@ class Recommenders:
         self.models = models
         self._chosen: dict[Path, Recommender] = {}
         """The recommender that was just chosen, trained, by the folder of its tuning."""
-        self._last: tuple[PreparedLog, tuple[TrainingData, Instances, dict[str, np.ndarray]]] | None = None
 
     def cell(self, spec: BaselineSpec, variant: Variant, tuned_on: Variant | None = None) -> Cell:
         """A baseline under a variant's log, IDs and prior; the settings are those chosen on `tuned_on` (without it on
@@ -117,14 +115,12 @@ class Recommenders:
         def run() -> Measured:
             settings = self.settings(spec, tuned_on)
             say(f"{spec.name}: {settings or 'nothing to set'}")
-            known, test, candidates = self._read(variant)
+            known, _, _ = _read(self.models.log(variant))
             system = self._chosen.pop(self._tuning(spec, variant), None)
             if system is None:
                 system = self._make(spec, variant, settings)
                 system.fit(known)
-            return measure(
-                system, self.models.log(variant), known, test, candidates, variant.recipe.evaluate.k, settings
-            )
+            return self._measure(system, variant, settings)
 
         seed = variant.seed if spec.seeded else variant.fold
         log_and_ids = (self.models.folder(step, variant) for step in ("prepare", "compress"))
@@ -132,7 +128,6 @@ class Recommenders:
         return Cell(variant.dataset.name, spec.name, seed, inputs, run, variant.fold, shared)
 
     def _tuning(self, spec: BaselineSpec, variant: Variant) -> Path:
-        """Folder of the settings that were tried."""
         return self.models.root / f"{variant.dataset.name}-tuning" / f"{spec.name}-{key(_inputs(spec, variant))}"
 
     def settings(self, spec: BaselineSpec, variant: Variant) -> Settings:
@@ -143,7 +138,7 @@ class Recommenders:
         folder = self._tuning(spec, variant)
 
         def make(out: Path) -> None:
-            known, _, _ = self._read(variant)
+            known, _, _ = _read(self.models.log(variant))
             best, record = tune(partial(self._make, spec, variant), spec.grid, known, variant.recipe.evaluate.k, out)
             self._chosen = {} if best is None else {folder: best}
             (out / "tuning.json").write_text(json.dumps(record, indent=1))
@@ -170,7 +165,7 @@ class Recommenders:
         """A recommender as it is measured: under the item prior where it can take it."""
         seed = {"seed": variant.seed} if spec.seeded else {}
         needed = {name: self._option(name, variant) for name in spec.needs}
-        system = spec.make(**seed, **needed | settings | spec.instead)
+        system = spec.make(**seed, **needed | settings)
         if not (spec.add_prior and system.adds_prior):
             return system
         config = variant.recipe.predict
@@ -182,41 +177,29 @@ class Recommenders:
             return self.models.built("understand", replace(variant, recipe=policy_alone(variant.recipe)))
         return variant.recipe.lm if need == "lm" else getattr(variant.recipe.predict, need)
 
-    def _read(self, variant: Variant) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
-        """Training data, test instances, and candidates by split; the last variant's stay in memory."""
+    def _measure(self, system: Recommender, variant: Variant, settings: Settings) -> Measured:
+        """Tune the weights of a trained recommender on validation, and measure it on test."""
         log = self.models.log(variant)
-        if self._last is None or self._last[0] is not log:
-            known, test = training_data(log), log.instances.of_split("test")
-            parts = {"test": test, "validation": known.validation}
-            candidates = {n: read_candidates(log.prepared, part, log.items) for n, part in parts.items() if part}
-            self._last = log, (known, test, candidates)
-        return self._last[1]
+        known, test, candidates = _read(log)
+        k, facts = variant.recipe.evaluate.k, dict[str, Any](settings=settings)
+        if known.validation is not None:
+            lists = system.tune(known.validation, k)
+            ranks = system.tune_candidates(known.validation, candidates["validation"])
+            if lists or ranks:
+                facts["form"] = system.form
+                facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
+                facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
+        outputs = theirs(system, test, candidates["test"], k)
+        found = measured(log, test, outputs, facts)
+        return replace(found, values={"CandAcc": found.values["CandAcc"]}) if system.candidates_only else found
 
 
-def measure(
-    system: Recommender,
-    log: PreparedLog,
-    known: TrainingData,
-    test: Instances,
-    candidates: dict[str, np.ndarray],
-    k: int,
-    settings: Settings,
-) -> Measured:
-    """Tune the weights of a trained recommender on validation, and measure it on test."""
-    facts: dict[str, Any] = {"settings": settings}
-    if known.validation is not None:
-        lists = system.tune(known.validation, k)
-        ranks = system.tune_candidates(known.validation, candidates["validation"])
-        if lists or ranks:
-            facts["form"] = system.form
-            facts["FHR on validation"] = {str(weight): value for weight, value in lists.items()}
-            facts["CandAcc on validation"] = {str(weight): value for weight, value in ranks.items()}
-    scores = system.score_candidates(test, candidates["test"]).astype(np.float64)
-    scores[(candidates["test"] < 0).all(axis=1)] = np.nan
-    found = measured(log, test, Outputs(system.recommend(test, k), {"CandAcc": scores}), facts)
-    if system.candidates_only:
-        return replace(found, values={"CandAcc": found.values["CandAcc"]})
-    return found
+@lru_cache(1)
+def _read(log: PreparedLog) -> tuple[TrainingData, Instances, dict[str, np.ndarray]]:
+    """Training data, test instances, and candidates by split; those of the last log stay in memory."""
+    known, test = training_data(log), log.instances.of_split("test")
+    parts = {"test": test, "validation": known.validation}
+    return known, test, {n: read_candidates(log.prepared, part, log.items) for n, part in parts.items() if part}
 
 
 def _inputs(spec: BaselineSpec, variant: Variant) -> dict[str, Any]:

@@ -60,8 +60,7 @@ def choose_prompts(
     augmented: list[bool] = []
     looked = without = close = 0
     batch = config.prompts_per_step
-    starts = range(0, len(order), batch)
-    for begin in track(starts, "look at the prompts with the earlier policy"):
+    for begin in track(range(0, len(order), batch), "look at the prompts with the earlier policy"):
         if len(index) >= prompts:
             break
         part = data.batch(order[begin : begin + batch])
@@ -74,10 +73,8 @@ def choose_prompts(
         close += int((too_close & useful).sum())
         index += part.index[useful].tolist()
         augmented += too_close[useful].tolist()
-    if len(index) < prompts:
-        fill = order[: prompts - len(index)]
-        index += fill.tolist()
-        augmented += [False] * len(fill)
+    fill = order[: max(0, prompts - len(index))].tolist()
+    index, augmented = index + fill, augmented + [False] * len(fill)
     shuffled = rng.permutation(len(index))[:prompts]
     counts = {"looked_at": looked, "zero_variance": without, "too_close_to_likes": close}
     return Chosen(np.asarray(index)[shuffled], np.asarray(augmented)[shuffled], counts)

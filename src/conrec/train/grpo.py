@@ -39,28 +39,25 @@ VALIDATIONS = 4
 """How often a stage is validated while it is trained, beside once before."""
 
 
-@dataclass(frozen=True)
-class StageTraining:
-    """A stage of the curriculum: what it trains on and with. Prompt n is number n of `data` everywhere."""
-
-    data: PromptDataset
-    """The stage's prompts in the order in which they are used."""
-    reward: Reward
-    demonstrations: Demonstrations
-    config: UtilizeConfig
-    beta: float
-    seed: int
-    title: str
-    validate: Callable[[], dict[str, float]]
-
-
-def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
+def train_stage(
+    policy: Policy,
+    data: PromptDataset,
+    reward: Reward,
+    demonstrations: Demonstrations,
+    folder: Path,
+    config: UtilizeConfig,
+    *,
+    beta: float,
+    seed: int,
+    title: str,
+    validate: Callable[[], dict[str, float]],
+) -> None:
     """Train `policy` in place; curves and checkpoints go into `folder`.
 
-    The reference is the policy as it is at the call: the stage before. Each rollout is used for
+    `data` holds the stage's prompts in the order in which they are used; prompt n is its number n everywhere. The
+    reference is the policy as it is at the call: the stage before. Each rollout is used for
     `config.num_iterations` updates; the first is on-policy (ratio 1).
     """
-    config, data = stage.config, stage.data
     reference = frozen_copy(policy)
     size = min(config.prompts_per_step, len(data))
     steps = max(1, len(data) // config.prompts_per_step)
@@ -69,19 +66,17 @@ def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
         policy, folder, steps=steps, learning_rate=config.learning_rate, checkpoint_every=config.checkpoint_every
     )
     if trainer.step == 0:
-        trainer.log(stage.validate(), "validation")
-    for step in track(range(trainer.step, steps), stage.title):
+        trainer.log(validate(), "validation")
+    for step in track(range(trainer.step, steps), title):
         share = trainer.share(size)
         index = step * size + share.own
         batch = data.batch(index)
 
-        codes, leaves = rollout(
-            policy, batch, data.pool, config.num_generations, trainer.generator(stage.seed), share=share
-        )
-        codes, leaves, demonstrated = stage.demonstrations.mix_in(codes, leaves, index)
+        codes, leaves = rollout(policy, batch, data.pool, config.num_generations, trainer.generator(seed), share=share)
+        codes, leaves, demonstrated = demonstrations.mix_in(codes, leaves, index)
 
         items = items_of_leaves(data.pool, leaves)
-        rewards = stage.reward.of(index, items)
+        rewards = reward.of(index, items)
 
         advantage, useful = (tensor.to(data.device) for tensor in advantages(rewards.total))
 
@@ -94,7 +89,7 @@ def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
         for _ in range(config.num_iterations):
             new = trainer.module(*answers)
             old = new.detach() if old is None else old
-            loss = grpo_loss(new, old, reference_logprobs, advantage, useful, epsilon=config.epsilon, beta=stage.beta)
+            loss = grpo_loss(new, old, reference_logprobs, advantage, useful, epsilon=config.epsilon, beta=beta)
             trainer.update(loss.value * weight)
 
         drawn = ~demonstrated
@@ -111,7 +106,7 @@ def train_stage(policy: Policy, stage: StageTraining, folder: Path) -> None:
             }
         )
         if (step + 1) % every == 0 or step + 1 == steps:
-            trainer.log(stage.validate(), "validation")
+            trainer.log(validate(), "validation")
         trainer.advance()
     trainer.finish()
 

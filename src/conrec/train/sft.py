@@ -31,15 +31,10 @@ class PackedLoss(torch.nn.Module):
 def answer_logits(policy: Policy, row: Row) -> tuple[Tensor, Tensor]:
     """Logits [A, V] at the A places that have a target, and the targets [A]."""
     device = policy.device
-    positions = row.positions.to(device)
-    output = policy.body(
-        input_ids=row.ids.to(device),
-        attention_mask=policy.attention_mask(block_mask(row.segments.to(device)), positions, positions),
-        position_ids=positions,
-        use_cache=False,
-    )
+    allowed = block_mask(row.segments.to(device))
+    hidden = policy.hidden_states(row.ids.to(device), allowed, row.positions.to(device))
     wanted = (row.targets >= 0).to(device)
-    return policy.head(output.last_hidden_state[wanted]), row.targets.to(device)[wanted]
+    return policy.head(hidden[wanted]), row.targets.to(device)[wanted]
 
 
 def train_supervised(
@@ -53,12 +48,11 @@ def train_supervised(
     seed: int,
     title: str,
     validate: Callable[[], dict[str, float]] | None = None,
-    validations: int = 4,
 ) -> None:
     """Train `policy` in place. Packing is drawn once; the order of rows is new each epoch.
 
     The loss of a step is the mean over all its answer tokens, however many processes share them. `validate` is
-    called `validations` times.
+    called four times.
     """
     rows_per_step = config.rows_per_step
     rows = pack([len(s.prompt) + len(s.answer) for s in samples], config.row_tokens)
@@ -72,7 +66,7 @@ def train_supervised(
         checkpoint_every=config.checkpoint_every,
         module=PackedLoss(policy),
     )
-    for step in trainer.loop(title, validate, validations):
+    for step in trainer.loop(title, validate):
         epoch, at = divmod(step, per_epoch)
         order = np.random.default_rng([seed, epoch]).permutation(len(rows))
         chosen = order[at * rows_per_step : (at + 1) * rows_per_step]

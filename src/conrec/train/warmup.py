@@ -23,8 +23,8 @@ def reachable(sets: Ragged, data: PromptDataset, limit: int = MAX_TARGETS) -> Ra
     """The first `limit` of each instance's item rows that are in the candidate pool of its day."""
     weight = data.pool.item_weight.cpu().numpy()
     keep = weight[data.rows[sets.owners], sets.values] > 0
-    lists = [sets[n][keep[sets.offsets[n] : sets.offsets[n + 1]]][:limit] for n in range(len(sets))]
-    return Ragged.of(lists)
+    kept = sets.where(keep)
+    return Ragged.of([kept[n][:limit] for n in range(len(kept))])
 
 
 def warm_up(

@@ -1,7 +1,9 @@
 """A recipe for a log of one's own, drafted from what its columns are called and what stands in them."""
 
 import re
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files as files_of
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +15,9 @@ from conrec.data.adapters import columns, files
 from conrec.data.schema import KINDS, REASONS
 from conrec.progress import say
 
-EVENTS = {
-    "user_id": "userid user uid customerid customer buyerid buyer visitorid visitor memberid member reviewerid reviewer"
-    " profileid accountid personid voterid",
-    "item_id": "itemid item sku productid product movieid movie videoid video parentasin asin articleid article songid"
-    " song trackid track bookid book newsid adid contentid commentid",
-    "time": "time timestamp timestamps ts eventtime eventtimestamp datetime date createdat at timems unixreviewtime",
-    "kind": "kind event eventtype action actiontype behavior behaviour behaviortype interaction type label signal",
-    "reason": "reason why feedbackreason",
-    "value": "value rating stars score overall vote grade",
-}
-"""What our columns of events are called elsewhere, best first, without capitals, blanks, and underscores."""
-ITEMS = {
-    "title": "title name itemname productname producttitle movietitle headline caption",
-    "image": "image imagefile picture photo poster thumbnail",
-    "category": "category categoryid maincategory categorycode genres genre class department topic",
-    "first_seen": "firstseen listedat createdat publishedat uploaddt releasedate",
-    "text": "text description overview summary abstract plot body",
-}
-WORDS = {
-    "ignore": "^un|remove|delete|cancel|refund|return",
-    "dislike": "dislike|not.?interest|hide|hidden|hate|down.?vote|thumbs?.?down|block|disagree|not.?for.?me",
-    "purchase": "purchase|buy|bought|order|transaction|sale|checkout",
-    "cart": "cart|basket",
-    "favorite": "fav|like|wish|save|up.?vote|thumbs?.?up|bookmark|love|collect|agree",
-    "click": "click|open|detail|visit|play|watch|read",
-    "exposure": "expos|impress|shown?$|served|display|skip",
-}
-"""By what codes of kinds are recognised, the first that fits; "view" depends on what else there is."""
+ELSEWHERE = tomllib.loads((files_of(__package__) / "draft.toml").read_text("utf-8"))
+EVENTS, ITEMS, WORDS = (ELSEWHERE[name] for name in ("events", "items", "kinds"))
+"""What our columns and kinds are called elsewhere."""
 MOST = 50
 """A column of more different codes has no kinds."""
 
@@ -73,8 +50,8 @@ def _named(have: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
 
 def _kinds(codes: Sequence[str]) -> dict[str, str]:
     """Code -> kind, `ignore` where none is recognised; nothing where no code is, or there are too many."""
-    clicks = any(re.search(WORDS["click"], code.lower()) for code in codes)
-    words = WORDS | {"exposure" if clicks else "click": "view|^pv$|" + WORDS["exposure" if clicks else "click"]}
+    view = "exposure" if any(re.search(WORDS["click"], code.lower()) for code in codes) else "click"
+    words = WORDS | {view: f"view|^pv$|{WORDS[view]}"}
     kinds: dict[str, str] = {}
     for code in codes if len(codes) <= MOST else ():
         fits = (kind for kind, pattern in words.items() if re.search(pattern, code.lower()))

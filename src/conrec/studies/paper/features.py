@@ -1,13 +1,12 @@
 """What each item feature gives: the lists and candidates without it, its weights learned anew."""
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 from conrec.config import Feature, Recipe
 from conrec.studies.cells import Cell
-from conrec.studies.datasets import Dataset
-from conrec.studies.models import CONREC, variant
+from conrec.studies.models import CONREC, Variant, variant
 from conrec.studies.study import StudyContext, study
 
 NAMES = (*get_args(Feature), "prior")
@@ -17,22 +16,15 @@ def without(name: str, recipe: Recipe) -> Recipe:
     """The recipe without one item feature."""
     config = recipe.predict
     if name == "prior":
-        config = replace(config, prior=False)
-    else:
-        config = replace(config, features=tuple(one for one in config.features if one != name))
-    return replace(recipe, predict=config)
+        return replace(recipe, predict=replace(config, prior=False))
+    return replace(recipe, predict=replace(config, features=tuple(one for one in config.features if one != name)))
 
 
-def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     """All features, and each of the recipe's left out."""
-    found = []
-    for seed in seeds:
-        found.append(context.models.cell(CONREC, variant(dataset, seed)))
-        for name in NAMES:
-            if name in (*dataset.recipe.predict.features, "prior"):
-                changed = variant(dataset, seed, lambda recipe, name=name: without(name, recipe))  # type: ignore[misc]
-                found.append(context.models.cell(f"without {name}", changed))
-    return found
+    left_out = [name for name in NAMES if name in (*own.recipe.predict.features, "prior")]
+    changed = {f"without {name}": variant(own.dataset, own.seed, partial(without, name)) for name in left_out}
+    return [context.models.cell(name, one) for name, one in {CONREC: own, **changed}.items()]
 
 
 STUDY = replace(study("features", cells), against={f"without {name}": CONREC for name in NAMES})

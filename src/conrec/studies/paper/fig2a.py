@@ -7,7 +7,8 @@ the paper, categories, by how many of the user's dislikes outside the window the
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ from conrec.data.instances import Instances, read_events, read_items
 from conrec.items.fields import SEPARATOR, fields_of
 from conrec.simulate.catalogue import matches
 from conrec.studies.cells import Cell, Measured
-from conrec.studies.datasets import Dataset
-from conrec.studies.models import Variant, inputs, variant
+from conrec.studies.models import Models, Variant, inputs
 from conrec.studies.study import StudyContext, study
 from conrec.train.rewards import ground_truth
 
@@ -26,30 +26,26 @@ NEXT, WEEK, SWING = "next dislike", "7 days", "7 days + Swing"
 TOPS = {"top-1": 1, "top-4": 4}
 
 
-def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     """One a ground truth; nothing is trained, so seeds only matter where they bring other users."""
     found = []
-    for own in {one.fold: one for one in (variant(dataset, seed) for seed in reversed(seeds))}.values():
-        for truth in (NEXT, WEEK, SWING):
-            depends = inputs("compress", own) | {"truth": truth, "neighbours": own.recipe.utilize.swing_neighbours}
-            run = _runner(context, own, truth)
-            found.append(Cell(dataset.name, truth, own.fold, depends, run, own.fold))
+    for truth in (NEXT, WEEK, SWING):
+        depends = inputs("compress", own) | {"truth": truth, "neighbours": own.recipe.utilize.swing_neighbours}
+        run = partial(_measured, context.models, own, truth)
+        found.append(Cell(own.dataset.name, truth, own.fold, depends, run, own.fold))
     return found
 
 
-def _runner(context: StudyContext, own: Variant, truth: str) -> Callable[[], Measured]:
-    def run() -> Measured:
-        log = context.models.log(own)
-        prepared, test = log.prepared, log.instances.of_split("test")
-        sets = truths(test, log.neighbours[:, : own.recipe.utilize.swing_neighbours])[truth]
-        if (prepared / "truth_interests.parquet").exists():
-            rules = true_interests(prepared)
-            interests = [rules.get(user, []) for user in test.users.tolist()]
-        else:
-            interests = category_interests(prepared, test, own.recipe.split.horizon_days)
-        return Measured(test.ids, test.users, coverage(sets, interests))
-
-    return run
+def _measured(models: Models, own: Variant, truth: str) -> Measured:
+    log = models.log(own)
+    prepared, test = log.prepared, log.instances.of_split("test")
+    sets = truths(test, log.neighbours[:, : own.recipe.utilize.swing_neighbours])[truth]
+    if (prepared / "truth_interests.parquet").exists():
+        rules = true_interests(prepared)
+        interests = [rules.get(user, []) for user in test.users.tolist()]
+    else:
+        interests = category_interests(prepared, test, own.recipe.split.horizon_days)
+    return Measured(test.ids, test.users, coverage(sets, interests))
 
 
 def truths(test: Instances, neighbours: np.ndarray) -> dict[str, list[np.ndarray]]:

@@ -5,8 +5,6 @@ the alignment are asked again after the same backbone went through next-item tra
 next dislike, and CoNRec.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,9 @@ from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.studies.cells import Cell, Measured
-from conrec.studies.datasets import Dataset
+from conrec.studies.datasets import utilizing
 from conrec.studies.models import CONREC, Models, Variant, inputs, policy
-from conrec.studies.paper.table2 import next_only, warm_up_only
+from conrec.studies.paper.table2 import next_only
 from conrec.studies.study import StudyContext, study
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choices
@@ -29,21 +27,15 @@ ACCURACY = "accuracy"
 
 def longer(recipe: Recipe) -> Recipe:
     """Next-item training for twice the epochs, instead of GRPO behind it."""
-    config = recipe.utilize
-    return warm_up_only(
-        replace(recipe, utilize=replace(config, warmup_targets="next", warmup_epochs=2 * config.warmup_epochs))
-    )
+    return utilizing(recipe, stages=(), warmup_targets="next", warmup_epochs=2 * recipe.utilize.warmup_epochs)
 
 
-def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     """The questions before and after."""
-    found = []
-    for seed in seeds:
-        ours = policy(dataset, seed)
-        trained = {SFT: policy(dataset, seed, longer), GRPO: next_only(ours), CONREC: ours}
-        found.append(_cell(context.models, ALIGNMENT, ours, after=False))
-        found += [_cell(context.models, name, own, after=True) for name, own in trained.items()]
-    return found
+    ours = policy(own.dataset, own.seed)
+    trained = {SFT: policy(own.dataset, own.seed, longer), GRPO: next_only(ours), CONREC: ours}
+    before = _cell(context.models, ALIGNMENT, ours, after=False)
+    return [before, *(_cell(context.models, name, one, after=True) for name, one in trained.items())]
 
 
 def _cell(models: Models, name: str, own: Variant, after: bool) -> Cell:

@@ -1,12 +1,11 @@
 """Table 5: the same method on backbones of different size, beside LC-Rec on each."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from conrec.config import Recipe
 from conrec.studies.cells import Cell
-from conrec.studies.datasets import Dataset
-from conrec.studies.models import POLICY, policy, variant
+from conrec.studies.models import POLICY, Variant, policy
 from conrec.studies.study import StudyContext, study
 from conrec.studies.systems import published
 
@@ -20,28 +19,20 @@ def named(system: str, size: str) -> str:
     return f"{system} {size}".strip()
 
 
-def sized(size: str) -> Callable[[Recipe], Recipe]:
+def sized(size: str, recipe: Recipe) -> Recipe:
     """The recipe with another backbone."""
-    factor = SIZES[size]
-
-    def change(recipe: Recipe) -> Recipe:
-        lm = recipe.lm
-        return replace(recipe, lm=replace(lm, hidden=round(lm.hidden * factor), ffn=round(lm.ffn * factor)))
-
-    return change
+    lm, factor = recipe.lm, SIZES[size]
+    return replace(recipe, lm=replace(lm, hidden=round(lm.hidden * factor), ffn=round(lm.ffn * factor)))
 
 
-def cells(context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
+def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     """Both systems in three sizes; LC-Rec's settings are those chosen at the recipe's size."""
     (lcrec,) = (other for other in published(context.quick) if other.name == LCREC)
-    first = variant(dataset, seeds[0])
     found = []
-    for seed in seeds:
-        for size in SIZES:
-            own = policy(dataset, seed, sized(size))
-            found.append(context.models.cell(named(POLICY, size), own))
-            cell = context.systems.cell(lcrec, own, first)
-            found.append(replace(cell, system=named(LCREC, size)))
+    for size in SIZES:
+        changed = policy(own.dataset, own.seed, partial(sized, size))
+        found.append(context.models.cell(named(POLICY, size), changed))
+        found.append(replace(context.systems.cell(lcrec, changed, first), system=named(LCREC, size)))
     return found
 
 
