@@ -38,7 +38,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import conrec
-from conrec.config import Recipe, load_recipe
+from conrec.config import load_recipe
 from conrec.data.adapters import movietweetings
 from conrec.data.instances import Events
 from conrec.data.trust import counted_from
@@ -179,10 +179,14 @@ class Night:
         """`scores` after a night with these events and this item added, and whether it would have been held."""
         day = self.day if fakes is None else pa.concat_tables([self.day, fakes.select(self.day.column_names)])
         pq.write_table(day.sort_by("time"), self.out / "day.parquet")
-        new = self.new if item is None else pa.concat_tables([self.new, pa.Table.from_pylist([item], schema=self.new.schema)])
+        new = (
+            self.new
+            if item is None
+            else pa.concat_tables([self.new, pa.Table.from_pylist([item], schema=self.new.schema)])
+        )
         pq.write_table(new, self.out / "new.parquet")
         listed = {"items": self.out / "new.parquet"} if len(new) else {}
-        refresh(self.model.folder, self.model.recipe, events=self.out / "day.parquet", **listed)
+        refresh(self.model.folder, self.model.recipe, events=self.out / "day.parquet", keep=100, **listed)
         folder = self.snapshots / str(published.current(self.snapshots))
         users, shown = np.array(self.users[:USERS], str), np.array(self.items, str)
         held = hides_more(self.before, 2.0, True, folder, users, shown)
@@ -196,7 +200,10 @@ class Night:
         start = self.day["time"].to_numpy().min()
         for n in range(size):
             liked = rng.choice(self.items[:200], 5, replace=False).tolist()
-            for item, no in [*((one, True) for one in disliked), *((one, False) for one in liked if one not in disliked)]:
+            for item, no in [
+                *((one, True) for one in disliked),
+                *((one, False) for one in liked if one not in disliked),
+            ]:
                 time = (start + np.timedelta64(int(rng.integers(3_600_000)), "ms")).astype("datetime64[us]")
                 kind, value = ("dislike", 1.0) if no else ("click", 9.0)
                 told = {"user_id": f"fake{n}", "item_id": item, "time": time.item(), "kind": kind}
@@ -270,8 +277,10 @@ def quality(ours: Path, other: Path) -> None:
     """Dislikes avoided at budgets of likes lost, paired on the exposures of validation and of test."""
     tables = [pq.read_table(run / "run/filter/seed0/scores.parquet") for run in (ours, other)]
     for part in ("validation", "test"):
-        a, b = (table.filter(pc.and_(pc.equal(table["split"], part), pc.not_equal(table["label"], 0))) for table in tables)
-        assert a["user_id"].equals(b["user_id"]) and a["label"].equals(b["label"])
+        a, b = (
+            table.filter(pc.and_(pc.equal(table["split"], part), pc.not_equal(table["label"], 0))) for table in tables
+        )
+        assert a.select(["user_id", "label"]).equals(b.select(["user_id", "label"]))
         users = a["user_id"].to_numpy(zero_copy_only=False).astype(str)
         scores = {"ours": [a["conrec"].to_numpy()], "other": [b["conrec"].to_numpy()]}
         found = dislikes_avoided(users, a["label"].to_numpy() > 0, scores)
@@ -286,7 +295,9 @@ def markdown(rows: list[dict[str, object]]) -> str:
     lines = ["| attack | ring | hidden | shift | flipped | held |", "|---|---|---|---|---|---|"]
     for what, size in dict.fromkeys((row["attack"], row["ring"]) for row in rows):
         some = [row for row in rows if (row["attack"], row["ring"]) == (what, size)]
-        hidden, shift, flipped, held = (np.mean([row[name] for row in some]) for name in ("hidden", "shift", "flipped", "held"))
+        hidden, shift, flipped, held = (
+            np.mean([row[name] for row in some]) for name in ("hidden", "shift", "flipped", "held")
+        )
         told = f"{what}, {np.mean([row['honest'] for row in some]):.1%} with its own words" if what == "copy" else what
         lines.append(f"| {told} | {size} | {hidden:.1%} | {shift:+.2f} | {flipped:.2%} | {held:.0%} |")
     return "\n".join(lines)
@@ -313,7 +324,10 @@ if __name__ == "__main__":
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         told = DEFENCES[options.defence]
-        with patch("conrec.features.log_view.counted_from", told), patch("conrec.features.attribute_rates.counted_from", told):
+        with (
+            patch("conrec.features.log_view.counted_from", told),
+            patch("conrec.features.attribute_rates.counted_from", told),
+        ):
             if options.what == "demo":
                 made = demo(out / "run", options.users, options.items)
             else:
