@@ -28,6 +28,7 @@ from conrec.data.histories import Histories
 from conrec.data.instances import as_events, as_items
 from conrec.data.sources import Sources, Tables, at_hand, named, told_by_address
 from conrec.data.split import Split
+from conrec.data.trust import counted_from
 from conrec.deploy.change import DAYS, hides_more
 from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
 from conrec.deploy.own_histories import OwnHistories
@@ -260,8 +261,8 @@ class _Job:
         items = as_items(live.items)
         events = as_events(live.events, items)
         split = Split.read(self.run / "prepare")
-        # Split by users, what is known of the items is the whole log of known users; here that is everybody.
-        everybody = events.owners()[0] if split.mode == "users" else None
+        # Split by users, what is known of the items is the whole log of known users; here that is who counts by now.
+        everybody = events.take(counted_from(events) < cutoff).owners()[0] if split.mode == "users" else None
         fields = joined(fields_of(live.items, containers=split.by_category), live.traits)
         log_view = LogView(items, events, live.catalog, unit_rows(live.embeddings), fields, train_users=everybody)
         score = self.score.at(log_view, cutoff)

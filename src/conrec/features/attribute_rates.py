@@ -29,6 +29,7 @@ from scipy.sparse import csr_matrix
 
 from conrec.data.instances import Events, Instances, Ragged
 from conrec.data.schema import REASONS
+from conrec.data.trust import counted_from
 from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 from conrec.items.fields import FieldsEncoder
@@ -124,6 +125,8 @@ class AttributeRates(ItemFeature):
         self._attributes = Attributes.of(items)
         shown, disliked = events.shown, events.kinds == "dislike"
         self._shown, self._disliked = UserLog(events.take(shown)), UserLog(events.take(disliked))
+        counted = counted_from(events)
+        self._counted = counted[shown], counted[disliked]
         self._before = Memo(self._until)
         self._always: Everybody | None = None
         if known_users is not None:
@@ -173,9 +176,9 @@ class AttributeRates(ItemFeature):
         return self._before(day) if self._always is None else self._always
 
     def _until(self, day: np.datetime64) -> Everybody:
-        midnight, shown, own = day.astype("datetime64[us]"), self._shown.events, self._disliked.events
-        before = own.until(midnight)
-        return self._of_all(shown.items[shown.until(midnight)], own.items[before], own.reasons[before])
+        shown, own = (counted < day.astype("datetime64[us]") for counted in self._counted)
+        given = self._disliked.events.take(own)
+        return self._of_all(self._shown.events.items[shown], given.items, given.reasons)
 
     def _of_all(self, shown: np.ndarray, disliked: np.ndarray, given: np.ndarray) -> Everybody:
         """From everybody's items, int [e]: those shown, those disliked and the reasons given with these."""

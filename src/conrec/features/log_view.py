@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from conrec.data.instances import Events, Instances, Items
+from conrec.data.trust import counted_from
 from conrec.data.user_log import UserLog, slices
 from conrec.features.attribute_rates import AttributeRates
 from conrec.sid.catalog import Catalog
@@ -64,22 +65,26 @@ class ExplicitFeedback:
     """int8 [m]: 1 disliked, -1 liked, 0 neither."""
     values: np.ndarray
     """float64 [m]: ratings, nan where there is none."""
+    counted: np.ndarray
+    """datetime64[us] [m]: from when on each counts for others (`data.trust`)."""
 
     @classmethod
     def of(cls, events: Events) -> ExplicitFeedback:
         """The explicit feedback of a log sorted by time."""
         positives = np.flatnonzero(events.is_positive)
         others = np.flatnonzero((events.is_dislike | events.rated) & ~events.is_positive)
-        kept = events.take(np.sort(np.append(others, positives[events.take(positives).first_of_item()])))
+        some = np.sort(np.append(others, positives[events.take(positives).first_of_item()]))
+        kept = events.take(some)
         names, numbers = kept.owners()
         log = UserLog(replace(kept, names=names, numbers=numbers))
         own = log.events.take(log.order)
         signs = own.is_dislike.astype(np.int8) - own.is_positive.astype(np.int8)
-        return cls(log, names, log.bounds[:-1], own.numbers, own.items, own.times, signs, own.values)
+        counted = counted_from(events)[some][log.order]
+        return cls(log, names, log.bounds[:-1], own.numbers, own.items, own.times, signs, own.values, counted)
 
     def known(self, cutoff: np.datetime64, train_users: np.ndarray | None) -> np.ndarray:
-        """int64: places of everybody's events before the cutoff, or of all events of `train_users`."""
-        known = self.times < cutoff if train_users is None else np.isin(self.names, train_users)[self.users]
+        """int64: places of everybody's events that count before the cutoff, or of all events of `train_users`."""
+        known = self.counted < cutoff if train_users is None else np.isin(self.names, train_users)[self.users]
         return np.flatnonzero(known)
 
     def histories(self, instances: Instances) -> tuple[np.ndarray, np.ndarray]:

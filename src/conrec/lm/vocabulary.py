@@ -2,7 +2,7 @@
 
 A semantic ID (i, j, k) is written `<a_i><b_j><c_k>`. These are special tokens of the tokenizer. Titles and every
 other text go through a second tokenizer that knows no added token at all, so a title that contains `<a_3>` or an
-end-of-text marker is spelled out letter by letter and can never become one.
+end-of-text marker is spelled out letter by letter, or where it cannot be left out, and can never become one.
 """
 
 import json
@@ -40,6 +40,8 @@ class Vocabulary:
         settings = json.loads(tokenizer.backend_tokenizer.to_str())
         settings |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         self._plain = Tokenizer.from_str(json.dumps(settings))
+        special = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._special = special.union(tokenizer.all_special_ids)
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, levels: Sequence[int]) -> Self:
@@ -95,7 +97,9 @@ class Vocabulary:
 
     def text(self, text: str) -> list[int]:
         """Token ids of a text that is data: never a special token, whatever it says."""
-        return self._plain.encode(text, add_special_tokens=False).ids
+        ids = self._plain.encode(text, add_special_tokens=False).ids
+        # Other models than byte-level BPE have them as words of their own, and one for what they do not know.
+        return [one for one in ids if one not in self._special]
 
     def sid(self, codes: np.ndarray) -> list[int]:
         """Token ids of semantic IDs, int [..., levels] -> flat list."""
