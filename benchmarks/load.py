@@ -19,6 +19,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle, repeat
+from operator import itemgetter
 
 import numpy as np
 
@@ -61,6 +63,7 @@ class Connection:
     """One HTTP/1.1 connection that is kept open, with at most one request under way."""
 
     def __init__(self, address: tuple[str, int], selector: selectors.BaseSelector) -> None:
+        self.outcome = Outcome()
         self.socket = socket.create_connection(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._selector = selector
@@ -68,8 +71,8 @@ class Connection:
         self._got = bytearray()
         self.due = 0.0
 
-    def send(self, request: bytes, due: float) -> None:
-        self.due = due
+    def send(self, request: bytes, due: float, outcome: Outcome) -> None:
+        self.due, self.outcome = due, outcome
         self._got.clear()
         self.socket.sendall(request)
 
@@ -93,112 +96,124 @@ class Connection:
 class Load:
     """Sends prepared requests in turns and notes what comes back."""
 
-    def __init__(self, port: int, requests: list[bytes]) -> None:
-        self._address, self._requests = ("127.0.0.1", port), requests
-        self._sent = 0
+    def __init__(self, port: int) -> None:
+        self._address = "127.0.0.1", port
         self._selector = selectors.DefaultSelector()
         self._under_way: set[Connection] = set()
         self._idle: deque[Connection] = deque()
 
-    def closed(self, connections: int, seconds: float) -> Outcome:
+    def closed(self, requests: list[bytes], connections: int, seconds: float) -> Outcome:
         """So many connections, each sending its next request as soon as the one before is answered."""
-        outcome = Outcome()
+        outcome, following = Outcome(), cycle(requests)
         begin = time.perf_counter()
         for _ in range(connections):
-            self._send(Connection(self._address, self._selector), time.perf_counter(), outcome)
+            self._send(Connection(self._address, self._selector), next(following), time.perf_counter(), outcome)
 
         def again(connection: Connection) -> None:
             now = time.perf_counter()
             if now < begin + seconds:
-                self._send(connection, now, outcome)
+                self._send(connection, next(following), now, outcome)
             else:
                 connection.close()
 
         while self._under_way:
-            self._collect(outcome, again)
+            self._collect(again)
         outcome.took = time.perf_counter() - begin
         return outcome
 
-    def open(self, rate: float, seconds: float, seed: int = 0) -> Outcome:
-        """Poisson arrivals of `rate` a second; a request that finds no idle connection opens one."""
-        gaps = np.random.default_rng(seed).exponential(1 / rate, round(rate * seconds))
-        outcome = Outcome()
+    def open(self, streams: list[tuple[list[bytes], float]], seconds: float, seed: int = 0) -> list[Outcome]:
+        """Requests of several streams, each in Poisson arrivals of its rate a second; one outcome a stream.
+
+        A request that finds no idle connection opens one.
+        """
+        rng, arrivals, outcomes = np.random.default_rng(seed), [], []
+        for requests, rate in streams:
+            times = np.cumsum(rng.exponential(1 / rate, round(rate * seconds)))
+            outcomes.append(Outcome())
+            arrivals += zip(times.tolist(), cycle(requests), repeat(outcomes[-1]))
+        arrivals.sort(key=itemgetter(0))
         self._idle.extend(Connection(self._address, self._selector) for _ in range(8))
         begin = time.perf_counter() + 0.05
-        for due in (begin + np.cumsum(gaps)).tolist():
-            while time.perf_counter() < due:
-                self._collect(outcome, self._idle.append)
-            # The one that was idle longest, so that none is idle so long that the service closes it.
-            connection = self._idle.popleft() if self._idle else Connection(self._address, self._selector)
-            self._send(connection, due, outcome)
+        for after, request, outcome in arrivals:
+            while time.perf_counter() < begin + after:
+                self._collect(self._idle.append)
+            try:
+                # The one that was idle longest, so that none is idle so long that the service closes it.
+                connection = self._idle.popleft() if self._idle else Connection(self._address, self._selector)
+            except OSError as error:
+                outcome.failed[type(error).__name__] += 1
+                continue
+            self._send(connection, request, begin + after, outcome)
         while self._under_way:
-            self._collect(outcome, self._idle.append)
-        outcome.took = time.perf_counter() - begin
+            self._collect(self._idle.append)
+        for outcome in outcomes:
+            outcome.took = time.perf_counter() - begin
         while self._idle:
             self._idle.pop().close()
-        return outcome
+        return outcomes
 
-    def _send(self, connection: Connection, due: float, outcome: Outcome) -> None:
+    def _send(self, connection: Connection, request: bytes, due: float, outcome: Outcome) -> None:
         self._under_way.add(connection)
-        request = self._requests[self._sent % len(self._requests)]
-        self._sent += 1
         try:
-            connection.send(request, due)
+            connection.send(request, due, outcome)
         except OSError as error:
-            self._fail(connection, outcome, type(error).__name__)
+            self._fail(connection, type(error).__name__)
 
-    def _collect(self, outcome: Outcome, done: Callable[[Connection], None]) -> None:
+    def _collect(self, done: Callable[[Connection], None]) -> None:
         """Take what has come in, without waiting."""
         for key, _ in self._selector.select(0):
             connection = key.data
             try:
                 answer = connection.receive()
             except OSError as error:
-                self._fail(connection, outcome, type(error).__name__)
+                self._fail(connection, type(error).__name__)
                 continue
             if answer is None:
                 continue
             self._under_way.remove(connection)
-            status, body = answer
+            (status, body), outcome = answer, connection.outcome
             if status == 200:
                 outcome.seconds.append(time.perf_counter() - connection.due)
-                outcome.unfiltered += b'"fail_open":null' not in body
+                outcome.unfiltered += b'"fail_open":"' in body
                 outcome.versions[body.partition(b'"version":"')[2][:21].decode()] += 1
             else:
                 outcome.failed[str(status)] += 1
             done(connection)
         now = time.perf_counter()
         for connection in [c for c in self._under_way if now - c.due > PATIENCE]:
-            self._fail(connection, outcome, "no answer")
+            self._fail(connection, "no answer")
 
-    def _fail(self, connection: Connection, outcome: Outcome, why: str) -> None:
+    def _fail(self, connection: Connection, why: str) -> None:
         """Count it, unless the service only closed a connection that nobody waited for."""
         if connection in self._under_way:
             self._under_way.remove(connection)
-            outcome.failed[why] += 1
+            connection.outcome.failed[why] += 1
         else:
             self._idle.remove(connection)
         connection.close()
 
 
 def main() -> None:
-    """stdin: {port, requests: [JSON], mode: closed or open, connections or rate, seconds}; stdout: the outcome."""
+    """stdin: {port, seconds, streams: [{requests: [[path, JSON or null]], rate}]}, or for a closed loop {connections}
+    and one stream without a rate; stdout: the outcomes, one a stream."""
     task = json.load(sys.stdin)
-    load = Load(task["port"], [_http(body) for body in task["requests"]])
+    load = Load(task["port"])
+    streams = [([_http(*request) for request in one["requests"]], one.get("rate")) for one in task["streams"]]
     gc.disable()
-    if task["mode"] == "closed":
-        outcome = load.closed(task["connections"], task["seconds"])
+    if "connections" in task:
+        outcomes = [load.closed(streams[0][0], task["connections"], task["seconds"])]
     else:
-        outcome = load.open(task["rate"], task["seconds"])
-    json.dump(outcome.json(), sys.stdout)
+        outcomes = load.open(streams, task["seconds"])
+    json.dump([outcome.json() for outcome in outcomes], sys.stdout)
 
 
-def _http(body: str) -> bytes:
+def _http(path: str, body: str | None) -> bytes:
+    """A request: POST with this JSON, or GET without any."""
+    if body is None:
+        return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     content = body.encode()
-    return (
-        b"POST /v1/filter HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(content), content)
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
 if __name__ == "__main__":

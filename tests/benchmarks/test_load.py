@@ -62,8 +62,8 @@ def by_turns(number: int) -> tuple[int, bytes] | None:
 @pytest.mark.parametrize("way", ["open", "closed"])
 def test_every_request_is_counted(way: str) -> None:
     with service(by_turns) as port:
-        one = Load(port, [_http("{}")])
-        outcome = one.open(100, 0.5) if way == "open" else one.closed(3, 0.3)
+        one, requests = Load(port), [_http("/", "{}")]
+        outcome = one.open([(requests, 100)], 0.5)[0] if way == "open" else one.closed(requests, 3, 0.3)
     found = outcome.json()
     if way == "open":
         assert found["requests"] == 50
@@ -83,7 +83,7 @@ def test_an_open_loop_charges_a_stall_to_all_whom_it_kept_waiting() -> None:
         return 200, GOOD
 
     with service(answer) as port:
-        outcome = Load(port, [_http("{}")]).open(100, 1.0)
+        (outcome,) = Load(port).open([([_http("/", "{}")], 100)], 1.0)
     # Some forty were due during the stall and waited half of it on average; a closed loop would have seen one.
     assert sum(seconds > 0.1 for seconds in outcome.seconds) > 15
     assert len(outcome.seconds) == 100
@@ -99,16 +99,22 @@ def test_no_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
         return 200, GOOD
 
     with service(answer) as port:
-        outcome = Load(port, [_http("{}")]).open(50, 0.4)
+        (outcome,) = Load(port).open([([_http("/", "{}")], 50)], 0.4)
         done.set()
     assert outcome.failed == {"no answer": 1}
     assert len(outcome.seconds) == 19
 
 
+def test_streams_are_counted_apart() -> None:
+    with service(lambda number: (200, GOOD)) as port:
+        one, other = Load(port).open([([_http("/a", "{}")], 100), ([_http("/b", "{}")], 40)], 0.5)
+    assert (len(one.seconds), len(other.seconds)) == (50, 20)
+
+
 @pytest.mark.slow
 def test_idle_connections_may_be_closed() -> None:
     with service(lambda number: (200, GOOD), patience=0.05) as port:
-        outcome = Load(port, [_http("{}")]).open(10, 2.0)
+        (outcome,) = Load(port).open([([_http("/", "{}")], 10)], 2.0)
     # One may be closed in the very moment of sending; the others are replaced.
     assert len(outcome.seconds) >= 18
 

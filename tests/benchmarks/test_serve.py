@@ -24,6 +24,8 @@ def test_it_measures_and_no_request_fails(result: dict) -> None:
     assert failures(result) == 0
     assert len(result["hot_swap"]["versions"].keys() - {""}) == 2
     assert result["open_loop"]["requests"] == result["hot_swap"]["requests"] == 400
+    assert result["online"]["dislikes"]["requests"] == 2000
+    assert result["killed"]["lost"] == 0
     assert 0 < result["in_process"]["p50_us"] < result["in_process"]["p99_us"]
     assert result["service_memory_mb"]["own"] > 10
     assert result["startup_seconds"] > 0
@@ -44,17 +46,21 @@ def test_a_bad_outcome_is_told(result: dict) -> None:
 
 
 def test_the_bars(result: dict) -> None:
+    assert result["killed"]["answered"] > 0
     good = copy.deepcopy(result)
-    good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 4.9, 149.0
-    for load in (*good["closed_loop_by_connections"].values(), good["open_loop"], good["hot_swap"]):
+    online, killed, inside = good["online"], good["killed"], good["in_process"]
+    for load in (*good["closed_loop_by_connections"].values(), good["open_loop"], good["hot_swap"], online["filter"]):
         load["unfiltered"] = 0
-    assert list(targets(good).values()) == [True, True, True, True]
-    good["open_loop"]["p99_ms"], good["in_process"]["p50_us"] = 5.1, 151.0
-    good["hot_swap"]["unfiltered"] = 1
-    assert list(targets(good).values()) == [False, True, False, False]
-    good["hot_swap"]["failed"] = 1
-    assert list(targets(good).values()) == [False, False, False, False]
-    good["open_loop"]["p99_ms"] = None
+    online["filter"]["p99_ms"], online["empty"]["p99_ms"] = 2.9, 1.0
+    online["memory_mb"], killed["lost"] = {"before": 100.0, "after": 109.0}, 0
+    inside["p50_us"], inside["bare_us"] = 149.0, 50.0
+    assert list(targets(good).values()) == [True] * 6
+    online["filter"]["p99_ms"], inside["p50_us"] = 3.1, 151.0
+    good["hot_swap"]["unfiltered"], killed["lost"], online["memory_mb"]["after"] = 1, 1, 111.0
+    assert list(targets(good).values()) == [False, True, False, False, False, False]
+    online["dislikes"]["failed"] = 1
+    assert list(targets(good).values()) == [False] * 6
+    online["filter"]["p99_ms"] = None
     assert json.loads(json.dumps(targets(good))) == targets(good)
 
 
