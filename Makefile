@@ -17,8 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.installed
 	$(BIN)/conrec demo
 
-# The files in the order of tests/conftest.py, each with one worker.
-WORKERS := -n auto --dist loadgroup --no-loadscope-reorder
+# The files in the order of tests/conftest.py, each with one worker, so that what its tests share is made once.
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 
 # One thread a worker: the workers already use all cores.
 test: $(VENV)/.installed-dev

@@ -17,6 +17,7 @@ import numpy as np
 from conrec.baselines.base import best
 from conrec.decode.decoder import PLAIN, Decoder
 from conrec.decode.inputs import Inputs
+from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import hit_any
@@ -47,7 +48,8 @@ def main(run: Path, split: str) -> None:
         if chosen.temperature != 1:
             tried["at temperature 1"] = chosen._replace(temperature=1.0)
         decodings = decoder.decodings(instances, list(tried.values()))
-        for name, decoding, (items, _) in zip(tried, decodings, decoder.run(decodings, "decode")):
+        found = predict_items(decoder.policy, decodings, recipe.predict, "decode")
+        for name, decoding, (items, _) in zip(tried, decodings, found):
             hits.setdefault(name, []).append(hit_any(items, instances.future))
             alone = _by_weight(decoding, recipe.predict.k)
             hits.setdefault(f"{name}, without the model", []).append(hit_any(alone, instances.future))

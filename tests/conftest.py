@@ -12,18 +12,13 @@ if TYPE_CHECKING:
     from tests.deploy.live_run import LiveRun
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What asks for the trained run, a browser or a whole data set is slow, and slow files come first.
-
-    The tests of a file, and those of the trained run, stay with one worker, so that what they share is made once.
-    """
+    """What asks for the trained run, a browser or a whole data set is slow, and slow files come first."""
     slow = set()
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         if {"live", "browser", "shared_data"} & fixtures:
             item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group("live" if "live" in fixtures else item.path.name))
         if item.get_closest_marker("slow"):
             slow.add(item.path)
     items.sort(key=lambda item: item.path not in slow)
