@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -51,6 +52,11 @@ def kept(root: Path, study: Study, name: str, table: list[dict[str, str]]) -> li
     return found
 
 
+def told(row: dict[str, str]) -> dict[str, str]:
+    """A row whose zeros are zeros: what is left of a difference of equals (1e-18) is another on every processor."""
+    return {name: "0" if re.fullmatch(r"-?[\d.]+e-1[5-9]", value) else value for name, value in row.items()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name)
 def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_path: Path) -> None:
@@ -61,7 +67,8 @@ def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_p
     for study in STUDIES:
         if (RESULTS / f"{study.name}.csv").exists() and (table := published(study, name)):
             again = as_csv(rows(study, name, kept(tmp_path / "cells", study, name, table)))
-            assert list(csv.DictReader(again.splitlines())) == table, study.name
+            found = list(csv.DictReader(again.splitlines()))
+            assert list(map(told, found)) == list(map(told, table)), study.name
             compared += 1
     assert compared
 
