@@ -166,8 +166,9 @@ def test_the_page_in_a_browser_asks_for_the_token_once(browser: Any, tmp_path: P
             tab.open("#/report")
             assert page.frames[-1].inner_text("p") == "The report"
         with Tab(browser, client, http_credentials=credentials | {"password": RANKER}) as tab:
-            # No visit: a browser asks for an icon, too, at any time, and says that there is none.
-            assert tab.page.request.get(tab.home).status == 403
+            assert tab.page.goto(tab.home).status == 403
+            tab.page.wait_for_load_state("networkidle")  # a browser also asks for an icon, and says that there is none
+            tab.said.clear()
 
 
 def test_page_and_ranker_apart(tmp_path: Path) -> None:
