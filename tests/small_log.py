@@ -76,6 +76,16 @@ def all_instances(log: Events, split: str = "test", cutoffs: list[np.datetime64]
     return instances.take(instances.next >= 0)
 
 
+def write_small_run(folder: Path, items: Items, log: Events) -> tuple[Instances, Instances]:
+    """The `prepare` folder of it below, and the `compress` folder of `small_known`; as `write_prepared`."""
+    splits, known = write_prepared(folder / "prepare", items, log), small_known(items, log)
+    assert known.catalog is not None
+    assert known.embeddings is not None
+    known.catalog.save(folder / "compress")
+    np.save(folder / "compress" / "embeddings.npy", known.embeddings)
+    return splits
+
+
 def write_prepared(folder: Path, items: Items, log: Events) -> tuple[Instances, Instances]:
     """A `prepare` folder of it: validation is the first cut, test the other two; returns both splits."""
     folder.mkdir(parents=True, exist_ok=True)

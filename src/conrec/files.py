@@ -17,12 +17,19 @@ from safetensors import SafetensorError
 from conrec.errors import ConrecError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file under another name, on the disk, before it takes its own."""
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Another name, under which a file is written inside, and brought to the disk, before it takes its own."""
     new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
+    yield new
     flush(new)
     new.replace(path)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, `whole`."""
+    with whole(path) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def flush(path: Path) -> None:

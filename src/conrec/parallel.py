@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any, Literal, TypeVar
 
 from conrec.errors import extras_named
@@ -90,6 +91,11 @@ def _run(key: str, shared: list[Any], part: Any) -> Any:
 
         _held = key, ray.get(shared[0])
     return _held[1](part)
+
+
+def declared(one: Any) -> dict[str, Any]:
+    """The fields of a dataclass, as its `__getstate__`: a worker works out again what was kept beside them."""
+    return {each.name: getattr(one, each.name) for each in fields(one)}
 
 
 class Memo(dict[Any, Any]):

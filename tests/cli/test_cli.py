@@ -24,7 +24,7 @@ from conrec.features.prepared_log import PreparedLog
 from conrec.run import run_stages
 from conrec.score.factors import UserFactors, served_scores
 from tests.score.test_history import fitted
-from tests.small_log import small_known, small_log, write_prepared
+from tests.small_log import small_log, write_small_run
 
 
 def conrec(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -173,11 +173,7 @@ def small_run(folder: Path) -> tuple[list[str], list[float]]:
     three thresholds between their scores. The second is that of the replay."""
     run_stages((), Recipe(seeds=(3,)), folder, None, None, begin=True)
     items, events = small_log(users=80, items=60, events=1200)
-    write_prepared(folder / "prepare", items, events)
-    known = small_known(items, events)
-    assert known.catalog is not None
-    known.catalog.save(folder / "compress")
-    np.save(folder / "compress" / "embeddings.npy", known.embeddings)
+    write_small_run(folder, items, events)
     for stage in ("score", "filter"):
         (folder / stage / "seed3").mkdir(parents=True)
     log = PreparedLog(folder / "prepare", folder / "compress")

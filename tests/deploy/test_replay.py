@@ -22,7 +22,7 @@ from conrec.run import run_stages
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
 from tests.jobs import job
-from tests.small_log import small_known, small_log, write_prepared
+from tests.small_log import small_log, write_small_run
 
 pytestmark = pytest.mark.slow
 
@@ -35,11 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     run_stages((), RECIPE, folder, None, None, begin=True)
     items, log = small_log(users=60, items=40, events=2500)
-    write_prepared(folder / "prepare", items, log)
-    known = small_known(items, log)
-    assert known.catalog is not None
-    known.catalog.save(folder / "compress")
-    np.save(folder / "compress" / "embeddings.npy", known.embeddings)
+    write_small_run(folder, items, log)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
         for seed in RECIPE.seeds:

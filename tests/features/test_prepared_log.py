@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from conrec.data.instances import read_events, read_instances, read_items
@@ -12,18 +11,13 @@ from conrec.features.prepared_log import PreparedLog
 from conrec.items.fields import fields_of
 from conrec.sid.catalog import unit_rows
 from tests.features.log_view_for_tests import CONFIG
-from tests.small_log import CUTS, WEEK, small_known, small_log, write_prepared
+from tests.small_log import CUTS, WEEK, small_log, write_prepared, write_small_run
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> PreparedLog:
     items, events = small_log()
-    write_prepared(tmp_path / "prepare", items, events)
-    known = small_known(items, events)
-    assert known.catalog is not None
-    assert known.embeddings is not None
-    known.catalog.save(tmp_path / "compress")
-    np.save(tmp_path / "compress" / "embeddings.npy", known.embeddings)
+    write_small_run(tmp_path, items, events)
     return PreparedLog(tmp_path / "prepare", tmp_path / "compress")
 
 

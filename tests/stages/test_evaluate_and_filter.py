@@ -32,7 +32,7 @@ from conrec.stages.evaluate import evaluate
 from conrec.stages.filter import filter_replay
 from conrec.stages.score import learn_score
 from tests.jobs import job
-from tests.small_log import small_known, small_log, write_prepared
+from tests.small_log import small_log, write_small_run
 
 pytestmark = pytest.mark.slow
 
@@ -66,11 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """prepare, compress and predict/seed0 and seed1 of a small run."""
     folder = tmp_path_factory.mktemp("run")
     items, log = small_log(users=80, items=60, events=1200)
-    validation, test = write_prepared(folder / "prepare", items, log)
-    known = small_known(items, log)
-    assert known.catalog is not None
-    known.catalog.save(folder / "compress")
-    np.save(folder / "compress" / "embeddings.npy", known.embeddings)
+    validation, test = write_small_run(folder, items, log)
     both = Instances(
         **{
             name: np.concatenate([getattr(validation, name), getattr(test, name)])

@@ -13,7 +13,7 @@ from conrec.config import Recipe
 from conrec.score.history import HistoryScore
 from conrec.stages.score import learn_score, read_history
 from tests.jobs import job
-from tests.small_log import CUTS, small_known, small_log, write_prepared
+from tests.small_log import CUTS, small_log, write_small_run
 
 RECIPE = Recipe(name="small")
 
@@ -21,11 +21,7 @@ RECIPE = Recipe(name="small")
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     items, log = small_log(users=60, items=40, events=2500)
-    write_prepared(tmp_path / "prepare", items, log)
-    known = small_known(items, log)
-    assert known.catalog is not None
-    known.catalog.save(tmp_path / "compress")
-    np.save(tmp_path / "compress" / "embeddings.npy", known.embeddings)
+    write_small_run(tmp_path, items, log)
     return tmp_path
 
 

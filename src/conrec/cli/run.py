@@ -152,14 +152,15 @@ def demo(args: Demo) -> None:
 
 def _one_list(model: Model) -> str:
     """What the user with the most dislikes in the test period was shown then, up to 20 items, behind the filter."""
-    from collections import Counter
-
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     folder = model.folder
-    shown = pq.read_table(folder / "filter/seed0/scores.parquet", filters=[("split", "=", "test")]).to_pylist()
-    user = Counter(row["user_id"] for row in shown if row["label"] > 0).most_common(1)[0][0]
-    labels = {row["item_id"]: row["label"] for row in shown if row["user_id"] == user}
+    shown = pq.read_table(folder / "filter/seed0/scores.parquet", filters=[("split", "=", "test")])
+    users = shown.filter(pc.greater(shown["label"], 0))["user_id"].value_counts().to_pylist()
+    user = max(users, key=lambda one: one["counts"])["values"]
+    own = shown.filter(pc.equal(shown["user_id"], user))
+    labels = dict(zip(own["item_id"].to_pylist(), own["label"].to_pylist()))
     listed = sorted(labels, key=lambda item: labels[item] == 0)[:20]  # what the user reacted to, first
     items = pq.read_table(folder / "prepare/items.parquet", columns=["item_id", "title"]).to_pydict()
     titles, decision = dict(zip(items["item_id"], items["title"])), model.filter(user, listed)

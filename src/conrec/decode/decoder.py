@@ -1,7 +1,7 @@
 """A policy with the item features that decoding adds to it, ready to predict for any instances."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
-from conrec.parallel import map_parts
+from conrec.parallel import declared, map_parts
 from conrec.score.history import HistoryScore
 from conrec.score.list_features import list_features
 
@@ -56,8 +56,7 @@ class Decoder:
         """The policy, loaded when it is first asked for; a worker elsewhere loads it from its folder, too."""
         return self.load and self.load()
 
-    def __getstate__(self) -> dict[str, object]:
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+    __getstate__ = declared
 
     def decodings(
         self, instances: Instances, weights: Sequence[FeatureWeights], *, include_unseen: bool = False

@@ -20,7 +20,7 @@ from conrec.data.adapters.columns import mask
 from conrec.deploy.live import read_delta
 from conrec.deploy.refresh import refresh
 from conrec.errors import ConrecError
-from conrec.files import file_digest, flush, lock, read_json, readable, write_json
+from conrec.files import file_digest, lock, read_json, readable, whole, write_json
 from conrec.filter import snapshot as published
 from conrec.filter.feedback import FILE, Feedback
 from conrec.filter.stores import open_users
@@ -97,10 +97,8 @@ def _rows(path: Path, user: str, own: pa.ChunkedArray, remove: bool = False) -> 
         asked = re.compile(rf"(?<!\w){re.escape(user)}(?!\w)")
         theirs |= [any(asked.search(cell or "") for _, cell in row or ()) for row in table["values"].to_pylist()]
     if remove and theirs.any():
-        new = path.with_name(path.name + ".new")
-        pq.write_table(table.filter(pa.array(~theirs)), new)
-        flush(new)
-        new.replace(path)
+        with whole(path) as new:
+            pq.write_table(table.filter(pa.array(~theirs)), new)
     return int(theirs.sum())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from conrec.data.instances import Events, Instances, Items
 from conrec.data.trust import counted_from
 from conrec.data.user_log import UserLog, slices
 from conrec.features.attribute_rates import AttributeRates
+from conrec.parallel import declared
 from conrec.sid.catalog import Catalog
 
 
@@ -33,8 +34,7 @@ class LogView:
     train_users: np.ndarray | None = None
     """str [n] in `users` mode; None: everybody's log before the cutoff is known."""
 
-    def __getstate__(self) -> dict[str, object]:
-        return {one.name: getattr(self, one.name) for one in fields(self)}  # another process works the rest out again
+    __getstate__ = declared
 
     @cached_property
     def attribute_rates(self) -> AttributeRates:
