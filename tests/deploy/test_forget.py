@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import conrec
+from conrec import files
 from conrec.__main__ import main
 from conrec.config import load_recipe
-from conrec.deploy import forget as forgetting
 from conrec.deploy.forget import forget
 from conrec.deploy.refresh import refresh
 from conrec.errors import ConrecError
@@ -222,8 +222,7 @@ def test_who_is_killed_is_made_good_by_the_next_call(
 
         return call
 
-    for name in ("flush", "write_json"):
-        monkeypatch.setattr(forgetting, name, killed(getattr(forgetting, name)))
+    monkeypatch.setattr(files, "flush", killed(files.flush))  # of each table, and of each manifest behind them
     with pytest.raises(KeyboardInterrupt):
         forget(run, USER, snapshots)
     assert calls == moment + 1

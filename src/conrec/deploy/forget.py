@@ -42,6 +42,8 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
     with lock(run / ".lock"), lock(snapshots / "live" / ".lock"):
         if held := published.held(snapshots):
             raise ConrecError(f"{snapshots}: {held[0]} is held; conrec refresh --accept or --rollback first")
+        for left in (path for path in files() if path.suffix == ".new"):  # of a call that was killed (`files.whole`)
+            left.unlink()
         stages = {path.parent: one for path in run.rglob("manifest.json") if (one := read_manifest(path.parent))}
         deltas = {path.parent: read_delta(path.parent) for path in snapshots.glob("live/*/delta.json")}
         begun, fit = run / "forgetting", []
