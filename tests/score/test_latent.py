@@ -24,7 +24,7 @@ def signed(users: int, items: int, events: int, seed: int = 0) -> tuple[np.ndarr
 
 def factors_of(users: np.ndarray, items: np.ndarray, targets: np.ndarray, n_items: int) -> np.ndarray:
     terms = fit_bias_terms("logit", users, items, targets, np.ones((n_items, 1)), int(users.max(initial=0)) + 1)
-    return latent_factors(terms, users, items, targets)
+    return latent_factors(terms, users, items, targets, np.zeros((n_items, 3), np.float32))
 
 
 def test_they_are_the_leading_part_of_the_dense_decomposition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,11 +40,33 @@ def test_they_are_the_leading_part_of_the_dense_decomposition(monkeypatch: pytes
         counts[item] += 1
     _, sizes, right = np.linalg.svd(residuals)
     dense = (right[:5].T * sizes[:5]) / np.sqrt(counts + SHRINKAGE)[:, None]
-    found = latent_factors(terms, users, items, targets)
+    nothing = np.zeros((20, 3), np.float32)
+    found = latent_factors(terms, users, items, targets, nothing)
     assert (found.shape, found.dtype) == ((20, 5), np.float32)
     np.testing.assert_allclose(found @ found.T, dense @ dense.T, atol=1e-5)  # whatever the signs
     assert not found[7].any()
-    np.testing.assert_array_equal(found, latent_factors(terms, users, items, targets))
+    np.testing.assert_array_equal(found, latent_factors(terms, users, items, targets, nothing))
+
+
+def test_what_few_have_judged_is_like_its_content() -> None:
+    """Two camps, told apart by the content of the items; of some items nobody has said anything."""
+    rng = np.random.default_rng(2)
+    users, items = rng.integers(0, 100, 6000), rng.integers(0, 50, 6000)
+    camp = np.where(np.arange(60) % 2, 1.0, -1.0)
+    targets = (np.where(users % 2, 1.0, -1.0) * camp[items] > 0) * 1.0
+    few = (items < 2) & (np.cumsum(items < 2) > 6)
+    users, items, targets = users[~few], items[~few], targets[~few]
+    terms = fit_bias_terms("logit", users, items, targets, np.ones((60, 1)), 100)
+    content = (camp[:, None] * [0.6, 0.8]).astype(np.float32)
+    without = latent_factors(terms, users, items, targets, np.zeros_like(content))
+    found = latent_factors(terms, users, items, targets, content)
+    similar, before = found @ found[10:50].T, without @ without[10:50].T
+    assert (np.sign(similar.mean(axis=1, where=camp[10:50] > 0)) == camp).all()
+    assert not before[50:].any()
+    assert np.abs(similar[50:]).min() > 0.2 * np.abs(similar[10:50]).max()
+    # The more of its own an item has, the less is added.
+    added = np.abs(similar - before).mean(axis=1)
+    assert added[50:].min() > added[:2].max() > added[:2].min() > added[10:50].max()
 
 
 @pytest.mark.parametrize(("users", "items", "events", "f"), [(4, 9, 60, 3), (9, 2, 60, 1), (1, 9, 5, 0), (0, 0, 0, 0)])

@@ -139,7 +139,7 @@ class FeatureSnapshot:
         disliked_of = (signs[signed] > 0) * 1.0
         logit = fit_bias_terms("logit", users[signed], items[signed], disliked_of, content, len(feedback.names))
         bias_terms: dict[Link, BiasTerms] = {"logit": logit}
-        latent = latent_factors(logit, users[signed], items[signed], disliked_of)
+        latent = latent_factors(logit, users[signed], items[signed], disliked_of, log_view.content)
         latent = latent if reference is None else turned(latent, reference)
         features = {
             "rate": log_odds(disliked, liked, base, ITEM_SMOOTHING),

@@ -3,10 +3,12 @@
 What the bias terms leave of every dislike and like, over its standard deviation, is a sparse matrix R of users by
 items. Of its truncated singular value decomposition U S V' (as in PureSVD, Cremonesi et al. 2010) the items keep
 
-    q_i = (V S)_i / sqrt(n_i + SHRINKAGE),   n_i dislikes and likes,
+    q_i = (V S)_i / sqrt(n_i + SHRINKAGE),   n_i dislikes and likes.
 
-and a user's vector over them follows from the own history (`bias.user_embeddings`), so that whose log is not in R has
-one, too. Signs and rotations of such factors are arbitrary: nothing but <p_u, q_i> may count.
+What few have judged is taken for what its content is like: a ridge regression of q on the content embeddings, in which
+an item counts n_i / (n_i + SHRINKAGE), is added to q as far as an item lacks of 1; a new item has nothing else. A
+user's vector over them follows from the own history (`bias.user_embeddings`), so that whose log is not in R has one,
+too. Signs and rotations of such factors are arbitrary: nothing but <p_u, q_i> may count.
 """
 
 import numpy as np
@@ -20,14 +22,19 @@ PRIOR_STD = 1.0
 """Standard deviation of the prior of a user's vector."""
 TOLERANCE = 1e-3
 """Relative error of a squared singular value; where many are alike, less takes twice as long."""
+RIDGE = 3.0
+"""Penalty of the regression on content embeddings, whose length is 1."""
 NOISE = 0.05
 """Added to the variance of a residual, so that what was almost certain does not count without bounds."""
 
 
-def latent_factors(terms: BiasTerms, users: np.ndarray, items: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def latent_factors(
+    terms: BiasTerms, users: np.ndarray, items: np.ndarray, targets: np.ndarray, content: np.ndarray
+) -> np.ndarray:
     """q of all items, float32 [n, f], f at most FACTORS and fewer where few users or items are known.
 
-    users (numbers), items: int [m]; targets: float [m], 1 disliked and 0 liked; terms: fitted to them.
+    users (numbers), items: int [m]; targets: float [m], 1 disliked and 0 liked; terms: fitted to them; content: float
+    [n, D], the items' content embeddings.
     """
     from scipy.sparse.linalg import svds  # what only serves users needs none of it
 
@@ -43,7 +50,13 @@ def latent_factors(terms: BiasTerms, users: np.ndarray, items: np.ndarray, targe
     if factors.size and residuals.count_nonzero():
         start = np.random.default_rng(0).normal(size=min(shape))
         _, sizes, right = svds(residuals, factors.shape[1], v0=start, tol=TOLERANCE)
-        factors[known] = right.T * sizes / np.sqrt(np.bincount(columns) + SHRINKAGE)[:, None]
+        counts = np.bincount(columns) + SHRINKAGE
+        factors[known] = right.T * sizes / np.sqrt(counts)[:, None]
+        lacks = np.ones(n, np.float32)
+        lacks[known] = SHRINKAGE / counts
+        weighted = content[known].T * (1 - lacks[known])
+        gram = (weighted @ content[known]).astype(np.float64) + RIDGE * np.eye(content.shape[1])
+        factors += lacks[:, None] * (content @ np.linalg.solve(gram, weighted @ factors[known]).astype(np.float32))
     return factors
 
 
