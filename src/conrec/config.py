@@ -113,7 +113,7 @@ class ItemsConfig:
     """Items to embeddings and neighbours."""
 
     text: str = "tfidf"
-    """Encoder of titles: `tfidf`, or a sentence-transformers checkpoint (hub name or folder)."""
+    """Encoder of titles: `tfidf`, or a sentence-transformers checkpoint (hub name or folder) beside it."""
     image: str = "hog"
     """Encoder of pictures: `hog`, `none`, or a CLIP-like checkpoint (hub name or folder)."""
     fields_weight: NonNegativeFloat = 2.0

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conrec.config import ItemsConfig
 from conrec.errors import ConrecError
+from conrec.items.encoders import JointEncoder
 from conrec.items.pretrained import PretrainedEncoder
+from tests.items.test_encoders import shop
 from tests.items.test_pictures import bomb, encoded, noisy
 
 HAS_EXTRA = importlib.util.find_spec("sentence_transformers") is not None
@@ -28,7 +31,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     from sentence_transformers.models import CLIPModel
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
-    from transformers import CLIPModel as ExposureWeights
+    from transformers import CLIPModel as ClipWeights
 
     folder = tmp_path_factory.mktemp("clip")
     words = [
@@ -48,7 +51,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        ExposureWeights(config).save_pretrained(folder / "weights")
+        ClipWeights(config).save_pretrained(folder / "weights")
     size = {"height": 32, "width": 32}
     images = CLIPImageProcessor(size=size, crop_size=size, do_resize=True)
     CLIPProcessor(image_processor=images, tokenizer=tokens).save_pretrained(folder / "weights")
@@ -66,6 +69,20 @@ def test_texts_and_pictures_of_a_checkpoint_folder(clip: str) -> None:
     assert account.outcome == ["used", "missing", "too large", "used", "broken"]
     assert vectors.shape == (5, 8)
     assert vectors.any(axis=1).tolist() == [True, False, False, True, False]
+
+
+def test_a_checkpoint_stands_beside_the_words(clip: str, tmp_path: Path) -> None:
+    content, rows = shop(), np.arange(200)
+    words, _ = JointEncoder(ItemsConfig(image="none")).fit_encode(content, rows)
+    encoder = JointEncoder(ItemsConfig(text=clip, image="none"))
+    both, _ = encoder.fit_encode(content, rows)
+    assert both.shape[1] == words.shape[1] + 8
+    ours = both[:, :-8]  # what words and fields say, in the same proportions
+    np.testing.assert_allclose(ours / np.linalg.norm(ours, axis=1, keepdims=True), words, atol=1e-5)
+    assert both[:, -8:].any(axis=1).all()
+    encoder.save(tmp_path)
+    again, _ = JointEncoder.load(ItemsConfig(text=clip, image="none"), tmp_path).encode(content)
+    np.testing.assert_array_equal(again, both)
 
 
 def test_a_wrong_folder_is_one_clear_line(tmp_path: Path) -> None:

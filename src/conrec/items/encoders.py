@@ -1,11 +1,12 @@
 """The joint embedding of titles, fields and pictures.
 
-Three blocks describe an item: its title, its fields (category and attributes) and its picture. Each encoder is
-fitted on the items that existed before validation and frozen; later items go through the same maps. Every block is
-centred on the fitted items and scaled to rows of length 1, so that no block counts more for having more numbers;
-then they are weighted, put side by side and scaled to length 1 again. An item without a picture has zeros there,
-which after the last scaling gives its words the picture's weight. Centring spreads the directions: two random items
-have a cosine near 0, and a threshold on it means something.
+Blocks describe an item: the words of its title, its fields (category and attributes), its picture, and, where the
+recipe names a pretrained encoder, what that makes of the title. It knows what words mean, and the words tell which ones
+matter in this catalogue, so it stands beside them. Each encoder is fitted on the items that existed before validation
+and frozen; later items go through the same maps. Every block is centred on the fitted items and scaled to rows of
+length 1, so that no block counts more for having more numbers; then they are weighted, put side by side and scaled to
+length 1 again. An item without a picture has zeros there, which after the last scaling gives its words the picture's
+weight. Centring spreads the directions: two random items have a cosine near 0, and a threshold on it means something.
 """
 
 from dataclasses import dataclass
@@ -51,9 +52,8 @@ class JointEncoder:
 
     def __init__(self, config: ItemsConfig) -> None:
         self.config = config
-        self.text: TfidfEncoder | PretrainedEncoder = TfidfEncoder(TEXT_DIMENSIONS)
-        if config.text != "tfidf":
-            self.text = PretrainedEncoder(config.text, "items.text")
+        self.text = TfidfEncoder(TEXT_DIMENSIONS)
+        self.sentences = None if config.text == "tfidf" else PretrainedEncoder(config.text, "items.text")
         self.fields = FieldsEncoder(FIELDS_DIMENSIONS)
         self.hog = HogEncoder(IMAGE_DIMENSIONS)
         self.image: HogEncoder | PretrainedEncoder | None = self.hog if config.image == "hog" else None
@@ -84,6 +84,8 @@ class JointEncoder:
     def _blocks(self, content: Content) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], ImageAccount]:
         """Per block the vectors float32 [n, d] and where there is one at all, bool [n]."""
         words = {"text": self.text.encode_texts(content.titles), "fields": self.fields.encode(content.fields)}
+        if self.sentences is not None:
+            words["sentences"] = self.sentences.encode_texts(content.titles)
         blocks = {name: (values, np.any(values != 0, axis=1)) for name, values in words.items()}
         account = ImageAccount(["missing" if picture is None else "ignored" for picture in content.pictures])
         if self.image is not None:
@@ -92,7 +94,12 @@ class JointEncoder:
         return blocks, account
 
     def _joined(self, blocks: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        weights = {"text": 1.0, "fields": self.config.fields_weight, "image": self.config.image_weight}
+        weights = {
+            "text": 1.0,
+            "sentences": 1.0,
+            "fields": self.config.fields_weight,
+            "image": self.config.image_weight,
+        }
         parts = [
             weights[name] * unit_rows(values - self._means[name]) * present[:, None]
             for name, (values, present) in blocks.items()
@@ -121,5 +128,5 @@ class JointEncoder:
         return encoder
 
     def _parts(self) -> dict[str, TfidfEncoder | FieldsEncoder | HogEncoder | PretrainedEncoder]:
-        parts = {"text": self.text, "fields": self.fields, "image": self.image}
+        parts = {"text": self.text, "sentences": self.sentences, "fields": self.fields, "image": self.image}
         return {name: part for name, part in parts.items() if part is not None}
