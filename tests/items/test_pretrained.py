@@ -28,7 +28,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     pytest.importorskip("sentence_transformers", reason="needs the extra `encoders`")
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import CLIPModel
+    from sentence_transformers.sentence_transformer.modules import CLIPModel
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPProcessor, CLIPTokenizerFast
     from transformers import CLIPModel as ClipWeights
