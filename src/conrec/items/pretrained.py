@@ -70,9 +70,12 @@ class PretrainedEncoder:
 def _load(checkpoint: str, setting: str) -> Any:
     """The model, once for titles and pictures."""
     with extras_named(f"{setting} = {checkpoint!r}"):
+        import torch
         from sentence_transformers import SentenceTransformer
+    # Most processors take several times as long in bfloat16, in which many checkpoints are stored.
+    dtype = {} if torch.cuda.is_available() else {"dtype": torch.float32}
     try:
-        return SentenceTransformer(checkpoint, model_kwargs={"use_safetensors": True})
+        return SentenceTransformer(checkpoint, model_kwargs={"use_safetensors": True} | dtype)
     except Exception as error:  # the hub client has dozens of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConrecError(
