@@ -26,7 +26,6 @@ from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.data.histories import Histories
 from conrec.data.instances import Events, read_events, read_items
-from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.protocol import OURS
@@ -44,6 +43,7 @@ from conrec.evaluate.results import (
 from conrec.evaluate.risk_control import Promise, divided, promise, promise_of_the_rest, promises
 from conrec.files import file_digest, readable
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
+from conrec.report.texts import sentences
 
 By = Literal["category", "activity"]
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
@@ -120,6 +120,7 @@ def calibrate(
     splits = table["split"].to_numpy().astype(str)
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
     each = None if confidence is None else divided(confidence, 1 if unwanted is None else 2)
+    text = sentences("deploy/calibration.txt")
 
     chosen = promise(*validation.likes(), likes_lost, each)
     threshold, refused = chosen.threshold, None
@@ -127,7 +128,7 @@ def calibrate(
         threshold, refused = _both(validation, threshold, likes_lost, unwanted, each)
     before, after = _outcome(validation, threshold), _outcome(test, threshold)
     if chosen.threshold is None:
-        refused = sentences("calibration").refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
+        refused = text.refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
     by_segment, segment_evidence = None, None
     if by is not None:
         found = promises(*validation.likes(), validation.segments[validation.liked], likes_lost, each)
@@ -138,17 +139,16 @@ def calibrate(
             _outcome(test, thresholds),
             {name: _segment(test, name, one, likes_lost) for name, one in found.items()},
         )
-    said = sentences("calibration").verdict
     evidence = CalibrationEvidence(
         seed=seed,
         scores=file_digest(path),
         units_needed=chosen.needed,
         validation=before,
         test=after,
-        verdict=None if refused else said(after.likes_lost_by_users, likes_lost),
+        verdict=None if refused else text.verdict(after.likes_lost_by_users, likes_lost),
         budgets=[_at(budget, each, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
         segments=segment_evidence,
-        unwanted_verdict=None if refused or unwanted is None else said(after.unwanted, unwanted),
+        unwanted_verdict=None if refused or unwanted is None else text.verdict(after.unwanted, unwanted),
     )
     send = _send(validation, threshold if by_segment is None else by_segment.thresholds)
     result = Calibration(likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
@@ -166,12 +166,12 @@ def _both(
     if rest.threshold is not None and len(high_enough) and high_enough[0] <= rest.threshold:
         return float(high_enough[0]), None
     ends = (_outcome(validation, at_least), _outcome(validation, rest.threshold))
-    return None, sentences("calibration").not_both(likes_lost, unwanted, confidence, at_least, rest, *ends)
+    return None, sentences("deploy/calibration.txt").not_both(likes_lost, unwanted, confidence, at_least, rest, *ends)
 
 
 def describe(result: Calibration) -> str:
     """What was promised and what happened, in plain lines for people."""
-    return str(sentences("calibration").describe(result)).rstrip("\n")
+    return str(sentences("deploy/calibration.txt").describe(result)).rstrip("\n")
 
 
 def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray, list[float] | None]:
@@ -256,5 +256,5 @@ def _at(budget: float, confidence: float | None, validation: Exposures, test: Ex
 def _segment(test: Exposures, name: str, one: Promise, budget: float) -> SegmentOutcome:
     mine = test.take(np.asarray(test.segments == name))
     promised, lost = one.threshold is not None, _lost_by_users(mine, _dropped(mine, one.threshold))
-    said = sentences("calibration").verdict(lost, budget) if promised else None
+    said = sentences("deploy/calibration.txt").verdict(lost, budget) if promised else None
     return SegmentOutcome(one.units, one.needed, one.lost, lost if promised else None, said)

@@ -7,7 +7,6 @@ import numpy as np
 from msgspec import Struct
 
 from conrec.config import Recipe
-from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import OURS, is_ours
@@ -20,9 +19,9 @@ from conrec.evaluate.results import (
     FilterReplay,
     Reliability,
     Suppression,
-    Verdict,
     read,
 )
+from conrec.report.texts import sentences
 
 SHOWN_AT = (0.005, 0.01, 0.02, 0.05, 0.1)
 """Likes lost of the thresholds in the table."""
@@ -162,26 +161,15 @@ def estimate(found: ReplaySummary, operator: Operator) -> DailyEstimate | None:
 
 def describe(found: ReplaySummary, guess: DailyEstimate | None = None) -> str:
     """The replay as text: what is gained, what it costs and whom, and a day of the operator's."""
-    systems = []
-    for name, system in sorted(found.systems.items(), key=lambda one: -(one[1].auc or 0)):
-        if system.auc is not None:
-            verdicts = [one.verdict for one in found.differences.get(name, {}).values()]
-            systems.append((name, system, "" if is_ours(name) else "  " + _verdict(verdicts)))
+    ranked = [(name, one, is_ours(name)) for name, one in found.systems.items() if one.auc is not None]
+    ranked.sort(key=lambda each: -(each[1].auc or 0))
     points = [] if found.curve is None else [_point(found.curve, budget) for budget in SHOWN_AT]
-    return str(sentences("replay").describe(found, systems, points, guess)).rstrip("\n")
+    return str(sentences("deploy/replay.txt").describe(found, ranked, points, guess)).rstrip("\n")
 
 
 def _point(curve: Curve, budget: float) -> int:
     within = [n for n, lost in enumerate(curve.likes_lost) if lost <= budget + 1e-9]
     return max(within, key=lambda n: (curve.dislikes_avoided[n], -curve.dropped[n]))
-
-
-def _verdict(verdicts: list[Verdict]) -> str:
-    """One system against CoNRec at the three budgets, in words."""
-    if len(set(verdicts)) == 1:
-        return {"better": "below conrec", "worse": "ABOVE conrec"}.get(verdicts[0], "not told apart from conrec")
-    short = {"better": "below", "worse": "ABOVE", "not significant": "n.s."}
-    return ", ".join(short[verdict] for verdict in verdicts)
 
 
 def _key(budget: float | str) -> str:

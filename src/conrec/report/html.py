@@ -19,6 +19,7 @@ from conrec.files import read_json
 from conrec.report.charts import DASHES, SERIES
 from conrec.report.formats import count, number, percent, points, words
 from conrec.report.systems import headline, table
+from conrec.report.texts import templates
 from conrec.report.tradeoff import filtering
 from conrec.report.training import feature_weights, learning_curves, stage_gains
 from conrec.report.users import some_users
@@ -65,15 +66,9 @@ def trade_off(metrics: FilterMetrics) -> str:
 
 
 def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("conrec", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(autoescape=True)
     environment.filters |= {"percent": percent, "number": number, "points": points, "count": count}
-    return environment.get_template(name)
+    return environment.get_template(f"report/{name}")
 
 
 def _seen(run: Path) -> str:

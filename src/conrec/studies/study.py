@@ -82,6 +82,16 @@ class Study:
         part = self.parts is not None and system.startswith(self.parts)
         return system != self.best_other and system not in self.aside and not part
 
+    def reported(self, system: str, metric: str, against: str | None) -> tuple[float | None, float | None]:
+        """Difference in the paper, and as a share; from its own best other where there is no fixed one."""
+        mine = self.paper.get(system, {}).get(metric)
+        if system == self.best_other:
+            others = [own[metric] for name, own in self.paper.items() if name != system and metric in own]
+            theirs = max(others, default=None)
+        else:
+            theirs = self.paper.get(str(against), {}).get(metric)
+        return (None, None) if mine is None or theirs is None else (mine - theirs, mine / theirs - 1)
+
     @property
     def text_metrics(self) -> Sequence[str]:
         """Metrics that the text goes through."""
