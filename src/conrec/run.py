@@ -38,66 +38,49 @@ PRIOR = ("predict.prior", "predict.prior_days", "predict.prior_smoothing")
 DECODING = ("predict.k", "predict.beams", "predict.batch", *PRIOR)
 """What training shares with prediction; the rest of `[predict]` can be changed without training again."""
 
+
+def _stage(function: str, **declared: Any) -> Stage:
+    """The stage whose function (`module:name`) is in the module of its name."""
+    return Stage(function.split(":")[0], imported(f"conrec.stages.{function}"), **declared)
+
+
+_TRAINED: dict[str, Any] = {"per_seed": True, "together": True}
 STAGES: tuple[Stage, ...] = (
-    Stage("prepare", imported("conrec.stages.prepare:prepare"), reads=("data", "simulate", "split", "evaluate.k")),
-    Stage("compress", imported("conrec.stages.compress:compress"), reads=("items", "sid"), after=("prepare",)),
-    Stage(
-        "understand",
-        imported("conrec.stages.understand:understand"),
-        reads=("lm", "understand"),
-        after=("prepare", "compress"),
-        per_seed=True,
-        together=True,
+    _stage("prepare:prepare", reads=("data", "simulate", "split", "evaluate.k")),
+    _stage("compress:compress", reads=("items", "sid"), after=("prepare",)),
+    _stage("understand:understand", reads=("lm", "understand"), after=("prepare", "compress"), **_TRAINED),
+    _stage(
+        "utilize:utilize", reads=("lm", "utilize", *DECODING), after=("prepare", "compress", "understand"), **_TRAINED
     ),
-    Stage(
-        "utilize",
-        imported("conrec.stages.utilize:utilize"),
-        reads=("lm", "utilize", *DECODING),
-        after=("prepare", "compress", "understand"),
-        per_seed=True,
-        together=True,
-    ),
-    Stage(
-        "score",
-        imported("conrec.stages.score:learn_score"),
-        reads=("split",),
-        after=("prepare", "compress"),
-        per_seed=True,
-    ),
-    Stage(
-        "weights",
-        imported("conrec.stages.weights:learn_weights"),
+    _stage("score:learn_score", reads=("split",), after=("prepare", "compress"), per_seed=True),
+    _stage(
+        "weights:learn_weights",
         reads=("split", "predict.k", "predict.features", "predict.long_tail_cost", *PRIOR),
         after=("prepare", "compress", "score"),
         per_seed=True,
     ),
-    Stage(
-        "predict",
-        imported("conrec.stages.predict:predict"),
+    _stage(
+        "predict:predict",
         reads=("split", "lm", "utilize", "predict"),
         after=("prepare", "compress", "utilize", "score", "weights"),
         per_seed=True,
     ),
-    Stage(
-        "filter",
-        imported("conrec.stages.filter:filter_replay"),
+    _stage(
+        "filter:filter_replay",
         reads=("split", "predict.k", "filter"),
         after=("prepare", "compress", "score", "predict"),
         per_seed=True,
     ),
-    Stage(
-        "evaluate",
-        imported("conrec.stages.evaluate:evaluate"),
+    _stage(
+        "evaluate:evaluate",
         reads=("name", "split", "evaluate", *PRIOR[1:]),
         after=("prepare", "compress", "predict", "filter"),
         published=("metrics.json",),
     ),
-    Stage("report", imported("conrec.stages.report:report"), after=("evaluate",), in_place=True),
+    _stage("report:report", after=("evaluate",), in_place=True),
 )
-
-
 FILTER_ALONE = (
-    Stage("prepare", imported("conrec.stages.prepare:prepare_for_filter"), reads=(*STAGES[0].reads, "sid.levels")),
+    _stage("prepare:prepare_for_filter", reads=(*STAGES[0].reads, "sid.levels")),
     *without(STAGES[1:], ("understand", "utilize", "weights", "predict", "evaluate", "report")),
 )
 """The stages of a run that predicts no lists."""

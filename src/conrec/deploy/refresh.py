@@ -47,6 +47,7 @@ from conrec.items.traits import joined
 from conrec.parallel import map_parts
 from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
+from conrec.report.texts import sentences
 from conrec.run import stages_of
 from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
@@ -77,15 +78,7 @@ class Refreshed:
     """Why the version is not in use but waits for `accept`."""
 
     def __str__(self) -> str:
-        lines = []
-        if self.account is not None:
-            lines += [_account_line("events", self.account)]
-            if self.account.get("items", {}).get("read"):
-                lines += [_account_line("items", self.account["items"])]
-        state = "in use" if self.changed else "stays in use: nothing is new"
-        if self.held:
-            state = f"is held, not in use: {self.held}; --accept puts it into use, --rollback gives it up"
-        return "\n".join([*lines, f"{self.version} {state}; {self.users:,} users, {self.recomputed:,} made anew"])
+        return str(sentences("deploy/refresh.txt").refreshed(self))
 
 
 def refresh(
@@ -363,12 +356,6 @@ def _damage(folder: Path, manifest: published.Manifest) -> str | None:
     except ConrecError as error:
         return str(error)
     return None
-
-
-def _account_line(what: str, account: dict[str, Any]) -> str:
-    """For example `events: 812 read, 790 kept; dropped: duplicate 20, unknown_item 2`."""
-    dropped = ", ".join(f"{cause} {count:,}" for cause, count in account["dropped"].items())
-    return f"{what}: {account['read']:,} read, {account['kept']:,} kept" + (f"; dropped: {dropped}" if dropped else "")
 
 
 def _remove_orphans(snapshots: Path) -> None:

@@ -81,42 +81,25 @@ def _seen(run: Path) -> str:
 
 
 def _quality(quality: dict[str, Any]) -> dict[str, Any] | None:
-    """The semantic IDs: tables with one row a level, and every other figure by its name."""
+    """The semantic IDs: `tables`, by name rows of a level each, and `rest`, every other figure by its name."""
     if not quality:
         return None
-    tables = []
-    for name, levels in quality.items():
-        # `history`, the other list, is one row an epoch: nothing to read in a table.
-        is_table = isinstance(levels, list) and levels and all(isinstance(level, dict) for level in levels)
-        if is_table and name != "history":
-            columns = list(dict.fromkeys(c for level in levels for c in level))
-            rows = [[level.get(c) for c in columns] for level in levels]
-            tables.append({"name": words(name), "columns": [words(c) for c in columns], "rows": rows})
-    rest = [(words(name), value) for name, value in _flat(quality) if not isinstance(value, list)]
-    return {"tables": tables, "rest": rest}
+    # `history`, the other list, is one row an epoch: nothing to read in a table.
+    lists = {name: rows for name, rows in quality.items() if isinstance(rows, list) and rows and name != "history"}
+    tables = {name: rows for name, rows in lists.items() if all(isinstance(row, dict) for row in rows)}
+    return {"tables": tables, "rest": _figures(quality)}
 
 
 def _accounting(run: Path) -> dict[str, Any] | None:
-    """Read, kept and dropped rows of every table; the split; the pictures."""
+    """`tables`, by name read, kept, and dropped rows; `others`, further counts by name; `split`."""
     accounting = read_json(run / "prepare" / "accounting.json")
     parts = {"events": accounting, **{k: v for k, v in accounting.items() if isinstance(v, dict) and k != "dropped"}}
-    tables = []
-    for name, part in parts.items():
-        if "read" in part and "kept" in part:
-            dropped = {str(k): v for k, v in (part.get("dropped") or {}).items()}
-            balanced = part["read"] == part["kept"] + sum(dropped.values())
-            tables.append(
-                {"name": name, "read": part["read"], "kept": part["kept"], "dropped": dropped, "ok": balanced}
-            )
-    counts = [(name, part) for name, part in parts.items() if name != "events" and "read" not in part]
-    if pictures := read_json(run / "compress" / "images.json"):
-        counts.append(("images, when encoded", pictures))
-    others = [(words(name), [(words(k), v) for k, v in _flat(part)]) for name, part in counts]
-    cutoffs = _flat(read_json(run / "prepare" / "split.json"))
-    split = [(words(k), v) for k, v in cutoffs if not isinstance(v, list)]
-    if not tables and not others and not split:
-        return None
-    return {"tables": tables, "others": others, "split": split}
+    tables = {name: part for name, part in parts.items() if "read" in part and "kept" in part}
+    others = {name: part for name, part in parts.items() if name != "events" and "read" not in part}
+    others["images, when encoded"] = read_json(run / "compress" / "images.json")
+    counts = {name: [(words(key), value) for key, value in _flat(part)] for name, part in others.items() if part}
+    split = _figures(read_json(run / "prepare" / "split.json"))
+    return {"tables": tables, "others": counts, "split": split} if tables or counts or split else None
 
 
 def _run(run: Path, manifests: Sequence[StageManifest]) -> dict[str, Any]:
@@ -131,6 +114,11 @@ def _run(run: Path, manifests: Sequence[StageManifest]) -> dict[str, Any]:
         "versions": versions,
         "recipe": recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
     }
+
+
+def _figures(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What is no list in nested objects, by names for people."""
+    return [(words(name), one) for name, one in _flat(value) if not isinstance(one, list)]
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
