@@ -1,6 +1,5 @@
 """The filter on a file of candidates, as behind a ranker (`conrec filter`)."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +19,6 @@ from conrec.score.factors import UserFactors, served_scores
 from conrec.score.history import HistoryScore
 
 
-@dataclass(frozen=True)
-class FilterAccount:
-    """What happened to every row: read = kept + dropped."""
-
-    read: int
-    kept: int
-    dropped: int
-    unknown_user: int
-    """Rows kept because their user has no held-out instance."""
-    unknown_item: int
-    """Rows kept because the catalogue does not know their item."""
-
-
 def filter_file(
     candidates: Path,
     log: PreparedLog,
@@ -40,8 +26,9 @@ def filter_file(
     config: SplitConfig,
     thresholds: Thresholds,
     out: Path,
-) -> FilterAccount:
-    """Decide about every row of a candidate list.
+) -> dict[str, int]:
+    """Decide about every row of a candidate list; how many were read, kept, and dropped, and kept as unknown: for want
+    of a held-out instance of the user, or of the item in the catalogue.
 
     candidates: a .parquet, .csv or .tsv file with the columns user_id and item_id, in any order of rows.
     Of the held-out instances of a user (`log.instances`) the one with the latest cutoff is taken, and nothing that
@@ -92,18 +79,15 @@ def filter_file(
     else:
         options = pa_csv.WriteOptions(delimiter="\t" if _suffix(out) == ".tsv" else ",")
         pa_csv.write_csv(pa.table(result), out, options)
-    return FilterAccount(
-        read=len(ids),
-        kept=int(kept.sum()),
-        dropped=int((~kept).sum()),
-        unknown_user=sum(user not in cutoff_of for user in users),
-        unknown_item=sum(user in cutoff_of and item not in row_of for user, item in zip(users, ids)),
-    )
+    strangers = sum(user not in cutoff_of for user in users)
+    unknown = sum(user in cutoff_of and item not in row_of for user, item in zip(users, ids))
+    counts = {"read": len(ids), "kept": int(kept.sum()), "dropped": int((~kept).sum())}
+    return counts | {"unknown user": strangers, "unknown item": unknown}
 
 
-def describe(account: FilterAccount) -> str:
+def describe(account: dict[str, int]) -> str:
     """The account in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in asdict(account).items())
+    return ", ".join(f"{name} {count:,}" for name, count in account.items())
 
 
 def _suffix(path: Path) -> str:

@@ -20,7 +20,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,8 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequen
         items.append(pq.read_table(folder / "items.parquet").cast(ITEMS))
         embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
         traits += read_traits(folder, len(items[-1]))
-        catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
+        ids, titles = (items[-1][name].to_pylist() for name in ("item_id", "title"))
+        catalog = catalog.extended(ids, titles, np.load(folder / "codes.npy"), np.load(folder / "latents.npy"))
     catalogue = pa.concat_tables(items)
     for folder in folders:
         catalogue = with_first_seen(catalogue, pq.read_table(folder / "first_seen.parquet"))
@@ -302,20 +303,3 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
     for name, array in (("embeddings", embeddings), ("latents", latents), ("codes", codes)):
         np.save(folder / f"{name}.npy", array)
     write_traits(folder, traits)
-
-
-def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.ndarray) -> Catalog:
-    """The catalogue with a delta's items, as they were encoded when it was ingested."""
-    rebuilt = latents
-    if catalog.levels:
-        from conrec.sid.kmeans import reconstruct  # faiss
-
-        rebuilt = reconstruct(codes, catalog.codewords)
-    return replace(
-        catalog,
-        item_ids=catalog.item_ids + items["item_id"].to_pylist(),
-        titles=catalog.titles + items["title"].to_pylist(),
-        codes=np.concatenate([catalog.codes, codes]),
-        latents=np.concatenate([catalog.latents, latents]),
-        reconstructed=np.concatenate([catalog.reconstructed, rebuilt]),
-    )

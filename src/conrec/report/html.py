@@ -39,6 +39,7 @@ def render(run: Path) -> str:
         raise ConrecError(
             f"{run}: nothing to report (neither metrics.json nor a finished stage); run `conrec run` first"
         )
+    recipe = run / "recipe.toml"
     return _template("report.html.j2").render(
         name=(metrics and metrics.dataset) or run.resolve().name,
         metrics=metrics,
@@ -52,7 +53,9 @@ def render(run: Path) -> str:
         quality=_quality(read_json(run / "compress" / "quality.json")),
         accounting=_accounting(run),
         users=some_users(run),
-        run=_run(run, manifests),
+        manifests=manifests,
+        versions=_versions(manifests),
+        recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
         dashes=DASHES,
         series=len(SERIES),
         svg=Markup,  # our own charts are the only markup that is not escaped
@@ -102,18 +105,10 @@ def _accounting(run: Path) -> dict[str, Any] | None:
     return {"tables": tables, "others": counts, "split": split} if tables or counts or split else None
 
 
-def _run(run: Path, manifests: Sequence[StageManifest]) -> dict[str, Any]:
-    versions: dict[str, dict[str, None]] = {}  # name -> its versions, in order
-    for manifest in manifests:
-        for name, version in manifest.versions.items():
-            versions.setdefault(name, {})[version] = None
-    recipe = run / "recipe.toml"
-    return {
-        "stages": manifests,
-        "seconds": sum(manifest.seconds for manifest in manifests),
-        "versions": versions,
-        "recipe": recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
-    }
+def _versions(manifests: Sequence[StageManifest]) -> dict[str, list[str]]:
+    """Of each name the versions that the stages were made with, in order."""
+    pairs = dict.fromkeys(pair for manifest in manifests for pair in manifest.versions.items())
+    return {name: [version for one, version in pairs if one == name] for name, _ in pairs}
 
 
 def _figures(value: dict[str, Any]) -> list[tuple[str, Any]]:
