@@ -1,5 +1,6 @@
 """The filter on a file of candidates, as behind a ranker (`conrec filter`)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ def filter_file(
     config: SplitConfig,
     thresholds: Thresholds,
     out: Path,
+    known_as: Callable[[str], str] = str,
 ) -> dict[str, int]:
     """Decide about every row of a candidate list; how many were read, kept, and dropped, and kept as unknown: for want
     of a held-out instance of the user, or of the item in the catalogue.
@@ -33,6 +35,7 @@ def filter_file(
     candidates: a .parquet, .csv or .tsv file with the columns user_id and item_id, in any order of rows.
     Of the held-out instances of a user (`log.instances`) the one with the latest cutoff is taken, and nothing that
     happened since is known. Dropped is what scores above its threshold.
+    `known_as`: what stands for a user's id in the log (`data.pseudonyms`).
     Writes to `out` (.parquet, .csv or .tsv) the same rows in the same order: user_id, item_id, kept (bool), and score
     (empty where user or item is unknown). Unknown users and items are kept.
     """
@@ -54,7 +57,7 @@ def filter_file(
         if missing.any():
             raise ConrecError(f"{candidates}: row {missing.argmax() + 1} has no {name}; give it one or remove it")
         looked_up.append(text.to_pylist())
-    users, ids = looked_up
+    users, ids = list(map(known_as, looked_up[0])), looked_up[1]
     scores, kept = np.full(len(ids), np.nan, np.float32), np.ones(len(ids), bool)
     rows_of_user: dict[str, list[int]] = {}
     known = Histories(log.events)

@@ -25,7 +25,7 @@ from conrec.filter import snapshot as published
 from conrec.filter.feedback import FILE, Feedback
 from conrec.filter.stores import open_users
 from conrec.pipeline.build import outputs_digest, read_manifest
-from conrec.run import LOG, open_run
+from conrec.run import LOG, open_run, pseudonyms_of
 
 
 def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
@@ -39,6 +39,7 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
         return sorted({path for folder in (run, snapshots) for path in folder.rglob("*") if path.is_file()})
 
     recipe, _, _ = open_run(run)
+    user = (pseudonyms_of(run, recipe) or str)(user)
     with lock(run / ".lock"), lock(snapshots / "live" / ".lock"):
         if held := published.held(snapshots):
             raise ConrecError(f"{snapshots}: {held[0]} is held; conrec refresh --accept or --rollback first")

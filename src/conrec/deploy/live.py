@@ -40,6 +40,7 @@ from conrec.filter import snapshot as published
 from conrec.filter.feedback import Entry, in_force
 from conrec.items.encoders import JointEncoder
 from conrec.items.traits import TraitEncoder, read_traits, write_traits
+from conrec.run import pseudonyms_of
 from conrec.sid.catalog import Catalog
 from conrec.stages.compress import content_of
 
@@ -128,7 +129,8 @@ def ingest(
     if folder.is_dir():  # of a snapshot that was rolled back
         return name, read_delta(folder)["account"]
     listed, raw, account = read_day(data, recipe.data, images)
-    log = without_leaps(Log(listed, raw, account), live.events)
+    log, pseudonyms = Log(listed, raw, account), pseudonyms_of(run, recipe)
+    log = without_leaps(log if pseudonyms is None else pseudonyms.of_log(log), live.events)
     raw, account = log.events, log.accounting
     if len(raw):
         _check_times(raw, live, str(data))

@@ -48,7 +48,7 @@ from conrec.parallel import map_parts
 from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
 from conrec.report.texts import sentences
-from conrec.run import stages_of
+from conrec.run import pseudonyms_of, stages_of
 from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
 from conrec.score.user_side import user_side
@@ -136,6 +136,8 @@ def refresh(
             "calibration": calibration and value_digest(calibration),
             "parent": in_use.version if in_use is not None else None,
         }
+        if pseudonyms := pseudonyms_of(run, recipe):
+            made_from["pseudonyms"] = pseudonyms.fingerprint
         told = ("base", "deltas", "feedback", "calibration")
         damage = None if before is None else _damage(snapshots / before.version, before)
         if damage:
