@@ -101,7 +101,9 @@ def test_no_byte_below_the_run_holds_an_id(folder: Path, capsys: pytest.CaptureF
         client.post(f"/v1/users/{ann}/undo", {"item": "i9"})
         assert "i9" not in client.filter(ANN, ["i1", "i9", "i11"])["never_again"]
     assert command(folder, "refresh", "{at}/run") == 0
-    assert CoNRecFilter.load(run / "snapshots", salt_file=folder / "salt").filter(ANN, ["i1", "i11"]).never_again == ["i11"]
+    assert CoNRecFilter.load(run / "snapshots", salt_file=folder / "salt").filter(ANN, ["i1", "i11"]).never_again == [
+        "i11"
+    ]
     assert re.search(ANYBODY.encode(), everything(run)) is None
     assert ann.encode() in everything(run)
     capsys.readouterr()
