@@ -14,10 +14,12 @@ from conrec.config import load_recipe
 from conrec.run import find_recipe
 from conrec.studies.cells import Cell, CellResult, Measured, read_cell
 from conrec.studies.datasets import LOGS, Dataset, dataset
+from conrec.studies.models import Models
 from conrec.studies.paper import table3
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, rows
 from conrec.studies.study import Study, StudyContext
+from conrec.studies.systems import Recommenders
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 ARCHIVES = sorted((RESULTS / "cells").glob("*.tar.xz"))
@@ -80,7 +82,7 @@ def test_who_unpacks_an_archive_need_not_run_its_cells_again(
 ) -> None:
     name = archive.name.removesuffix(".tar.xz")
     data = request.getfixturevalue("shared_data") if name in LOGS else None
-    context = StudyContext.at(tmp_path, quick=False)
+    context = StudyContext(Models(tmp_path), Recommenders(Models(tmp_path)), quick=False)
     of = dataset(name, data, quick=False)
     asked = {cell.folder(tmp_path).name for study in STUDIES for cell in study.cells(context, of, [0, 1, 2])}
     with tarfile.open(archive) as tar:

@@ -21,11 +21,11 @@ from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
-from conrec.studies.models import POLICY, inputs, policy, variant
+from conrec.studies.models import POLICY, Models, inputs, policy, variant
 from conrec.studies.paper import features, fig2a, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import StudyContext
-from conrec.studies.systems import BaselineSpec, further, published, trivial
+from conrec.studies.systems import BaselineSpec, Recommenders, further, published, trivial
 from tests.jobs import job
 from tests.small_log import small_log, write_prepared
 
@@ -37,7 +37,8 @@ def tiny() -> Dataset:
 
 @pytest.fixture
 def context(tmp_path: Path) -> StudyContext:
-    return StudyContext.at(tmp_path / "models", quick=True)
+    models = Models(tmp_path / "models")
+    return StudyContext(models, Recommenders(models), quick=True)
 
 
 def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:

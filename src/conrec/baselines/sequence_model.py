@@ -170,21 +170,12 @@ class NextItemRecommender(SequenceRecommender):
     """
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Mean over what was asked, by `loss_name`, with states s and embeddings e.
-
-        `binary`: -log sigmoid(s . e_wanted) - log(1 - sigmoid(s . e_drawn)) with one drawn target each;
-        `softmax`: cross-entropy over all targets.
-        """
+        """See `next_item_loss`."""
+        states = self.network(batch.tokens[:, :-1], batch.marks[:, :-1])
         asked = batch.wanted[:, 1:]
-        states = self.network(batch.tokens[:, :-1], batch.marks[:, :-1])[asked]
         wanted, own = batch.tokens[:, 1:][asked], batch.tokens[asked.nonzero()[:, 0]]
         embeddings = self.network.items.weight[: self.tokens.targets + 1]
-        if self.loss_name == "softmax":
-            return F.cross_entropy(states @ embeddings[1:].T, wanted - 1)
-        drawn = negatives(own, wanted, self.tokens.targets, generator)
-        positive = (states * embeddings[wanted]).sum(-1)
-        negative = (states * embeddings[drawn]).sum(-1)
-        return (F.softplus(-positive) + F.softplus(negative)).mean()
+        return next_item_loss(self.loss_name, states[asked], embeddings, wanted, own, generator)
 
     def logits(self, batch: Batch) -> Tensor:
         """See `next_item_logits`."""
@@ -202,3 +193,19 @@ def negatives(own: Tensor, wanted: Tensor, targets: int, generator: torch.Genera
         again = torch.randint(1, targets + 1, wanted.shape, generator=generator).to(wanted.device)
         drawn = torch.where(clash, again, drawn)
     return drawn
+
+
+def next_item_loss(
+    loss: Loss, states: Tensor, embeddings: Tensor, wanted: Tensor, own: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Loss of states float [M, d] after which `wanted` int64 [M] came, in sequences `own` int64 [M, L]; mean over M.
+
+    `binary`: -log sigmoid(s . e_wanted) - log(1 - sigmoid(s . e_drawn)) with one drawn target each;
+    `softmax`: cross-entropy over all targets. embeddings float [1 + T, d].
+    """
+    if loss == "softmax":
+        return F.cross_entropy(states @ embeddings[1:].T, wanted - 1)
+    drawn = negatives(own, wanted, len(embeddings) - 1, generator)
+    positive = (states * embeddings[wanted]).sum(-1)
+    negative = (states * embeddings[drawn]).sum(-1)
+    return (F.softplus(-positive) + F.softplus(negative)).mean()

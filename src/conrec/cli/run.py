@@ -155,6 +155,8 @@ def _one_list(model: Model) -> str:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    from conrec.report.texts import sentences
+
     folder = model.folder
     shown = pq.read_table(folder / "filter/seed0/scores.parquet", filters=[("split", "=", "test")])
     users = shown.filter(pc.greater(shown["label"], 0))["user_id"].value_counts().to_pylist()
@@ -163,14 +165,8 @@ def _one_list(model: Model) -> str:
     labels = dict(zip(own["item_id"].to_pylist(), own["label"].to_pylist()))
     listed = sorted(labels, key=lambda item: labels[item] == 0)[:20]  # what the user reacted to, first
     items = pq.read_table(folder / "prepare/items.parquet", columns=["item_id", "title"]).to_pydict()
-    titles, decision = dict(zip(items["item_id"], items["title"])), model.filter(user, listed)
-    lines = [f"{user} was shown this afterwards; the filter:"]
-    for item, score, why in zip(listed, decision.scores, decision.why):
-        said = {1: "disliked", -1: "liked"}.get(labels[item], "")
-        reasons = ", ".join(part.name or part.kind for part in why.contributions[:3]) if why else ""
-        verdict = "drops" if item in decision.dropped else "keeps"
-        lines.append(f"  {verdict} {score:6.2f}  {titles[item][:44]:44}  {said:8}  {reasons}".rstrip())
-    return "\n".join(lines)
+    titles = dict(zip(items["item_id"], items["title"]))
+    return str(sentences("cli/one_list.txt").told(user, listed, model.filter(user, listed), titles, labels))
 
 
 @dataclass(frozen=True)

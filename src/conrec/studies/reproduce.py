@@ -11,8 +11,10 @@ from conrec.progress import say
 from conrec.studies import pages, results
 from conrec.studies.cells import Cell, lock_of, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
+from conrec.studies.models import Models
 from conrec.studies.paper import features, fig2a, fig2b, table1, table2, table3, table4, table5
 from conrec.studies.study import Study, StudyContext
+from conrec.studies.systems import Recommenders
 
 STUDIES = [one.STUDY for one in (fig2a, table1, features, table2, fig2b, table3, table4, table5)]
 
@@ -34,7 +36,8 @@ def reproduce(
     possible = names or (NAMES[:1] if data is None else NAMES)
     datasets = [dataset(name, data, quick) for name in possible]
     start = time.monotonic()
-    context = StudyContext.at(out / "models", quick)
+    models = Models(out / "models")
+    context = StudyContext(models, Recommenders(models), quick)
     those = [[one for one in datasets if names or one.name in study.datasets] for study in chosen]
     planned = [_cells(study, context, own, seeds) for study, own in zip(chosen, those)]
     for number, (study, own, cells) in enumerate(zip(chosen, those, planned)):

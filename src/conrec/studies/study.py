@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import NAMES, Dataset
@@ -26,12 +25,7 @@ class StudyContext:
     models: Models
     systems: Recommenders
     quick: bool
-
-    @classmethod
-    def at(cls, root: Path, quick: bool) -> Self:
-        """Context with its logs and models below `root`; `quick`: everything tiny."""
-        models = Models(root)
-        return cls(models, Recommenders(models), quick)
+    """Everything is tiny."""
 
 
 @dataclass(frozen=True)
