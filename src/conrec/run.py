@@ -84,7 +84,11 @@ STAGES: tuple[Stage, ...] = (
     _stage("report:report", after=("evaluate",), in_place=True),
 )
 FILTER_ALONE = (
-    _stage("prepare:prepare_for_filter", reads=(*STAGES[0].reads, "sid.levels")),
+    replace(
+        STAGES[0],
+        function=imported("conrec.stages.prepare:prepare", for_lists=False),
+        reads=(*STAGES[0].reads, "sid.levels"),
+    ),
     *without(STAGES[1:], ("understand", "utilize", "weights", "predict", "evaluate", "report")),
 )
 """The stages of a run that predicts no lists."""

@@ -28,6 +28,7 @@ from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, Recommenders, further, published, trivial
 from tests.jobs import job
 from tests.small_log import small_log, write_prepared
+from tests.studies.modules import study_of
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
 
 def test_an_ablation_leaves_out_one_feature_and_trains_no_policy(tiny: Dataset, context: StudyContext) -> None:
     own = tiny.recipe.predict.features
-    cells = features.STUDY.cells(context, tiny, (0,))
+    cells = study_of(features).cells(context, tiny, (0,))
     assert [cell.system for cell in cells[1:]] == [
         f"without {name}" for name in features.NAMES if name in (*own, "prior")
     ]
@@ -147,7 +148,7 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
 
 def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
     """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
-    everywhere = [study.STUDY.cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
+    everywhere = [study_of(study).cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
     folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2

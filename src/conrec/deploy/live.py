@@ -102,17 +102,8 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequen
     said = pa.concat_tables([*map(rejections, (prepared, *folders)), told])
     said = said.filter(pc.is_in(said["item_id"], known))
     events, marks = merged(events, said)
-    end = pc.max(events["time"]).as_py()
-    return Live(
-        catalogue,
-        events,
-        marks,
-        said,
-        np.datetime64(end.replace(tzinfo=None), "us"),
-        catalog,
-        np.concatenate(embeddings),
-        traits,
-    )
+    end = np.datetime64(pc.max(events["time"]).as_py().replace(tzinfo=None), "us")
+    return Live(catalogue, events, marks, said, end, catalog, np.concatenate(embeddings), traits)
 
 
 def ingest(

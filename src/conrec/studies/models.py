@@ -72,7 +72,7 @@ class Variant:
         if not recipe.data.simulated:
             prepare = replace(prepare, reads=tuple(name for name in prepare.reads if name != "simulate"))
         needed = tuple(name for name in predict.after if recipe.predict.features or name not in ("score", "weights"))
-        predict = replace(predict, function=imported("conrec.stages.predict:predict_lists"), after=needed)
+        predict = replace(predict, function=imported("conrec.stages.predict:predict", lists_only=True), after=needed)
         if not recipe.predict.asks_policy:
             return without((prepare, compress, score, weights, predict), ("utilize",))
         found = [prepare, compress, understand, score, weights]

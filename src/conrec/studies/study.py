@@ -92,7 +92,7 @@ class Study:
         return self.headlines or self.metrics[:1]
 
 
-def study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]) -> Study:
+def read_study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]) -> Study:
     """The study of `paper/NAME.toml`, whose keys are the fields of `Study`."""
     text = (Path(__file__).parent / "paper" / f"{name}.toml").read_text(encoding="utf-8")
     return Study(name, of_seed=of_seed, **tomllib.loads(text))
