@@ -30,59 +30,22 @@ from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, direct, imported, inputs_of, without
 from conrec.progress import say
-from conrec.toml import to_toml
+from conrec.toml import read_table, to_toml
 
 if TYPE_CHECKING:
     from conrec.features.prepared_log import PreparedLog
 
 LOG = "log"
 """Where a run folder keeps the log that it was given as tables, and copies of remote files."""
-PRIOR = ("predict.prior", "predict.prior_days", "predict.prior_smoothing")
-"""The item prior, under which training and prediction decode where it takes part."""
-DECODING = ("predict.k", "predict.beams", "predict.batch", *PRIOR)
-"""What training shares with prediction; the rest of `[predict]` can be changed without training again."""
 
 
-def _stage(function: str, **declared: Any) -> Stage:
-    """The stage whose function (`module:name`) is in the module of its name."""
-    return Stage(function.split(":")[0], imported(f"conrec.stages.{function}"), **declared)
+def _declared(name: str, function: str, **declared: Any) -> Stage:
+    lists: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()}
+    return Stage(name, imported(f"conrec.stages.{function}"), **lists)
 
 
-_TRAINED: dict[str, Any] = {"per_seed": True, "together": True}
-STAGES: tuple[Stage, ...] = (
-    _stage("prepare:prepare", reads=("data", "simulate", "split", "evaluate.k")),
-    _stage("compress:compress", reads=("items", "sid"), after=("prepare",)),
-    _stage("understand:understand", reads=("lm", "understand"), after=("prepare", "compress"), **_TRAINED),
-    _stage(
-        "utilize:utilize", reads=("lm", "utilize", *DECODING), after=("prepare", "compress", "understand"), **_TRAINED
-    ),
-    _stage("score:learn_score", reads=("split",), after=("prepare", "compress"), per_seed=True),
-    _stage(
-        "weights:learn_weights",
-        reads=("split", "predict.k", "predict.features", "predict.long_tail_cost", *PRIOR),
-        after=("prepare", "compress", "score"),
-        per_seed=True,
-    ),
-    _stage(
-        "predict:predict",
-        reads=("split", "lm", "utilize", "predict"),
-        after=("prepare", "compress", "utilize", "score", "weights"),
-        per_seed=True,
-    ),
-    _stage(
-        "filter:filter_replay",
-        reads=("split", "predict.k", "filter"),
-        after=("prepare", "compress", "score", "predict"),
-        per_seed=True,
-    ),
-    _stage(
-        "evaluate:evaluate",
-        reads=("name", "split", "evaluate", *PRIOR[1:]),
-        after=("prepare", "compress", "predict", "filter"),
-        published=("metrics.json",),
-    ),
-    _stage("report:report", after=("evaluate",), in_place=True),
-)
+STAGES = tuple(_declared(name, **told) for name, told in read_table(Path(__file__).with_name("stages.toml")).items())
+"""All stages of a run, as `stages.toml` declares them."""
 FILTER_ALONE = (
     replace(
         STAGES[0],

@@ -62,7 +62,7 @@ def test_a_log_keeps_all_but_the_ids(salt: Path) -> None:
     account.reject("no time", broken)
     account.items = Accounting(1, 0)
     account.items.reject("listed twice", pa.table({"item_id": ["i"]}))
-    log = Pseudonyms(salt).of_log(Log(pa.table({}), pa.Table.from_pylist(rows, EVENTS), account))
+    log = Log(pa.table({}), pa.Table.from_pylist(rows, EVENTS), account).with_users(Pseudonyms(salt))
     ann, bob = map(Pseudonyms(salt), ("ann", "bob"))
     assert log.events["user_id"].to_pylist() == [ann, bob, ann]
     assert log.events.schema == EVENTS

@@ -152,6 +152,8 @@ class Refresh:
     """Where the snapshots are published; without it DIR/snapshots."""
     keep: Annotated[int, arg(metavar="N")] = 7
     """So many versions stay."""
+    keep_days: Annotated[int | None, arg(metavar="N")] = None
+    """Forget events and dislikes of more than so many days ago; without it none."""
     store: Literal["mapped", "redis"] | None = None
     """Where the users go: files that are memory-mapped (the default), or Redis (CONREC_REDIS names it)."""
     seed: Annotated[int | None, arg(metavar="N")] = None

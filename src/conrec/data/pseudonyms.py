@@ -11,9 +11,6 @@ import hmac
 import re
 from pathlib import Path
 
-import pyarrow as pa
-
-from conrec.data.schema import Log
 from conrec.errors import ConrecError
 
 LEAST = 16
@@ -40,21 +37,6 @@ class Pseudonyms:
         if FORM.fullmatch(user) and self._sealed(base64.b32decode(user)[:LEAST]) == user:
             return user
         return self._sealed(self._hash(user.encode("utf-8", "surrogatepass"))[:LEAST])
-
-    def of_log(self, log: Log) -> Log:
-        """A log as it is kept. Of rows that could not be read the cause and the place stay, not what they say."""
-        for account in (log.accounting, log.accounting.items):
-            if account is not None:
-                account.rejected = [self._of_table(table) for table in account.rejected]
-        return Log(log.items, self._of_table(log.events), log.accounting)
-
-    def _of_table(self, table: pa.Table) -> pa.Table:
-        table = table.select([name for name in table.column_names if name != "values"])
-        if (column := table.schema.get_field_index("user_id")) < 0:
-            return table
-        ids = table["user_id"].combine_chunks().dictionary_encode()
-        names = pa.array([self(one) for one in ids.dictionary.to_pylist()], pa.string())
-        return table.set_column(column, table.schema.field(column), names.take(ids.indices))
 
     def _sealed(self, own: bytes) -> str:
         return base64.b32encode(own + self._hash(own)[:4]).decode()

@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,8 +78,9 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
             write_json(path, calibration)
         begun.unlink()
     if version := published.current(snapshots):
-        seed = published.read_manifest(snapshots / version).made_from.get("seed")
-        refresh(run, recipe, snapshots=snapshots, keep=1, seed=seed, forget=user)
+        made_from = published.read_manifest(snapshots / version).made_from
+        given: dict[str, Any] = {name: made_from.get(name) for name in ("seed", "keep_days")}
+        refresh(run, recipe, snapshots=snapshots, keep=1, forget=user, **given)
     found = [path for path in files() if _holds(path, user, own)]
     for folder in (snapshots / version for version in published.versions(snapshots)):
         found += [folder / "users"] if open_users(folder, published.read_manifest(folder)).get(user) else []

@@ -31,6 +31,8 @@ class Stage:
     """Files of its folder that are copied up into the run folder."""
     in_place: bool = False
     """It writes into the run folder itself and is run every time (the report)."""
+    does: str = ""
+    """What its verb says of it; empty: it has none."""
 
 
 def imported(function: str, **options: Any) -> Callable[[Job], None]:

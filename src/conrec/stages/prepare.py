@@ -52,7 +52,7 @@ def prepare(job: Job, for_lists: bool = True) -> None:
         log = simulation.log
     else:
         log = _read(recipe, data, images)
-        log = log if job.pseudonyms is None else job.pseudonyms.of_log(log)
+        log = log if job.pseudonyms is None else log.with_users(job.pseudonyms)
     source = "the simulation" if data is None else str(data)
     log = Log(check_items(log.items, f"{source}: items"), check_events(log.events, f"{source}: events"), log.accounting)
     if not len(log.events):
