@@ -8,19 +8,9 @@ from msgspec import Struct
 
 from conrec.config import Recipe
 from conrec.errors import ConrecError
+from conrec.evaluate import results
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import OURS, is_ours
-from conrec.evaluate.results import (
-    AtThreshold,
-    Curve,
-    Differences,
-    Estimate,
-    FilterComparison,
-    FilterReplay,
-    Reliability,
-    Suppression,
-    read,
-)
 from conrec.report.texts import sentences
 
 SHOWN_AT = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -31,7 +21,7 @@ class SystemSummary(Struct, frozen=True):
     """One filter, means over seeds where it is CoNRec or a part of it."""
 
     auc: float | None
-    avoided: dict[str, Estimate]
+    avoided: dict[str, results.Estimate]
     """Likes lost ("0.01") -> share of the dislikes avoided."""
 
 
@@ -45,14 +35,14 @@ class ReplaySummary(Struct, frozen=True):
     likes: int
     rate_before: float | None
     systems: dict[str, SystemSummary]
-    differences: dict[str, Differences]
+    differences: dict[str, results.Differences]
     """Other filter -> likes lost -> CoNRec's lead, paired over users."""
     threshold: float | None
     """The first seed's, which is what is served; so is all below."""
-    chosen: AtThreshold | None
-    suppression: Suppression | None
-    curve: Curve | None
-    reliability: Reliability | None
+    chosen: results.AtThreshold | None
+    suppression: results.Suppression | None
+    curve: results.Curve | None
+    reliability: results.Reliability | None
 
 
 class Day(Struct, frozen=True):
@@ -100,10 +90,11 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
         raise ConrecError(
             f"{run / 'filter'}: no replay there; bring the run as far as filter first, or take a longer log"
         )
-    replays = [read(folder / "replay.json", FilterReplay) for folder in folders]
+    replays = [results.read(folder / "replay.json", results.FilterReplay) for folder in folders]
     tests = [replay.test for replay in replays]
     first, ours = tests[0], tests[0].systems[OURS]
-    compared = (pooled(folders, "test") if len(folders) > 1 else first.comparison) or FilterComparison({}, {}, None)
+    comparison = pooled(folders, "test") if len(folders) > 1 else first.comparison
+    compared = comparison or results.FilterComparison({}, {}, None)
     systems = {}
     for name in first.systems:
         aucs = [test.systems[name].auc for test in tests if name in test.systems]
@@ -167,7 +158,7 @@ def describe(found: ReplaySummary, guess: DailyEstimate | None = None) -> str:
     return str(sentences("deploy/replay.txt").describe(found, ranked, points, guess)).rstrip("\n")
 
 
-def _point(curve: Curve, budget: float) -> int:
+def _point(curve: results.Curve, budget: float) -> int:
     within = [n for n, lost in enumerate(curve.likes_lost) if lost <= budget + 1e-9]
     return max(within, key=lambda n: (curve.dislikes_avoided[n], -curve.dropped[n]))
 
