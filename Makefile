@@ -31,6 +31,7 @@ test-fast: $(VENV)/.installed-dev
 # Kills at random moments of everything that writes (docs/reliability.md); an hour.
 soak: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.crash runs/soak --kills 50
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.load runs/soak-load --seconds 3600
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

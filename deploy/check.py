@@ -119,7 +119,8 @@ def main() -> None:
         run([python, "-c", FIT, str(ROOT / "benchmarks")], cwd=folder)
         model, incoming = folder / "model", folder / "incoming"
         incoming.mkdir()
-        shutil.copy(HERE / "nightly", environment / "bin" / "conrec-nightly")
+        for name in ("nightly", "health"):
+            shutil.copy(HERE / name, environment / "bin" / f"conrec-{name}")
         (folder / "day.parquet").rename(incoming / "events-1.parquet")
         run(["chown", "-R", "10001:10001", str(model), str(incoming)]) if sealed else None
         variables = dict(pair.split("=", 1) for line in instruction("ENV") for pair in shlex.split(line))
@@ -137,7 +138,9 @@ def main() -> None:
 
         command = json.loads(instruction("ENTRYPOINT")[0]) + json.loads(instruction("CMD")[-1])
         health = json.loads(instruction("HEALTHCHECK")[0].partition("CMD ")[2])
-        health = [word.replace(":8000", ":8765") for word in health]
+        health = [
+            word.replace("/usr/local/bin/conrec-health", str(environment / "bin" / "conrec-health")) for word in health
+        ]
         service = subprocess.Popen(inside(command), env=placed)
         try:
             begin = time.monotonic()

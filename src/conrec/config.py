@@ -345,6 +345,8 @@ class Recipe:
     """What reports call the run."""
     seeds: tuple[NonNegativeInt, ...] = (0,)
     """Seeds of training; everything after `compress` is done once for each."""
+    salt_file: str = ""
+    """A file with a salt: users have pseudonyms in place of their ids (docs/data.md); empty: the ids as they are."""
     data: DataConfig = field(default_factory=DataConfig)
     simulate: SimulateConfig = field(default_factory=SimulateConfig)
     split: SplitConfig = field(default_factory=SplitConfig)

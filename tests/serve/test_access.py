@@ -8,6 +8,7 @@ import json
 import os
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,25 @@ def test_the_process_speaks_tls_and_says_no_token(
     logged = said.read_text()
     assert "is in use" in logged
     assert not any(secret in logged for secret in (RANKER, NEXT, OPERATOR, "wrong-token", "/ann", "i12"))
+
+
+def test_the_image_asks_whether_it_is_healthy_with_tls_and_without(
+    snapshots: Path, certificate: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """`deploy/health`, which the Dockerfile names."""
+    root = Path(__file__).parents[2]
+    assert "COPY deploy/health /usr/local/bin/conrec-health" in (root / "deploy" / "Dockerfile").read_text()
+
+    def asked(port: int) -> int:
+        command = [sys.executable, str(root / "deploy" / "health")]
+        return subprocess.run(command, env=os.environ | {"CONREC_PORT": str(port)}, timeout=30).returncode
+
+    tls = {"tls_certificate": certificate[0], "tls_key": certificate[1]}
+    for settings in ({}, tls):
+        with serving(snapshots, **settings) as client:
+            assert asked(client.port) == 0
+        assert asked(client.port) == 1  # it is gone
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 
 
 @pytest.fixture

@@ -278,8 +278,7 @@ def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, suffix: s
     assert [row["score"] for row in rows[:2]] == pytest.approx(expected.tolist(), abs=1e-5)
     assert [row["score"] for row in rows[2:]] == [None, None, None]
     assert list(rows[0]) == ["user_id", "item_id", "kept", "score"]
-    assert (account.read, account.kept, account.dropped) == (5, 4, 1)
-    assert (account.unknown_user, account.unknown_item) == (1, 2)
+    assert account == {"read": 5, "kept": 4, "dropped": 1, "unknown user": 1, "unknown item": 2}
     assert describe(account).startswith("read 5, kept 4, dropped 1")
 
 

@@ -11,6 +11,7 @@ import pytest
 from conrec.studies.datasets import Dataset, dataset
 from conrec.studies.models import CONREC, POLICY, Variant, variant
 from conrec.studies.paper import fig2b, table1, table5
+from tests.studies.modules import study_of
 
 SEEDS = (0, 3)
 
@@ -53,14 +54,14 @@ def tiny() -> Dataset:
 
 
 def asked(study: Any, data: Dataset) -> list[Asked]:
-    return study.STUDY.cells(Recorder(), data, SEEDS)
+    return study_of(study).cells(Recorder(), data, SEEDS)
 
 
 @pytest.mark.parametrize("study", [table1, fig2b, table5])
 def test_every_system_runs_once_a_seed_and_what_is_compared_is_there(study: Any, tiny: Dataset) -> None:
     counts = Counter(cell.system for cell in asked(study, tiny))
     assert set(counts.values()) == {len(SEEDS)}
-    named = {*study.STUDY.against, *study.STUDY.against.values(), *study.STUDY.own, *study.STUDY.paper}
+    named = {*study_of(study).against, *study_of(study).against.values(), *study_of(study).own, *study_of(study).paper}
     assert named <= set(counts)
 
 

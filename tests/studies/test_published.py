@@ -14,10 +14,11 @@ from conrec.config import load_recipe
 from conrec.run import find_recipe
 from conrec.studies.cells import Cell, CellResult, Measured, read_cell
 from conrec.studies.datasets import LOGS, Dataset, dataset
-from conrec.studies.paper import table3
+from conrec.studies.models import Models
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, rows
 from conrec.studies.study import Study, StudyContext
+from conrec.studies.systems import Recommenders
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 ARCHIVES = sorted((RESULTS / "cells").glob("*.tar.xz"))
@@ -47,7 +48,7 @@ def kept(root: Path, study: Study, name: str, table: list[dict[str, str]]) -> li
     for system, seed in dict.fromkeys((row["system"], int(seed)) for row in table for seed in row["seeds"].split()):
         (folder,) = (root / name).glob(f"{system}-seed{seed}-*")
         # The questions of table 3 are other ones under every seed.
-        fold = seed if study is table3.STUDY else of.fold(seed)
+        fold = seed if study.name == "table3" else of.fold(seed)
         found.append(read_cell(folder, Cell(name, system, seed, {}, run, fold)))
     return found
 
@@ -64,7 +65,7 @@ def test_published_figures_are_those_of_the_published_cells(archive: Path, tmp_p
         tar.extractall(tmp_path, filter="data")
     name = archive.name.removesuffix(".tar.xz")
     compared = 0
-    for study in STUDIES:
+    for study in STUDIES.values():
         if (RESULTS / f"{study.name}.csv").exists() and (table := published(study, name)):
             again = as_csv(rows(study, name, kept(tmp_path / "cells", study, name, table)))
             found = list(csv.DictReader(again.splitlines()))
@@ -80,9 +81,9 @@ def test_who_unpacks_an_archive_need_not_run_its_cells_again(
 ) -> None:
     name = archive.name.removesuffix(".tar.xz")
     data = request.getfixturevalue("shared_data") if name in LOGS else None
-    context = StudyContext.at(tmp_path, quick=False)
+    context = StudyContext(Models(tmp_path), Recommenders(Models(tmp_path)), quick=False)
     of = dataset(name, data, quick=False)
-    asked = {cell.folder(tmp_path).name for study in STUDIES for cell in study.cells(context, of, [0, 1, 2])}
+    asked = {cell.folder(tmp_path).name for study in STUDIES.values() for cell in study.cells(context, of, [0, 1, 2])}
     with tarfile.open(archive) as tar:
         there = {path.split("/")[2] for path in tar.getnames() if path.startswith(f"cells/{name}/")}
     assert there

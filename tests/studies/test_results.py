@@ -22,6 +22,7 @@ from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import as_csv, pool, rows
 from conrec.studies.rewards import HIGH
 from conrec.studies.study import Study
+from tests.studies.modules import study_of
 
 Values = Sequence[float] | np.ndarray
 USERS = np.array([f"u{n}" for n in range(40)])
@@ -196,7 +197,7 @@ def test_the_picture_marks_what_conrec_does_wherever_it_stands() -> None:
 
 def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     """A misspelt name would silently drop a comparison."""
-    assert [one.name for one in STUDIES] == [
+    assert [one.name for one in STUDIES.values()] == [
         "fig2a",
         "table1",
         "features",
@@ -206,18 +207,19 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
         "table4",
         "table5",
     ]
-    assert {m for one in STUDIES for m in one.text_metrics} <= {m for one in STUDIES for m in one.metrics}
-    assert table1.STUDY.paper["conrec"]["CandAcc"] / table1.STUDY.paper["instructrec"]["CandAcc"] == pytest.approx(
-        2.013, abs=0.001
-    )
-    assert set(table1.STUDY.second["ZUF@20"]) <= {system.name for system in trivial_systems(1.0, 1.0)}
+    assert {m for one in STUDIES.values() for m in one.text_metrics} <= {
+        m for one in STUDIES.values() for m in one.metrics
+    }
+    paper = study_of(table1).paper
+    assert paper["conrec"]["CandAcc"] / paper["instructrec"]["CandAcc"] == pytest.approx(2.013, abs=0.001)
+    assert set(study_of(table1).second["ZUF@20"]) <= {system.name for system in trivial_systems(1.0, 1.0)}
     rows = (table2.BASELINE, table2.ALIGNED, table2.PROGRESSIVE, table2.FUTURE, POLICY, WITH_POLICY)
-    assert table2.STUDY.against == dict(zip(rows[1:], rows))
-    assert set(table2.STUDY.paper) == set(rows) - {WITH_POLICY}
+    assert study_of(table2).against == dict(zip(rows[1:], rows))
+    assert set(study_of(table2).paper) == set(rows) - {WITH_POLICY}
     after = {f"alignment after {name}" for name in (table3.SFT, table3.GRPO, CONREC)}
-    assert set(table3.STUDY.paper) == {table3.ALIGNMENT, *after}
-    assert set(table4.STUDY.paper) == set(table4.SCHEMES)
-    assert f"at least {HIGH}" in table4.STUDY.measures
-    assert set(fig2b.STUDY.paper) == {fig2b.LCREC, fig2b.LCREC_BOTH}
-    assert set(fig2a.STUDY.paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
+    assert set(study_of(table3).paper) == {table3.ALIGNMENT, *after}
+    assert set(study_of(table4).paper) == set(table4.SCHEMES)
+    assert f"at least {HIGH}" in study_of(table4).measures
+    assert set(study_of(fig2b).paper) == {fig2b.LCREC, fig2b.LCREC_BOTH}
+    assert set(study_of(fig2a).paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
     assert table5.named(POLICY, "") == POLICY

@@ -21,13 +21,14 @@ from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
-from conrec.studies.models import POLICY, inputs, policy, variant
+from conrec.studies.models import POLICY, Models, inputs, policy, variant
 from conrec.studies.paper import features, fig2a, table2, table3, table4, table5
 from conrec.studies.reproduce import reproduce
 from conrec.studies.study import StudyContext
-from conrec.studies.systems import BaselineSpec, further, published, trivial
+from conrec.studies.systems import BaselineSpec, Recommenders, further, published, trivial
 from tests.jobs import job
 from tests.small_log import small_log, write_prepared
+from tests.studies.modules import study_of
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def tiny() -> Dataset:
 
 @pytest.fixture
 def context(tmp_path: Path) -> StudyContext:
-    return StudyContext.at(tmp_path / "models", quick=True)
+    models = Models(tmp_path / "models")
+    return StudyContext(models, Recommenders(models), quick=True)
 
 
 def test_real_sizes_are_as_promised_and_build_on_the_recipes() -> None:
@@ -120,7 +122,7 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
 
 def test_an_ablation_leaves_out_one_feature_and_trains_no_policy(tiny: Dataset, context: StudyContext) -> None:
     own = tiny.recipe.predict.features
-    cells = features.STUDY.cells(context, tiny, (0,))
+    cells = study_of(features).cells(context, tiny, (0,))
     assert [cell.system for cell in cells[1:]] == [
         f"without {name}" for name in features.NAMES if name in (*own, "prior")
     ]
@@ -146,7 +148,7 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
 
 def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
     """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
-    everywhere = [study.STUDY.cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
+    everywhere = [study_of(study).cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
     folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2

@@ -5,14 +5,14 @@ offer, not consumed before) is decided here, once, for all of them alike (protoc
 """
 
 from abc import ABC
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from conrec.data.instances import Events, Instances, Items
-from conrec.data.knowledge import Knowledge
+from conrec.data.knowledge import Knowledge, per_cutoff
 from conrec.features.co_dislikes import CoDislikes
 from conrec.features.prepared_log import PreparedLog
 from conrec.features.sizes import Inputs
@@ -176,12 +176,6 @@ def best(scores: np.ndarray, k: int) -> np.ndarray:
     result = np.full((len(scores), k), -1, np.int32)
     result[:, : rows.shape[1]] = np.where(np.take_along_axis(scores, rows, axis=1) == -np.inf, -1, rows)
     return result
-
-
-def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray]) -> np.ndarray:
-    """Vector of each instance's cutoff, [B, n], computed once per distinct cutoff."""
-    moments, which = np.unique(cutoffs, return_inverse=True)
-    return np.stack([vector(moment) for moment in moments])[which]
 
 
 def category_numbers(known: TrainingData) -> np.ndarray:

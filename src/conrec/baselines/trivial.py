@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData, category_numbers, per_cutoff
+from conrec.baselines.base import Recommender, TrainingData, category_numbers
 from conrec.baselines.rates import Bias, ItemRate, UserRate
 from conrec.baselines.with_prior import ItemPrior, WithPrior
 from conrec.data.instances import Instances
-from conrec.data.knowledge import DAY
+from conrec.data.knowledge import DAY, per_cutoff
 from conrec.features.item_features import CoDislikeScore
 from conrec.sid.catalog import unit_rows
 

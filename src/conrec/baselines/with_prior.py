@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from conrec.baselines.base import Recommender, TrainingData, per_cutoff
+from conrec.baselines.base import Recommender, TrainingData
 from conrec.data.instances import Instances
+from conrec.data.knowledge import per_cutoff
 from conrec.evaluate.metrics import candidate_accuracy, hit_any
 
 WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)

@@ -40,6 +40,7 @@ def check(args: Check) -> None:
     from conrec.data.adapters import draft, generic
     from conrec.data.clean import clean, without_leaps
     from conrec.data.sources import at_hand, told_by_address
+    from conrec.report.texts import sentences
     from conrec.run import find_recipe
 
     recipe = load_recipe(find_recipe(args.recipe)) if args.recipe else Recipe(data=DataConfig("generic"))
@@ -54,15 +55,7 @@ def check(args: Check) -> None:
             print(tomli_w.dumps({"name": Path(args.log).resolve().name.split(".")[0], "data": told}))
         log = import_module(f"conrec.data.adapters.{recipe.data.adapter}").read(data, recipe.data, None)
     log = clean(without_leaps(log) if recipe.split.mode == "time" else log, recipe.data.min_user_dislikes)
-    for name, account in (("events", log.accounting), ("items", log.accounting.items)):
-        if account is not None:
-            print(f"# {name}: {account.read:,} rows read, {account.kept:,} kept")
-            for cause, rows in account.to_json()["dropped"].items():
-                print(f"#   {rows:,} left out: {cause}")
-    kinds = Counter(log.events["kind"].to_pylist())
-    if kinds:
-        users, days = pc.count_distinct(log.events["user_id"]).as_py(), pc.min_max(log.events["time"]).as_py()
-        rows_of = ", ".join(f"{rows:,} {kind}" for kind, rows in kinds.most_common())
-        print(f"# {users:,} users, {days['min']:%Y-%m-%d} to {days['max']:%Y-%m-%d}: {rows_of}")
-    if "dislike" not in kinds:
-        print("# Nothing is a dislike: [data.kinds] or two thresholds in the recipe say what is one (docs/data.md).")
+    days = pc.min_max(log.events["time"]).as_py()
+    kinds = Counter(log.events["kind"].to_pylist()).most_common()
+    users = pc.count_distinct(log.events["user_id"]).as_py()
+    print(sentences("cli/check.toml").rows(log.accounting, kinds, users, days), end="")

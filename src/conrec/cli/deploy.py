@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from conrec.errors import ConrecError
 from conrec.parallel import Engine, use
-from conrec.run import open_run
+from conrec.run import open_run, pseudonyms_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ def filter_(args: Filter) -> None:
     score = served_score(args.run, recipe.seeds[0])
     log = PreparedLog(args.run / "prepare", args.run / "compress")
     thresholds, said = served_thresholds(args.run, recipe.seeds[0], log.items.categories, args.threshold)
-    account = filter_file(args.candidates, log, score, recipe.split, thresholds, args.out)
+    known_as = pseudonyms_of(args.run, recipe) or str
+    account = filter_file(args.candidates, log, score, recipe.split, thresholds, args.out, known_as)
     print(said)
     print(describe(account))
     print(args.out)
@@ -151,6 +152,8 @@ class Refresh:
     """Where the snapshots are published; without it DIR/snapshots."""
     keep: Annotated[int, arg(metavar="N")] = 7
     """So many versions stay."""
+    keep_days: Annotated[int | None, arg(metavar="N")] = None
+    """Forget events and dislikes of more than so many days ago; without it none."""
     store: Literal["mapped", "redis"] | None = None
     """Where the users go: files that are memory-mapped (the default), or Redis (CONREC_REDIS names it)."""
     seed: Annotated[int | None, arg(metavar="N")] = None
@@ -289,6 +292,8 @@ class Serve:
     """Time for one answer (25); when it is over all candidates pass."""
     tokens: Annotated[Path | None, arg(metavar="FILE")] = None
     """Who may ask: a role (ranker or operator) and a token a line; read again when it changes."""
+    salt_file: Annotated[Path | None, arg(metavar="FILE")] = None
+    """The salt of the recipe, where users have pseudonyms: requests name them by their ids all the same."""
     tls_certificate: Annotated[Path | None, arg(metavar="FILE")] = None
     """Speak TLS: the certificate and its chain (PEM)."""
     tls_key: Annotated[Path | None, arg(metavar="FILE")] = None

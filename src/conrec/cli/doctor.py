@@ -33,7 +33,13 @@ def examine() -> bool:
         gone = ", ".join(name for name in modules if find_spec(name) is None)
         advice = f"without {gone}; optional: pip install 'conrec[{extra}]'"
         print(f"extra {extra:15} {advice if gone else _version(modules[0]) or 'installed'}")
-    _machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print(f"cores                 {cores}" + ("" if cores > 1 else "; the recipes are sized for two or more"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    little = "" if memory > 4 else "; little: take a smaller catalogue or model"
+    print(f"memory                {memory:.1f} GB{little}")
+    disk = shutil.disk_usage(Path.cwd()).free / 1e9
+    print(f"disk                  {disk:.1f} GB free here" + ("" if disk > 2 else "; little: --out on another disk"))
     if torch := _version("torch"):
         _gpu()
     return (not torch or _torch_learns()) and all(map(_version, NEEDED))
@@ -44,17 +50,6 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _machine() -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    print(f"cores                 {cores}" + ("" if cores > 1 else "; the recipes are sized for two or more"))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    print(
-        f"memory                {memory:.1f} GB" + ("" if memory > 4 else "; little: take a smaller catalogue or model")
-    )
-    disk = shutil.disk_usage(Path.cwd()).free / 1e9
-    print(f"disk                  {disk:.1f} GB free here" + ("" if disk > 2 else "; little: --out on another disk"))
 
 
 def _gpu() -> None:

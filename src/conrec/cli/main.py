@@ -19,13 +19,14 @@ from conrec import __version__
 from conrec.cli import check, deploy, doctor, research, run
 from conrec.errors import ConrecError, extras_named
 from conrec.processes import leave
+from conrec.run import STAGES
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": run.demo,
     "fit": run.fit,
     "check": check.check,
     "run": run.run,
-    **{name: run.one_stage(name) for name in run.STAGES},
+    **{stage.name: run.one_stage(stage) for stage in STAGES if stage.does},
     "filter": deploy.filter_,
     "replay": deploy.replay,
     "calibrate": deploy.calibrate,

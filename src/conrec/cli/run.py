@@ -16,6 +16,7 @@ from tyro.conf import Positional, arg
 from conrec.config import POLICY_TEMPERATURES, load_recipe
 from conrec.errors import ConrecError, need
 from conrec.parallel import Engine, use
+from conrec.pipeline.stage import Stage
 from conrec.processes import is_main
 from conrec.run import find_recipe, open_run, run_stages, stages_of
 
@@ -155,6 +156,8 @@ def _one_list(model: Model) -> str:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
+    from conrec.report.texts import sentences
+
     folder = model.folder
     shown = pq.read_table(folder / "filter/seed0/scores.parquet", filters=[("split", "=", "test")])
     users = shown.filter(pc.greater(shown["label"], 0))["user_id"].value_counts().to_pylist()
@@ -163,14 +166,8 @@ def _one_list(model: Model) -> str:
     labels = dict(zip(own["item_id"].to_pylist(), own["label"].to_pylist()))
     listed = sorted(labels, key=lambda item: labels[item] == 0)[:20]  # what the user reacted to, first
     items = pq.read_table(folder / "prepare/items.parquet", columns=["item_id", "title"]).to_pydict()
-    titles, decision = dict(zip(items["item_id"], items["title"])), model.filter(user, listed)
-    lines = [f"{user} was shown this afterwards; the filter:"]
-    for item, score, why in zip(listed, decision.scores, decision.why):
-        said = {1: "disliked", -1: "liked"}.get(labels[item], "")
-        reasons = ", ".join(part.name or part.kind for part in why.contributions[:3]) if why else ""
-        verdict = "drops" if item in decision.dropped else "keeps"
-        lines.append(f"  {verdict} {score:6.2f}  {titles[item][:44]:44}  {said:8}  {reasons}".rstrip())
-    return "\n".join(lines)
+    titles = dict(zip(items["item_id"], items["title"]))
+    return str(sentences("cli/one_list.txt").told(user, listed, model.filter(user, listed), titles, labels))
 
 
 @dataclass(frozen=True)
@@ -181,28 +178,16 @@ class OneStage:
     """Rebuild it even if it is up to date."""
 
 
-STAGES = {
-    "prepare": "Read and clean the log, account for every row that is dropped, and cut it into instances.",
-    "compress": "Turn every item into an embedding and a semantic ID (context compression).",
-    "understand": "Teach the model what the semantic IDs mean (context understanding): translation, then alignment.",
-    "utilize": "Teach the model what a user will dislike: warm-up, then progressive GRPO (context utilization).",
-    "score": "Learn the filter's score, on backtest windows of the training period.",
-    "weights": "Learn on the same windows how much each item feature counts where items are ranked.",
-    "predict": "Predict the 20 items that each user will most likely dislike: valid semantic IDs of items on offer.",
-    "evaluate": "Measure the predictions and the filter by the protocol, next to the baselines.",
-    "report": "Write the report: one HTML file with numbers and pictures, always anew.",
-}
-"""The verbs of one stage, and what it does."""
+def one_stage(stage: Stage) -> Callable[[OneStage], None]:
+    name = stage.name
 
-
-def one_stage(name: str) -> Callable[[OneStage], None]:
     def verb(args: OneStage) -> None:
         recipe, data, images = open_run(args.run)
         run_stages(stages_of(recipe), recipe, args.run, data, images, name, name, args.force)
         if name == "report":
             print(args.run / "report.html")
 
-    verb.__doc__ = f"""{STAGES[name]}
+    verb.__doc__ = f"""{stage.does}
 
     Reads the folders of the stages before it in DIR (prepare: the log) and writes its own, one a seed where it learns;
     evaluate also writes DIR/metrics.json, and report DIR/report.html alone. A training that was stopped continues from

@@ -4,6 +4,8 @@ A static model knows nothing of items that came out after its training; this doe
 baseline alike. Nothing here looks at or after the cutoff.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from conrec.data.instances import Events, Instances, Items, Ragged, offsets_of
@@ -95,3 +97,9 @@ class Knowledge:
             weight = np.bincount(self._rows, minlength=self.items).astype(np.float64)
         weight = (weight + smoothing) * self.on_offer(cutoff if until is None else until)
         return weight / max(weight.sum(), np.finfo(np.float64).tiny)
+
+
+def per_cutoff(cutoffs: np.ndarray, vector: Callable[[np.datetime64], np.ndarray]) -> np.ndarray:
+    """Vector of each instance's cutoff, [B, n], computed once per distinct cutoff."""
+    moments, which = np.unique(cutoffs, return_inverse=True)
+    return np.stack([vector(moment) for moment in moments])[which]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +132,23 @@ class Log:
     items: pa.Table
     events: pa.Table
     accounting: Accounting
+
+    def with_users(self, known_as: Callable[[str], str]) -> Log:
+        """The log with other names of users. Of rows that could not be read the cause and the place stay, not what
+        they say."""
+
+        def renamed(table: pa.Table) -> pa.Table:
+            table = table.select([name for name in table.column_names if name != "values"])
+            if (column := table.schema.get_field_index("user_id")) < 0:
+                return table
+            ids = table["user_id"].combine_chunks().dictionary_encode()
+            names = pa.array([known_as(one) for one in ids.dictionary.to_pylist()], pa.string())
+            return table.set_column(column, table.schema.field(column), names.take(ids.indices))
+
+        for account in (self.accounting, self.accounting.items):
+            if account is not None:
+                account.rejected = [renamed(table) for table in account.rejected]
+        return Log(self.items, renamed(self.events), self.accounting)
 
 
 def check_items(table: pa.Table, source: str) -> pa.Table:

@@ -1,6 +1,6 @@
 """The filter on a file of candidates, as behind a ranker (`conrec filter`)."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,6 @@ from conrec.score.factors import UserFactors, served_scores
 from conrec.score.history import HistoryScore
 
 
-@dataclass(frozen=True)
-class FilterAccount:
-    """What happened to every row: read = kept + dropped."""
-
-    read: int
-    kept: int
-    dropped: int
-    unknown_user: int
-    """Rows kept because their user has no held-out instance."""
-    unknown_item: int
-    """Rows kept because the catalogue does not know their item."""
-
-
 def filter_file(
     candidates: Path,
     log: PreparedLog,
@@ -40,12 +27,15 @@ def filter_file(
     config: SplitConfig,
     thresholds: Thresholds,
     out: Path,
-) -> FilterAccount:
-    """Decide about every row of a candidate list.
+    known_as: Callable[[str], str] = str,
+) -> dict[str, int]:
+    """Decide about every row of a candidate list; how many were read, kept, and dropped, and kept as unknown: for want
+    of a held-out instance of the user, or of the item in the catalogue.
 
     candidates: a .parquet, .csv or .tsv file with the columns user_id and item_id, in any order of rows.
     Of the held-out instances of a user (`log.instances`) the one with the latest cutoff is taken, and nothing that
     happened since is known. Dropped is what scores above its threshold.
+    `known_as`: what stands for a user's id in the log (`data.pseudonyms`).
     Writes to `out` (.parquet, .csv or .tsv) the same rows in the same order: user_id, item_id, kept (bool), and score
     (empty where user or item is unknown). Unknown users and items are kept.
     """
@@ -67,7 +57,7 @@ def filter_file(
         if missing.any():
             raise ConrecError(f"{candidates}: row {missing.argmax() + 1} has no {name}; give it one or remove it")
         looked_up.append(text.to_pylist())
-    users, ids = looked_up
+    users, ids = list(map(known_as, looked_up[0])), looked_up[1]
     scores, kept = np.full(len(ids), np.nan, np.float32), np.ones(len(ids), bool)
     rows_of_user: dict[str, list[int]] = {}
     known = Histories(log.events)
@@ -92,18 +82,15 @@ def filter_file(
     else:
         options = pa_csv.WriteOptions(delimiter="\t" if _suffix(out) == ".tsv" else ",")
         pa_csv.write_csv(pa.table(result), out, options)
-    return FilterAccount(
-        read=len(ids),
-        kept=int(kept.sum()),
-        dropped=int((~kept).sum()),
-        unknown_user=sum(user not in cutoff_of for user in users),
-        unknown_item=sum(user in cutoff_of and item not in row_of for user, item in zip(users, ids)),
-    )
+    strangers = sum(user not in cutoff_of for user in users)
+    unknown = sum(user in cutoff_of and item not in row_of for user, item in zip(users, ids))
+    counts = {"read": len(ids), "kept": int(kept.sum()), "dropped": int((~kept).sum())}
+    return counts | {"unknown user": strangers, "unknown item": unknown}
 
 
-def describe(account: FilterAccount) -> str:
+def describe(account: dict[str, int]) -> str:
     """The account in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in asdict(account).items())
+    return ", ".join(f"{name} {count:,}" for name, count in account.items())
 
 
 def _suffix(path: Path) -> str:

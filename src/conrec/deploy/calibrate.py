@@ -26,24 +26,14 @@ from conrec.config import Recipe
 from conrec.data.exposures import DISLIKED, LIKED
 from conrec.data.histories import Histories
 from conrec.data.instances import Events, read_events, read_items
-from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
+from conrec.evaluate import results
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.protocol import OURS
-from conrec.evaluate.results import (
-    BudgetOutcome,
-    Calibration,
-    CalibrationEvidence,
-    Estimate,
-    Outcome,
-    SegmentEvidence,
-    SegmentOutcome,
-    SegmentThresholds,
-    write,
-)
 from conrec.evaluate.risk_control import Promise, divided, promise, promise_of_the_rest, promises
 from conrec.files import file_digest, readable
 from conrec.filter.thresholds import NO_CATEGORY, activity_segments
+from conrec.report.texts import sentences
 
 By = Literal["category", "activity"]
 COMMON_BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
@@ -90,7 +80,7 @@ def calibrate(
     by: By | None = None,
     seed: int | None = None,
     surface: str | None = None,
-) -> Calibration:
+) -> results.Calibration:
     """Write `run/calibration.json`, or that of a surface (`calibration.NAME.json`), and return it.
 
     unwanted: at most this share of what is left to a user is disliked, beside the budget of lost likes.
@@ -120,6 +110,7 @@ def calibrate(
     splits = table["split"].to_numpy().astype(str)
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
     each = None if confidence is None else divided(confidence, 1 if unwanted is None else 2)
+    text = sentences("deploy/calibration.txt")
 
     chosen = promise(*validation.likes(), likes_lost, each)
     threshold, refused = chosen.threshold, None
@@ -127,32 +118,31 @@ def calibrate(
         threshold, refused = _both(validation, threshold, likes_lost, unwanted, each)
     before, after = _outcome(validation, threshold), _outcome(test, threshold)
     if chosen.threshold is None:
-        refused = sentences("calibration").refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
+        refused = text.refusal(chosen.needed, before.users, before.likes, likes_lost, confidence)
     by_segment, segment_evidence = None, None
     if by is not None:
         found = promises(*validation.likes(), validation.segments[validation.liked], likes_lost, each)
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
-        by_segment = SegmentThresholds(by, edges, thresholds)
-        segment_evidence = SegmentEvidence(
+        by_segment = results.SegmentThresholds(by, edges, thresholds)
+        segment_evidence = results.SegmentEvidence(
             _outcome(validation, thresholds),
             _outcome(test, thresholds),
             {name: _segment(test, name, one, likes_lost) for name, one in found.items()},
         )
-    said = sentences("calibration").verdict
-    evidence = CalibrationEvidence(
+    evidence = results.CalibrationEvidence(
         seed=seed,
         scores=file_digest(path),
         units_needed=chosen.needed,
         validation=before,
         test=after,
-        verdict=None if refused else said(after.likes_lost_by_users, likes_lost),
+        verdict=None if refused else text.verdict(after.likes_lost_by_users, likes_lost),
         budgets=[_at(budget, each, validation, test) for budget in sorted({*COMMON_BUDGETS, likes_lost})],
         segments=segment_evidence,
-        unwanted_verdict=None if refused or unwanted is None else said(after.unwanted, unwanted),
+        unwanted_verdict=None if refused or unwanted is None else text.verdict(after.unwanted, unwanted),
     )
     send = _send(validation, threshold if by_segment is None else by_segment.thresholds)
-    result = Calibration(likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
-    write(run / (f"calibration.{surface}.json" if surface else "calibration.json"), result)
+    result = results.Calibration(likes_lost, confidence, threshold, by_segment, refused, evidence, send, unwanted)
+    results.write(run / (f"calibration.{surface}.json" if surface else "calibration.json"), result)
     return result
 
 
@@ -166,12 +156,12 @@ def _both(
     if rest.threshold is not None and len(high_enough) and high_enough[0] <= rest.threshold:
         return float(high_enough[0]), None
     ends = (_outcome(validation, at_least), _outcome(validation, rest.threshold))
-    return None, sentences("calibration").not_both(likes_lost, unwanted, confidence, at_least, rest, *ends)
+    return None, sentences("deploy/calibration.txt").not_both(likes_lost, unwanted, confidence, at_least, rest, *ends)
 
 
-def describe(result: Calibration) -> str:
+def describe(result: results.Calibration) -> str:
     """What was promised and what happened, in plain lines for people."""
-    return str(sentences("calibration").describe(result)).rstrip("\n")
+    return str(sentences("deploy/calibration.txt").describe(result)).rstrip("\n")
 
 
 def _segments(table: pa.Table, prepared: Path, by: By | None) -> tuple[np.ndarray, list[float] | None]:
@@ -217,12 +207,12 @@ def _send(exposures: Exposures, threshold: float | dict[str, float | None] | Non
     return float(1 / (1 - min(share, 0.5)))
 
 
-def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> Outcome:
+def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | None) -> results.Outcome:
     gone = _dropped(exposures, threshold)
     disliked = exposures.labels == DISLIKED
     names, owner = np.unique(exposures.users, return_inverse=True)
     left, bad = (np.bincount(owner, ~gone * one) for one in (1.0, disliked))
-    return Outcome(
+    return results.Outcome(
         users=len(np.unique(exposures.users[exposures.liked])),
         likes=int(exposures.liked.sum()),
         dislikes=int(disliked.sum()),
@@ -234,27 +224,27 @@ def _outcome(exposures: Exposures, threshold: float | dict[str, float | None] | 
     )
 
 
-def _lost_by_users(exposures: Exposures, gone: np.ndarray) -> Estimate | None:
+def _lost_by_users(exposures: Exposures, gone: np.ndarray) -> results.Estimate | None:
     """Share of a user's likes lost, averaged over users."""
     names, owner, likes = np.unique(exposures.users[exposures.liked], return_inverse=True, return_counts=True)
     return _estimate(names, np.bincount(owner, gone[exposures.liked], len(names)) / likes)
 
 
-def _estimate(users: np.ndarray, values: np.ndarray) -> Estimate | None:
+def _estimate(users: np.ndarray, values: np.ndarray) -> results.Estimate | None:
     """A mean with its interval; None of nothing."""
     (one,) = bootstrap(users, values.astype(np.float64)[:, None])
-    return None if one.mean is None else Estimate(one.mean, (one.low, one.high))
+    return None if one.mean is None else results.Estimate(one.mean, (one.low, one.high))
 
 
-def _at(budget: float, confidence: float | None, validation: Exposures, test: Exposures) -> BudgetOutcome:
+def _at(budget: float, confidence: float | None, validation: Exposures, test: Exposures) -> results.BudgetOutcome:
     chosen = promise(*validation.likes(), budget, confidence)
     after = None if chosen.threshold is None else _outcome(test, chosen.threshold)
     lost, avoided = (None, None) if after is None else (after.likes_lost_by_users, after.dislikes_avoided)
-    return BudgetOutcome(budget, chosen.threshold, chosen.needed, chosen.lost, lost, avoided)
+    return results.BudgetOutcome(budget, chosen.threshold, chosen.needed, chosen.lost, lost, avoided)
 
 
-def _segment(test: Exposures, name: str, one: Promise, budget: float) -> SegmentOutcome:
+def _segment(test: Exposures, name: str, one: Promise, budget: float) -> results.SegmentOutcome:
     mine = test.take(np.asarray(test.segments == name))
     promised, lost = one.threshold is not None, _lost_by_users(mine, _dropped(mine, one.threshold))
-    said = sentences("calibration").verdict(lost, budget) if promised else None
-    return SegmentOutcome(one.units, one.needed, one.lost, lost if promised else None, said)
+    said = sentences("deploy/calibration.txt").verdict(lost, budget) if promised else None
+    return results.SegmentOutcome(one.units, one.needed, one.lost, lost if promised else None, said)

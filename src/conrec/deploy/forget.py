@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from conrec.filter import snapshot as published
 from conrec.filter.feedback import FILE, Feedback
 from conrec.filter.stores import open_users
 from conrec.pipeline.build import outputs_digest, read_manifest
-from conrec.run import LOG, open_run
+from conrec.run import LOG, open_run, pseudonyms_of
 
 
 def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
@@ -39,6 +40,7 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
         return sorted({path for folder in (run, snapshots) for path in folder.rglob("*") if path.is_file()})
 
     recipe, _, _ = open_run(run)
+    user = (pseudonyms_of(run, recipe) or str)(user)
     with lock(run / ".lock"), lock(snapshots / "live" / ".lock"):
         if held := published.held(snapshots):
             raise ConrecError(f"{snapshots}: {held[0]} is held; conrec refresh --accept or --rollback first")
@@ -76,8 +78,9 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
             write_json(path, calibration)
         begun.unlink()
     if version := published.current(snapshots):
-        seed = published.read_manifest(snapshots / version).made_from.get("seed")
-        refresh(run, recipe, snapshots=snapshots, keep=1, seed=seed, forget=user)
+        made_from = published.read_manifest(snapshots / version).made_from
+        given: dict[str, Any] = {name: made_from.get(name) for name in ("seed", "keep_days")}
+        refresh(run, recipe, snapshots=snapshots, keep=1, forget=user, **given)
     found = [path for path in files() if _holds(path, user, own)]
     for folder in (snapshots / version for version in published.versions(snapshots)):
         found += [folder / "users"] if open_users(folder, published.read_manifest(folder)).get(user) else []

@@ -5,7 +5,7 @@
         events.parquet           its events, cleaned against everything before
         items.parquet            its new items; row by row embeddings.npy, latents.npy, codes.npy, traits.parquet
         first_seen.parquet       when items were seen first in it, dropped events included
-        rejected.parquet         the rows that were dropped, and why
+        rejected.parquet         the rows that were dropped, and why; it and the events go when they are too old to keep
 
 A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
 snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
@@ -20,7 +20,8 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,12 @@ from conrec.data.clean import LEAP, clean, with_first_seen, without_leaps
 from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, Accounting, Log
 from conrec.data.sources import Tables
 from conrec.errors import ConrecError
-from conrec.files import file_digest, flush
+from conrec.files import file_digest, flush, write_json
 from conrec.filter import snapshot as published
 from conrec.filter.feedback import Entry, in_force
 from conrec.items.encoders import JointEncoder
 from conrec.items.traits import TraitEncoder, read_traits, write_traits
+from conrec.run import pseudonyms_of
 from conrec.sid.catalog import Catalog
 from conrec.stages.compress import content_of
 
@@ -66,6 +68,9 @@ class Live:
     """float32 [n, input]."""
     traits: list[dict[str, str]]
     """Of each item (`items.traits`)."""
+    since: int
+    """Microseconds since 1970; what was before counts no more, and is `past` (EVENTS) alone."""
+    past: pa.Table
 
     @property
     def cutoff(self) -> np.datetime64:
@@ -73,8 +78,11 @@ class Live:
         return (self.end.astype("datetime64[D]") + 1).astype("datetime64[us]")
 
 
-def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequence[Entry]) -> Live:
-    """The state behind a snapshot: the run's own folders, these deltas in their order, and what users said since."""
+def read_live(
+    run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequence[Entry], keep_days: int | None = None
+) -> Live:
+    """The state behind a snapshot: the run's own folders, these deltas in their order, and what users said since; of
+    all that what is no older than so many days before the log's last event."""
     prepared, compressed = run / "prepare", run / "compress"
     folders = [snapshots / "live" / name for name in deltas]
     for folder in folders:
@@ -87,30 +95,26 @@ def read_live(run: Path, snapshots: Path, deltas: Sequence[str], entries: Sequen
         items.append(pq.read_table(folder / "items.parquet").cast(ITEMS))
         embeddings.append(np.load(folder / "embeddings.npy", allow_pickle=False))
         traits += read_traits(folder, len(items[-1]))
-        catalog = _extended(catalog, items[-1], np.load(folder / "latents.npy"), np.load(folder / "codes.npy"))
+        ids, titles = (items[-1][name].to_pylist() for name in ("item_id", "title"))
+        catalog = catalog.extended(ids, titles, np.load(folder / "codes.npy"), np.load(folder / "latents.npy"))
     catalogue = pa.concat_tables(items)
     for folder in folders:
         catalogue = with_first_seen(catalogue, pq.read_table(folder / "first_seen.parquet"))
-    events = pa.concat_tables(
-        [pq.read_table(folder / "events.parquet").cast(EVENTS) for folder in (prepared, *folders)]
-    )
+    events = pa.concat_tables([_raw(folder, "events").cast(EVENTS) for folder in (prepared, *folders)])
     known = catalogue["item_id"].combine_chunks()
     columns = [[getattr(entry, name) for entry in entries] for name in ("user", "item", "time", "kind", "reason")]
     told = pa.table([*map(pa.array, columns), pa.nulls(len(entries))], names=EVENTS.names).cast(EVENTS)
     said = pa.concat_tables([*map(rejections, (prepared, *folders)), told])
     said = said.filter(pc.is_in(said["item_id"], known))
+    since, past = -(1 << 63), EVENTS.empty_table()
+    if keep_days is not None:
+        first = pc.subtract(pc.max(events["time"]), pa.scalar(timedelta(keep_days)))
+        past = pa.concat_tables([table.filter(pc.less(table["time"], first)) for table in (events, said)])
+        events, said = (table.filter(pc.greater_equal(table["time"], first)) for table in (events, said))
+        since = first.cast(pa.int64()).as_py()
     events, marks = merged(events, said)
-    end = pc.max(events["time"]).as_py()
-    return Live(
-        catalogue,
-        events,
-        marks,
-        said,
-        np.datetime64(end.replace(tzinfo=None), "us"),
-        catalog,
-        np.concatenate(embeddings),
-        traits,
-    )
+    end = np.datetime64(pc.max(events["time"]).as_py().replace(tzinfo=None), "us")
+    return Live(catalogue, events, marks, said, end, catalog, np.concatenate(embeddings), traits, since, past)
 
 
 def ingest(
@@ -127,8 +131,11 @@ def ingest(
     if folder.is_dir():  # of a snapshot that was rolled back
         return name, read_delta(folder)["account"]
     listed, raw, account = read_day(data, recipe.data, images)
-    log = without_leaps(Log(listed, raw, account), live.events)
-    raw, account = log.events, log.accounting
+    log, pseudonyms = Log(listed, raw, account), pseudonyms_of(run, recipe)
+    log = without_leaps(log if pseudonyms is None else log.with_users(pseudonyms), live.events)
+    account, raw = log.accounting, log.events.filter(pc.greater_equal(log.events["time"].cast(pa.int64()), live.since))
+    account.drop("too_old", len(log.events) - len(raw))
+    account.kept = len(raw)
     if len(raw):
         _check_times(raw, live, str(data))
     new = listed.filter(pc.invert(pc.is_in(listed["item_id"], live.items["item_id"].combine_chunks())))
@@ -179,11 +186,15 @@ def input_digest(data: Tables) -> str:
         raise ConrecError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
-def changed_users(snapshots: Path, deltas: Sequence[str], entries: Sequence[Entry]) -> np.ndarray:
-    """The users (str) with something new in these deltas, or who said something to the service."""
+def changed_users(
+    snapshots: Path, deltas: Sequence[str], entries: Sequence[Entry], past: pa.Table, since: int
+) -> np.ndarray:
+    """The users (str) with something new in these deltas, or who said something to the service, or with something in
+    `Live.past` that counted when `Live.since` was `since`."""
     folders = [snapshots / "live" / name for name in deltas]
-    users = [users_with_news(pq.read_table(folder / "events.parquet")) for folder in folders]
+    users = [users_with_news(_raw(folder, "events")) for folder in folders]
     users += [rejections(folder)["user_id"].to_numpy().astype(str) for folder in folders]
+    users.append(users_with_news(past.filter(pc.greater_equal(past["time"].cast(pa.int64()), since))))
     return np.unique(np.concatenate([*users, np.array([entry.user for entry in entries], str)]))
 
 
@@ -195,11 +206,28 @@ def users_with_news(events: pa.Table) -> np.ndarray:
 
 def rejections(folder: Path) -> pa.Table:
     """EVENTS: the dislikes and undos of a run's `prepare` folder or a delta that `events.parquet` does not have."""
-    return _rejections(pq.read_table(folder / "rejected.parquet"))
+    return _rejections(_raw(folder, "rejected"))
+
+
+def drop_events(folder: Path, before: int) -> None:
+    """Delete a delta's events and rejected rows where all are older (microseconds since 1970); its items stay."""
+    times = pa.concat_tables([_raw(folder, "events").cast(EVENTS), rejections(folder)])["time"]
+    if (pc.max(times.cast(pa.int64())).as_py() or 0) < before:
+        note, old = read_delta(folder), {"events.parquet", "rejected.parquet"}
+        files = {name: told for name, told in note["files"].items() if name not in old}
+        write_json(folder / "delta.json", note | {"files": files})  # first, so that nothing that it names is missing
+        for name in old:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _raw(folder: Path, name: str) -> pa.Table:
+    """Events, or rejected rows; none where they were too old to keep."""
+    path = folder / f"{name}.parquet"
+    return pq.read_table(path) if path.exists() else EVENTS.empty_table()
 
 
 def _rejections(rows: pa.Table) -> pa.Table:
-    if "kind" not in rows.column_names:  # nothing was ever rejected there, or it could not even be read
+    if not {"cause", "kind"} <= set(rows.column_names):  # nothing was ever rejected there, or it could not even be read
         return EVENTS.empty_table()
     causes = pa.array(["undo", "undone", "repeated_dislike", *(f"reason_{reason}" for reason in OTHER_REASONS)])
     return rows.filter(pc.is_in(rows["cause"], causes)).select(EVENTS.names).cast(EVENTS)
@@ -302,20 +330,3 @@ def _encode(new: pa.Table, live: Live, run: Path, recipe: Recipe, folder: Path) 
     for name, array in (("embeddings", embeddings), ("latents", latents), ("codes", codes)):
         np.save(folder / f"{name}.npy", array)
     write_traits(folder, traits)
-
-
-def _extended(catalog: Catalog, items: pa.Table, latents: np.ndarray, codes: np.ndarray) -> Catalog:
-    """The catalogue with a delta's items, as they were encoded when it was ingested."""
-    rebuilt = latents
-    if catalog.levels:
-        from conrec.sid.kmeans import reconstruct  # faiss
-
-        rebuilt = reconstruct(codes, catalog.codewords)
-    return replace(
-        catalog,
-        item_ids=catalog.item_ids + items["item_id"].to_pylist(),
-        titles=catalog.titles + items["title"].to_pylist(),
-        codes=np.concatenate([catalog.codes, codes]),
-        latents=np.concatenate([catalog.latents, latents]),
-        reconstructed=np.concatenate([catalog.reconstructed, rebuilt]),
-    )

@@ -30,7 +30,7 @@ from conrec.data.sources import Sources, Tables, at_hand, named, told_by_address
 from conrec.data.split import Split
 from conrec.data.trust import counted_from
 from conrec.deploy.change import DAYS, hides_more
-from conrec.deploy.live import Live, changed_users, ingest, input_digest, read_delta, read_live
+from conrec.deploy.live import Live, changed_users, drop_events, ingest, input_digest, read_delta, read_live
 from conrec.deploy.own_histories import OwnHistories
 from conrec.deploy.served import calibrations, served_probability, served_score
 from conrec.errors import ConrecError
@@ -47,7 +47,8 @@ from conrec.items.traits import joined
 from conrec.parallel import map_parts
 from conrec.pipeline.build import outputs_digest
 from conrec.progress import say
-from conrec.run import stages_of
+from conrec.report.texts import sentences
+from conrec.run import pseudonyms_of, stages_of
 from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
 from conrec.score.user_side import user_side
@@ -77,15 +78,7 @@ class Refreshed:
     """Why the version is not in use but waits for `accept`."""
 
     def __str__(self) -> str:
-        lines = []
-        if self.account is not None:
-            lines += [_account_line("events", self.account)]
-            if self.account.get("items", {}).get("read"):
-                lines += [_account_line("items", self.account["items"])]
-        state = "in use" if self.changed else "stays in use: nothing is new"
-        if self.held:
-            state = f"is held, not in use: {self.held}; --accept puts it into use, --rollback gives it up"
-        return "\n".join([*lines, f"{self.version} {state}; {self.users:,} users, {self.recomputed:,} made anew"])
+        return str(sentences("deploy/refresh.txt").refreshed(self))
 
 
 def refresh(
@@ -97,6 +90,7 @@ def refresh(
     items: Sources | None = None,
     images: Path | None = None,
     keep: int = 7,
+    keep_days: int | None = None,
     seed: int | None = None,
     store: StoreName | None = None,
     max_change: float = math.inf,
@@ -104,7 +98,8 @@ def refresh(
 ) -> Refreshed:
     """Ingest a day (files of events and of items, either may be missing) and put a new snapshot into use.
 
-    snapshots: where, `run/snapshots` if None; keep: that many versions stay; store: where the users go (None: as
+    snapshots: where, `run/snapshots` if None; keep: that many versions stay; keep_days: what is older than so many days
+    before the log's last event counts no more, and is deleted (None: nothing); store: where the users go (None: as
     before, first memory-mapped); max_change: a version that would hide more than so many times as much
     (`deploy.change`) is held, and the next one goes on from it; forget: a user who is not carried over. ConrecError
     for a run that has not come as far as its filter stage, for files that cannot be used (with the row), and where
@@ -112,6 +107,8 @@ def refresh(
     """
     if keep < 1:
         raise ConrecError(f"--keep {keep}: at least 1 version must stay")
+    if keep_days is not None and keep_days < 1:
+        raise ConrecError(f"--keep-days {keep_days}: at least 1 day must stay")
     if not max_change >= 1:
         raise ConrecError(f"--max-change {max_change}: a factor of 1 or more; inf holds nothing")
     snapshots = run / "snapshots" if snapshots is None else snapshots
@@ -130,7 +127,7 @@ def refresh(
         _remove_orphans(snapshots)
         feedback = Feedback(snapshots)
         entries = feedback.until(feedback.position())
-        position = entries[-1].position if entries else 0
+        position = max(entries[-1].position if entries else 0, state["feedback"] if state else 0)
         deltas: list[str] = list(state["deltas"]) if state else []
         day = at_hand(names, Path(copies))
         digest = input_digest(day) if isinstance(day, Tables) else None
@@ -143,31 +140,38 @@ def refresh(
             "calibration": calibration and value_digest(calibration),
             "parent": in_use.version if in_use is not None else None,
         }
-        told = ("base", "deltas", "feedback", "calibration")
+        if pseudonyms := pseudonyms_of(run, recipe):
+            made_from["pseudonyms"] = pseudonyms.fingerprint
+        if keep_days is not None:
+            made_from["keep_days"] = keep_days
+        told = ("base", "deltas", "feedback", "calibration", "keep_days")
         damage = None if before is None else _damage(snapshots / before.version, before)
         if damage:
             say(f"{damage}: nothing is carried over from it, all users are made anew")
-        nothing_new = state is not None and not (damage or forget) and all(state[n] == made_from[n] for n in told)
+        nothing_new = (
+            state is not None and not (damage or forget) and all(state.get(n) == made_from.get(n) for n in told)
+        )
         known = digest is None or digest in ingested
         account = read_delta(snapshots / "live" / ingested[digest])["account"] if digest in ingested else None
         if before is not None and nothing_new and known:
             return Refreshed(before.version, False, before.users["count"], 0, account, held and held[1])
 
-        live = read_live(run, snapshots, deltas, entries)
+        live = read_live(run, snapshots, deltas, entries, keep_days)
         if isinstance(day, Tables) and not known:
             delta, account = ingest(snapshots, deltas, live, run, recipe, day, images)
             if delta is not None:
                 made_from["deltas"] = deltas = [*deltas, delta]
-                live = read_live(run, snapshots, deltas, entries)
+                live = read_live(run, snapshots, deltas, entries, keep_days)
             elif before is not None and nothing_new:
                 return Refreshed(before.version, False, before.users["count"], 0, account, held and held[1])
         made_from["cutoff"], made_from["end"] = f"{live.cutoff}Z", int(live.end.astype(np.int64))
+        made_from |= {"since": live.since} if keep_days is not None else {}
         if calibration is None:
             say(f"{run}: no calibration.json, so this snapshot drops nothing; run conrec calibrate and refresh again")
         changed = None
-        if state is not None and not damage:
+        if state is not None and not damage and state.get("keep_days") == keep_days:
             new = [entry for entry in entries if entry.position > state["feedback"]]
-            changed = changed_users(snapshots, deltas[len(state["deltas"]) :], new)
+            changed = changed_users(snapshots, deltas[len(state["deltas"]) :], new, live.past, state.get("since", 0))
             changed = changed if forget is None else np.union1d(changed, [forget])
         store = store or (in_use.users["store"] if in_use is not None else "mapped")
         alarm = None
@@ -176,6 +180,7 @@ def refresh(
         job = _Job(run, recipe, seed, snapshots, live, score, calibration)
         version, users, recomputed = job.publish(before, changed, made_from, keep, store, alarm)
         _remove_orphans(snapshots)
+        _drop_old(snapshots)
         held = published.held(snapshots)
     return Refreshed(version, True, users, recomputed, account, held and held[1])
 
@@ -222,7 +227,8 @@ def write_merged(run: Path, recipe: Recipe, snapshots: Path, out: Path) -> Path:
         if in_use.made_from.get("base") != _base(run, recipe, seed):
             raise ConrecError(f"{snapshots}: {in_use.version} was made from another run than {run}; name that one")
     deltas = in_use.made_from["deltas"] if in_use is not None else []
-    live = read_live(run, snapshots, deltas, feedback.until(feedback.position()))
+    keep_days = in_use.made_from.get("keep_days") if in_use is not None else None
+    live = read_live(run, snapshots, deltas, feedback.until(feedback.position()), keep_days)
     found = pictures_of(live.items, run / "prepare")
     pictures = [(one.read_bytes() if one.is_file() else None) if isinstance(one, Path) else one for one in found]
     table = live.items.drop_columns(["image", "image_bytes"])
@@ -365,12 +371,6 @@ def _damage(folder: Path, manifest: published.Manifest) -> str | None:
     return None
 
 
-def _account_line(what: str, account: dict[str, Any]) -> str:
-    """For example `events: 812 read, 790 kept; dropped: duplicate 20, unknown_item 2`."""
-    dropped = ", ".join(f"{cause} {count:,}" for cause, count in account["dropped"].items())
-    return f"{what}: {account['read']:,} read, {account['kept']:,} kept" + (f"; dropped: {dropped}" if dropped else "")
-
-
 def _remove_orphans(snapshots: Path) -> None:
     """Delete deltas that no version names: of calls that were killed, or of versions that are gone."""
     manifests = [published.read_manifest(snapshots / version) for version in published.versions(snapshots)]
@@ -378,3 +378,12 @@ def _remove_orphans(snapshots: Path) -> None:
     for folder in (snapshots / "live").iterdir():
         if folder.is_dir() and folder.name not in named:
             shutil.rmtree(folder)
+
+
+def _drop_old(snapshots: Path) -> None:
+    """Delete what was done and said before the days that any version counts (`keep_days`)."""
+    manifests = [published.read_manifest(snapshots / version) for version in published.versions(snapshots)]
+    if since := min(manifest.made_from.get("since", 0) for manifest in manifests):
+        for name in {name for manifest in manifests for name in manifest.made_from["deltas"]}:
+            drop_events(snapshots / "live" / name, since)
+        Feedback(snapshots).drop_before(since, min(manifest.feedback for manifest in manifests))

@@ -7,22 +7,11 @@ import numpy as np
 from msgspec import Struct
 
 from conrec.config import Recipe
-from conrec.deploy.texts import sentences
 from conrec.errors import ConrecError
+from conrec.evaluate import results
 from conrec.evaluate.compare import pooled
 from conrec.evaluate.protocol import OURS, is_ours
-from conrec.evaluate.results import (
-    AtThreshold,
-    Curve,
-    Differences,
-    Estimate,
-    FilterComparison,
-    FilterReplay,
-    Reliability,
-    Suppression,
-    Verdict,
-    read,
-)
+from conrec.report.texts import sentences
 
 SHOWN_AT = (0.005, 0.01, 0.02, 0.05, 0.1)
 """Likes lost of the thresholds in the table."""
@@ -32,7 +21,7 @@ class SystemSummary(Struct, frozen=True):
     """One filter, means over seeds where it is CoNRec or a part of it."""
 
     auc: float | None
-    avoided: dict[str, Estimate]
+    avoided: dict[str, results.Estimate]
     """Likes lost ("0.01") -> share of the dislikes avoided."""
 
 
@@ -46,14 +35,14 @@ class ReplaySummary(Struct, frozen=True):
     likes: int
     rate_before: float | None
     systems: dict[str, SystemSummary]
-    differences: dict[str, Differences]
+    differences: dict[str, results.Differences]
     """Other filter -> likes lost -> CoNRec's lead, paired over users."""
     threshold: float | None
     """The first seed's, which is what is served; so is all below."""
-    chosen: AtThreshold | None
-    suppression: Suppression | None
-    curve: Curve | None
-    reliability: Reliability | None
+    chosen: results.AtThreshold | None
+    suppression: results.Suppression | None
+    curve: results.Curve | None
+    reliability: results.Reliability | None
 
 
 class Day(Struct, frozen=True):
@@ -101,10 +90,11 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
         raise ConrecError(
             f"{run / 'filter'}: no replay there; bring the run as far as filter first, or take a longer log"
         )
-    replays = [read(folder / "replay.json", FilterReplay) for folder in folders]
+    replays = [results.read(folder / "replay.json", results.FilterReplay) for folder in folders]
     tests = [replay.test for replay in replays]
     first, ours = tests[0], tests[0].systems[OURS]
-    compared = (pooled(folders, "test") if len(folders) > 1 else first.comparison) or FilterComparison({}, {}, None)
+    comparison = pooled(folders, "test") if len(folders) > 1 else first.comparison
+    compared = comparison or results.FilterComparison({}, {}, None)
     systems = {}
     for name in first.systems:
         aucs = [test.systems[name].auc for test in tests if name in test.systems]
@@ -162,26 +152,15 @@ def estimate(found: ReplaySummary, operator: Operator) -> DailyEstimate | None:
 
 def describe(found: ReplaySummary, guess: DailyEstimate | None = None) -> str:
     """The replay as text: what is gained, what it costs and whom, and a day of the operator's."""
-    systems = []
-    for name, system in sorted(found.systems.items(), key=lambda one: -(one[1].auc or 0)):
-        if system.auc is not None:
-            verdicts = [one.verdict for one in found.differences.get(name, {}).values()]
-            systems.append((name, system, "" if is_ours(name) else "  " + _verdict(verdicts)))
+    ranked = [(name, one, is_ours(name)) for name, one in found.systems.items() if one.auc is not None]
+    ranked.sort(key=lambda each: -(each[1].auc or 0))
     points = [] if found.curve is None else [_point(found.curve, budget) for budget in SHOWN_AT]
-    return str(sentences("replay").describe(found, systems, points, guess)).rstrip("\n")
+    return str(sentences("deploy/replay.txt").describe(found, ranked, points, guess)).rstrip("\n")
 
 
-def _point(curve: Curve, budget: float) -> int:
+def _point(curve: results.Curve, budget: float) -> int:
     within = [n for n, lost in enumerate(curve.likes_lost) if lost <= budget + 1e-9]
     return max(within, key=lambda n: (curve.dislikes_avoided[n], -curve.dropped[n]))
-
-
-def _verdict(verdicts: list[Verdict]) -> str:
-    """One system against CoNRec at the three budgets, in words."""
-    if len(set(verdicts)) == 1:
-        return {"better": "below conrec", "worse": "ABOVE conrec"}.get(verdicts[0], "not told apart from conrec")
-    short = {"better": "below", "worse": "ABOVE", "not significant": "n.s."}
-    return ", ".join(short[verdict] for verdict in verdicts)
 
 
 def _key(budget: float | str) -> str:

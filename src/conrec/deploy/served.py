@@ -14,6 +14,7 @@ from conrec.evaluate.protocol import OURS
 from conrec.evaluate.results import Calibration, read
 from conrec.files import file_digest, read_json
 from conrec.filter.thresholds import Thresholds
+from conrec.report.texts import sentences
 from conrec.score.history import HistoryScore
 from conrec.score.probability import DislikeProbability
 
@@ -71,10 +72,5 @@ def served_thresholds(
         if threshold is None:
             raise ConrecError(f"--threshold is missing, and no replay in {folder} could choose one; give one")
         return Thresholds({"threshold": threshold}), f"threshold {threshold:.4g}, chosen by the run's replay"
-    if calibration.segments is not None:
-        said = f"thresholds by {calibration.segments.by}, calibrated"
-    elif calibration.threshold is None:
-        said = "no threshold: the calibration could promise nothing, so nothing is dropped"
-    else:
-        said = f"threshold {calibration.threshold:.4g}, calibrated"
-    return Thresholds(msgspec.to_builtins(calibration), pa.array(categories, pa.string())), said
+    thresholds = Thresholds(msgspec.to_builtins(calibration), pa.array(categories, pa.string()))
+    return thresholds, sentences("deploy/calibration.txt").in_use(calibration)

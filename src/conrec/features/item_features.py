@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from conrec.data.instances import Instances
-from conrec.data.knowledge import DAY, Knowledge
+from conrec.data.knowledge import DAY, Knowledge, per_cutoff
 from conrec.features.co_dislikes import CoDislikes
 
 NOT_ADDED = ("prior", "temperature")
@@ -72,14 +72,13 @@ class Prior(ItemFeature):
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: log priors at the midnight before each cutoff; by category that day's items have one."""
-        midnights, which = np.unique(instances.cutoffs.astype("datetime64[D]"), return_inverse=True)
-        priors = []
-        for midnight in midnights.astype("datetime64[us]"):
-            until = midnight + DAY if self._knowledge.by_category else None
-            prior = self._knowledge.prior(midnight, self._days, self._smoothing, until)
-            # Before the log's first item none is likelier than another.
-            priors.append(np.log(np.where(prior > 0, prior, prior.min(initial=1.0, where=prior > 0))))
-        return np.stack(priors).astype(np.float32)[which]
+        return per_cutoff(instances.cutoffs.astype("datetime64[D]").astype("datetime64[us]"), self._log_prior)
+
+    def _log_prior(self, midnight: np.datetime64) -> np.ndarray:
+        until = midnight + DAY if self._knowledge.by_category else None
+        prior = self._knowledge.prior(midnight, self._days, self._smoothing, until)
+        # Before the log's first item none is likelier than another.
+        return np.log(np.where(prior > 0, prior, prior.min(initial=1.0, where=prior > 0))).astype(np.float32)
 
 
 class ContentSimilarity(ItemFeature):
@@ -109,8 +108,7 @@ class LongTail(ItemFeature):
         self._knowledge = knowledge
 
     def log_weight(self, instances: Instances) -> np.ndarray:
-        cutoffs, which = np.unique(instances.cutoffs, return_inverse=True)
-        return np.stack([self._knowledge.long_tail(cutoff) for cutoff in cutoffs]).astype(np.float32)[which]
+        return per_cutoff(instances.cutoffs, self._knowledge.long_tail).astype(np.float32)
 
 
 class CoDislikeScore(ItemFeature):

@@ -2,9 +2,9 @@
 once.
 
 `feedback.sqlite` is only ever added to. A snapshot says up to which position it has been worked in
-(`Manifest.feedback`); the filter applies what came after. All of it stays, and every daily job looks at all of it
-again: what counts is the time of each entry, not when or how often it arrives (`in_force`), so nothing is counted
-twice, and nothing is lost where a snapshot is rolled back.
+(`Manifest.feedback`); the filter applies what came after. All of it stays (but for `drop_before` and `forget`), and
+every daily job looks at all of it again: what counts is the time of each entry, not when or how often it arrives
+(`in_force`), so nothing is counted twice, and nothing is lost where a snapshot is rolled back.
 """
 
 import os
@@ -103,6 +103,10 @@ class Feedback:
             raise ConrecError(f"{self._path}: is being read, so old pages stay; forget once more")
         return gone
 
+    def drop_before(self, moment: int, position: int) -> None:
+        """Remove what users said before a moment (microseconds since 1970), as far as a position. Mutes stay."""
+        self._write("DELETE FROM feedback WHERE time < ? AND position <= ?", [(moment, position)])
+
     def _write(self, statement: str, rows: Sequence[Any]) -> int:
         """Run a statement for each of the rows, all or none; how many rows of the database it changed."""
         try:
@@ -155,6 +159,7 @@ class Feedback:
         # loses its power: to wait for the disk takes 10 ms an entry.
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA secure_delete = ON")
         database.executescript(_TABLE)
         return database
 

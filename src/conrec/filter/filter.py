@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
+from conrec.data.pseudonyms import pseudonyms_for
 from conrec.errors import ConrecError
 from conrec.files import read_json
 from conrec.filter import snapshot as published
@@ -113,13 +114,15 @@ class OpenSnapshot:
 class CoNRecFilter:
     """A filter over a published snapshot. Safe to use from several threads."""
 
-    def __init__(self, folder: Path, guardrails: Guardrails, threshold: float | None) -> None:
-        self.guardrails, self.threshold = guardrails, threshold
+    def __init__(
+        self, folder: Path, guardrails: Guardrails, threshold: float | None, salt_file: Path | str | None
+    ) -> None:
+        self.guardrails, self.threshold, self._salt_file = guardrails, threshold, salt_file
         self._follows = not (folder / "manifest.json").is_file()
         self._snapshots = folder if self._follows else folder.parent
         self._feedback = Feedback(self._snapshots)
         self._reloading = threading.Lock()
-        self.snapshot = self._open_current() if self._follows else OpenSnapshot(folder)
+        self.snapshot = self._open_current() if self._follows else self._opened(folder)
 
     @classmethod
     def load(
@@ -127,13 +130,15 @@ class CoNRecFilter:
         folder: Path | str,
         guardrails: Guardrails = Guardrails(),  # noqa: B008 (it cannot be changed)
         threshold: float | None = None,
+        salt_file: Path | str | None = None,
     ) -> CoNRecFilter:
         """The filter over a folder of snapshots (the one in use, which `reload` and `watch` follow) or over one.
 
-        `threshold` overrides the snapshot's calibration. Users in Redis are looked for where CONREC_REDIS says.
-        ConrecError where there is no whole snapshot.
+        `threshold` overrides the snapshot's calibration. `salt_file`: that of the recipe, where users have pseudonyms;
+        they are named by their ids all the same. Users in Redis are looked for where CONREC_REDIS says. ConrecError
+        where there is no whole snapshot, or one of another salt.
         """
-        return cls(Path(folder), guardrails, threshold)
+        return cls(Path(folder), guardrails, threshold, salt_file)
 
     @property
     def version(self) -> str:
@@ -213,7 +218,8 @@ class CoNRecFilter:
         calibrated = now.thresholds.get(surface or "", now.thresholds[""])
         given = self.threshold if threshold is None and surface not in now.thresholds else threshold
         thresholds = calibrated if given is None else Thresholds({"threshold": given})
-        decision, fill = self._decide(now, user, candidates, rules, thresholds, relevance)
+        names = user, self.known_as(user)
+        decision, fill = self._decide(now, names, candidates, rules, thresholds, relevance)
         if want is not None:
             missing = want - len(decision.kept)
             if replace and fill and missing > 0:
@@ -228,7 +234,7 @@ class CoNRecFilter:
     def _decide(
         self,
         now: OpenSnapshot,
-        user: str,
+        names: tuple[str, str],
         candidates: Sequence[str],
         rules: Limits,
         thresholds: Thresholds,
@@ -236,10 +242,10 @@ class CoNRecFilter:
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
         decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
         decision.candidates, decision.dry_run = candidates, rules.dry_run
-        decision.exempt = user in self.guardrails.exempt
+        decision.exempt = not self.guardrails.exempt.isdisjoint(names)
         if decision.exempt:
             return decision, None
-        known_user, mutes = user_now(now, self._feedback, user)
+        known_user, mutes = user_now(now, self._feedback, names[1])
         rows = now.index.rows(candidates)
         known = rows >= 0
         decision.unknown_items = len(rows) - int(np.count_nonzero(known))
@@ -289,7 +295,7 @@ class CoNRecFilter:
         return decision, fill
 
     def user(self, user: str) -> UserView | None:
-        now = self.snapshot
+        now, user = self.snapshot, self.known_as(user)
         known, mutes = user_now(now, self._feedback, user)
         said = sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
         last = {entry.item: entry for entry in said}
@@ -319,10 +325,10 @@ class CoNRecFilter:
         """
         if not is_known(self.snapshot, mute):
             raise ValueError(f"no item has the {mute.kind} {mute.name[:80]!r}")
-        self._feedback.mute(user, mute)
+        self._feedback.mute(self.known_as(user), mute)
 
     def unmute(self, user: str, mute: Mute) -> bool:
-        return self._feedback.unmute(user, mute)
+        return self._feedback.unmute(self.known_as(user), mute)
 
     def dislike(self, user: str, item: str, reason: str | None = None, time: int | None = None) -> None:
         """Note a dislike (ids; one of `data.schema.REASONS`; microseconds since 1970, None: now).
@@ -338,6 +344,7 @@ class CoNRecFilter:
 
     def record(self, entries: Sequence[Entry]) -> int:
         """Note any number of dislikes and undos, all or none, in any order; how many of them are new (by their ids)."""
+        entries = [dataclasses.replace(entry, user=self.known_as(entry.user)) for entry in entries]
         return self._feedback.add(entries, self.snapshot.manifest.made_from.get("end", -1) + 1)
 
     def _open_current(self) -> OpenSnapshot:
@@ -346,12 +353,19 @@ class CoNRecFilter:
         if version is None:
             raise ConrecError(f"{self._snapshots}: no snapshot was published here yet; run conrec refresh")
         try:
-            return OpenSnapshot(self._snapshots / version)
+            return self._opened(self._snapshots / version)
         except ConrecError:
             newer = published.current(self._snapshots)
             if newer is None or newer == version:
                 raise
-            return OpenSnapshot(self._snapshots / newer)
+            return self._opened(self._snapshots / newer)
+
+    def _opened(self, folder: Path) -> OpenSnapshot:
+        """A snapshot; `known_as` is what stands for a user's id in it."""
+        opened = OpenSnapshot(folder)
+        pseudonyms = pseudonyms_for(self._salt_file, opened.manifest.made_from.get("pseudonyms"), folder)
+        self.known_as: Callable[[str], str] = pseudonyms or (lambda user: user)
+        return opened
 
 
 def _rejected(

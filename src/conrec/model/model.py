@@ -149,7 +149,8 @@ class Model:
         refresh(self.folder, self.recipe)
         calibrated = (self.folder / "calibration.json").exists()
         threshold = None if calibrated else read_json(self._replay / "replay.json").get("threshold")
-        return CoNRecFilter.load(self.folder / "snapshots", threshold=threshold)
+        salt_file = self.recipe.salt_file or None
+        return CoNRecFilter.load(self.folder / "snapshots", threshold=threshold, salt_file=salt_file)
 
 
 def load(folder: str | Path) -> Model:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conrec.config import Recipe
+from conrec.data.pseudonyms import Pseudonyms
 from conrec.data.sources import Tables
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Job:
     """What `prepare` and `compress` wrote; all stages of a run share it, so that the log is parsed once."""
     data: Path | Tables | None = None
     images: Path | None = None
+    pseudonyms: Pseudonyms | None = None
+    """What stands for the ids of the log; None: they do."""
 
     def of(self, stage: str) -> Path:
         """The folder of an earlier stage: the only one, or that of this call's seed."""

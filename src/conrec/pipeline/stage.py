@@ -31,15 +31,17 @@ class Stage:
     """Files of its folder that are copied up into the run folder."""
     in_place: bool = False
     """It writes into the run folder itself and is run every time (the report)."""
+    does: str = ""
+    """What its verb says of it; empty: it has none."""
 
 
-def imported(function: str) -> Callable[[Job], None]:
+def imported(function: str, **options: Any) -> Callable[[Job], None]:
     """A function (`module:name`) that is imported when called: this may take seconds, and an extra be missing."""
     module, name = function.split(":")
 
     def call(job: Job) -> None:
         with extras_named():
-            getattr(importlib.import_module(module), name)(job)
+            getattr(importlib.import_module(module), name)(job, **options)
 
     return call
 

@@ -19,6 +19,7 @@ from conrec.files import read_json
 from conrec.report.charts import DASHES, SERIES
 from conrec.report.formats import count, number, percent, points, words
 from conrec.report.systems import headline, table
+from conrec.report.texts import templates
 from conrec.report.tradeoff import filtering
 from conrec.report.training import feature_weights, learning_curves, stage_gains
 from conrec.report.users import some_users
@@ -38,6 +39,7 @@ def render(run: Path) -> str:
         raise ConrecError(
             f"{run}: nothing to report (neither metrics.json nor a finished stage); run `conrec run` first"
         )
+    recipe = run / "recipe.toml"
     return _template("report.html.j2").render(
         name=(metrics and metrics.dataset) or run.resolve().name,
         metrics=metrics,
@@ -51,7 +53,9 @@ def render(run: Path) -> str:
         quality=_quality(read_json(run / "compress" / "quality.json")),
         accounting=_accounting(run),
         users=some_users(run),
-        run=_run(run, manifests),
+        manifests=manifests,
+        versions=_versions(manifests),
+        recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
         dashes=DASHES,
         series=len(SERIES),
         svg=Markup,  # our own charts are the only markup that is not escaped
@@ -65,15 +69,9 @@ def trade_off(metrics: FilterMetrics) -> str:
 
 
 def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("conrec", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(autoescape=True)
     environment.filters |= {"percent": percent, "number": number, "points": points, "count": count}
-    return environment.get_template(name)
+    return environment.get_template(f"report/{name}")
 
 
 def _seen(run: Path) -> str:
@@ -86,56 +84,36 @@ def _seen(run: Path) -> str:
 
 
 def _quality(quality: dict[str, Any]) -> dict[str, Any] | None:
-    """The semantic IDs: tables with one row a level, and every other figure by its name."""
+    """The semantic IDs: `tables`, by name rows of a level each, and `rest`, every other figure by its name."""
     if not quality:
         return None
-    tables = []
-    for name, levels in quality.items():
-        # `history`, the other list, is one row an epoch: nothing to read in a table.
-        is_table = isinstance(levels, list) and levels and all(isinstance(level, dict) for level in levels)
-        if is_table and name != "history":
-            columns = list(dict.fromkeys(c for level in levels for c in level))
-            rows = [[level.get(c) for c in columns] for level in levels]
-            tables.append({"name": words(name), "columns": [words(c) for c in columns], "rows": rows})
-    rest = [(words(name), value) for name, value in _flat(quality) if not isinstance(value, list)]
-    return {"tables": tables, "rest": rest}
+    # `history`, the other list, is one row an epoch: nothing to read in a table.
+    lists = {name: rows for name, rows in quality.items() if isinstance(rows, list) and rows and name != "history"}
+    tables = {name: rows for name, rows in lists.items() if all(isinstance(row, dict) for row in rows)}
+    return {"tables": tables, "rest": _figures(quality)}
 
 
 def _accounting(run: Path) -> dict[str, Any] | None:
-    """Read, kept and dropped rows of every table; the split; the pictures."""
+    """`tables`, by name read, kept, and dropped rows; `others`, further counts by name; `split`."""
     accounting = read_json(run / "prepare" / "accounting.json")
     parts = {"events": accounting, **{k: v for k, v in accounting.items() if isinstance(v, dict) and k != "dropped"}}
-    tables = []
-    for name, part in parts.items():
-        if "read" in part and "kept" in part:
-            dropped = {str(k): v for k, v in (part.get("dropped") or {}).items()}
-            balanced = part["read"] == part["kept"] + sum(dropped.values())
-            tables.append(
-                {"name": name, "read": part["read"], "kept": part["kept"], "dropped": dropped, "ok": balanced}
-            )
-    counts = [(name, part) for name, part in parts.items() if name != "events" and "read" not in part]
-    if pictures := read_json(run / "compress" / "images.json"):
-        counts.append(("images, when encoded", pictures))
-    others = [(words(name), [(words(k), v) for k, v in _flat(part)]) for name, part in counts]
-    cutoffs = _flat(read_json(run / "prepare" / "split.json"))
-    split = [(words(k), v) for k, v in cutoffs if not isinstance(v, list)]
-    if not tables and not others and not split:
-        return None
-    return {"tables": tables, "others": others, "split": split}
+    tables = {name: part for name, part in parts.items() if "read" in part and "kept" in part}
+    others = {name: part for name, part in parts.items() if name != "events" and "read" not in part}
+    others["images, when encoded"] = read_json(run / "compress" / "images.json")
+    counts = {name: [(words(key), value) for key, value in _flat(part)] for name, part in others.items() if part}
+    split = _figures(read_json(run / "prepare" / "split.json"))
+    return {"tables": tables, "others": counts, "split": split} if tables or counts or split else None
 
 
-def _run(run: Path, manifests: Sequence[StageManifest]) -> dict[str, Any]:
-    versions: dict[str, dict[str, None]] = {}  # name -> its versions, in order
-    for manifest in manifests:
-        for name, version in manifest.versions.items():
-            versions.setdefault(name, {})[version] = None
-    recipe = run / "recipe.toml"
-    return {
-        "stages": manifests,
-        "seconds": sum(manifest.seconds for manifest in manifests),
-        "versions": versions,
-        "recipe": recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
-    }
+def _versions(manifests: Sequence[StageManifest]) -> dict[str, list[str]]:
+    """Of each name the versions that the stages were made with, in order."""
+    pairs = dict.fromkeys(pair for manifest in manifests for pair in manifest.versions.items())
+    return {name: [version for one, version in pairs if one == name] for name, _ in pairs}
+
+
+def _figures(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What is no list in nested objects, by names for people."""
+    return [(words(name), one) for name, one in _flat(value) if not isinstance(one, list)]
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -37,15 +37,12 @@ def headline(metrics: SplitMetrics) -> dict[str, Any] | None:
     order = sorted(found, key=lambda name: -(found[name].mean or 0))
     rows = [Interval(label(name), found[name].mean or 0, *found[name].ci95, name == OURS) for name in order]
     told = "; ".join(f"{label(name)} {percent(found[name].mean)} {between(found[name].ci95)}" for name in order)
-    trivial = [
-        {"name": label(name), "figure": found[name], "difference": paired(metrics.comparisons.get(name, {}), HEADLINE)}
-        for name in order
-        if name != ORACLE and not is_ours(name)
-    ]
+    best = next((name for name in order if name != ORACLE and not is_ours(name)), "")
+    difference = paired(metrics.comparisons.get(best, {}), HEADLINE)
     return {
         "metric": HEADLINE,
         "ours": found[OURS],
-        "best": trivial[0] if trivial else None,
+        "best": {"name": label(best), "figure": found[best], "difference": difference} if best else None,
         "oracle": found.get(ORACLE),
         "svg": intervals(rows, f"{HEADLINE} of every system with 95 % intervals", f"From best to worst: {told}."),
     }

@@ -49,19 +49,18 @@ def stage_gains(metrics: Metrics) -> dict[str, Any] | None:
     for column in [column for column in columns if column["metric"] != "HR@20"]:
         stages, metric = parts[column["split"]], column["metric"]
         found = [(stage_label(name), one) for name in stages if (one := measured(stages[name].figures, metric))]
-        rows = [Interval(name, one.mean or 0, *one.ci95, name != "warm-up") for name, one in found]
+        means = [Interval(name, one.mean or 0, *one.ci95, name != "warm-up") for name, one in found]
         told = "; ".join(f"{name} {number(one.mean)} {between(one.ci95, number)}" for name, one in found)
         form = "~%" if metric == "FHR@20" else "~g"
-        svgs.append((column, intervals(rows, f"{metric} on {column['split']} after each stage", f"{told}.", form)))
-    table = []
-    for name in names:
-        cells = []
-        for column in columns:
-            stage, metric = parts[column["split"]].get(name, StageFigures({}, {})), column["metric"]
-            difference = paired(stage.differences.get("warmup", {}), metric)
-            cells.append({"figure": measured(stage.figures, metric), "difference": difference})
-        table.append({"name": stage_label(name), "cells": cells})
-    return {"columns": columns, "rows": table, "svgs": svgs}
+        svgs.append((column, intervals(means, f"{metric} on {column['split']} after each stage", f"{told}.", form)))
+
+    def cell(name: str, split: str, metric: str) -> dict[str, Any]:
+        stage = parts[split].get(name, StageFigures({}, {}))
+        difference = paired(stage.differences.get("warmup", {}), metric)
+        return {"figure": measured(stage.figures, metric), "difference": difference}
+
+    rows = [{"name": stage_label(name), "cells": [cell(name, **column) for column in columns]} for name in names]
+    return {"columns": columns, "rows": rows, "svgs": svgs}
 
 
 def feature_weights(run: Path) -> dict[str, Any] | None:

@@ -1,27 +1,15 @@
 """What the service counts for Prometheus (`GET /metrics`)."""
 
 import time
+import tomllib
 from functools import cache
+from importlib.resources import files
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 """Bounds of the latency histograms: fine around the promised 5 ms."""
-
-
-LISTS = {
-    "decisions": "Lists of candidates that were asked about",
-    "candidates": "Candidates that were asked about",
-    "dropped": "Candidates that were dropped for their score",
-    "never_again": "Candidates that went because their user rejected them before",
-    "muted": "Candidates that went because their user muted what they are",
-    "kept_by_limit": "Candidates that had to go, kept so that enough remain",
-    "short": "Places of lists that stayed empty, where a length was wanted",
-    "dry_run": "Candidates that a dry run would have dropped",
-    "exempt_users": "Lists that passed because their user is exempt",
-    "unknown_users": "Lists that passed because the snapshot does not know their user",
-    "unknown_items": "Candidates that passed because the snapshot does not know them",
-}
+LISTS: dict[str, str] = tomllib.loads((files(__package__) / "metrics.toml").read_text("utf-8"))["lists"]
 """What is counted of lists, by surface; Prometheus takes the empty name for no label."""
 
 

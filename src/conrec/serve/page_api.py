@@ -65,7 +65,9 @@ async def about(request: Request) -> Response:
 
 async def users(request: Request) -> Response:
     """Users whose id begins with `q`; without it some to begin with."""
-    return reply(UserIds(await run_in_threadpool((await explorer_of(request)).users, _query(request, "q", "").strip())))
+    text = _query(request, "q", "").strip()
+    explorer, known_as = await explorer_of(request), service_of(request).in_use().known_as
+    return reply(UserIds(await run_in_threadpool(explorer.users, text and known_as(text))))
 
 
 async def user(request: Request) -> Response:
@@ -75,7 +77,7 @@ async def user(request: Request) -> Response:
 
 async def candidates(request: Request) -> Response:
     """What to try the filter on: what the user was really shown, else a random sample."""
-    user = _query(request, "user")
+    user = service_of(request).in_use().known_as(_query(request, "user"))
     return reply(await run_in_threadpool((await explorer_of(request)).candidates, user))
 
 

@@ -128,7 +128,7 @@ class Service:
                 return False
             if self.filter is None:
                 given = self.settings
-                self.filter = CoNRecFilter.load(given.snapshots, self._guardrails, given.threshold)
+                self.filter = CoNRecFilter.load(given.snapshots, self._guardrails, given.threshold, given.salt_file)
             else:
                 self.filter.reload()
         except Exception as error:

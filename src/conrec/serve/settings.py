@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api: bool = True
     """Serve what a ranker asks for."""
     tokens: Path | None = None
+    salt_file: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 

@@ -6,7 +6,7 @@ In a folder: `catalog.parquet` (one row an item), `latents.npy`, `reconstructed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -61,6 +61,18 @@ class Catalog:
         """float32 [n, d]: `reconstructed` in rows of length 1, where the paper's filter and the reward compare."""
         return unit_rows(self.reconstructed)
 
+    def extended(self, item_ids: list[str], titles: list[str], codes: np.ndarray, latents: np.ndarray) -> Catalog:
+        """With further items behind its own, encoded by the same codebook."""
+        rebuilt = reconstruct(codes, self.codewords) if self.levels else latents
+        return replace(
+            self,
+            item_ids=self.item_ids + item_ids,
+            titles=self.titles + titles,
+            codes=np.concatenate([self.codes, codes]),
+            latents=np.concatenate([self.latents, latents]),
+            reconstructed=np.concatenate([self.reconstructed, rebuilt]),
+        )
+
     def save(self, folder: Path) -> None:
         book = folder / "codebook"
         book.mkdir(parents=True, exist_ok=True)
@@ -89,3 +101,11 @@ class Catalog:
                 reconstructed=np.load(folder / "reconstructed.npy", allow_pickle=False),
                 codewords=words,
             )
+
+
+def reconstruct(codes: np.ndarray, codewords: list[np.ndarray]) -> np.ndarray:
+    """float32 [n, d]: the sum of the codewords (the paper's X-hat)."""
+    total = np.zeros((len(codes), codewords[0].shape[1]), np.float32)
+    for level in range(codes.shape[1]):
+        total += codewords[level][codes[:, level]]
+    return total

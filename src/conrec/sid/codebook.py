@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from conrec.config import SidConfig
 from conrec.errors import ConrecError
 from conrec.files import readable, write_json
-from conrec.sid.catalog import Catalog
+from conrec.sid.catalog import Catalog, reconstruct
 from conrec.sid.collisions import repair
-from conrec.sid.kmeans import assign, reconstruct
+from conrec.sid.kmeans import assign
 from conrec.sid.rqvae import RqVae, encode
 
 ITEMS_PER_CODE = 39
@@ -62,15 +62,7 @@ def add_items(catalog: Catalog, model: RqVae, item_ids: list[str], titles: list[
     latents = encode(model, x[new])
     taken = set(map(tuple, catalog.codes.tolist()))
     codes = repair(latents, assign(latents, catalog.codewords), catalog.codewords, taken)
-    return Catalog(
-        catalog.item_ids + [item_ids[n] for n in new],
-        catalog.titles + [titles[n] for n in new],
-        np.concatenate([catalog.codes, codes]),
-        catalog.sizes,
-        np.concatenate([catalog.latents, latents]),
-        np.concatenate([catalog.reconstructed, reconstruct(codes, catalog.codewords)]),
-        catalog.codewords,
-    )
+    return catalog.extended([item_ids[n] for n in new], [titles[n] for n in new], codes, latents)
 
 
 def save_model(model: RqVae, config: SidConfig, folder: Path) -> None:

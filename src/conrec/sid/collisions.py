@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 
 from conrec.errors import ConrecError
-from conrec.sid.kmeans import reconstruct
+from conrec.sid.catalog import reconstruct
 
 MAX_COMBINATIONS = 1 << 18
 """Sums of codewords that a search over several levels compares at once; beyond, it goes level by level."""

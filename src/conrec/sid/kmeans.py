@@ -7,6 +7,8 @@ Level by level the residuals are clustered and the nearest centre is taken off; 
 import faiss
 import numpy as np
 
+from conrec.sid.catalog import reconstruct
+
 
 def residual_kmeans(latents: np.ndarray, sizes: tuple[int, ...], seed: int) -> list[np.ndarray]:
     """Codewords per level, float32 [size, d] each, for `latents` float32 [n, d] with n >= max(sizes)."""
@@ -60,14 +62,6 @@ def assign(latents: np.ndarray, codewords: list[np.ndarray]) -> np.ndarray:
         codes[:, level] = nearest(residual, words)
         residual = residual - words[codes[:, level]]
     return codes
-
-
-def reconstruct(codes: np.ndarray, codewords: list[np.ndarray]) -> np.ndarray:
-    """float32 [n, d]: the sum of the codewords (the paper's X-hat)."""
-    total = np.zeros((len(codes), codewords[0].shape[1]), np.float32)
-    for level in range(codes.shape[1]):
-        total += codewords[level][codes[:, level]]
-    return total
 
 
 def nearest(x: np.ndarray, words: np.ndarray, block: int = 8192) -> np.ndarray:

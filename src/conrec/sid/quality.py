@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 
 from conrec.items.vectors import unit_rows
-from conrec.sid.kmeans import reconstruct
+from conrec.sid.catalog import reconstruct
 
 PROBES = 2000
 """Items whose neighbourhoods are compared (all, where there are fewer)."""

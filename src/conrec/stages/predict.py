@@ -41,7 +41,8 @@ def predict(job: Job, lists_only: bool = False) -> None:
     `alone/*.parquet` and, for what each training stage gave, `stages/*.parquet`.
 
     The features have the weights of the stage `weights`. The policy joins them as `predict.temperatures` says. The
-    comparison of the training stages is of the policies alone: the prior as it is, nothing else.
+    comparison of the training stages is of the policies alone: the prior as it is, nothing else. `lists_only`: without
+    the replay and that comparison.
     """
     recipe, prepared, out = job.recipe, job.of("prepare"), job.out
     inputs = Inputs.of(recipe, job.log)
@@ -85,11 +86,6 @@ def predict(job: Job, lists_only: bool = False) -> None:
         "validation_CandAcc": float(right[counted].mean()) if counted.any() else None,
     }
     write_json(out / "tuning.json", table)
-
-
-def predict_lists(job: Job) -> None:
-    """Write `predictions.parquet`, `tuning.json` and `alone/*.parquet`: no replay, no comparison of training stages."""
-    predict(job, lists_only=True)
 
 
 def _compare_stages(decoder: Decoder, held_out: Instances, utilized: Path, out: Path) -> None:

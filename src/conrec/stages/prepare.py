@@ -37,7 +37,8 @@ def prepare(job: Job, for_lists: bool = True) -> None:
 
     items.parquet, events.parquet, instances.parquet, candidates.parquet, split.json, accounting.json, rejected.parquet
     (the rows that were dropped), and of a simulated log images/, truth.parquet (in time mode: of midnights),
-    truth_interests.parquet and truth_items.parquet.
+    truth_interests.parquet and truth_items.parquet. Without `for_lists` what nothing but lists is learned from and
+    judged by is left out: training instances, candidate sets.
     Raises ConrecError for a log that is missing, malformed or too small.
     """
     recipe, data, images, out = job.recipe, job.data, job.images, job.out
@@ -51,6 +52,7 @@ def prepare(job: Job, for_lists: bool = True) -> None:
         log = simulation.log
     else:
         log = _read(recipe, data, images)
+        log = log if job.pseudonyms is None else log.with_users(job.pseudonyms)
     source = "the simulation" if data is None else str(data)
     log = Log(check_items(log.items, f"{source}: items"), check_events(log.events, f"{source}: events"), log.accounting)
     if not len(log.events):
@@ -85,11 +87,6 @@ def prepare(job: Job, for_lists: bool = True) -> None:
             pq.write_table(_truth(simulation, instances, candidates, recipe), out / "truth.parquet")
     counts = ", ".join(f"{n:,} {name}" for name, n in description["counts"].items() if n or for_lists)
     say(f"prepare: {len(items):,} items, {len(log.events):,} events; instances: {counts}")
-
-
-def prepare_for_filter(job: Job) -> None:
-    """`prepare` without what nothing but lists is learned from and judged by: training instances, candidate sets."""
-    prepare(job, for_lists=False)
 
 
 def _read(recipe: Recipe, data: Path | Tables | None, images: Path | None) -> Log:

@@ -22,7 +22,7 @@ from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for, without
 from conrec.progress import say
-from conrec.run import PRIOR, STAGES
+from conrec.run import STAGES
 from conrec.stages.predict import ALONE
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, policy_alone
@@ -39,8 +39,11 @@ WARM_UP = (
     "utilize.history_dropout",
     "utilize.validation_users",
     "utilize.checkpoint_every",
+    "predict.prior",
+    "predict.prior_days",
+    "predict.prior_smoothing",
 )
-"""Settings of the warm-up; all rewards share it."""
+"""Settings of the warm-up; all rewards share it, and the item prior under which it decodes."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,13 @@ class Variant:
         if not recipe.data.simulated:
             prepare = replace(prepare, reads=tuple(name for name in prepare.reads if name != "simulate"))
         needed = tuple(name for name in predict.after if recipe.predict.features or name not in ("score", "weights"))
-        predict = replace(predict, function=imported("conrec.stages.predict:predict_lists"), after=needed)
+        predict = replace(predict, function=imported("conrec.stages.predict:predict", lists_only=True), after=needed)
         if not recipe.predict.asks_policy:
             return without((prepare, compress, score, weights, predict), ("utilize",))
         found = [prepare, compress, understand, score, weights]
         if not self.aligned:
             found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
-        warm_up = replace(utilize, name="warmup", function=_warm_up, reads=("lm", *WARM_UP, *PRIOR))
+        warm_up = replace(utilize, name="warmup", function=_warm_up, reads=("lm", *WARM_UP))
         reward = "" if self.reward == "future" else f"-{self.reward}"
         utilize = replace(
             utilize,

@@ -11,10 +11,13 @@ from conrec.progress import say
 from conrec.studies import pages, results
 from conrec.studies.cells import Cell, lock_of, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
+from conrec.studies.models import Models
 from conrec.studies.paper import features, fig2a, fig2b, table1, table2, table3, table4, table5
-from conrec.studies.study import Study, StudyContext
+from conrec.studies.study import Study, StudyContext, read_study
+from conrec.studies.systems import Recommenders
 
-STUDIES = [one.STUDY for one in (fig2a, table1, features, table2, fig2b, table3, table4, table5)]
+MODULES = (fig2a, table1, features, table2, fig2b, table3, table4, table5)
+STUDIES = {name: read_study(name, one.cells) for one in MODULES for name in [one.__name__.rpartition(".")[2]]}
 
 
 def reproduce(
@@ -26,15 +29,16 @@ def reproduce(
     seeds: None for those of each data set. names: the data sets; without any those of each study that `data` allows.
     Raises ConrecError for data that is not there.
     """
-    chosen = [study for study in STUDIES if what in (study.name, "all")]
+    chosen = [one for one in STUDIES.values() if what in (one.name, "all")]
     if not chosen:
-        raise ConrecError(f"{what}: no such study; there are {', '.join(study.name for study in STUDIES)}, and all")
+        raise ConrecError(f"{what}: no such study; there are {', '.join(STUDIES)}, and all")
     if seeds is not None and (not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0):
         raise ConrecError(f"--seeds {' '.join(map(str, seeds))}: give one or more different numbers, none below 0")
     possible = names or (NAMES[:1] if data is None else NAMES)
     datasets = [dataset(name, data, quick) for name in possible]
     start = time.monotonic()
-    context = StudyContext.at(out / "models", quick)
+    models = Models(out / "models")
+    context = StudyContext(models, Recommenders(models), quick)
     those = [[one for one in datasets if names or one.name in study.datasets] for study in chosen]
     planned = [_cells(study, context, own, seeds) for study, own in zip(chosen, those)]
     for number, (study, own, cells) in enumerate(zip(chosen, those, planned)):
@@ -71,6 +75,6 @@ def _command(study: Study, seeds: Sequence[int] | None, datasets: Sequence[Datas
 
 
 def _index(folder: Path) -> None:
-    there = [study for study in STUDIES if (folder / f"{study.name}.md").exists()]
-    lines = [f"- [{study.title}]({study.name}.md): {study.measures}" for study in there]
+    there = [one for one in STUDIES.values() if (folder / f"{one.name}.md").exists()]
+    lines = [f"- [{one.title}]({one.name}.md): {one.measures}" for one in there]
     write_whole(folder / "README.md", "\n".join(["# The paper's measurements, repeated", "", *lines]) + "\n")

@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import NAMES, Dataset
@@ -26,12 +25,7 @@ class StudyContext:
     models: Models
     systems: Recommenders
     quick: bool
-
-    @classmethod
-    def at(cls, root: Path, quick: bool) -> Self:
-        """Context with its logs and models below `root`; `quick`: everything tiny."""
-        models = Models(root)
-        return cls(models, Recommenders(models), quick)
+    """Everything is tiny."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +76,23 @@ class Study:
         part = self.parts is not None and system.startswith(self.parts)
         return system != self.best_other and system not in self.aside and not part
 
+    def reported(self, system: str, metric: str, against: str | None) -> tuple[float | None, float | None]:
+        """Difference in the paper, and as a share; from its own best other where there is no fixed one."""
+        mine = self.paper.get(system, {}).get(metric)
+        if system == self.best_other:
+            others = [own[metric] for name, own in self.paper.items() if name != system and metric in own]
+            theirs = max(others, default=None)
+        else:
+            theirs = self.paper.get(str(against), {}).get(metric)
+        return (None, None) if mine is None or theirs is None else (mine - theirs, mine / theirs - 1)
+
     @property
     def text_metrics(self) -> Sequence[str]:
         """Metrics that the text goes through."""
         return self.headlines or self.metrics[:1]
 
 
-def study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]) -> Study:
+def read_study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]) -> Study:
     """The study of `paper/NAME.toml`, whose keys are the fields of `Study`."""
     text = (Path(__file__).parent / "paper" / f"{name}.toml").read_text(encoding="utf-8")
     return Study(name, of_seed=of_seed, **tomllib.loads(text))

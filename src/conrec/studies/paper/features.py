@@ -7,7 +7,7 @@ from typing import get_args
 from conrec.config import Feature, Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.models import CONREC, Variant, variant
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 
 NAMES = (*get_args(Feature), "prior")
 
@@ -25,6 +25,3 @@ def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     left_out = [name for name in NAMES if name in (*own.recipe.predict.features, "prior")]
     changed = {f"without {name}": variant(own.dataset, own.seed, partial(without, name)) for name in left_out}
     return [context.models.cell(name, one) for name, one in {CONREC: own, **changed}.items()]
-
-
-STUDY = replace(study("features", cells), against={f"without {name}": CONREC for name in NAMES})

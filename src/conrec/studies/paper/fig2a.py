@@ -19,7 +19,7 @@ from conrec.items.fields import SEPARATOR, fields_of
 from conrec.simulate.catalogue import matches
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.models import Models, Variant, inputs
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 from conrec.train.rewards import ground_truth
 
 NEXT, WEEK, SWING = "next dislike", "7 days", "7 days + Swing"
@@ -105,6 +105,3 @@ def category_interests(prepared: Path, test: Instances, horizon_days: int) -> li
         ranked = sorted(counts, key=lambda name: (-counts[name], name))
         found.append([members[name] for name in ranked[: max(TOPS.values())]])
     return found
-
-
-STUDY = study("fig2a", cells)

@@ -5,7 +5,7 @@ from functools import partial
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import one_context
 from conrec.studies.models import POLICY, Variant, policy
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 from conrec.studies.systems import published
 
 LCREC, LCREC_BOTH = "lc_rec", "lc_rec+positives"
@@ -20,6 +20,3 @@ def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
         changed = policy(own.dataset, own.seed, partial(one_context, context=prompts))
         found.append(context.models.cell(name, changed))
     return [*found, context.models.cell(POLICY, policy(own.dataset, own.seed))]
-
-
-STUDY = study("fig2b", cells)

@@ -3,7 +3,7 @@
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import with_policy
 from conrec.studies.models import CONREC, POLICY, WITH_POLICY, Variant, policy, variant
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 from conrec.studies.systems import further, published, trivial
 
 
@@ -21,6 +21,3 @@ def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
         found.append(context.systems.cell(other, own, first))
     oracle = context.systems.oracle(own)
     return [*found, oracle] if oracle else found
-
-
-STUDY = study("table1", cells)

@@ -6,7 +6,7 @@ from functools import partial
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import Dataset, utilizing, with_policy
 from conrec.studies.models import POLICY, WITH_POLICY, Variant, policy, variant
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 
 BASELINE, ALIGNED, PROGRESSIVE, FUTURE = "baseline", "+ alignment", "+ progressive GRPO", "+ future dislikes"
 
@@ -33,6 +33,3 @@ def rungs(dataset: Dataset, seed: int) -> dict[str, Variant]:
 def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     """Six rows."""
     return [context.models.cell(name, rung) for name, rung in rungs(own.dataset, own.seed).items()]
-
-
-STUDY = study("table2", cells)

@@ -17,7 +17,7 @@ from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import utilizing
 from conrec.studies.models import CONREC, Models, Variant, inputs, policy
 from conrec.studies.paper.table2 import next_only
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choices
 
@@ -62,6 +62,3 @@ def answered(own: Variant, log: PreparedLog, understood: Path, weights: Path) ->
     right = choices(policy, vocabulary, samples, catalog.codes[questions])
     numbers = np.arange(len(questions))
     return Measured(numbers, np.array([f"{seed}-{n}" for n in numbers]), {ACCURACY: right.astype(np.float32)})
-
-
-STUDY = study("table3", cells)

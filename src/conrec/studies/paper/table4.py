@@ -8,7 +8,7 @@ from conrec.studies.cells import Cell
 from conrec.studies.datasets import utilizing
 from conrec.studies.models import POLICY, Variant, policy
 from conrec.studies.paper.table2 import FUTURE
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 
 
 def _scheme(own: Variant, reward: str = "future", **changes: float) -> Variant:
@@ -30,6 +30,3 @@ def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     """Five schemes behind the same warm-up."""
     ours = policy(own.dataset, own.seed)
     return [context.models.cell(name, change(ours)) for name, change in SCHEMES.items()]
-
-
-STUDY = study("table4", cells)

@@ -6,7 +6,7 @@ from functools import partial
 from conrec.config import Recipe
 from conrec.studies.cells import Cell
 from conrec.studies.models import POLICY, Variant, policy
-from conrec.studies.study import StudyContext, study
+from conrec.studies.study import StudyContext
 from conrec.studies.systems import published
 
 LCREC = "lc_rec"
@@ -34,6 +34,3 @@ def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
         found.append(context.models.cell(named(POLICY, size), changed))
         found.append(replace(context.systems.cell(lcrec, changed, first), system=named(LCREC, size)))
     return found
-
-
-STUDY = study("table5", cells)
