@@ -338,7 +338,11 @@ class CoNRecFilter:
 
     def record(self, entries: Sequence[Entry]) -> int:
         """Note any number of dislikes and undos, all or none, in any order; how many of them are new (by their ids)."""
-        return self._feedback.add(entries, self.snapshot.manifest.made_from.get("end", -1) + 1)
+        return self.record_each([entries])[0]
+
+    def record_each(self, batches: Sequence[Sequence[Entry]]) -> list[int]:
+        """As `record`, several batches in one go; how many entries of each are new."""
+        return self._feedback.add_each(batches, self.snapshot.manifest.made_from.get("end", -1) + 1)
 
     def _open_current(self) -> OpenSnapshot:
         """The version in use; once more if it was replaced and deleted in the very moment of opening."""

@@ -86,26 +86,32 @@ async def user_view(request: Request) -> Response:
     return reply(view)
 
 
-async def dislike(request: Request) -> Response:
-    """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good."""
-    service, user = service_of(request), request.path_params["user"]
-    asked = await _sent(request, DislikeRequest)
-    await service.record([_entry(user, asked, "dislike", asked.reason)])
-    return reply(await service.user(user))
+class Dislike:
+    """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good.
+
+    Plain ASGI, as `FilterCandidates`.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = await _sent(self._service, scope, receive, DislikeRequest)
+        entry = _entry(scope["path_params"]["user"], asked, "dislike", asked.reason)
+        await reply(FeedbackAnswer(await self._service.record([entry]), 0))(scope, receive, send)
 
 
 async def undo(request: Request) -> Response:
     """Undo a dislike, however old, at once and for good; to dislike the item again undoes that."""
     service, user = service_of(request), request.path_params["user"]
-    asked = await _sent(request, UndoRequest)
+    asked = await _sent(service, request.scope, request.receive, UndoRequest)
     view = await service.user(user)
     if view is None:
         raise Refused(404, "this user is not known to the snapshot in use")
     if asked.item not in {one.item_id for one in (*view.dislikes, *view.undone)}:
         raise Refused(404, "this user has no dislike of that item")
-    if asked.item in {one.item_id for one in view.dislikes}:
-        await service.record([_entry(user, asked, "undo")])
-    return reply(await service.user(user))
+    counts = asked.item in {one.item_id for one in view.dislikes}
+    return reply(FeedbackAnswer(await service.record([_entry(user, asked, "undo")]) if counts else 0, int(not counts)))
 
 
 async def mutes(request: Request) -> Response:
@@ -116,7 +122,7 @@ async def mutes(request: Request) -> Response:
 
 async def mute(request: Request) -> Response:
     """Mute a category, a value or a word: what it says is out from the next request on and for good."""
-    asked = await _sent(request, Mute)
+    asked = await _sent(service_of(request), request.scope, request.receive, Mute)
     if len(asked.name) > MAX_ID_BYTES:
         raise Refused(422, f"name is longer than {MAX_ID_BYTES} characters")
     try:
@@ -136,17 +142,18 @@ async def unmute(request: Request) -> Response:
 
 async def feedback(request: Request) -> Response:
     """Note many dislikes and undos at once, in any order of arrival, each once by its id."""
-    asked = (await _sent(request, FeedbackRequest)).events
-    new = await service_of(request).record([_entry(one.user, one, one.kind, one.reason, one.id) for one in asked])
+    service = service_of(request)
+    asked = (await _sent(service, request.scope, request.receive, FeedbackRequest)).events
+    new = await service.record([_entry(one.user, one, one.kind, one.reason, one.id) for one in asked])
     return reply(FeedbackAnswer(new, len(asked) - new))
 
 
-async def _sent(request: Request, kind: type[T]) -> T:
+async def _sent(service: Service, scope: Scope, receive: Receive, kind: type[T]) -> T:
     """The body of what changes something. A form of another site can send text to this address, but not JSON: the
     browser would have to ask first."""
-    if not request.headers.get("content-type", "").startswith("application/json"):
+    if not any(name == b"content-type" and told.startswith(b"application/json") for name, told in scope["headers"]):
         raise Refused(415, "send JSON (content-type: application/json)")
-    return decode(kind, await read_body(request.scope, request.receive, service_of(request).settings.max_body))
+    return decode(kind, await read_body(scope, receive, service.settings.max_body))
 
 
 def _entry(user: str, asked: UndoRequest, kind: Kind, reason: str | None = None, event: str | None = None) -> Entry:
@@ -189,12 +196,12 @@ def endpoints(service: Service) -> list[Endpoint]:
     return [
         Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies, role="ranker"),
         Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies, role="ranker"),
+        Endpoint("POST", f"{users}/dislikes", Dislike(service), FeedbackAnswer, DislikeRequest, (*bodies, 415)),
         Endpoint("GET", f"{users}/mutes", mutes, Muted),
         Endpoint("POST", f"{users}/mutes", mute, Muted, Mute, (*bodies, 415)),
         Endpoint("DELETE", f"{users}/mutes", unmute, Muted, None, (404, 422), ("kind", "name")),
         Endpoint("GET", users, user_view, UserView, refusals=(404,)),
-        Endpoint("POST", f"{users}/undo", undo, UserView, UndoRequest, (*bodies, 404, 415)),
-        Endpoint("POST", f"{users}/dislikes", dislike, UserView, DislikeRequest, (*bodies, 415)),
+        Endpoint("POST", f"{users}/undo", undo, FeedbackAnswer, UndoRequest, (*bodies, 404, 415)),
         Endpoint("POST", "/v1/events", feedback, FeedbackAnswer, FeedbackRequest, (*bodies, 415), role="ranker"),
         Endpoint("GET", "/healthz", healthz, Health, role="anyone"),
         Endpoint("GET", "/readyz", readyz, Health, role="anyone"),

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import fields, replace
+from collections import Counter, deque
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 from conrec.errors import ConrecError
@@ -31,6 +32,8 @@ TRY_AGAIN = 30.0
 
 CHECK_SECONDS = 5.0
 """How often to look whether the files of the snapshot in use, its users, and the list of exempt users are there."""
+WRITE_SECONDS = 30.0
+"""So long a dislike waits until it is written down."""
 LOG_SECONDS = 10.0
 """So long after an inner error was logged others are counted alone."""
 
@@ -38,6 +41,15 @@ DECIDED = [field.name for field in fields(Decided)]
 """What of a decision goes over the wire as it is."""
 
 log = logging.getLogger("conrec.serve")
+
+
+@dataclass
+class _Unwritten:
+    """Entries that wait for the disk."""
+
+    entries: list[Entry]
+    new: int | None = None
+    """How many of them are, once they are written."""
 
 
 class Service:
@@ -56,6 +68,7 @@ class Service:
         self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
+        self._writer, self._unwritten = Workers(1, "conrec-feedback"), deque[_Unwritten]()
 
     async def decide(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
         """One answer a request, at the latest `budget_ms` after `arrived` (a `time.perf_counter()`); never raises."""
@@ -98,10 +111,28 @@ class Service:
 
     async def record(self, entries: list[Entry]) -> int:
         """Note dislikes and undos, in force at once and for good; how many are new. Refused without a snapshot."""
-        new = await asyncio.to_thread(self.in_use().record, entries)
-        for kind in ("dislike", "undo"):
-            self.metrics.feedback.labels(kind).inc(sum(entry.kind == kind for entry in entries))
+        now, own = self.in_use(), _Unwritten(entries)
+        self._unwritten.append(own)
+        new = await self._writer.until(time.perf_counter() + WRITE_SECONDS, lambda: self._written(now, own))
+        if new is None:
+            raise Refused(503, f"not written down within {WRITE_SECONDS:g} s, as the disk is slow; send it again")
+        for kind, number in Counter(entry.kind for entry in entries).items():
+            self.metrics.feedback.labels(kind).inc(number)
         return new
+
+    def _written(self, now: CoNRecFilter, own: _Unwritten) -> int:
+        """On the writer's thread: how many of some entries are new, when they are written, with all others that wait:
+        together they take a fraction of the time."""
+        if own.new is None:
+            together = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
+            try:
+                for one, new in zip(together, now.record_each([one.entries for one in together])):
+                    one.new = new
+            except Exception:  # the fault of one is not that of all
+                for one in together:
+                    with contextlib.suppress(Exception):  # it is raised below, for who asked
+                        one.new = now.record(one.entries)
+        return now.record(own.entries) if own.new is None else own.new
 
     def in_use(self) -> CoNRecFilter:
         """The filter in use; Refused while there is no snapshot."""
@@ -162,6 +193,7 @@ class Service:
 
     def close(self) -> None:
         self._workers.close()
+        self._writer.close()
 
 
 def decided(now: CoNRecFilter, request: FilterRequest) -> FilterAnswer:
