@@ -25,7 +25,7 @@ from conrec.filter.contributions import explain
 from conrec.filter.decision import Decision
 from conrec.filter.feedback import Entry, Feedback
 from conrec.filter.guardrails import Guardrails, Limits, Mode
-from conrec.filter.id_index import IdIndex
+from conrec.filter.id_index import IdIndex, among
 from conrec.filter.mutes import Mute, is_known, muted, suggested
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import UserStore, open_users
@@ -34,12 +34,13 @@ from conrec.filter.user_now import NEWEST, UserNow, user_now
 from conrec.filter.views import ItemView, PredictionView, UserView
 from conrec.items.vectors import unit_rows
 from conrec.progress import say
-from conrec.score.factors import ItemFactors, served_scores, value_record
+from conrec.score.factors import ItemFactors, UserFactors, served_scores, value_record
 from conrec.score.probability import DislikeProbability, demoted, probability
 from conrec.score.user_side import UserSide
 
 NEAR = 0.98
 """Cosine of two items' embeddings from which on they are nearly the same."""
+NOTHING = np.zeros(0, np.int64)
 UNDONE = 20
 """Dislikes taken back that a view of a user shows at most."""
 
@@ -87,9 +88,11 @@ class OpenSnapshot:
         self.value_numbers = {name: number for number, name in enumerate(self.value_names)}
         self.updated: dict[tuple[str, int], UserNow] = {}
         """Users with feedback since, by user and its last position (`filter.user_now`)."""
-        # So that the first request finds the look-up compiled.
+        # So that the first request finds all of it compiled.
         self.index.rows([""])
         self.index.row("")
+        found = among(np.zeros(1, np.int64), np.zeros(1, np.int32)).nonzero()[0][:0]
+        served_scores(self.factors, UserFactors(np.zeros(width - 1), 0.0), found)
 
     def view(self, row: int) -> ItemView:
         category = self.categories[row].as_py()
@@ -234,20 +237,22 @@ class CoNRecFilter:
         thresholds: Thresholds,
         relevance: Sequence[float] | None,
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
-        decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
+        decision = Decision(list(candidates), [], (), now.manifest.version)
         decision.candidates, decision.dry_run = candidates, rules.dry_run
         decision.exempt = user in self.guardrails.exempt
         if decision.exempt:
+            decision.scores = [None] * len(candidates)
             return decision, None
         known_user, mutes = user_now(now, self._feedback, user)
         rows = now.index.rows(candidates)
-        known = rows >= 0
-        decision.unknown_items = len(rows) - int(np.count_nonzero(known))
+        decision.unknown_items = int(np.count_nonzero(rows < 0))
         decision.unknown_user = known_user.factors is None
-        over = excess = goes = np.zeros(0, np.int64)
-        if known_user.factors is not None:
+        over = excess = goes = NOTHING
+        if known_user.factors is None:
+            decision.scores = [None] * len(candidates)
+        else:
             if decision.unknown_items:
-                scores = np.full(len(rows), np.nan, np.float32)
+                known, scores = rows >= 0, np.full(len(rows), np.nan, np.float32)
                 scores[known] = served_scores(now.factors, known_user.factors, rows[known])
                 decision.scores = [None if score != score else score for score in scores.tolist()]
             else:
@@ -365,18 +370,15 @@ def _rejected(
     rule, days = rules.never_again, rules.never_again_days
     if rule == "off":
         return {}
-    rejected, strangers = user.history.rejected, user.strangers
+    events, strangers = user.history.events, user.strangers
+    counts = events["sign"] > 0
     if days is not None:
         since = int((time.time() - days * 86400) * 1e6)
-        rejected = rejected[(rejected["time"] >= since) | (rejected["time"] == 0)]  # of that one no time is known
+        counts &= (events["time"] >= since) | (events["time"] == 0)  # of that one no time is known
         strangers = {item: when for item, when in strangers.items() if when >= since}
-    found = {}
-    if len(rejected):
-        items = rejected["item"]
-        there = np.sort(items)
-        # np.isin takes five times as long for so few.
-        hits = (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0]
-        found = {n: candidates[n] for n in hits.tolist()}
+    found, items = {}, events["item"][counts]
+    if len(items):
+        found = {n: candidates[n] for n in among(rows, items).nonzero()[0].tolist()}
         if rule == "near":
             known = (rows >= 0).nonzero()[0]
             cosines = now.cosines(rows[known], items)

@@ -53,13 +53,16 @@ class Limits:
         """Let go what may: first of the candidates rejected before (`again`) and the muted ones, then of those over
         the threshold (`over` and `excess` as in `furthest_over`); their positions, int [k]."""
         count = len(decision.kept)
-        hard = np.array(sorted({*again, *muted}), np.int64)
-        out = furthest_over(hard, np.zeros(len(hard)), max(0, count - self.min_keep))
-        others = ~np.isin(over, hard)
+        hard = {*again, *muted}
+        out = furthest_over(np.array(sorted(hard), np.int64), np.zeros(len(hard)), max(0, count - self.min_keep))
+        if hard:  # np.isin takes longer for so few
+            others = np.array([position not in hard for position in over.tolist()], bool)
+            over, excess = over[others], excess[others]
         left = min(self.may_drop(count), max(0, count - self.min_keep) - len(out))
-        positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
+        positions = np.concatenate([out, furthest_over(over, excess, left)])
+        positions.sort()
         goes = positions.tolist()
-        decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
+        decision.kept_by_limit = len(hard) + len(over) - len(goes)
         decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]
         decision.muted = [decision.kept[position] for position in out.tolist() if position not in again]
         decision.would_drop = [decision.kept[position] for position in goes]

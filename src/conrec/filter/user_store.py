@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Layout:
     dimensions: int
     """d of the score's vectors."""
 
-    @property
+    @cached_property
     def record(self) -> np.dtype:
         """One user, little-endian."""
         return np.dtype(
