@@ -251,13 +251,10 @@ class CoNRecFilter:
         if known_user.factors is None:
             decision.scores = [None] * len(candidates)
         else:
+            scores = served_scores(now.factors, known_user.factors, rows)
+            decision.scores = scores.tolist()
             if decision.unknown_items:
-                known, scores = rows >= 0, np.full(len(rows), np.nan, np.float32)
-                scores[known] = served_scores(now.factors, known_user.factors, rows[known])
-                decision.scores = [None if score != score else score for score in scores.tolist()]
-            else:
-                scores = served_scores(now.factors, known_user.factors, rows)
-                decision.scores = scores.tolist()
+                decision.scores = [None if score != score else score for score in decision.scores]
             limits = thresholds.of(known_user.activity, rows)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
             # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.

@@ -59,8 +59,8 @@ class Limits:
             others = np.array([position not in hard for position in over.tolist()], bool)
             over, excess = over[others], excess[others]
         left = min(self.may_drop(count), max(0, count - self.min_keep) - len(out))
-        positions = np.concatenate([out, furthest_over(over, excess, left)])
-        positions.sort()
+        positions = furthest_over(over, excess, left)
+        positions = np.sort(np.append(out, positions)) if hard else positions
         goes = positions.tolist()
         decision.kept_by_limit = len(hard) + len(over) - len(goes)
         decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]

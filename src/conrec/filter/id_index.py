@@ -63,10 +63,7 @@ class IdIndex:
 
     def row(self, id: str) -> int:
         """The row of one id, or -1."""
-        key = np.frombuffer(key_of(id), np.uint8)
-        rows = np.empty(1, np.int64)
-        _find(self._blob, self._offsets, self._slots, key, np.array([0, len(key)]), 0, rows)
-        return int(rows[0])
+        return int(self.rows([id])[0])
 
     def id(self, row: int) -> str:
         return str(self._bytes[self._bounds[row] : self._bounds[row + 1]], "utf-8")

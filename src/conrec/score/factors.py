@@ -55,10 +55,8 @@ class UserFactors:
 
 
 def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np.ndarray:
-    """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked.
-
-    IndexError for a row that is none.
-    """
+    """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked; nan for a
+    row below 0. IndexError for one that is none."""
     side, found = np.empty(len(user.vector) + 1, np.float32), np.empty(len(rows), np.float32)
     side[:-1], side[-1] = user.vector, 1.0
     _products(items.table, rows, side, np.float32(user.bias), found)
@@ -69,9 +67,9 @@ def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np
 def _products(table: np.ndarray, rows: np.ndarray, side: np.ndarray, bias: np.float32, found: np.ndarray) -> None:
     """Fills `found`. BLAS would need a copy of the rows, which takes longer than the products."""
     for n in range(len(rows)):
-        if not 0 <= rows[n] < len(table):
+        if rows[n] >= len(table):
             raise IndexError("no such row")
-        total = bias
-        for k in range(len(side)):
+        total = bias if rows[n] >= 0 else np.float32(np.nan)
+        for k in range(len(side) if rows[n] >= 0 else 0):
             total += table[rows[n], k] * side[k]
         found[n] = total
