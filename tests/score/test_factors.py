@@ -26,7 +26,7 @@ def test_the_score_is_its_formula(d: int) -> None:
 def test_rows_that_are_none() -> None:
     vectors, biases, user = sides(2, 20)
     items = ItemFactors.of(vectors, biases)
-    found = served_scores(items, user, np.array([-1, 29, -30, -10**9]))
+    found = served_scores(items, user, np.array([-1, 29, -30, -(10**9)]))
     np.testing.assert_array_equal(np.isnan(found), [True, False, True, True])
     assert found[1] == served_scores(items, user, np.array([29]))[0]  # whatever stands beside it
     assert served_scores(items, user, np.zeros(0, np.int64)).tolist() == []

@@ -86,8 +86,8 @@ class OpenSnapshot:
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
         self.value_numbers = {name: number for number, name in enumerate(self.value_names)}
-        self.updated: dict[tuple[str, int], UserNow] = {}
-        """Users with feedback since, by user and its last position (`filter.user_now`)."""
+        self.updated: dict[str, tuple[int, UserNow]] = {}
+        """Users with feedback since, each with its last position (`filter.user_now`)."""
         # So that the first request finds all of it compiled.
         self.index.rows([""])
         self.index.row("")

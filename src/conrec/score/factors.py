@@ -55,8 +55,8 @@ class UserFactors:
 
 
 def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np.ndarray:
-    """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked; nan for a
-    row below 0. IndexError for one that is none."""
+    """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked; nan for
+    a row below 0. IndexError for one that is none."""
     side, found = np.empty(len(user.vector) + 1, np.float32), np.empty(len(rows), np.float32)
     side[:-1], side[-1] = user.vector, 1.0
     _products(items.table, rows, side, np.float32(user.bias), found)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 
@@ -147,7 +148,10 @@ def _standard(z: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.clip((z - mean) / scale, -LIMIT, LIMIT)
 
 
+_pairs = cache(np.triu_indices)
+
+
 def _second_order(z: np.ndarray) -> np.ndarray:
     """Columns [m, k] -> [m, k + k (k + 1) / 2]: each one, and the products of any two, on their scale."""
-    left, right = np.triu_indices(z.shape[1])
+    left, right = _pairs(z.shape[1])
     return np.hstack([z, PRODUCTS * z[:, left] * z[:, right]])
