@@ -40,7 +40,6 @@ from conrec.score.user_side import UserSide
 
 NEAR = 0.98
 """Cosine of two items' embeddings from which on they are nearly the same."""
-NOTHING = np.zeros(0, np.int64)
 UNDONE = 20
 """Dislikes taken back that a view of a user shows at most."""
 
@@ -237,20 +236,17 @@ class CoNRecFilter:
         thresholds: Thresholds,
         relevance: Sequence[float] | None,
     ) -> tuple[Decision, Callable[[int], list[str]] | None]:
-        decision = Decision(list(candidates), [], (), now.manifest.version)
+        decision = Decision(list(candidates), [], [None] * len(candidates), now.manifest.version)
         decision.candidates, decision.dry_run = candidates, rules.dry_run
         decision.exempt = user in self.guardrails.exempt
         if decision.exempt:
-            decision.scores = [None] * len(candidates)
             return decision, None
         known_user, mutes = user_now(now, self._feedback, user)
         rows = now.index.rows(candidates)
         decision.unknown_items = int(np.count_nonzero(rows < 0))
         decision.unknown_user = known_user.factors is None
-        over = excess = goes = NOTHING
-        if known_user.factors is None:
-            decision.scores = [None] * len(candidates)
-        else:
+        over = excess = goes = np.zeros(0, np.int64)
+        if known_user.factors is not None:
             scores = served_scores(now.factors, known_user.factors, rows)
             decision.scores = scores.tolist()
             if decision.unknown_items:
@@ -262,7 +258,7 @@ class CoNRecFilter:
             over = (excess > 0).nonzero()[0]
             excess = excess[over]
         rejected = _rejected(now, rules, known_user, candidates, rows)
-        by_mute = muted(now, mutes, rows)
+        by_mute = muted(now, mutes, rows) if mutes else {}
         if len(over) or rejected or by_mute:
             some = slice(None if rules.mode == "drop" else 0)
             goes = rules.drop(decision, over[some], excess[some], rejected, by_mute)

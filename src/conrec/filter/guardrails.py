@@ -55,12 +55,10 @@ class Limits:
         count = len(decision.kept)
         hard = {*again, *muted}
         out = furthest_over(np.array(sorted(hard), np.int64), np.zeros(len(hard)), max(0, count - self.min_keep))
-        if hard:  # np.isin takes longer for so few
-            others = np.array([position not in hard for position in over.tolist()], bool)
-            over, excess = over[others], excess[others]
+        others = np.array([position not in hard for position in over.tolist()], bool)
+        over, excess = over[others], excess[others]
         left = min(self.may_drop(count), max(0, count - self.min_keep) - len(out))
-        positions = furthest_over(over, excess, left)
-        positions = np.sort(np.append(out, positions)) if hard else positions
+        positions = np.sort(np.concatenate([out, furthest_over(over, excess, left)]))
         goes = positions.tolist()
         decision.kept_by_limit = len(hard) + len(over) - len(goes)
         decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]

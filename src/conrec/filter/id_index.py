@@ -222,15 +222,13 @@ def _find(blob, offsets, slots, keys, bounds, gap, rows):
         starts[n], rows[n] = offsets[row], -1
     for n in range(count):
         touched |= np.uint64(blob[min(max(starts[n], 0), size - 1)])
-        touched |= np.uint64(blob[min(max(starts[n] + bounds[n + 1] - bounds[n] - gap, 0), size - 1)])
     for n in range(count):
         start, length, h, at = bounds[n], bounds[n + 1] - gap - bounds[n], hashes[n] >> half, places[n]
         for _ in range(len(slots)):
-            slot = slots[at]
-            if slot == 0:
+            if slots[at] == 0:
                 break
-            row = np.int64(slot & low) - 1
-            if slot >> half == h and row < ids:
+            row = np.int64(slots[at] & low) - 1
+            if slots[at] >> half == h and row < ids:
                 begin = offsets[row]
                 fits = offsets[row + 1] - begin == length and 0 <= begin <= size - length
                 if fits and equal(keys, start, blob, begin, length):

@@ -45,9 +45,7 @@ class Suggestion:
 
 def muted(now: OpenSnapshot, mutes: Sequence[Mute], rows: np.ndarray) -> dict[int, Mute]:
     """Positions of the candidates (int [c], rows; -1: unknown) that are muted, ascending, each with its first rule."""
-    if not mutes:
-        return {}
-    known = (rows >= 0).nonzero()[0]
+    known = (rows >= 0).nonzero()[0] if mutes else np.zeros(0, int)
     texts, items = {}, rows[known]
     for kind, column in (("word", now.titles), ("category", now.categories)):
         if any(mute.kind == kind for mute in mutes):

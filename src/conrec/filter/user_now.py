@@ -53,15 +53,13 @@ class UserNow:
 def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> tuple[UserNow, list[Mute]]:
     """What is known of a user, of somebody who never said anything nothing, and the mutes."""
     last, mutes = feedback.news(user, now.manifest.feedback)
-    of, known = now.updated.get(user, (None, None)) if last is not None else (None, None)
-    if known is None or of != last:
-        stored = now.users.get(user)
-        if last is None:
-            return _as_stored(stored), mutes
+    if last is None:
+        return _as_stored(now.users.get(user)), mutes
+    if (kept := now.updated.get(user)) is None or kept[0] != last:
         if len(now.updated) >= REMEMBERED:
             now.updated.clear()
-        now.updated[user] = last, (known := _updated(now, stored, feedback.of(user)))
-    return known, mutes
+        kept = now.updated[user] = last, _updated(now, now.users.get(user), feedback.of(user))
+    return kept[1], mutes
 
 
 def _as_stored(stored: StoredUser | None) -> UserNow:
@@ -95,9 +93,8 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
     )
     is_new = np.arange(len(own)) >= len(concerned)
     gone, come = own[~is_new & ~counts], own[is_new & counts & (own["item"] >= 0)]
-    stays = np.ones(len(events), bool)
-    stays[concerned[~counts[: len(concerned)]]] = False
-    left = np.concatenate([events[stays].view(BYTES), come.view(BYTES)]).view(EVENT)
+    kept = np.delete(events.view(BYTES), concerned[~counts[: len(concerned)]])
+    left = np.concatenate([kept, come.view(BYTES)]).view(EVENT)
     history = History(
         left[np.argsort(left["time"], kind="stable")],
         _shown(before.history.shown, come["item"][come["sign"] == 1], gone["item"][gone["sign"] == 1]),

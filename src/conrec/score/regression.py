@@ -27,6 +27,7 @@ PENALTY = 0.03
 """C of the regression: the inverse of the ridge penalty."""
 CONFIDENCE = 1
 """Which of a user's features says how much is known of the user: the count."""
+_pairs = cache(np.triu_indices)
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,6 @@ def part_of(state: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
 
 def _standard(z: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return np.clip((z - mean) / scale, -LIMIT, LIMIT)
-
-
-_pairs = cache(np.triu_indices)
 
 
 def _second_order(z: np.ndarray) -> np.ndarray:

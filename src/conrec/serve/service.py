@@ -10,8 +10,9 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
@@ -43,15 +44,6 @@ DECIDED = [field.name for field in fields(Decided)]
 log = logging.getLogger("conrec.serve")
 
 
-@dataclass
-class _Unwritten:
-    """Entries that wait for the disk."""
-
-    entries: list[Entry]
-    new: int | None = None
-    """How many of them are, once they are written."""
-
-
 class Service:
     """The filter in use, and what happens around it."""
 
@@ -68,7 +60,8 @@ class Service:
         self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
-        self._writer, self._unwritten = Workers(1, "conrec-feedback"), deque[_Unwritten]()
+        # What waits for the disk: entries and, once they are written, how many of them are new.
+        self._writer, self._unwritten = Workers(1, "conrec-feedback"), deque[list[Any]]()
 
     async def decide(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
         """One answer a request, at the latest `budget_ms` after `arrived` (a `time.perf_counter()`); never raises."""
@@ -111,7 +104,7 @@ class Service:
 
     async def record(self, entries: list[Entry]) -> int:
         """Note dislikes and undos, in force at once and for good; how many are new. Refused without a snapshot."""
-        now, own = self.in_use(), _Unwritten(entries)
+        now, own = self.in_use(), [entries]
         self._unwritten.append(own)
         new = await self._writer.until(time.perf_counter() + WRITE_SECONDS, lambda: self._written(now, own))
         if new is None:
@@ -120,19 +113,14 @@ class Service:
             self.metrics.feedback.labels(kind).inc(number)
         return new
 
-    def _written(self, now: CoNRecFilter, own: _Unwritten) -> int:
-        """On the writer's thread: how many of some entries are new, when they are written, with all others that wait:
-        together they take a fraction of the time."""
-        if own.new is None:
+    def _written(self, now: CoNRecFilter, own: list[Any]) -> int:
+        """How many of some entries are new: on the writer's thread, which writes all that wait in one go."""
+        if len(own) == 1:
             together = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
-            try:
-                for one, new in zip(together, now.record_each([one.entries for one in together])):
-                    one.new = new
-            except Exception:  # the fault of one is not that of all
-                for one in together:
-                    with contextlib.suppress(Exception):  # it is raised below, for who asked
-                        one.new = now.record(one.entries)
-        return now.record(own.entries) if own.new is None else own.new
+            with contextlib.suppress(Exception):  # the fault of one is not that of all: then each is written alone
+                for one, new in zip(together, now.record_each([one[0] for one in together])):
+                    one.append(new)
+        return int(own[1]) if len(own) > 1 else now.record(own[0])
 
     def in_use(self) -> CoNRecFilter:
         """The filter in use; Refused while there is no snapshot."""
