@@ -86,19 +86,11 @@ async def user_view(request: Request) -> Response:
     return reply(view)
 
 
-class Dislike:
-    """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good.
-
-    Plain ASGI, as `FilterCandidates`.
-    """
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = await _sent(self._service, scope, receive, DislikeRequest)
-        entry = _entry(scope["path_params"]["user"], asked, "dislike", asked.reason)
-        await reply(FeedbackAnswer(await self._service.record([entry]), 0))(scope, receive, send)
+async def dislike(request: Request) -> Response:
+    """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good."""
+    service, user = service_of(request), request.path_params["user"]
+    asked = await _sent(service, request.scope, request.receive, DislikeRequest)
+    return reply(FeedbackAnswer(await service.record([_entry(user, asked, "dislike", asked.reason)]), 0))
 
 
 async def undo(request: Request) -> Response:
@@ -196,7 +188,7 @@ def endpoints(service: Service) -> list[Endpoint]:
     return [
         Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies, role="ranker"),
         Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies, role="ranker"),
-        Endpoint("POST", f"{users}/dislikes", Dislike(service), FeedbackAnswer, DislikeRequest, (*bodies, 415)),
+        Endpoint("POST", f"{users}/dislikes", dislike, FeedbackAnswer, DislikeRequest, (*bodies, 415)),
         Endpoint("GET", f"{users}/mutes", mutes, Muted),
         Endpoint("POST", f"{users}/mutes", mute, Muted, Mute, (*bodies, 415)),
         Endpoint("DELETE", f"{users}/mutes", unmute, Muted, None, (404, 422), ("kind", "name")),
