@@ -58,7 +58,7 @@ def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> tuple[UserNow,
     if (kept := now.updated.get(user)) is None or kept[0] != last:
         if len(now.updated) >= REMEMBERED:
             now.updated.clear()
-        kept = now.updated[user] = last, _updated(now, now.users.get(user), feedback.of(user))
+        kept = now.updated[user] = last, updated(now, now.users.get(user), feedback.of(user))
     return kept[1], mutes
 
 
@@ -69,7 +69,7 @@ def _as_stored(stored: StoredUser | None) -> UserNow:
     return UserNow(stored.history, stored.factors, stored.activity, stored.predicted, {})
 
 
-def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry]) -> UserNow:
+def updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry]) -> UserNow:
     """With all entries of the user; only items with one that is not worked in yet are looked at."""
     before = _as_stored(stored)
     new = {entry.item for entry in entries if entry.position > now.manifest.feedback}
