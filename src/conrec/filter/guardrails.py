@@ -54,11 +54,14 @@ class Limits:
         the threshold (`over` and `excess` as in `furthest_over`); their positions, int [k]."""
         count = len(decision.kept)
         hard = {*again, *muted}
-        out = furthest_over(np.array(sorted(hard), np.int64), np.zeros(len(hard)), max(0, count - self.min_keep))
-        others = np.array([position not in hard for position in over.tolist()], bool)
-        over, excess = over[others], excess[others]
+        out = np.array(sorted(hard), np.int64)
+        if hard:
+            out = furthest_over(out, np.zeros(len(hard)), max(0, count - self.min_keep))
+            others = np.array([position not in hard for position in over.tolist()], bool)
+            over, excess = over[others], excess[others]
         left = min(self.may_drop(count), max(0, count - self.min_keep) - len(out))
-        positions = np.sort(np.concatenate([out, furthest_over(over, excess, left)]))
+        positions = furthest_over(over, excess, left)
+        positions = np.sort(np.concatenate([out, positions])) if len(out) else positions
         goes = positions.tolist()
         decision.kept_by_limit = len(hard) + len(over) - len(goes)
         decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]
