@@ -65,6 +65,25 @@ def test_ids_of_every_length(tmp_path: Path) -> None:
         assert found.rows(others).tolist() == [-1] * len(id)
 
 
+def test_ids_whose_hashes_agree(tmp_path: Path) -> None:
+    """The high halves of two hashes are equal, so that only the bytes tell the ids apart."""
+    table = np.unique(np.random.default_rng(0).integers(97, 123, (300_000, 8), np.uint64), axis=0)
+    names = [bytes(row).decode() for row in table.astype(np.uint8)]
+    h = np.full(len(names), 0xCBF29CE484222325, np.uint64)
+    for column in table.T:
+        h = (h ^ column) * np.uint64(0x100000001B3)
+    h ^= h >> np.uint64(29)
+    order = np.argsort(h >> np.uint64(32), kind="stable")
+    same = np.flatnonzero(np.diff(h[order] >> np.uint64(32)) == 0)
+    pairs = [(names[order[n]], names[order[n + 1]]) for n in same.tolist()]
+    assert len(pairs) > 3
+    for n, (one, other) in enumerate(pairs):
+        for ids in ([one, other], [other, one], [one]):
+            found = index(tmp_path / f"{n}-{ids[0]}-{len(ids)}", ids)
+            asked = [other, "x", one]
+            assert found.rows(asked).tolist() == [ids.index(id) if id in ids else -1 for id in asked]
+
+
 def test_which_rows_are_among_others() -> None:
     rng = np.random.default_rng(0)
     for size in (0, 1, 30):
