@@ -88,10 +88,8 @@ class OpenSnapshot:
         self.updated: dict[str, tuple[int, UserNow]] = {}
         """Users with feedback since, each with its last position (`filter.user_now`)."""
         # So that the first request finds all of it compiled.
-        self.index.rows([""])
-        self.index.row("")
-        found = among(np.zeros(1, np.int64), np.zeros(1, np.int32)).nonzero()[0][:0]
-        served_scores(self.factors, UserFactors(np.zeros(width - 1), 0.0), found)
+        among(rows := self.index.rows([""]), rows.astype(np.int32))
+        served_scores(self.factors, UserFactors(np.zeros(width - 1), 0.0), rows)
 
     def view(self, row: int) -> ItemView:
         category = self.categories[row].as_py()
