@@ -85,8 +85,7 @@ class Feedback:
         return self.add_each([entries], not_before)[0]
 
     def add_each(self, batches: Sequence[Sequence[Entry]], not_before: int = 0) -> list[int]:
-        """As `add`, several batches in one go, which takes half the time of one by one; how many entries of each are
-        new. All are written, or none."""
+        """As `add`, several batches in one go, all or none, in half the time; how many entries of each are new."""
         now = max(time.time_ns() // 1000, not_before)
         return self._write(_INSERT, *([entry._asdict() | {"now": now} for entry in one] for one in batches))
 

@@ -33,9 +33,9 @@ class IdIndex:
 
         ConrecError where a file is missing, cut short or not what it should be.
         """
-        self._blob = map_npy(folder / "blob.npy", np.uint8, 1)
-        self._offsets = map_npy(folder / "offsets.npy", np.int64, 1)
-        self._slots = map_npy(folder / "slots.npy", np.uint64, 1)
+        self._blob = map_npy(folder / "blob.npy", np.uint8, 1, not in_memory)
+        self._offsets = map_npy(folder / "offsets.npy", np.int64, 1, not in_memory)
+        self._slots = map_npy(folder / "slots.npy", np.uint64, 1, not in_memory)
         slots = len(self._slots)
         if not len(self._offsets) or self._offsets[-1] != len(self._blob) or slots & (slots - 1) or slots <= len(self):
             raise ConrecError(f"{folder}: the id index does not fit together; write it again")

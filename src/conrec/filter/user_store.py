@@ -133,7 +133,7 @@ class MappedUsers:
         self._index = IdIndex(folder)
         self._records = map_npy(folder / "records.npy", layout.record, 1)
         self._single = RowFile(folder / "records.npy", layout.record)
-        self._ends = map_npy(folder / "history_ends.npy", np.int64, 1).data  # whose numbers cost less than an array's
+        self._ends = map_npy(folder / "history_ends.npy", np.int64, 1, scattered=True).data  # cheaper numbers
         histories = map_npy(folder / "histories.npy", np.uint8, 1)
         self._histories = RowFile(folder / "histories.npy", histories.dtype)
         if len(self._index) != len(self._ends) or len(histories) != (self._ends[-1] if len(self._ends) else 0):

@@ -89,14 +89,14 @@ async def user_view(request: Request) -> Response:
 async def dislike(request: Request) -> Response:
     """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good."""
     service, user = service_of(request), request.path_params["user"]
-    asked = await _sent(service, request.scope, request.receive, DislikeRequest)
+    asked = await _sent(request, DislikeRequest)
     return reply(FeedbackAnswer(await service.record([_entry(user, asked, "dislike", asked.reason)]), 0))
 
 
 async def undo(request: Request) -> Response:
     """Undo a dislike, however old, at once and for good; to dislike the item again undoes that."""
     service, user = service_of(request), request.path_params["user"]
-    asked = await _sent(service, request.scope, request.receive, UndoRequest)
+    asked = await _sent(request, UndoRequest)
     view = await service.user(user)
     if view is None:
         raise Refused(404, "this user is not known to the snapshot in use")
@@ -114,7 +114,7 @@ async def mutes(request: Request) -> Response:
 
 async def mute(request: Request) -> Response:
     """Mute a category, a value or a word: what it says is out from the next request on and for good."""
-    asked = await _sent(service_of(request), request.scope, request.receive, Mute)
+    asked = await _sent(request, Mute)
     if len(asked.name) > MAX_ID_BYTES:
         raise Refused(422, f"name is longer than {MAX_ID_BYTES} characters")
     try:
@@ -134,18 +134,17 @@ async def unmute(request: Request) -> Response:
 
 async def feedback(request: Request) -> Response:
     """Note many dislikes and undos at once, in any order of arrival, each once by its id."""
-    service = service_of(request)
-    asked = (await _sent(service, request.scope, request.receive, FeedbackRequest)).events
-    new = await service.record([_entry(one.user, one, one.kind, one.reason, one.id) for one in asked])
+    asked = (await _sent(request, FeedbackRequest)).events
+    new = await service_of(request).record([_entry(one.user, one, one.kind, one.reason, one.id) for one in asked])
     return reply(FeedbackAnswer(new, len(asked) - new))
 
 
-async def _sent(service: Service, scope: Scope, receive: Receive, kind: type[T]) -> T:
+async def _sent(request: Request, kind: type[T]) -> T:
     """The body of what changes something. A form of another site can send text to this address, but not JSON: the
     browser would have to ask first."""
-    if not any(name == b"content-type" and told.startswith(b"application/json") for name, told in scope["headers"]):
+    if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(415, "send JSON (content-type: application/json)")
-    return decode(kind, await read_body(scope, receive, service.settings.max_body))
+    return decode(kind, await read_body(request.scope, request.receive, service_of(request).settings.max_body))
 
 
 def _entry(user: str, asked: UndoRequest, kind: Kind, reason: str | None = None, event: str | None = None) -> Entry:
