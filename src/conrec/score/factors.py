@@ -59,7 +59,7 @@ def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np
     a row below 0. IndexError for one that is none."""
     side, found = np.empty(len(user.vector) + 1, np.float32), np.empty(len(rows), np.float32)
     side[:-1], side[-1] = user.vector, 1.0
-    _products(items.table, rows, side, np.float32(user.bias), found)
+    _products(items.table, rows.astype(np.int64, copy=False), side, np.float32(user.bias), found)
     return found
 
 
