@@ -8,7 +8,7 @@ import json
 import pytest
 
 from benchmarks.results import replace_section
-from benchmarks.serve import failures, markdown, serve, targets, unfiltered
+from benchmarks.serve import LADDER, failures, markdown, serve, targets, unfiltered
 
 pytestmark = pytest.mark.slow
 
@@ -53,15 +53,31 @@ def test_the_bars(result: dict) -> None:
         load["unfiltered"] = 0
     online["filter"]["p99_ms"], online["empty"]["p99_ms"] = 2.9, 1.0
     online["memory_mb"], killed["lost"] = {"before": 100.0, "after": 109.0}, 0
-    inside["p50_us"], inside["bare_us"] = 149.0, 50.0
-    assert list(targets(good).values()) == [True] * 6
-    online["filter"]["p99_ms"], inside["p50_us"] = 3.1, 151.0
+    inside["p50_us"], inside["bare_us"], inside["update_us"] = 149.0, 50.0, 999.0
+    assert list(targets(good).values()) == [True] * 7
+    online["filter"]["p99_ms"], inside["p50_us"], inside["update_us"] = 3.1, 151.0, 1000.0
     good["hot_swap"]["unfiltered"], killed["lost"], online["memory_mb"]["after"] = 1, 1, 111.0
-    assert list(targets(good).values()) == [False, True, False, False, False, False]
+    assert list(targets(good).values()) == [False, True, False, False, False, False, False]
     online["dislikes"]["failed"] = 1
-    assert list(targets(good).values()) == [False] * 6
+    assert list(targets(good).values()) == [False] * 7
     online["filter"]["p99_ms"] = None
     assert json.loads(json.dumps(targets(good))) == targets(good)
+
+
+def test_how_much_a_core_bears(result: dict) -> None:
+    rungs = result["sustained"]
+    assert [rung["times"] for rung in rungs] == list(LADDER[: len(rungs)])
+    assert all(rung["holds"] for rung in rungs[:-1])
+    assert 0 < result["online"]["cpu_share"] < 2
+    good, late = ({"times": n, "failed": 0, "p99_ms": p99, "holds": p99 <= 25} for n, p99 in ((0.5, 9.0), (1.0, 26.0)))
+    broken = late | {"failed": 3}
+    for rungs, said in (
+        ([good], "bears 0.5 times this (100 lists, 100 empty requests, 500 dislikes a second) at a p99 of 9.0 ms"),
+        ([good, late], "for the lists; at 1 times their p99 was 26 ms"),
+        ([good, broken], "at 1 times 3 requests failed"),
+        ([broken], "bears not half of this; at 1 times 3 requests failed"),
+    ):
+        assert said in markdown({**result, "sustained": rungs})
 
 
 def test_the_section_of_the_results(result: dict, tmp_path) -> None:

@@ -77,6 +77,17 @@ def test_what_is_no_database_is_an_error(tmp_path: Path) -> None:
         Feedback(tmp_path).of("u")
 
 
+def test_several_batches_are_written_in_one_go(tmp_path: Path) -> None:
+    feedback = Feedback(tmp_path)
+    again, pair = [Entry("u", "a", "dislike", id="e1")], [Entry("v", "b", "dislike"), Entry("v", "b", "undo")]
+    assert feedback.add_each([again, pair, again, []]) == [1, 2, 0, 0]
+    assert (said(feedback, "u"), said(feedback, "v")) == ([("dislike", "a")], [("dislike", "b"), ("undo", "b")])
+    assert [entry.position for entry in feedback.until(9)] == [1, 2, 3]
+    with pytest.raises(ConrecError, match=FILE):
+        feedback.add_each([[Entry("w", "c", "dislike")], [Entry("w", None, "dislike")]])  # type: ignore[list-item]
+    assert feedback.of("w") == []
+
+
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
     stores = [Feedback(tmp_path) for _ in range(4)]
 

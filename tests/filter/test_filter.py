@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -451,3 +453,34 @@ def test_text_that_no_file_can_hold_is_unknown(snapshots: Path) -> None:
     assert found.unknown_items == 2
     assert "\ud800" in found.kept
     assert loaded.filter("\ud800", ["i1"]).unknown_user
+
+
+REQUESTS = """
+import sys
+from conrec.filter.filter import CoNRecFilter
+from conrec.filter.id_index import _find, among
+from conrec.score.factors import _products
+
+def compiled():
+    return [len(one.signatures) for one in (_find, among, _products)]
+
+loaded = CoNRecFilter.load(sys.argv[1])
+before = compiled()
+items = [f"i{n}" for n in range(60)]
+loaded.filter("u5", items)
+loaded.filter("u5", ["none", "a\\0b", "\\ud800", *items[:3]], want=5, replace=True)
+loaded.filter("nobody", items[:1], mode="demote")
+loaded.dislike("u5", "i3")
+loaded.undo_dislike("u5", "i3")
+loaded.filter("u5", items, replace=True, want=60)
+loaded.user("u5")
+print(before, compiled())
+assert before == compiled() and all(before)
+"""
+
+
+def test_nothing_is_compiled_at_a_request(tmp_path: Path) -> None:
+    """It would take a second, and the list would pass unfiltered."""
+    publish(tmp_path, calibration={"threshold": 0.0, "segments": None})
+    done = subprocess.run([sys.executable, "-c", REQUESTS, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from conrec.data.schema import MAX_ID_BYTES
 from conrec.errors import ConrecError
-from conrec.filter.id_index import IdIndex, IdIndexWriter
+from conrec.filter.id_index import IdIndex, IdIndexWriter, among
 
 text = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\0"), min_size=1, max_size=20)
 
@@ -63,6 +63,44 @@ def test_ids_of_every_length(tmp_path: Path) -> None:
     for id in ids:
         others = [id[:at] + "Z" + id[at + 1 :] for at in range(len(id))]
         assert found.rows(others).tolist() == [-1] * len(id)
+
+
+def test_ids_whose_hashes_agree(tmp_path: Path) -> None:
+    """The high halves of two hashes are equal, so that only the bytes tell the ids apart."""
+    table = np.unique(np.random.default_rng(0).integers(97, 123, (300_000, 8), np.uint64), axis=0)
+    names = [bytes(row).decode() for row in table.astype(np.uint8)]
+    h = np.full(len(names), 0xCBF29CE484222325, np.uint64)
+    for column in table.T:
+        h = (h ^ column) * np.uint64(0x100000001B3)
+    h ^= h >> np.uint64(29)
+    order = np.argsort(h >> np.uint64(32), kind="stable")
+    same = np.flatnonzero(np.diff(h[order] >> np.uint64(32)) == 0)
+    pairs = [(names[order[n]], names[order[n + 1]]) for n in same.tolist()]
+    assert len(pairs) > 3
+    for n, (one, other) in enumerate(pairs):
+        for ids in ([one, other], [other, one], [one]):
+            found = index(tmp_path / f"{n}-{ids[0]}-{len(ids)}", ids)
+            asked = [other, "x", one]
+            assert found.rows(asked).tolist() == [ids.index(id) if id in ids else -1 for id in asked]
+
+
+def test_which_rows_are_among_others() -> None:
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 30):
+        rows, some = rng.integers(-1, 40, 200), rng.integers(0, 40, size).astype(np.int32)
+        np.testing.assert_array_equal(among(rows, some), np.isin(rows, some))
+    assert among(np.zeros(0, np.int64), np.array([3], np.int32)).tolist() == []
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("odd", ["x\0y", "\0", "", "\ud800", "\0\0"])
+def test_a_zero_byte_in_an_id_moves_no_other(tmp_path: Path, at: int, odd: str) -> None:
+    found = index(tmp_path, ["a", "b", "x", "y"], ["x\0y", "\0"])
+    asked = ["a", "b"]
+    asked.insert(at, odd)
+    expected = [0, 1]
+    expected.insert(at, {"x\0y": 4, "\0": 5}.get(odd, -1))
+    assert found.rows(asked).tolist() == expected
 
 
 def test_a_copy_in_memory_finds_the_same(tmp_path: Path) -> None:

@@ -33,6 +33,31 @@ def test_a_copy_holds_the_same_and_cannot_be_changed(array: np.ndarray) -> None:
     assert not copy.flags.writeable
 
 
+@pytest.mark.parametrize("length", [0, 1, 100_000])
+def test_a_mapped_array_holds_what_the_file_does(tmp_path: Path, length: int) -> None:
+    array = np.arange(length)
+    np.save(tmp_path / "some.npy", array)
+    for scattered in (False, True):
+        found = map_npy(tmp_path / "some.npy", np.int64, 1, scattered)
+        assert type(found) is np.ndarray
+        np.testing.assert_array_equal(found, array)
+        assert not found.flags.writeable
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells how a file is mapped")
+def test_only_of_a_scattered_array_pages_are_read_alone(tmp_path: Path) -> None:
+    def random_reads(name: str) -> bool:
+        text = Path("/proc/self/smaps").read_text()
+        part = text[text.index(str(tmp_path / name)) :]
+        return "rr" in part[part.index("VmFlags:") :].splitlines()[0].split()
+
+    arrays = []
+    for name, scattered in (("row.npy", False), ("here and there.npy", True)):
+        np.save(tmp_path / name, np.arange(1000))
+        arrays.append(map_npy(tmp_path / name, np.int64, 1, scattered))
+        assert random_reads(name) is scattered
+
+
 def test_a_large_array_stays_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.arange(100)
     monkeypatch.setattr(npy, "RESIDENT_BYTES", array.nbytes)

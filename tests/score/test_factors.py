@@ -23,6 +23,18 @@ def test_the_score_is_its_formula(d: int) -> None:
         assert found[n] == pytest.approx(0.3 + biases[row] + float(vectors[row] @ user.vector), abs=1e-5)
 
 
+def test_rows_that_are_none() -> None:
+    vectors, biases, user = sides(2, 20)
+    items = ItemFactors.of(vectors, biases)
+    found = served_scores(items, user, np.array([-1, 29, -30, -(10**9)]))
+    np.testing.assert_array_equal(np.isnan(found), [True, False, True, True])
+    assert found[1] == served_scores(items, user, np.array([29]))[0]  # whatever stands beside it
+    assert served_scores(items, user, np.zeros(0, np.int64)).tolist() == []
+    for row in (30, 10**9):
+        with pytest.raises(IndexError):
+            served_scores(items, user, np.array([0, row]))
+
+
 @pytest.mark.parametrize("d", [0, 4])
 def test_a_table_is_its_two_parts(d: int) -> None:
     vectors, biases, _ = sides(4, d)

@@ -248,11 +248,12 @@ def published(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 def test_a_dislike_taken_back_stays_so(published: Path) -> None:
     with serving(published) as client:
-        view = client.post("/v1/users/ann/undo", {"item": "i1"})
+        assert client.post("/v1/users/ann/undo", {"item": "i1"}) == {"new": 1, "repeated": 0}
+        view = client.get("/v1/users/ann")
         assert [item["item_id"] for item in view["undone"]] == ["i1"]
         assert [one["item"]["item_id"] for one in view["predicted"]] == ["i6"]  # without what followed from it
         assert client.filter("ann", IDS)["never_again"] == ["i7"]
-        client.post("/v1/users/ann/undo", {"item": "i1"})  # a second time changes nothing
+        assert client.post("/v1/users/ann/undo", {"item": "i1"}) == {"new": 0, "repeated": 1}
         assert client.metrics()['conrec_feedback_total{kind="undo"}'] == 1
         assert client.ask("POST", "/v1/users/ann/undo", {"item": "i9"})[0] == 404
         assert client.ask("POST", "/v1/users/nobody/undo", {"item": "i1"})[0] == 404
@@ -267,8 +268,9 @@ def test_a_dislike_taken_back_stays_so(published: Path) -> None:
 
 def test_what_is_disliked_is_out_at_once_in_every_process(published: Path) -> None:
     with serving(published) as one, serving(published) as other:
-        view = one.post("/v1/users/ann/dislikes", {"item": "i12", "reason": "not_this_store"})
-        assert [item["item_id"] for item in view["dislikes"]] == ["i12", "i1", "i7"]
+        said = one.post("/v1/users/ann/dislikes", {"item": "i12", "reason": "not_this_store"})
+        assert said == {"new": 1, "repeated": 0}
+        assert [item["item_id"] for item in other.get("/v1/users/ann")["dislikes"]] == ["i12", "i1", "i7"]
         for client in (one, other):
             answer = client.filter("ann", ["i12", "i13", "i14"])
             assert (answer["dropped"], answer["never_again"]) == (["i12"], ["i12"])

@@ -13,9 +13,9 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -48,8 +48,7 @@ FROM (SELECT 1) LEFT JOIN mutes ON user = ?
 _COLUMNS = "user, item, kind, time, reason, id, position"
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A dislike, or the undo of one."""
 
     user: str
@@ -83,8 +82,12 @@ class Feedback:
 
         not_before: the earliest time of one that has none of its own.
         """
+        return self.add_each([entries], not_before)[0]
+
+    def add_each(self, batches: Sequence[Sequence[Entry]], not_before: int = 0) -> list[int]:
+        """As `add`, several batches in one go, all or none, in half the time; how many entries of each are new."""
         now = max(time.time_ns() // 1000, not_before)
-        return self._write(_INSERT, [vars(entry) | {"now": now} for entry in entries])
+        return self._write(_INSERT, *([entry._asdict() | {"now": now} for entry in one] for one in batches))
 
     def mute(self, user: str, mute: Mute) -> None:
         """Write a mute, for good; a second time changes nothing."""
@@ -93,11 +96,11 @@ class Feedback:
     def unmute(self, user: str, mute: Mute) -> bool:
         """Take a mute away; whether there was one."""
         where = "user = ? AND kind = ? AND name = ?"
-        return self._write(f"DELETE FROM mutes WHERE {where}", [(user, mute.kind, mute.name)]) > 0
+        return self._write(f"DELETE FROM mutes WHERE {where}", [(user, mute.kind, mute.name)]) == [1]
 
     def forget(self, user: str) -> int:
         """Remove all that a user said and muted, and every trace of it from the files; how many rows."""
-        gone = sum(self._write(f"DELETE FROM {table} WHERE user = ?", [(user,)]) for table in ("feedback", "mutes"))
+        gone = sum(self._write(f"DELETE FROM {table} WHERE user = ?", [(user,)])[0] for table in ("feedback", "mutes"))
         (self._writer or self._opened()).execute("VACUUM")
         if self._rows("PRAGMA wal_checkpoint(TRUNCATE)", ())[0][0]:
             raise ConrecError(f"{self._path}: is being read, so old pages stay; forget once more")
@@ -107,16 +110,18 @@ class Feedback:
         """Remove what users said before a moment (microseconds since 1970), as far as a position. Mutes stay."""
         self._write("DELETE FROM feedback WHERE time < ? AND position <= ?", [(moment, position)])
 
-    def _write(self, statement: str, rows: Sequence[Any]) -> int:
-        """Run a statement for each of the rows, all or none; how many rows of the database it changed."""
+    def _write(self, statement: str, *batches: Sequence[Any]) -> list[int]:
+        """Run a statement for each row of some batches, all or none; how many rows of the database each one changed."""
         try:
             with self._writing:
                 database = self._writer = self._writer or self._opened()
                 with database:
                     database.execute("BEGIN IMMEDIATE")
-                    before = database.total_changes
-                    database.executemany(statement, rows)
-                    return database.total_changes - before
+                    changes = [database.total_changes]
+                    for rows in batches:
+                        database.executemany(statement, rows)
+                        changes.append(database.total_changes)
+                    return [after - before for before, after in pairwise(changes)]
         except sqlite3.Error as error:
             raise self._unusable(error) from error
 

@@ -26,7 +26,7 @@ from conrec.filter.contributions import explain
 from conrec.filter.decision import Decision
 from conrec.filter.feedback import Entry, Feedback
 from conrec.filter.guardrails import Guardrails, Limits, Mode
-from conrec.filter.id_index import IdIndex
+from conrec.filter.id_index import IdIndex, among
 from conrec.filter.mutes import Mute, is_known, muted, suggested
 from conrec.filter.npy import map_npy, resident
 from conrec.filter.stores import UserStore, open_users
@@ -35,7 +35,7 @@ from conrec.filter.user_now import NEWEST, UserNow, user_now
 from conrec.filter.views import ItemView, PredictionView, UserView
 from conrec.items.vectors import unit_rows
 from conrec.progress import say
-from conrec.score.factors import ItemFactors, served_scores, value_record
+from conrec.score.factors import ItemFactors, UserFactors, served_scores, value_record
 from conrec.score.probability import DislikeProbability, demoted, probability
 from conrec.score.user_side import UserSide
 
@@ -86,11 +86,11 @@ class OpenSnapshot:
         except (OSError, AttributeError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise ConrecError(f"{folder}: not a snapshot ({' '.join(str(error).split())}); write it again") from error
         self.value_numbers = {name: number for number, name in enumerate(self.value_names)}
-        self.updated: dict[tuple[str, int], UserNow] = {}
-        """Users with feedback since, by user and its last position (`filter.user_now`)."""
-        # So that the first request finds the look-up compiled.
-        self.index.rows([""])
-        self.index.row("")
+        self.updated: dict[str, tuple[int, UserNow]] = {}
+        """Users with feedback since, each with its last position (`filter.user_now`)."""
+        # So that the first request finds all of it compiled.
+        among(rows := self.index.rows([""]), rows.astype(np.int32))
+        served_scores(self.factors, UserFactors(np.zeros(width - 1), 0.0), rows)
 
     def view(self, row: int) -> ItemView:
         category = self.categories[row].as_py()
@@ -247,18 +247,14 @@ class CoNRecFilter:
             return decision, None
         known_user, mutes = user_now(now, self._feedback, names[1])
         rows = now.index.rows(candidates)
-        known = rows >= 0
-        decision.unknown_items = len(rows) - int(np.count_nonzero(known))
+        decision.unknown_items = int(np.count_nonzero(rows < 0))
         decision.unknown_user = known_user.factors is None
         over = excess = goes = np.zeros(0, np.int64)
         if known_user.factors is not None:
+            scores = served_scores(now.factors, known_user.factors, rows)
+            decision.scores = scores.tolist()
             if decision.unknown_items:
-                scores = np.full(len(rows), np.nan, np.float32)
-                scores[known] = served_scores(now.factors, known_user.factors, rows[known])
-                decision.scores = [None if score != score else score for score in scores.tolist()]
-            else:
-                scores = served_scores(now.factors, known_user.factors, rows)
-                decision.scores = scores.tolist()
+                decision.scores = [None if score != score else score for score in decision.scores]
             limits = thresholds.of(known_user.activity, rows)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
             # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
@@ -266,7 +262,7 @@ class CoNRecFilter:
             over = (excess > 0).nonzero()[0]
             excess = excess[over]
         rejected = _rejected(now, rules, known_user, candidates, rows)
-        by_mute = muted(now, mutes, rows)
+        by_mute = muted(now, mutes, rows) if mutes else {}
         if len(over) or rejected or by_mute:
             some = slice(None if rules.mode == "drop" else 0)
             goes = rules.drop(decision, over[some], excess[some], rejected, by_mute)
@@ -344,8 +340,12 @@ class CoNRecFilter:
 
     def record(self, entries: Sequence[Entry]) -> int:
         """Note any number of dislikes and undos, all or none, in any order; how many of them are new (by their ids)."""
-        entries = [dataclasses.replace(entry, user=self.known_as(entry.user)) for entry in entries]
-        return self._feedback.add(entries, self.snapshot.manifest.made_from.get("end", -1) + 1)
+        return self.record_each([entries])[0]
+
+    def record_each(self, batches: Sequence[Sequence[Entry]]) -> list[int]:
+        """As `record`, several batches in one go; how many entries of each are new."""
+        named = [[entry._replace(user=self.known_as(entry.user)) for entry in one] for one in batches]
+        return self._feedback.add_each(named, self.snapshot.manifest.made_from.get("end", -1) + 1)
 
     def _open_current(self) -> OpenSnapshot:
         """The version in use; once more if it was replaced and deleted in the very moment of opening."""
@@ -375,18 +375,15 @@ def _rejected(
     rule, days = rules.never_again, rules.never_again_days
     if rule == "off":
         return {}
-    rejected, strangers = user.history.rejected, user.strangers
+    events, strangers = user.history.events, user.strangers
+    counts = events["sign"] > 0
     if days is not None:
         since = int((time.time() - days * 86400) * 1e6)
-        rejected = rejected[(rejected["time"] >= since) | (rejected["time"] == 0)]  # of that one no time is known
+        counts &= (events["time"] >= since) | (events["time"] == 0)  # of that one no time is known
         strangers = {item: when for item, when in strangers.items() if when >= since}
-    found = {}
-    if len(rejected):
-        items = rejected["item"]
-        there = np.sort(items)
-        # np.isin takes five times as long for so few.
-        hits = (there.take(there.searchsorted(rows), mode="clip") == rows).nonzero()[0]
-        found = {n: candidates[n] for n in hits.tolist()}
+    found, items = {}, events["item"][counts]
+    if len(items):
+        found = {n: candidates[n] for n in among(rows, items).nonzero()[0].tolist()}
         if rule == "near":
             known = (rows >= 0).nonzero()[0]
             cosines = now.cosines(rows[known], items)

@@ -53,13 +53,17 @@ class Limits:
         """Let go what may: first of the candidates rejected before (`again`) and the muted ones, then of those over
         the threshold (`over` and `excess` as in `furthest_over`); their positions, int [k]."""
         count = len(decision.kept)
-        hard = np.array(sorted({*again, *muted}), np.int64)
-        out = furthest_over(hard, np.zeros(len(hard)), max(0, count - self.min_keep))
-        others = ~np.isin(over, hard)
+        hard = {*again, *muted}
+        out = np.array(sorted(hard), np.int64)
+        if hard:
+            out = furthest_over(out, np.zeros(len(hard)), max(0, count - self.min_keep))
+            others = np.array([position not in hard for position in over.tolist()], bool)
+            over, excess = over[others], excess[others]
         left = min(self.may_drop(count), max(0, count - self.min_keep) - len(out))
-        positions = np.sort(np.append(out, furthest_over(over[others], excess[others], left)))
+        positions = furthest_over(over, excess, left)
+        positions = np.sort(np.concatenate([out, positions])) if len(out) else positions
         goes = positions.tolist()
-        decision.kept_by_limit = len(hard) + int(others.sum()) - len(goes)
+        decision.kept_by_limit = len(hard) + len(over) - len(goes)
         decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]
         decision.muted = [decision.kept[position] for position in out.tolist() if position not in again]
         decision.would_drop = [decision.kept[position] for position in goes]

@@ -1,5 +1,6 @@
 """`.npy` files that are appended to when written and memory-mapped when read."""
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,17 @@ class NpyWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-def map_npy(path: Path, dtype: Any, dimensions: int) -> np.ndarray:
-    """The array in a file, memory-mapped, read-only; ConrecError where it is not such an array or cut short."""
+def map_npy(path: Path, dtype: Any, dimensions: int, scattered: bool = False) -> np.ndarray:
+    """The array in a file, memory-mapped, read-only; ConrecError where it is not such an array or cut short. scattered:
+    nobody asks for what is next, so a page that is not in memory is read alone, and not 32 with it."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ConrecError(f"{path}: cannot be read ({' '.join(str(error).split())}); write it again") from error
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != dimensions:
         raise ConrecError(f"{path}: not the array that belongs here; write it again")
+    if scattered and len(array) and hasattr(mmap, "MADV_RANDOM"):
+        array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
     # A plain array over the mapping: numpy's memmap class makes every slice dearer.
     return array.view(np.ndarray)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from conrec.data.schema import OTHER_REASONS, REASONS
 from conrec.filter.feedback import Entry, Feedback, in_force
+from conrec.filter.id_index import among
 from conrec.filter.mutes import Mute
 from conrec.filter.user_store import StoredUser
 from conrec.score.factors import UserFactors
@@ -22,8 +23,10 @@ from conrec.score.user_history import EVENT, MARKED, SHOWN, History, of_lists
 if TYPE_CHECKING:
     from conrec.filter.filter import OpenSnapshot
 
-REMEMBERED = 10_000
-"""Users whose update is kept in memory."""
+REMEMBERED = 5_000
+"""Users whose update is kept in memory, some 4 kB each."""
+BYTES = np.dtype((np.void, EVENT.itemsize))
+"""Of an event as a whole: np.concatenate would compare field by field, which takes longer than all the rest."""
 NEWEST = 20
 """Dislikes that are cited as reasons."""
 
@@ -49,15 +52,14 @@ class UserNow:
 
 def user_now(now: OpenSnapshot, feedback: Feedback, user: str) -> tuple[UserNow, list[Mute]]:
     """What is known of a user, of somebody who never said anything nothing, and the mutes."""
-    stored, (last, mutes) = now.users.get(user), feedback.news(user, now.manifest.feedback)
+    last, mutes = feedback.news(user, now.manifest.feedback)
     if last is None:
-        return _as_stored(stored), mutes
-    key = user, last
-    if key not in now.updated:
+        return _as_stored(now.users.get(user)), mutes
+    if (kept := now.updated.get(user)) is None or kept[0] != last:
         if len(now.updated) >= REMEMBERED:
             now.updated.clear()
-        now.updated[key] = _updated(now, stored, feedback.of(user))
-    return now.updated[key], mutes
+        kept = now.updated[user] = last, updated(now, now.users.get(user), feedback.of(user))
+    return kept[1], mutes
 
 
 def _as_stored(stored: StoredUser | None) -> UserNow:
@@ -67,7 +69,7 @@ def _as_stored(stored: StoredUser | None) -> UserNow:
     return UserNow(stored.history, stored.factors, stored.activity, stored.predicted, {})
 
 
-def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry]) -> UserNow:
+def updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry]) -> UserNow:
     """With all entries of the user; only items with one that is not worked in yet are looked at."""
     before = _as_stored(stored)
     new = {entry.item for entry in entries if entry.position > now.manifest.feedback}
@@ -75,14 +77,14 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
     place = {item: n for n, item in enumerate(new)}
     rows = now.index.rows(list(place))
     events = before.history.events
-    concerned = np.flatnonzero((events["sign"] > 0) & np.isin(events["item"], rows))
+    concerned = np.flatnonzero((events["sign"] > 0) & among(events["item"].astype(np.int64), rows.astype(np.int32)))
     place_of_row = {row: n for n, row in enumerate(rows.tolist()) if row >= 0}
     said = np.zeros(len(entries), EVENT)
     said["item"] = [rows[place[entry.item]] for entry in entries]
     said["time"], said["value"] = [entry.time for entry in entries], np.nan
     said["sign"] = [MARKED if entry.reason in OTHER_REASONS else 1 for entry in entries]
     said["reason"] = [-1 if entry.reason is None else REASONS.index(entry.reason) for entry in entries]
-    own = np.concatenate([events[concerned], said])
+    own = np.concatenate([events[concerned].view(BYTES), said.view(BYTES)]).view(EVENT)
     counts = in_force(
         np.array([place_of_row[row] for row in events["item"][concerned].tolist()] + [place[e.item] for e in entries]),
         own["sign"] == MARKED,
@@ -91,7 +93,8 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
     )
     is_new = np.arange(len(own)) >= len(concerned)
     gone, come = own[~is_new & ~counts], own[is_new & counts & (own["item"] >= 0)]
-    left = np.concatenate([np.delete(events, concerned[~counts[: len(concerned)]]), come])
+    kept = np.delete(events.view(BYTES), concerned[~counts[: len(concerned)]])
+    left = np.concatenate([kept, come.view(BYTES)]).view(EVENT)
     history = History(
         left[np.argsort(left["time"], kind="stable")],
         _shown(before.history.shown, come["item"][come["sign"] == 1], gone["item"][gone["sign"] == 1]),
@@ -111,11 +114,12 @@ def _updated(now: OpenSnapshot, stored: StoredUser | None, entries: list[Entry])
 
 def _shown(shown: np.ndarray, come: np.ndarray, gone: np.ndarray) -> np.ndarray:
     """SHOWN with dislikes that came and went: each tells that its item was shown, where no exposure does."""
-    for row, change in [(row, -1) for row in come.tolist()] + [(row, 1) for row in gone.tolist()]:
-        at = int(np.searchsorted(shown["item"], row))
+    rows, new, shown = [*come.tolist(), *gone.tolist()], dict[int, int](), shown.copy()
+    for n, (row, at) in enumerate(zip(rows, np.searchsorted(shown["item"], rows).tolist())):
+        change = -1 if n < len(come) else 1
         if at < len(shown) and shown["item"][at] == row:
-            shown = shown.copy()
             shown["count"][at] += change if shown["count"][at] <= 0 else 0
-        elif change < 0:
-            shown = np.insert(shown, at, np.array((row, change), SHOWN))
-    return shown
+        elif change < 0 or row in new:
+            new[row] = new.get(row, 0) + change
+    added = np.array(sorted(new.items()), SHOWN)
+    return np.insert(shown, np.searchsorted(shown["item"], added["item"]), added)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Layout:
     dimensions: int
     """d of the score's vectors."""
 
-    @property
+    @cached_property
     def record(self) -> np.dtype:
         """One user, little-endian."""
         return np.dtype(
@@ -111,7 +112,7 @@ class StoredUser:
     def predicted(self) -> np.ndarray:
         """int32 [p], best first; may be empty."""
         rows: np.ndarray = self._fields["predicted"]
-        return rows[: int(np.count_nonzero(rows >= 0))]  # -1 only pads the end
+        return rows[rows >= 0]  # -1 pads the end
 
     @property
     def activity(self) -> int:
@@ -119,7 +120,7 @@ class StoredUser:
 
     @property
     def factors(self) -> UserFactors:
-        return UserFactors(self._fields["vector"].astype(np.float32), float(self._fields["bias"]))
+        return UserFactors(self._fields["vector"].astype(np.float32, copy=False), float(self._fields["bias"]))
 
 
 class MappedUsers:
@@ -132,7 +133,7 @@ class MappedUsers:
         self._index = IdIndex(folder)
         self._records = map_npy(folder / "records.npy", layout.record, 1)
         self._single = RowFile(folder / "records.npy", layout.record)
-        self._ends = map_npy(folder / "history_ends.npy", np.int64, 1)
+        self._ends = map_npy(folder / "history_ends.npy", np.int64, 1, scattered=True).data  # cheaper numbers
         histories = map_npy(folder / "histories.npy", np.uint8, 1)
         self._histories = RowFile(folder / "histories.npy", histories.dtype)
         if len(self._index) != len(self._ends) or len(histories) != (self._ends[-1] if len(self._ends) else 0):
@@ -144,8 +145,8 @@ class MappedUsers:
         row = self._index.row(user_id)
         if row < 0:
             return None
-        start = int(self._ends[row - 1]) if row else 0
-        history = self._histories.rows(start, int(self._ends[row]) - start)
+        start = self._ends[row - 1] if row else 0
+        history = self._histories.rows(start, self._ends[row] - start)
         return StoredUser(self.layout, self._single.rows(row, 1) if row < len(self) else b"", history)
 
     def __len__(self) -> int:

@@ -69,9 +69,9 @@ def fit_bias_terms(
 def user_bias_terms(terms: BiasTerms, owner: np.ndarray, items: np.ndarray, targets: np.ndarray, n: int) -> np.ndarray:
     """b_u of n users from their histories, float64 [n]: event e is of user owner[e], on items[e] with targets[e]."""
     precision = USER_PRIOR_STD[terms.link] ** -2
-    b_u = np.zeros(n)
+    b_u, b_i = np.zeros(n), terms.items[items]
     for _ in range(NEWTON_STEPS[terms.link]):
-        slope, curvature = _derivatives(terms.link, b_u[owner] + terms.items[items], targets)
+        slope, curvature = _derivatives(terms.link, b_u[owner] + b_i, targets)
         gradient = np.bincount(owner, slope, n) - precision * b_u
         b_u = b_u + gradient / (np.bincount(owner, curvature, n) + precision)
     return b_u
@@ -108,11 +108,12 @@ def _embeddings(link: Link, offsets: np.ndarray, targets: np.ndarray, x: np.ndar
     """Newton for b users with e events each, x [b, e, d], in the smaller of the two spaces: events or dimensions."""
     _, e, d = x.shape
     if e <= d:
-        kernel, dual, one = prior_std**2 * (x @ x.mT), np.zeros(offsets.shape), np.eye(e)
+        kernel, dual = prior_std**2 * (x @ x.mT), np.zeros(offsets.shape)
         for _ in range(NEWTON_STEPS[link]):
-            z = _times(kernel, dual)
+            z, matrices = _times(kernel, dual), kernel.copy()
             slope, curvature = _derivatives(link, offsets + z, targets)
-            dual = _solved(kernel + one / curvature[:, None], z + slope / curvature)
+            matrices.reshape(len(x), e * e)[:, :: e + 1] += 1 / curvature
+            dual = _solved(matrices, z + slope / curvature)
         return prior_std**2 * _times(x.mT, dual)
     found = np.zeros((len(x), d))
     for _ in range(NEWTON_STEPS[link]):

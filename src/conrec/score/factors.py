@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 VALUES, LARGEST = 32, 8
 """Values of an item that are known at most, and those of them, with the largest differences, that a reason can name."""
@@ -54,9 +55,21 @@ class UserFactors:
 
 
 def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np.ndarray:
-    """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked."""
-    side = np.empty(len(user.vector) + 1, np.float32)
+    """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked; nan for
+    a row below 0. IndexError for one that is none."""
+    side, found = np.empty(len(user.vector) + 1, np.float32), np.empty(len(rows), np.float32)
     side[:-1], side[-1] = user.vector, 1.0
-    found: np.ndarray = items.table.take(rows, axis=0) @ side
-    found += np.float32(user.bias)
+    _products(items.table, rows.astype(np.int64, copy=False), side, np.float32(user.bias), found)
     return found
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _products(table: np.ndarray, rows: np.ndarray, side: np.ndarray, bias: np.float32, found: np.ndarray) -> None:
+    """Fills `found`. BLAS would need a copy of the rows, which takes longer than the products."""
+    for n in range(len(rows)):
+        if rows[n] >= len(table):
+            raise IndexError("no such row")
+        total = bias if rows[n] >= 0 else np.float32(np.nan)
+        for k in range(len(side) if rows[n] >= 0 else 0):
+            total += table[rows[n], k] * side[k]
+        found[n] = total

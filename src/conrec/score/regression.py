@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 
@@ -26,6 +27,7 @@ PENALTY = 0.03
 """C of the regression: the inverse of the ridge penalty."""
 CONFIDENCE = 1
 """Which of a user's features says how much is known of the user: the count."""
+_pairs = cache(np.triu_indices)
 
 
 @dataclass(frozen=True)
@@ -149,5 +151,5 @@ def _standard(z: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
 
 def _second_order(z: np.ndarray) -> np.ndarray:
     """Columns [m, k] -> [m, k + k (k + 1) / 2]: each one, and the products of any two, on their scale."""
-    left, right = np.triu_indices(z.shape[1])
+    left, right = _pairs(z.shape[1])
     return np.hstack([z, PRODUCTS * z[:, left] * z[:, right]])

@@ -46,7 +46,7 @@ class History:
     @staticmethod
     def of_bytes(packed: bytes) -> History:
         """ValueError for bytes that are no history."""
-        events, shown = np.frombuffer(packed, "<i4", 2).tolist()
+        events, shown = int.from_bytes(packed[:4], "little"), int.from_bytes(packed[4:HEAD], "little")
         split = HEAD + events * EVENT.itemsize
         if len(packed) != split + shown * SHOWN.itemsize:
             raise ValueError(f"a history of {len(packed)} bytes")

@@ -90,8 +90,7 @@ async def dislike(request: Request) -> Response:
     """Note a dislike: the item is out, and all others are judged anew, from the next request on and for good."""
     service, user = service_of(request), request.path_params["user"]
     asked = await _sent(request, DislikeRequest)
-    await service.record([_entry(user, asked, "dislike", asked.reason)])
-    return reply(await service.user(user))
+    return reply(FeedbackAnswer(await service.record([_entry(user, asked, "dislike", asked.reason)]), 0))
 
 
 async def undo(request: Request) -> Response:
@@ -103,9 +102,8 @@ async def undo(request: Request) -> Response:
         raise Refused(404, "this user is not known to the snapshot in use")
     if asked.item not in {one.item_id for one in (*view.dislikes, *view.undone)}:
         raise Refused(404, "this user has no dislike of that item")
-    if asked.item in {one.item_id for one in view.dislikes}:
-        await service.record([_entry(user, asked, "undo")])
-    return reply(await service.user(user))
+    counts = asked.item in {one.item_id for one in view.dislikes}
+    return reply(FeedbackAnswer(await service.record([_entry(user, asked, "undo")]) if counts else 0, int(not counts)))
 
 
 async def mutes(request: Request) -> Response:
@@ -189,12 +187,12 @@ def endpoints(service: Service) -> list[Endpoint]:
     return [
         Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies, role="ranker"),
         Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies, role="ranker"),
+        Endpoint("POST", f"{users}/dislikes", dislike, FeedbackAnswer, DislikeRequest, (*bodies, 415)),
         Endpoint("GET", f"{users}/mutes", mutes, Muted),
         Endpoint("POST", f"{users}/mutes", mute, Muted, Mute, (*bodies, 415)),
         Endpoint("DELETE", f"{users}/mutes", unmute, Muted, None, (404, 422), ("kind", "name")),
         Endpoint("GET", users, user_view, UserView, refusals=(404,)),
-        Endpoint("POST", f"{users}/undo", undo, UserView, UndoRequest, (*bodies, 404, 415)),
-        Endpoint("POST", f"{users}/dislikes", dislike, UserView, DislikeRequest, (*bodies, 415)),
+        Endpoint("POST", f"{users}/undo", undo, FeedbackAnswer, UndoRequest, (*bodies, 404, 415)),
         Endpoint("POST", "/v1/events", feedback, FeedbackAnswer, FeedbackRequest, (*bodies, 415), role="ranker"),
         Endpoint("GET", "/healthz", healthz, Health, role="anyone"),
         Endpoint("GET", "/readyz", readyz, Health, role="anyone"),

@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
@@ -31,6 +33,8 @@ TRY_AGAIN = 30.0
 
 CHECK_SECONDS = 5.0
 """How often to look whether the files of the snapshot in use, its users, and the list of exempt users are there."""
+WRITE_SECONDS = 30.0
+"""So long a dislike waits until it is written down."""
 LOG_SECONDS = 10.0
 """So long after an inner error was logged others are counted alone."""
 
@@ -56,6 +60,8 @@ class Service:
         self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")
+        # What waits for the disk: entries and, once they are written, how many of them are new.
+        self._writer, self._unwritten = Workers(1, "conrec-feedback"), deque[list[Any]]()
 
     async def decide(self, requests: list[FilterRequest], arrived: float) -> list[FilterAnswer]:
         """One answer a request, at the latest `budget_ms` after `arrived` (a `time.perf_counter()`); never raises."""
@@ -98,10 +104,23 @@ class Service:
 
     async def record(self, entries: list[Entry]) -> int:
         """Note dislikes and undos, in force at once and for good; how many are new. Refused without a snapshot."""
-        new = await asyncio.to_thread(self.in_use().record, entries)
-        for kind in ("dislike", "undo"):
-            self.metrics.feedback.labels(kind).inc(sum(entry.kind == kind for entry in entries))
+        now, own = self.in_use(), [entries]
+        self._unwritten.append(own)
+        new = await self._writer.until(time.perf_counter() + WRITE_SECONDS, lambda: self._written(now, own))
+        if new is None:
+            raise Refused(503, f"not written down within {WRITE_SECONDS:g} s, as the disk is slow; send it again")
+        for entry in entries:
+            self.metrics.feedback.labels(entry.kind).inc()
         return new
+
+    def _written(self, now: CoNRecFilter, own: list[Any]) -> int:
+        """How many of some entries are new: on the writer's thread, which writes all that wait in one go."""
+        if len(own) == 1:
+            together = [self._unwritten.popleft() for _ in range(len(self._unwritten))]
+            with contextlib.suppress(Exception):  # the fault of one is not that of all: then each is written alone
+                for one, new in zip(together, now.record_each([one[0] for one in together])):
+                    one.append(new)
+        return int(own[1]) if len(own) > 1 else now.record(own[0])
 
     def in_use(self) -> CoNRecFilter:
         """The filter in use; Refused while there is no snapshot."""
@@ -162,6 +181,7 @@ class Service:
 
     def close(self) -> None:
         self._workers.close()
+        self._writer.close()
 
 
 def decided(now: CoNRecFilter, request: FilterRequest) -> FilterAnswer:
