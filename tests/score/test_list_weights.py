@@ -1,6 +1,7 @@
 """Weights of the item features: learned on backtest windows, and on nothing that came after them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,18 @@ def test_they_name_every_feature_and_lose_to_none(windows: list[Backtest]) -> No
     assert found.together >= max(found.alone.values())
     weights = found.of_lists()
     assert (weights.prior, weights.exposure) == (found.lists["prior"], 0.0)
+
+
+def test_left_out_a_feature_leaves_what_is_learned_without_it(windows: list[Backtest], tmp_path: Path) -> None:
+    found = learn_list_weights(PREDICT, windows, LOG, USUAL, None, 10, 0, left_out=True)
+    assert replace(found, without={}) == learn(windows)
+    assert list(found.without) == [*PREDICT.features, "prior"]
+    for name in PREDICT.features:
+        others = tuple(one for one in PREDICT.features if one != name)
+        assert found.without[name] == learn(windows, replace(PREDICT, features=others))
+    assert found.without["prior"] == learn(windows, replace(PREDICT, prior=False))
+    found.save(tmp_path)
+    assert ListWeights.load(tmp_path) == found
 
 
 def test_the_long_tail_gets_as_much_as_costs_no_more_than_allowed(

@@ -41,8 +41,8 @@ class Recorder:
     def cell(self, system: Any, trained: Variant, tuned_on: Variant | None = None) -> Asked:
         return Asked(system if isinstance(system, str) else system.name, trained, tuned_on)
 
-    def alone(self, trained: Variant) -> list[Asked]:
-        return [Asked(f"conrec's {name}", trained) for name in trained.recipe.predict.features]
+    def of_features(self, trained: Variant, folder: str, title: str) -> list[Asked]:
+        return [Asked(f"{title} {name}", trained) for name in trained.recipe.predict.features]
 
     def oracle(self, trained: Variant) -> Asked:
         return Asked("oracle", trained)

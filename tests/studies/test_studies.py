@@ -120,19 +120,15 @@ def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
     assert len({key(inputs("utilize", rung)) for rung in rungs.values()}) == 5
 
 
-def test_an_ablation_leaves_out_one_feature_and_trains_no_policy(tiny: Dataset, context: StudyContext) -> None:
-    own = tiny.recipe.predict.features
+def test_an_ablation_is_learned_and_predicted_with_the_whole_and_trains_no_policy(
+    tiny: Dataset, context: StudyContext
+) -> None:
     cells = study_of(features).cells(context, tiny, (0,))
-    assert [cell.system for cell in cells[1:]] == [
-        f"without {name}" for name in features.NAMES if name in (*own, "prior")
-    ]
+    own = (*tiny.recipe.predict.features, "prior")
+    assert [cell.system for cell in cells] == ["conrec", *(f"without {name}" for name in own)]
     assert len({cell.folder(Path()) for cell in cells}) == len(cells)
-    for name in own:
-        assert features.without(name, tiny.recipe).predict.features == tuple(one for one in own if one != name)
-    bare = features.without("prior", tiny.recipe).predict
-    assert (bare.prior, bare.features, bare.asks_policy) == (False, own, False)
-    stages = [stage.name for stage in variant(tiny, 0, lambda recipe: features.without("prior", recipe)).stages]
-    assert stages == ["prepare", "compress", "score", "weights", "predict"]
+    assert len({cell.shared for cell in cells}) == 1
+    assert [stage.name for stage in variant(tiny, 0).stages] == ["prepare", "compress", "score", "weights", "predict"]
 
 
 def test_schemes_of_table_4(tiny: Dataset) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -52,6 +52,8 @@ class ListWeights:
     together: float
     """FHR of lists by the weighted sum, on these cases, each user left out of what the weights were learned on."""
     long_tail: float = 0.0
+    without: dict[str, ListWeights] = field(default_factory=dict)
+    """By a feature's name the weights of the others, learned without it; only where that was asked for."""
 
     def of_lists(self) -> FeatureWeights:
         return FeatureWeights(**({"prior": 0.0} | self.lists), long_tail=self.long_tail)
@@ -63,7 +65,8 @@ class ListWeights:
     def load(cls, folder: Path) -> ListWeights:
         """What `save` wrote; ConrecError where it is not there or not readable."""
         with readable(folder / FILE, "the weights"):
-            return cls(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+            table = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            return cls(**table | {"without": {name: cls(**one) for name, one in table.get("without", {}).items()}})
 
 
 def prior_alone(config: PredictConfig) -> ListWeights:
@@ -91,12 +94,14 @@ def learn_list_weights(
     seed: int,
     *,
     by_category: bool = False,
+    left_out: bool = False,
 ) -> ListWeights:
     """Learn from backtest windows.
 
     events: those that may be learned from; distractors are drawn among them. candidates: size of the sets in which
-    given candidates are ranked, the true next dislike included. by_category: as in `Knowledge`. Where there is
-    nothing to learn from, all features count the same.
+    given candidates are ranked, the true next dislike included. by_category: as in `Knowledge`. left_out: also learn
+    without each of the features (`ListWeights.without`). Where there is nothing to learn from, all features count the
+    same.
     """
     names, rng = list[str](), np.random.default_rng(seed)
     # Who, in each window, had disliked something and then did so again.
@@ -119,19 +124,29 @@ def learn_list_weights(
         there = [name for name in config.features if history is not None or name != "propensity"]
         equal = dict.fromkeys(there + ["prior"] * config.prior, 1.0)
         return ListWeights(equal, equal, dict(exposures), 0, {}, 0.0)
-    with_tail = Sets.joined(lists)
-    of_lists = replace(with_tail, values=np.ascontiguousarray(with_tail.values[:, :-1]))
-    for_lists, alone, together = weights_for(of_lists, config.k)
-    for_sets, _, _ = weights_for(Sets.joined(sets), 1)
-    return ListWeights(
-        dict(zip(names, for_lists.tolist())),
-        dict(zip(names, for_sets.tolist())),
-        dict(exposures),
-        sum(map(len, lists)),
-        dict(zip(names, alone)),
-        together,
-        _long_tail(with_tail, for_lists, config),
-    )
+    with_tail, of_sets = Sets.joined(lists), Sets.joined(sets)
+
+    def learned(some: list[str]) -> ListWeights:
+        columns = [names.index(name) for name in some]
+        for_lists, alone, together = weights_for(_columns(with_tail, columns), config.k)
+        for_sets, _, _ = weights_for(_columns(of_sets, columns), 1)
+        return ListWeights(
+            dict(zip(some, for_lists.tolist())),
+            dict(zip(some, for_sets.tolist())),
+            dict(exposures),
+            len(with_tail),
+            dict(zip(some, alone)),
+            together,
+            _long_tail(_columns(with_tail, [*columns, len(names)]), for_lists, config),
+        )
+
+    others = {name: [one for one in names if one != name] for name in names if left_out and len(names) > 1}
+    return replace(learned(names), without={name: learned(some) for name, some in others.items()})
+
+
+def _columns(sets: Sets, columns: list[int]) -> Sets:
+    """Sets with some of their features."""
+    return replace(sets, values=np.ascontiguousarray(sets.values[:, columns]))
 
 
 def _long_tail(sets: Sets, weights: np.ndarray, config: PredictConfig) -> float:

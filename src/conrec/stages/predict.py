@@ -32,13 +32,14 @@ COMPARED = 500
 on a large log each stage would otherwise take as long as the prediction itself."""
 MOST_ASKED = 2000
 """Instances of validation that say how much the policy counts, at most."""
-ALONE = "alone"
-"""Folder of what each item feature predicts by itself."""
+ALONE, WITHOUT = "alone", "without"
+"""Folders of what each item feature predicts by itself, and of what all others do without it."""
 
 
 def predict(job: Job, lists_only: bool = False) -> None:
     """Write `predictions.parquet`, `replay.parquet`, `tuning.json`, what each item feature predicts by itself to
-    `alone/*.parquet` and, for what each training stage gave, `stages/*.parquet`.
+    `alone/*.parquet`, what the others do without it to `without/*.parquet` where `weights` learned that and, for what
+    each training stage gave, `stages/*.parquet`.
 
     The features have the weights of the stage `weights`. The policy joins them as `predict.temperatures` says. The
     comparison of the training stages is of the policies alone: the prior as it is, nothing else. `lists_only`: without
@@ -68,7 +69,11 @@ def predict(job: Job, lists_only: bool = False) -> None:
 
     candidates = CandidateSets.read(prepared, held_out, inputs.log_view.items)
     parts = candidate_parts(decoder, candidates, held_out)
-    _predict_alone(decoder, candidates, parts, held_out, out / ALONE)
+    nothing = FeatureWeights(prior=0.0, temperature=math.inf)
+    alone = {name: (nothing._replace(**{name: 1.0}), {name: 1.0}) for name in decoder.features}
+    without = {name: (one.of_lists(), one.candidates) for name, one in learned.without.items()}
+    for folder, others in ((ALONE, alone), (WITHOUT, without)):
+        _predict_by_features(decoder, candidates, parts, held_out, others, out / folder)
     ranked, counts = _rank_candidates(decoder, learned.candidates, candidates, parts, held_out)
     by_filter = max_cosine(inputs.log_view.catalog.unit, candidates.rows, items[candidates.at])
     predictions = lists.slice(0, len(held_out))
@@ -109,22 +114,28 @@ def _compare_stages(decoder: Decoder, held_out: Instances, utilized: Path, out: 
         pq.write_table(columns.append_column("reward", pa.array(reward)), out / f"{name}.parquet")
 
 
-def _predict_alone(
-    decoder: Decoder, candidates: CandidateSets, parts: tuple[np.ndarray, np.ndarray], held_out: Instances, out: Path
+def _predict_by_features(
+    decoder: Decoder,
+    candidates: CandidateSets,
+    parts: tuple[np.ndarray, np.ndarray],
+    held_out: Instances,
+    others: dict[str, tuple[FeatureWeights, dict[str, float]]],
+    out: Path,
 ) -> None:
-    """`out/FEATURE.parquet`: lists and ranked candidates by each item feature, with neither the others nor the policy.
+    """`out/NAME.parquet`: lists and ranked candidates by other weights of the item features, without the policy.
 
-    No part of a combination should be ahead of the whole (`evaluate.results.ahead`).
+    others: by name the weights of lists and of given candidates. No part of a combination should be ahead of the
+    whole (`evaluate.results.ahead`).
     """
     out.mkdir(parents=True, exist_ok=True)
-    nothing = FeatureWeights(prior=0.0, temperature=math.inf)
-    alone = [nothing._replace(**{name: 1.0}) for name in decoder.features]
-    if not alone:
+    if not others:
         return
-    found, (values, there) = decoder.predict(held_out, alone, "each feature alone"), parts
-    for n, (name, (items, scores)) in enumerate(zip(decoder.features, found)):
+    weights = [one._replace(temperature=math.inf) for one, _ in others.values()]
+    found, (values, there) = decoder.predict(held_out, weights, f"features {out.name}"), parts
+    for (name, (_, counts)), (items, scores) in zip(others.items(), found):
+        summed = values @ np.array([counts.get(one, 0.0) for one in decoder.features])
         columns = _columns(held_out, decoder.inputs.log_view.items, items, scores)
-        ranked = _lists(np.where(there, values[..., n], -np.inf), candidates, len(held_out))
+        ranked = _lists(np.where(there, summed, -np.inf), candidates, len(held_out))
         pq.write_table(columns.append_column("candidate_scores", ranked), out / f"{name}.parquet")
 
 

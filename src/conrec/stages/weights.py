@@ -12,8 +12,11 @@ from conrec.stages.prepare import CANDIDATES
 from conrec.stages.score import read_history
 
 
-def learn_weights(job: Job) -> None:
-    """Write `weights.json` (`ListWeights`). Nothing of validation or test is looked at."""
+def learn_weights(job: Job, left_out: bool = False) -> None:
+    """Write `weights.json` (`ListWeights`). Nothing of validation or test is looked at.
+
+    `left_out`: also the weights without each of the features.
+    """
     recipe, log = job.recipe, job.log
     if not recipe.predict.features:
         return prior_alone(recipe.predict).save(job.out)
@@ -24,7 +27,15 @@ def learn_weights(job: Job) -> None:
     windows = backtests(view, split, recipe.split)
     events = view.events.take(split.may_learn(view.events))
     found = learn_list_weights(
-        recipe.predict, windows, events, exposures, history, CANDIDATES, job.seed, by_category=split.by_category
+        recipe.predict,
+        windows,
+        events,
+        exposures,
+        history,
+        CANDIDATES,
+        job.seed,
+        by_category=split.by_category,
+        left_out=left_out,
     )
     found.save(job.out)
     parts = ", ".join(f"{name} {share:.4f}" for name, share in found.alone.items())

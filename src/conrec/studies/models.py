@@ -23,7 +23,6 @@ from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for, without
 from conrec.progress import say
 from conrec.run import STAGES
-from conrec.stages.predict import ALONE
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, policy_alone
 
@@ -74,6 +73,7 @@ class Variant:
         prepare, compress, understand, utilize, score, weights, predict = STAGES[:7]
         if not recipe.data.simulated:
             prepare = replace(prepare, reads=tuple(name for name in prepare.reads if name != "simulate"))
+        weights = replace(weights, function=imported("conrec.stages.weights:learn_weights", left_out=True))
         needed = tuple(name for name in predict.after if recipe.predict.features or name not in ("score", "weights"))
         predict = replace(predict, function=imported("conrec.stages.predict:predict", lists_only=True), after=needed)
         if not recipe.predict.asks_policy:
@@ -129,11 +129,11 @@ class Models:
         measure = partial(self._measure, variant, predictions)
         return Cell(name, system, variant.seed, depends, measure, variant.fold, shared)
 
-    def alone(self, variant: Variant) -> list[Cell]:
-        """Each item feature of a variant by itself, as a cell."""
+    def of_features(self, variant: Variant, folder: str, title: str) -> list[Cell]:
+        """What `predict` wrote for each item feature to a folder (`ALONE` or `WITHOUT`), as cells."""
         config = variant.recipe.predict
         names = (*config.features, *["prior"] * config.prior)
-        return [self.cell(f"{CONREC}'s {name}", variant, f"{ALONE}/{name}") for name in names]
+        return [self.cell(f"{title} {name}", variant, f"{folder}/{name}") for name in names]
 
     def folder(self, stage: str | Stage, variant: Variant) -> Path:
         """Folder of a stage of a variant, there or not."""

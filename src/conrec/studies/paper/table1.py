@@ -1,5 +1,6 @@
 """Table 1: every system on the same instances, CoNRec against the best other."""
 
+from conrec.stages.predict import ALONE
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import with_policy
 from conrec.studies.models import CONREC, POLICY, WITH_POLICY, Variant, policy, variant
@@ -16,7 +17,8 @@ def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     if own.recipe.split.mode == "time":
         ours[POLICY] = policy(own.dataset, own.seed)
         ours[WITH_POLICY] = variant(own.dataset, own.seed, with_policy)
-    found = [context.models.cell(name, one) for name, one in ours.items()] + context.models.alone(own)
+    found = [context.models.cell(name, one) for name, one in ours.items()]
+    found += context.models.of_features(own, ALONE, f"{CONREC}'s")
     for other in [*trivial(), *further(context.quick), *published(context.quick)]:
         found.append(context.systems.cell(other, own, first))
     oracle = context.systems.oracle(own)
