@@ -11,7 +11,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "conrec"
 
-EVERYWHERE = ("errors", "config", "files", "parallel", "processes", "progress", "toml")
+EVERYWHERE = ("compiled", "errors", "config", "files", "parallel", "processes", "progress", "toml")
 """What anything may import (and what imports nothing but itself)."""
 WAY = (
     "data",

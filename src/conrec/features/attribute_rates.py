@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.sparse import csr_matrix
 
+from conrec.compiled import compiled
 from conrec.data.instances import Events, Instances, Ragged
 from conrec.data.schema import REASONS
 from conrec.data.trust import counted_from
@@ -229,7 +229,7 @@ class RatesOf:
         return _summed(self.unknown, self.by_attribute, changes)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _summed(
     unknown: np.ndarray,
     by_attribute: tuple[np.ndarray, np.ndarray, np.ndarray],
@@ -270,7 +270,7 @@ def changed_rates(
     return _changed((matrix.indptr, matrix.indices, matrix.data), shape, reasons, of_users, draws, most)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _changed(
     items: tuple[np.ndarray, ...],
     shape: np.ndarray,
@@ -317,7 +317,7 @@ def _changed(
     return found[:end], places[:end], ends
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def explanations(
     starts: np.ndarray,
     attributes: np.ndarray,

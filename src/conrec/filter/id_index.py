@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
+from conrec.compiled import compiled
 from conrec.data.schema import MAX_ID_BYTES
 from conrec.errors import ConrecError
 from conrec.filter.npy import NpyWriter, map_npy, resident
@@ -129,7 +129,7 @@ def key_of(id: str) -> bytes:
     return id.encode("utf-8", "surrogatepass")
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def among(rows, some):
     """bool [len(rows)]: which of the rows (int64) are among a few others (int32); np.isin takes ten times as long."""
     found = np.zeros(len(rows), np.bool_)
@@ -139,7 +139,7 @@ def among(rows, some):
     return found
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _hash(blob, start, stop):
     """uint64: FNV-1a (Fowler, Noll and Vo), its high bits mixed into the low ones, which choose the slot."""
     h = _FIRST
@@ -148,7 +148,7 @@ def _hash(blob, start, stop):
     return h ^ (h >> np.uint64(29))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def equal(blob, start, other, other_start, length):
     """Whether two arrays hold the same bytes, each from its start on."""
     for k in range(length):  # noqa: SIM110
@@ -157,7 +157,7 @@ def equal(blob, start, other, other_start, length):
     return True
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _fill(blob, offsets, slots):
     """Enter all ids; the row of an id that is there already, or -1."""
     mask, low, half = np.uint64(len(slots) - 1), np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -175,7 +175,7 @@ def _fill(blob, offsets, slots):
     return -1
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _find(blob, offsets, slots, keys, bounds, gap, rows):
     """Row of each key, or -1. Whatever the files hold (a disk may err), nothing outside of them is read.
 

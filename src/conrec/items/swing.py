@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numba import njit
 
+from conrec.compiled import compiled
 from conrec.data.distractors import rows_of
 from conrec.files import readable
 from conrec.parallel import map_parts
@@ -124,7 +124,7 @@ def _sampled(values: np.ndarray, starts: np.ndarray, cap: int) -> tuple[np.ndarr
     return values[keep], np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _swing_rows(
     rows: np.ndarray,
     of_item: np.ndarray,

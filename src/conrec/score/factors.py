@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from conrec.compiled import compiled
 
 VALUES, LARGEST = 32, 8
 """Values of an item that are known at most, and those of them, with the largest differences, that a reason can name."""
@@ -63,7 +64,7 @@ def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np
     return found
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _products(table: np.ndarray, rows: np.ndarray, side: np.ndarray, bias: np.float32, found: np.ndarray) -> None:
     """Fills `found`. BLAS would need a copy of the rows, which takes longer than the products."""
     for n in range(len(rows)):
