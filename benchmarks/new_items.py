@@ -48,10 +48,10 @@ def main(runs: Sequence[Path]) -> None:
         train = np.setdiff1d(users, test)
         known = events.take(np.flatnonzero(~(events.of_users(train) & (part[events.items] == fold))))
         split = UserSplit(train, test[:0], test, events.times[-1])
-        for name, view in views.items():
-            log_view = replace(view, events=known, train_users=train)
-            pairs = middles(log_view, test)
-            replay = signed_only(replay_pairs(known, pairs, "test", horizon, config.max_dislikes, config.max_positives))
+        of_fold = {name: replace(view, events=known, train_users=train) for name, view in views.items()}
+        pairs = middles(of_fold[str(runs[0])], test)
+        replay = signed_only(replay_pairs(known, pairs, "test", horizon, config.max_dislikes, config.max_positives))
+        for name, log_view in of_fold.items():
             history = HistoryScore.fit(log_view, np.arange(items), backtests(log_view, split, config), 0)
             found[name].append(history.replay_scores(log_view, replay))
         found["users"].append(replay.instances.users[replay.shown.owners])

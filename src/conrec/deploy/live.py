@@ -211,6 +211,8 @@ def rejections(folder: Path) -> pa.Table:
 
 def drop_events(folder: Path, before: int) -> None:
     """Delete a delta's events and rejected rows where all are older (microseconds since 1970); its items stay."""
+    if not any((folder / f"{name}.parquet").exists() for name in ("events", "rejected")):
+        return  # on an earlier night
     times = pa.concat_tables([_raw(folder, "events").cast(EVENTS), rejections(folder)])["time"]
     if (pc.max(times.cast(pa.int64())).as_py() or 0) < before:
         note, old = read_delta(folder), {"events.parquet", "rejected.parquet"}

@@ -127,9 +127,9 @@ def _predict_by_features(
     others: by name the weights of lists and of given candidates. No part of a combination should be ahead of the
     whole (`evaluate.results.ahead`).
     """
-    out.mkdir(parents=True, exist_ok=True)
     if not others:
         return
+    out.mkdir(parents=True, exist_ok=True)
     weights = [one._replace(temperature=math.inf) for one, _ in others.values()]
     found, (values, there) = decoder.predict(held_out, weights, f"features {out.name}"), parts
     for (name, (_, counts)), (items, scores) in zip(others.items(), found):
