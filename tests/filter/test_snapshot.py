@@ -149,7 +149,7 @@ def test_a_manifest_that_makes_no_sense(tmp_path: Path, change: dict[str, object
 def test_a_snapshot_of_before_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / publish(tmp_path) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
-    with pytest.raises(ConrecError, match="format 3, this conrec reads 4; write it again"):
+    with pytest.raises(ConrecError, match="format 3, this conrec reads 5; write it again"):
         CoNRecFilter.load(tmp_path)
 
 

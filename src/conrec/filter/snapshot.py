@@ -31,7 +31,7 @@ from typing import Any, Literal
 from conrec.errors import ConrecError
 from conrec.files import file_digest, flush, lock, write_whole
 
-FORMAT = 4
+FORMAT = 5
 _VERSION = re.compile(r"\d{8}T\d{6}Z-\d{4}")
 
 
