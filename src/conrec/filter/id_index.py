@@ -53,16 +53,15 @@ class IdIndex:
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """int64 [len(ids)]: the row of each id, -1 for one that is not there."""
         rows, bounds = np.empty(len(ids), np.int64), np.empty(len(ids) + 1, np.int64)
+        table = self._blob, self._offsets, self._slots
         # Joined by a zero byte, which takes half the time of `utf8`; that is for ids with such a byte in them, or with
         # something that is no text.
         try:
-            keys = np.frombuffer("\0".join(ids).encode(), np.uint8)
-            gap = int(_split(keys, bounds))
+            if ids and _find(*table, np.frombuffer("\0".join(ids).encode(), np.uint8), bounds, 1, rows) >= 0:
+                return rows
         except (TypeError, UnicodeEncodeError):
-            gap = 0
-        if not gap:
-            keys, bounds = utf8(ids)
-        _find(self._blob, self._offsets, self._slots, keys, bounds, gap, rows)
+            pass
+        _find(*table, *utf8(ids), 0, rows)
         return rows
 
     def row(self, id: str) -> int:
@@ -153,12 +152,14 @@ def equal(blob, start, other, other_start, length):
 
 
 @compiled()
-def _key(data, start, stop):
-    """Hash of an id, uint64, whose low bits choose the slot; and the three words that a slot holds of it."""
-    h, word, shift, at = _FIRST, np.uint64(0), np.uint64(0), 0
+def _key(data, start, stop, gap):
+    """Of the id that begins at `start` and ends before `stop` or, with a gap, before a zero byte: its end; its hash,
+    uint64, whose low bits choose the slot; and the three words that a slot holds of it."""
+    h, word, shift, at, n = _FIRST, np.uint64(0), np.uint64(0), 0, start
     first = second = third = np.uint64(0)
-    for n in range(start, stop + 1):
-        if shift == 64 or n == stop:
+    while True:
+        ends = n >= stop or (gap > 0 and data[n] == 0)
+        if ends or shift == 64:
             if at == 0:
                 first = word
             elif at == 1:
@@ -168,12 +169,13 @@ def _key(data, start, stop):
             h = (h ^ word) * _PRIME
             h ^= h >> np.uint64(32)
             at, word, shift = at + 1, np.uint64(0), np.uint64(0)
-        if n < stop:
-            word |= np.uint64(data[n]) << shift
-            shift += np.uint64(8)
-    if stop - start <= SHORT:
-        return h, first, second, third | np.uint64(stop - start) << np.uint64(56)
-    return h, first, second, h | np.uint64(0xFF) << np.uint64(56)
+        if ends:
+            length = n - start
+            third = third | np.uint64(length) << np.uint64(56) if length <= SHORT else h | np.uint64(0xFF << 56)
+            return n, h, first, second, third
+        word |= np.uint64(data[n]) << shift
+        shift += np.uint64(8)
+        n += 1
 
 
 @compiled()
@@ -182,7 +184,7 @@ def _fill(blob, offsets, slots):
     mask = np.uint64(len(slots) - 1)
     for row in range(len(offsets) - 1):
         start, stop = offsets[row], offsets[row + 1]
-        h, first, second, third = _key(blob, start, stop)
+        _, h, first, second, third = _key(blob, start, stop, 0)
         at = h & mask
         while slots[at, 3] != 0:
             same = slots[at, 0] == first and slots[at, 1] == second and slots[at, 2] == third
@@ -203,30 +205,22 @@ def _is(row, blob, offsets, keys, start, stop):
 
 
 @compiled()
-def _split(keys, bounds):
-    """1, where `keys` is ids joined by a zero byte, as many as `bounds` is long for; it then gets where each begins and
-    the next one would. 0 where there are more or fewer."""
-    n, count = 0, len(bounds) - 1
-    bounds[0] = 0
-    for at in range(len(keys)):
-        if keys[at] == 0:
-            n += 1
-            if n >= count:
-                return 0
-            bounds[n] = at + 1
-    bounds[count] = len(keys) + 1
-    return int(n == count - 1)
-
-
-@compiled()
 def _find(blob, offsets, slots, keys, bounds, gap, rows):
-    """Row of each key, `keys[bounds[n] : bounds[n + 1] - gap]`, or -1. Whatever the files hold (a disk may err),
-    nothing outside of them is read."""
+    """Row of each key, or -1. Whatever the files hold (a disk may err), nothing outside of them is read.
+
+    Key n is `keys[bounds[n] : bounds[n + 1] - gap]`. With a gap of 1, which is a zero byte, `bounds` is filled in, and
+    what is returned is below 0 where there are not as many keys as rows.
+    """
     mask, touched, count, ids = np.uint64(len(slots) - 1), np.uint64(0), len(rows), np.uint64(len(offsets) - 1)
     words, hashes = np.empty((count, 3), np.uint64), np.empty(count, np.uint64)
-    # The second loop is so short that the processor waits for all keys' memory at once and not for each in turn.
+    bounds[0] = 0
     for n in range(count):
-        hashes[n], words[n, 0], words[n, 1], words[n, 2] = _key(keys, bounds[n], bounds[n + 1] - gap)
+        stop = len(keys) if gap else bounds[n + 1]
+        end, hashes[n], words[n, 0], words[n, 1], words[n, 2] = _key(keys, bounds[n], stop, gap)
+        bounds[n + 1] = end + gap
+    if gap and bounds[count] != len(keys) + 1:
+        return -1
+    # So short a loop that the processor waits for all keys' memory at once and not for each in turn.
     for n in range(count):
         touched |= slots[hashes[n] & mask, 3]
     for n in range(count):
@@ -240,4 +234,4 @@ def _find(blob, offsets, slots, keys, bounds, gap, rows):
                 rows[n] = np.int64(row) - 1
                 break
             at = (at + np.uint64(1)) & mask
-    return touched
+    return np.int64(touched >> np.uint64(1))
