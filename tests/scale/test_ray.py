@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
-from conrec.config import DataConfig, ItemsConfig, PredictConfig, Recipe, SidConfig
+from conrec.config import DataConfig, PredictConfig, Recipe, SidConfig
 from conrec.deploy import refresh as job
 from conrec.files import read_json
 from conrec.run import open_run
@@ -30,7 +31,6 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 """Ray asks who comes to a cluster."""
 RECIPE = Recipe(
     data=DataConfig("generic"),
-    items=ItemsConfig(image="none"),
     sid=SidConfig(epochs=1),
     predict=PredictConfig(temperatures=(float("inf"),)),
 )
@@ -73,10 +73,15 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "log").mkdir()
     for name, table in (("events", events), ("items", items)):
         pq.write_table(table, folder / "log" / f"{name}.parquet")
+    (folder / "pictures").mkdir()
+    for item, colour in zip(items["item_id"].to_pylist(), items["colour"].to_pylist()):
+        Image.new("RGB", (70, 70), colour).save(folder / "pictures" / f"{item}.png")
+    (folder / "pictures" / "i3.png").write_bytes(b"no picture")
     (folder / "recipe.toml").write_text(to_toml(RECIPE))
     with cluster() as address:
         for engine in ("native", "ray"):
-            words = ["-m", "conrec", "run", "recipe.toml", "--data", "log", "--to", "filter", "--engine"]
+            words = ["-m", "conrec", "run", "recipe.toml", "--data", "log", "--images", "pictures", "--to", "filter"]
+            words += ["--engine"]
             told = run(*words, engine, "--out", engine, folder=folder, address=address)
             assert ("Ray: 1 machines, 2 cores" in told) == (engine == "ray")
             run("-m", "conrec", "refresh", engine, "--engine", engine, folder=folder, address=address)
@@ -108,6 +113,9 @@ def in_use(snapshots: Path) -> Path:
 def test_every_stage_comes_to_the_same(both: Path) -> None:
     weights = [read_json(both / engine / "weights/seed0/weights.json") for engine in ("native", "ray")]
     assert weights[0] == weights[1]
+    pictures = [read_json(both / engine / "compress/images.json") for engine in ("native", "ray")]
+    assert pictures[0] == pictures[1]
+    assert (pictures[0]["used"], pictures[0]["refused"]) == (59, {"broken": 1})
     for stage in ("compress", "score", "predict", "filter"):
         assert same_files(both / "native" / stage, both / "ray" / stage), stage
     assert same_files(*(in_use(both / engine / "snapshots") for engine in ("native", "ray"))) >= 4

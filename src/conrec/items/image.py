@@ -1,13 +1,17 @@
 """Pictures to vectors without any download: shapes (HOG) and colours, reduced by PCA."""
 
+from itertools import chain
+
 import numpy as np
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from conrec.items.pictures import ImageAccount, Picture, open_picture
-from conrec.progress import track
+from conrec.items.pictures import ImageAccount, Picture, PictureParts, open_picture
+from conrec.parallel import map_parts
 
 SIDE = 64
+AT_ONCE = 32
+"""Pictures of a part (`conrec.parallel`)."""
 
 
 class HogEncoder:
@@ -48,19 +52,23 @@ class HogEncoder:
 
         The encoder looks once at a picture, and keeps its features.
         """
-        raw = np.zeros((len(pictures), 464), np.float32)
-        account = ImageAccount()
-        bar = track(pictures, "Pictures")
-        for row, picture in enumerate(bar):
-            kept = self._seen.get(id(picture))
-            if kept is None or kept[0] is not picture:
-                image, outcome = open_picture(picture, SIDE)
-                kept = (picture, None if image is None else features(image), outcome)
-                self._seen[id(picture)] = kept
-            if kept[1] is not None:
-                raw[row] = kept[1]
-            account.outcome.append(kept[2])
+        seen = self._seen
+        new = list({id(one): one for one in pictures if id(one) not in seen or seen[id(one)][0] is not one}.values())
+        looked = chain.from_iterable(map_parts(_look, PictureParts(new, AT_ONCE), "Pictures"))
+        seen.update({id(one): (one, *found) for one, found in zip(new, looked)})
+        raw, account = np.zeros((len(pictures), 464), np.float32), ImageAccount()
+        for row, picture in enumerate(pictures):
+            _, values, outcome = seen[id(picture)]
+            if values is not None:
+                raw[row] = values
+            account.outcome.append(outcome)
         return raw, account
+
+
+def _look(pictures: list[bytes | str]) -> list[tuple[np.ndarray | None, str]]:
+    """The features of each, if it can be used, and the outcome."""
+    opened = [open_picture(picture, SIDE) for picture in pictures]
+    return [(None if image is None else features(image), outcome) for image, outcome in opened]
 
 
 def features(image: Image.Image) -> np.ndarray:

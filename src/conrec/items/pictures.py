@@ -3,8 +3,10 @@
 import io
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -44,20 +46,41 @@ class ImageAccount:
         }
 
 
-def open_picture(picture: Picture, size: int) -> tuple[Image.Image | None, str]:
+def read_picture(picture: Picture | str) -> bytes | str:
+    """The encoded picture, or the outcome for the account where there is none. What this returned before stays."""
+    if isinstance(picture, bytes | str):
+        return picture
+    try:
+        if picture is None or not picture.is_file():  # neither absent ones nor pipes and devices
+            return "missing"
+        return "too large" if picture.stat().st_size > MAX_BYTES else picture.read_bytes()
+    except OSError:
+        return "broken"
+
+
+class PictureParts(Sequence[list[bytes | str]]):
+    """Pictures as `read_picture` has them, so many at a time, read when they are asked for: the parts of
+    `parallel.map_parts`, whose workers need not see the files."""
+
+    def __init__(self, pictures: Sequence[Picture], at_once: int) -> None:
+        self._parts = [pictures[start : start + at_once] for start in range(0, len(pictures), at_once)]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, n: Any) -> Any:
+        return [read_picture(picture) for picture in self._parts[n]]
+
+
+def open_picture(picture: Picture | str, size: int) -> tuple[Image.Image | None, str]:
     """The first frame as RGB, its short side about `size` pixels or more, and the outcome for the account.
 
     Never raises for what a file holds: anything but a decodable picture is an outcome.
     """
-    if picture is None:
-        return None, "missing"
+    picture = read_picture(picture)
+    if isinstance(picture, str):
+        return None, picture
     try:
-        if isinstance(picture, Path):
-            if not picture.is_file():  # neither absent ones nor pipes and devices
-                return None, "missing"
-            if picture.stat().st_size > MAX_BYTES:
-                return None, "too large"
-            picture = picture.read_bytes()
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(picture), formats=FORMATS) as image:
             # Pillow's warnings are silenced: our own limit is stricter.
             if image.width * image.height > MAX_PIXELS:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from conrec.errors import ConrecError, extras_named
-from conrec.items.pictures import ImageAccount, Picture, open_picture
-from conrec.progress import track
+from conrec.items.pictures import ImageAccount, Picture, PictureParts, open_picture
+from conrec.parallel import map_parts
 
 BATCH = 64
+AT_ONCE = 1024
+"""Texts or pictures of a part (`conrec.parallel`). Within it those of one length stand together."""
 
 
 class PretrainedEncoder:
@@ -26,27 +28,31 @@ class PretrainedEncoder:
         """Nothing to learn."""
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
-        return self._encode(texts, "texts")
+        parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
+        return np.concatenate(list(map_parts(self._of_texts, parts, "Texts", gpu=True)))
 
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
         """float32 [n, d] and the account; zeros for what is missing or refused."""
-        account = ImageAccount()
-        rows, vectors = [], []
-        for start in track(range(0, len(pictures), BATCH), "Pictures"):
-            images = []
-            for row, picture in enumerate(pictures[start : start + BATCH], start):
-                image, outcome = open_picture(picture, 256)
-                account.outcome.append(outcome)
-                if image is not None:
-                    image.thumbnail((512, 512))
-                    images.append(image)
-                    rows.append(row)
-            if images:
-                vectors.append(self._encode(images, "pictures"))
+        account, vectors = ImageAccount(), list[np.ndarray]()
+        for found, outcomes in map_parts(self._of_images, PictureParts(pictures, BATCH), "Pictures", gpu=True):
+            vectors.append(found)
+            account.outcome += outcomes
+        vectors = [found for found in vectors if found.size]
         encoded = np.zeros((len(pictures), vectors[0].shape[1] if vectors else 1), np.float32)
         if vectors:
-            encoded[rows] = np.concatenate(vectors)
+            encoded[account.used] = np.concatenate(vectors)
         return encoded, account
+
+    def _of_texts(self, texts: list[str]) -> np.ndarray:
+        return self._encode(texts, "texts")
+
+    def _of_images(self, pictures: list[bytes | str]) -> tuple[np.ndarray, list[str]]:
+        opened = [open_picture(picture, 256) for picture in pictures]
+        images = [image for image, _ in opened if image is not None]
+        for image in images:
+            image.thumbnail((512, 512))
+        vectors = self._encode(images, "pictures") if images else np.zeros((0, 0), np.float32)
+        return vectors, [outcome for _, outcome in opened]
 
     def state(self) -> dict[str, np.ndarray]:
         return {}
