@@ -26,7 +26,7 @@ from torch import Tensor
 from benchmarks.measure import Result, Work, compared, in_turns, memory_growth, one_thread, oracle, ratios, spread
 from benchmarks.setting import LEVELS, Setting, WholeVocabulary, gradients, relative_error, setting
 from conrec.decode.prompt_dataset import Batch
-from conrec.lm.model import frozen_copy
+from conrec.lm.model import Frozen
 from conrec.lm.policy import Pass
 from conrec.train.grpo import advantages, grpo_loss, rollout
 
@@ -95,13 +95,13 @@ def reward(codes: Tensor) -> Tensor:
 
 
 def our_step(things: Setting, part: Batch, path: Pass, copies: int = 1) -> Work:
-    """Our step on these prompts, ready to go; like training it keeps the reference as a copy of what trains.
+    """Our step on these prompts, ready to go; like training it keeps what trains of the reference.
 
     With `copies` each prompt goes through the model that many times, for as many answers less: 16 shares nothing.
     """
     policy = things.policy
     policy.path = path
-    reference = frozen_copy(policy)
+    reference = Frozen(policy)
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=RATE)
     generator = torch.Generator().manual_seed(0)

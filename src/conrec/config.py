@@ -174,6 +174,8 @@ class LmConfig:
     """What the model calculates in (`auto`: bfloat16 on a GPU that has it); weights that train are float32 always."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    sharded: bool = False
+    """Spread the layers over the processes that train (FSDP2), for a model that does not fit one device."""
 
     def __post_init__(self) -> None:
         if not self.checkpoint and (self.hidden % (2 * self.heads) or self.heads % self.kv_heads):

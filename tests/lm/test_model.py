@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from conrec.config import LmConfig
+from conrec.decode.trie import Trie
 from conrec.errors import ConrecError
-from conrec.lm.model import build_policy, build_vocabulary, frozen_copy, load_trained_policy, save_policy, trained_state
+from conrec.lm.model import Frozen, build_policy, build_vocabulary, load_trained_policy, save_policy, trained_state
 from conrec.lm.policy import pad_prompts
 from tests import tiny
 
@@ -69,21 +70,24 @@ def test_an_item_is_the_sum_of_its_tokens():
 
 
 @pytest.mark.parametrize("rank", [0, 4])
-def test_a_frozen_copy_stays_as_it_is_and_shares_what_does_not_train(rank):
+def test_what_is_frozen_answers_as_before_and_leaves_the_policy_alone(rank):
     config = LmConfig(hidden=32, layers=1, heads=2, kv_heads=1, ffn=64, lora_rank=rank)
-    words = tiny.vocabulary()
-    policy = build_policy(config, words, CODEWORDS, seed=0)
-    ids = torch.tensor([words.sid(tiny.codes(3))])
-    reference = frozen_copy(policy)
-    before = policy.body(input_ids=ids).last_hidden_state
+    words, codes = tiny.vocabulary(), tiny.codes(3)
+    policy = build_policy(config, words, CODEWORDS, seed=0).eval()
+    ids, mask = pad_prompts([words.sid(codes[0])], words.pad)
+    pool = Trie.of(codes, tiny.SIZES).weigh(np.ones((1, 3)))
+    asked = ids, mask, torch.as_tensor(codes[1:], dtype=torch.int64)[None], torch.zeros(1, dtype=torch.int64), pool
+    frozen = Frozen(policy)
+    before = policy(*asked)
     optimizer = torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], lr=0.5)
-    policy.head(before).logsumexp(-1).mean().backward()
+    before.sum().backward()
     optimizer.step()
-    assert not torch.allclose(policy.body(input_ids=ids).last_hidden_state, before)
-    assert torch.equal(reference.body(input_ids=ids).last_hidden_state, before)
-    assert not any(p.requires_grad for p in reference.parameters())
-    for own, copied in zip(policy.parameters(), reference.parameters()):
-        assert (own.data_ptr() == copied.data_ptr()) == (not own.requires_grad)
+    after = policy(*asked).detach()
+    assert not torch.allclose(after, before)
+    answer = frozen(*asked)
+    assert torch.equal(answer, before)
+    assert not answer.requires_grad
+    assert torch.equal(policy(*asked), after)
 
 
 def test_weights_of_another_shape_are_refused(tmp_path):

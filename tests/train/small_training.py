@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,10 +16,11 @@ import torch
 from safetensors.torch import save_file
 
 from conrec import processes
-from conrec.config import UnderstandConfig
-from conrec.lm.model import trained_state
+from conrec.config import LmConfig, UnderstandConfig
+from conrec.lm.model import build_policy, on_device, trained_state
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import translation
+from conrec.lm.sharding import whole
 from conrec.lm.training import Trainer
 from conrec.train.rewards import FutureReward
 from conrec.train.sft import train_supervised
@@ -55,14 +57,24 @@ def grpo(model: Policy, folder: Path) -> None:
 
 
 KINDS = {"supervised": supervised, "warm_up": warm, "grpo": grpo}
+SHARDED = LmConfig(sharded=True)
+
+
+def adapters() -> Policy:
+    """A policy with LoRA, whose layers do not train but for the adapters."""
+    config = LmConfig(hidden=48, layers=2, heads=4, kv_heads=2, ffn=64, lora_rank=2, gradient_checkpointing=True)
+    return build_policy(config, small.WORDS, small.WORDS_OF_LEVEL, seed=0)
 
 
 def train_all(out: Path) -> None:
-    """Each kind of training from the same start."""
+    """Each kind of training from the same start, and then with the layers spread over the processes."""
     own = out / f"rank{processes.rank()}"
     own.mkdir(parents=True)
     update = Trainer.update
-    for name, train in KINDS.items():
+    kinds = [(name, train, small.policy, LmConfig()) for name, train in KINDS.items()]
+    kinds += [(f"{name}_sharded", train, small.policy, SHARDED) for name, train in KINDS.items()]
+    kinds += [("adapters", grpo, adapters, LmConfig()), ("adapters_sharded", grpo, adapters, SHARDED)]
+    for name, train, start, config in kinds:
         gradients: dict[str, torch.Tensor] = {}
 
         def noting(self: Trainer, loss: torch.Tensor, gradients: dict[str, torch.Tensor] = gradients) -> float:
@@ -72,7 +84,7 @@ def train_all(out: Path) -> None:
             return norm
 
         Trainer.update = noting  # type: ignore[method-assign]
-        model = small.policy()
+        model = on_device(start(), config)
         train(model, out / name)
         save_file(trained_state(model), own / f"{name}.safetensors")
         save_file(gradients, own / f"{name}_gradient.safetensors")
@@ -80,7 +92,7 @@ def train_all(out: Path) -> None:
 
 
 def gradients_of(policy: Policy) -> dict[str, torch.Tensor]:
-    return {n: p.grad.clone() for n, p in policy.named_parameters() if p.grad is not None}
+    return {n: whole(p.grad).clone() for n, p in policy.named_parameters() if p.grad is not None}
 
 
 def one_gradient(out: Path, wrapped: bool) -> None:
@@ -96,8 +108,8 @@ def one_gradient(out: Path, wrapped: bool) -> None:
     save_file(gradients_of(model), out / f"rank{processes.rank()}" / f"{name}.safetensors")
 
 
-def die_and_go_on(out: Path) -> None:
-    """A run that died after the checkpoint of step 6, and went on."""
+def die_and_go_on(out: Path, config: LmConfig, name: str) -> None:
+    """A run that died after the checkpoint of step 6, of which a copy is kept, and went on."""
     advance = Trainer.advance
 
     def die(self: Trainer) -> None:
@@ -107,19 +119,23 @@ def die_and_go_on(out: Path) -> None:
 
     Trainer.advance = die  # type: ignore[method-assign]
     with contextlib.suppress(KeyboardInterrupt):
-        supervised(small.policy(), out / "died")
+        supervised(on_device(small.policy(), config), out / name)
     Trainer.advance = advance  # type: ignore[method-assign]
+    if processes.is_main():
+        shutil.copytree(out / name, out / f"{name}_then")
     processes.agree(True)
-    again = small.policy()
-    supervised(again, out / "died")
-    save_file(trained_state(again), out / f"rank{processes.rank()}" / "died.safetensors")
+    again = on_device(small.policy(), config)
+    supervised(again, out / name)
+    save_file(trained_state(again), out / f"rank{processes.rank()}" / f"{name}.safetensors")
 
 
 def main(out: Path) -> None:
+    processes.agree(True)
     train_all(out)
     one_gradient(out, wrapped=True)
     one_gradient(out, wrapped=False)
-    die_and_go_on(out)
+    die_and_go_on(out, LmConfig(), "died")
+    die_and_go_on(out, SHARDED, "died_sharded")
 
 
 if __name__ == "__main__":

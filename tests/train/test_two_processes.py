@@ -1,6 +1,7 @@
 """Two processes train as one: the same gradients, the same trajectory, the same after a death."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from conrec.errors import ConrecError
+from conrec.lm.model import trained_state
 from conrec.lm.training import Trainer
 from tests.train import small_training
 from tests.train.test_training import policy
@@ -53,12 +55,15 @@ def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a) / scale
 
 
-@pytest.mark.parametrize("kind", small_training.KINDS)
+EVERY = [*small_training.KINDS, *(f"{kind}_sharded" for kind in small_training.KINDS), "adapters", "adapters_sharded"]
+
+
+@pytest.mark.parametrize("kind", EVERY)
 def test_the_first_gradient_is_that_of_one_process(one, two, kind):
     assert distance(tensors(one, f"{kind}_gradient"), tensors(two, f"{kind}_gradient")) < 1e-5
 
 
-@pytest.mark.parametrize("kind", small_training.KINDS)
+@pytest.mark.parametrize("kind", EVERY)
 def test_the_trajectory_is_that_of_one_process(one, two, kind):
     """Weights and everything on the curves: answers, rewards, shares of zero-variance groups."""
     assert distance(tensors(one, kind), tensors(two, kind)) < 1e-3
@@ -73,7 +78,7 @@ def test_the_comparison_saw_groups_that_teach_nothing(one):
     assert 0 < values["zero_variance_share"] < 1
 
 
-@pytest.mark.parametrize("kind", [*small_training.KINDS, "died"])
+@pytest.mark.parametrize("kind", [*EVERY, "died", "died_sharded"])
 def test_all_processes_end_with_the_same_weights(two, kind):
     first, second = tensors(two, kind, 0), tensors(two, kind, 1)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -88,9 +93,17 @@ def test_trap_unwrapped_model_skips_the_synchronisation(one, two):
         assert distance(whole, tensors(two, "unwrapped", rank)) > 0.1
 
 
-def test_two_processes_that_died_go_on_to_the_same_bits(two):
-    whole, again = tensors(two, "supervised"), tensors(two, "died")
+@pytest.mark.parametrize(("kind", "died"), [("supervised", "died"), ("supervised_sharded", "died_sharded")])
+def test_two_processes_that_died_go_on_to_the_same_bits(two, kind, died):
+    whole, again = tensors(two, kind), tensors(two, died)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_one_process_goes_on_where_two_with_a_sharded_model_died(one, two, tmp_path):
+    shutil.copytree(two / "died_sharded_then", tmp_path / "then")
+    alone = policy()
+    small_training.supervised(alone, tmp_path / "then")
+    assert distance(tensors(one, "supervised"), trained_state(alone)) < 1e-3
 
 
 def test_a_step_that_cannot_be_shared_evenly_is_refused(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Build, save and load the language model: the embedded small Qwen3, or any decoder-only checkpoint with LoRA."""
 
-import copy
 import os
 import warnings
 from collections.abc import Sequence
@@ -15,9 +14,11 @@ from torch import nn
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 from transformers.pytorch_utils import Conv1D
 
+from conrec import processes
 from conrec.config import LmConfig
 from conrec.errors import ConrecError
 from conrec.lm.policy import Policy, pad_prompts
+from conrec.lm.sharding import shard_layers, shared_like, whole
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main, local_rank
 
@@ -82,6 +83,13 @@ def check_checkpoint(config: LmConfig) -> None:
         ) from error
 
 
+def on_device(policy: Policy, config: LmConfig) -> Policy:
+    """A policy where it trains; with `lm.sharded` its layers are spread over the processes."""
+    if config.sharded and processes.count() > 1:
+        shard_layers(policy.decoder, device())
+    return policy.to(device())
+
+
 def compute_dtype(config: LmConfig) -> torch.dtype:
     """The dtype of the model's calculations: the recipe's, or bfloat16 on a GPU that has it and float32 elsewhere."""
     if config.dtype == "auto":
@@ -95,11 +103,12 @@ def save_policy(policy: Policy, folder: Path) -> None:
     Of several processes the main one writes. The file appears when it is complete, so its presence says that the
     training behind it is.
     """
+    state = trained_state(policy)
     if not is_main():
         return
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / "weights.safetensors.partial"
-    save_file(trained_state(policy), partial)
+    save_file(state, partial)
     os.replace(partial, folder / "weights.safetensors")
 
 
@@ -109,8 +118,8 @@ def load_trained_policy(policy: Policy, folder: Path) -> None:
 
 
 def trained_state(policy: nn.Module) -> dict[str, torch.Tensor]:
-    """Name -> tensor of every trainable parameter."""
-    return {n: p.detach().contiguous().clone() for n, p in policy.named_parameters() if p.requires_grad}
+    """Name -> tensor of every trainable parameter; of a sharded model all processes must ask."""
+    return {n: whole(p.detach()).contiguous().clone() for n, p in policy.named_parameters() if p.requires_grad}
 
 
 def load_trained_state(policy: nn.Module, state: dict[str, torch.Tensor]) -> None:
@@ -121,18 +130,32 @@ def load_trained_state(policy: nn.Module, state: dict[str, torch.Tensor]) -> Non
         raise ConrecError(f"the weights do not fit the recipe's [lm] table (they differ in {', '.join(difference)})")
     with torch.no_grad():
         for name, parameter in own.items():
-            parameter.copy_(state[name])
+            parameter.copy_(shared_like(state[name], parameter))
 
 
-def frozen_copy(policy: Policy) -> Policy:
-    """The policy as it is now, to compare with while the policy goes on training.
+class Frozen:
+    """The policy as it is now, to compare with while it goes on training: a second set of the weights that train, put
+    in place for as long as the policy is asked."""
 
-    Only weights that train are copied; those that do not are shared with `policy`, so that with LoRA the copy is a
-    second set of adapters on one model.
-    """
-    shared = [p for p in policy.parameters() if not p.requires_grad] + list(policy.buffers())
-    copied = copy.deepcopy(policy, {id(tensor): tensor for tensor in shared})
-    return copied.requires_grad_(False).eval()
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._kept = [(p, p.detach().clone()) for p in policy.parameters() if p.requires_grad]
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Any) -> torch.Tensor:
+        """What the policy answered then."""
+        self._exchange()
+        try:
+            answer: torch.Tensor = self._policy(*inputs)
+            return answer
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for now, kept in self._kept:
+            before = now.detach().clone()
+            now.copy_(kept)
+            kept.copy_(before)
 
 
 def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:

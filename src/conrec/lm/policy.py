@@ -175,10 +175,15 @@ class Policy(AnswerModel[PromptState]):
         """Whether the model recomputes activations in the backward pass (it does so in training mode only)."""
         return any(getattr(module, "gradient_checkpointing", False) for module in self.lm.modules())
 
+    @property
+    def decoder(self) -> Any:
+        """The model without its head."""
+        return self._causal.get_decoder()
+
     def body(self, **inputs: Any) -> Any:
-        """The decoder without its head."""
+        """What the decoder answers."""
         with self._precision():
-            return self._causal.get_decoder()(**inputs)
+            return self.decoder(**inputs)
 
     def hidden_states(
         self, ids: Tensor, allowed: Tensor, positions: Tensor, keys: Tensor | None = None, cache: Any = None

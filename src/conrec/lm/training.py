@@ -28,6 +28,7 @@ from conrec import processes
 from conrec.errors import ConrecError
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import AnswerModel
+from conrec.lm.sharding import finish_gradients, is_sharded, shared_like, whole
 from conrec.progress import track
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -82,9 +83,12 @@ class Trainer:
             titles = {"wandb": {"name": name}, "mlflow": {"run_name": name}}
             self.accelerator.init_trackers("conrec", init_kwargs=titles)
         self._trained = {n: p for n, p in policy.named_parameters() if p.requires_grad}
-        optimizer = torch.optim.AdamW(self._trained.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+        self._sharded = is_sharded(self._trained.values())
+        optimizer = torch.optim.AdamW(
+            self._trained.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01, foreach=not self._sharded
+        )
         # Accelerate would wrap it also while the main process works alone.
-        unshared = processes.count() == 1
+        unshared = processes.count() == 1 or self._sharded
         self.module = self.accelerator.prepare_model(module or policy, evaluation_mode=unshared)
         self._optimizer = self.accelerator.prepare_optimizer(optimizer)
         self._restore()
@@ -122,7 +126,8 @@ class Trainer:
             group["lr"] = self._rate * schedule(self.step, self.steps)
         self._optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(list(self._trained.values()), 1.0)
+        trained = list(self._trained.values())
+        norm = finish_gradients(trained, 1.0) if self._sharded else self.accelerator.clip_grad_norm_(trained, 1.0)
         self._optimizer.step()
         return float(norm)
 
@@ -135,7 +140,7 @@ class Trainer:
     def advance(self) -> None:
         """The step is complete: count it, and write a checkpoint when one is due."""
         self.step += 1
-        if self.step % self._checkpoint_every == 0 and self.step < self.steps and processes.is_main():
+        if self.step % self._checkpoint_every == 0 and self.step < self.steps:
             self._save()
 
     def loop(self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int = 4) -> Iterator[int]:
@@ -163,7 +168,9 @@ class Trainer:
         tensors = {f"weight/{n}": t for n, t in trained_state(self.policy).items()}
         for name, parameter in self._trained.items():
             for key, value in self._optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}/{name}"] = torch.as_tensor(value).detach().clone().contiguous()
+                tensors[f"{key}/{name}"] = whole(torch.as_tensor(value).detach()).clone().contiguous()
+        if not processes.is_main():
+            return
         header = {"state": json.dumps({"step": self.step, "curves": self.curves})}
         partial = self.folder / (CHECKPOINT + ".partial")
         save_file(tensors, partial, metadata=header)
@@ -183,7 +190,8 @@ class Trainer:
         for part, tensors in parts.items():
             for name, tensor in tensors.items():
                 parameter = self._trained[name]
-                self._optimizer.state[parameter][part] = tensor.to(parameter.device)
+                own = shared_like(tensor, parameter) if tensor.shape == parameter.shape else tensor.to(parameter.device)
+                self._optimizer.state[parameter][part] = own
         self.step = header["step"]
         self.curves = [tuple(row) for row in header["curves"]]
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from conrec.decode.inputs import Inputs
 from conrec.files import write_json
-from conrec.lm.model import build_policy, build_vocabulary, device, load_trained_policy, save_policy
+from conrec.lm.model import build_policy, build_vocabulary, load_trained_policy, on_device, save_policy
 from conrec.lm.prompts import Sample, translation, wording_texts
 from conrec.pipeline.job import Job
 from conrec.processes import is_main
@@ -31,7 +31,7 @@ def understand(job: Job) -> None:
     vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
     if is_main():
         vocabulary.save(out / "tokenizer")
-    policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
+    policy = on_device(build_policy(recipe.lm, vocabulary, catalog.codewords, seed), recipe.lm)
     known = inputs.split.may_learn(inputs.log_view.events)
     seen = np.isin(np.arange(len(inputs.log_view.items)), inputs.log_view.events.items[known])
     titles = [title for title, keep in zip(catalog.titles, seen) if keep]

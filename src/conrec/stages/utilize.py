@@ -17,7 +17,7 @@ from conrec.decode.prompt_dataset import Decoding, PromptDataset
 from conrec.errors import ConrecError
 from conrec.evaluate.metrics import hit_any
 from conrec.files import write_json
-from conrec.lm.model import build_policy, device, load_trained_policy, save_policy
+from conrec.lm.model import build_policy, load_trained_policy, on_device, save_policy
 from conrec.lm.policy import Policy
 from conrec.lm.prompts import Context
 from conrec.lm.vocabulary import Vocabulary
@@ -67,7 +67,9 @@ class Training:
         vocabulary = Vocabulary.load(job.of("understand") / "tokenizer")
         if is_main():
             vocabulary.save(job.out / "tokenizer")
-        policy = build_policy(job.recipe.lm, vocabulary, inputs.log_view.catalog.codewords, job.seed).to(device())
+        policy = on_device(
+            build_policy(job.recipe.lm, vocabulary, inputs.log_view.catalog.codewords, job.seed), job.recipe.lm
+        )
         load_trained_policy(policy, job.of("understand"))
         train, days = inputs.instances.of_split("train"), inputs.log_view.items.first_seen
         # On the log's first day the candidate pool of midnight is still empty, so nothing could be decoded.

@@ -26,7 +26,7 @@ from torch import Tensor
 from conrec.config import UtilizeConfig
 from conrec.decode.prompt_dataset import Batch, PromptDataset
 from conrec.decode.trie import CandidatePool
-from conrec.lm.model import frozen_copy
+from conrec.lm.model import Frozen
 from conrec.lm.policy import Policy
 from conrec.lm.training import Share, Trainer, gumbel_noise
 from conrec.progress import track
@@ -58,7 +58,7 @@ def train_stage(
     reference is the policy as it is at the call: the stage before. Each rollout is used for
     `config.num_iterations` updates; the first is on-policy (ratio 1).
     """
-    reference = frozen_copy(policy)
+    reference = Frozen(policy)
     size = min(config.prompts_per_step, len(data))
     steps = max(1, len(data) // config.prompts_per_step)
     every = max(1, steps // VALIDATIONS)
@@ -81,8 +81,7 @@ def train_stage(
         advantage, useful = (tensor.to(data.device) for tensor in advantages(rewards.total))
 
         answers = (batch.prompt_ids, batch.prompt_mask, codes, batch.rows, data.pool)
-        with torch.no_grad():
-            reference_logprobs = reference(*answers)
+        reference_logprobs = reference(*answers)
         policy.train(policy.checkpointing)
         weight = trainer.weight(int(useful.sum()))
         old = None
