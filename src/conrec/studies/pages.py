@@ -12,7 +12,6 @@ from conrec.report.texts import sentences
 from conrec.studies.results import Row, ahead, as_csv
 from conrec.studies.study import Study
 
-TEXT = "studies/page.md"
 INKS = (files(__package__) / "inks.css").read_text("utf-8").strip()
 """The report's colours: a picture that stands alone has no page to take them from."""
 
@@ -50,17 +49,7 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
         tables.append((dataset, metrics, rows))
     seen = SimulateConfig().seen if "simulator" in datasets else ""
     told = _leads(study, table), ahead(study, table), _found(study, table), seen, command
-    return str(sentences(TEXT).page(study, tables, *told))
-
-
-def paragraph(study: Study, table: Sequence[Row]) -> str:
-    """Text: what the paper reports, what we find, whether the direction holds, whether it is significant."""
-    return str(sentences(TEXT).paragraph(study, _found(study, table)))
-
-
-def margins(study: Study, table: Sequence[Row]) -> str:
-    """Table of the lead of `study.best_other` over the best of all others: a row a data set, the paper's first."""
-    return str(sentences(TEXT).margins(study, _leads(study, table)))
+    return str(sentences("studies/page.md").page(study, tables, *told))
 
 
 def _found(study: Study, table: Sequence[Row]) -> dict[str, list[tuple[str, int, list[tuple[Row, Row]]]]]:
