@@ -25,24 +25,11 @@ from conrec.progress import say
 from conrec.run import STAGES
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, policy_alone
+from conrec.toml import read_table
 
 CONREC, POLICY, WITH_POLICY = "conrec", "conrec's policy", "conrec with the policy"
 """The whole system by its recipe; its policy without the item features, which the studies of training compare; and
 both together."""
-WARM_UP = (
-    "utilize.warmup_context",
-    "utilize.warmup_targets",
-    "utilize.warmup_epochs",
-    "utilize.warmup_batch",
-    "utilize.warmup_learning_rate",
-    "utilize.history_dropout",
-    "utilize.validation_users",
-    "utilize.checkpoint_every",
-    "predict.prior",
-    "predict.prior_days",
-    "predict.prior_smoothing",
-)
-"""Settings of the warm-up; all rewards share it, and the item prior under which it decodes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +68,8 @@ class Variant:
         found = [prepare, compress, understand, score, weights]
         if not self.aligned:
             found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
-        warm_up = replace(utilize, name="warmup", function=_warm_up, reads=("lm", *WARM_UP))
+        reads = tuple(read_table(Path(__file__).with_name("warmup.toml"))["reads"])
+        warm_up = replace(utilize, name="warmup", function=_warm_up, reads=reads)
         reward = "" if self.reward == "future" else f"-{self.reward}"
         utilize = replace(
             utilize,
