@@ -85,7 +85,7 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES[1:], "kuairand"])
 def test_posters_are_of_films_alone_and_each_seed_has_its_fold_of_users(name: str, tmp_path: Path) -> None:
-    for folder in (*(Path(*parts) for parts in LOGS.values()), Path(POSTERS)):
+    for folder in (*map(Path, LOGS.values()), Path(POSTERS)):
         (tmp_path / folder).mkdir(parents=True)
     found = dataset(name, tmp_path, quick=True)
     assert (found.images is not None) == name.startswith("movie")

@@ -17,7 +17,7 @@ from conrec.files import read_json
 from conrec.report.charts import DASHES, SERIES
 from conrec.report.formats import count, number, percent, points
 from conrec.report.systems import headline, table
-from conrec.report.texts import templates
+from conrec.report.texts import sentences, templates
 from conrec.report.tradeoff import filtering
 from conrec.report.training import feature_weights, learning_curves, stage_gains
 from conrec.report.users import some_users
@@ -80,4 +80,5 @@ def _seen(run: Path) -> str:
         recipe = load_recipe(run / "recipe.toml")
     except ConrecError:  # none, or one of an older version: the page shows the rest
         return ""
-    return recipe.simulate.seen if recipe.data.simulated else ""
+    seen = sentences("report/simulated.txt").seen
+    return str(seen(recipe.simulate.attribute_columns)) if recipe.data.simulated else ""

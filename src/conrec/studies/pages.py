@@ -35,7 +35,8 @@ def picture(study: Study, table: Sequence[Row]) -> str:
         value, strong = row.value, row.system in study.own
         one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
         dots.setdefault(row.dataset, []).append(one)
-    return _standalone(panels(dots, title, about, metric))
+    head, rest = panels(dots, title, about, metric).split(">", 1)
+    return f"{head}><style>{INKS}</style>{rest}\n"
 
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:
@@ -47,7 +48,8 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
             rows.setdefault(row.system, {})[row.metric] = row
         metrics = [metric for metric in study.metrics if any(metric in own for own in rows.values())]
         tables.append((dataset, metrics, rows))
-    seen = SimulateConfig().seen if "simulator" in datasets else ""
+    columns = SimulateConfig().attribute_columns
+    seen = sentences("report/simulated.txt").seen(columns) if "simulator" in datasets else ""
     told = _leads(study, table), ahead(study, table), _found(study, table), seen, command
     return str(sentences("studies/page.md").page(study, tables, *told))
 
@@ -72,9 +74,3 @@ def _leads(study: Study, table: Sequence[Row]) -> list[tuple[str, list[tuple[Row
         own = [rows.get((str(study.best_other), metric)) for metric in study.text_metrics]
         found.append((dataset, [(row, row and rows.get((str(row.against), row.metric))) for row in own]))
     return found
-
-
-def _standalone(svg: str) -> str:
-    """SVG with the colours inside, and a ground of its own."""
-    head, rest = svg.split(">", 1)
-    return f"{head}><style>{INKS}</style>{rest}\n"
