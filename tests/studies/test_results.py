@@ -17,7 +17,7 @@ from conrec.report.charts import SERIES
 from conrec.studies.cells import CellResult, Measured
 from conrec.studies.models import CONREC, POLICY, WITH_POLICY
 from conrec.studies.pages import page, picture, write
-from conrec.studies.paper import fig2a, fig2b, table1, table2, table3, table4, table5
+from conrec.studies.paper import fig2a, fig2b, table1, table3, table5
 from conrec.studies.reproduce import STUDIES
 from conrec.studies.results import Row, as_csv, pool, rows
 from conrec.studies.rewards import HIGH
@@ -213,13 +213,14 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     paper = study_of(table1).paper
     assert paper["conrec"]["CandAcc"] / paper["instructrec"]["CandAcc"] == pytest.approx(2.013, abs=0.001)
     assert set(study_of(table1).second["ZUF@20"]) <= {system.name for system in trivial_systems(1.0, 1.0)}
-    rows = (table2.BASELINE, table2.ALIGNED, table2.PROGRESSIVE, table2.FUTURE, POLICY, WITH_POLICY)
-    assert study_of(table2).against == dict(zip(rows[1:], rows))
-    assert set(study_of(table2).paper) == set(rows) - {WITH_POLICY}
+    rows = (*list(STUDIES["table2"].variants)[:4], POLICY, WITH_POLICY)
+    assert tuple(STUDIES["table2"].variants) == rows
+    assert STUDIES["table2"].against == dict(zip(rows[1:], rows))
+    assert set(STUDIES["table2"].paper) == set(rows) - {WITH_POLICY}
     after = {f"alignment after {name}" for name in (table3.SFT, table3.GRPO, CONREC)}
     assert set(study_of(table3).paper) == {table3.ALIGNMENT, *after}
-    assert set(study_of(table4).paper) == set(table4.SCHEMES)
-    assert f"at least {HIGH}" in study_of(table4).measures
+    assert set(STUDIES["table4"].paper) == set(STUDIES["table4"].variants)
+    assert f"at least {HIGH}" in STUDIES["table4"].measures
     assert set(study_of(fig2b).paper) == {fig2b.LCREC, fig2b.LCREC_BOTH}
     assert set(study_of(fig2a).paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
     assert table5.named(POLICY, "") == POLICY

@@ -21,9 +21,9 @@ from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
-from conrec.studies.models import POLICY, Models, inputs, policy, variant
-from conrec.studies.paper import features, fig2a, table2, table3, table4, table5
-from conrec.studies.reproduce import reproduce
+from conrec.studies.models import POLICY, Models, Variant, declared, inputs, policy, variant
+from conrec.studies.paper import features, fig2a, table3, table5
+from conrec.studies.reproduce import STUDIES, reproduce
 from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, Recommenders, further, published, trivial
 from tests.jobs import job
@@ -105,8 +105,12 @@ def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
     assert len({named("utilize"), *(named("utilize", **{name: value}) for name, value in other.items())}) == 6
 
 
+def variants_of(study: str, data: Dataset) -> dict[str, Variant]:
+    return {name: declared(data, 0, told) for name, told in STUDIES[study].variants.items()}
+
+
 def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
-    rungs = table2.rungs(tiny, 0)
+    rungs = variants_of("table2", tiny)
     assert [rung.aligned for rung in rungs.values()] == [False, True, True, True, True, True]
     settings = [rung.recipe.utilize for rung in rungs.values()]
     assert [bool(s.stages) for s in settings] == [False, False, True, True, True, True]
@@ -132,7 +136,7 @@ def test_an_ablation_is_learned_and_predicted_with_the_whole_and_trains_no_polic
 
 
 def test_schemes_of_table_4(tiny: Dataset) -> None:
-    variants = [change(policy(tiny, 0)) for change in table4.SCHEMES.values()]
+    variants = variants_of("table4", tiny).values()
     assert [own.reward for own in variants] == ["future", "truncated", "future", "truncated", "codes"]
     a, b, c, d, e = (own.recipe.utilize for own in variants)
     assert c == d == e == tiny.recipe.utilize
@@ -144,11 +148,11 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
 
 def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
     """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
-    everywhere = [study_of(study).cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
+    everywhere = [STUDIES[name].cells(context, tiny, (0, 1)) for name in ("table2", "table4", "table5")]
     folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2
-    a = [{c.folder(Path()) for c in cells if c.system == table2.FUTURE} for cells in everywhere[:2]]
+    a = [{c.folder(Path()) for c in cells if c.system == "+ future dislikes"} for cells in everywhere[:2]]
     assert a[0] == a[1]
     assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (6 + 3 + 5)
 

@@ -5,7 +5,7 @@ by its key (`conrec.pipeline.stage.inputs_of`): two variants that differ in the 
 warm-up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, sta
 from conrec.progress import say
 from conrec.run import STAGES
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
-from conrec.studies.datasets import Dataset, policy_alone
+from conrec.studies.datasets import Dataset, policy_alone, utilizing, with_policy
 from conrec.toml import read_table
 
 CONREC, POLICY, WITH_POLICY = "conrec", "conrec's policy", "conrec with the policy"
@@ -89,6 +89,15 @@ def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = la
 def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
     """The data set's recipe with a change, decoded by policy and item prior alone."""
     return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
+
+
+def declared(dataset: Dataset, seed: int, changes: Mapping[str, Any]) -> Variant:
+    """A variant as a study's table declares it, by what it changes of `[utilize]`, by `aligned` and `reward` as in
+    `Variant`, and by `features`: whether the policy is decoded with the item features or alone."""
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    own = {name: told.pop(name) for name in ("aligned", "reward") if name in told}
+    decoded = with_policy if told.pop("features", False) else policy_alone
+    return replace(variant(dataset, seed, lambda recipe: decoded(utilizing(recipe, **told))), **own)
 
 
 def inputs(stage: str | Stage, variant: Variant) -> dict[str, Any]:

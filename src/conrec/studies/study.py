@@ -1,17 +1,18 @@
 """What a study is: cells, how they are compared, and what the paper reports.
 
-`paper/NAME.py` makes the cells. `paper/NAME.toml` holds the rest: the words, who is compared with whom, and the paper's
-figures.
+`paper/NAME.py` makes the cells, where they are no mere variants of the policy. `paper/NAME.toml` holds the rest: the
+variants, the words, who is compared with whom, and the paper's figures.
 """
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import NAMES, Dataset
-from conrec.studies.models import Models, Variant, variant
+from conrec.studies.models import Models, Variant, declared, variant
 from conrec.studies.systems import Recommenders
 
 Figures = Mapping[str, Mapping[str, float]]
@@ -36,10 +37,13 @@ class Study:
     title: str
     measures: str
     """One sentence: what is varied and what is measured."""
-    of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]
-    """The cells of a data set's recipe under one seed; the second is that of the first seed, which tunes baselines."""
+    of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]] | None
+    """The cells of a data set's recipe under one seed; the second is that of the first seed, which tunes baselines.
+    None: they are the `variants`."""
     metrics: Sequence[str]
     """Columns of the table, the headline first for the picture and the text."""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """System -> what it changes of the recipe (`models.declared`)."""
     against: Mapping[str, str] = field(default_factory=dict)
     """System -> the one it is compared with, pair by pair."""
     best_other: str | None = None
@@ -68,6 +72,9 @@ class Study:
 
     def cells(self, context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
         """The cells of a data set under some seeds."""
+        if self.of_seed is None:
+            declarations = [(seed, *one) for seed in seeds for one in self.variants.items()]
+            return [context.models.cell(name, declared(dataset, seed, told)) for seed, name, told in declarations]
         own = [variant(dataset, seed) for seed in seeds]
         return [cell for one in own for cell in self.of_seed(context, one, own[0])]
 
@@ -92,7 +99,7 @@ class Study:
         return self.headlines or self.metrics[:1]
 
 
-def read_study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]) -> Study:
+def read_study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]] | None) -> Study:
     """The study of `paper/NAME.toml`, whose keys are the fields of `Study`."""
     text = (Path(__file__).parent / "paper" / f"{name}.toml").read_text(encoding="utf-8")
     return Study(name, of_seed=of_seed, **tomllib.loads(text))
