@@ -22,7 +22,7 @@ from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
 from conrec.studies.models import POLICY, Models, Variant, declared, inputs, policy, variant
-from conrec.studies.paper import features, fig2a, table3, table5
+from conrec.studies.paper import features, fig2a, table3
 from conrec.studies.reproduce import STUDIES, reproduce
 from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, Recommenders, further, published, trivial
@@ -106,7 +106,8 @@ def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
 
 
 def variants_of(study: str, data: Dataset) -> dict[str, Variant]:
-    return {name: declared(data, 0, told) for name, told in STUDIES[study].variants.items()}
+    table = STUDIES[study].variants
+    return {name: declared(data, 0, {k: v for k, v in told.items() if k != "baseline"}) for name, told in table.items()}
 
 
 def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
@@ -158,9 +159,9 @@ def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None
 
 
 def test_sizes_and_contexts(tiny: Dataset) -> None:
-    lm = {size: table5.sized(size, tiny.recipe).lm for size in table5.SIZES}
-    assert [lm[size].hidden for size in table5.SIZES] == [8, 16, 24]
-    assert lm[""] == tiny.recipe.lm
+    lm = {name: own.recipe.lm for name, own in variants_of("table5", tiny).items()}
+    assert [lm[f"conrec's policy{size}"].hidden for size in (" small", "", " large")] == [8, 16, 24]
+    assert lm["conrec's policy"] == tiny.recipe.lm
     flat = one_context(tiny.recipe, "dislikes").utilize
     assert {flat.warmup_context, *(stage.context for stage in flat.stages)} == {"dislikes"}
     assert [s.prompts for s in flat.stages] == [s.prompts for s in tiny.recipe.utilize.stages]

@@ -102,3 +102,9 @@ def one_context(recipe: Recipe, context: str) -> Recipe:
     """Recipe without the progressive schedule: warm-up and all stages in the same context."""
     stages = tuple(GrpoStage(context, stage.prompts, stage.beta) for stage in recipe.utilize.stages)  # type: ignore[arg-type]
     return utilizing(recipe, warmup_context=context, stages=stages)
+
+
+def sized(recipe: Recipe, width: float) -> Recipe:
+    """Recipe with a backbone of so many times the width."""
+    lm = recipe.lm
+    return replace(recipe, lm=replace(lm, hidden=round(lm.hidden * width), ffn=round(lm.ffn * width)))

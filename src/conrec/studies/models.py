@@ -24,7 +24,7 @@ from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, sta
 from conrec.progress import say
 from conrec.run import STAGES
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
-from conrec.studies.datasets import Dataset, policy_alone, utilizing, with_policy
+from conrec.studies.datasets import Dataset, one_context, policy_alone, sized, utilizing, with_policy
 from conrec.toml import read_table
 
 CONREC, POLICY, WITH_POLICY = "conrec", "conrec's policy", "conrec with the policy"
@@ -92,12 +92,19 @@ def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lam
 
 
 def declared(dataset: Dataset, seed: int, changes: Mapping[str, Any]) -> Variant:
-    """A variant as a study's table declares it, by what it changes of `[utilize]`, by `aligned` and `reward` as in
-    `Variant`, and by `features`: whether the policy is decoded with the item features or alone."""
+    """A variant as a study's table declares it: by what it changes of `[utilize]`; by `aligned` and `reward` as in
+    `Variant`; by `context`, one throughout; by `width`, times that of the recipe's backbone; by `features`, whether the
+    policy is decoded with the item features or alone."""
     told = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
     own = {name: told.pop(name) for name in ("aligned", "reward") if name in told}
-    decoded = with_policy if told.pop("features", False) else policy_alone
-    return replace(variant(dataset, seed, lambda recipe: decoded(utilizing(recipe, **told))), **own)
+    context, width, features = told.pop("context", None), told.pop("width", 1.0), told.pop("features", False)
+
+    def changed(recipe: Recipe) -> Recipe:
+        recipe = sized(utilizing(recipe, **told), width)
+        recipe = one_context(recipe, context) if context else recipe
+        return with_policy(recipe) if features else policy_alone(recipe)
+
+    return replace(variant(dataset, seed, changed), **own)
 
 
 def inputs(stage: str | Stage, variant: Variant) -> dict[str, Any]:
