@@ -95,8 +95,8 @@ def declared(dataset: Dataset, seed: int, changes: Mapping[str, Any]) -> Variant
     """A variant as a study's table declares it: by what it changes of `[utilize]`; by `aligned` and `reward` as in
     `Variant`; by `context`, one throughout; by `width`, times that of the recipe's backbone; by `features`, whether the
     policy is decoded with the item features or alone."""
-    told = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-    own = {name: told.pop(name) for name in ("aligned", "reward") if name in told}
+    told: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in changes.items()}
+    own: dict[str, Any] = {name: told.pop(name) for name in ("aligned", "reward") if name in told}
     context, width, features = told.pop("context", None), told.pop("width", 1.0), told.pop("features", False)
 
     def changed(recipe: Recipe) -> Recipe:
