@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from conrec.baselines.base import best
-from conrec.decode.decoder import PLAIN, Decoder
+from conrec.decode.decoder import Decoder
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import hit_any
+from conrec.features.item_features import FeatureWeights
 from conrec.features.prepared_log import PreparedLog
 from conrec.run import open_run
 from conrec.score.history import HistoryScore
@@ -42,7 +43,7 @@ def main(run: Path, split: str) -> None:
         history = HistoryScore.load(run / "score" / f"seed{seed}") if chosen.propensity else None
         print(f"seed {seed}: {chosen}")
         decoder = Decoder.of(inputs, seed, trained, exposures, history)
-        tried = {"**as chosen**": chosen, "prior alone": PLAIN}
+        tried = {"**as chosen**": chosen, "prior alone": FeatureWeights()}
         used = [name for name, value in chosen._asdict().items() if value and name != "temperature"]
         tried |= {f"without {name}": chosen._replace(**{name: 0.0}) for name in used}
         if chosen.temperature != 1:

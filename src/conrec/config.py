@@ -71,15 +71,6 @@ class SimulateConfig:
     attribute_columns: bool = False
     """Give the catalogue columns of the attributes by which users dislike, which no shop has. Events stay the same."""
 
-    @property
-    def seen(self) -> str:
-        """A sentence: what the platform knows of an item, and what of that any system sees."""
-        what = "these too, as columns" if self.attribute_columns else "none of these"
-        return (
-            "The simulated platform knows the attributes of items by which its users dislike; every system sees title, "
-            f"picture, and category, and {what}."
-        )
-
 
 @dataclass(frozen=True)
 class SplitConfig:

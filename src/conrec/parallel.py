@@ -5,8 +5,6 @@ process has one thread, as Ray gives it: `OMP_NUM_THREADS=1`.) On Ray every core
 the work once. A part that was lost with its node is done again elsewhere.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import deque

@@ -9,7 +9,7 @@ import pytest
 from conrec.baselines.base import Recommender, Settings
 from conrec.baselines.lift import under_prior
 from conrec.baselines.linear import EASE, ItemKNN, SwingNeighbours
-from conrec.baselines.tuning import BUDGET, tune
+from conrec.baselines.tuning import BUDGET, GRIDS, tune
 from conrec.baselines.with_prior import WithPrior
 from conrec.config import LmConfig
 from conrec.data.instances import Instances
@@ -89,7 +89,7 @@ def test_what_cannot_be_tuned(tmp_path: Path) -> None:
 
 def test_every_grid_is_the_budget() -> None:
     for recommender in (*PUBLISHED, EASE, ItemKNN, SwingNeighbours):
-        grid = recommender.grid
+        grid = GRIDS[recommender.name]
         assert len(grid) == len({str(settings) for settings in grid}) == BUDGET
         given = {"prior_days": 14.0, "prior_smoothing": 0.05, "lm": LmConfig(), "understood": Path()}
         for settings in grid:

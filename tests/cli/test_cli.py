@@ -200,7 +200,9 @@ def test_the_filter_decides_about_a_file(tmp_path: Path) -> None:
     decided = list(csv.DictReader((tmp_path / "decided.csv").open()))
     assert [row["kept"] for row in decided] == ["true", "false", "true"]
     assert float(decided[0]["score"]) < limits[0] < limits[2] < float(decided[1]["score"])
-    assert done.stdout.splitlines()[-1] == str(tmp_path / "decided.csv")
+    _, account, path = done.stdout.splitlines()
+    assert account.startswith("read 3, kept 2, dropped 1")
+    assert path == str(tmp_path / "decided.csv")
     strict = conrec("filter", run, ranked, "--out", tmp_path / "decided.csv", "--threshold", "99")
     assert strict.returncode == 0
     assert [row["kept"] for row in csv.DictReader((tmp_path / "decided.csv").open())] == ["true"] * 3

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -198,3 +199,19 @@ def test_the_first_event_is_when_an_item_was_seen_at_the_latest() -> None:
     later = with_first_seen(items, event_table(("u", "a", 4, "click"), ("u", "b", 9, "click")))
     assert later["first_seen"].to_pylist() == [START + timedelta(hours=3), START + timedelta(hours=9), None]
     assert with_first_seen(later, event_table()).equals(later)
+
+
+ROW = st.tuples(st.sampled_from("uv"), st.sampled_from("ab"), st.integers(0, 5), st.sampled_from(["dislike", "click"]))
+
+
+@given(st.lists(ROW, max_size=12), st.lists(ROW, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_a_log_cleaned_in_two_parts_is_the_log_cleaned_at_once(early: list[tuple], late: list[tuple]) -> None:
+    """Whatever of the second part is in the first already, or void by it, goes."""
+    late = [(user, item, 6 + hours, kind) for user, item, hours, kind in late] + early[:2]
+    first = clean(make_log(*early))
+    second = clean(make_log(*late), before=first.events) if late else make_log()
+    whole = clean(make_log(*early, *late))
+    order = [(name, "ascending") for name in ("time", "user_id", "item_id", "kind")]
+    assert pa.concat_tables([first.events, second.events]).sort_by(order).equals(whole.events)
+    assert sum(log.accounting.dropped.total() for log in (first, second)) == whole.accounting.dropped.total()

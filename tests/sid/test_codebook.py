@@ -127,15 +127,13 @@ def test_a_frozen_codebook_gives_the_same_items_the_same_codes(
     np.testing.assert_array_equal(again.codes, catalog.codes)
 
     new = embeddings(50, seed=5)
-    ids = [*catalog.item_ids[:100], *(f"new {n}" for n in range(50)), "new 0"]
-    x = np.concatenate([embeddings()[:100], new, new[:1]])
-    grown = add_items(catalog, model, ids, ids, x)
+    ids = [f"new {n}" for n in range(50)]
+    grown = add_items(catalog, model, ids, ids, new)
     assert len(grown) == 650
     np.testing.assert_array_equal(grown.codes[:600], catalog.codes)
     assert grown.titles[:600] == catalog.titles
     assert len(set(map(tuple, grown.codes.tolist()))) == 650
-    twice = add_items(grown, model, ids, ids, x)
-    np.testing.assert_array_equal(twice.codes, grown.codes)
+    assert (grown.item_ids, grown.titles[600:]) == (catalog.item_ids + ids, ids)
     # Where nobody was in the way, a new item has the code nearest to it.
     taken = set(map(tuple, catalog.codes.tolist()))
     raw = assign(encode(model, new), catalog.codewords)

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 from conrec.config import SimulateConfig, load_recipe
 from conrec.data.schema import OTHER_REASONS, REASONS, check_events, check_items
 from conrec.simulate import START, Simulation, simulate
-from conrec.simulate.catalogue import COLOURS, LEAVES, LOOKS, MATERIALS, PATTERNS, SHAPES, STORES
+from conrec.simulate.catalogue import ATTRIBUTES, LEAVES, MATERIALS, STORES
 from conrec.simulate.pictures import LEAF_STROKES, TEXTURE, draw_picture
 from conrec.simulate.platform import NOISE
 
@@ -386,15 +386,10 @@ def test_pictures_show_every_attribute() -> None:
     assert set(LEAF_STROKES) == set(LEAVES)
     known = {material for group in TEXTURE.values() for material in group}
     assert {material for group in MATERIALS.values() for material in group} == known
-    for attribute, values in {
-        "shape": SHAPES,
-        "colour": COLOURS,
-        "pattern": PATTERNS,
-        "image": LOOKS,
-        "store": STORES,
-        "connection": ("wired", "wireless"),
-        "material": ("leather", "canvas", "wood", "metal"),
-    }.items():
+    shown = {"store": STORES, "material": ("leather", "canvas", "wood", "metal")}
+    for attribute in ("shape", "colour", "pattern", "image", "connection"):
+        shown[attribute] = ATTRIBUTES[attribute]
+    for attribute, values in shown.items():
         seen = {picture(**{attribute: value}).tobytes() for value in values}
         assert len(seen) == len(values), attribute
     assert len({picture(leaf).tobytes() for leaf in LEAVES}) == len(LEAVES)

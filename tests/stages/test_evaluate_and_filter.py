@@ -17,7 +17,7 @@ import pytest
 from conrec.config import EvaluateConfig, FilterConfig, Recipe
 from conrec.data.exposures import DISLIKED, LIKED, without_prediction
 from conrec.data.instances import Instances, Items
-from conrec.deploy.apply import describe, filter_file
+from conrec.deploy.apply import filter_file
 from conrec.deploy.replay import read_replays
 from conrec.deploy.served import served_score
 from conrec.errors import ConrecError
@@ -279,7 +279,6 @@ def test_filtering_a_file(run: Path, tmp_path: Path, candidates: Path, suffix: s
     assert [row["score"] for row in rows[2:]] == [None, None, None]
     assert list(rows[0]) == ["user_id", "item_id", "kept", "score"]
     assert account == {"read": 5, "kept": 4, "dropped": 1, "unknown user": 1, "unknown item": 2}
-    assert describe(account).startswith("read 5, kept 4, dropped 1")
 
 
 def test_what_is_wrong_with_a_file_is_one_line(run: Path, tmp_path: Path, candidates: Path) -> None:

@@ -16,10 +16,10 @@ from conrec.baselines.trivial import trivial_systems
 from conrec.report.charts import SERIES
 from conrec.studies.cells import CellResult, Measured
 from conrec.studies.models import CONREC, POLICY, WITH_POLICY
-from conrec.studies.pages import margins, page, paragraph, picture, write
-from conrec.studies.paper import fig2a, fig2b, table1, table2, table3, table4, table5
+from conrec.studies.pages import page, picture, write
+from conrec.studies.paper import fig2a, table1, table3
 from conrec.studies.reproduce import STUDIES
-from conrec.studies.results import as_csv, pool, rows
+from conrec.studies.results import Row, as_csv, pool, rows
 from conrec.studies.rewards import HIGH
 from conrec.studies.study import Study
 from tests.studies.modules import study_of
@@ -42,6 +42,10 @@ def result(
 def study(**changes: object) -> Study:
     base = Study("toy", "Toy", "What it measures.", lambda context, own, first: [], ("FHR@20",), source="its table")
     return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def text_of(one: Study, table: Sequence[Row]) -> str:
+    return page(one, table, "conrec reproduce toy")
 
 
 def test_seeds_are_averaged_per_instance() -> None:
@@ -103,7 +107,7 @@ def test_the_best_other_is_chosen_metric_by_metric_and_never_the_truth() -> None
 def test_a_lead_over_the_best_other_is_a_share_too() -> None:
     one = study(best_other="x", paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}, "z": {"FHR@20": 0.01}})
     cells = [result(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 15), ("w", 10))]
-    text = paragraph(one, rows(one, "toy", cells))
+    text = text_of(one, rows(one, "toy", cells))
     assert "x 0.375 against w 0.250" in text
     assert ", +50.0% where the paper has +25.0%: the paper's direction holds" in text
 
@@ -111,14 +115,10 @@ def test_a_lead_over_the_best_other_is_a_share_too() -> None:
 def test_margins_name_the_best_other_and_say_where_they_are_significant() -> None:
     one = study(best_other="x", paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
     cells = [result(name, {"FHR@20": [float(n < hits) for n in range(40)]}) for name, hits in (("x", 30), ("w", 10))]
-    assert margins(one, rows(one, "toy", cells)).splitlines() == [
-        "| | FHR@20 |",
-        "|---|---|",
-        "| the paper | +25.0% |",
-        "| toy | **+200.0%** (w) |",
-    ]
+    lead = "| | FHR@20 |\n|---|---|\n| the paper | +25.0% |\n| toy | **+200.0%** (w) |\n"
+    assert lead in text_of(one, rows(one, "toy", cells))
     unsure = rows(one, "toy", [result("x", {"FHR@20": [1, 0, 1, 0]}), result("w", {"FHR@20": [1, 1, 0, 0]})])
-    assert "| toy | +0.0% (w) |" in margins(one, unsure)
+    assert "| toy | +0.0% (w) |" in text_of(one, unsure)
 
 
 def test_a_second_opponent_is_told_and_kept_but_no_row_of_its_own() -> None:
@@ -137,25 +137,25 @@ def test_words_follow_the_numbers() -> None:
     flat = [0.0] * 20 + [1.0] * 20
     up = study(against={"x": "y"}, paper={"x": {"FHR@20": 0.05}, "y": {"FHR@20": 0.04}})
     better = rows(up, "toy", [result("x", {"FHR@20": [1.0] * 40}), result("y", {"FHR@20": flat})])
-    text = paragraph(up, better)
+    text = text_of(up, better)
     assert "the paper reports x 0.0500, y 0.0400 (its table)" in text
     assert "x 1.000 against y 0.500, +0.500" in text
     assert "the paper's direction holds, significant" in text
     worse = rows(up, "toy", [result("x", {"FHR@20": flat}), result("y", {"FHR@20": [1.0] * 40})])
-    assert "the paper's direction does not hold, significant" in paragraph(up, worse)
+    assert "the paper's direction does not hold, significant" in text_of(up, worse)
     same = rows(up, "toy", [result("x", {"FHR@20": flat}), result("y", {"FHR@20": flat})])
-    assert "no difference" in paragraph(up, same)
+    assert "no difference" in text_of(up, same)
     unknown = rows(
         study(against={"x": "y"}), "toy", [result("x", {"FHR@20": [1.0] * 40}), result("y", {"FHR@20": flat})]
     )
-    assert "direction" not in paragraph(study(against={"x": "y"}), unknown)
+    assert "direction" not in text_of(study(against={"x": "y"}), unknown)
 
 
 def test_what_is_forgotten_is_the_share_that_is_lost() -> None:
     one = study(metrics=("accuracy",), against={"sft": "before"}, forgetting="before")
     table = rows(one, "toy", [result("before", {"accuracy": [1, 1, 1, 0]}), result("sft", {"accuracy": [1, 0, 0, 0]})])
     assert [row.forgotten for row in table] == [None, pytest.approx(2 / 3)]
-    assert "66.7% of what was learned before is forgotten" in paragraph(one, table)
+    assert "66.7% of what was learned before is forgotten" in text_of(one, table)
 
 
 def test_the_table_as_csv_reads_back() -> None:
@@ -213,13 +213,14 @@ def test_the_papers_figures_are_for_systems_that_the_studies_run() -> None:
     paper = study_of(table1).paper
     assert paper["conrec"]["CandAcc"] / paper["instructrec"]["CandAcc"] == pytest.approx(2.013, abs=0.001)
     assert set(study_of(table1).second["ZUF@20"]) <= {system.name for system in trivial_systems(1.0, 1.0)}
-    rows = (table2.BASELINE, table2.ALIGNED, table2.PROGRESSIVE, table2.FUTURE, POLICY, WITH_POLICY)
-    assert study_of(table2).against == dict(zip(rows[1:], rows))
-    assert set(study_of(table2).paper) == set(rows) - {WITH_POLICY}
+    rows = (*list(STUDIES["table2"].variants)[:4], POLICY, WITH_POLICY)
+    assert tuple(STUDIES["table2"].variants) == rows
+    assert STUDIES["table2"].against == dict(zip(rows[1:], rows))
+    assert set(STUDIES["table2"].paper) == set(rows) - {WITH_POLICY}
     after = {f"alignment after {name}" for name in (table3.SFT, table3.GRPO, CONREC)}
     assert set(study_of(table3).paper) == {table3.ALIGNMENT, *after}
-    assert set(study_of(table4).paper) == set(table4.SCHEMES)
-    assert f"at least {HIGH}" in study_of(table4).measures
-    assert set(study_of(fig2b).paper) == {fig2b.LCREC, fig2b.LCREC_BOTH}
+    assert set(STUDIES["table4"].paper) == set(STUDIES["table4"].variants)
+    assert f"at least {HIGH}" in STUDIES["table4"].measures
+    assert set(STUDIES["fig2b"].paper) == {"lc_rec", "lc_rec+positives"}
     assert set(study_of(fig2a).paper) == {fig2a.NEXT, fig2a.WEEK, fig2a.SWING}
-    assert table5.named(POLICY, "") == POLICY
+    assert POLICY in STUDIES["table5"].variants

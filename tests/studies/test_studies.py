@@ -21,9 +21,9 @@ from conrec.stages.prepare import prepare
 from conrec.stages.utilize import CONTEXTS
 from conrec.studies.cells import key
 from conrec.studies.datasets import LOGS, NAMES, POSTERS, Dataset, dataset, one_context
-from conrec.studies.models import POLICY, Models, inputs, policy, variant
-from conrec.studies.paper import features, fig2a, table2, table3, table4, table5
-from conrec.studies.reproduce import reproduce
+from conrec.studies.models import POLICY, Models, Variant, declared, inputs, policy, variant
+from conrec.studies.paper import features, fig2a, table3
+from conrec.studies.reproduce import STUDIES, reproduce
 from conrec.studies.study import StudyContext
 from conrec.studies.systems import BaselineSpec, Recommenders, further, published, trivial
 from tests.jobs import job
@@ -85,7 +85,7 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES[1:], "kuairand"])
 def test_posters_are_of_films_alone_and_each_seed_has_its_fold_of_users(name: str, tmp_path: Path) -> None:
-    for folder in (*(Path(*parts) for parts in LOGS.values()), Path(POSTERS)):
+    for folder in (*map(Path, LOGS.values()), Path(POSTERS)):
         (tmp_path / folder).mkdir(parents=True)
     found = dataset(name, tmp_path, quick=True)
     assert (found.images is not None) == name.startswith("movie")
@@ -105,8 +105,13 @@ def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
     assert len({named("utilize"), *(named("utilize", **{name: value}) for name, value in other.items())}) == 6
 
 
+def variants_of(study: str, data: Dataset) -> dict[str, Variant]:
+    table = STUDIES[study].variants
+    return {name: declared(data, 0, {k: v for k, v in told.items() if k != "baseline"}) for name, told in table.items()}
+
+
 def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
-    rungs = table2.rungs(tiny, 0)
+    rungs = variants_of("table2", tiny)
     assert [rung.aligned for rung in rungs.values()] == [False, True, True, True, True, True]
     settings = [rung.recipe.utilize for rung in rungs.values()]
     assert [bool(s.stages) for s in settings] == [False, False, True, True, True, True]
@@ -132,7 +137,7 @@ def test_an_ablation_is_learned_and_predicted_with_the_whole_and_trains_no_polic
 
 
 def test_schemes_of_table_4(tiny: Dataset) -> None:
-    variants = [change(policy(tiny, 0)) for change in table4.SCHEMES.values()]
+    variants = variants_of("table4", tiny).values()
     assert [own.reward for own in variants] == ["future", "truncated", "future", "truncated", "codes"]
     a, b, c, d, e = (own.recipe.utilize for own in variants)
     assert c == d == e == tiny.recipe.utilize
@@ -144,19 +149,19 @@ def test_schemes_of_table_4(tiny: Dataset) -> None:
 
 def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None:
     """The policy itself, scheme a and the backbone of the recipe's size are each one run."""
-    everywhere = [study_of(study).cells(context, tiny, (0, 1)) for study in (table2, table4, table5)]
+    everywhere = [STUDIES[name].cells(context, tiny, (0, 1)) for name in ("table2", "table4", "table5")]
     folders = [{cell.folder(Path()) for cell in cells if cell.system == POLICY} for cells in everywhere]
     assert all(found == folders[0] for found in folders)
     assert len(folders[0]) == 2
-    a = [{c.folder(Path()) for c in cells if c.system == table2.FUTURE} for cells in everywhere[:2]]
+    a = [{c.folder(Path()) for c in cells if c.system == "+ future dislikes"} for cells in everywhere[:2]]
     assert a[0] == a[1]
     assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (6 + 3 + 5)
 
 
 def test_sizes_and_contexts(tiny: Dataset) -> None:
-    lm = {size: table5.sized(size, tiny.recipe).lm for size in table5.SIZES}
-    assert [lm[size].hidden for size in table5.SIZES] == [8, 16, 24]
-    assert lm[""] == tiny.recipe.lm
+    lm = {name: own.recipe.lm for name, own in variants_of("table5", tiny).items()}
+    assert [lm[f"conrec's policy{size}"].hidden for size in (" small", "", " large")] == [8, 16, 24]
+    assert lm["conrec's policy"] == tiny.recipe.lm
     flat = one_context(tiny.recipe, "dislikes").utilize
     assert {flat.warmup_context, *(stage.context for stage in flat.stages)} == {"dislikes"}
     assert [s.prompts for s in flat.stages] == [s.prompts for s in tiny.recipe.utilize.stages]

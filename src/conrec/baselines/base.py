@@ -72,10 +72,8 @@ class Recommender(ABC):
 
     name: str
     known: TrainingData
-    grid: ClassVar[Sequence[Settings]] = ({},)
-    """Settings to choose from on validation (see `baselines.tuning`)."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Options of the constructor that come from the run, not from the grid: `prior_days`, `lm`, `understood`, ..."""
+    """Options of the constructor that come from the run, not from a grid: `prior_days`, `lm`, `understood`, ..."""
     quick: ClassVar[Settings] = {}
     """Settings under which it hardly trains, to see that everything works."""
     requires: Sequence[Literal["catalog", "embeddings"]] = ()

@@ -53,11 +53,6 @@ class BERT4Rec(SequenceRecommender):
 
     name = "bert4rec"
     repeats = 5
-    grid = tuple(
-        {"masked": masked, "dropout": dropout, "learning_rate": rate}
-        for masked in (0.2, 0.5)
-        for dropout, rate in ((0.2, 1e-3), (0.5, 3e-3))
-    )
 
     def __init__(self, inputs: Inputs = "dislikes", *, masked: float = 0.2, **options: Any) -> None:
         """`masked`: share of the dislikes that are masked; further options as in `SequenceRecommender`."""

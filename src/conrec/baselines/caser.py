@@ -68,11 +68,6 @@ class Caser(SequenceRecommender):
     sizes = Sizes(dropout=0.5)
     weight_decay = 1e-6
     betas = (0.9, 0.999)
-    grid = tuple(
-        {"loss": loss, "order": order, "learning_rate": rate}
-        for loss in ("binary", "softmax")
-        for order, rate in ((5, 1e-3), (10, 3e-3))
-    )
 
     def __init__(self, inputs: Inputs = "dislikes", *, order: int = 5, **options: Any) -> None:
         """Further options as in `SequenceRecommender`."""

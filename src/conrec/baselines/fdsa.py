@@ -84,9 +84,6 @@ class FDSA(NextItemRecommender):
     name = "fdsa"
     sizes = Sizes(layers=1)
     requires = ("embeddings",)
-    grid = tuple(
-        {"loss": loss, "dropout": 0.2, "learning_rate": rate} for loss in ("binary", "softmax") for rate in (1e-3, 3e-3)
-    )
 
     def build(self) -> TwoStreams:
         assert self.known.embeddings is not None

@@ -25,10 +25,6 @@ class InstructRec(TitleRanker):
     """The likelihood of each candidate's title behind history and list; options as in `TitleRanker`."""
 
     name = "instructrec"
-    # A choice is learned from the titles of all candidates, so its passes are longer.
-    grid = tuple(
-        {"lora_rank": a, "objective": b, "epochs": c} for a in (8, 0) for b, c in (("choice", 1), ("title", 3))
-    )
     distractors = 19
 
     def __init__(

@@ -41,7 +41,6 @@ class LcRec(Generative):
     requires = ("catalog",)
     needs = (*Generative.needs, "lm")
     quick: ClassVar[Settings] = Generative.quick | {"language_epochs": 0.2, "asymmetric": 50}
-    grid = tuple({"learning_rate": a, "language_epochs": b} for a in (2e-3, 4e-3) for b in (2.0, 4.0))
 
     def __init__(
         self,

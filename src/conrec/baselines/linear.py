@@ -55,7 +55,6 @@ class EASE(Linear):
 
     name = "ease"
     liked_columns = 4000  # the Gram matrix is inverted whole
-    grid = tuple({"l2": l2} for l2 in (30.0, 100.0, 300.0, 1000.0))
 
     def __init__(self, inputs: Inputs = "dislikes", *, l2: float = 30.0) -> None:
         self.name += SUFFIX[inputs]
@@ -70,9 +69,6 @@ class ItemKNN(Linear):
     """Neighbours by cosine."""
 
     name = "item_knn"
-    grid = tuple(
-        {"neighbours": neighbours, "shrinkage": shrinkage} for neighbours in (20, 100) for shrinkage in (3.0, 10.0)
-    )
 
     def __init__(self, inputs: Inputs = "dislikes", *, neighbours: int = 100, shrinkage: float = 3.0) -> None:
         self.name += SUFFIX[inputs]
@@ -91,7 +87,6 @@ class SwingNeighbours(Linear):
     """Neighbours by Swing (paper equation 5)."""
 
     name = "swing_neighbours"
-    grid = tuple({"neighbours": neighbours, "alpha2": alpha2} for neighbours in (20, 100) for alpha2 in (0.0, 1.0))
 
     def __init__(self, *, neighbours: int = 20, alpha2: float = 1.0) -> None:
         self.neighbours, self.alpha2 = neighbours, alpha2

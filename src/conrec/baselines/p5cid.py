@@ -29,7 +29,6 @@ class P5Cid(T5Recommender):
 
     name = "p5_cid"
     sizes = Sizes(heads=4, dropout=0.1, epochs=4, learning_rate=3e-3)
-    grid = tuple({"learning_rate": a, "clusters": b} for a in (1e-3, 3e-3) for b in (10, 20))
 
     def __init__(self, inputs: Inputs = "dislikes", *, clusters: int = 20, leaf: int = 100, **options: Any) -> None:
         """`clusters`: parts that a part is split into; `leaf`: items that a part may have to be numbered."""

@@ -78,11 +78,6 @@ class S3Rec(NextItemRecommender):
     name = "s3rec"
     requires = ("embeddings",)
     quick: ClassVar[Settings] = {"epochs": 1, "pretraining_epochs": 1}
-    grid = tuple(
-        {"loss": loss, "dropout": dropout, "learning_rate": 3e-3}
-        for loss in ("binary", "softmax")
-        for dropout in (0.2, 0.5)
-    )
 
     def __init__(self, inputs: Inputs = "dislikes", *, pretraining_epochs: int = 20, **options: Any) -> None:
         """Options as in `SequenceRecommender`."""

@@ -20,11 +20,6 @@ class SASRec(NextItemRecommender):
 
     name = "sasrec"
     sizes = Sizes(heads=1)
-    grid = tuple(
-        {"loss": loss, "dropout": dropout, "learning_rate": rate}
-        for loss in ("binary", "softmax")
-        for dropout, rate in ((0.2, 1e-3), (0.5, 3e-3))
-    )
 
     def build(self) -> SelfAttention:
         return SelfAttention(self.tokens, self.length, self.sizes, self.signed)

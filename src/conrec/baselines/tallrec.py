@@ -24,7 +24,6 @@ class TallRec(TitleRanker):
     """Yes or no behind each candidate's title; options as in `TitleRanker`."""
 
     name = "tallrec"
-    grid = tuple({"lora_rank": a, "learning_rate": b} for a in (8, 0) for b in (1e-3, 4e-3))
     distractors = 4
 
     def question(self, instances: Instances, n: int, rows: list[int]) -> Question:

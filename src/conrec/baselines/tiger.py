@@ -19,7 +19,6 @@ class Tiger(T5Recommender):
     name = "tiger"
     sizes = Sizes(heads=4, dropout=0.1, epochs=8, learning_rate=3e-3)
     requires = ("catalog",)
-    grid = tuple({"learning_rate": a, "dropout": b} for a in (1e-3, 3e-3) for b in (0.1, 0.3))
 
     def build(self, folder: Path) -> None:
         assert self.known.catalog is not None

@@ -1,4 +1,4 @@
-"""The same budget for every system: a small grid, stated in its file, chosen on validation.
+"""The same budget for every system: a small grid, chosen on validation.
 
 For each setting the system is trained once and judged as it will be used, with the item prior at its best weight; the
 setting with the best figure is kept, the earlier of equals.
@@ -6,7 +6,9 @@ setting with the best figure is kept, the earlier of equals.
 
 import json
 import time
+import tomllib
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from conrec.baselines.base import Recommender, Settings, TrainingData
 from conrec.files import write_whole
 from conrec.progress import say
 
+GRIDS: dict[str, list[Settings]] = tomllib.loads((files(__package__) / "grids.toml").read_text("utf-8"))
+"""The settings to choose from, by the system's name."""
 BUDGET = 4
 """Settings that every system with anything to learn may try."""
 

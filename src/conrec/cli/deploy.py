@@ -35,7 +35,7 @@ def filter_(args: Filter) -> None:
     Example: conrec filter runs/mt ranked.parquet --out filtered.parquet
     """
     recipe, _, _ = open_run(args.run)
-    from conrec.deploy.apply import describe, filter_file
+    from conrec.deploy.apply import filter_file
     from conrec.deploy.served import served_score, served_thresholds
     from conrec.features.prepared_log import PreparedLog
 
@@ -45,7 +45,7 @@ def filter_(args: Filter) -> None:
     known_as = pseudonyms_of(args.run, recipe) or str
     account = filter_file(args.candidates, log, score, recipe.split, thresholds, args.out, known_as)
     print(said)
-    print(describe(account))
+    print(", ".join(f"{name} {count:,}" for name, count in account.items()))
     print(args.out)
 
 

@@ -64,18 +64,24 @@ def with_first_seen(items: pa.Table, events: pa.Table) -> pa.Table:
     return items.set_column(column, ITEMS.field(column), earlier.cast(TIME))
 
 
-def clean(log: Log, min_user_dislikes: int = 0) -> Log:
+def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) -> Log:
     """The log without what the causes above name; events sorted by time, user, item and kind.
 
     Items are passed on untouched (an item without events can still be predicted). The accounting continues that
-    of the adapter.
+    of the adapter. before: the cleaned EVENTS so far, where the log goes on from them; they come first, and all stay.
     """
     table = log.events.select(EVENTS.names).sort_by(ORDER)
+    own = np.ones(len(table), bool)
+    if before is not None:  # of which the rest cannot collide with what is new
+        before = before.filter(pc.is_in(before["user_id"], pc.unique(table["user_id"])))
+        lately = pc.greater_equal(before["time"], pc.min(table["time"]))
+        before = before.filter(pc.or_(lately, pc.equal(before["kind"], "dislike")))
+        table, own = pa.concat_tables([before, table]), np.append(np.zeros(len(before), bool), own)
     causes, left = np.full(len(table), None, object), np.ones(len(table), bool)
 
     def drop(rows: np.ndarray, cause: str) -> None:
-        causes[rows & left] = cause
-        left[rows] = False
+        causes[rows & left & own] = cause
+        left[rows & own] = False
 
     def equal(name: str, *values: str) -> np.ndarray:
         return pc.is_in(table[name], pa.array(values)).to_numpy()
@@ -96,8 +102,8 @@ def clean(log: Log, min_user_dislikes: int = 0) -> Log:
     dislikes = np.bincount(user[dislike & left], minlength=int(user.max(initial=-1)) + 1)
     drop(dislikes[user] < min_user_dislikes, "user_below_min_dislikes")
 
-    kept = table.filter(pa.array(left)).cast(EVENTS)
-    account = Accounting(len(table), len(kept))
+    kept = table.filter(pa.array(left & own)).cast(EVENTS)
+    account = Accounting(int(own.sum()), len(kept))
     for cause in dict.fromkeys(causes[~left].tolist()):
         account.reject(cause, table.filter(pa.array(np.equal(causes, cause))).cast(EVENTS))
     return Log(log.items, kept, log.accounting.then(account).check())

@@ -23,8 +23,6 @@ from conrec.score.history import HistoryScore
 from conrec.score.list_features import list_features
 
 USERS_AT_ONCE = 1000
-PLAIN = FeatureWeights()
-"""The prior of the day as it is, and no other feature: what training is under."""
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,6 @@ def filter_file(
     return counts | {"unknown user": strangers, "unknown item": unknown}
 
 
-def describe(account: dict[str, int]) -> str:
-    """The account in one line."""
-    return ", ".join(f"{name} {count:,}" for name, count in account.items())
-
-
 def _suffix(path: Path) -> str:
     if path.suffix not in (".parquet", ".csv", ".tsv"):
         raise ConrecError(f"{path}: name a .parquet, .csv or .tsv file")

@@ -145,7 +145,7 @@ def ingest(
         of_known.drop("known already", len(listed) - len(new))
         account.items = account.items.then(of_known)
     day = Log(pa.concat_tables([live.items, new]), raw, account)
-    fresh = _new_to(live.events, clean(day)) if len(raw) else day
+    fresh = clean(day, before=live.events) if len(raw) else day
     firsts = raw.group_by("item_id").aggregate([("time", "min")]).select(["item_id", "time_min"])
     firsts = firsts.rename_columns(["item_id", "time"])
     told, rejected = fresh.accounting.to_json(), fresh.accounting.all_rejected()
@@ -263,32 +263,6 @@ def merged(events: pa.Table, said: pa.Table) -> tuple[pa.Table, pa.Table]:
         pa.concat_tables([events.filter(pa.array(stays)), both.filter(pa.array(new & ~marked))]),
         both.filter(pa.array(new & marked)),
     )
-
-
-def _new_to(old: pa.Table, cleaned: Log) -> Log:
-    """What is left of a cleaned day against the log before it, by the causes that `data.clean` knows."""
-    new = cleaned.events
-    # Users who have done nothing new cannot collide.
-    old = old.filter(pc.is_in(old["user_id"], pc.unique(new["user_id"])))
-    dislikes = old.filter(pc.equal(old["kind"], "dislike"))
-    lately = old.filter(pc.greater_equal(old["time"], pc.min(new["time"])))
-    duplicate = _among(new, lately, EVENTS.names)
-    repeated = pc.and_(pc.equal(new["kind"], "dislike"), _among(new, dislikes, ["user_id", "item_id"]))
-    positive = pc.is_in(new["kind"], pa.array(POSITIVE_KINDS))
-    at_once = pc.and_(positive, _among(new, dislikes, ["user_id", "item_id", "time"]))
-    account = Accounting(len(new))
-    gone = np.zeros(len(new), bool)
-    for cause, mask in (
-        ("duplicate", duplicate),
-        ("repeated_dislike", repeated),
-        ("positive_while_disliking", at_once),
-    ):
-        bad = np.asarray(mask) & ~gone
-        account.reject(cause, new.filter(pa.array(bad)))
-        gone |= bad
-    kept = new.filter(pa.array(~gone))
-    account.kept = len(kept)
-    return Log(cleaned.items, kept, cleaned.accounting.then(account).check())
 
 
 def _among(new: pa.Table, old: pa.Table, columns: list[str]) -> np.ndarray:

@@ -9,8 +9,6 @@ Nothing is trained: encoders, codebook, model and score are those of the run. A 
 here, too: its first call publishes all its users.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 from dataclasses import dataclass, replace

@@ -16,8 +16,6 @@ exp(-t / days_k). The weights make the categories of what training users were sh
 of liking; the odds of a dislike, once shown, are another feature (`score.propensity`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

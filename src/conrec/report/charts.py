@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from conrec.report.texts import sentences
+
 SERIES = tuple(f"var(--series-{n})" for n in range(8))
-INK, FAINT, LINE = "var(--ink)", "var(--faint)", "var(--line)"
 DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 4], [1, 3], [6, 2, 2, 2])
-WIDTH, HEIGHT = 275, 160
 PANEL = 190
 """Width of one chart of several side by side, in pixels."""
 WIDEST = 6.5
@@ -67,31 +67,25 @@ def lines(
     `colours`: series -> number of its colour, where charts beside each other must agree."""
     names = [s.name for s in series]
     numbers = [(colours or {}).get(n, k) % len(SERIES) for k, n in enumerate(names)]
-    x = _number("x", x_format, x_title) | {"scale": {"nice": False}}
-    y = _number("y", y_format) | {"scale": {"zero": from_zero}}
-    of_series = {"field": "series", "type": "nominal", "legend": None}
-    colour = of_series | {"scale": {"domain": names, "range": [SERIES[n] for n in numbers]}}
-    dash = of_series | {"scale": {"domain": names, "range": [DASHES[n] for n in numbers]}}
-    piece = [{"field": "series", "type": "nominal"}, {"field": "piece", "type": "nominal"}]
-    low = y | {"field": "low"}
-
     points = [p for s in series for p in _points(s)]
-    bands = [p for p in points if p["high"] > p["low"]]
     # A line of one point is invisible, so short series show their points too.
     short = {s.name for s in series if len(s.x) <= 12}
     emphasised = [{"series": n, "x": float(a), "y": float(b)} for n, a, b in marks]
-    dots = emphasised or [p for p in points if p["series"] in short]
-    labels = [{"label": name, "x": float(at)} for name, at in (rules or {}).items()]
-    layers = [
-        _layer(labels, {"type": "rule", "stroke": LINE, "strokeWidth": 1.5}, x=x),
-        _layer(labels, {"type": "text"}, x=x, y={"value": 0}, text={"field": "label"}),
-        _layer(bands, {"type": "area", "opacity": 0.16}, x=x, y=low, y2={"field": "high"}, color=colour, detail=piece),
-        _layer(points, {"type": "line", "strokeWidth": 1.8}, x=x, y=y, color=colour, strokeDash=dash, detail=piece),
-        _layer(dots, {"type": "circle", "size": 70 if emphasised else 28, "opacity": 1}, x=x, y=y, color=colour),
-    ]
-    # An empty layer would only spoil the axes; a chart without any point still has its line layer.
-    kept = [layer for layer in layers if layer["data"]["values"] or layer["mark"]["type"] == "line"]
-    return _svg({"layer": kept, "width": WIDTH, "height": HEIGHT}, title, description)
+    chart = sentences("report/charts.json").lines(
+        points=points,
+        bands=[p for p in points if p["high"] > p["low"]],
+        dots=emphasised or [p for p in points if p["series"] in short],
+        dot=70 if emphasised else 28,
+        labels=[{"label": name, "x": float(at)} for name, at in (rules or {}).items()],
+        names=names,
+        colours=[SERIES[n] for n in numbers],
+        dashes=[DASHES[n] for n in numbers],
+        x_title=x_title,
+        x_format=x_format,
+        y_format=y_format,
+        from_zero=from_zero,
+    )
+    return _svg(json.loads(chart), title, description)
 
 
 def intervals(rows: Sequence[Interval], title: str, description: str, x_format: str = ".0%") -> str:
@@ -105,7 +99,7 @@ def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: st
     names = list(dict.fromkeys(row.name for rows in groups.values() for row in rows))
     parts: list[dict[str, Any]] = []
     for name, rows in groups.items():
-        head = {"title": {"text": name, "fontSize": 12, "color": INK}}
+        head = {"title": {"text": name, "fontSize": 12, "color": "var(--ink)"}}
         parts.append(_dots(rows, names, None if parts else 320, "", PANEL, x_title) | head)
     return _svg({"hconcat": parts, "spacing": 24}, title, description)
 
@@ -113,23 +107,14 @@ def panels(groups: Mapping[str, Sequence[Interval]], title: str, description: st
 def _dots(
     rows: Sequence[Interval], names: Sequence[str], most: int | None, x_format: str, width: int, x_title: str = ""
 ) -> dict[str, Any]:
-    """The layers of a dot plot with a line for each of `names`, which stand beside it, cut at so many pixels (None:
-    they do not)."""
+    """A dot plot with a line for each of `names`, which stand beside it, cut at so many pixels (None: they do not)."""
     room = most and min(most, round(WIDEST * max(map(len, names), default=0)))
-    axis = most and {"labelLimit": most, "minExtent": room, "ticks": False, "domain": False, "grid": False}
     values = [
         asdict(r) | {"low": r.mean if r.low is None else r.low, "high": r.mean if r.high is None else r.high}
         for r in rows
     ]
-    y = {"field": "name", "type": "nominal", "scale": {"domain": list(names)}, "title": None, "axis": axis}
-    scale = {"scale": {"zero": False, "nice": True}}
-    low, mean = (_number(field, x_format, x_title, width // 42) | scale for field in ("low", "mean"))
-    colour = {"condition": {"test": "datum.strong", "value": SERIES[0]}, "value": FAINT}
-    layers = [
-        _layer(values, {"type": "rule", "strokeWidth": 2}, x=low, x2={"field": "high"}, y=y, color=colour),
-        _layer(values, {"type": "circle", "size": 60, "opacity": 1}, x=mean, y=y, color=colour),
-    ]
-    return {"layer": layers, "width": width, "height": {"step": 24}}
+    chart = sentences("report/charts.json").dots(values, names, most, room, x_format, width, x_title)
+    return dict(json.loads(chart))
 
 
 def binned(name: str, steps: np.ndarray, values: np.ndarray, bins: int = 30) -> Series:
@@ -162,16 +147,6 @@ def _points(series: Series) -> list[dict[str, Any]]:
         {"series": series.name, "piece": int(piece[n])} | {name: float(column[n]) for name, column in columns.items()}
         for n in np.flatnonzero(finite)
     ]
-
-
-def _number(field: str, form: str, title: str = "", ticks: int = 5) -> dict[str, Any]:
-    """A numeric axis; without a format its numbers get the digits in which they differ."""
-    axis = {"tickCount": ticks} | ({"format": form} if form else {})
-    return {"field": field, "type": "quantitative", "title": title or None, "axis": axis}
-
-
-def _layer(values: list[dict[str, Any]], mark: dict[str, Any], **encoding: Any) -> dict[str, Any]:
-    return {"data": {"values": values}, "mark": mark, "encoding": encoding}
 
 
 def _svg(chart: dict[str, Any], title: str, description: str) -> str:

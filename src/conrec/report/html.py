@@ -5,9 +5,7 @@ section and nothing else: the section then says what is missing. All text of the
 escaped by the template engine.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -17,9 +15,9 @@ from conrec.errors import ConrecError
 from conrec.evaluate.results import FilterMetrics, Metrics, StageManifest, read
 from conrec.files import read_json
 from conrec.report.charts import DASHES, SERIES
-from conrec.report.formats import count, number, percent, points, words
+from conrec.report.formats import count, number, percent, points
 from conrec.report.systems import headline, table
-from conrec.report.texts import templates
+from conrec.report.texts import sentences, templates
 from conrec.report.tradeoff import filtering
 from conrec.report.training import feature_weights, learning_curves, stage_gains
 from conrec.report.users import some_users
@@ -50,11 +48,13 @@ def render(run: Path) -> str:
         stages=metrics and stage_gains(metrics),
         training=learning_curves(run),
         features=feature_weights(run),
-        quality=_quality(read_json(run / "compress" / "quality.json")),
-        accounting=_accounting(run),
+        quality=read_json(run / "compress" / "quality.json"),
+        accounting=read_json(run / "prepare" / "accounting.json"),
+        images=read_json(run / "compress" / "images.json"),
+        split=read_json(run / "prepare" / "split.json"),
         users=some_users(run),
         manifests=manifests,
-        versions=_versions(manifests),
+        versions=list(dict.fromkeys(pair for manifest in manifests for pair in manifest.versions.items())),
         recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else "",
         dashes=DASHES,
         series=len(SERIES),
@@ -80,44 +80,5 @@ def _seen(run: Path) -> str:
         recipe = load_recipe(run / "recipe.toml")
     except ConrecError:  # none, or one of an older version: the page shows the rest
         return ""
-    return recipe.simulate.seen if recipe.data.simulated else ""
-
-
-def _quality(quality: dict[str, Any]) -> dict[str, Any] | None:
-    """The semantic IDs: `tables`, by name rows of a level each, and `rest`, every other figure by its name."""
-    if not quality:
-        return None
-    # `history`, the other list, is one row an epoch: nothing to read in a table.
-    lists = {name: rows for name, rows in quality.items() if isinstance(rows, list) and rows and name != "history"}
-    tables = {name: rows for name, rows in lists.items() if all(isinstance(row, dict) for row in rows)}
-    return {"tables": tables, "rest": _figures(quality)}
-
-
-def _accounting(run: Path) -> dict[str, Any] | None:
-    """`tables`, by name read, kept, and dropped rows; `others`, further counts by name; `split`."""
-    accounting = read_json(run / "prepare" / "accounting.json")
-    parts = {"events": accounting, **{k: v for k, v in accounting.items() if isinstance(v, dict) and k != "dropped"}}
-    tables = {name: part for name, part in parts.items() if "read" in part and "kept" in part}
-    others = {name: part for name, part in parts.items() if name != "events" and "read" not in part}
-    others["images, when encoded"] = read_json(run / "compress" / "images.json")
-    counts = {name: [(words(key), value) for key, value in _flat(part)] for name, part in others.items() if part}
-    split = _figures(read_json(run / "prepare" / "split.json"))
-    return {"tables": tables, "others": counts, "split": split} if tables or counts or split else None
-
-
-def _versions(manifests: Sequence[StageManifest]) -> dict[str, list[str]]:
-    """Of each name the versions that the stages were made with, in order."""
-    pairs = dict.fromkeys(pair for manifest in manifests for pair in manifest.versions.items())
-    return {name: [version for one, version in pairs if one == name] for name, _ in pairs}
-
-
-def _figures(value: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What is no list in nested objects, by names for people."""
-    return [(words(name), one) for name, one in _flat(value) if not isinstance(one, list)]
-
-
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested objects as (name, value) with names joined by a space."""
-    if not isinstance(value, dict):
-        return [(prefix, value)]
-    return [pair for k, v in value.items() for pair in _flat(v, f"{prefix} {k}".strip())]
+    seen = sentences("report/simulated.txt").seen
+    return str(seen(recipe.simulate.attribute_columns)) if recipe.data.simulated else ""

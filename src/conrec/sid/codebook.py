@@ -50,19 +50,14 @@ def make_catalog(model: RqVae, item_ids: list[str], titles: list[str], x: np.nda
 
 
 def add_items(catalog: Catalog, model: RqVae, item_ids: list[str], titles: list[str], x: np.ndarray) -> Catalog:
-    """The catalogue with further items, encoded by the frozen codebook.
+    """The catalogue with further items, none of which it holds yet, encoded by the frozen codebook.
 
-    Items that it holds already (by id) keep their row, ID and title; a new one never takes an ID that is in use.
+    A new item never takes an ID that is in use.
     """
-    known = set(catalog.item_ids)
-    first = {item: n for n, item in reversed(list(enumerate(item_ids))) if item not in known}
-    new = sorted(first.values())
-    if not new:
-        return catalog
-    latents = encode(model, x[new])
+    latents = encode(model, x)
     taken = set(map(tuple, catalog.codes.tolist()))
     codes = repair(latents, assign(latents, catalog.codewords), catalog.codewords, taken)
-    return catalog.extended([item_ids[n] for n in new], [titles[n] for n in new], codes, latents)
+    return catalog.extended(item_ids, titles, codes, latents)
 
 
 def save_model(model: RqVae, config: SidConfig, folder: Path) -> None:

@@ -5,7 +5,7 @@ determined by it: 'bulky' occurs among all footwear, 'leopard' everywhere, 'wire
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -19,16 +19,11 @@ LEAVES = tuple(f"{root}/{leaf}" for root, leaves in TREE.items() for leaf in lea
 ROOTS = tuple(TREE)
 ROOT_OF_LEAF = np.repeat(np.arange(len(ROOTS)), [len(leaves) for leaves in TREE.values()])
 
-SHAPES = ("slim", "classic", "bulky")
-COLOURS, PATTERNS, STYLES = (tuple(WORDS[name]) for name in ("colours", "patterns", "styles"))
-LOOKS = ("clean", "lifestyle", "cluttered", "unsettling")
-"""Looks of the seller's picture. The picture alone shows it, never the title."""
-CONNECTIONS = ("wired", "wireless")
-MATERIALS = {root: tuple(values) for root, values in WORDS["materials"].items()}
+ATTRIBUTES: dict[str, list[str]] = WORDS["attributes"]
+MATERIALS: dict[str, list[str]] = WORDS["materials"]
 PLUGGED = (*(f"audio/{leaf}" for leaf in TREE["audio"]), *WORDS["plugged"])
 STORES = tuple(f"{first} {second}" for first, second in product(*WORDS["stores"]))
-FLAGS = ("ai_generated_image", "bait_price", "counterfeit")
-FLAG_SHARES = (0.06, 0.05, 0.03)
+FLAGS = tuple(WORDS["flags"])
 
 LISTED_BEFORE = 0.6
 """Share of the items listed before the log begins, over `BACKLOG_DAYS`."""
@@ -84,8 +79,13 @@ def make_catalogue(items: int, days: int, rng: np.random.Generator) -> Catalogue
         leaf=leaf,
         listed=listed,
         popularity=rng.lognormal(0.0, 0.6, items),
-        flags=rng.random((items, len(FLAGS))) < np.array(FLAG_SHARES),
+        flags=rng.random((items, len(FLAGS))) < list(WORDS["flags"].values()),
     )
+
+
+def values_of(attribute: str, root: str) -> list[str]:
+    """What an attribute of an item may be; what it is made of depends on the root."""
+    return MATERIALS[root] if attribute == "material" else ATTRIBUTES[attribute]
 
 
 def _attributes(leaf: np.ndarray, rng: np.random.Generator) -> list[dict[str, str]]:
@@ -97,25 +97,19 @@ def _attributes(leaf: np.ndarray, rng: np.random.Generator) -> list[dict[str, st
         rows = np.flatnonzero(leaf == number)
         root = ROOT_OF_LEAF[number]
 
-        def put(attribute: str, values: tuple[str, ...], share: np.ndarray, rows: np.ndarray = rows) -> None:
+        def put(attribute: str, values: Sequence[str], share: np.ndarray, rows: np.ndarray = rows) -> None:
             for row, pick in zip(rows, rng.choice(len(values), len(rows), p=share / share.sum())):
                 columns[row][attribute] = values[pick]
 
-        put("shape", SHAPES, rng.dirichlet([9.0, 12.0, 9.0]))
-        put("material", MATERIALS[ROOTS[root]], rng.dirichlet(np.full(4, 6.0)))
-        put("colour", COLOURS, rng.dirichlet(np.full(len(COLOURS), 6.0)))
-        put("pattern", PATTERNS, rng.dirichlet([12.0, 6.0, 6.0, 6.0, 6.0, 6.0]))
-        put("style", STYLES, rng.dirichlet(np.full(len(STYLES), 6.0)))
-        if name in PLUGGED:
-            put("connection", CONNECTIONS, rng.dirichlet([8.0, 12.0]))
-        stores = tuple(STORES[n] for n in sells[root])
+        for attribute, shares in WORDS["shares"].items():
+            if attribute != "connection" or name in PLUGGED:
+                put(attribute, values_of(attribute, ROOTS[root]), rng.dirichlet(shares))
+        stores = [STORES[n] for n in sells[root]]
         put("store", stores, 1.0 / (2.0 + np.arange(len(stores))))
-        put("image", LOOKS, np.array([0.45, 0.27, 0.16, 0.12]))
+        put("image", ATTRIBUTES["image"], np.array([0.45, 0.27, 0.16, 0.12]))
     return columns
 
 
-_KEPT = {"shape": 0.9, "material": 0.8, "colour": 0.85, "pattern": 0.8, "style": 0.75, "connection": 0.95}
-"""How often a seller mentions an attribute."""
 _EMOJI = "🔥✨🎁💯🚚⭐💥❤"
 
 
@@ -123,7 +117,7 @@ def _title(leaf: str, attributes: dict[str, str], rng: np.random.Generator) -> s
     """A seller's title: most attributes in some order, synonyms, repeated words, shipping text, emojis."""
     words = [
         str(rng.choice(WORDS["synonyms"].get(attributes[name], (attributes[name],))))
-        for name, kept in _KEPT.items()
+        for name, kept in WORDS["mentioned"].items()
         if name in attributes and rng.random() < kept
     ]
     words = [words[n] for n in rng.permutation(len(words))]

@@ -5,18 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from conrec.simulate.catalogue import (
-    COLOURS,
-    CONNECTIONS,
-    LEAVES,
-    MATERIALS,
-    PATTERNS,
-    ROOT_OF_LEAF,
-    ROOTS,
-    SHAPES,
-    STYLES,
-    Catalogue,
-)
+from conrec.simulate.catalogue import ATTRIBUTES, LEAVES, ROOT_OF_LEAF, ROOTS, Catalogue, values_of
 
 MAX_RULES = 4
 FOCUS = 2
@@ -118,12 +107,12 @@ def _focus(liked: np.ndarray, days: int, rng: np.random.Generator) -> np.ndarray
 
 def _taste(users: int, catalogue: Catalogue, rng: np.random.Generator) -> np.ndarray:
     """float32 [users, items], 0.7 to 1.6: each user favours two colours and a style."""
-    colour = np.array([COLOURS.index(a["colour"]) for a in catalogue.attributes])
-    style = np.array([STYLES.index(a["style"]) for a in catalogue.attributes])
-    colours = np.full((users, len(COLOURS)), 0.85, np.float32)
+    colour = np.array([ATTRIBUTES["colour"].index(a["colour"]) for a in catalogue.attributes])
+    style = np.array([ATTRIBUTES["style"].index(a["style"]) for a in catalogue.attributes])
+    colours = np.full((users, len(ATTRIBUTES["colour"])), 0.85, np.float32)
     colours[np.arange(users)[:, None], np.argsort(rng.random(colours.shape), axis=1)[:, :2]] = 1.25
-    styles = np.full((users, len(STYLES)), 0.85, np.float32)
-    styles[np.arange(users), rng.integers(0, len(STYLES), users)] = 1.3
+    styles = np.full((users, len(ATTRIBUTES["style"])), 0.85, np.float32)
+    styles[np.arange(users), rng.integers(0, styles.shape[1], users)] = 1.3
     return colours[:, colour] * styles[:, style]
 
 
@@ -143,7 +132,7 @@ def _rules(liked: np.ndarray, catalogue: Catalogue, rng: np.random.Generator) ->
         if kind == "attribute":
             rule = (root, *_attribute(root, rng))
         elif kind == "everywhere":
-            rule = ("*", "pattern", str(rng.choice(PATTERNS[1:])))
+            rule = ("*", "pattern", str(rng.choice(ATTRIBUTES["pattern"][1:])))
         elif kind == "store":
             some = catalogue.attributes[int(rng.integers(len(catalogue)))]
             rule = ("*", "store", some["store"])
@@ -160,21 +149,14 @@ def _rules(liked: np.ndarray, catalogue: Catalogue, rng: np.random.Generator) ->
 
 def _attribute(root: str, rng: np.random.Generator) -> tuple[str, str]:
     """An attribute and a value of it that items of the root can have."""
-    values: dict[str, tuple[str, ...]] = {
-        "shape": SHAPES,
-        "pattern": PATTERNS[1:],
-        "material": MATERIALS[root],
-        "style": STYLES,
-        "colour": COLOURS,
-    }
-    share = np.array([0.35, 0.2, 0.2, 0.15, 0.1])
     if root == "audio" and rng.random() < 0.4:
-        return "connection", _often_disliked(CONNECTIONS, 0, rng)
-    attribute = str(rng.choice(list(values), p=share))
-    return attribute, _often_disliked(values[attribute], ROOTS.index(root), rng)
+        return "connection", _often_disliked(ATTRIBUTES["connection"], 0, rng)
+    attribute = str(rng.choice(["shape", "pattern", "material", "style", "colour"], p=[0.35, 0.2, 0.2, 0.15, 0.1]))
+    values = ATTRIBUTES["pattern"][1:] if attribute == "pattern" else values_of(attribute, root)  # nobody minds plain
+    return attribute, _often_disliked(values, ROOTS.index(root), rng)
 
 
-def _often_disliked(values: tuple[str, ...], shift: int, rng: np.random.Generator) -> str:
+def _often_disliked(values: list[str], shift: int, rng: np.random.Generator) -> str:
     """A value, some far more often than others: what grates on many people differs from root to root (`shift`)."""
     weight = 1.0 / (1.0 + (np.arange(len(values)) + shift) % len(values))
     return str(rng.choice(values, p=weight / weight.sum()))

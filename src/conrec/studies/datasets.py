@@ -13,17 +13,13 @@ from conrec.config import POLICY_TEMPERATURES, GrpoStage, Recipe, load_recipe
 from conrec.errors import ConrecError
 from conrec.files import tree_digest
 from conrec.run import find_recipe
+from conrec.toml import read_table
 
 NAMES = ("simulator", "movietweetings", "movielens", "polis")
 """Those that a study is of unless it is told; `kuairand`, too, can be named (docs/filter.md says what speaks against
 it)."""
 FOLDS = 5
-LOGS = {
-    "movietweetings": ("movietweetings",),
-    "movielens": ("movielens-latest", "ml-latest-head-206k"),
-    "polis": ("polis",),
-    "kuairand": ("kuairand-27k-like-hate",),
-}
+LOGS: dict[str, str] = read_table(Path(__file__).with_name("datasets.toml"))
 FILMS, POSTERS = ("movietweetings", "movielens"), "movie-posters"
 
 
@@ -71,9 +67,9 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
     recipe = load_recipe(find_recipe(Path(name)))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
-    log = data.joinpath(*LOGS[name])
+    log = data / LOGS[name]
     if not log.exists():
-        raise ConrecError(f"{log}: not there; --data must hold {'/'.join(LOGS[name])}")
+        raise ConrecError(f"{log}: not there; --data must hold {LOGS[name]}")
     posters = data / POSTERS if name in FILMS and (data / POSTERS).exists() else None
     return Dataset(name, _quick(recipe) if quick else recipe, log, posters)
 
@@ -106,3 +102,9 @@ def one_context(recipe: Recipe, context: str) -> Recipe:
     """Recipe without the progressive schedule: warm-up and all stages in the same context."""
     stages = tuple(GrpoStage(context, stage.prompts, stage.beta) for stage in recipe.utilize.stages)  # type: ignore[arg-type]
     return utilizing(recipe, warmup_context=context, stages=stages)
+
+
+def sized(recipe: Recipe, width: float) -> Recipe:
+    """Recipe with a backbone of so many times the width."""
+    lm = recipe.lm
+    return replace(recipe, lm=replace(lm, hidden=round(lm.hidden * width), ffn=round(lm.ffn * width)))

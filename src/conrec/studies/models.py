@@ -5,7 +5,7 @@ by its key (`conrec.pipeline.stage.inputs_of`): two variants that differ in the 
 warm-up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -24,25 +24,12 @@ from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, sta
 from conrec.progress import say
 from conrec.run import STAGES
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
-from conrec.studies.datasets import Dataset, policy_alone
+from conrec.studies.datasets import Dataset, one_context, policy_alone, sized, utilizing, with_policy
+from conrec.toml import read_table
 
 CONREC, POLICY, WITH_POLICY = "conrec", "conrec's policy", "conrec with the policy"
 """The whole system by its recipe; its policy without the item features, which the studies of training compare; and
 both together."""
-WARM_UP = (
-    "utilize.warmup_context",
-    "utilize.warmup_targets",
-    "utilize.warmup_epochs",
-    "utilize.warmup_batch",
-    "utilize.warmup_learning_rate",
-    "utilize.history_dropout",
-    "utilize.validation_users",
-    "utilize.checkpoint_every",
-    "predict.prior",
-    "predict.prior_days",
-    "predict.prior_smoothing",
-)
-"""Settings of the warm-up; all rewards share it, and the item prior under which it decodes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +68,8 @@ class Variant:
         found = [prepare, compress, understand, score, weights]
         if not self.aligned:
             found.append(Stage("translate", _translate, after=("understand",), replaces="understand", per_seed=True))
-        warm_up = replace(utilize, name="warmup", function=_warm_up, reads=("lm", *WARM_UP))
+        reads = tuple(read_table(Path(__file__).with_name("warmup.toml"))["reads"])
+        warm_up = replace(utilize, name="warmup", function=_warm_up, reads=reads)
         reward = "" if self.reward == "future" else f"-{self.reward}"
         utilize = replace(
             utilize,
@@ -101,6 +89,22 @@ def variant(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = la
 def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lambda recipe: recipe) -> Variant:
     """The data set's recipe with a change, decoded by policy and item prior alone."""
     return variant(dataset, seed, lambda recipe: policy_alone(change(recipe)))
+
+
+def declared(dataset: Dataset, seed: int, changes: Mapping[str, Any]) -> Variant:
+    """A variant as a study's table declares it: by what it changes of `[utilize]`; by `aligned` and `reward` as in
+    `Variant`; by `context`, one throughout; by `width`, times that of the recipe's backbone; by `features`, whether the
+    policy is decoded with the item features or alone."""
+    told: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in changes.items()}
+    own: dict[str, Any] = {name: told.pop(name) for name in ("aligned", "reward") if name in told}
+    context, width, features = told.pop("context", None), told.pop("width", 1.0), told.pop("features", False)
+
+    def changed(recipe: Recipe) -> Recipe:
+        recipe = sized(utilizing(recipe, **told), width)
+        recipe = one_context(recipe, context) if context else recipe
+        return with_policy(recipe) if features else policy_alone(recipe)
+
+    return replace(variant(dataset, seed, changed), **own)
 
 
 def inputs(stage: str | Stage, variant: Variant) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from conrec.report.texts import sentences
 from conrec.studies.results import Row, ahead, as_csv
 from conrec.studies.study import Study
 
-TEXT = "studies/page.md"
 INKS = (files(__package__) / "inks.css").read_text("utf-8").strip()
 """The report's colours: a picture that stands alone has no page to take them from."""
 
@@ -36,7 +35,8 @@ def picture(study: Study, table: Sequence[Row]) -> str:
         value, strong = row.value, row.system in study.own
         one = Interval(row.system, float(value.mean or 0.0), value.low, value.high, strong)
         dots.setdefault(row.dataset, []).append(one)
-    return _standalone(panels(dots, title, about, metric))
+    head, rest = panels(dots, title, about, metric).split(">", 1)
+    return f"{head}><style>{INKS}</style>{rest}\n"
 
 
 def page(study: Study, table: Sequence[Row], command: str) -> str:
@@ -48,19 +48,10 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
             rows.setdefault(row.system, {})[row.metric] = row
         metrics = [metric for metric in study.metrics if any(metric in own for own in rows.values())]
         tables.append((dataset, metrics, rows))
-    seen = SimulateConfig().seen if "simulator" in datasets else ""
+    columns = SimulateConfig().attribute_columns
+    seen = sentences("report/simulated.txt").seen(columns) if "simulator" in datasets else ""
     told = _leads(study, table), ahead(study, table), _found(study, table), seen, command
-    return str(sentences(TEXT).page(study, tables, *told))
-
-
-def paragraph(study: Study, table: Sequence[Row]) -> str:
-    """Text: what the paper reports, what we find, whether the direction holds, whether it is significant."""
-    return str(sentences(TEXT).paragraph(study, _found(study, table)))
-
-
-def margins(study: Study, table: Sequence[Row]) -> str:
-    """Table of the lead of `study.best_other` over the best of all others: a row a data set, the paper's first."""
-    return str(sentences(TEXT).margins(study, _leads(study, table)))
+    return str(sentences("studies/page.md").page(study, tables, *told))
 
 
 def _found(study: Study, table: Sequence[Row]) -> dict[str, list[tuple[str, int, list[tuple[Row, Row]]]]]:
@@ -83,9 +74,3 @@ def _leads(study: Study, table: Sequence[Row]) -> list[tuple[str, list[tuple[Row
         own = [rows.get((str(study.best_other), metric)) for metric in study.text_metrics]
         found.append((dataset, [(row, row and rows.get((str(row.against), row.metric))) for row in own]))
     return found
-
-
-def _standalone(svg: str) -> str:
-    """SVG with the colours inside, and a ground of its own."""
-    head, rest = svg.split(">", 1)
-    return f"{head}><style>{INKS}</style>{rest}\n"

@@ -1,18 +1,19 @@
 """What a study is: cells, how they are compared, and what the paper reports.
 
-`paper/NAME.py` makes the cells. `paper/NAME.toml` holds the rest: the words, who is compared with whom, and the paper's
-figures.
+`paper/NAME.py` makes the cells, where they are no mere variants of a recipe. `paper/NAME.toml` holds the rest: the
+variants, the words, who is compared with whom, and the paper's figures.
 """
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from conrec.studies.cells import Cell
 from conrec.studies.datasets import NAMES, Dataset
-from conrec.studies.models import Models, Variant, variant
-from conrec.studies.systems import Recommenders
+from conrec.studies.models import Models, Variant, declared, variant
+from conrec.studies.systems import Recommenders, published
 
 Figures = Mapping[str, Mapping[str, float]]
 """System -> metric -> value."""
@@ -36,10 +37,13 @@ class Study:
     title: str
     measures: str
     """One sentence: what is varied and what is measured."""
-    of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]
-    """The cells of a data set's recipe under one seed; the second is that of the first seed, which tunes baselines."""
+    of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]] | None
+    """The cells of a data set's recipe under one seed; the second is that of the first seed, which tunes baselines.
+    None: they are the `variants`."""
     metrics: Sequence[str]
     """Columns of the table, the headline first for the picture and the text."""
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """System -> what it changes of the recipe (`models.declared`), and the `baseline` that it is instead of CoNRec."""
     against: Mapping[str, str] = field(default_factory=dict)
     """System -> the one it is compared with, pair by pair."""
     best_other: str | None = None
@@ -68,8 +72,18 @@ class Study:
 
     def cells(self, context: StudyContext, dataset: Dataset, seeds: Sequence[int]) -> list[Cell]:
         """The cells of a data set under some seeds."""
-        own = [variant(dataset, seed) for seed in seeds]
-        return [cell for one in own for cell in self.of_seed(context, one, own[0])]
+        own, of_seed = [variant(dataset, seed) for seed in seeds], self.of_seed or self._variants
+        return [cell for one in own for cell in of_seed(context, one, own[0])]
+
+    def _variants(self, context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
+        baselines, found = {one.name: one for one in published(context.quick)}, []
+        for name, told in self.variants.items():
+            changed = declared(own.dataset, own.seed, {key: told[key] for key in told if key != "baseline"})
+            if "baseline" in told:
+                found.append(replace(context.systems.cell(baselines[told["baseline"]], changed, first), system=name))
+            else:
+                found.append(context.models.cell(name, changed))
+        return found
 
     def rival(self, system: str) -> bool:
         """Whether a system may be the best other."""
@@ -92,7 +106,7 @@ class Study:
         return self.headlines or self.metrics[:1]
 
 
-def read_study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]]) -> Study:
+def read_study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]] | None) -> Study:
     """The study of `paper/NAME.toml`, whose keys are the fields of `Study`."""
     text = (Path(__file__).parent / "paper" / f"{name}.toml").read_text(encoding="utf-8")
     return Study(name, of_seed=of_seed, **tomllib.loads(text))

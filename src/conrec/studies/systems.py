@@ -29,7 +29,7 @@ from conrec.baselines.sasrec import SASRec
 from conrec.baselines.tallrec import TallRec
 from conrec.baselines.tiger import Tiger
 from conrec.baselines.trivial import trivial_systems
-from conrec.baselines.tuning import tune
+from conrec.baselines.tuning import GRIDS, tune
 from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances
 from conrec.evaluate.protocol import read_oracle
@@ -68,7 +68,7 @@ class BaselineSpec:
 
 def _twice(one: Any, quick: bool, seeded: bool = True) -> list[BaselineSpec]:
     """A recommender on dislikes, and once more with positives; what draws nothing chooses its settings again there."""
-    grid = [one.grid[0] | one.quick] if quick else one.grid
+    grid = [GRIDS[one.name][0] | one.quick] if quick else GRIDS[one.name]
     first = BaselineSpec(one.name, one, grid, seeded, one.needs)
     both = replace(first, name=f"{one.name}+positives", make=partial(one, "dislikes+likes"))
     return [first, replace(both, settings_of=first) if seeded else both]

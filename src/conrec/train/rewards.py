@@ -54,7 +54,8 @@ class FutureReward:
         out = self._unit[items]
         similarity = self.largest_cosine(out, self._truth.take(index))
         if self._hit_bonus:
-            similarity = similarity + self._hit_bonus * is_member(items, self.future.take(index))
+            right = torch.as_tensor(self.future.take(index).padded())[:, None, :]
+            similarity = similarity + self._hit_bonus * (items[:, :, None] == right).any(-1).float()
         penalty = self.largest_cosine(out, self._positives.take(index))
         return Rewards(similarity - self._gamma * penalty, similarity, penalty)
 
@@ -74,8 +75,3 @@ def ground_truth(future: Ragged, neighbours: np.ndarray) -> Ragged:
         joined = np.concatenate([rows, neighbours[rows].reshape(-1)])
         lists.append(np.unique(joined[joined >= 0]))
     return Ragged.of(lists)
-
-
-def is_member(items: Tensor, sets: Ragged) -> Tensor:
-    """float32 [B, G]: 1 where an answer is in its prompt's set."""
-    return (items[:, :, None] == torch.as_tensor(sets.padded())[:, None, :]).any(-1).float()

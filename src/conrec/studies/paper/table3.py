@@ -15,14 +15,16 @@ from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
 from conrec.studies.cells import Cell, Measured
 from conrec.studies.datasets import utilizing
-from conrec.studies.models import CONREC, Models, Variant, inputs, policy
-from conrec.studies.paper.table2 import next_only
+from conrec.studies.models import CONREC, Models, Variant, declared, inputs, policy
 from conrec.studies.study import StudyContext
+from conrec.toml import read_table
 from conrec.train.alignment import alignment_samples, ask
 from conrec.train.sft import choices
 
 ALIGNMENT, SFT, GRPO = "item-level alignment", "next-item SFT", "next-item GRPO"
 ACCURACY = "accuracy"
+NEXT_ONLY = read_table(Path(__file__).with_name("table2.toml"))["variants"]["+ progressive GRPO"]
+"""Rewarded for the next dislike alone: no days after it, no neighbours, no penalty."""
 
 
 def longer(recipe: Recipe) -> Recipe:
@@ -33,7 +35,8 @@ def longer(recipe: Recipe) -> Recipe:
 def cells(context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
     """The questions before and after."""
     ours = policy(own.dataset, own.seed)
-    trained = {SFT: policy(own.dataset, own.seed, longer), GRPO: next_only(ours), CONREC: ours}
+    next_only = declared(own.dataset, own.seed, NEXT_ONLY)
+    trained = {SFT: policy(own.dataset, own.seed, longer), GRPO: next_only, CONREC: ours}
     before = _cell(context.models, ALIGNMENT, ours, after=False)
     return [before, *(_cell(context.models, name, one, after=True) for name, one in trained.items())]
 
