@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from uvicorn.protocols.websockets import auto
 
 from conrec.serve import connections
 from tests.serve.small import IDS, OVER, Client, publish, serving, wait_for
@@ -63,6 +64,13 @@ def is_closed_now(client: socket.socket) -> bool:
     except OSError:
         pass
     return True
+
+
+def succeeds(attempt: Callable[[], bool]) -> bool:
+    try:
+        return attempt()
+    except OSError:
+        return False
 
 
 def test_who_sends_no_whole_request_is_let_go(snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +137,26 @@ def test_there_are_only_so_many(snapshots: Path, monkeypatch: pytest.MonkeyPatch
         assert connections.allowed(most) == given
 
 
+def test_who_asks_for_a_websocket_keeps_no_place(snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Websocket(asyncio.Protocol):
+        """What uvicorn gives a connection to where a library for websockets is installed."""
+
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+
+    monkeypatch.setattr(auto, "AutoWebSocketsProtocol", Websocket)
+    asked = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    asked += "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with serving(snapshots, max_connections=3) as client:
+        for _ in range(10):
+            with connect(client.port, asked.encode()) as one:
+                assert b"200 OK" in one.recv(65536)
+            wait_for(lambda: succeeds(lambda: Client(client.port).get("/healthz")["status"] == "ok"))
+
+
 def test_which_methods_there_are_is_told(snapshots: Path) -> None:
     with serving(snapshots) as client:
         for path, methods in (("/v1/filter", {"POST"}), ("/v1/events", {"POST"}), ("/readyz", {"GET", "HEAD"})):
@@ -139,13 +167,6 @@ def test_which_methods_there_are_is_told(snapshots: Path) -> None:
 
 HELLO = bytes.fromhex("16030100050100")
 """The first bytes of a handshake."""
-
-
-def succeeds(attempt: Callable[[], bool]) -> bool:
-    try:
-        return attempt()
-    except OSError:
-        return False
 
 
 def half_a_handshake() -> bytes:

@@ -93,6 +93,7 @@ def configured(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         http=functools.partial(Connection, places=places),  # type: ignore[arg-type]
         loop="auto" if settings.tls_certificate is None else "conrec.serve.connections:tls_event_loop",
+        ws="none",  # or uvicorn would take its place over, where a library for it is installed, and never free it
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
