@@ -8,6 +8,7 @@
   filter  scoring 500 candidates, against a Python loop over them
   all     all of these
   fit     conrec.fit on a million drawn events: time and memory, and gradient boosting on the same windows
+  ray     conrec.fit on 1, 2, and 4 workers of Ray against none; needs the extra `scale`
   serve   the service under load with ten million users, against its promises: latency, hot swap, memory; takes some
           ten minutes and 8 GB of disk, and the extra `serve`
 
@@ -43,6 +44,12 @@ def main(what: str, quick: bool, as_json: bool) -> bool:
         tables = [fit(quick, exposures) for exposures in (0.0, 0.8)]
         print(json.dumps(tables, indent=2) if as_json else "\n\n".join(map(markdown, tables)))
         return True
+    if what == "ray":
+        from benchmarks.ray_overhead import markdown, ray_overhead
+
+        found = ray_overhead(quick)
+        print(json.dumps(found, indent=2) if as_json else markdown(found))
+        return bool(found["exact"])
     results = {}
     for name in NAMES if what == "all" else [what]:
         results[name] = importlib.import_module(f"benchmarks.{name}").bench(quick).json()
@@ -56,7 +63,7 @@ def main(what: str, quick: bool, as_json: bool) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", choices=(*NAMES, "all", "fit", "serve"))
+    parser.add_argument("what", choices=(*NAMES, "all", "fit", "ray", "serve"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works; figures mean nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     arguments = parser.parse_args()

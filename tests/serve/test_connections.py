@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import resource
 import socket
+import ssl
+import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from uvicorn.protocols.websockets import auto
 
 from conrec.serve import connections
 from tests.serve.small import IDS, OVER, Client, publish, serving, wait_for
+from tests.serve.test_access import ask_over_tls, certificate  # noqa: F401 (a fixture)
 
 PARTS = [
     b"",
@@ -43,6 +51,26 @@ def is_closed(client: socket.socket) -> bool:
     except OSError:
         pass
     return True
+
+
+def is_closed_now(client: socket.socket) -> bool:
+    """The same, as far as it has been heard."""
+    client.settimeout(0)
+    try:
+        while client.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def succeeds(attempt: Callable[[], bool]) -> bool:
+    try:
+        return attempt()
+    except OSError:
+        return False
 
 
 def test_who_sends_no_whole_request_is_let_go(snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +137,105 @@ def test_there_are_only_so_many(snapshots: Path, monkeypatch: pytest.MonkeyPatch
         assert connections.allowed(most) == given
 
 
+def test_who_asks_for_a_websocket_keeps_no_place(snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Websocket(asyncio.Protocol):
+        """What uvicorn gives a connection to where a library for websockets is installed."""
+
+        def __init__(self, **_: object) -> None:
+            pass
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+
+    monkeypatch.setattr(auto, "AutoWebSocketsProtocol", Websocket)
+    asked = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    asked += "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with serving(snapshots, max_connections=3) as client:
+        for _ in range(10):
+            with connect(client.port, asked.encode()) as one:
+                assert b"200 OK" in one.recv(65536)
+            wait_for(lambda: succeeds(lambda: Client(client.port).get("/healthz")["status"] == "ok"))
+
+
 def test_which_methods_there_are_is_told(snapshots: Path) -> None:
     with serving(snapshots) as client:
         for path, methods in (("/v1/filter", {"POST"}), ("/v1/events", {"POST"}), ("/readyz", {"GET", "HEAD"})):
             status, problem, headers = client.ask("DELETE", path)
             assert (status, set(headers["allow"].split(", "))) == (405, methods)
             assert "Method Not Allowed" in problem["error"]
+
+
+HELLO = bytes.fromhex("16030100050100")
+"""The first bytes of a handshake."""
+
+
+def half_a_handshake() -> bytes:
+    """All that a client says before the server has to answer."""
+    said = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), said, server_hostname="x").do_handshake()
+    return said.read()
+
+
+SILENT = (b"", HELLO, half_a_handshake())
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both event loops that a service may have; a handshake may take three seconds."""
+    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 3.0)
+    if request.param == "asyncio":
+        monkeypatch.setattr(connections, "auto_loop_factory", lambda: asyncio.SelectorEventLoop)
+    return request.param
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says what is open")
+def test_who_never_ends_the_handshake_has_a_place_and_is_let_go(
+    snapshots: Path,
+    certificate: tuple[Path, Path],  # noqa: F811
+    loop: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tls = {"tls_certificate": certificate[0], "tls_key": certificate[1]}
+    with serving(snapshots, max_connections=100, **tls) as client, ThreadPoolExecutor(20) as threads:
+
+        def answered(_: object = None) -> bool:
+            return ask_over_tls(client.port, certificate[0], "/healthz", None)[0] == 200
+
+        def all_answered(clients: int) -> bool:
+            return all(threads.map(answered, range(clients)))
+
+        def held(ours: int) -> int:
+            return len(os.listdir("/proc/self/fd")) - ours
+
+        assert all_answered(1)
+        before = held(0)
+        few = [connect(client.port, sent) for sent in SILENT * 20]
+        assert all_answered(200)  # of these 20 at once: there is room for them
+        wait_for(lambda: all(is_closed_now(one) for one in few))
+
+        begin = time.monotonic()
+        silent = [connect(client.port, sent) for sent in SILENT * 100]
+        wait_for(lambda: sum(map(is_closed_now, silent)) == 200, seconds=2)
+        assert not any(map(is_closed_now, silent[:50]))  # first come, first served
+        with pytest.raises(OSError):
+            answered()
+        assert held(len(few) + len(silent)) <= before + 100
+        assert time.monotonic() - begin < 3
+        wait_for(lambda: all(map(is_closed_now, silent)), seconds=10)
+        assert time.monotonic() - begin > 2.5
+        assert all_answered(200)
+
+        for sent in (b"GET / HTTP/1.1\r\n\r\n", *SILENT) * 50:  # no TLS, and who hangs up half way
+            connect(client.port, sent).close()
+        wait_for(lambda: held(len(few) + len(silent)) <= before)
+        time.sleep(0 if loop == "uvloop" else 3.0)
+        assert all_answered(200)
+
+        context = ssl.create_default_context(cafile=str(certificate[0]))
+        whole = [context.wrap_socket(connect(client.port), server_hostname="127.0.0.1") for _ in range(100)]
+        with pytest.raises(OSError):
+            answered()
+        whole.pop().close()
+        wait_for(lambda: succeeds(answered))
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR", "CRITICAL")]

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from conrec.serve import api, openapi, page_api
-from conrec.serve.connections import Connection, allowed
+from conrec.serve.connections import Connection, Handshake, Places, allowed
 from conrec.serve.explore import Explorers
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import Problem
@@ -86,17 +86,24 @@ def serve(settings: Settings) -> None:
 
 
 def configured(settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+    places = Places(allowed(settings.max_connections))
+    config = uvicorn.Config(
         make_app(settings),
         host=settings.host,
         port=settings.port,
-        http=functools.partial(Connection, most=allowed(settings.max_connections)),  # type: ignore[arg-type]
+        http=functools.partial(Connection, places=places),  # type: ignore[arg-type]
+        loop="auto" if settings.tls_certificate is None else "conrec.serve.connections:tls_event_loop",
+        ws="none",  # or uvicorn would take its place over, where a library for it is installed, and never free it
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.sslobject_class, config.ssl.places = Handshake, places  # type: ignore[attr-defined]
+    return config
 
 
 def _step_back() -> None:
