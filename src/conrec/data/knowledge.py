@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 
 from conrec.data.instances import Events, Instances, Items, Ragged, offsets_of
-from conrec.data.trust import counted_from
 from conrec.data.user_log import UserLog
 
 DAY = np.timedelta64(86_400_000_000, "us")
@@ -35,7 +34,6 @@ class Knowledge:
         self.items = len(items)
         self._times = events.times[mask]
         self._rows = events.items[mask]
-        self._counted = counted_from(events)[mask]
         self._first_seen = items.first_seen
         self._all_known = known_users is not None
         self.by_category = by_category
@@ -91,11 +89,10 @@ class Knowledge:
         self, cutoff: np.datetime64, days: float, smoothing: float, until: np.datetime64 | None = None
     ) -> np.ndarray:
         """float64 [items], sums to 1: exponentially decayed dislikes (time constant `days`) + `smoothing` for each item
-        on offer (`until`: by that moment); 0 for the others (all 0 before the first item was seen). In `users` mode all
-        dislikes count alike; else those of a new account do not yet (`data.trust`)."""
-        known = self._counted < cutoff
-        age = np.subtract(cutoff, self._times[known]) / DAY
-        weight = np.bincount(self._rows[known], weights=np.exp(-age / days), minlength=self.items)
+        on offer (`until`: by that moment); 0 for the others (all 0 before the first item was seen)."""
+        stop = np.searchsorted(self._times, cutoff)
+        age = np.subtract(cutoff, self._times[:stop]) / DAY
+        weight = np.bincount(self._rows[:stop], weights=np.exp(-age / days), minlength=self.items)
         if self._all_known:
             weight = np.bincount(self._rows, minlength=self.items).astype(np.float64)
         weight = (weight + smoothing) * self.on_offer(cutoff if until is None else until)
