@@ -1,16 +1,22 @@
 """Growth of every stage that needs no language model: seconds and memory on logs ever ten times as large.
 
     python -m benchmarks.scale 10000 100000 1000000 --out runs/scale
-    python -m benchmarks.scale --out runs/scale --write benchmarks/RESULTS.md
+    python -m benchmarks.scale 300000 --users 150000 --items 3000 --out runs/scale
+    python -m benchmarks.scale --out runs/scale --write benchmarks/RESULTS.md --rates src/conrec/plan/rates.toml
 
-The first line measures logs of so many events, the second writes all that is in the folder as tables. A log has a
-tenth as many users and a fiftieth as many items as events, users and items Zipf-like; four events in five are exposures
+The first two lines measure logs of so many events, the third writes all that is in the folder: as a table of the logs
+of the usual proportions, and as the rates that `conrec plan` works with. A log has a tenth as many users and a
+fiftieth as many items as events, if nothing else is said, users and items Zipf-like; four events in five are exposures
 without a reaction (`benchmarks.fit_log`).
 
 `conrec fit` runs as it is, then `calibrate`, the first snapshot, and a refresh with one more day (a 180th of the log),
 all in one fresh process. What it does inside is timed where it is called. In a second process come the parts that only
-lists need: windows with their training instances, Swing, codes, and the trie. Seconds are those of the processor, over
+lists need: windows with their training instances, Swing, codes, and the trie. Logs of up to 100,000 events are also run
+with lists, as `conrec run` does without a policy. Seconds are those of the processor, over
 all cores. Peak memory is that of the process while the stage runs, so it holds what earlier stages left there.
+
+Rates are fitted to all logs, none below 0, so that the largest relative errors are small: seconds, bytes of memory, and
+bytes on disk of a stage for each unit of work (`conrec.plan.costs`).
 
 `growth` is the slope of the logarithms of seconds and of events, over the sizes that took at least 0.2 s. n log n has
 1.07 there. What is above 1.2 is marked.
@@ -33,19 +39,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tomli_w
+from scipy.optimize import nnls
 
 from benchmarks.fit_log import DAYS, START, draw_log
-from benchmarks.measure import resident, machine, versions
+from benchmarks.measure import machine, resident, versions
 from benchmarks.results import replace_section
 from conrec.files import read_json, write_json
 from conrec.progress import say
+from conrec.toml import read_table
 
 EXPOSURES = 0.8
 MEASURABLE, STEEP = 0.2, 1.2
 EPOCHS = 5
 """Epochs of the RQ-VAE that are measured; a recipe has 60."""
+WITH_LISTS = 100_000
 CODES = 8192
 """Codes a level of the trie that is measured."""
+
+HEAD = "# What stages cost for each unit of work (conrec.plan.costs): python -m benchmarks.scale --rates writes it.\n"
 
 INSIDE = {
     "reading": "conrec.stages.prepare:_read",
@@ -99,18 +111,21 @@ class Meter:
         return call
 
 
-def measure(events: int, out: Path) -> None:
-    """Draw a log of so many events, and write `out/EVENTS.json`: what every stage took, and on what."""
-    folder, users, items = out / f"log-{events}", max(events // 10, 100), max(events // 50, 50)
+def measure(events: int, out: Path, users: int, items: int) -> None:
+    """Draw a log of this size, and write `out/LOG.json`: what every stage took, and on what."""
+    name = f"log-{events}-{users}-{items}"
+    folder = out / name
     if not (folder / "day.parquet").exists():
         folder.mkdir(parents=True, exist_ok=True)
         say(f"scale: drawing {events:,} events")
         in_process(_draw, folder, events, users, items)
-    shutil.rmtree(folder / "run", ignore_errors=True)
-    about = {"events": events, "users": users, "items": items, "exposures": EXPOSURES, "epochs": EPOCHS}
-    alone = in_process(_filter_alone, folder)
-    lists = in_process(_for_lists, folder)
-    write_json(out / f"{events}.json", {**about, **alone, "lists": lists, "machine": machine(), "versions": versions()})
+    for run in ("run", "whole"):
+        shutil.rmtree(folder / run, ignore_errors=True)
+    found = {"events": events, "users": users, "items": items, "exposures": EXPOSURES, "epochs": EPOCHS}
+    found |= in_process(_filter_alone, folder)
+    found["lists"] = in_process(_for_lists, folder)
+    found["whole"] = in_process(_whole, folder) if events <= WITH_LISTS else None
+    write_json(out / f"{name}.json", {**found, "machine": machine(), "versions": versions()})
 
 
 def in_process(work: Callable[..., Any], *given: Any) -> Any:
@@ -192,6 +207,19 @@ def _for_lists(folder: Path) -> dict[str, Any]:
     return {"parts": meter.found, "codes": sizes[0], "moved_by_repair": moved}
 
 
+def _whole(folder: Path) -> dict[str, Any]:
+    """A run with lists by item features, stage by stage."""
+    from conrec.config import SidConfig, load_recipe
+    from conrec.run import find_recipe, run_stages, stages_of
+
+    meter, run = Meter(), folder / "whole"
+    recipe = replace(load_recipe(find_recipe(Path("fit"))), sid=SidConfig())
+    stages = [replace(one, function=meter.watched(one.name, one.function)) for one in stages_of(recipe)]
+    data = [f"events={folder / 'events.parquet'}", f"items={folder / 'items.parquet'}"]
+    run_stages(stages, recipe, run, data, begin=True)
+    return {"parts": meter.found, "disk_bytes": {name: _size(run / name) for name in meter.found}}
+
+
 def _watch(meter: Meter, places: dict[str, str]) -> None:
     for name, place in places.items():
         module, path = place.split(":")
@@ -205,6 +233,19 @@ def _watch(meter: Meter, places: dict[str, str]) -> None:
 def _size(path: Path) -> int:
     files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
     return sum(one.stat().st_size for one in files)
+
+
+PLANNED = {
+    "prepare": ("fit", "prepare", ("runs", "events", "users", "items")),
+    "compress": ("both", "compress", ("runs", "events", "items", "codes")),
+    "score": ("fit", "score", ("runs", "events", "users", "items")),
+    "filter": ("fit", "filter", ("runs", "events", "users", "items")),
+    "snapshot": ("fit", "first snapshot", ("runs", "events", "users", "items")),
+    "weights": ("whole", "weights", ("runs", "events", "items")),
+    "predict": ("whole", "predict", ("runs", "asked", "cells")),
+    "evaluate": ("whole", "evaluate", ("runs", "asked", "cells")),
+}
+"""Stage -> which run it is measured in, as what, and the units that its rates are per."""
 
 
 def markdown(found: list[dict[str, Any]]) -> str:
@@ -229,6 +270,39 @@ def markdown(found: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, f"| snapshot, bytes a user | {' | '.join(disk)} | |"]) + "\n"
 
 
+def rates(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The tables of `conrec.plan`'s rates.toml."""
+    from conrec.cli.plan import reference
+    from conrec.config import SidConfig, load_recipe
+    from conrec.plan.costs import Plan
+    from conrec.run import find_recipe
+
+    recipe = load_recipe(find_recipe(Path("fit")))
+    tables: dict[str, Any] = {}
+    for stage, (where, part, units) in PLANNED.items():
+        rows, taken = [], []
+        runs = [(one, None) for one in found if where != "whole"]
+        runs += [(one, one["whole"]) for one in found if where != "fit" and one["whole"]]
+        for one, whole in runs:
+            there = whole or one
+            log = {"dislikes": 0.06 * one["events"], "likes": 0.14 * one["events"], "days": DAYS}
+            log |= {name: one[name] for name in ("events", "users", "items")}
+            own = replace(recipe, sid=SidConfig()) if whole else recipe
+            rows.append([Plan(own, log, {}).units[unit] for unit in units])
+            disk = there["disk_bytes"].get(part if part != "first snapshot" else "snapshots", 0)
+            disk = disk / 2 if part == "first snapshot" else disk
+            taken.append((there["parts"][part]["cpu_s"], there["parts"][part]["peak_mb"] * 1e6, disk))
+        tables[stage] = {}
+        for name, values in zip(("seconds", "memory", "storage"), np.array(taken).T):
+            values = np.maximum(values, 1e-3)
+            fitted = nnls(np.array(rows) / values[:, None], np.ones(len(values)))[0]
+            tables[stage][name] = {unit: float(f"{rate:.4g}") for unit, rate in zip(units, fitted) if rate}
+            error = np.array(rows) @ fitted / values
+            say(f"scale: {stage}, {name}: fitted over measured {error.min():.2f} to {error.max():.2f}")
+    seconds = min(reference() for _ in range(5))
+    return {"reference": round(seconds, 3), "share_of_flops": 0.4, "stages": tables}
+
+
 def growth(events: Sequence[float], seconds: Sequence[float]) -> float | None:
     """Slope of log seconds over log events where they can be measured; None where fewer than two can."""
     some = [(n, s) for n, s in zip(events, seconds) if s >= MEASURABLE]
@@ -240,12 +314,19 @@ def growth(events: Sequence[float], seconds: Sequence[float]) -> float | None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("events", type=int, nargs="*")
+    parser.add_argument("--users", type=int)
+    parser.add_argument("--items", type=int)
     parser.add_argument("--out", type=Path, default=Path("runs/scale"))
     parser.add_argument("--write", type=Path, metavar="RESULTS.md")
+    parser.add_argument("--rates", type=Path, metavar="TOML")
     options = parser.parse_args()
     for size in options.events:
-        measure(size, options.out)
-    table = markdown(sorted(map(read_json, options.out.glob("*.json")), key=lambda one: one["events"]))
+        measure(size, options.out, options.users or max(size // 10, 100), options.items or max(size // 50, 50))
+    read = sorted(map(read_json, options.out.glob("log-*.json")), key=lambda one: one["events"])
+    table = markdown([one for one in read if one["users"] == one["events"] // 10 == 5 * one["items"]])
+    if options.rates:
+        kept = {"steps": read_table(options.rates)["steps"]} if options.rates.exists() else {}
+        options.rates.write_text(HEAD + tomli_w.dumps(rates(read) | kept))
     if options.write:
         replace_section(options.write, "scale", table)
     else:

@@ -11,8 +11,7 @@ from conrec.data.instances import evenly
 
 MAX_TERMS = 30_000
 MOST, AT_ONCE = 200_000, 65_536
-"""Texts to learn from, evenly taken, and texts that are encoded together: of a larger catalogue the n-grams of all
-titles would take more memory than all else."""
+"""Texts to learn from, evenly taken, and texts that are encoded together: n-grams of all would take most memory."""
 KINDS = ("words", "characters")
 
 

@@ -18,8 +18,7 @@ FOLDS = 5
 MAX_CUTOFFS = 20
 ENOUGH = 60_000
 """As soon as the windows hold so many dislikes and likes, no older one is added."""
-MOST = 120_000
-"""Of a window that holds more, some of the users are asked, evenly taken."""
+MOST = 120_000  # of a window that holds more, some of the users are asked, evenly taken
 FIRST_HORIZONS = 4
 """So many horizons after the log's beginning comes the first cutoff: before, next to nothing is known."""
 

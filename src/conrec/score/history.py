@@ -21,10 +21,9 @@ from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings
 from conrec.score.regression import Regression, Rows, part_of
 
 FILE = "history.safetensors"
-DIMENSIONS, WIDE = 96, 384
-"""Dimensions of the embeddings, and of those before they are narrowed where dislike rates by attribute say how."""
-MOST_ITEMS = 65_536
-"""Items that the space of embeddings is learned from, evenly taken."""
+DIMENSIONS, WIDE, MOST_ITEMS = 96, 384, 65_536
+"""Dimensions of the embeddings, and of those before they are narrowed where dislike rates by attribute say how; items
+that their space is learned from at most, evenly taken."""
 
 
 @dataclass(frozen=True)
