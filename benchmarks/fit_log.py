@@ -14,6 +14,8 @@ DAYS = 180
 FACTORS = 8
 CATEGORIES = 40
 WORDS = 6000
+AT_ONCE = 1_000_000
+"""Events whose factors are multiplied together, so that a log of many millions takes little more memory than itself."""
 START = np.datetime64("2026-01-01", "us")
 
 
@@ -31,7 +33,11 @@ def draw_log(events: int, users: int, items: int, seed: int = 0, exposures: floa
 
     who = rng.choice(users, events, p=_zipf(users, 0.5))
     what = rng.choice(items, events, p=_zipf(items, 0.7)[rng.permutation(items)])
-    logit = bias_user[who] + bias_item[what] + taste[who, category[what]] + (of_user[who] * of_item[what]).sum(axis=1)
+    logit = np.empty(events)
+    for part in np.array_split(np.arange(events), -(-events // AT_ONCE)):
+        user, item = who[part], what[part]
+        liking = (of_user[user] * of_item[item]).sum(axis=1)
+        logit[part] = bias_user[user] + bias_item[item] + taste[user, category[item]] + liking
     disliked = rng.random(events) < 1 / (1 + np.exp(-logit))
     ignored = rng.random(events) < exposures
     kinds = np.where(ignored, 0, np.where(disliked, 1, 2))
@@ -41,14 +47,15 @@ def draw_log(events: int, users: int, items: int, seed: int = 0, exposures: floa
     words = np.array(["".join(rng.choice(letters, length)) for length in rng.integers(3, 10, WORDS)])
     titles = words[rng.choice(WORDS, (items, 5), p=_zipf(WORDS, 0.8))]
     kind = pa.DictionaryArray.from_arrays(pa.array(kinds, pa.int8()), ["exposure", "dislike", "favorite"])
+    user_ids, item_ids = _ids("u", users), _ids("i", items)
     about_events = {
-        "user_id": _ids("u", who),
-        "item_id": _ids("i", what),
+        "user_id": user_ids.take(pa.array(who)),
+        "item_id": item_ids.take(pa.array(what)),
         "time": pa.array(times).cast(pa.timestamp("us", tz="UTC")),
         "kind": kind.cast(pa.string()),
     }
     about_items = {
-        "item_id": _ids("i", np.arange(items)),
+        "item_id": item_ids,
         "title": [" ".join(row) for row in titles.tolist()],
         "category": [f"category {n}" for n in category.tolist()],
     }
@@ -61,5 +68,5 @@ def _zipf(n: int, power: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _ids(letter: str, numbers: np.ndarray) -> pa.Array:
-    return pa.array(np.char.add(letter, numbers.astype(str)).tolist(), pa.string())
+def _ids(letter: str, count: int) -> pa.Array:
+    return pa.array(np.char.add(letter, np.arange(count).astype(str)).tolist(), pa.string())

@@ -152,12 +152,13 @@ def _growth(prepare: Callable[..., Work], arguments: tuple[object, ...]) -> floa
     with one_thread():
         work = prepare(*arguments)
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew from what is resident now
-        before = _resident("VmRSS")
+        before = resident("VmRSS")
         work()
-        return (_resident("VmHWM") - before) / 1e6
+        return (resident("VmHWM") - before) / 1e6
 
 
-def _resident(name: str) -> float:
+def resident(name: str) -> float:
+    """A figure of this process's memory (VmRSS: now; VmHWM: the peak) in bytes; only Linux tells."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name + ":"))
     return float(line.split()[1]) * 1024
 

@@ -89,7 +89,7 @@ def compare(
     test = instances.of_split("test")
     export(known, test, folder / "data", length)
     python = environment(folder / "venv")
-    disliked = np.unique(known.events.items[known.events.kinds == "dislike"])
+    disliked = np.unique(known.events.items[known.events.is_dislike])
 
     class Given(Recommender):
         """Scores that are there already, for the targets of training alone."""

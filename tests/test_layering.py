@@ -34,6 +34,7 @@ WAY = (
     "deploy",
     "model",
     "studies",
+    "plan",
     "serve",
     "cli",
     "__main__",

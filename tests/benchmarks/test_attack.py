@@ -5,6 +5,7 @@ import numpy as np
 from benchmarks.attack import aged, capped, supported
 from conrec.data.instances import Events
 from conrec.data.trust import PROBATION, counted_from
+from tests.data.events import coded
 
 START = np.datetime64("2026-01-01", "us")
 DAY = np.timedelta64(1, "D")
@@ -16,7 +17,7 @@ def log(*told: tuple[int, int, int, str]) -> Events:
     n = len(told)
     users, items, days = (np.array([row[column] for row in told]) for column in range(3))
     times = START + days * DAY + np.arange(n) * np.timedelta64(1, "s")
-    names, kinds = np.array([f"u{user}" for user in range(5)]), np.array([row[3] for row in told])
+    names, kinds = np.array([f"u{user}" for user in range(5)]), coded(np.array([row[3] for row in told]))
     nothing = np.full(n, np.nan), np.full(n, -1, np.int8)
     return Events(names, users.astype(np.int32), items.astype(np.int32), times, kinds, *nothing)
 

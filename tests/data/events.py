@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from conrec.data.instances import Events
-from conrec.data.schema import EVENTS, ITEMS, Accounting, Log
+from conrec.data.schema import EVENTS, ITEMS, KINDS, Accounting, Log
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,4 +44,9 @@ def events_of(
     """Events of users by name, str [n], sorted by time; without `reasons` none was given."""
     names, numbers = np.unique(users, return_inverse=True)
     reasons = np.full(len(items), -1, np.int8) if reasons is None else reasons
-    return Events(names, numbers.astype(np.int32), items, times, kinds, values, reasons)
+    return Events(names, numbers.astype(np.int32), items, times, coded(kinds), values, reasons)
+
+
+def coded(kinds: np.ndarray) -> np.ndarray:
+    """Kinds of events by name, str [n], as `Events` has them."""
+    return np.array([KINDS.index(kind) for kind in kinds.tolist()], np.int8)

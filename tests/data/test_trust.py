@@ -14,7 +14,7 @@ def log(*told: tuple[int, int]) -> Events:
     users, days = (np.array(column) for column in zip(*told))
     n = len(users)
     names = np.array([f"u{user}" for user in range(10)])
-    kinds, nothing = np.full(n, "dislike"), np.full(n, -1, np.int8)
+    kinds, nothing = np.zeros(n, np.int8), np.full(n, -1, np.int8)
     return Events(
         names, users.astype(np.int32), np.zeros(n, np.int32), START + days * DAY, kinds, np.full(n, np.nan), nothing
     )

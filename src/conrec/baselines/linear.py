@@ -94,7 +94,7 @@ class SwingNeighbours(Linear):
     def find_weights(self, events: UserEvents, users: int) -> csr_matrix:
         """Similarities as `items.swing` finds them."""
         log = self.known.events  # in the order of time, which Swing's caps want
-        dislikes = log.take(log.kinds == "dislike")
+        dislikes = log.take(log.is_dislike)
         token = self.tokens.of_row[dislikes.items] - 1
         found, values = swing(dislikes.owners()[1], token, self.tokens.targets, self.neighbours, alpha2=self.alpha2)
         row, place = np.nonzero(found >= 0)

@@ -44,7 +44,7 @@ class P5Cid(T5Recommender):
 
 def dislike_graph(events: Events, items: int) -> csr_array:
     """Number of users who disliked both, float [items, items]; 0 on the diagonal."""
-    dislikes = events.take(events.kinds == "dislike")
+    dislikes = events.take(events.is_dislike)
     users = dislikes.owners()[1]
     pairs = np.unique(np.stack([users, dislikes.items], axis=1), axis=0)
     shape = (int(users.max(initial=-1)) + 1, items)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from conrec import __version__
-from conrec.cli import check, deploy, doctor, research, run
+from conrec.cli import check, deploy, doctor, plan, research, run
 from conrec.errors import ConrecError, extras_named
 from conrec.processes import leave
 from conrec.run import STAGES
@@ -25,6 +25,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "demo": run.demo,
     "fit": run.fit,
     "check": check.check,
+    "plan": plan.plan,
     "run": run.run,
     **{stage.name: run.one_stage(stage) for stage in STAGES if stage.does},
     "filter": deploy.filter_,

@@ -70,13 +70,16 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
     Items are passed on untouched (an item without events can still be predicted). The accounting continues that
     of the adapter. before: the cleaned EVENTS so far, where the log goes on from them; they come first, and all stay.
     """
-    table = log.events.select(EVENTS.names).sort_by(ORDER)
+    table = _sorted(log.events.select(EVENTS.names))
     own = np.ones(len(table), bool)
     if before is not None:  # of which the rest cannot collide with what is new
         before = before.filter(pc.is_in(before["user_id"], pc.unique(table["user_id"])))
         lately = pc.greater_equal(before["time"], pc.min(table["time"]))
         before = before.filter(pc.or_(lately, pc.equal(before["kind"], "dislike")))
         table, own = pa.concat_tables([before, table]), np.append(np.zeros(len(before), bool), own)
+    texts = (name for name in EVENTS.names if name != "time")
+    codes = {name: pc.dictionary_encode(table[name].combine_chunks(), null_encoding="encode").indices for name in texts}
+    numbers = {name: indices.to_numpy() for name, indices in codes.items()}
     causes, left = np.full(len(table), None, object), np.ones(len(table), bool)
 
     def drop(rows: np.ndarray, cause: str) -> None:
@@ -89,16 +92,23 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
     drop(~pc.is_in(table["item_id"], log.items["item_id"].combine_chunks()).to_numpy(), "unknown_item")
     for reason in OTHER_REASONS:
         drop(equal("reason", reason), f"reason_{reason}")
-    drop(~_first(_numbers(table, *EVENTS.names), left), "duplicate")
     dislike, undo, times = equal("kind", "dislike"), equal("kind", "undo"), table["time"].cast(pa.int64()).to_numpy()
-    pair = _numbers(table, "user_id", "item_id")
-    drop(dislike & (times <= last_undo(pair, undo & left, times)), "undone")
+    columns = [times, *numbers.values()]
+    order = np.arange(len(table)) if before is None else np.lexsort(columns)
+    same = np.logical_and.reduce([np.diff(column[order]) == 0 for column in columns])
+    drop(np.isin(np.arange(len(table)), order[1:][same]), "duplicate")  # equal rows follow each other, the first one first
+    user = numbers["user_id"].astype(np.int64)
+    pair = user * (1 + int(numbers["item_id"].max(initial=0))) + numbers["item_id"]
+    if (undone := undo & left).any():
+        drop(dislike & (times <= last_undo(np.unique(pair, return_inverse=True)[1], undone, times)), "undone")
     drop(undo, "undo")
     drop(dislike & ~_first(pair, dislike & left), "repeated_dislike")
-    moment = _numbers(table, "user_id", "item_id", "time")
-    disliking = np.isin(moment, moment[dislike & left])
-    drop(equal("kind", *POSITIVE_KINDS) & disliking, "positive_while_disliking")
-    user = _numbers(table, "user_id")
+    disliked, positive = np.flatnonzero(dislike & left), np.flatnonzero(equal("kind", *POSITIVE_KINDS))
+    disliked = disliked[np.argsort(pair[disliked])]  # by now a pair has one at most
+    place = np.searchsorted(pair[disliked], pair[positive])
+    there = np.append(disliked, -1)[place]
+    moment = (pair[there] == pair[positive]) & (times[there] == times[positive]) & (there >= 0)
+    drop(np.isin(np.arange(len(table)), positive[moment]), "positive_while_disliking")
     dislikes = np.bincount(user[dislike & left], minlength=int(user.max(initial=-1)) + 1)
     drop(dislikes[user] < min_user_dislikes, "user_below_min_dislikes")
 
@@ -119,13 +129,15 @@ def last_undo(pairs: np.ndarray, undone: np.ndarray, times: np.ndarray) -> np.nd
     return last[pairs]
 
 
-def _numbers(table: pa.Table, *names: str) -> np.ndarray:
-    """int64 [n]: the same number for rows that are equal in these columns."""
-    found = np.zeros(len(table), np.int64)
-    for name in names:
-        codes = pc.dictionary_encode(table[name].combine_chunks(), null_encoding="encode").indices.to_numpy()
-        found = np.unique(found * (1 + int(codes.max(initial=0))) + codes, return_inverse=True)[1]
-    return found
+def _sorted(table: pa.Table) -> pa.Table:
+    """The table by ORDER. Moments are sorted as numbers, and only what happened at the same one by everything else."""
+    times = table["time"].cast(pa.int64()).to_numpy()
+    order = np.argsort(times, kind="stable")
+    same = np.diff(times[order], prepend=np.nan, append=np.nan) == 0
+    tied = np.flatnonzero(same[1:] | same[:-1])
+    rows = order[tied]
+    order[tied] = rows[pc.sort_indices(table.take(rows), sort_keys=ORDER).to_numpy()]
+    return table.take(order)
 
 
 def _first(numbers: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -89,7 +89,7 @@ class _DayLog:
         self._number = np.full(1 + int(rows.max(initial=0)), -1)
         self._number[self._rows] = np.arange(len(rows))
         # An exposure with a value is a neutral rating: the user met the item, nobody showed it.
-        touched = (events.kinds != "exposure") | events.rated
+        touched = ~events.exposed
         dislikes, self._touched = UserLog(events.take(events.is_dislike)), UserLog(events.take(touched))
         self._instances, self._excluded, self._users = instances, excluded, dislikes.number(instances.users)
         following = dislikes.order[dislikes.position(self._users, instances.cutoffs)]

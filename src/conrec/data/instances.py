@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.data.schema import EVENTS, POSITIVE_KINDS, REASONS, TIME
+from conrec.data.schema import EVENTS, KINDS, POSITIVE_KINDS, REASONS, TIME
 
 INSTANCES = pa.schema(
     [
@@ -176,8 +176,8 @@ class Events:
     """int32 [n] rows of the items."""
     times: np.ndarray
     """datetime64[us] [n]."""
-    kinds: np.ndarray
-    """str [n]: dislike, exposure, click, favorite, cart or purchase."""
+    kind: np.ndarray
+    """int8 [n]: a place in `data.schema.KINDS`; none is an undo."""
     values: np.ndarray
     """float64 [n]: the rating, nan for an event that is none."""
     reasons: np.ndarray
@@ -191,8 +191,8 @@ class Events:
         """str [n]: the name of each event's user."""
         return self.names[self.numbers]
 
-    def take(self, index: np.ndarray) -> Events:
-        """The events at `index` (positions or a boolean mask), in that order."""
+    def take(self, index: np.ndarray | slice) -> Events:
+        """The events at `index` (positions, a boolean mask, or a slice), in that order."""
         return Events(self.names, *(getattr(self, field.name)[index] for field in fields(self)[1:]))
 
     def until(self, moment: np.datetime64) -> slice:
@@ -213,17 +213,22 @@ class Events:
         return np.isin(self.names, users)[self.numbers]
 
     @property
+    def kinds(self) -> np.ndarray:
+        """str [n]: dislike, exposure, click, favorite, cart or purchase."""
+        return np.array(KINDS)[self.kind]
+
+    @property
     def is_dislike(self) -> np.ndarray:
-        return self.kinds == "dislike"
+        return self.kind == KINDS.index("dislike")
 
     @property
     def is_positive(self) -> np.ndarray:
-        return np.isin(self.kinds, POSITIVE_KINDS)
+        return np.isin(self.kind, [KINDS.index(name) for name in POSITIVE_KINDS])
 
     @property
     def is_consumed(self) -> np.ndarray:
         """bool [n]: disliked, bought or rated, so the item is not to be recommended to the user again."""
-        return self.is_dislike | (self.kinds == "purchase") | self.rated
+        return self.is_dislike | (self.kind == KINDS.index("purchase")) | self.rated
 
     @property
     def rated(self) -> np.ndarray:
@@ -233,13 +238,13 @@ class Events:
     @property
     def has_exposures(self) -> bool:
         """Whether the platform logged what it showed (a neutral rating is not an exposure)."""
-        return bool(self._exposed.any())
+        return bool(self.exposed.any())
 
     @property
     def shown(self) -> np.ndarray:
         """bool [n]: the exposures, and the reactions to an item of which the user has none so far: it was shown all the
         same (a log may have one row an exposure that says what came of it, or no exposures at all)."""
-        exposed, pairs = np.flatnonzero(self._exposed), self._pairs
+        exposed, pairs = np.flatnonzero(self.exposed), self._pairs
         if not len(exposed):
             return np.ones(len(self), bool)
         known, first = np.unique(pairs[exposed], return_index=True)
@@ -254,8 +259,8 @@ class Events:
         return self.numbers.astype(np.int64) * (1 + int(self.items.max(initial=0))) + self.items
 
     @property
-    def _exposed(self) -> np.ndarray:
-        return (self.kinds == "exposure") & ~self.rated
+    def exposed(self) -> np.ndarray:
+        return (self.kind == KINDS.index("exposure")) & ~self.rated
 
 
 def read_items(folder: Path) -> Items:
@@ -286,7 +291,7 @@ def as_events(table: pa.Table, items: Items) -> Events:
         users,
         _rows(pa.array(ids, pa.string()), items)[named],
         times,
-        kinds[kind],
+        np.array([KINDS.index(name) for name in kinds], np.int8)[kind],
         table["value"].cast(pa.float64()).to_numpy(),
         pc.fill_null(pc.index_in(table["reason"], pa.array(REASONS)), -1).to_numpy().astype(np.int8),
     )

@@ -33,7 +33,7 @@ class OwnHistories:
         if with_shown:
             pairs = events.numbers.astype(np.int64) * len(log_view.items) + events.items
             found, counts = np.unique(pairs[events.shown], return_counts=True)
-            exposed = np.isin(found, pairs[(events.kinds == "exposure") & ~events.rated])
+            exposed = np.isin(found, pairs[events.exposed])
             numbers, items = np.divmod(found, len(log_view.items))
             self._shown = np.zeros(len(found), SHOWN)
             self._shown["item"], self._shown["count"] = items, np.where(exposed, counts, -counts)

@@ -299,9 +299,9 @@ class _Job:
             served_probability(self.run, self.seed),
         ) as writer:
             if before is not None and changed is not None:
-                old = open_users(self.snapshots / before.version, before)
+                old, gone = open_users(self.snapshots / before.version, before), set(changed.tolist())
                 for portion in old.portions():
-                    stays = portion.take(np.flatnonzero(~np.isin(np.array(portion.ids, str), changed)))
+                    stays = portion.take(np.flatnonzero([user not in gone for user in portion.ids]))
                     writer.add(replace(stays, histories=own.packed(stays.ids)))
                     users += len(stays)
                 old.close()

@@ -123,7 +123,7 @@ class AttributeRates(ItemFeature):
         `known_users`, str [n], in `users` mode: what is known of everybody is their whole log.
         """
         self._attributes = Attributes.of(items)
-        shown, disliked = events.shown, events.kinds == "dislike"
+        shown, disliked = events.shown, events.is_dislike
         self._shown, self._disliked = UserLog(events.take(shown)), UserLog(events.take(disliked))
         counted = counted_from(events)
         self._counted = counted[shown], counted[disliked]

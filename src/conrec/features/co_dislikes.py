@@ -35,7 +35,7 @@ def cosine_neighbours(x: csr_matrix, targets: int, neighbours: int, shrinkage: f
 
 def co_dislikes(events: Events, items: int) -> csr_matrix:
     """float [items, items]: neighbours of each item by the dislikes among the events."""
-    dislikes = events.take(events.kinds == "dislike")
+    dislikes = events.take(events.is_dislike)
     names, users = dislikes.owners()
     x = csr_matrix((np.ones(len(users)), (users, dislikes.items)), (len(names), items))
     x.data[:] = 1  # who dislikes an item twice is still one user
@@ -47,7 +47,7 @@ class CoDislikes:
 
     def __init__(self, events: Events, items: int, known_users: np.ndarray | None = None) -> None:
         """`known_users`, str [n], in `users` mode: their whole log is known, and of nobody else anything."""
-        disliked = events.kinds == "dislike"
+        disliked = events.is_dislike
         if known_users is not None:
             disliked &= events.of_users(known_users)
         self.items = items

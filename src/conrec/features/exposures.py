@@ -22,7 +22,6 @@ import numpy as np
 
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import DAY
-from conrec.data.schema import POSITIVE_KINDS
 from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 from conrec.parallel import Memo
@@ -64,7 +63,7 @@ class ExposureLikelihood(ItemFeature):
         self._first_seen = items.first_seen
         self._weights = np.array([weights.get(name, 0.0) for name in NAMES])
         self._log = UserLog(events)
-        self._liked = np.isin(events.kinds, POSITIVE_KINDS)
+        self._liked = events.is_positive
         self._always: tuple[np.ndarray, np.ndarray] | None = None
         if known_users is not None:
             known = events.of_users(known_users)

@@ -3,11 +3,15 @@
 import json
 
 import numpy as np
-from scipy.sparse import csr_matrix, hstack, vstack
+from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.utils.extmath import randomized_svd
 
+from conrec.data.instances import evenly
+
 MAX_TERMS = 30_000
+MOST, AT_ONCE = 200_000, 65_536
+"""Texts to learn from, evenly taken, and texts that are encoded together: n-grams of all would take most memory."""
 KINDS = ("words", "characters")
 
 
@@ -23,6 +27,7 @@ class TfidfEncoder:
 
     def fit(self, texts: list[str]) -> None:
         """Learn terms, their weights and the reduction. Works for any text, also none worth a term."""
+        texts = [texts[row] for row in evenly(np.arange(len(texts)), MOST)]
         self._vectorizers, parts = [], []
         for kind in KINDS:
             # A term of one title links nothing; in a tiny catalogue all are rare, so keep them.
@@ -49,8 +54,8 @@ class TfidfEncoder:
         new = [text for text in texts if text not in rows]
         place = iter(range(len(known), len(known) + len(new)))
         index = [rows[text] if text in rows else next(place) for text in texts]
-        matrix = vstack([matrix, self._tfidf(new)]).tocsr()[index] if new else matrix[index]
-        return np.asarray(matrix @ self._components.T, np.float32)
+        parts = (self._tfidf(new[start : start + AT_ONCE]) for start in range(0, len(new), AT_ONCE))
+        return np.concatenate([np.asarray(one @ self._components.T, np.float32) for one in (matrix, *parts)])[index]
 
     def state(self) -> dict[str, np.ndarray]:
         """Terms as the bytes of a JSON list, their weights, and the reduction."""

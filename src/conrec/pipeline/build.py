@@ -89,6 +89,9 @@ def _measured(stage: Stage, job: Job) -> tuple[float, float]:
     if stage.together:
         processes.agree(True)
     stage.function(job)
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()  # of tables that are gone: it would keep what the next stage needs
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return time.monotonic() - start, peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from conrec.config import SplitConfig
 from conrec.data.exposures import Replay, replay_pairs, users_to_replay
+from conrec.data.instances import evenly
 from conrec.data.split import Split
 from conrec.features.log_view import LogView
 
@@ -17,6 +18,7 @@ FOLDS = 5
 MAX_CUTOFFS = 20
 ENOUGH = 60_000
 """As soon as the windows hold so many dislikes and likes, no older one is added."""
+MOST = 120_000  # of a window that holds more, some of the users are asked, evenly taken
 FIRST_HORIZONS = 4
 """So many horizons after the log's beginning comes the first cutoff: before, next to nothing is known."""
 
@@ -46,10 +48,10 @@ def backtests(log_view: LogView, split: Split, config: SplitConfig) -> list[Back
         cutoffs = _cutoffs(log_view, split, horizon)
         pairs = [(user, cutoff) for cutoff in cutoffs for user in users_to_replay(log_view.events, cutoff, horizon)]
         replay = signed_only(replay_pairs(log_view.events, pairs, "train", horizon, *lengths))
-        return [
-            Backtest(log_view, cutoff, replay.take(np.flatnonzero(replay.instances.cutoffs == cutoff)))
-            for cutoff in cutoffs
-        ]
+        which = [np.flatnonzero(replay.instances.cutoffs == cutoff) for cutoff in cutoffs]
+        if len(which) == 1:  # of a large log one window alone is more than enough
+            which = [evenly(which[0], max(1, len(which[0]) * MOST // max(MOST, len(replay.shown.values))))]
+        return [Backtest(log_view, cutoff, replay.take(part)) for cutoff, part in zip(cutoffs, which)]
     known = np.sort(split.train_users)
     fold = np.random.default_rng(config.seed).permutation(len(known)) % FOLDS
     found = []

@@ -48,8 +48,9 @@ class EmbeddingSpace:
     ) -> EmbeddingSpace:
         """fields and content (float32 [n, D]) of all items; known: int [k], the rows that may be learned from."""
         encoder = FieldsEncoder(FIELDS, seed)
-        encoder.fit([fields[row] for row in known])
-        z = _contents(encoder, fields, content)[known]
+        own = [fields[row] for row in known]
+        encoder.fit(own)
+        z = _contents(encoder, own, content[known])
         chosen = np.sort(np.random.default_rng(seed).choice(len(z), min(LANDMARKS, len(z)), replace=False))
         landmarks = z[chosen]
         values, vectors = np.linalg.eigh(_kernel(landmarks, landmarks).astype(np.float64))
@@ -68,8 +69,8 @@ class EmbeddingSpace:
 
     def of(self, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
         """Embeddings float32 [n, d] of items; over all coordinates of the items it was fitted on the variance is 1."""
-        z = _contents(self.encoder, fields, content)
-        parts = (z[start : start + 65536] for start in range(0, len(z) or 1, 65536))
+        some = (slice(start, start + 65536) for start in range(0, len(fields) or 1, 65536))
+        parts = (_contents(self.encoder, fields[part], content[part]) for part in some)
         return np.concatenate([_kernel(part, self.landmarks) @ self.projection for part in parts]) - self.mean
 
     def without_each(

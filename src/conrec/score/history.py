@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from conrec.data.exposures import Replay
-from conrec.data.instances import Instances
+from conrec.data.instances import Instances, evenly
 from conrec.features.log_view import LogView
 from conrec.files import readable
 from conrec.parallel import map_parts
@@ -21,8 +21,9 @@ from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings
 from conrec.score.regression import Regression, Rows, part_of
 
 FILE = "history.safetensors"
-DIMENSIONS, WIDE = 96, 384
-"""Dimensions of the embeddings, and of those before they are narrowed where dislike rates by attribute say how."""
+DIMENSIONS, WIDE, MOST_ITEMS = 96, 384, 65_536
+"""Dimensions of the embeddings, and of those before they are narrowed where dislike rates by attribute say how; items
+that their space is learned from at most, evenly taken."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class HistoryScore:
         known_items: int [k], rows of the items of the training period. ValueError where the windows do not hold both
         dislikes and likes.
         """
-        rated = bool(log_view.events.rated.any())
+        known_items, rated = evenly(known_items, MOST_ITEMS), bool(log_view.events.rated.any())
         # Without an attribute there are no dislike rates by attribute, and directions in which they differ are noise.
         exposed = log_view.events.has_exposures and any(log_view.fields)
         dimensions = WIDE if exposed else DIMENSIONS

@@ -27,9 +27,8 @@ def ask(events: Events, learn: np.ndarray, codes: np.ndarray, config: Understand
     rng = np.random.default_rng(seed)
     prefixes = np.unique(codes[:, :SURE_PREFIX], axis=0, return_inverse=True)[1].reshape(-1)
     known = events.take(learn)
-    (users, user), items, kinds = known.owners(), known.items, known.kinds
-    disliked = kinds == "dislike"
-    positive = ~disliked & (kinds != "exposure")
+    (users, user), items = known.owners(), known.items
+    disliked, positive = known.is_dislike, known.is_positive
     pairs = np.unique(np.stack([user[disliked], items[disliked]], 1), axis=0)
     key = pairs[:, 0].astype(np.int64) * (prefixes.max() + 1) + prefixes[pairs[:, 1]]
     _, inverse, count = np.unique(key, return_inverse=True, return_counts=True)

@@ -93,7 +93,7 @@ def category_interests(prepared: Path, test: Instances, horizon_days: int) -> li
     parts = [sorted({p for p in SEPARATOR.split(category or "") if p}) for category in items.categories]
     members = {name: np.array([name in own for own in parts]) for name in sorted({p for own in parts for p in own})}
     events = read_events(prepared, items)
-    disliked = events.take(events.kinds == "dislike")
+    disliked = events.take(events.is_dislike)
     order = np.argsort(disliked.users, kind="stable")
     users = disliked.users[order]
     horizon = np.timedelta64(horizon_days, "D")
