@@ -32,6 +32,11 @@ test-fast: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.crash runs/soak --kills 50
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.load runs/soak-load --seconds 3600
+	$(BIN)/python -m tests.soak.flood runs/soak-flood
+	$(BIN)/$(PIP) atheris
+	for target in events lines picture recipe wire history; do \
+		$(BIN)/python -m tests.soak.fuzz $$target runs/soak-fuzz --seconds 200 || exit 1; \
+	done
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
 import ssl
 import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pytest
 from conrec.errors import ConrecError
 from conrec.serve import access
 from conrec.serve.settings import read_settings
+from conrec.serve.web import Refused
 from tests.serve.small import EVIL, IDS, OVER, Client, command, publish, serving, wait_for, wait_for_page, write_run
 from tests.serve.test_page import Tab, browser  # noqa: F401 (a fixture)
 
@@ -83,6 +87,36 @@ def test_each_role_may_ask_for_its_own(snapshots: Path, tokens: Path) -> None:
         assert client.ask("GET", "/v1/users/ann", None, {"Authorization": f"bearer  {OPERATOR} "})[0] == 200
         for form in ("", "Bearer", "Basic !", "Basic", "Bearer " + "é" * 20, OPERATOR):
             assert client.ask("GET", "/v1/users/ann", None, {"Authorization": form})[0] == 401, form
+
+
+def test_an_address_may_ask_so_often(snapshots: Path) -> None:
+    asked = "POST", "/v1/filter", {"user": "ann", "candidates": IDS}
+    with serving(snapshots, max_rate=5) as client:
+        answers = [client.ask(*asked) for _ in range(9)]
+        statuses = [status for status, _, _ in answers]
+        assert statuses in ([200] * 5 + [429] * 4, [200] * 6 + [429] * 3)
+        assert "more than 5 requests a second" in answers[-1][1]["error"]
+        assert answers[-1][2]["retry-after"] == "1"
+        for _ in range(20):
+            client.get("/healthz")
+        time.sleep(0.5)
+        assert client.ask(*asked)[0] == 200
+
+
+def test_the_rate_is_that_of_each_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(access, "ADDRESSES", 50)
+    monkeypatch.setattr(access.time, "monotonic", lambda: now[0])
+    rate, passed = access.Rate(2.0), Counter[str]()
+    for step in range(400):
+        now[0] = 100 + step / 20  # twenty a second from each of two, for twenty seconds
+        for who in ("a", "b", f"other {step}"):
+            with contextlib.suppress(Refused):
+                rate.check({"client": (who, 1)})
+                passed[who] += 1
+    assert 40 <= passed["a"] == passed["b"] <= 43
+    assert all(passed[f"other {step}"] == 1 for step in range(400))
+    assert len(rate._paid_until) <= 60
 
 
 def test_a_token_is_handed_out_before_the_old_one_goes(snapshots: Path, tokens: Path) -> None:

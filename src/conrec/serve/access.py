@@ -1,4 +1,5 @@
-"""Who may ask for what: a file of tokens, each with its role (`ranker 4rD8...`), any number of them valid at once.
+"""Who may ask, how often, and for what: a file of tokens, each with its role (`ranker 4rD8...`), any number of them valid
+at once.
 
 Only digests of them are kept, and all of these are compared, each in constant time.
 """
@@ -7,6 +8,7 @@ import base64
 import contextlib
 import hmac
 import re
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +21,8 @@ from conrec.serve.web import Refused
 
 Role = Literal["anyone", "ranker", "operator"]
 """An operator may ask for all that a ranker may; `anyone` needs no token."""
+ADDRESSES = 10_000
+"""Whose requests are counted at a time; those of the last second always are."""
 
 
 class WatchedLines:
@@ -71,3 +75,24 @@ class Access:
             raise Refused(401, "a token that is valid here is needed (authorization: Bearer TOKEN)")
         if needed not in roles and "operator" not in roles:
             raise Refused(403, "this needs a token of the role operator; a ranker may filter and send events")
+
+
+class Rate:
+    """So many requests a second may come from one address, and a second's worth of them at once (the generic cell rate
+    algorithm)."""
+
+    def __init__(self, most: float | None) -> None:
+        """most: None for any number."""
+        self._most, self._paid_until = most, dict[str, float]()
+
+    def check(self, scope: Scope) -> None:
+        """Refused where it is one too many, which does not count."""
+        if self._most is None:
+            return
+        address, now = (scope.get("client") or ("",))[0], time.monotonic()
+        if len(self._paid_until) >= ADDRESSES:
+            self._paid_until = {one: until for one, until in self._paid_until.items() if until > now}
+        until = max(now, self._paid_until.get(address, 0.0)) + 1 / self._most
+        if until > now + max(1.0, 1 / self._most) + 1e-6:
+            raise Refused(429, f"more than {self._most:g} requests a second from one address; wait a second")
+        self._paid_until[address] = until

@@ -183,7 +183,7 @@ async def metrics(request: Request) -> Response:
 
 def endpoints(service: Service) -> list[Endpoint]:
     """The endpoints, the one that every list of candidates goes through first."""
-    bodies, users = (400, 413, 422), "/v1/users/{user:path}"
+    bodies, users = (400, 413, 422), "/v1/users/{user:id}"
     return [
         Endpoint("POST", "/v1/filter", FilterCandidates(service), FilterAnswer, FilterRequest, bodies, role="ranker"),
         Endpoint("POST", "/v1/filter/batch", filter_batch, BatchAnswer, BatchRequest, bodies, role="ranker"),

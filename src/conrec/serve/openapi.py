@@ -5,12 +5,28 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from conrec import __version__
 from conrec.serve.access import Role
 from conrec.serve.schema import Problem
+
+
+class AnyId(Convertor[str]):
+    """`{user:id}` in a path: whatever the id holds, such as a slash or a line break."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", AnyId())
 
 
 class Endpoint(Route):
@@ -34,11 +50,14 @@ class Endpoint(Route):
         super().__init__(path, function, methods=[method])
         self.bodies = [body for body in (answer, asked) if body is not None]
         self._answer, self._asked, self._query, self._media, self.role = answer, asked, query, media, role
-        self._refusals = refusals if role == "anyone" else (401, 403, *refusals)
+        self._refusals = refusals if role == "anyone" else (401, 403, *refusals, 429)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["route"] = self
-        scope["app"].state.service.access.check(scope, self.role)
+        service = scope["app"].state.service
+        if self.role != "anyone":
+            service.rate.check(scope)
+        service.access.check(scope, self.role)
         await super().handle(scope, receive, send)
 
     def described(self) -> dict[str, Any]:

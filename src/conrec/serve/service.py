@@ -20,7 +20,7 @@ from conrec.filter.decision import Decided
 from conrec.filter.feedback import Entry
 from conrec.filter.filter import CoNRecFilter
 from conrec.filter.views import UserView
-from conrec.serve.access import Access, WatchedLines
+from conrec.serve.access import Access, Rate, WatchedLines
 from conrec.serve.metrics import Metrics
 from conrec.serve.schema import FilterAnswer, FilterRequest
 from conrec.serve.settings import Settings
@@ -56,7 +56,7 @@ class Service:
         metrics.problem.set_function(lambda: self.problem is not None)
         self._guardrails = settings.guardrails()
         self._check_at, self._log_at = 0.0, 0.0
-        self.access = Access(settings.tokens)
+        self.access, self.rate = Access(settings.tokens), Rate(settings.max_rate)
         self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
         self._refused: tuple[str | None, float] | None = None
         self._workers = Workers(THREADS, "conrec-filter")

@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a request."""
     max_connections: Annotated[int, Meta(ge=1)] = 10_000
     """Open at once; fewer where the process may not have so many descriptors."""
+    max_rate: Annotated[float, Meta(gt=0)] | None = None
+    """Requests a second from one address; what asks whether the service is well is not counted."""
     poll_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """How often to look for a newly published snapshot."""
     page: bool = True

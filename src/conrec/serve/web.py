@@ -129,4 +129,6 @@ async def refused(request: Request, error: Exception) -> Response:
     answer = reply(Problem(error.error), error.status)
     for scheme in ("Bearer", 'Basic realm="CoNRec"') if error.status == 401 else ():  # a browser asks for the second
         answer.headers.append("www-authenticate", scheme)
+    if error.status == 429:
+        answer.headers["retry-after"] = "1"
     return answer
