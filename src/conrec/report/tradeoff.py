@@ -19,21 +19,12 @@ def filtering(replay: FilterMetrics) -> dict[str, Any] | None:
     """The filter replay as tables and charts; None where no filter was measured.
 
     `rival`: CoNRec beside the best other filter at one budget. `unbeaten`: other filters, with the budgets at which
-    CoNRec's lead is `undecided` or it avoids fewer (`worse`). `at`: dislikes avoided at each of `budgets`.
+    CoNRec's lead is `undecided` or it avoids fewer (`worse`). `systems`: all filters, the highest AUC first.
     """
     systems = replay.systems
     if not systems:
         return None
     order = sorted(systems, key=lambda name: -(systems[name].auc or 0))
-    rows = [
-        {
-            "name": label(name),
-            "ours": name == OURS,
-            "auc": systems[name].auc,
-            "at": [systems[name].avoided_at.get(budget) for budget in BUDGETS],
-        }
-        for name in order
-    ]
     others = [name for name in order if not is_ours(name)]
     curves = {name: curve for name in [OURS, *others] if (curve := systems[name].curve)}
     shown = dict(list(curves.items())[:CURVES_SHOWN])
@@ -41,10 +32,9 @@ def filtering(replay: FilterMetrics) -> dict[str, Any] | None:
     band = comparison.band if comparison else None
     return {
         "ours": ours,
-        "exposures": ours.exposures,
         "rival": _rival(systems),
         "unbeaten": _unbeaten(comparison.differences) if comparison else None,
-        "rows": rows,
+        "systems": [(label(name), systems[name]) for name in order],
         "budgets": BUDGETS,
         "legend": [(label(name), number) for number, name in enumerate(shown)],
         "svgs": [_chart(shown, ours.chosen, limit, band) for limit in (1.0, 0.1)] if shown else [],

@@ -22,14 +22,15 @@ def make_log(
     source: str,
     images: Path | None,
     keys: Callable[[str], Sequence[str]] = lambda item: (item,),
+    keep_unseen: bool = False,
 ) -> Log:
     """The log of these events, out of `source`, and of their items, the pictures found under the `keys` of an id.
 
-    listed, out of `listed_in`: as `fit` takes them. `account` is that of the events and perhaps of the items so far; it
-    becomes that of the log.
+    listed, out of `listed_in`, and keep_unseen: as `fit` takes them. `account` is that of the events and perhaps of the
+    items so far; it becomes that of the log.
     """
     account.items = account.items or Accounting()
-    items = fit(listed, listed_in, events, account.items)
+    items = fit(listed, listed_in, events, account.items, keep_unseen)
     pictures = None if images is None else Pictures(images)
     items, account.images = attach(items, pictures, [keys(item) for item in items["item_id"].to_pylist()])
     return Log(check_items(items, listed_in), check_events(events, source), account.check())

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from conrec.config import DataConfig
 from conrec.data.adapters import columns, files, item_list
-from conrec.data.schema import EVENTS, Accounting, Log, check_events, check_items
+from conrec.data.schema import EVENTS, Accounting, Log
 from conrec.errors import ConrecError
 
 WHAT = "a folder for each Polis conversation, with votes and comments (.csv or .csv.gz)"
@@ -39,9 +39,7 @@ def read(path: Path, config: DataConfig, images: Path | None) -> Log:
     account = Accounting(items=of_items)
     events = pa.concat_tables([_votes(folder, account) for folder in folders])
     listed = pa.concat_tables([_statements(folder, of_items) for folder in folders])
-    items = item_list.fit(listed, str(path), events, of_items, keep_unseen=True)
-    items, account.images = item_list.attach(items, None, [])
-    return Log(check_items(items, str(path)), check_events(events, str(path)), account.check())
+    return item_list.make_log(listed, events, account, str(path), str(path), None, keep_unseen=True)
 
 
 def _votes(folder: Path, account: Accounting) -> pa.Table:
