@@ -268,7 +268,7 @@ def test_a_killed_process_continues(tmp_path: Path) -> None:
         (tmp_path / run).mkdir(exist_ok=True)
         command = [sys.executable, "-c", KILLED, str(tmp_path / run), how]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
     assert go("killed", "die").returncode == -signal.SIGKILL
     again = go("killed", "live")

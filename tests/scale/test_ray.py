@@ -42,7 +42,7 @@ def run(*words: str | Path, folder: Path, address: str | None = None) -> str:
     if address:
         environment |= {**TOKEN, "RAY_ADDRESS": address}
     done = subprocess.run(
-        [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, timeout=150
+        [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
