@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 
-from tests.serve.small import publish, serving, write_run
+from tests.serve.small import Client, publish, serving, write_run
 
 schemathesis = pytest.importorskip("schemathesis", reason="the extra `dev` is not installed")
 checks = importlib.import_module("schemathesis.specs.openapi.checks")
@@ -56,7 +56,7 @@ def test_every_answer_is_one_that_the_description_names(tmp_path: Path) -> None:
                 # Of an operation without a body or a parameter no wrong request can be made.
                 with warnings.catch_warnings(action="ignore"), contextlib.suppress(Unsatisfiable):
                     ask()
-        client.get("/readyz")
+        Client(client.port).get("/readyz")
     assert len(asked) == sum(len(methods) for methods in described["paths"].values())
     assert answered[200] > 100
     assert answered[422] > 50

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -14,16 +14,10 @@ from conrec.serve.access import Role
 from conrec.serve.schema import Problem
 
 
-class AnyId(Convertor[str]):
+class AnyId(PathConvertor):
     """`{user:id}` in a path: whatever the id holds, such as a slash or a line break."""
 
     regex = "(?s:.+)"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("id", AnyId())
