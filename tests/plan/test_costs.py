@@ -68,7 +68,9 @@ def test_a_stage_asks_in_proportion_to_what_it_is_about() -> None:
 
 def test_prompts_show_no_more_than_the_recipe_lets_them() -> None:
     lm = RECIPE.lm
-    assert plan(users=1).units["prompt"] == plan(users=2).units["prompt"] == 12 + 3 * (lm.max_dislikes + lm.max_positives)
+    assert (
+        plan(users=1).units["prompt"] == plan(users=2).units["prompt"] == 12 + 3 * (lm.max_dislikes + lm.max_positives)
+    )
 
 
 def test_rates_are_summed_over_their_units() -> None:
