@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conrec.data.clean import clean, with_first_seen, without_leaps
+from conrec.data.clean import ORDER, clean, with_first_seen, without_leaps
 from conrec.data.schema import INTEREST_REASONS, OTHER_REASONS, POSITIVE_KINDS, REASONS
 from tests.data.events import START, event_table, item_table, make_log
 
@@ -87,6 +87,13 @@ def test_a_dislike_beats_a_positive_of_the_same_moment_only() -> None:
     ]
     assert dropped(*rows) == {"positive_while_disliking": 1}
     assert ("u", "a", "exposure") in kept(*rows)
+
+
+def test_events_of_one_moment_are_in_the_order_of_user_item_and_kind() -> None:
+    kinds = [*POSITIVE_KINDS, "exposure"]
+    rows = [(user, item, (n * 7) % 5, kinds[n % 5]) for n in range(30) for user in "wvu" for item in "ba"]
+    log = make_log(*dict.fromkeys(rows))
+    assert clean(log).events.equals(log.events.sort_by(ORDER))
 
 
 def test_users_with_few_dislikes_go_with_all_their_events() -> None:

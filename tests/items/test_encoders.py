@@ -119,3 +119,25 @@ def test_an_unknown_value_is_zeros() -> None:
 def test_no_saved_encoder_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConrecError, match="run the compress stage again"):
         JointEncoder.load(ItemsConfig(), tmp_path)
+
+
+def test_titles_are_learned_from_a_part_of_a_large_catalogue_and_encoded_in_portions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    titles = shop().titles
+    alone = TfidfEncoder(8)
+    alone.fit(titles[::2])
+    expected = alone.encode_texts(titles)
+    monkeypatch.setattr("conrec.items.text.MOST", 120)
+    monkeypatch.setattr("conrec.items.text.AT_ONCE", 7)
+    part = TfidfEncoder(8)
+    part.fit(titles)
+    known = part._fitted
+    assert known is not None
+    assert len(known[0]) == 120
+    found = part.encode_texts(titles)
+    assert found.shape == expected.shape
+    assert (np.abs(found).sum(axis=1) > 0).all()
+    again = TfidfEncoder(8)
+    again.restore(part.state())
+    np.testing.assert_allclose(again.encode_texts(titles), found, atol=1e-6)

@@ -53,6 +53,24 @@ def test_backtests_end_before_validation(log_view: LogView, monkeypatch: pytest.
         assert one.replay.shown.values.tolist() == again.shown.values[labels != NEUTRAL].tolist()
 
 
+def test_of_a_large_window_some_users_are_asked_evenly(log_view: LogView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conrec.score.backtest.FIRST_HORIZONS", 1)
+    monkeypatch.setattr("conrec.score.backtest.ENOUGH", 1)
+    (whole,) = backtests(log_view, split_of(log_view), CONFIG)
+    there = len(whole.replay.shown.values)
+    monkeypatch.setattr("conrec.score.backtest.MOST", there)
+    (same,) = backtests(log_view, split_of(log_view), CONFIG)
+    assert same.replay.instances.users.tolist() == whole.replay.instances.users.tolist()
+    monkeypatch.setattr("conrec.score.backtest.MOST", there // 3)
+    (part,) = backtests(log_view, split_of(log_view), CONFIG)
+    asked = [whole.replay.instances.users.tolist().index(user) for user in part.replay.instances.users.tolist()]
+    assert len(asked) == len(whole.replay) * (there // 3) // there
+    assert asked == sorted(asked)
+    assert asked[-1] == len(whole.replay) - 1
+    assert np.diff(asked).max() <= 2 * len(whole.replay) / len(asked)
+    assert set(part.replay.labels.values.tolist()) == {DISLIKED, LIKED}
+
+
 def test_backtests_of_users_do_not_know_whom_they_ask(log_view: LogView) -> None:
     users = np.unique(log_view.events.users)
     split = UserSplit(users[:40], users[40:50], users[50:], log_view.events.times[-1])

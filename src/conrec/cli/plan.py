@@ -94,7 +94,7 @@ def language_model(recipe: Recipe, sizes: tuple[int, ...], on_paper: bool) -> tu
         words = build_vocabulary(config, ["a"], sizes)
         policy = build_policy(config, words, [np.eye(n, 64, dtype=np.float32) for n in sizes], 0).to(device())
         lm, ids = policy.lm, torch.zeros(ask.rows_per_step, ask.row_tokens, dtype=torch.long, device=device())
-        for _ in range(0 if on_paper else 3):
+        for _ in range(0 if on_paper else 10):
             begin = time.monotonic()
             policy.body(input_ids=ids, use_cache=False).last_hidden_state.sum().backward()
             step = min(step, time.monotonic() - begin)

@@ -34,7 +34,7 @@ class Plan:
         # Users with a dislike in a window are held out; those with one before it and something shown are replayed.
         asked = log["users"] * windows * (disliking + shown * (1 - exp(-0.85 * dislikes)))
         level = float(sid.codes or min(8192.0, max(64.0, log["items"] / 39)))
-        prompt = WORDING + sid.levels * (min(lm.max_dislikes, dislikes) + min(lm.max_positives, likes))
+        prompt = WORDING + sid.levels * (min(lm.max_dislikes, 0.7 * dislikes) + min(lm.max_positives, 0.7 * likes))
         codes = log["items"] * level * sid.levels * (sid.epochs + 75)  # k-means: 25 a level
         backward = 3.0 - (lm.lora_rank > 0) + lm.gradient_checkpointing  # frozen weights, recomputed activations
         more = {"asked": asked, "cells": asked * log["items"], "codes": codes, "level": level, "prompt": prompt}

@@ -6,6 +6,7 @@ item moves to the nearest free combination of the last two levels, and then of e
 the collisions would do it, too, but costs a token for every item in every prompt.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -39,7 +40,7 @@ def repair(
         if sid in used:
             homeless.append(row)
         used.add(sid)
-    free = _FreeIds(codewords, used, len(homeless))
+    free = _FreeIds(codewords, used)
     # Items that are alike come one after the other; how near the IDs are is worked out once for all of them.
     for _, alike in groupby(homeless, key=lambda row: latents[row].tobytes() + codes[row].tobytes()):
         rows = list(alike)
@@ -52,18 +53,16 @@ def repair(
 class _FreeIds:
     """The semantic IDs that nobody has, prefix by prefix."""
 
-    def __init__(self, codewords: list[np.ndarray], used: set[tuple[int, ...]], more: int) -> None:
-        """`more` further IDs will be taken."""
+    def __init__(self, codewords: list[np.ndarray], used: set[tuple[int, ...]]) -> None:
         self._codewords = codewords
         self._sizes = tuple(map(len, codewords))
-        self._used = np.full((len(used) + more, len(codewords)), -1, np.int32)
-        self._used[: len(used)] = np.array(list(used), np.int32).reshape(-1, len(codewords))
-        self._count = len(used)
+        self._last: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)  # codes in use, by those before them
+        for sid in used:
+            self._last[sid[:-1]].append(sid[-1])
         self._free: dict[tuple[int, ...], np.ndarray] = {}  # of prefixes asked for: bool [combinations of other codes]
 
     def take(self, sid: tuple[int, ...]) -> None:
-        self._used[self._count] = sid
-        self._count += 1
+        self._last[sid[:-1]].append(sid[-1])
         for kept in range(len(sid)):
             if (free := self._free.get(sid[:kept])) is not None:
                 free[np.ravel_multi_index(sid[kept:], self._sizes[kept:])] = False
@@ -83,8 +82,9 @@ class _FreeIds:
                 yield from self._under((*prefix, code), residual - words[0][code], most)
             return
         if prefix not in self._free:
-            free, used = np.ones(sizes, bool), self._used[: self._count]
-            free[tuple(used[(used[:, :kept] == prefix).all(axis=1), kept:].T)] = False
+            free = np.ones(sizes, bool)
+            for head in [prefix] if len(sizes) == 1 else [head for head in self._last if head[:kept] == prefix]:
+                free[(*head[kept:], self._last[head])] = False
             self._free[prefix] = free.reshape(-1)
         places = np.flatnonzero(self._free[prefix])
         if not len(places):
