@@ -15,8 +15,8 @@ lists need: windows with their training instances, Swing, codes, and the trie. L
 with lists, as `conrec run` does without a policy. Seconds are those of the processor, over
 all cores. Peak memory is that of the process while the stage runs, so it holds what earlier stages left there.
 
-Rates are fitted to all logs and to the demo (`benchmarks/scale_demo.json`), none below 0, so that the largest relative errors are small: seconds, bytes of memory, and
-bytes on disk of a stage for each unit of work (`conrec.plan.costs`).
+Rates are fitted to all logs and to the demo (`benchmarks/scale_demo.json`), none below 0, so that relative errors are
+small: seconds, bytes of memory, and bytes on disk of a stage for each unit of work (`conrec.plan.costs`).
 
 `growth` is the slope of the logarithms of seconds and of events, over the sizes that took at least 0.2 s. n log n has
 1.07 there. What is above 1.2 is marked.
@@ -239,12 +239,12 @@ SIZES = ("runs", "events", "users", "items")
 PLANNED = {
     "prepare": ("fit", "prepare", ("events", "users", "items")),
     "compress": ("both", "compress", ("runs", "items", "codes")),
-    "score": ("both", "score", ("runs", "learned", "windowed", "items")),
+    "score": ("both", "score", ("runs", "learned", "windowed", "items", "met")),
     "filter": ("fit", "filter", ("runs", "learned", "events", "items")),
     "snapshot": ("fit", "first snapshot", ("events", "users", "items")),
-    "weights": ("whole", "weights", ("runs", "learned", "windowed", "items")),
-    "predict": ("whole", "predict", ("runs", "asked", "cells")),
-    "evaluate": ("whole", "evaluate", ("runs", "asked", "cells")),
+    "weights": ("whole", "weights", ("runs", "learned", "windowed", "met")),
+    "predict": ("whole", "predict", ("runs", "asked", "cells", "met")),
+    "evaluate": ("whole", "evaluate", ("runs", "asked", "cells", "met")),
 }
 """Stage -> which run it is measured in, as what, and the units that its seconds are per; memory and storage are per
 SIZES."""
@@ -298,7 +298,7 @@ def rates(found: list[dict[str, Any]]) -> dict[str, Any]:
             taken.append((there["parts"][part]["cpu_s"], there["parts"][part]["peak_mb"] * 1e6, disk))
         tables[stage] = {}
         for name, values in zip(("seconds", "memory", "storage"), np.array(taken).T):
-            there = values > 0
+            there = values > (MEASURABLE if name == "seconds" else 0)
             values, per = values[there], units if name == "seconds" else SIZES
             work = np.array([[row[unit] for unit in per] for row in rows])[there]
             fitted = nnls(work / values[:, None], np.ones(len(values)))[0]

@@ -40,7 +40,7 @@ class Plan:
         backward = 3.0 - (lm.lora_rank > 0) + lm.gradient_checkpointing  # frozen weights, recomputed activations
         learned = min(split.validation_from * told, max(ENOUGH, min(MOST, told * a_window)))
         more = {"asked": asked, "cells": asked * log["items"], "codes": codes, "level": level, "prompt": prompt}
-        more |= {"learned": learned, "windowed": replayed * learned / told / a_window}
+        more |= {"learned": learned, "windowed": replayed * learned / told / a_window, "met": asked * events}
         return {"runs": 1.0, "backward": backward, **log, **more}
 
     def of_log(self, rates: Mapping[str, Any]) -> list[float]:
