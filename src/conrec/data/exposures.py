@@ -78,7 +78,7 @@ def replay_pairs(
     users = np.array([user for user, _ in pairs], str)
     cutoffs = np.array([cutoff for _, cutoff in pairs], "datetime64[us]")
     window = UserLog(events).window(users, cutoffs, horizon)
-    signs = np.where(events.is_dislike, DISLIKED, np.where(events.is_positive, LIKED, NEUTRAL)).astype(np.int8)
+    signs = DISLIKED * events.is_dislike.astype(np.int8) + LIKED * events.is_positive.astype(np.int8)
     shown, labels = _labelled(window.of_values(events.items[window.values]), signs[window.values], events.has_exposures)
     kept = np.flatnonzero(shown.lengths)
     instances = Histories(events).instances(
