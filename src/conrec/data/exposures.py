@@ -58,7 +58,7 @@ def make_replay(
 def users_to_replay(events: Events, cutoff: np.datetime64, horizon: np.timedelta64) -> list[str]:
     """Users with a dislike before `cutoff` and any event from it to the horizon, sorted."""
     start, stop = np.searchsorted(events.times, [cutoff, cutoff + horizon])
-    disliked = events.numbers[:start][events.take(slice(0, start)).is_dislike]
+    disliked = events.numbers[:start][events.is_dislike[:start]]
     return events.names[np.intersect1d(disliked, events.numbers[start:stop])].tolist()
 
 
