@@ -15,8 +15,8 @@ lists need: windows with their training instances, Swing, codes, and the trie. L
 with lists, as `conrec run` does without a policy. Seconds are those of the processor, over
 all cores. Peak memory is that of the process while the stage runs, so it holds what earlier stages left there.
 
-Rates are fitted to all logs, none below 0, so that the largest relative errors are small: seconds, bytes of memory, and
-bytes on disk of a stage for each unit of work (`conrec.plan.costs`).
+Rates are fitted to all logs and to the demo (`benchmarks/scale_demo.json`), none below 0, so that relative errors are
+small: seconds, bytes of memory, and bytes on disk of a stage for each unit of work (`conrec.plan.costs`).
 
 `growth` is the slope of the logarithms of seconds and of events, over the sizes that took at least 0.2 s. n log n has
 1.07 there. What is above 1.2 is marked.
@@ -235,17 +235,19 @@ def _size(path: Path) -> int:
     return sum(one.stat().st_size for one in files)
 
 
+SIZES = ("runs", "events", "users", "items")
 PLANNED = {
-    "prepare": ("fit", "prepare", ("runs", "events", "users", "items")),
-    "compress": ("both", "compress", ("runs", "events", "items", "codes")),
-    "score": ("fit", "score", ("runs", "events", "users", "items")),
-    "filter": ("fit", "filter", ("runs", "events", "users", "items")),
-    "snapshot": ("fit", "first snapshot", ("runs", "events", "users", "items")),
-    "weights": ("whole", "weights", ("runs", "events", "items")),
-    "predict": ("whole", "predict", ("runs", "asked", "cells")),
-    "evaluate": ("whole", "evaluate", ("runs", "asked", "cells")),
+    "prepare": ("fit", "prepare", ("events", "users", "items")),
+    "compress": ("both", "compress", ("runs", "items", "codes")),
+    "score": ("both", "score", ("runs", "learned", "windowed", "items", "met")),
+    "filter": ("fit", "filter", ("runs", "learned", "events", "items")),
+    "snapshot": ("fit", "first snapshot", ("events", "users", "items")),
+    "weights": ("whole", "weights", ("runs", "learned", "windowed", "met")),
+    "predict": ("whole", "predict", ("runs", "asked", "cells", "met")),
+    "evaluate": ("whole", "evaluate", ("runs", "asked", "cells", "met")),
 }
-"""Stage -> which run it is measured in, as what, and the units that its rates are per."""
+"""Stage -> which run it is measured in, as what, and the units that its seconds are per; memory and storage are per
+SIZES."""
 
 
 def markdown(found: list[dict[str, Any]]) -> str:
@@ -285,19 +287,23 @@ def rates(found: list[dict[str, Any]]) -> dict[str, Any]:
         runs += [(one, one["whole"]) for one in found if where != "fit" and one["whole"]]
         for one, whole in runs:
             there = whole or one
+            if part not in there["parts"]:
+                continue
             log = {"dislikes": 0.06 * one["events"], "likes": 0.14 * one["events"], "days": DAYS}
-            log |= {name: one[name] for name in ("events", "users", "items")}
+            log |= {name: one[name] for name in (*log, "events", "users", "items") if name in one}
             own = replace(recipe, sid=SidConfig()) if whole else recipe
-            rows.append([Plan(own, log, {}).units[unit] for unit in units])
+            rows.append(Plan(own, log, {}).units)
             disk = there["disk_bytes"].get(part if part != "first snapshot" else "snapshots", 0)
             disk = disk / 2 if part == "first snapshot" else disk
             taken.append((there["parts"][part]["cpu_s"], there["parts"][part]["peak_mb"] * 1e6, disk))
         tables[stage] = {}
         for name, values in zip(("seconds", "memory", "storage"), np.array(taken).T):
-            values = np.maximum(values, 1e-3)
-            fitted = nnls(np.array(rows) / values[:, None], np.ones(len(values)))[0]
-            tables[stage][name] = {unit: float(f"{rate:.4g}") for unit, rate in zip(units, fitted) if rate}
-            error = np.array(rows) @ fitted / values
+            there = values > (MEASURABLE if name == "seconds" else 0)
+            values, per = values[there], units if name == "seconds" else SIZES
+            work = np.array([[row[unit] for unit in per] for row in rows])[there]
+            fitted = nnls(work / values[:, None], np.ones(len(values)))[0]
+            tables[stage][name] = {unit: float(f"{rate:.4g}") for unit, rate in zip(per, fitted) if rate}
+            error = work @ fitted / values
             say(f"scale: {stage}, {name}: fitted over measured {error.min():.2f} to {error.max():.2f}")
     seconds = min(reference() for _ in range(5))
     return {"reference": round(seconds, 3), "share_of_flops": 0.4, "stages": tables}
@@ -326,7 +332,8 @@ if __name__ == "__main__":
     table = markdown([one for one in read if one["users"] == one["events"] // 10 == 5 * one["items"]])
     if options.rates:
         kept = {"steps": read_table(options.rates)["steps"]} if options.rates.exists() else {}
-        options.rates.write_text(HEAD + tomli_w.dumps(rates(read) | kept))
+        demo = read_json(Path(__file__).with_name("scale_demo.json"))
+        options.rates.write_text(HEAD + tomli_w.dumps(rates([*read, demo]) | kept))
     if options.write:
         replace_section(options.write, "scale", table)
     else:

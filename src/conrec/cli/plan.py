@@ -50,10 +50,9 @@ def plan(args: Planned) -> None:
     wanted = Plan(recipe, log | {name: args.events * getattr(args, name) for name in ("dislikes", "likes")}, {})
     slowness, rate = reference() / rates["reference"], 1e12 * args.flops * rates["share_of_flops"] * args.devices
     if asks := recipe.sid.levels > 0 and recipe.predict.asks_policy:
-        sizes, tokens = (round(wanted.units["level"]),) * recipe.sid.levels, recipe.understand.row_tokens
-        shape, step = language_model(recipe, sizes, args.flops > 0)
-        wanted = replace(wanted, shape=shape)
-        rate = rate or args.devices * 3 * wanted.forward(recipe.understand.rows_per_step * tokens, tokens) / step
+        shape, step = language_model(recipe, (round(wanted.units["level"]),) * recipe.sid.levels, args.flops > 0)
+        wanted, ask = replace(wanted, shape=shape), recipe.understand
+        rate = rate or args.devices * 3 * wanted.forward(ask.rows_per_step * ask.row_tokens, ask.row_tokens) / step
     there, found = (args.memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9) * 1e9, []
     for stage in [one.name for one in stages_of(recipe)] + ["snapshot"]:
         seconds, memory, storage = wanted.of_log(rates["stages"].get(stage, {}))

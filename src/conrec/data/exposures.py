@@ -58,7 +58,7 @@ def make_replay(
 def users_to_replay(events: Events, cutoff: np.datetime64, horizon: np.timedelta64) -> list[str]:
     """Users with a dislike before `cutoff` and any event from it to the horizon, sorted."""
     start, stop = np.searchsorted(events.times, [cutoff, cutoff + horizon])
-    disliked = events.numbers[:start][events.take(slice(0, start)).is_dislike]
+    disliked = events.numbers[:start][events.is_dislike[:start]]
     return events.names[np.intersect1d(disliked, events.numbers[start:stop])].tolist()
 
 
@@ -78,7 +78,7 @@ def replay_pairs(
     users = np.array([user for user, _ in pairs], str)
     cutoffs = np.array([cutoff for _, cutoff in pairs], "datetime64[us]")
     window = UserLog(events).window(users, cutoffs, horizon)
-    signs = np.where(events.is_dislike, DISLIKED, np.where(events.is_positive, LIKED, NEUTRAL)).astype(np.int8)
+    signs = DISLIKED * events.is_dislike.astype(np.int8) + LIKED * events.is_positive.astype(np.int8)
     shown, labels = _labelled(window.of_values(events.items[window.values]), signs[window.values], events.has_exposures)
     kept = np.flatnonzero(shown.lengths)
     instances = Histories(events).instances(

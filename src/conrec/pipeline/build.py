@@ -89,9 +89,7 @@ def _measured(stage: Stage, job: Job) -> tuple[float, float]:
     if stage.together:
         processes.agree(True)
     stage.function(job)
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()  # of tables that are gone: it would keep what the next stage needs
+    importlib.import_module("pyarrow").default_memory_pool().release_unused()  # else it keeps what was of tables
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return time.monotonic() - start, peak / (1 << 20 if platform.system() == "Darwin" else 1 << 10)
 

@@ -7,22 +7,21 @@ from math import exp, isinf
 from typing import Any
 
 from conrec.config import Recipe
+from conrec.score.backtest import ENOUGH, MOST
 
-TITLE, WORDING, LOOKED_AT, VALIDATIONS, COMPARED = 10, 12, 1.5, 5, 1000
-"""Tokens of a title, and of what a prompt says around it. Of GRPO: prompts that the earlier policy looks at for one
-that is used (four at most), validations of a stage, and instances that each stage is compared on."""
+TITLE, WORDING = 10, 12  # tokens of a title, and of what a prompt says around it
+LOOKED_AT, VALIDATIONS, COMPARED = 1.5, 5, 1000  # prompts that GRPO looks at for each, validations and lists of a stage
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe, a log, and a language model."""
+    """A recipe; a log (`users`, `items`, `events`, `dislikes`, `likes`, `days`); the shape of a language model, empty
+    without one (`parameters`, `trainable`, `embedded`: weights of embeddings and head, `hidden`, `ffn`, `layers`,
+    `cached`: numbers of a token and layer, `vocabulary`, `bytes` of a number)."""
 
     recipe: Recipe
     log: Mapping[str, float]
-    """`users`, `items`, `events`, `dislikes`, `likes`, `days`."""
     shape: Mapping[str, float]
-    """`parameters`, `trainable`, `embedded` (weights of embeddings and head), `hidden`, `ffn`, `layers`, `cached`
-    (numbers of a token and layer), `vocabulary`, `bytes` of a number; empty without a language model."""
 
     @property
     def units(self) -> dict[str, float]:
@@ -32,12 +31,16 @@ class Plan:
         windows = max(1.0, (1 - split.validation_from) * log["days"] / split.horizon_days)
         disliking, shown = (1 - exp(-split.horizon_days * n / log["days"]) for n in (dislikes, events))
         # Users with a dislike in a window are held out; those with one before it and something shown are replayed.
-        asked = log["users"] * windows * (disliking + shown * (1 - exp(-0.85 * dislikes)))
+        replayed = log["users"] * shown * (1 - exp(-0.85 * dislikes))
+        asked = windows * (log["users"] * disliking + replayed)
+        told, a_window = log["dislikes"] + log["likes"], split.horizon_days / log["days"]
         level = float(sid.codes or min(8192.0, max(64.0, log["items"] / 39)))
         prompt = WORDING + sid.levels * (min(lm.max_dislikes, 0.7 * dislikes) + min(lm.max_positives, 0.7 * likes))
         codes = log["items"] * level * sid.levels * (sid.epochs + 75)  # k-means: 25 a level
         backward = 3.0 - (lm.lora_rank > 0) + lm.gradient_checkpointing  # frozen weights, recomputed activations
+        learned = min(split.validation_from * told, max(ENOUGH, min(MOST, told * a_window)))
         more = {"asked": asked, "cells": asked * log["items"], "codes": codes, "level": level, "prompt": prompt}
+        more |= {"learned": learned, "windowed": replayed * learned / told / a_window, "met": asked * events}
         return {"runs": 1.0, "backward": backward, **log, **more}
 
     def of_log(self, rates: Mapping[str, Any]) -> list[float]:
@@ -69,13 +72,13 @@ class Plan:
             tokens += min(ask.alignment_samples, learned) * ask.alignment_epochs * (WORDING + 5 * recipe.sid.levels)
             return {"supervised": self.packed(tokens)}
         if stage == "utilize":
-            group, warm = (
-                self.behind(config.num_generations),
-                learned * config.warmup_epochs * self.units["backward"] * self.behind(1),
-            )
+            group, warm = self.behind(config.num_generations), learned * config.warmup_epochs * self.behind(1)
             watched = min(config.validation_users, asked) * (VALIDATIONS * len(prompts) + 4)
-            drawn = sum(prompts) * group * (2 + self.units["backward"] * config.num_iterations)  # the reference, too
-            return {"grpo": warm + drawn, "decode": watched * search + (LOOKED_AT * sum(prompts[1:]) + watched) * group}
+            drawn = sum(prompts) * group * (2 + units["backward"] * config.num_iterations)  # the reference, too
+            return {
+                "grpo": units["backward"] * warm + drawn,
+                "decode": watched * search + (LOOKED_AT * sum(prompts[1:]) + watched) * group,
+            }
         temperatures = sum(not isinf(one) for one in recipe.predict.temperatures)
         return {"decode": search * (min(2000, asked) * temperatures + COMPARED * (len(prompts) + 1) + asked)}
 

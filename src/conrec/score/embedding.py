@@ -71,7 +71,7 @@ class EmbeddingSpace:
         """Embeddings float32 [n, d] of items; over all coordinates of the items it was fitted on the variance is 1."""
         some = (slice(start, start + 65536) for start in range(0, len(fields) or 1, 65536))
         parts = (_contents(self.encoder, fields[part], content[part]) for part in some)
-        return np.concatenate([_kernel(part, self.landmarks) @ self.projection for part in parts]) - self.mean
+        return np.concatenate([_kernel(part, self.landmarks) @ self.projection - self.mean for part in parts])
 
     def without_each(
         self, fields: list[dict[str, str]], content: np.ndarray, most: int

@@ -84,7 +84,7 @@ class _FreeIds:
         if prefix not in self._free:
             free = np.ones(sizes, bool)
             for head in [prefix] if len(sizes) == 1 else [head for head in self._last if head[:kept] == prefix]:
-                free[(*head[kept:], self._last[head])] = False
+                free[head[kept:]][self._last[head]] = False
             self._free[prefix] = free.reshape(-1)
         places = np.flatnonzero(self._free[prefix])
         if not len(places):
