@@ -162,7 +162,6 @@ def metrics() -> Metrics:
             if system != "conrec"
         },
         stages=stages,
-        oracle_share={},
         instances=dict.fromkeys(names, 1204),
         validity=Validity(1.0, 1.0, 0.998),
     )

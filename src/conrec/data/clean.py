@@ -96,7 +96,9 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
     columns = [times, *numbers.values()]
     order = np.arange(len(table)) if before is None else np.lexsort(columns)
     same = np.logical_and.reduce([np.diff(column[order]) == 0 for column in columns])
-    drop(np.isin(np.arange(len(table)), order[1:][same]), "duplicate")  # equal rows follow each other, the first one first
+    drop(
+        np.isin(np.arange(len(table)), order[1:][same]), "duplicate"
+    )  # equal rows follow each other, the first one first
     user = numbers["user_id"].astype(np.int64)
     pair = user * (1 + int(numbers["item_id"].max(initial=0))) + numbers["item_id"]
     if (undone := undo & left).any():

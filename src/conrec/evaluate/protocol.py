@@ -102,9 +102,8 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
             of_seeds = [own[metric] for own in hits[first].values()]
             means_of = [None if np.isnan(one).all() else float(np.nanmean(one)) for one in of_seeds]
             figures.setdefault(first, {})[metric] = Figure(estimate.mean, interval, means_of, estimate.instances)
-    systems = {system: metrics for system, metrics in figures.items() if system not in stages}
     return SplitMetrics(
-        systems=systems,
+        systems={system: metrics for system, metrics in figures.items() if system not in stages},
         comparisons={second: found for (first, second), found in differences.items() if first == OURS},
         stages={
             stage.removeprefix(ours): StageFigures(
@@ -113,22 +112,7 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
             )
             for stage in stages
         },
-        oracle_share=_oracle_share(systems),
     )
-
-
-def _oracle_share(systems: dict[str, Figures]) -> dict[str, dict[str, float]]:
-    """Means as shares of the oracle's, where both are known and the oracle's is not 0: system -> metric -> share."""
-    best = {metric: figure.mean for metric, figure in systems.get("oracle", {}).items() if figure.mean}
-    shares = {
-        system: {
-            metric: own / mean
-            for metric, mean in best.items()
-            if metric in figures and (own := figures[metric].mean) is not None
-        }
-        for system, figures in systems.items()
-    }
-    return {system: share for system, share in shares.items() if share}
 
 
 def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> Validity:

@@ -91,8 +91,6 @@ class SplitMetrics(Struct, frozen=True, kw_only=True):
     comparisons: dict[str, Differences]
     """System -> metric -> CoNRec minus that system."""
     stages: dict[str, StageFigures]
-    oracle_share: dict[str, dict[str, float]]
-    """System -> metric -> mean as a share of the oracle's; empty without an oracle."""
     instances: dict[str, int] = {}
     """Metric -> how many instances count."""
     validity: Validity | None = None

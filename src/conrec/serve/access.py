@@ -1,5 +1,5 @@
-"""Who may ask, how often, and for what: a file of tokens, each with its role (`ranker 4rD8...`), any number of them valid
-at once.
+"""Who may ask, how often, and for what: a file of tokens, each with its role (`ranker 4rD8...`). Any number of them are
+valid at once.
 
 Only digests of them are kept, and all of these are compared, each in constant time.
 """
