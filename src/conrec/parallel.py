@@ -8,7 +8,7 @@ the work once. A part that was lost with its node is done again elsewhere.
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any, Literal, TypeVar
@@ -44,21 +44,28 @@ def use(engine: Engine) -> None:
 
 
 def map_parts(
-    work: Callable[[Part], Result], parts: Sequence[Part], title: str, *, threads: bool = False, gpu: bool = False
+    work: Callable[[Part], Result],
+    parts: Iterable[Part],
+    title: str,
+    *,
+    total: int | None = None,
+    threads: bool = False,
+    gpu: bool = False,
 ) -> Iterator[Result]:
     """What the work makes of each part, in their order; `title` for the progress.
 
     On Ray the work is pickled once with all that it holds, and unpickled once a worker, where it may keep what it
     builds (`functools.cached_property`). A part should be small, such as some indices. What a part raises is raised
-    here. threads: the work holds no lock, and here all cores share the parts. gpu: a worker takes a GPU where the
-    cluster has any.
+    here. total: how many parts there are, where they are made one by one. threads: the work holds no lock, and here all
+    cores share the parts. gpu: a worker takes a GPU where the cluster has any.
     """
-    if _engine == "native" or len(parts) < 2:
+    total = len(parts) if isinstance(parts, Sized) else total
+    if _engine == "native" or (total is not None and total < 2):
         if not threads:
-            yield from (work(part) for part in track(parts, title))
+            yield from (work(part) for part in track(parts, title, total=total))
             return
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            yield from track(pool.map(work, parts), title, total=len(parts))
+            yield from track(pool.map(work, parts), title, total=total)
         return
     import ray
     from ray.exceptions import RayTaskError
@@ -76,7 +83,7 @@ def map_parts(
         yield from map(ray.get, waiting)
 
     try:
-        yield from track(results(), title, total=len(parts))
+        yield from track(results(), title, total=total)
     except RayTaskError as error:
         raise error.cause from None
 

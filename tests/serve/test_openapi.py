@@ -1,5 +1,5 @@
-"""The service against its own description (schemathesis): requests that it allows and such that it does not, many strange
-strings among them. No answer is a server error, or a status or body that the description does not name."""
+"""The service against its own description (schemathesis): requests that it allows and such that it does not, many
+strange strings among them. No answer is a server error, or a status or body that the description does not name."""
 
 from __future__ import annotations
 

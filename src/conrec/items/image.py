@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from sklearn.decomposition import PCA
 
-from conrec.items.pictures import ImageAccount, Picture, PictureParts, open_picture
+from conrec.items.pictures import ImageAccount, Picture, open_picture, read_picture
 from conrec.parallel import map_parts
 
 SIDE = 64
@@ -54,8 +54,10 @@ class HogEncoder:
         """
         seen = self._seen
         new = list({id(one): one for one in pictures if id(one) not in seen or seen[id(one)][0] is not one}.values())
-        looked = chain.from_iterable(map_parts(_look, PictureParts(new, AT_ONCE), "Pictures"))
-        seen.update({id(one): (one, *found) for one, found in zip(new, looked)})
+        # Read here, so that another machine need not see the files.
+        parts = (list(map(read_picture, new[start : start + AT_ONCE])) for start in range(0, len(new), AT_ONCE))
+        looked = map_parts(_look, parts, "Pictures", total=-(-len(new) // AT_ONCE))
+        seen.update({id(one): (one, *found) for one, found in zip(new, chain.from_iterable(looked))})
         raw, account = np.zeros((len(pictures), 464), np.float32), ImageAccount()
         for row, picture in enumerate(pictures):
             _, values, outcome = seen[id(picture)]

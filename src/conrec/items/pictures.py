@@ -3,10 +3,8 @@
 import io
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -56,20 +54,6 @@ def read_picture(picture: Picture | str) -> bytes | str:
         return "too large" if picture.stat().st_size > MAX_BYTES else picture.read_bytes()
     except OSError:
         return "broken"
-
-
-class PictureParts(Sequence[list[bytes | str]]):
-    """Pictures as `read_picture` has them, so many at a time, read when they are asked for: the parts of
-    `parallel.map_parts`, whose workers need not see the files."""
-
-    def __init__(self, pictures: Sequence[Picture], at_once: int) -> None:
-        self._parts = [pictures[start : start + at_once] for start in range(0, len(pictures), at_once)]
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __getitem__(self, n: Any) -> Any:
-        return [read_picture(picture) for picture in self._parts[n]]
 
 
 def open_picture(picture: Picture | str, size: int) -> tuple[Image.Image | None, str]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from conrec.errors import ConrecError, extras_named
-from conrec.items.pictures import ImageAccount, Picture, PictureParts, open_picture
+from conrec.items.pictures import ImageAccount, Picture, open_picture, read_picture
 from conrec.parallel import map_parts
 
 BATCH = 64
@@ -34,7 +34,9 @@ class PretrainedEncoder:
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
         """float32 [n, d] and the account; zeros for what is missing or refused."""
         account, vectors = ImageAccount(), list[np.ndarray]()
-        for found, outcomes in map_parts(self._of_images, PictureParts(pictures, BATCH), "Pictures", gpu=True):
+        starts = range(0, len(pictures), BATCH)
+        parts = (list(map(read_picture, pictures[start : start + BATCH])) for start in starts)
+        for found, outcomes in map_parts(self._of_images, parts, "Pictures", total=len(starts), gpu=True):
             vectors.append(found)
             account.outcome += outcomes
         vectors = [found for found in vectors if found.size]

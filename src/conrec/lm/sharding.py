@@ -6,7 +6,6 @@ head; their gradients are averaged here. All processes must call a sharded model
 """
 
 import math
-from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
@@ -26,10 +25,6 @@ def shard_layers(decoder: nn.Module, device: torch.device) -> None:
     for layer in layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     fully_shard(decoder, mesh=mesh, reshard_after_forward=True, ignored_params=rest)
-
-
-def is_sharded(tensors: Iterable[Tensor]) -> bool:
-    return any(isinstance(tensor, DTensor) for tensor in tensors)
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -23,12 +23,13 @@ from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from conrec import processes
 from conrec.errors import ConrecError
 from conrec.lm.model import load_trained_state, trained_state
 from conrec.lm.policy import AnswerModel
-from conrec.lm.sharding import finish_gradients, is_sharded, shared_like, whole
+from conrec.lm.sharding import finish_gradients, shared_like, whole
 from conrec.progress import track
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -83,7 +84,7 @@ class Trainer:
             titles = {"wandb": {"name": name}, "mlflow": {"run_name": name}}
             self.accelerator.init_trackers("conrec", init_kwargs=titles)
         self._trained = {n: p for n, p in policy.named_parameters() if p.requires_grad}
-        self._sharded = is_sharded(self._trained.values())
+        self._sharded = any(isinstance(p, DTensor) for p in self._trained.values())
         optimizer = torch.optim.AdamW(
             self._trained.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01, foreach=not self._sharded
         )
