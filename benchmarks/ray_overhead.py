@@ -7,12 +7,17 @@ files of both stages must be the same to the last bit.
 
 CPU time is that of all processes, Ray's own ones included. It tells best what Ray adds: wall time also gains from
 cores, of which this machine may have fewer than there are workers. Linux.
+
+`python -m benchmarks ray --json | python -m benchmarks.ray_overhead benchmarks/RESULTS.md` replaces the section of that
+file between the lines `<!-- ray -->` and `<!-- /ray -->` (benchmarks/run.sh does it).
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +28,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.fit_log import draw_log
 from benchmarks.measure import machine, versions
+from benchmarks.results import replace_section
 from conrec.errors import extras_named
 from conrec.files import file_digest, read_json
 
@@ -126,3 +132,7 @@ def markdown(found: dict[str, Any]) -> str:
             f"| {second['cpu_s']:.1f} s | {second['cpu_s'] / native - 1:+.0%} |"
         )
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    replace_section(Path(sys.argv[1]), "ray", markdown(json.load(sys.stdin)) + "\n")
