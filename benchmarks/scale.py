@@ -235,7 +235,7 @@ def _size(path: Path) -> int:
     return sum(one.stat().st_size for one in files)
 
 
-SIZES = ("runs", "events", "users", "items")
+SIZES = ("runs", "learned", "events", "users", "items")
 PLANNED = {
     "prepare": ("fit", "prepare", ("events", "users", "items")),
     "compress": ("both", "compress", ("runs", "items", "codes")),
