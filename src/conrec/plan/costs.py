@@ -37,11 +37,11 @@ class Plan:
         level = float(sid.codes or min(8192.0, max(64.0, log["items"] / 39)))
         prompt = WORDING + sid.levels * (min(lm.max_dislikes, 0.7 * dislikes) + min(lm.max_positives, 0.7 * likes))
         codes = log["items"] * level * sid.levels * (sid.epochs + 75)  # k-means: 25 a level
-        backward = 3.0 - (lm.lora_rank > 0) + lm.gradient_checkpointing  # frozen weights, recomputed activations
         learned = min(split.validation_from * told, max(ENOUGH, min(MOST, told * a_window)))
         more = {"asked": asked, "cells": asked * log["items"], "codes": codes, "level": level, "prompt": prompt}
+        more |= {"backward": 3.0 - (lm.lora_rank > 0) + lm.gradient_checkpointing}
         more |= {"learned": learned, "windowed": replayed * learned / told / a_window, "met": asked * events}
-        return {"runs": 1.0, "backward": backward, **log, **more}
+        return {"runs": 1.0, "passes": log["items"] * sid.epochs * bool(sid.levels), **log, **more}
 
     def of_log(self, rates: Mapping[str, Any]) -> list[float]:
         """Seconds, memory, and storage of a stage with these rates, the language model left out."""
