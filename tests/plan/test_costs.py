@@ -58,6 +58,15 @@ def test_more_devices_hold_less_each_and_never_less_than_the_weights(stage: str)
     assert (many < one) == (stage != "predict")
 
 
+def test_sharded_layers_are_held_by_all_devices_together() -> None:
+    whole, sharded = plan(), plan(replace(RECIPE, lm=replace(LM, sharded=True)))
+    for stage in ("understand", "utilize"):
+        assert sharded.memory(stage, 1) == whole.memory(stage, 1)
+        assert sharded.memory(stage, 8) < whole.memory(stage, 8)
+        assert sharded.memory(stage, 8) > 4 * whole.shape["embedded"]
+    assert sharded.memory("predict", 8) == whole.memory("predict", 8)
+
+
 def test_a_stage_asks_in_proportion_to_what_it_is_about() -> None:
     small, large = plan(), plan(items=5000)
     assert large.work("understand")["supervised"] == pytest.approx(10 * small.work("understand")["supervised"])

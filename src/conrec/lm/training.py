@@ -85,9 +85,7 @@ class Trainer:
             self.accelerator.init_trackers("conrec", init_kwargs=titles)
         self._trained = {n: p for n, p in policy.named_parameters() if p.requires_grad}
         self._sharded = any(isinstance(p, DTensor) for p in self._trained.values())
-        optimizer = torch.optim.AdamW(
-            self._trained.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01, foreach=not self._sharded
-        )
+        optimizer = torch.optim.AdamW(self._trained.values(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
         # Accelerate would wrap it also while the main process works alone.
         unshared = processes.count() == 1 or self._sharded
         self.module = self.accelerator.prepare_model(module or policy, evaluation_mode=unshared)

@@ -75,26 +75,27 @@ class Plan:
             group, warm = self.behind(config.num_generations), learned * config.warmup_epochs * self.behind(1)
             watched = min(config.validation_users, asked) * (VALIDATIONS * len(prompts) + 4)
             drawn = sum(prompts) * group * (2 + units["backward"] * config.num_iterations)  # the reference, too
-            return {
-                "grpo": units["backward"] * warm + drawn,
-                "decode": watched * search + (LOOKED_AT * sum(prompts[1:]) + watched) * group,
-            }
+            decoded = watched * search + (LOOKED_AT * sum(prompts[1:]) + watched) * group
+            return {"grpo": units["backward"] * warm + drawn, "decode": decoded}
         temperatures = sum(not isinf(one) for one in recipe.predict.temperatures)
         return {"decode": search * (min(2000, asked) * temperatures + COMPARED * (len(prompts) + 1) + asked)}
 
     def memory(self, stage: str, devices: int) -> float:
-        """Bytes that a device holds at the most: all weights, and its share of a step."""
+        """Bytes that a device holds at the most: all weights (in training with `lm.sharded`: its share of the layers),
+        and its share of a step."""
         shape, recipe, prompt, own = self.shape, self.recipe, self.units["prompt"], self.recipe.sid.levels - 1
         weights = 4 * shape["trainable"] + (shape["parameters"] - shape["trainable"]) * shape["bytes"]
         if stage == "predict":
             tokens = recipe.predict.batch * (prompt + recipe.predict.beams * own)
             return weights + tokens * shape["layers"] * shape["cached"] * shape["bytes"]
-        learned, layer = 12 * shape["trainable"], 14 * shape["hidden"] + 3 * shape["ffn"]  # gradient, AdamW's two
+        whole = shape["embedded"] / shape["parameters"] if recipe.lm.sharded else 1.0
+        weights += 12 * shape["trainable"]  # gradient, AdamW's two
+        logits, layer = 0.0, 14 * shape["hidden"] + 3 * shape["ffn"]
         if stage == "understand":
             tokens = recipe.understand.rows_per_step * recipe.understand.row_tokens / devices
-            learned += tokens / 3 * shape["vocabulary"] * 12
+            logits = tokens / 3 * shape["vocabulary"] * 12
         else:
             tokens = recipe.utilize.prompts_per_step * (prompt + recipe.utilize.num_generations * own) / devices
-            learned += 4 * shape["trainable"]  # the reference
+            weights += 4 * shape["trainable"]  # the reference
         kept = layer * (1 if recipe.lm.gradient_checkpointing else shape["layers"]) + shape["hidden"] * shape["layers"]
-        return weights + learned + tokens * shape["bytes"] * kept
+        return weights * (whole + (1 - whole) / devices) + logits + tokens * shape["bytes"] * kept
