@@ -121,6 +121,7 @@ EVERYWHERE = {
     "snapshots/live/*/events.parquet",
     "snapshots/live/*/rejected.parquet",
     "snapshots/*/users/blob.npy",
+    "snapshots/*/users/slots.npy",
     "report.html",
 }
 

@@ -173,7 +173,7 @@ def test_what_fails_is_logged_without_ids_and_titles(
         assert "KeyError" in said
         assert "in fails" in said  # where it happened
         assert not any(word in said for word in ("'ann'", "/ann", TITLES[2]))
-    assert "/v1/users/{user:path}" in inner
+    assert "/v1/users/{user:id}" in inner
 
 
 def test_sets_change_under_load_without_a_failed_request(snapshots: Path) -> None:
