@@ -63,6 +63,7 @@ def test_texts_and_pictures_of_a_checkpoint_folder(clip: str) -> None:
     texts = PretrainedEncoder(clip, "items.text").encode_texts(["red boots", "a lamp", "red boots"])
     assert texts.shape == (3, 8)
     np.testing.assert_allclose(texts[0], texts[2], atol=1e-5)
+    assert len(PretrainedEncoder(clip, "items.text").encode_texts([])) == 0
     vectors, account = PretrainedEncoder(clip, "items.image").encode_images(
         [noisy(1), None, bomb(60_000), encoded(), b"x"]
     )

@@ -10,8 +10,8 @@ from conrec.items.pictures import ImageAccount, Picture, open_picture, read_pict
 from conrec.parallel import map_parts
 
 SIDE = 64
-AT_ONCE = 32
-"""Pictures of a part (`conrec.parallel`)."""
+AT_ONCE = 16
+"""Pictures of a part (`conrec.parallel`); so many files are in memory."""
 
 
 class HogEncoder:

@@ -28,7 +28,7 @@ class PretrainedEncoder:
         """Nothing to learn."""
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
-        parts = [texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE)]
+        parts = [texts[start : start + AT_ONCE] for start in range(0, max(1, len(texts)), AT_ONCE)]
         return np.concatenate(list(map_parts(self._of_texts, parts, "Texts", gpu=True)))
 
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
