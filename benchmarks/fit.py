@@ -8,11 +8,9 @@ on the threads that the environment allows.
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from benchmarks.fit_log import draw_log
-from benchmarks.measure import machine, versions
+from benchmarks.measure import in_fresh_process, machine, versions
 from conrec.files import read_json
 
 SECONDS, MEGABYTES = 60.0, 2000.0
@@ -34,8 +32,7 @@ def fit(quick: bool, exposures: float = 0.0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name, table in zip(("events", "items"), draw_log(*sizes, exposures=exposures)):
             pq.write_table(table, Path(folder) / f"{name}.parquet")
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            found = process.submit(_fit, Path(folder)).result()
+        found = in_fresh_process(_fit, Path(folder))
     targets = {f"under {SECONDS:.0f} s": found["wall_s"] < SECONDS, "under 2 GB": found["peak_mb"] < MEGABYTES}
     about = dict(zip(("events", "users", "items"), sizes)) | {"exposures": exposures}
     return {**about, **found, "targets": {} if quick else targets, "machine": machine(), "versions": versions()}

@@ -144,8 +144,14 @@ def memory_growth(prepare: Callable[..., Work], *arguments: object) -> float | N
     """
     if sys.platform != "linux":
         return None
+    grown: float = in_fresh_process(_growth, prepare, arguments)
+    return grown
+
+
+def in_fresh_process(work: Callable[..., Any], *given: Any) -> Any:
+    """What a function of a module returns in a process of its own, which nothing before has warmed up or filled."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_growth, prepare, arguments).result()
+        return process.submit(work, *given).result()
 
 
 def _growth(prepare: Callable[..., Work], arguments: tuple[object, ...]) -> float:

@@ -15,19 +15,17 @@ file between the lines `<!-- ray -->` and `<!-- /ray -->` (benchmarks/run.sh doe
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from benchmarks.fit_log import draw_log
-from benchmarks.measure import machine, versions
+from benchmarks.measure import in_fresh_process, machine, versions
 from benchmarks.results import replace_section
 from conrec.errors import extras_named
 from conrec.files import file_digest, read_json
@@ -47,7 +45,7 @@ def ray_overhead(quick: bool) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             for name, table in zip(("events", "items"), draw_log(*sizes)):
                 pq.write_table(table, Path(folder) / f"{name}.parquet")
-            found = [_alone(Path(folder), workers) for workers in all_workers]
+            found = [in_fresh_process(_fit_twice, Path(folder), workers) for workers in all_workers]
     finally:
         os.environ.pop("OMP_NUM_THREADS")
         if threads is not None:
@@ -61,11 +59,6 @@ def ray_overhead(quick: bool) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(),
     }
-
-
-def _alone(folder: Path, workers: int | None) -> dict[str, Any]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_fit_twice, folder, workers).result()
 
 
 def _fit_twice(folder: Path, workers: int | None) -> dict[str, Any]:

@@ -25,11 +25,9 @@ small: seconds, bytes of memory, and bytes on disk of a stage for each unit of w
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -43,7 +41,7 @@ import tomli_w
 from scipy.optimize import nnls
 
 from benchmarks.fit_log import DAYS, START, draw_log
-from benchmarks.measure import machine, resident, versions
+from benchmarks.measure import in_fresh_process, machine, resident, versions
 from benchmarks.results import replace_section
 from conrec.files import read_json, write_json
 from conrec.progress import say
@@ -118,20 +116,14 @@ def measure(events: int, out: Path, users: int, items: int) -> None:
     if not (folder / "day.parquet").exists():
         folder.mkdir(parents=True, exist_ok=True)
         say(f"scale: drawing {events:,} events")
-        in_process(_draw, folder, events, users, items)
+        in_fresh_process(_draw, folder, events, users, items)
     for run in ("run", "whole"):
         shutil.rmtree(folder / run, ignore_errors=True)
     found = {"events": events, "users": users, "items": items, "exposures": EXPOSURES, "epochs": EPOCHS}
-    found |= in_process(_filter_alone, folder)
-    found["lists"] = in_process(_for_lists, folder)
-    found["whole"] = in_process(_whole, folder) if events <= WITH_LISTS else None
+    found |= in_fresh_process(_filter_alone, folder)
+    found["lists"] = in_fresh_process(_for_lists, folder)
+    found["whole"] = in_fresh_process(_whole, folder) if events <= WITH_LISTS else None
     write_json(out / f"{name}.json", {**found, "machine": machine(), "versions": versions()})
-
-
-def in_process(work: Callable[..., Any], *given: Any) -> Any:
-    """What a function of this module returns in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(work, *given).result()
 
 
 def _draw(folder: Path, events: int, users: int, items: int) -> None:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import machine, versions
+from benchmarks.measure import in_fresh_process, machine, versions
 from benchmarks.processes import cores, cpu_seconds, memory_mb, result_of, service, start_load
 from benchmarks.results import replace_section
 from conrec.filter import snapshot as published
@@ -67,8 +65,7 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
         say("in process")
         tries = []
         for _ in range(TRIES):
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
-                tries.append(own.submit(in_process, snapshots, users, items, 200 if quick else 5000).result())
+            tries.append(in_fresh_process(in_process, snapshots, users, items, 200 if quick else 5000))
         inside: dict[str, Any] = {key: float(np.median([one[key] for one in tries])) for key in tries[0]}
         inside["p50_us_of_each"] = sorted(one["p50_us"] for one in tries)
         asked = list(_asked(users, items, 200 if quick else 3000))

@@ -214,6 +214,13 @@ def command(snapshots: Path) -> tuple[list[str], int]:
     return [sys.executable, "-m", "conrec", "serve", str(snapshots), "--port", str(port), "--budget-ms", "10000"], port
 
 
+def is_ready(port: int) -> bool:
+    try:
+        return Client(port).ask("GET", "/readyz")[0] == 200
+    except OSError:
+        return False
+
+
 def wait_for(condition: Any, seconds: float = 20.0) -> None:
     """Until the condition holds; AssertionError if it does not."""
     end = time.monotonic() + seconds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.small import Client, command, publish, serving, wait_for
+from tests.serve.small import Client, command, is_ready, publish, serving, wait_for
 
 AFTER = 150
 """Dislikes answered before the kill."""
@@ -54,10 +54,3 @@ def test_no_dislike_that_was_answered_is_lost(tmp_path: Path) -> None:
         for user in {user for user, _ in answered}:
             items = [item for one, item in answered if one == user]
             assert client.filter(user, [*items, "stays"])["never_again"] == items
-
-
-def is_ready(port: int) -> bool:
-    try:
-        return Client(port).ask("GET", "/readyz")[0] == 200
-    except OSError:
-        return False

@@ -22,8 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.serve.small import IDS, Client, command, publish, wait_for
-from tests.serve.test_kill import is_ready
+from tests.serve.small import IDS, Client, command, is_ready, publish, wait_for
 
 EACH = 5_000
 """Connections of a process of ours."""

@@ -11,7 +11,7 @@ from conrec.parallel import map_parts
 
 BATCH = 64
 AT_ONCE = 1024
-"""Texts or pictures of a part (`conrec.parallel`). Within it those of one length stand together."""
+"""Texts of a part (`conrec.parallel`). Within it those of one length stand together."""
 
 
 class PretrainedEncoder:
