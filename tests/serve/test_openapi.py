@@ -17,6 +17,10 @@ from tests.serve.small import Client, publish, serving, write_run
 
 schemathesis = pytest.importorskip("schemathesis", reason="the extra `dev` is not installed")
 checks = importlib.import_module("schemathesis.specs.openapi.checks")
+# Imported before the service's thread runs: up to 3.11.7, Python fails where two threads parse sources at once, and
+# pytest parses the modules of its plugins, of which these two packages are.
+for late in ("schemathesis.specs.openapi.schemas", "anyio._backends._asyncio"):
+    importlib.import_module(late)
 # A schema cannot say that a surface has to be known, and parameters that nobody knows are passed over.
 LEFT_OUT = [checks.positive_data_acceptance, checks.negative_data_rejection]
 TOKEN = "operator-token-0123456"
