@@ -8,11 +8,10 @@ with x = LayerNorm(x + Dropout(Attention(x))), x = LayerNorm(x + Dropout(FFN(x))
 its category (an embedding) and its content: title, picture, and fields, as the quantiser was given them
 (`TrainingData.embeddings`), through a linear layer; the paper has category, brand, and title.
 
-The features are read, what is named are items with an ID embedding: cold items stay cold. The loss is the paper's
-binary cross-entropy with one sampled negative, or cross-entropy over all targets (`softmax`), both on the grid.
-Departures: a LayerNorm and dropout after the joint layer, as in published code (without them it overfitted sooner);
-positions count from the oldest event shown; where positives are read the mark of an event's sign is added in both
-streams.
+What is named are items with an ID embedding: cold items stay cold. The loss is the paper's binary cross-entropy with
+one sampled negative, or cross-entropy over all targets (`softmax`), both on the grid. Departures: LayerNorm and dropout
+after the joint layer, as in published code (it overfits later); positions count from the oldest event shown; where
+positives are read both streams get the mark of an event's sign.
 """
 
 from typing import cast

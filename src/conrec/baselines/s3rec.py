@@ -12,11 +12,10 @@ each by binary cross-entropy (AAP and MAP summed over all attributes, MIP and SP
 sampled), weighted 0.2, 1, 1, 0.5 as published. Fine-tuning starts from those weights with a causal mask; its loss is
 binary with one sampled negative, or softmax over all targets, as for SASRec; both are on the grid.
 
-Attributes are discrete there: here an item's category and which of `CLUSTERS` clusters its content (title, picture,
-and fields, as in `TrainingData.embeddings`) falls into. Departures: pretraining reads what training reads, so with
-positives all events of both signs are masked and predicted; it lasts a fixed number of epochs; b_a is ours and starts
-at the attribute's log-odds (without it the embeddings first become all alike, to say that most attributes are absent).
-Cold items stay cold: an attribute is a target of pretraining, not an input.
+Attributes here are an item's category and which of `CLUSTERS` clusters its content (`TrainingData.embeddings`) falls
+into. Departures: with positives, pretraining masks and predicts all events of both signs; it lasts a fixed number of
+epochs; b_a is ours and starts at the attribute's log-odds (without it the embeddings first become all alike, to say
+that most attributes are absent). Cold items stay cold: an attribute is a target of pretraining, not an input.
 """
 
 from typing import Any, ClassVar

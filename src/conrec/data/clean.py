@@ -8,8 +8,7 @@ The steps, in this order (a row that an earlier step dropped takes no part in a 
     undone                     a dislike at or before an undo of the same user and item
     undo                       the undo itself
     repeated_dislike           the user disliked this item before; the first one stays
-    positive_while_disliking   a positive by the same user on the same item at the very moment of a dislike: the
-                               explicit statement wins (opening the menu of an item is logged as a click on it)
+    positive_while_disliking   a positive at the very moment of the same dislike (its menu was opened with a click)
     user_below_min_dislikes    the user has fewer dislikes left than the recipe's `data.min_user_dislikes`
 
 "First" is the smallest row number after one sort.
@@ -40,9 +39,9 @@ def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
     order = np.argsort(-times, kind="stable")
     earlier = np.maximum(np.append(times[order][1:], end)[: len(times)], end)
     user = log.events["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()[order]
-    users_so_far = np.cumsum(np.isin(np.arange(len(user)), np.unique(user, return_index=True)[1]))
+    users_so_far = np.cumsum(_first(user, np.ones(len(user), bool)))
     leaps = np.flatnonzero((times[order] - earlier > LEAP) & (users_so_far <= max(1, users // 100)))
-    gone = pa.array(np.isin(np.arange(len(order)), order[: 1 + leaps.max(initial=-1)]))
+    gone = pa.array(order.argsort() <= leaps.max(initial=-1))
     account = Accounting(len(gone), len(gone) - gone.true_count)
     account.reject("time_leap", log.events.filter(gone))
     if gone.true_count:
@@ -83,8 +82,10 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
     causes, left = np.full(len(table), None, object), np.ones(len(table), bool)
 
     def drop(rows: np.ndarray, cause: str) -> None:
-        causes[rows & left & own] = cause
-        left[rows & own] = False
+        chosen = np.zeros(len(table), bool)
+        chosen[rows] = own[rows]
+        causes[chosen & left] = cause
+        left[chosen] = False
 
     def equal(name: str, *values: str) -> np.ndarray:
         return pc.is_in(table[name], pa.array(values)).to_numpy()
@@ -96,9 +97,7 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
     columns = [times, *numbers.values()]
     order = np.arange(len(table)) if before is None else np.lexsort(columns)
     same = np.logical_and.reduce([np.diff(column[order]) == 0 for column in columns])
-    drop(
-        np.isin(np.arange(len(table)), order[1:][same]), "duplicate"
-    )  # equal rows follow each other, the first one first
+    drop(order[1:][same], "duplicate")  # equal rows follow each other, the first one first
     user = numbers["user_id"].astype(np.int64)
     pair = user * (1 + int(numbers["item_id"].max(initial=0))) + numbers["item_id"]
     if (undone := undo & left).any():
@@ -110,7 +109,7 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
     place = np.searchsorted(pair[disliked], pair[positive])
     there = np.append(disliked, -1)[place]
     moment = (pair[there] == pair[positive]) & (times[there] == times[positive]) & (there >= 0)
-    drop(np.isin(np.arange(len(table)), positive[moment]), "positive_while_disliking")
+    drop(positive[moment], "positive_while_disliking")
     dislikes = np.bincount(user[dislike & left], minlength=int(user.max(initial=-1)) + 1)
     drop(dislikes[user] < min_user_dislikes, "user_below_min_dislikes")
 

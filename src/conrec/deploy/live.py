@@ -11,9 +11,8 @@ A published snapshot names the deltas it was made from. They count for nothing e
 snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
 folders are only read.
 
-What users said to the service since (`filter.feedback`) is merged each time, with every dislike and undo of all files:
-of a user and an item the first dislike since the last undo counts (`filter.feedback.in_force`), so it does not matter
-which came first, or that both the service and the platform's log tell of it.
+What users said to the service since (`filter.feedback`) is merged each time with every dislike and undo of all files,
+in any order (`filter.feedback.in_force`).
 """
 
 import hashlib

@@ -1,37 +1,11 @@
 """A threshold with a guarantee: how low may it be, so that the likes it costs stay within a budget?
 
-`replay.choose_threshold` takes the threshold that spends the budget exactly on the likes at hand, and so overspends
-on about every second fresh log. Here the data at hand (validation) is a sample, and the promise is about the users
-that it was drawn from:
-
-    R(t) = the share of a user's likes that threshold t drops, averaged over users with a like.
-
-Every user counts the same, however many likes. A unit is a *user*, not a like: the likes of one user stand or fall
-together (one wrong prediction hits all of them), and only users can be taken as drawn independently.
-
-Two promises, for losses l_u in [0, 1] of n units, sum L:
-
-- *With confidence* 1 - delta (the default): in at least that share of calibrations R(t) <= budget. Risk-controlling
-  sets (Bates et al. 2021) with a test by betting (Waudby-Smith and Ramdas 2024): if R(t) > budget, the wealth
-
-      W(t) = product over units of 1 - bet * (l_u - budget),   0 < bet < 1 / (1 - budget),
-
-  has an expectation of at most 1, so it reaches 1 / delta with a probability of at most delta. The bet is fixed
-  beforehand (by n, budget and delta), hence W falls as any loss grows: it is monotone in t, the lowest threshold with
-  W >= 1 / delta is found by bisection, and no correction for having looked at many thresholds is due.
-- *On average* over calibrations: conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster 2024):
-  (L + 1) / (n + 1) <= budget, the largest loss being 1. Bolder, and broken in nearly half of the calibrations.
-
-The second promise is about what is left: U(t) = the share of a user's items at or under t that the user dislikes (0
-where none is left), averaged over users. It is not monotone in t. So thresholds that were fixed beforehand are tested
-in one order, the lowest first, and the first failure ends it (fixed sequence testing, Learn then Test, Angelopoulos et
-al. 2021): with the confidence U(t) <= budget for all before it.
-
-All hold for any score that was made without the labels of the units, and any distribution, as long as users to come
-are like those of the sample. Where those labels chose the score, out of m that were made without them, the promise
-with confidence is kept by asking for 1 - (1 - confidence) / m (`divided`): it then holds for all m at once. Neither
-survives a drift of the log. MAPIE's risk control takes rows as the independent units and looks for thresholds on a
-grid; with likes as units it serves the tests as a cross-check.
+A unit is a *user*, not a like: the likes of one user stand or fall together, and only users can be taken as drawn
+independently. The promise is about R(t), the share of a user's likes that threshold t drops, averaged over users with
+a like: with confidence (risk-controlling sets, Bates et al. 2021, with the test by betting of Waudby-Smith and Ramdas
+2024), or on average over calibrations (conformal risk control, Angelopoulos et al. 2024). The second promise is about
+U(t), the share of a user's items at or under t that the user dislikes (fixed sequence testing, Angelopoulos et al.
+2021). docs/guarantee.md has the tests as formulas, and what they assume.
 """
 
 from bisect import bisect_left

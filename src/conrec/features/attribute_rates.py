@@ -13,9 +13,8 @@ user's dislikes and were not shown in vain. What is expected of somebody unknown
 all users together. A reason given with a dislike ("not this store") weighs the explanations by how often it is given
 for each field; which reason goes with which field is learned, too.
 
-Two explanations that fit alike exclude each other, so a user's rates are far from independent, and taking them to be
-(mean-field inference) settles on one explanation where the average over all of them ranks candidates much better. They
-are averaged over by Gibbs sampling, the rates integrated out (Griffiths and Steyvers 2004).
+Two explanations that fit alike exclude each other, so mean-field inference would settle on one where the average over
+all ranks candidates much better: Gibbs sampling, the rates integrated out (Griffiths and Steyvers 2004).
 """
 
 from __future__ import annotations

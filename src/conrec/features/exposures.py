@@ -12,8 +12,7 @@ what it showed before; one where users look for themselves follows their habits.
     share(u, c) ~ everybody's share of c + sum over k of w_k n_k(u, c)
 
 n_k the user's events in the category that are of one kind (met, or liked), an event t days ago counting
-exp(-t / days_k). The weights make the categories of what training users were shown next most likely. It says nothing
-of liking; the odds of a dislike, once shown, are another feature (`score.propensity`).
+exp(-t / days_k). The weights make the categories of what training users were shown next most likely.
 """
 
 from collections.abc import Mapping

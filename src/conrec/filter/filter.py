@@ -258,9 +258,8 @@ class CoNRecFilter:
             limits = thresholds.of(known_user.activity, rows)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
             # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.
-            excess = scores.astype(np.float64) - limits
-            over = (excess > 0).nonzero()[0]
-            excess = excess[over]
+            over = (scores > np.float64(limits)).nonzero()[0]
+            excess = scores[over].astype(np.float64) - (limits if isinstance(limits, float) else limits[over])
         rejected = _rejected(now, rules, known_user, candidates, rows)
         by_mute = muted(now, mutes, rows) if mutes else {}
         if len(over) or rejected or by_mute:

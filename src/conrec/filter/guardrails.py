@@ -64,8 +64,8 @@ class Limits:
         positions = np.sort(np.concatenate([out, positions])) if len(out) else positions
         goes = positions.tolist()
         decision.kept_by_limit = len(hard) + len(over) - len(goes)
-        decision.never_again = [decision.kept[position] for position in out.tolist() if position in again]
-        decision.muted = [decision.kept[position] for position in out.tolist() if position not in again]
+        for position in out.tolist():
+            (decision.never_again if position in again else decision.muted).append(decision.kept[position])
         decision.would_drop = [decision.kept[position] for position in goes]
         if not decision.dry_run:
             decision.dropped = decision.would_drop

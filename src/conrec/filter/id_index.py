@@ -5,10 +5,7 @@ Three arrays in a folder: `blob.npy` (the ids' UTF-8 bytes one after another), `
 probing). A slot holds a row and its id, so that a look-up costs one look at the memory, or one page of a disk. Of an id
 of more than `SHORT` bytes it holds the beginning and a hash; its bytes are then compared in the blob, so an unknown id
 is never taken for a known one. Opening reads nothing, and processes share the pages that they look at, unless the index
-is copied into memory.
-
-A dict would do the same, but 500 look-ups wait for memory 500 times, one after the other; here the loads of all
-look-ups are under way together.
+is copied into memory. A dict would wait for memory 500 times, one after the other; here all loads go on together.
 """
 
 from collections.abc import Sequence
@@ -16,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from conrec.compiled import compiled
+from conrec.compiled import compiled, prefetch, word_at
 from conrec.data.schema import MAX_ID_BYTES
 from conrec.errors import ConrecError
 from conrec.filter.npy import NpyWriter, map_npy, resident
 
 SHORT = 23
 """Bytes of an id that fit into a slot: three words of 8, less one byte for the length. The fourth word is the row."""
+_BEHIND = bytes(9)
+"""Behind joined ids: the last one's zero byte, and 8 more, so that words of 8 bytes can be read of each."""
 _FULL = 0.67
+_ONES, _HIGHEST = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _FIRST, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -57,7 +57,8 @@ class IdIndex:
         # Joined by a zero byte, which takes half the time of `utf8`; that is for ids with such a byte in them, or with
         # something that is no text.
         try:
-            if ids and _find(*table, np.frombuffer("\0".join(ids).encode(), np.uint8), bounds, 1, rows) >= 0:
+            joined = "\0".join(ids).encode() + _BEHIND
+            if ids and _find(*table, np.frombuffer(joined, np.uint8), bounds, 1, rows) >= 0:
                 return rows
         except (TypeError, UnicodeEncodeError):
             pass
@@ -135,10 +136,13 @@ def key_of(id: str) -> bytes:
 @compiled()
 def among(rows, some):
     """bool [len(rows)]: which of the rows (int64) are among a few others (int32); np.isin takes ten times as long."""
-    found = np.zeros(len(rows), np.bool_)
+    found, marks = np.zeros(len(rows), np.bool_), np.zeros(1024, np.bool_)
     for one in some:
-        for n in range(len(rows)):
-            found[n] |= rows[n] == one
+        marks[one & 1023] = True
+    for n in range(len(rows)):
+        if marks[rows[n] & 1023]:
+            for one in some:
+                found[n] |= rows[n] == one
     return found
 
 
@@ -152,46 +156,51 @@ def equal(blob, start, other, other_start, length):
 
 
 @compiled()
-def _key(data, start, stop, gap):
-    """Of the id that begins at `start` and ends before `stop` or, with a gap, before a zero byte: its end; its hash,
-    uint64, whose low bits choose the slot; and the three words that a slot holds of it."""
-    h, word, shift, at, n = _FIRST, np.uint64(0), np.uint64(0), 0, start
-    first = second = third = np.uint64(0)
-    while True:
-        ends = n >= stop or (gap > 0 and data[n] == 0)
-        if ends or shift == 64:
-            if at == 0:
-                first = word
-            elif at == 1:
-                second = word
-            elif at == 2:
-                third = word
-            h = (h ^ word) * _PRIME
-            h ^= h >> np.uint64(32)
-            at, word, shift = at + 1, np.uint64(0), np.uint64(0)
-        if ends:
-            length = n - start
-            third = third | np.uint64(length) << np.uint64(56) if length <= SHORT else h | np.uint64(0xFF << 56)
-            return n, h, first, second, third
-        word |= np.uint64(data[n]) << shift
-        shift += np.uint64(8)
-        n += 1
+def _key(data, start, stop, gap, words, row):
+    """Of the id that begins at `start` and ends before `stop` or, with a gap, before a zero byte: its end, and its
+    hash, uint64, whose low bits choose the slot. `words[row]`, zero before, gets what a slot holds of it. With a gap, 8
+    bytes of `data` follow `stop`."""
+    h, at, n, length = _FIRST, 0, start, 8
+    while length == 8:
+        word, length = np.uint64(0), min(8, stop - n)
+        if n + 8 <= len(data):
+            word = word_at(data, n)
+            # The highest bit of each byte that is zero; right only up to the first of them.
+            ends = (word - _ONES) & ~word & _HIGHEST if gap else np.uint64(0)
+            if ends != 0:
+                before = ((ends & (~ends + np.uint64(1))) - np.uint64(1)) >> np.uint64(7)
+                length = min(length, np.int64(((before & _ONES) * _ONES) >> np.uint64(56)))
+            if length < 8:
+                word &= (np.uint64(1) << np.uint64(8 * length)) - np.uint64(1)
+        else:
+            for k in range(length):
+                word |= np.uint64(data[n + k]) << np.uint64(8 * k)
+        if at < 3:
+            words[row, at] = word
+        h = (h ^ word) * _PRIME
+        h ^= h >> np.uint64(32)
+        n, at = n + length, at + 1
+    if n - start <= SHORT:
+        words[row, 2] |= np.uint64(n - start) << np.uint64(56)
+    else:
+        words[row, 2] = h | np.uint64(0xFF << 56)
+    return n, h
 
 
 @compiled()
 def _fill(blob, offsets, slots):
     """Enter all ids; the row of an id that is there already, or -1."""
-    mask = np.uint64(len(slots) - 1)
+    mask, words = np.uint64(len(slots) - 1), np.zeros((1, 3), np.uint64)
     for row in range(len(offsets) - 1):
         start, stop = offsets[row], offsets[row + 1]
-        _, h, first, second, third = _key(blob, start, stop, 0)
-        at = h & mask
+        words[:] = 0
+        at = _key(blob, start, stop, 0, words, 0)[1] & mask
         while slots[at, 3] != 0:
-            same = slots[at, 0] == first and slots[at, 1] == second and slots[at, 2] == third
+            same = (slots[at, :3] == words[0]).all()
             if same and (stop - start <= SHORT or _is(slots[at, 3], blob, offsets, blob, start, stop)):
                 return row
             at = (at + np.uint64(1)) & mask
-        slots[at, 0], slots[at, 1], slots[at, 2], slots[at, 3] = first, second, third, row + 1
+        slots[at, :3], slots[at, 3] = words[0], row + 1
     return -1
 
 
@@ -211,18 +220,16 @@ def _find(blob, offsets, slots, keys, bounds, gap, rows):
     Key n is `keys[bounds[n] : bounds[n + 1] - gap]`. With a gap of 1, which is a zero byte, `bounds` is filled in, and
     what is returned is below 0 where there are not as many keys as rows.
     """
-    mask, touched, count, ids = np.uint64(len(slots) - 1), np.uint64(0), len(rows), np.uint64(len(offsets) - 1)
-    words, hashes = np.empty((count, 3), np.uint64), np.empty(count, np.uint64)
+    mask, count, ids = np.uint64(len(slots) - 1), len(rows), np.uint64(len(offsets) - 1)
+    words, hashes = np.zeros((count, 3), np.uint64), np.empty(count, np.uint64)
     bounds[0] = 0
     for n in range(count):
-        stop = len(keys) if gap else bounds[n + 1]
-        end, hashes[n], words[n, 0], words[n, 1], words[n, 2] = _key(keys, bounds[n], stop, gap)
+        stop = len(keys) - 8 if gap else bounds[n + 1]
+        end, hashes[n] = _key(keys, bounds[n], stop, gap, words, n)
         bounds[n + 1] = end + gap
-    if gap and bounds[count] != len(keys) + 1:
+        prefetch(slots, np.int64(hashes[n] & mask) * slots.strides[0])
+    if gap and bounds[count] != len(keys) - 8:
         return -1
-    # So short a loop that the processor waits for all keys' memory at once and not for each in turn.
-    for n in range(count):
-        touched |= slots[hashes[n] & mask, 3]
     for n in range(count):
         rows[n], at, start, stop = -1, hashes[n] & mask, bounds[n], bounds[n + 1] - gap
         for _ in range(len(slots)):
@@ -234,4 +241,4 @@ def _find(blob, offsets, slots, keys, bounds, gap, rows):
                 rows[n] = np.int64(row) - 1
                 break
             at = (at + np.uint64(1)) & mask
-    return np.int64(touched >> np.uint64(1))
+    return 0

@@ -7,8 +7,7 @@ taken back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,8 +30,7 @@ NEWEST = 20
 """Dislikes that are cited as reasons."""
 
 
-@dataclass(frozen=True)
-class UserNow:
+class UserNow(NamedTuple):
     """What is known of a user."""
 
     history: History

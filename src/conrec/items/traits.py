@@ -1,19 +1,13 @@
-"""What an item is like, read from what every shop has: its title, its picture and its category.
-
-A platform's catalogue seldom has a column of the attributes by which its users dislike. They stand in titles, under
-many names, and in pictures. Two fields of traits are read from these, and count like given ones (`items.fields`); all
-is learned from the items and the log of the training period, and later items go through the same maps.
+"""What an item is like, read from what every shop has: its title, its picture and its category (docs/data.md).
 
 - `trait`: the words of titles, and pairs of words that stand together ("polka dot"), of `FEWEST` items or more, less
-  what given fields say already. Those that mean the same are one, called by the commonest (`items.synonyms`).
-- What a title leaves out the picture may show. A ridge regression predicts every trait of titles from pictures, on
-  items that it was not fitted on (leave-one-out), and a logistic function turns that into the probability s that the
-  title says so. If titles say a share c of what is there, then what is silent has it with probability
-  (1 - c) / c * s / (1 - s) (learning from positives only, Elkan and Noto 2008); c is the average of s where the title
-  does say so. A trait is filled in if pictures show it: if s is on average higher by `SEEN` where the title says so
-  than where it does not (Tjur 2009).
-- `look`: what no title says. Pictures fall into `LOOKS` clusters (k-means), less what the category looks like; those
-  that the same people dislike are one trait, called by the item in its middle ("like ID").
+  what given fields say already; synonyms are one (`items.synonyms`). What a title leaves out its picture may show. A
+  ridge regression predicts every trait from pictures (leave-one-out), and a logistic function turns that into the
+  probability s that the title says so. Of what titles say only the share c of, a silent one has it with probability
+  (1 - c) / c * s / (1 - s) (learning from positives only, Elkan and Noto 2008), c the average of s where the title says
+  so. Only a trait that pictures show is filled in: s higher by `SEEN` where titles say so than elsewhere (Tjur 2009).
+- `look`: clusters of pictures (k-means, `LOOKS`), less what the category looks like; those that the same people dislike
+  are one trait, called by the item in its middle ("like ID").
 """
 
 import json

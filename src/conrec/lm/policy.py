@@ -1,16 +1,8 @@
 """The policy: any Hugging Face decoder-only model, asked for semantic IDs behind one shared prompt.
 
-The prompt is long (hundreds of tokens), an answer is `levels` tokens, and there are many answers to one prompt:
-16 samples in GRPO, 20 to 100 beams in prediction. Here the prompt goes through the model once and all answers
-share it.
-
-- `forward` scores all answers of a prompt. `tree`: prompt and answers in one pass, a 4D float mask lets every
-  answer see the prompt and itself only. `prefix`: the prompt fills a cache (with gradient), the answers follow in
-  a second pass; it is not possible under gradient checkpointing. Both give the same gradients (tested).
-- `prefill` and `extend` decode step by step for rollouts and beams: ancestry lives in the mask, so the cache is
-  never reordered.
-
-docs/engine.md tells the whole story, with the traps on the way.
+The prompt goes through the model once, and all answers share it. `forward` scores all answers of a prompt, in one pass
+(`tree`, with a 4D mask) or two (`prefix`, with a cache; not under gradient checkpointing). `prefill` and `extend`
+decode step by step for rollouts and beams. docs/engine.md tells the whole story, with the traps on the way.
 
 Shapes: B prompts, P prompt tokens (padded on the left), G answers a prompt, T levels, K codes of a level,
 H hidden width. Which codes may follow a prefix, and with what prior, comes from a `Constraint`.

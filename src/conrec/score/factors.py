@@ -8,13 +8,17 @@ Whatever the score learns offline ends in the user factors (b_u, p_u) and the it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from conrec.compiled import compiled
+from conrec.compiled import compiled, prefetch
 
 VALUES, LARGEST = 32, 8
 """Values of an item that are known at most, and those of them, with the largest differences, that a reason can name."""
+
+AHEAD = 16
+"""Items whose rows are on their way from memory while one is multiplied."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,7 @@ def value_record(dimensions: int, largest: int = LARGEST) -> np.dtype:
     return np.dtype([("values", "<i4", (VALUES,)), ("differences", "<f2", (largest, dimensions))])
 
 
-@dataclass(frozen=True)
-class UserFactors:
+class UserFactors(NamedTuple):
     """What the service knows of one user."""
 
     vector: np.ndarray
@@ -58,8 +61,8 @@ class UserFactors:
 def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np.ndarray:
     """Scores of one user's candidates (int [c], rows of the catalogue), float32 [c], higher = rather disliked; nan for
     a row below 0. IndexError for one that is none."""
-    side, found = np.empty(len(user.vector) + 1, np.float32), np.empty(len(rows), np.float32)
-    side[:-1], side[-1] = user.vector, 1.0
+    # The vector is copied, as a stored one is read-only, for which numba would compile anew.
+    found, side = np.empty(len(rows), np.float32), np.array(user.vector, np.float32)
     _products(items.table, rows.astype(np.int64, copy=False), side, np.float32(user.bias), found)
     return found
 
@@ -68,9 +71,12 @@ def served_scores(items: ItemFactors, user: UserFactors, rows: np.ndarray) -> np
 def _products(table: np.ndarray, rows: np.ndarray, side: np.ndarray, bias: np.float32, found: np.ndarray) -> None:
     """Fills `found`. BLAS would need a copy of the rows, which takes longer than the products."""
     for n in range(len(rows)):
+        soon = rows[min(n + AHEAD, len(rows) - 1)] * table.strides[0]
+        for line in range(soon, soon + table.strides[0], 64):
+            prefetch(table, line)
         if rows[n] >= len(table):
             raise IndexError("no such row")
-        total = bias if rows[n] >= 0 else np.float32(np.nan)
+        total = bias + table[rows[n], len(side)] if rows[n] >= 0 else np.float32(np.nan)
         for k in range(len(side) if rows[n] >= 0 else 0):
             total += table[rows[n], k] * side[k]
         found[n] = total

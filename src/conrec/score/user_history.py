@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ HEAD = 8
 """Bytes before the events of a packed history: how many events and rows of SHOWN there are."""
 
 
-@dataclass(frozen=True)
-class History:
+class History(NamedTuple):
     """One user's own log."""
 
     events: np.ndarray
@@ -50,7 +49,7 @@ class History:
         split = HEAD + events * EVENT.itemsize
         if len(packed) != split + shown * SHOWN.itemsize:
             raise ValueError(f"a history of {len(packed)} bytes")
-        return History(np.frombuffer(packed[HEAD:split], EVENT), np.frombuffer(packed[split:], SHOWN))
+        return History(np.frombuffer(packed, EVENT, events, HEAD), np.frombuffer(packed, SHOWN, shown, split))
 
 
 def of_lists(dislikes: Sequence[int], liked: Sequence[int]) -> History:

@@ -6,8 +6,8 @@
     rho_it = pi(y_it | c, y_i<t) / pi_old(y_it | c, y_i<t)
     KL_it  = q - log q - 1,  q = pi_ref / pi        (the unbiased estimator of Shao et al. 2024)
 
-`train_stage` is the loop; what it calls stands below it, in the order of the step. `train.curriculum` chooses the
-prompts of a stage, `train.rewards` and `train.demonstrations` hold equation 6 and the off-policy answers.
+`train.curriculum` chooses the prompts of a stage, `train.rewards` and `train.demonstrations` hold equation 6 and the
+off-policy answers.
 
 How it departs from the paper: a zero-variance group (all answers earn the same) carries no signal and gives no gradient
 at all, not even the KL's (it is counted); the loss uses the constrained normalisation that the rollout sampled from.
