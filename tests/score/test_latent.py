@@ -23,7 +23,7 @@ def signed(users: int, items: int, events: int, seed: int = 0) -> tuple[np.ndarr
 
 
 def factors_of(users: np.ndarray, items: np.ndarray, targets: np.ndarray, n_items: int) -> np.ndarray:
-    terms = fit_bias_terms("logit", users, items, targets, np.ones((n_items, 1)), int(users.max(initial=0)) + 1)
+    terms = fit_bias_terms("logit", users, items, targets, np.zeros((n_items, 0)), int(users.max(initial=0)) + 1)
     return latent_factors(terms, users, items, targets, np.zeros((n_items, 3), np.float32))
 
 
@@ -31,7 +31,7 @@ def test_they_are_the_leading_part_of_the_dense_decomposition(monkeypatch: pytes
     monkeypatch.setattr("conrec.score.latent.FACTORS", 5)
     users, items, targets = signed(30, 20, 300)
     items[items == 7] = 8  # nobody knows item 7
-    terms = fit_bias_terms("logit", users, items, targets, np.ones((20, 1)), 30)
+    terms = fit_bias_terms("logit", users, items, targets, np.zeros((20, 0)), 30)
     bias = user_bias_terms(terms, users, items, targets, 30)
     residuals, counts = np.zeros((30, 20)), np.zeros(20)
     for user, item, target in zip(users, items, targets):
@@ -56,7 +56,7 @@ def test_what_few_have_judged_is_like_its_content() -> None:
     targets = (np.where(users % 2, 1.0, -1.0) * camp[items] > 0) * 1.0
     few = (items < 2) & (np.cumsum(items < 2) > 6)
     users, items, targets = users[~few], items[~few], targets[~few]
-    terms = fit_bias_terms("logit", users, items, targets, np.ones((60, 1)), 100)
+    terms = fit_bias_terms("logit", users, items, targets, np.zeros((60, 0)), 100)
     content = (camp[:, None] * [0.6, 0.8]).astype(np.float32)
     without = latent_factors(terms, users, items, targets, np.zeros_like(content))
     found = latent_factors(terms, users, items, targets, content)

@@ -13,7 +13,6 @@ from conrec.config import SplitConfig
 from conrec.data.histories import Histories
 from conrec.data.instances import Events, Instances, Ragged
 from conrec.data.split import TimeSplit, UserSplit
-from conrec.data.user_log import UserLog
 
 DISLIKED, NEUTRAL, LIKED = 1, 0, -1
 
@@ -77,7 +76,7 @@ def replay_pairs(
     """
     users = np.array([user for user, _ in pairs], str)
     cutoffs = np.array([cutoff for _, cutoff in pairs], "datetime64[us]")
-    window = UserLog(events).window(users, cutoffs, horizon)
+    window = events.by_user.window(users, cutoffs, horizon)
     signs = DISLIKED * events.is_dislike.astype(np.int8) + LIKED * events.is_positive.astype(np.int8)
     shown, labels = _labelled(window.of_values(events.items[window.values]), signs[window.values], events.has_exposures)
     kept = np.flatnonzero(shown.lengths)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.schema import EVENTS, KINDS, POSITIVE_KINDS, REASONS, TIME
+from conrec.parallel import declared
+
+if TYPE_CHECKING:
+    from conrec.data.user_log import UserLog
 
 INSTANCES = pa.schema(
     [
@@ -183,8 +188,17 @@ class Events:
     reasons: np.ndarray
     """int8 [n]: why it was disliked, a place in `data.schema.REASONS`, -1 where nothing was said."""
 
+    __getstate__ = declared
+
     def __len__(self) -> int:
         return len(self.items)
+
+    @cached_property
+    def by_user(self) -> UserLog:
+        """These events, sorted by time, indexed by user; made once."""
+        from conrec.data.user_log import UserLog  # which is made of events
+
+        return UserLog(self)
 
     @property
     def users(self) -> np.ndarray:
@@ -244,13 +258,16 @@ class Events:
     def shown(self) -> np.ndarray:
         """bool [n]: the exposures, and the reactions to an item of which the user has none so far: it was shown all the
         same (a log may have one row an exposure that says what came of it, or no exposures at all)."""
-        exposed, pairs = np.flatnonzero(self.exposed), self._pairs
-        if not len(exposed):
-            return np.ones(len(self), bool)
-        known, first = np.unique(pairs[exposed], return_index=True)
-        place = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
-        shown = (known[place] != pairs) | (self.times < self.times[exposed[first[place]]])
-        shown[exposed] = True
+        shown, pairs = self.exposed, self._pairs
+        exposed, others = np.flatnonzero(shown), np.flatnonzero(~shown)
+        asked, place = np.unique(pairs[others], return_inverse=True)
+        first = np.full(len(asked) + 1, np.iinfo(np.int64).max).view("datetime64[us]")
+        for start in range(0, len(exposed), 2**22)[::-1]:  # from the last on, so that the first one stays
+            some = exposed[start : start + 2**22][::-1]
+            at = np.searchsorted(asked, pairs[some])
+            same = np.append(asked, -1)[at] == pairs[some]
+            first[at[same]] = self.times[some[same]]
+        shown[others] = self.times[others] < first[place]
         return shown
 
     @property

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 
 from conrec.data.instances import Events, Instances, Items, Ragged, offsets_of
-from conrec.data.user_log import UserLog
 
 DAY = np.timedelta64(86_400_000_000, "us")
 LONG_TAIL = 5
@@ -38,7 +37,7 @@ class Knowledge:
         self._all_known = known_users is not None
         self.by_category = by_category
         if by_category:
-            self._log = UserLog(events)
+            self._log = events.by_user
             self._categories = np.unique([name or "" for name in items.categories], return_inverse=True)[1]
 
     def on_offer(self, cutoff: np.datetime64) -> np.ndarray:

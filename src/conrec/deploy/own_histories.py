@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from conrec.data.instances import Events
-from conrec.data.user_log import UserLog
 from conrec.features.log_view import LogView
 from conrec.score.user_history import EVENT, MARKED, SHOWN, History
 
@@ -37,7 +36,7 @@ class OwnHistories:
             numbers, items = np.divmod(found, len(log_view.items))
             self._shown = np.zeros(len(found), SHOWN)
             self._shown["item"], self._shown["count"] = items, np.where(exposed, counts, -counts)
-            number = UserLog(events).number(self.names)
+            number = events.by_user.number(self.names)
             self._first, self._stop = (np.searchsorted(numbers, number, side) for side in ("left", "right"))
 
     def packed(self, names: Sequence[str]) -> list[bytes]:

@@ -19,6 +19,7 @@ all ranks candidates much better: Gibbs sampling, the rates integrated out (Grif
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,6 @@ from conrec.compiled import compiled
 from conrec.data.instances import Events, Instances, Ragged
 from conrec.data.schema import REASONS
 from conrec.data.trust import counted_from
-from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 from conrec.items.fields import FieldsEncoder
 from conrec.parallel import Memo
@@ -68,8 +68,8 @@ class Attributes:
         encoder = FieldsEncoder(1)
         encoder.fit(list(items))
         columns: dict[tuple[str, ...], int] = {(): 0}
-        rows, places, values = [], [], []
-        for row, item in enumerate(items):
+        starts, places, values = array("q", [0]), array("i"), array("f")
+        for item in items:
             parts = {token: min(strength, 1.0) for token, strength in encoder.tokens(item).items()}
             own: dict[tuple[str, ...], float] = {(): 1.0} | {(token,): part for token, part in parts.items()}
             for first in parts:
@@ -78,10 +78,11 @@ class Attributes:
                     if _is_category(first) and (first < second or not _is_category(second)):
                         own[first, second] = parts[first] * parts[second]
             for name, part in own.items():
-                rows.append(row)
                 places.append(columns.setdefault(name, len(columns)))
                 values.append(part)
-        matrix = csr_matrix((values, (rows, places)), shape=(len(items), len(columns)), dtype=np.float32)
+            starts.append(len(places))
+        matrix = csr_matrix(tuple(map(np.asarray, (values, places, starts))), shape=(len(items), len(columns)))
+        matrix.sort_indices()
         uses = np.bincount(matrix.indices, minlength=len(columns))
         kept = np.zeros(len(columns), bool)
         kept[np.argsort(-uses, kind="stable")[:MOST_ATTRIBUTES]] = True
@@ -122,16 +123,13 @@ class AttributeRates(ItemFeature):
         `known_users`, str [n], in `users` mode: what is known of everybody is their whole log.
         """
         self._attributes = Attributes.of(items)
-        shown, disliked = events.shown, events.is_dislike
-        self._shown, self._disliked = UserLog(events.take(shown)), UserLog(events.take(disliked))
-        counted = counted_from(events)
-        self._counted = counted[shown], counted[disliked]
+        self._log, self._counted = events.by_user, counted_from(events)
+        self._shown, self._disliked = events.shown, events.is_dislike
         self._before = Memo(self._until)
         self._always: Everybody | None = None
         if known_users is not None:
             known = events.of_users(known_users)
-            own = events.take(disliked & known)
-            self._always = self._of_all(events.items[shown & known], own.items, own.reasons)
+            self._always = self._of_all(known)
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: the log of the rate at which each user dislikes the item once it is shown."""
@@ -164,23 +162,23 @@ class AttributeRates(ItemFeature):
         self, users: np.ndarray, cutoffs: np.ndarray, everybody: Everybody
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """`changed_rates` of users, each at its own cutoff."""
-        shown, disliked = self._shown.before(users, cutoffs), self._disliked.before(users, cutoffs)
-        met = shown.of_values(self._shown.events.items[shown.values])
-        given = self._disliked.events.take(disliked.values)
-        ones, rejected = np.ones(len(met.values)), disliked.of_values(given.items)
+        log, before = self._log.events, self._log.before(users, cutoffs)
+        shown, disliked = (before.where(which[before.values]) for which in (self._shown, self._disliked))
+        met, rejected = (one.of_values(log.items[one.values]) for one in (shown, disliked))
         matrix, shape, reasons = self._attributes.matrix, everybody.shape, everybody.reasons
-        return changed_rates(matrix, shape, reasons, met, ones, rejected, given.reasons)
+        given = log.reasons[disliked.values]
+        return changed_rates(matrix, shape, reasons, met, np.ones(len(met.values)), rejected, given)
 
     def _of_day(self, day: np.datetime64) -> Everybody:
         return self._before(day) if self._always is None else self._always
 
     def _until(self, day: np.datetime64) -> Everybody:
-        shown, own = (counted < day.astype("datetime64[us]") for counted in self._counted)
-        given = self._disliked.events.take(own)
-        return self._of_all(self._shown.events.items[shown], given.items, given.reasons)
+        return self._of_all(self._counted < day.astype("datetime64[us]"))
 
-    def _of_all(self, shown: np.ndarray, disliked: np.ndarray, given: np.ndarray) -> Everybody:
-        """From everybody's items, int [e]: those shown, those disliked and the reasons given with these."""
+    def _of_all(self, known: np.ndarray) -> Everybody:
+        """From those of everybody's events that are known, bool [n]."""
+        log, own = self._log.events, known & self._disliked
+        shown, disliked, given = log.items[known & self._shown], log.items[own], log.reasons[own]
         matrix, items = self._attributes.matrix.astype(np.float64), self._attributes.matrix.shape[0]
         met, rejected = (np.bincount(part, minlength=items) for part in (shown, disliked))
         base = (rejected.sum() + 1.0) / (met.sum() + EVERYBODYS_EXPOSURES)

@@ -21,7 +21,6 @@ import numpy as np
 
 from conrec.data.instances import Events, Instances, Items
 from conrec.data.knowledge import DAY
-from conrec.data.user_log import UserLog
 from conrec.features.item_features import ItemFeature
 from conrec.parallel import Memo
 
@@ -61,7 +60,7 @@ class ExposureLikelihood(ItemFeature):
         self._width = int(self._categories.max(initial=-1)) + 1
         self._first_seen = items.first_seen
         self._weights = np.array([weights.get(name, 0.0) for name in NAMES])
-        self._log = UserLog(events)
+        self._log = events.by_user
         self._liked = events.is_positive
         self._always: tuple[np.ndarray, np.ndarray] | None = None
         if known_users is not None:

@@ -4,8 +4,9 @@ import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 from msgspec import Meta
 
 from conrec.filter.contributions import Why
@@ -49,6 +50,18 @@ class Decision(Decided):
     explain: Callable[[], Iterator[tuple[int, Why]]] | None = field(default=None, repr=False, compare=False)
     candidates: Sequence[str] = field(default=(), repr=False, compare=False)
     """What was asked about, in the order given."""
+
+    @property
+    def scores(self) -> Sequence[float | None]:
+        """See `Decided`; numbers are made of an array (nan: None) when they are asked for."""
+        if isinstance(self._scores, np.ndarray):
+            self._scores = [None if score != score else score for score in self._scores.tolist()]
+        found: Sequence[float | None] = self._scores
+        return found
+
+    @scores.setter
+    def scores(self, scores: Any) -> None:
+        self._scores: Any = scores
 
     @cached_property
     def why(self) -> list[Why | None]:

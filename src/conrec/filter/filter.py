@@ -252,9 +252,7 @@ class CoNRecFilter:
         over = excess = goes = np.zeros(0, np.int64)
         if known_user.factors is not None:
             scores = served_scores(now.factors, known_user.factors, rows)
-            decision.scores = scores.tolist()
-            if decision.unknown_items:
-                decision.scores = [None if score != score else score for score in decision.scores]
+            decision.scores = scores
             limits = thresholds.of(known_user.activity, rows)
             decision.threshold = limits if isinstance(limits, float) and limits < np.inf else None
             # In double precision, so that a threshold is not rounded; nan, an unknown item, is over nothing.

@@ -10,6 +10,7 @@ item's prior mean comes from its content F, so that a new item starts where item
 remains of a user is the user embedding: one vector p_u ~ N(0, s^2 I) over the item embeddings, on top of b_u + b_i.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,7 +45,7 @@ class BiasTerms:
 def fit_bias_terms(
     link: Link, users: np.ndarray, items: np.ndarray, targets: np.ndarray, features: np.ndarray, n_users: int
 ) -> BiasTerms:
-    """users, items: int [m]; targets: float [m], in [0, 1] for `logit`; features: float [n_items, f], a 1 included."""
+    """users, items: int [m]; targets: float [m], in [0, 1] for `logit`; features: float [n_items, f], no constant."""
     n = len(features)
     b_u, b_i, prior = np.zeros(n_users), np.zeros(n), np.zeros(n)
     user_precision, item_precision = USER_PRIOR_STD[link] ** -2, ITEM_PRIOR_STD[link] ** -2
@@ -61,9 +62,21 @@ def fit_bias_terms(
         # An item says as much about g as its own data outweighs the prior; `free` is b_i before shrinkage.
         free = prior + (b_i - prior) * (seen + item_precision) / np.maximum(seen, 1e-9)
         weight = np.where(seen > 1e-9, seen / (seen / item_precision + 1), 0)
-        gram = (features * weight[:, None]).T @ features + np.eye(features.shape[1])
-        prior = features @ np.linalg.solve(gram, (features * weight[:, None]).T @ np.where(weight > 0, free, 0))
+        gram, moment = np.eye(features.shape[1] + 1), np.zeros(features.shape[1] + 1)
+        for some, x in _with_constant(features):
+            gram += (x * weight[some, None]).T @ x
+            moment += (x * weight[some, None]).T @ np.where(weight[some] > 0, free[some], 0)
+        slopes = np.linalg.solve(gram, moment)
+        for some, x in _with_constant(features):
+            prior[some] = x @ slopes
     return BiasTerms(link, b_i, prior)
+
+
+def _with_constant(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of the features, 65,536 at a time and float64, with a 1 before them."""
+    for start in range(0, len(features), 65536):
+        some = slice(start, start + 65536)
+        yield some, np.hstack([np.ones((len(features[some]), 1)), features[some]])
 
 
 def user_bias_terms(terms: BiasTerms, owner: np.ndarray, items: np.ndarray, targets: np.ndarray, n: int) -> np.ndarray:

@@ -69,9 +69,11 @@ class EmbeddingSpace:
 
     def of(self, fields: list[dict[str, str]], content: np.ndarray) -> np.ndarray:
         """Embeddings float32 [n, d] of items; over all coordinates of the items it was fitted on the variance is 1."""
-        some = (slice(start, start + 65536) for start in range(0, len(fields) or 1, 65536))
-        parts = (_contents(self.encoder, fields[part], content[part]) for part in some)
-        return np.concatenate([_kernel(part, self.landmarks) @ self.projection - self.mean for part in parts])
+        found = np.empty((len(fields), self.dimensions), np.float32)
+        for some in (slice(start, start + 65536) for start in range(0, len(fields), 65536)):
+            contents = _contents(self.encoder, fields[some], content[some])
+            found[some] = _kernel(contents, self.landmarks) @ self.projection - self.mean
+        return found
 
     def without_each(
         self, fields: list[dict[str, str]], content: np.ndarray, most: int

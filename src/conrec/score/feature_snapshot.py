@@ -65,10 +65,11 @@ class RateEmbeddings:
     """float64 [l, d]: from the landmarks to an embedding, a constant left out."""
 
     @classmethod
-    def of(cls, rates: AttributeRates, cutoff: np.datetime64, items: np.ndarray) -> RateEmbeddings:
-        """The projection for a day. items: float32 [n, d], their embeddings."""
-        landmarks = np.unique(np.linspace(0, len(items) - 1, LANDMARKS).round().astype(np.int64))
-        x = np.hstack([items[landmarks].astype(np.float64), np.ones((len(landmarks), 1))])
+    def of(
+        cls, rates: AttributeRates, cutoff: np.datetime64, landmarks: np.ndarray, embeddings: np.ndarray
+    ) -> RateEmbeddings:
+        """The projection for a day. landmarks: `landmarks_of`; embeddings: theirs, float32 [l, d]."""
+        x = np.hstack([embeddings.astype(np.float64), np.ones((len(landmarks), 1))])
         projection = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T)[:-1].T
         return cls(rates, landmarks, rates.mean(cutoff, landmarks), projection)
 
@@ -80,6 +81,11 @@ class RateEmbeddings:
             rates = self.rates.of_items(instances.take(index), self.landmarks)
             found[index] = embedded(rates, self.mean, self.projection)
         return found
+
+
+def landmarks_of(items: int) -> np.ndarray:
+    """int64 [l]: rows of so many items, evenly taken."""
+    return np.unique(np.linspace(0, items - 1, LANDMARKS).round().astype(np.int64))
 
 
 def embedded(rates: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> np.ndarray:
@@ -135,9 +141,8 @@ class FeatureSnapshot:
         disliked, liked = (np.bincount(items[signs == sign], minlength=n) for sign in (1, -1))
         base = float((disliked.sum() + 1) / (disliked.sum() + liked.sum() + 2))
         signed = np.flatnonzero(signs)
-        content = np.hstack([np.ones((n, 1)), embeddings])
         disliked_of = (signs[signed] > 0) * 1.0
-        logit = fit_bias_terms("logit", users[signed], items[signed], disliked_of, content, len(feedback.names))
+        logit = fit_bias_terms("logit", users[signed], items[signed], disliked_of, embeddings, len(feedback.names))
         bias_terms: dict[Link, BiasTerms] = {"logit": logit}
         latent = latent_factors(logit, users[signed], items[signed], disliked_of, log_view.content)
         latent = latent if reference is None else turned(latent, reference)
@@ -154,7 +159,7 @@ class FeatureSnapshot:
             if len(values):
                 mean, std = float(values.mean()), float(values.std()) or 1.0
             worse = (mean - values) / std
-            bias_terms["identity"] = fit_bias_terms("identity", who, what, worse, content, len(feedback.names))
+            bias_terms["identity"] = fit_bias_terms("identity", who, what, worse, embeddings, len(feedback.names))
             counts = np.bincount(what, minlength=n)
             ratings = np.bincount(what, worse, n) / (counts + ITEM_SMOOTHING)
             of_user = np.bincount(who, worse - ratings[what], len(feedback.names))
@@ -181,7 +186,9 @@ class FeatureSnapshot:
                 "events lately": np.log1p(np.bincount(items[late], minlength=n)),
                 "dislikes lately": np.log1p(np.bincount(items[late & (signs > 0)], minlength=n)),
             }
-        rates = RateEmbeddings.of(log_view.attribute_rates, cutoff, embeddings) if exposed else None
+        rates, landmarks = None, landmarks_of(n)
+        if exposed:
+            rates = RateEmbeddings.of(log_view.attribute_rates, cutoff, landmarks, embeddings[landmarks])
         columns = np.stack(list(features.values()), 1)
         return cls(feedback, rated, embeddings, latent, columns, base, mean, std, ratings, bias_terms, rates)
 

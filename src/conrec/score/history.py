@@ -17,7 +17,7 @@ from conrec.parallel import map_parts
 from conrec.score.backtest import Backtest
 from conrec.score.embedding import EmbeddingSpace
 from conrec.score.factors import ItemFactors
-from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings
+from conrec.score.feature_snapshot import FeatureSnapshot, RateEmbeddings, landmarks_of
 from conrec.score.regression import Regression, Rows, part_of
 
 FILE = "history.safetensors"
@@ -50,18 +50,23 @@ class HistoryScore:
         exposed = log_view.events.has_exposures and any(log_view.fields)
         dimensions = WIDE if exposed else DIMENSIONS
         space = EmbeddingSpace.fit(log_view.fields, log_view.content, known_items, dimensions, seed)
-        embeddings = space.of(log_view.fields, log_view.content)
         numbers = range(len(windows))
         if exposed and windows:
 
+            def of_items(rows: np.ndarray) -> np.ndarray:
+                return space.of([log_view.fields[row] for row in rows], log_view.content[rows])
+
+            landmarks = landmarks_of(len(log_view.items))
+            embeddings = of_items(landmarks)
+
             def users(n: int) -> np.ndarray:
                 one = windows[n]
-                rates = RateEmbeddings.of(one.log_view.attribute_rates, one.cutoff, embeddings)
+                rates = RateEmbeddings.of(one.log_view.attribute_rates, one.cutoff, landmarks, embeddings)
                 return rates.users(one.replay.instances)
 
             of_users = list(map_parts(users, numbers, "dislike rates of users"))
-            space = space.narrowed(embeddings[known_items], np.concatenate(of_users), DIMENSIONS)
-            embeddings = space.of(log_view.fields, log_view.content)
+            space = space.narrowed(of_items(known_items), np.concatenate(of_users), DIMENSIONS)
+        embeddings = space.of(log_view.fields, log_view.content)
 
         def features(n: int) -> Rows:
             one = windows[n]

@@ -54,9 +54,11 @@ def latent_factors(
         factors[known] = right.T * sizes / np.sqrt(counts)[:, None]
         lacks = np.ones(n, np.float32)
         lacks[known] = SHRINKAGE / counts
-        weighted = content[known].T * (1 - lacks[known])
-        gram = (weighted @ content[known]).astype(np.float64) + RIDGE * np.eye(content.shape[1])
-        factors += lacks[:, None] * (content @ np.linalg.solve(gram, weighted @ factors[known]).astype(np.float32))
+        gram, moments = RIDGE * np.eye(content.shape[1]), np.zeros((content.shape[1], factors.shape[1]))
+        for some in np.split(known, range(65536, len(known), 65536)):
+            weighted = content[some].T * (1 - lacks[some])
+            gram, moments = gram + weighted @ content[some], moments + weighted @ factors[some]
+        factors += lacks[:, None] * (content @ np.linalg.solve(gram, moments).astype(np.float32))
     return factors
 
 
