@@ -51,6 +51,8 @@ class Decision(Decided):
     candidates: Sequence[str] = field(default=(), repr=False, compare=False)
     """What was asked about, in the order given."""
 
+    _scores: Any = field(init=False, repr=False, compare=False)
+
     @property
     def scores(self) -> Sequence[float | None]:
         """See `Decided`; numbers are made of an array (nan: None) when they are asked for."""
@@ -61,7 +63,7 @@ class Decision(Decided):
 
     @scores.setter
     def scores(self, scores: Any) -> None:
-        self._scores: Any = scores
+        self._scores = scores
 
     @cached_property
     def why(self) -> list[Why | None]:
