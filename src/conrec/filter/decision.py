@@ -53,7 +53,7 @@ class Decision(Decided):
 
     _scores: Any = field(init=False, repr=False, compare=False)
 
-    @property
+    @property  # type: ignore[misc]
     def scores(self) -> Sequence[float | None]:
         """See `Decided`; numbers are made of an array (nan: None) when they are asked for."""
         if isinstance(self._scores, np.ndarray):
