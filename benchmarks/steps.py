@@ -26,7 +26,7 @@ from conrec.cli.plan import language_model
 from conrec.config import load_recipe
 from conrec.decode.beam import search
 from conrec.decode.prompt_dataset import Batch
-from conrec.lm.model import build_policy, build_vocabulary, frozen_copy
+from conrec.lm.model import Frozen, build_policy, build_vocabulary
 from conrec.lm.packing import collate, pack
 from conrec.lm.prompts import Sample
 from conrec.plan.costs import TITLE, WORDING, Plan
@@ -49,7 +49,7 @@ def ratios(recipe_name: str, users: int, items: int, events: int) -> dict[str, f
     plan = Plan(recipe, log, language_model(recipe, sizes, on_paper=True)[0])
     words, rng, ask = build_vocabulary(recipe.lm, ["a"], sizes), np.random.default_rng(0), recipe.understand
     policy = build_policy(recipe.lm, words, [np.eye(n, 64, dtype=np.float32) for n in sizes], 0)
-    reference, pool = frozen_copy(policy), everything(random_codes(items, sizes, rng), sizes)
+    reference, pool = Frozen(policy), everything(random_codes(items, sizes, rng), sizes)
 
     def batch(size: int) -> Batch:
         ids = torch.as_tensor(rng.integers(0, len(words), (size, round(plan.units["prompt"]))))

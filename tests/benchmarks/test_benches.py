@@ -40,6 +40,17 @@ def test_every_bench_reports_and_is_exact(name, results):
     results[name] = result
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")))
+def test_every_module_can_be_imported(name):
+    """What it takes from the source is still there."""
+    try:
+        importlib.import_module(f"benchmarks.{name}")
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] in ("conrec", "benchmarks"):
+            raise
+        pytest.skip(f"{error.name} is not installed")
+
+
 def test_the_table_and_the_section(results, tmp_path, capsys):
     if not results:
         pytest.skip("no bench ran")
