@@ -295,8 +295,9 @@ def as_items(table: pa.Table) -> Items:
 
 
 def read_events(folder: Path, items: Items) -> Events:
-    texts = ["user_id", "item_id", "kind"]
-    return as_events(pq.read_table(folder / "events.parquet", columns=EVENTS.names, read_dictionary=texts), items)
+    # Users and items not as dictionaries: the reader would repeat one of a million names for each part of the file.
+    path = folder / "events.parquet"
+    return as_events(pq.read_table(path, columns=EVENTS.names, read_dictionary=["kind"]), items)
 
 
 def as_events(table: pa.Table, items: Items) -> Events:
@@ -319,11 +320,14 @@ def as_events(table: pa.Table, items: Items) -> Events:
 
 def _texts(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """A column of texts as those that occur, str [u] ascending, and the place of each row's among them, int32 [n]."""
-    if not pa.types.is_dictionary(column.type):
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    else:
         column = column.cast(pa.string()).dictionary_encode()
-    whole = column.unify_dictionaries().combine_chunks()
-    texts, place = np.unique(whole.dictionary.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    return texts, place.astype(np.int32)[whole.indices.to_numpy()]
+    # Either way all chunks have the same dictionary.
+    chunks = column.chunks or [pa.array([], pa.string()).dictionary_encode()]
+    texts, place = np.unique(chunks[0].dictionary.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    return texts, np.concatenate([place.astype(np.int32)[chunk.indices.to_numpy()] for chunk in chunks])
 
 
 def read_instances(folder: Path, items: Items) -> Instances:
