@@ -7,6 +7,7 @@
   rqvae   semantic IDs, against ResidualVQ alone and faiss; here the error counts, not the time
   filter  scoring 500 candidates, against a Python loop over them
   all     all of these
+  engines beams again, against llama.cpp and CTranslate2, which serve language models (see benchmarks/engines.py)
   fit     conrec.fit on a million drawn events: time and memory, and gradient boosting on the same windows
   ray     conrec.fit on 1, 2, and 4 workers of Ray against none; needs the extra `scale`
   serve   the service under load with ten million users, against its promises: latency, hot swap, memory; takes some
@@ -63,7 +64,7 @@ def main(what: str, quick: bool, as_json: bool) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", choices=(*NAMES, "all", "fit", "ray", "serve"))
+    parser.add_argument("what", choices=(*NAMES, "all", "engines", "fit", "ray", "serve"))
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it works; figures mean nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     arguments = parser.parse_args()

@@ -63,17 +63,22 @@ def beams(things: Setting, part: Batch, width: int) -> tuple[np.ndarray, np.ndar
     return best_items(found, pool, part.rows, [np.zeros(0, np.int64)] * len(part.rows), K)
 
 
+def prefixes(things: Setting) -> tuple[dict[tuple[int, ...], int], dict[tuple[int, ...], list[int]]]:
+    """The catalogue in tokens: the row of each item, and what may follow each prefix, ascending."""
+    tokens = things.codes + np.asarray(things.vocabulary.starts)
+    rows = {tuple(row): n for n, row in enumerate(tokens.tolist())}
+    below: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for row in rows:
+        for t in range(LEVELS):
+            below[row[:t]].add(row[t])
+    return rows, {prefix: sorted(next_tokens) for prefix, next_tokens in below.items()}
+
+
 class HuggingFaceBeams:
     """`generate` of the same model, with the catalogue as a table from each prefix to what may follow."""
 
     def __init__(self, things: Setting) -> None:
-        tokens = things.codes + np.asarray(things.vocabulary.starts)
-        self._rows = {tuple(row): n for n, row in enumerate(tokens.tolist())}
-        below: dict[tuple[int, ...], set[int]] = defaultdict(set)
-        for row in self._rows:
-            for t in range(LEVELS):
-                below[row[:t]].add(row[t])
-        self._below = {prefix: sorted(next_tokens) for prefix, next_tokens in below.items()}
+        self._rows, self._below = prefixes(things)
         self._lm = things.policy.lm
         # `generate` fills every gap of the settings it is given from the model's own: those must be empty.
         self._lm.generation_config = GenerationConfig()

@@ -26,7 +26,18 @@ import numpy as np
 from conrec.errors import ConrecError
 from conrec.progress import say
 
-LIBRARIES = ("torch", "transformers", "trl", "numba", "duckdb", "faiss-cpu", "vector-quantize-pytorch", "numpy")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "trl",
+    "numba",
+    "duckdb",
+    "faiss-cpu",
+    "vector-quantize-pytorch",
+    "numpy",
+    "llama-cpp-python",
+    "ctranslate2",
+)
 
 Work = Callable[[], object]
 Clock = Callable[[], float]

@@ -1,7 +1,8 @@
 """What the benches found, as a table on the terminal and as a section of benchmarks/RESULTS.md.
 
 `python -m benchmarks all --json | python -m benchmarks.results benchmarks/RESULTS.md` replaces the section of that file
-between the lines `<!-- cpu -->` and `<!-- /cpu -->` (benchmarks/run.sh does it).
+between the lines `<!-- cpu -->` and `<!-- /cpu -->` (benchmarks/run.sh does it). One bench alone goes into the section
+of its name.
 """
 
 from __future__ import annotations
@@ -106,4 +107,6 @@ def _yes(value: bool) -> str:
 
 
 if __name__ == "__main__":
-    replace_section(Path(sys.argv[1]), "cpu", markdown(json.load(sys.stdin)))
+    found = json.load(sys.stdin)
+    section, found = (found["bench"], {found["bench"]: found}) if "bench" in found else ("cpu", found)
+    replace_section(Path(sys.argv[1]), section, markdown(found))

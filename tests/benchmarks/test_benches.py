@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers import GenerationConfig
 
-from benchmarks import decode, filter, sft, swing
+from benchmarks import decode, engines, filter, sft, swing
 from benchmarks.results import duration, markdown, replace_section, show
 from benchmarks.setting import gradients, relative_error, setting
 from conrec.errors import ConrecError
@@ -38,6 +39,25 @@ def test_every_bench_reports_and_is_exact(name, results):
     assert result["opponent"] in result["methods"]
     assert {"ours"} <= result["methods"].keys()
     results[name] = result
+
+
+def test_the_beams_around_an_engine_find_what_ours_do():
+    """The search that llama.cpp is measured with, on the same model without a cache."""
+    things = setting(quick=True)
+    part, lm, said = things.prompts(2, 24), things.policy.lm, {}
+
+    def logits(tokens, before):
+        if before is None:
+            said["prompt"], said["beams"] = tokens, [[]]
+            return lm(torch.tensor([tokens])).logits[:, -1].numpy()
+        said["beams"] = [[*said["beams"][beam], token] for token, beam in zip(tokens, before)]
+        return lm(torch.tensor([said["prompt"] + beam for beam in said["beams"]])).logits[:, -1].numpy()
+
+    with torch.no_grad():
+        items, scores = engines.Constrained(things).search(part, logits)
+        ours, our_scores = decode.beams(things, part, decode.K)
+    np.testing.assert_array_equal(items, ours)
+    np.testing.assert_allclose(scores, our_scores, atol=decode.TOLERANCE)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")))
