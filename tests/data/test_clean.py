@@ -208,6 +208,18 @@ def test_the_first_event_is_when_an_item_was_seen_at_the_latest() -> None:
     assert with_first_seen(later, event_table()).equals(later)
 
 
+@settings(max_examples=50, deadline=None)
+@given(event_rows(), st.integers(0, 2))
+def test_a_large_log_is_cleaned_in_parts(rows: list[tuple], least: int) -> None:
+    whole = clean(make_log(*rows, items="ab"), least)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("conrec.data.clean.TOGETHER", 3)
+        parts = clean(make_log(*rows, items="ab"), least)
+    assert parts.events.equals(whole.events)
+    assert parts.accounting.to_json() == whole.accounting.to_json()
+    assert parts.accounting.all_rejected().equals(whole.accounting.all_rejected())
+
+
 ROW = st.tuples(st.sampled_from("uv"), st.sampled_from("ab"), st.integers(0, 5), st.sampled_from(["dislike", "click"]))
 
 

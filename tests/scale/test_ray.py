@@ -34,6 +34,13 @@ RECIPE = Recipe(
     sid=SidConfig(epochs=1),
     predict=PredictConfig(temperatures=(float("inf"),)),
 )
+IN_PARTS = """
+from conrec.cli.main import program
+from conrec.data import clean
+clean.TOGETHER = 1000
+program()
+"""
+"""conrec with a log that is cleaned in parts, however small."""
 
 
 def run(*words: str | Path, folder: Path, address: str | None = None) -> str:
@@ -71,8 +78,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scale")
     events, items = tables(events=4000, users=90)
     (folder / "log").mkdir()
-    for name, table in (("events", events), ("items", items)):
-        pq.write_table(table, folder / "log" / f"{name}.parquet")
+    pq.write_table(items, folder / "log" / "items.parquet")
+    for n in range(3):
+        pq.write_table(events.take(np.arange(n, len(events), 3)), folder / "log" / f"events-{n}.parquet")
     (folder / "pictures").mkdir()
     for item, colour in zip(items["item_id"].to_pylist(), items["colour"].to_pylist()):
         Image.new("RGB", (70, 70), colour).save(folder / "pictures" / f"{item}.png")
@@ -80,8 +88,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipe.toml").write_text(to_toml(RECIPE))
     with cluster() as address:
         for engine in ("native", "ray"):
-            words = ["-m", "conrec", "run", "recipe.toml", "--data", "log", "--images", "pictures", "--to", "filter"]
-            words += ["--engine"]
+            words = ["-m", "conrec"] if engine == "native" else ["-c", IN_PARTS]
+            words += ["run", "recipe.toml", "--data", "log", "--images", "pictures", "--to", "filter", "--engine"]
             told = run(*words, engine, "--out", engine, folder=folder, address=address)
             assert ("Ray: 1 machines, 2 cores" in told) == (engine == "ray")
             run("-m", "conrec", "refresh", engine, "--engine", engine, folder=folder, address=address)
@@ -116,7 +124,7 @@ def test_every_stage_comes_to_the_same(both: Path) -> None:
     pictures = [read_json(both / engine / "compress/images.json") for engine in ("native", "ray")]
     assert pictures[0] == pictures[1]
     assert (pictures[0]["used"], pictures[0]["refused"]) == (59, {"broken": 1})
-    for stage in ("compress", "score", "predict", "filter"):
+    for stage in ("prepare", "compress", "score", "predict", "filter"):
         assert same_files(both / "native" / stage, both / "ray" / stage), stage
     assert same_files(*(in_use(both / engine / "snapshots") for engine in ("native", "ray"))) >= 4
 

@@ -19,9 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from conrec.data.schema import EVENTS, ITEMS, OTHER_REASONS, POSITIVE_KINDS, TIME, Accounting, Log
+from conrec.parallel import map_parts
 from conrec.progress import say
 
 ORDER = [(name, "ascending") for name in ("time", "user_id", "item_id", "kind", "reason", "value")]
+
+TOGETHER = 5_000_000
+"""Events that are cleaned together; a larger log in parts, on Ray by all workers."""
 
 LEAP = 30 * 86_400_000_000
 """Microseconds without an event after which one user's clock alone is not believed."""
@@ -69,6 +73,26 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
     Items are passed on untouched (an item without events can still be predicted). The accounting continues that
     of the adapter. before: the cleaned EVENTS so far, where the log goes on from them; they come first, and all stay.
     """
+    count = -(-len(log.events) // TOGETHER)
+    if before is not None or count < 2:
+        return _together(log, min_user_dislikes, before)
+    user = pc.dictionary_encode(log.events["user_id"].combine_chunks()).indices.to_numpy() % count
+
+    def some(n: int) -> Log:
+        """All events of some users, whom no rule compares with others."""
+        events = log.events.filter(pa.array(user == n))
+        return _together(Log(log.items, events, Accounting(len(events), len(events))), min_user_dislikes)
+
+    parts = list(map_parts(some, range(count), "cleaning"))
+    account = Accounting.together(part.accounting for part in parts)
+    if account.rejected:
+        gone = _sorted(pa.concat_tables(account.rejected))
+        account.rejected = [gone.filter(pc.equal(gone["cause"], cause)) for cause in pc.unique(gone["cause"])]
+    events = _sorted(pa.concat_tables(part.events for part in parts))
+    return Log(log.items, events, log.accounting.then(account).check())
+
+
+def _together(log: Log, min_user_dislikes: int, before: pa.Table | None = None) -> Log:
     table = _sorted(log.events.select(EVENTS.names))
     own = np.ones(len(table), bool)
     if before is not None:  # of which the rest cannot collide with what is new

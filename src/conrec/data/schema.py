@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,19 @@ class Accounting:
         items, images = (first.then(second) if first and second else first or second for first, second in parts)
         dropped, rejected = self.dropped + later.dropped, self.rejected + later.rejected
         return Accounting(self.read, later.kept, dropped, items, images, rejected)
+
+    @staticmethod
+    def together(parts: Iterable[Accounting]) -> Accounting:
+        """The account of steps that read different rows, of which none has items or images."""
+        whole = Accounting()
+        for part in parts:
+            whole.read, whole.kept, whole.dropped = (
+                whole.read + part.read,
+                whole.kept + part.kept,
+                whole.dropped + part.dropped,
+            )
+            whole.rejected += part.rejected
+        return whole
 
     def all_rejected(self) -> pa.Table:
         """`rejected` as one table, with that of the items."""

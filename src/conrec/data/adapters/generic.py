@@ -6,6 +6,7 @@ are then taken. docs/data.md explains it from the user's side.
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from conrec.data.images import LARGEST, Found, Pictures, below
 from conrec.data.schema import EVENTS, ITEMS, KINDS, REASONS, Accounting, Log, check_events, check_items, first_rows
 from conrec.data.sources import Tables
 from conrec.errors import ConrecError
+from conrec.parallel import map_parts
 
 EVENT_COLUMNS = ("user_id", "item_id", "time", "kind", "reason", "value")
 ITEM_COLUMNS = ("item_id", "title", "image", "category", "first_seen", "text")
@@ -39,8 +41,7 @@ def read(path: Path | Tables, config: DataConfig, images: Path | None) -> Log:
     """
     _check_recipe(config)
     events, items = files_of(path)
-    account = Accounting()
-    table = pa.concat_tables([_events(path, config, account) for path in events])
+    table, account = _read_all(events, config)
     table = check_events(table, str(events[0]))
     listed = _catalogue(items or events, table, config, images, account, own_file=bool(items))
     return Log(listed, table, account.check())
@@ -55,9 +56,8 @@ def read_day(day: Tables, config: DataConfig, images: Path | None) -> tuple[pa.T
     for path in (*day.events, *day.items):
         if path.suffix == ".sql":  # two days of one query could not be told apart
             raise ConrecError(f"{path}: a query cannot be a day; write its result into a file, as Parquet")
-    account = Accounting(items=Accounting())
-    new_events = pa.concat_tables([EVENTS.empty_table(), *(_events(path, config, account) for path in day.events)])
-    new_items = ITEMS.empty_table()
+    new_events, account = _read_all(day.events, config)
+    new_items, account.items = ITEMS.empty_table(), Accounting()
     if day.items:
         new_items = _catalogue(day.items, EVENTS.empty_table(), config, images, account, own_file=True)
     return new_items, check_events(new_events, str(day)), account.check()
@@ -114,8 +114,16 @@ def files_of(path: Path | Tables) -> tuple[Sequence[Path], Sequence[Path]]:
     return there.events, there.items
 
 
-def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
-    have = files.header(path)
+def _read_all(paths: Sequence[Path], config: DataConfig) -> tuple[pa.Table, Accounting]:
+    """EVENTS of files, and where their rows went; on Ray every worker reads some of them."""
+    parts = list(map_parts(partial(_events, config=config), paths, "files of events"))
+    return pa.concat_tables([EVENTS.empty_table(), *(table for table, _ in parts)]), Accounting.together(
+        account for _, account in parts
+    )
+
+
+def _events(path: Path, config: DataConfig) -> tuple[pa.Table, Accounting]:
+    account, have = Accounting(), files.header(path)
     names = {name: config.columns.get(name, name) for name in EVENT_COLUMNS}
     optional = ("kind", "value") if config.reason_columns else ("kind", "reason", "value")
     wanted = ["user_id", "item_id", "time"]
@@ -168,7 +176,7 @@ def _events(path: Path, config: DataConfig, account: Accounting) -> pa.Table:
     reason[~keep] = None
     kind[~keep] = "exposure"
     built = [users, items, times, pa.array(kind, pa.string()), pa.array(reason, pa.string()), values]
-    return pa.table(built, names=EVENTS.names).filter(pa.array(keep)).cast(EVENTS)
+    return pa.table(built, names=EVENTS.names).filter(pa.array(keep)).cast(EVENTS), account
 
 
 def _coded(
