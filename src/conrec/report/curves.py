@@ -1,9 +1,7 @@
 """Training curves of a run, as panels of the report: the seeds are pooled, the stages follow one another."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,11 @@ import pyarrow.parquet as pq
 
 from conrec.files import readable
 from conrec.report.charts import Series, binned, lines
+from conrec.toml import read_table
 
 SPLITS = {"train": 0, "validation": 1}
 """Split -> number of its colour."""
-UNDERSTAND, WARMUP, GRPO = tomllib.loads((files(__package__) / "curves.toml").read_text("utf-8")).values()
+UNDERSTAND, WARMUP, GRPO = read_table(Path(__file__).with_name("curves.toml")).values()
 
 Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 """(name, split) -> steps and values [n] of all seeds."""
