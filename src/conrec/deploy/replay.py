@@ -136,14 +136,8 @@ def estimate(found: ReplaySummary, operator: Operator) -> DailyEstimate | None:
 
     def day(n: int) -> Day:
         avoided, lost = dislikes * curve.dislikes_avoided[n], likes * curve.likes_lost[n]
-        return Day(
-            threshold=curve.threshold[n],
-            likes_lost_share=curve.likes_lost[n],
-            dropped_share=curve.dropped[n],
-            dislikes_avoided=avoided,
-            likes_lost=lost,
-            net_value=avoided * operator.cost_of_dislike - lost * operator.value_of_click,
-        )
+        net = avoided * operator.cost_of_dislike - lost * operator.value_of_click
+        return Day(curve.threshold[n], curve.likes_lost[n], curve.dropped[n], avoided, lost, net)
 
     days = [day(n) for n in range(len(curve.threshold))]
     best = max(days, key=lambda one: (one.net_value, -one.dropped_share))
