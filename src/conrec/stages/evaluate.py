@@ -70,9 +70,7 @@ def evaluate(job: Job) -> None:
         dataset=recipe.name,
         split_mode=recipe.split.mode,
         fold=recipe.split.fold if recipe.split.mode == "users" else None,
-        protocol=Protocol(
-            recipe.split.horizon_days, k, [_seed(folder) for folder in predicted], recipe.evaluate.bootstrap
-        ),
+        protocol=Protocol(recipe.split.horizon_days, k, [*map(_seed, predicted)], recipe.evaluate.bootstrap),
         validation=tables["validation"],
         prior_weights=weights,
         filter=filter_metrics(filtered),
