@@ -1,13 +1,8 @@
 """The verb `calibrate`: from an operator's budget of lost likes to the threshold that the filter is deployed with.
 
 Reads every exposure of the replay with its score (`RUN/filter/seedN/scores.parquet`), chooses thresholds on validation
-by `evaluate.risk_control` and looks at what they would have done on test, which they have never seen.
-
-The labels that choose a threshold must not have made the score: it is learned on the training period alone, so all
-validation users calibrate it.
-
-With a budget of what is unwanted, both promises are made at once, each with half the chance of an error: the threshold
-must be as high as the likes ask for, and as low as the dislikes do.
+by `evaluate.risk_control` and looks at what they would have done on test, which they have never seen. docs/guarantee.md
+has both promises, and why all validation users may calibrate the score.
 """
 
 from __future__ import annotations

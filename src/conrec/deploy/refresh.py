@@ -1,11 +1,7 @@
 """The daily job: a new day of log in, a new snapshot of predictions out (the paper's offline side of figure 4).
 
-Every call ends in a published snapshot (`filter.snapshot`) or changes nothing. What is recomputed is only what changed:
-the predictions of users who disliked, liked or rated something new or took a dislike back; all others are carried over
-from the snapshot before. What concerns the items (their factors, what may be recommended, how often they were disliked
-lately) is of the day.
-
-Nothing is trained: encoders, codebook, model and score are those of the run. A run that was trained anew begins anew
+Every call ends in a published snapshot (`filter.snapshot`) or changes nothing. docs/daily_job.md says what is predicted
+again and what is carried over from the snapshot before. Nothing is trained. A run that was trained anew begins anew
 here, too: its first call publishes all its users.
 """
 

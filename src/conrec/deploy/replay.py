@@ -103,6 +103,7 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
             auc=float(np.mean(known if is_ours(name) else known[:1])) if known else None,
             avoided={_key(budget): one for budget, one in compared.avoided.get(name, {}).items()},
         )
+    leads = compared.differences.items()
     return ReplaySummary(
         dataset=recipe.name,
         seeds=[replay.seed for replay in replays],
@@ -111,9 +112,7 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
         likes=ours.likes,
         rate_before=ours.rate_before,
         systems=systems,
-        differences={
-            other: {_key(budget): one for budget, one in table.items()} for other, table in compared.differences.items()
-        },
+        differences={other: {_key(budget): one for budget, one in lead.items()} for other, lead in leads},
         threshold=replays[0].threshold,
         chosen=ours.chosen,
         suppression=first.suppression,
