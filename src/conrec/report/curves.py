@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.files import readable
@@ -28,11 +29,7 @@ def training_order(stage: str) -> tuple[bool, int, str]:
 
 def read_curves(paths: Sequence[Path]) -> Curves:
     """The pooled curves of several seeds; files that are not there are left out."""
-    tables = []
-    for path in paths:
-        if path.is_file():
-            with readable(path, "its"):
-                tables.append(pq.read_table(path, columns=["step", "split", "name", "value"]))
+    tables = [read_columns(path, ["step", "split", "name", "value"]) for path in paths if path.is_file()]
     if not tables:
         return {}
     table = pa.concat_tables(tables, promote_options="permissive")
@@ -45,6 +42,12 @@ def read_curves(paths: Sequence[Path]) -> Curves:
             order = np.argsort(steps[here], kind="stable")
             curves[key] = steps[here][order], values[here][order]
     return curves
+
+
+def read_columns(file: Path, columns: list[str], rows: pc.Expression | None = None) -> pa.Table:
+    """Some columns of a stage's table, of all rows or of these; ConrecError where it cannot be read."""
+    with readable(file, "its"):
+        return pq.read_table(file, columns=columns, filters=rows)
 
 
 def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
