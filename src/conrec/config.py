@@ -7,7 +7,7 @@ What a recipe leaves out has the default written here, so it holds only what is 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -277,14 +277,7 @@ class PredictConfig:
     """Width of the beam search; its best `k` items are kept."""
     batch: PositiveInt = 32
     """Users that are decoded together."""
-    features: tuple[Feature, ...] = (
-        "content_similarity",
-        "co_dislike_score",
-        "ease",
-        "exposure",
-        "attribute",
-        "propensity",
-    )
+    features: tuple[Feature, ...] = tuple(name for name in get_args(Feature) if name != "sequence")
     """Item features beside the prior; how much each counts is learned on backtest windows."""
     long_tail_cost: NonNegativeFloat = 0.005
     """FHR that lists may lose on backtest windows for what is added to the log-weights of long-tail items."""

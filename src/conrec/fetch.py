@@ -8,15 +8,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import zipfile
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from conrec.errors import ConrecError
 from conrec.files import lock
 from conrec.progress import say
+from conrec.toml import read_table
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,7 @@ class Package:
     """The file of the wheel that holds the model: GGUF, or a zip of a model folder."""
 
 
-PACKAGES = {
-    name: Package(**one) for name, one in tomllib.loads((files("conrec") / "fetch.toml").read_text("utf-8")).items()
-}
+PACKAGES = {name: Package(**one) for name, one in read_table(Path(__file__).with_name("fetch.toml")).items()}
 
 
 def fetch(name: str, out: Path) -> Path:

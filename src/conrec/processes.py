@@ -1,6 +1,4 @@
-"""Several processes that train together, as `torchrun` or `accelerate launch` starts them.
-
-    torchrun --nproc-per-node 2 -m conrec run recipes/demo.toml --out runs/demo
+"""Several processes that train together, as `torchrun` or `accelerate launch` starts them (docs/engine.md).
 
 Who this process is says the environment that both set, so asking costs nothing. The main process does everything;
 the others join in where a stage trains, and wait elsewhere. They must see the same run folder.

@@ -46,12 +46,9 @@ def _declared(name: str, function: str, **declared: Any) -> Stage:
 
 STAGES = tuple(_declared(name, **told) for name, told in read_table(Path(__file__).with_name("stages.toml")).items())
 """All stages of a run, as `stages.toml` declares them."""
+_PREPARE = imported("conrec.stages.prepare:prepare", for_lists=False)
 FILTER_ALONE = (
-    replace(
-        STAGES[0],
-        function=imported("conrec.stages.prepare:prepare", for_lists=False),
-        reads=(*STAGES[0].reads, "sid.levels"),
-    ),
+    replace(STAGES[0], function=_PREPARE, reads=(*STAGES[0].reads, "sid.levels")),
     *without(STAGES[1:], ("understand", "utilize", "weights", "predict", "evaluate", "report")),
 )
 """The stages of a run that predicts no lists."""

@@ -94,12 +94,7 @@ def _explained(error: str, table: dict[str, Any]) -> str:
     name = path.strip(".`")
     if not message.startswith("Expected "):  # of several fields together: it begins with the first one's name
         return f"{name}.{message}".lstrip(".")
-    for theirs, ours in (
-        ("Expected", "it must be"),
-        ("`", ""),
-        (", got", ", not"),
-        ("object", "table"),
-        ("array", "list"),
-    ):
+    words = {"Expected": "it must be", "`": "", ", got": ", not", "object": "table", "array": "list"}
+    for theirs, ours in words.items():
         message = message.replace(theirs, ours)
     return f"{name} = {value!r}; {message}"

@@ -17,12 +17,11 @@ from PIL import Image
 
 from conrec.filter.filter import OpenSnapshot
 from conrec.filter.id_index import IdIndex, IdIndexWriter
-from conrec.serve import user_ids
-from conrec.serve.explore import Explorer
+from conrec.serve import explore
+from conrec.serve.explore import Explorer, starting_with
 from conrec.serve.exposures import Exposures, sample, trade_off
 from conrec.serve.pictures import SIDE, Pictures
 from conrec.serve.tree import Tree, words_of
-from conrec.serve.user_ids import starting_with
 from tests.serve.small import IDS, THRESHOLD, Client, publish, serving, wait_for_page, write_run
 
 
@@ -166,7 +165,7 @@ def test_the_search_of_ids_is_that_of_a_list(tmp_path_factory, ids: list[str], p
 
 
 def test_the_search_of_ids_crosses_its_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(user_ids, "AT_ONCE", 7)
+    monkeypatch.setattr(explore, "AT_ONCE", 7)
     ids = [f"{('a', 'b')[n % 2]}{n}" for n in range(50)]
     writer = IdIndexWriter(tmp_path)
     writer.add(ids)

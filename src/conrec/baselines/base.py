@@ -184,14 +184,9 @@ def category_numbers(known: TrainingData) -> np.ndarray:
 def training_data(log: PreparedLog) -> TrainingData:
     """All of a run that baselines may see."""
     items, events, known_users = log.items, log.events, log.split.train_users
+    likes, co_dislikes = LikeCounts(items, events, known_users), CoDislikes(events, len(items), known_users)
+    learned = events.take(log.split.may_learn(events))
+    train, validation = (log.instances.of_split(name) for name in ("train", "validation"))
     return TrainingData(
-        items=items,
-        events=events.take(log.split.may_learn(events)),
-        train=log.instances.of_split("train"),
-        knowledge=log.knowledge,
-        likes=LikeCounts(items, events, known_users),
-        co_dislikes=CoDislikes(events, len(items), known_users),
-        catalog=log.catalog,
-        embeddings=log.embeddings,
-        validation=log.instances.of_split("validation"),
+        items, learned, train, log.knowledge, likes, co_dislikes, log.catalog, log.embeddings, validation
     )

@@ -191,21 +191,19 @@ def build_encoder_decoder(words: Words, sizes: Sizes, *, seed: int, whole_words:
     """A T5 of random weights: as many layers in the encoder as in the decoder, feed-forward four times as wide."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        lm = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=len(words),
-                d_model=sizes.width,
-                d_kv=sizes.width // sizes.heads,
-                d_ff=4 * sizes.width,
-                num_layers=sizes.layers,
-                num_decoder_layers=sizes.layers,
-                num_heads=sizes.heads,
-                dropout_rate=sizes.dropout,
-                pad_token_id=PAD,
-                eos_token_id=None,
-            )
+        config = T5Config(
+            vocab_size=len(words),
+            d_model=sizes.width,
+            d_kv=sizes.width // sizes.heads,
+            d_ff=4 * sizes.width,
+            num_layers=sizes.layers,
+            num_decoder_layers=sizes.layers,
+            num_heads=sizes.heads,
+            dropout_rate=sizes.dropout,
+            pad_token_id=PAD,
+            eos_token_id=None,
         )
-        return EncoderDecoder(lm, words, whole_words)
+        return EncoderDecoder(T5ForConditionalGeneration(config), words, whole_words)
 
 
 class T5Recommender(Generative):

@@ -79,16 +79,10 @@ class LcRec(Generative):
             by_title = self.histories.of(chosen, n, self.context) + asks_title
             samples.append(Sample(by_title, [*title, vocabulary.end]))
             samples.append(Sample(titles.of(chosen, n) + titles.next, vocabulary.sid(self.codes[row])))
-        train_supervised(
-            self.policy,
-            vocabulary,
-            samples,
-            folder / f"{self.name}-language",
-            UnderstandConfig(row_tokens=512, learning_rate=self.language_learning_rate, checkpoint_every=1000),
-            epochs=self.language_epochs,
-            seed=self.seed,
-            title=f"{self.name}: language",
-        )
+        out, task = folder / f"{self.name}-language", f"{self.name}: language"
+        config = UnderstandConfig(row_tokens=512, learning_rate=self.language_learning_rate, checkpoint_every=1000)
+        epochs, seed = self.language_epochs, self.seed
+        train_supervised(self.policy, vocabulary, samples, out, config, epochs=epochs, seed=seed, title=task)
 
     def prompts(self, instances: Instances) -> Ragged:
         return self.histories.all(instances, self.context)

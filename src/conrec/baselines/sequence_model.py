@@ -137,10 +137,8 @@ class SequenceRecommender(Recommender):
     def validate(self, validation: Instances) -> float:
         """Mean of HR@20 and FHR@20."""
         lists = self.recommend(validation, K)
-        values = [
-            value[mask].mean() for mask, value in (hit_rate(lists, validation), future_hit_rate(lists, validation))
-        ]
-        return float(np.mean(values))
+        both = hit_rate(lists, validation), future_hit_rate(lists, validation)
+        return float(np.mean([value[mask].mean() for mask, value in both]))
 
     def scores(self, instances: Instances) -> np.ndarray:
         """float32 [B, n_items]; items not met in training get the mean of the others, as a lift 0."""

@@ -119,13 +119,8 @@ def ask(policy: Policy, questions: Sequence[Question], pad: int) -> Answers:
     # Padding looks at itself only, so that no row of the mask is empty.
     allowed = (causal & shared & (owners >= 0)[:, :, None]) | torch.eye(shape[1], dtype=torch.bool, device=device)
     hidden = policy.hidden_states(torch.as_tensor(ids, device=device), allowed, place).flatten(0, 1)
-    answer = torch.as_tensor(np.asarray(tokens), device=device)
-    return Answers(
-        hidden[torch.as_tensor(np.asarray(before), device=device)],
-        hidden[torch.as_tensor(np.asarray(last), device=device)],
-        answer.clamp_min(0),
-        answer >= 0,
-    )
+    answer, preceding, final = (torch.as_tensor(np.asarray(part), device=device) for part in (tokens, before, last))
+    return Answers(hidden[preceding], hidden[final], answer.clamp_min(0), answer >= 0)
 
 
 class TitleRanker(Recommender):

@@ -6,17 +6,16 @@ setting with the best figure is kept, the earlier of equals.
 
 import json
 import time
-import tomllib
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from conrec.baselines.base import Recommender, Settings, TrainingData
 from conrec.files import write_whole
 from conrec.progress import say
+from conrec.toml import read_table
 
-GRIDS: dict[str, list[Settings]] = tomllib.loads((files(__package__) / "grids.toml").read_text("utf-8"))
+GRIDS: dict[str, list[Settings]] = read_table(Path(__file__).with_name("grids.toml"))
 """The settings to choose from, by the system's name."""
 BUDGET = 4
 """Settings that every system with anything to learn may try."""

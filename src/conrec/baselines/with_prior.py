@@ -73,9 +73,8 @@ class WithPrior(Recommender):
             return {}
         part, rows = validation.take(asked), candidates[asked]
         inner, prior = self._parts_of_candidates(part, rows)
-        tried = {}
-        for weight in self.weights:
-            tried[weight] = float(candidate_accuracy(inner + np.float32(weight) * prior, part)[1].mean())
+        scores = {weight: inner + np.float32(weight) * prior for weight in self.weights}
+        tried = {weight: float(candidate_accuracy(one, part)[1].mean()) for weight, one in scores.items()}
         self.candidate_weight = max(tried, key=lambda weight: (tried[weight], -weight))
         return tried
 

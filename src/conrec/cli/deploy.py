@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 from tyro.conf import Positional, arg
 
 from conrec.errors import ConrecError
@@ -75,8 +76,6 @@ def replay(args: Replay) -> None:
     Example, a day of yours: conrec replay runs/mt --daily-exposures 1e6 --cost-of-dislike 0.05 --value-of-click 0.02
     """
     recipe, _, _ = open_run(args.run)
-    import msgspec
-
     from conrec.deploy.replay import Operator, describe, estimate, read_replays
 
     operator = args.daily_exposures is not None and Operator(
@@ -129,8 +128,6 @@ def calibrate(args: Calibrate) -> None:
     Example, for the home page: conrec calibrate runs/mt --surface home --likes-lost 0.005
     """
     recipe, _, _ = open_run(args.run)
-    import msgspec
-
     from conrec.deploy.calibrate import calibrate, describe
 
     given = {name: getattr(args, name) for name in ("likes_lost", "unwanted", "by", "seed", "surface")}

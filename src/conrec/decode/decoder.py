@@ -64,12 +64,9 @@ class Decoder:
         `include_unseen`: items that the log has not met yet are in the candidate pool, too.
         """
         # Prompts and the day's candidate pool differ by the prior at most, not by any other weight.
-        data = {
-            prior: self.inputs.prompt_dataset(
-                instances, self.context, self.vocabulary, weight=prior, include_unseen=include_unseen
-            )
-            for prior in dict.fromkeys(one.prior for one in weights)
-        }
+        dataset = partial(self.inputs.prompt_dataset, instances, self.context, self.vocabulary)
+        priors = dict.fromkeys(one.prior for one in weights)
+        data = {prior: dataset(weight=prior, include_unseen=include_unseen) for prior in priors}
         features = {**self.features, LongTail.name: LongTail(self.inputs.knowledge)}
         return [Decoding(data[one.prior], one.of(features), one.temperature) for one in weights]
 

@@ -55,15 +55,9 @@ class Inputs:
         Without a vocabulary the prompts are empty: for decoding that does not ask a policy.
         """
         config = self.recipe.predict
-        pool, rows = pool_of_days(
-            instances,
-            self.knowledge,
-            self.trie,
-            days=config.prior_days,
-            smoothing=config.prior_smoothing,
-            weight=weight if config.prior else 0.0,
-            include_unseen=include_unseen,
-        )
+        prior = {"days": config.prior_days, "smoothing": config.prior_smoothing}
+        prior["weight"] = weight if config.prior else 0.0
+        pool, rows = pool_of_days(instances, self.knowledge, self.trie, **prior, include_unseen=include_unseen)
         prompts, pad = Ragged.of([np.zeros(0)] * len(instances), np.int64), 0
         if vocabulary is not None:
             prompts, pad = self.history_prompts(vocabulary).all(instances, context), vocabulary.pad

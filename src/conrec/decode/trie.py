@@ -64,14 +64,8 @@ class Trie:
         leaf_of_item = np.empty(len(order), dtype=np.int64)
         leaf_of_item[order] = parent
         starts = np.concatenate([[0], np.cumsum(np.bincount(parent))])
-        return cls(
-            tuple(sizes),
-            tuple(first_child),
-            tuple(code),
-            torch.as_tensor(leaf_of_item, device=device),
-            torch.as_tensor(order.astype(np.int64), device=device),
-            torch.as_tensor(starts, device=device),
-        )
+        of_items = (torch.as_tensor(part, device=device) for part in (leaf_of_item, order.astype(np.int64), starts))
+        return cls(tuple(sizes), tuple(first_child), tuple(code), *of_items)
 
     @property
     def leaves(self) -> int:

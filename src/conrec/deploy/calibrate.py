@@ -1,13 +1,8 @@
 """The verb `calibrate`: from an operator's budget of lost likes to the threshold that the filter is deployed with.
 
 Reads every exposure of the replay with its score (`RUN/filter/seedN/scores.parquet`), chooses thresholds on validation
-by `evaluate.risk_control` and looks at what they would have done on test, which they have never seen.
-
-The labels that choose a threshold must not have made the score: it is learned on the training period alone, so all
-validation users calibrate it.
-
-With a budget of what is unwanted, both promises are made at once, each with half the chance of an error: the threshold
-must be as high as the likes ask for, and as low as the dislikes do.
+by `evaluate.risk_control` and looks at what they would have done on test, which they have never seen. docs/guarantee.md
+has both promises, and why all validation users may calibrate the score.
 """
 
 from __future__ import annotations
@@ -101,12 +96,8 @@ def calibrate(
     with readable(path, "the filter"):
         table = pq.read_table(path, columns=["split", "user_id", "cutoff", "item_id", "label", OURS])
     segments, edges = _segments(table, run / "prepare", by)
-    everything = Exposures(
-        table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(),
-        table["label"].to_numpy(),
-        table[OURS].to_numpy().astype(np.float64),
-        segments,
-    )
+    users = table["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    everything = Exposures(users, table["label"].to_numpy(), table[OURS].to_numpy().astype(np.float64), segments)
     splits = table["split"].to_numpy().astype(str)
     validation, test = (everything.take(splits == split) for split in ("validation", "test"))
     each = None if confidence is None else divided(confidence, 1 if unwanted is None else 2)
@@ -124,11 +115,9 @@ def calibrate(
         found = promises(*validation.likes(), validation.segments[validation.liked], likes_lost, each)
         thresholds = {name: found[name].threshold if name in found else None for name in np.unique(segments).tolist()}
         by_segment = results.SegmentThresholds(by, edges, thresholds)
-        segment_evidence = results.SegmentEvidence(
-            _outcome(validation, thresholds),
-            _outcome(test, thresholds),
-            {name: _segment(test, name, one, likes_lost) for name, one in found.items()},
-        )
+        outcomes = _outcome(validation, thresholds), _outcome(test, thresholds)
+        of_each = {name: _segment(test, name, one, likes_lost) for name, one in found.items()}
+        segment_evidence = results.SegmentEvidence(*outcomes, of_each)
     evidence = results.CalibrationEvidence(
         seed=seed,
         scores=file_digest(path),

@@ -245,12 +245,8 @@ def merged(events: pa.Table, said: pa.Table) -> tuple[pa.Table, pa.Table]:
     user, item = (both[name].combine_chunks().dictionary_encode() for name in ("user_id", "item_id"))
     pairs = user.indices.to_numpy().astype(np.int64) * max(1, len(item.dictionary)) + item.indices.to_numpy()
     marked = pc.fill_null(pc.is_in(both["reason"], pa.array(OTHER_REASONS)), False).to_numpy()
-    counts = in_force(
-        np.unique(pairs, return_inverse=True)[1],
-        marked,
-        pc.equal(both["kind"], "undo").to_numpy(),
-        both["time"].cast(pa.int64()).to_numpy(),
-    )
+    undone, times = pc.equal(both["kind"], "undo").to_numpy(), both["time"].cast(pa.int64()).to_numpy()
+    counts = in_force(np.unique(pairs, return_inverse=True)[1], marked, undone, times)
     if len(events):
         column, end = EVENTS.get_field_index("time"), pc.max(events["time"])
         late = pc.greater(both["time"], pc.add(end, pa.scalar(LEAP, pa.duration("us"))))

@@ -1,11 +1,7 @@
 """The daily job: a new day of log in, a new snapshot of predictions out (the paper's offline side of figure 4).
 
-Every call ends in a published snapshot (`filter.snapshot`) or changes nothing. What is recomputed is only what changed:
-the predictions of users who disliked, liked or rated something new or took a dislike back; all others are carried over
-from the snapshot before. What concerns the items (their factors, what may be recommended, how often they were disliked
-lately) is of the day.
-
-Nothing is trained: encoders, codebook, model and score are those of the run. A run that was trained anew begins anew
+Every call ends in a published snapshot (`filter.snapshot`) or changes nothing. docs/daily_job.md says what is predicted
+again and what is carried over from the snapshot before. Nothing is trained. A run that was trained anew begins anew
 here, too: its first call publishes all its users.
 """
 
@@ -276,27 +272,15 @@ class _Job:
             from conrec.deploy.predictor import Predictor  # imports torch
 
             predictor = Predictor(self.run, self.recipe, self.seed, log_view, split)
-        contents = SnapshotItems(
-            items.ids,
-            items.titles,
-            items.categories,
-            live.catalog.codes,
-            score.item_factors(),
-            score.widths,
-            ItemValues(self.score.space, fields, log_view.content) if any(fields) else None,
-            user_side(score.snapshot, self.score.regression, cutoff),
-        )
+        catalogue = items.ids, items.titles, items.categories, live.catalog.codes
+        values = ItemValues(self.score.space, fields, log_view.content) if any(fields) else None
+        side = user_side(score.snapshot, self.score.regression, cutoff)
+        contents = SnapshotItems(*catalogue, score.item_factors(), score.widths, values, side)
         own = OwnHistories(log_view, as_events(live.marks, items), self.score.exposed)
         users = recomputed = 0
+        k, chance = self.recipe.predict.k if predictor else 0, served_probability(self.run, self.seed)
         with SnapshotWriter(
-            self.snapshots,
-            contents,
-            self.recipe.predict.k if predictor else 0,
-            self.calibration,
-            made_from["feedback"],
-            made_from,
-            store,
-            served_probability(self.run, self.seed),
+            self.snapshots, contents, k, self.calibration, made_from["feedback"], made_from, store, chance
         ) as writer:
             if before is not None and changed is not None:
                 old, gone = open_users(self.snapshots / before.version, before), set(changed.tolist())

@@ -103,6 +103,7 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
             auc=float(np.mean(known if is_ours(name) else known[:1])) if known else None,
             avoided={_key(budget): one for budget, one in compared.avoided.get(name, {}).items()},
         )
+    leads = compared.differences.items()
     return ReplaySummary(
         dataset=recipe.name,
         seeds=[replay.seed for replay in replays],
@@ -111,9 +112,7 @@ def read_replays(run: Path, recipe: Recipe) -> ReplaySummary:
         likes=ours.likes,
         rate_before=ours.rate_before,
         systems=systems,
-        differences={
-            other: {_key(budget): one for budget, one in table.items()} for other, table in compared.differences.items()
-        },
+        differences={other: {_key(budget): one for budget, one in lead.items()} for other, lead in leads},
         threshold=replays[0].threshold,
         chosen=ours.chosen,
         suppression=first.suppression,
@@ -136,14 +135,8 @@ def estimate(found: ReplaySummary, operator: Operator) -> DailyEstimate | None:
 
     def day(n: int) -> Day:
         avoided, lost = dislikes * curve.dislikes_avoided[n], likes * curve.likes_lost[n]
-        return Day(
-            threshold=curve.threshold[n],
-            likes_lost_share=curve.likes_lost[n],
-            dropped_share=curve.dropped[n],
-            dislikes_avoided=avoided,
-            likes_lost=lost,
-            net_value=avoided * operator.cost_of_dislike - lost * operator.value_of_click,
-        )
+        net = avoided * operator.cost_of_dislike - lost * operator.value_of_click
+        return Day(curve.threshold[n], curve.likes_lost[n], curve.dropped[n], avoided, lost, net)
 
     days = [day(n) for n in range(len(curve.threshold))]
     best = max(days, key=lambda one: (one.net_value, -one.dropped_share))

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.exposures import DISLIKED
@@ -50,8 +49,8 @@ def calibrations(run: Path, seed: int) -> dict[str, Any] | None:
 
 def served_probability(run: Path, seed: int) -> DislikeProbability | None:
     """What turns the score into probabilities of a dislike; None where validation holds no exposures."""
-    table = pq.read_table(run / "filter" / f"seed{seed}" / "scores.parquet", columns=["split", "label", OURS])
-    table = table.filter(pc.equal(table["split"], "validation"))
+    path, wanted = run / "filter" / f"seed{seed}" / "scores.parquet", [("split", "=", "validation")]
+    table = pq.read_table(path, columns=["label", OURS], filters=wanted)
     return DislikeProbability.fit(table[OURS].to_numpy(), table["label"].to_numpy() == DISLIKED)
 
 

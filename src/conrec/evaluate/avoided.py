@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from conrec.evaluate.bootstrap import interval
-from conrec.evaluate.results import Difference, Estimate
+from conrec.evaluate.results import Difference, Estimate, Verdict
 
 BUDGETS = (0.01, 0.02, 0.05)
 
@@ -40,11 +40,8 @@ class Avoided:
         result = {}
         for n, budget in enumerate(self.budgets):
             low, high = interval(self.drawn[:, a, n] - self.drawn[:, b, n])
-            result[f"{budget:g}"] = Difference(
-                float(self.value[a, n] - self.value[b, n]),
-                (low, high),
-                "better" if low > 0 else "worse" if high < 0 else "not significant",
-            )
+            verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "not significant"
+            result[f"{budget:g}"] = Difference(float(self.value[a, n] - self.value[b, n]), (low, high), verdict)
         return result
 
 
@@ -73,12 +70,9 @@ def dislikes_avoided(
         times = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names)).astype(np.float64)
         drawn[n] = [column.avoided(times) for _, column in columns]
     place = [[n for n, (name, _) in enumerate(columns) if name == system] for system in scores]
-    return Avoided(
-        tuple(scores),
-        tuple(budgets),
-        np.stack([values[rows].mean(axis=0) for rows in place]),
-        np.stack([drawn[:, rows].mean(axis=1) for rows in place], axis=1),
-    )
+    value = np.stack([values[rows].mean(axis=0) for rows in place])
+    means = np.stack([drawn[:, rows].mean(axis=1) for rows in place], axis=1)
+    return Avoided(tuple(scores), tuple(budgets), value, means)
 
 
 class _Sorted:

@@ -50,10 +50,8 @@ def bootstrap(users: np.ndarray, values: np.ndarray, draws: int = 1000, seed: in
     means = []
     for start in range(0, draws, DRAWS_AT_ONCE):
         size = min(DRAWS_AT_ONCE, draws - start)
-        drawn = generator.integers(len(names), size=(size, len(names)))
-        times = np.bincount(
-            (drawn + np.arange(size)[:, None] * len(names)).ravel(), minlength=size * len(names)
-        ).reshape(size, len(names))
+        drawn = generator.integers(len(names), size=(size, len(names))) + np.arange(size)[:, None] * len(names)
+        times = np.bincount(drawn.ravel(), minlength=size * len(names)).reshape(size, len(names))
         sums, numbers = np.split(times @ table, 2, axis=1)
         means.append(np.divide(sums, numbers, out=np.full_like(sums, np.nan), where=numbers > 0))
     sampled = np.concatenate(means)

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.exposures import DISLIKED, NEUTRAL
@@ -31,13 +30,8 @@ def filter_metrics(filtered: list[Path]) -> FilterMetrics | None:
     shared = msgspec.structs.asdict(first) | {"systems": {**first.systems, OURS: mean}}
     if len(filtered) > 1:
         shared["comparison"] = pooled(filtered, "test")
-    return FilterMetrics(
-        **shared,
-        likes_lost_budget=replays[0].likes_lost_budget,
-        seeds=[
-            SeedReplay(replay.seed, replay.threshold, one.auc, one.avoided_at) for replay, one in zip(replays, conrec)
-        ],
-    )
+    seeds = [SeedReplay(one.seed, one.threshold, own.auc, own.avoided_at) for one, own in zip(replays, conrec)]
+    return FilterMetrics(**shared, likes_lost_budget=replays[0].likes_lost_budget, seeds=seeds)
 
 
 def pooled(filtered: Sequence[Path], split: str) -> FilterComparison:
@@ -46,16 +40,11 @@ def pooled(filtered: Sequence[Path], split: str) -> FilterComparison:
     filtered: `filter/seedN` folders, whose `scores.parquet` hold the same exposures. Systems without a seed are in
     each of them alike and count once; CoNRec and its parts count with their mean.
     """
-    tables = [pq.read_table(folder / "scores.parquet") for folder in filtered]
-    tables = [table.filter(pc.equal(table["split"], split)) for table in tables]
+    tables = [pq.read_table(folder / "scores.parquet", filters=[("split", "=", split)]) for folder in filtered]
     first = tables[0]
     systems = first.column_names[first.column_names.index("label") + 1 :]
-    scores = {
-        name: [
-            table[name].to_numpy() for table in (tables if is_ours(name) else tables[:1]) if name in table.column_names
-        ]
-        for name in systems
-    }
+    of_seeds = {name: tables if is_ours(name) else tables[:1] for name in systems}
+    scores = {name: [one[name].to_numpy() for one in of_seeds[name] if name in one.column_names] for name in systems}
     return compared(first["user_id"].to_numpy().astype(str), first["label"].to_numpy(), scores)
 
 

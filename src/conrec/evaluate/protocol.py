@@ -18,7 +18,7 @@ from conrec.data.knowledge import Knowledge
 from conrec.errors import ConrecError
 from conrec.evaluate.bootstrap import bootstrap
 from conrec.evaluate.metrics import all_metrics, rare_future
-from conrec.evaluate.results import Difference, Figure, Figures, SplitMetrics, StageFigures, Validity
+from conrec.evaluate.results import Difference, Differences, Figure, Figures, SplitMetrics, StageFigures, Validity
 from conrec.files import readable
 
 OURS = "conrec"
@@ -71,11 +71,10 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
     `conrec/<stage>` becomes a stage, compared with the first stage and with the one before. users: [B] owner of each
     instance; draws, seed: of the bootstrap.
     """
+    of_seeds = {system: list(seeds.values()) for system, seeds in hits.items()}
     means = {
-        system: {
-            metric: np.mean([one[metric] for one in seeds.values()], axis=0) for metric in next(iter(seeds.values()))
-        }
-        for system, seeds in hits.items()
+        system: {metric: np.mean([one[metric] for one in own], axis=0) for metric in own[0]}
+        for system, own in of_seeds.items()
     }
     # (system, "", metric) for a figure, (first, second, metric) for a difference; all share the bootstrap's draws.
     columns = {(system, "", metric): values for system, metrics in means.items() for metric, values in metrics.items()}
@@ -92,27 +91,22 @@ def summarise(hits: Hits, users: np.ndarray, draws: int, seed: int) -> SplitMetr
 
     table = np.column_stack(list(columns.values())) if columns else np.zeros((len(users), 0))
     figures: dict[str, Figures] = {}
-    differences: dict[tuple[str, str], dict[str, Difference]] = {}
+    differences: dict[str, dict[str, Differences]] = {}
     for (first, second, metric), estimate in zip(columns, bootstrap(users, table, draws, seed)):
         interval = estimate.low, estimate.high
         if second:
             one = Difference(estimate.mean, interval, estimate.verdict, estimate.instances)
-            differences.setdefault((first, second), {})[metric] = one
+            differences.setdefault(first, {}).setdefault(second, {})[metric] = one
         else:
-            of_seeds = [own[metric] for own in hits[first].values()]
-            means_of = [None if np.isnan(one).all() else float(np.nanmean(one)) for one in of_seeds]
+            values = [own[metric] for own in of_seeds[first]]
+            means_of = [None if np.isnan(one).all() else float(np.nanmean(one)) for one in values]
             figures.setdefault(first, {})[metric] = Figure(estimate.mean, interval, means_of, estimate.instances)
-    return SplitMetrics(
-        systems={system: metrics for system, metrics in figures.items() if system not in stages},
-        comparisons={second: found for (first, second), found in differences.items() if first == OURS},
-        stages={
-            stage.removeprefix(ours): StageFigures(
-                figures[stage],
-                {second.removeprefix(ours): found for (first, second), found in differences.items() if first == stage},
-            )
-            for stage in stages
-        },
-    )
+    of_stages = {}
+    for stage in stages:
+        gains = {second.removeprefix(ours): found for second, found in differences.get(stage, {}).items()}
+        of_stages[stage.removeprefix(ours)] = StageFigures(figures[stage], gains)
+    systems = {system: metrics for system, metrics in figures.items() if system not in stages}
+    return SplitMetrics(systems=systems, comparisons=differences.get(OURS, {}), stages=of_stages)
 
 
 def validity(lists: np.ndarray, instances: Instances, knowledge: Knowledge) -> Validity:

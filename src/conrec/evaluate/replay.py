@@ -30,14 +30,9 @@ def measure(scores: np.ndarray, labels: np.ndarray, threshold: float | None = No
     def at(value: float) -> AtThreshold:
         gone = [len(x) - int(np.searchsorted(x, value, side="right")) for x in (disliked, liked, everything)]
         left = len(everything) - gone[2]
-        return AtThreshold(
-            rate_before=rate_before,
-            threshold=float(value),
-            dislikes_avoided=gone[0] / len(disliked),
-            likes_lost=gone[1] / len(liked),
-            dropped=gone[2] / len(everything),
-            rate_after=(len(disliked) - gone[0]) / left if left else None,
-        )
+        avoided, lost, dropped = (n / len(x) for n, x in zip(gone, (disliked, liked, everything)))
+        rate_after = (len(disliked) - gone[0]) / left if left else None
+        return AtThreshold(rate_before, float(value), avoided, lost, dropped, rate_after)
 
     # The whole range evenly, the first tenth of the likes finely: that is where a filter is used.
     shares = np.concatenate([np.linspace(0, 1, 61), np.linspace(0.9, 1, 51)])
@@ -78,19 +73,13 @@ def suppression(scores: np.ndarray, replay: Replay, threshold: float | None) -> 
     }
     of_user = counts["dropped"] / np.maximum(counts["shown"], 1)
     hardest = np.lexsort((names, -counts["dropped"], -of_user))[:HARDEST]
-    return Suppression(
-        lists=len(replay),
-        lists_touched=int((lost > 0).sum()),
-        lists_halved=int((share > 0.5).sum()),
-        lists_emptied=int((lost == lengths).sum()),
-        hard_hit=HARD_HIT,
-        hard_hit_lose=float(np.quantile(share, 1 - HARD_HIT)),
-        users=[
-            HardestHit(str(names[n]), float(of_user[n]), **{name: int(column[n]) for name, column in counts.items()})
-            for n in hardest
-            if counts["dropped"][n]
-        ],
-    )
+    users = [
+        HardestHit(str(names[n]), float(of_user[n]), **{name: int(column[n]) for name, column in counts.items()})
+        for n in hardest
+        if counts["dropped"][n]
+    ]
+    touched, halved, emptied = (int(which.sum()) for which in (lost > 0, share > 0.5, lost == lengths))
+    return Suppression(len(replay), touched, halved, emptied, HARD_HIT, float(np.quantile(share, 1 - HARD_HIT)), users)
 
 
 def choose_threshold(positive_scores: np.ndarray, likes_lost: float) -> float:

@@ -149,12 +149,8 @@ def training_windows(events: UserEvents, tokens: Tokens, length: int) -> Batch:
     kept = wanted.any(1)
     if not kept.any():
         raise ValueError("no user has two dislikes to learn a sequence from")
-    return Batch(
-        torch.from_numpy(np.where(real, tokens.of_row[events.rows[at]], 0)[kept]),
-        torch.from_numpy(marks[kept]),
-        torch.from_numpy(wanted[kept]),
-        torch.from_numpy(events.owners[at[:, 0]][kept]),
-    )
+    shown = np.where(real, tokens.of_row[events.rows[at]], 0)
+    return Batch(*(torch.from_numpy(part[kept]) for part in (shown, marks, wanted, events.owners[at[:, 0]])))
 
 
 def histories(events: UserEvents, n: int, tokens: Tokens, length: int, owners: np.ndarray) -> Batch:

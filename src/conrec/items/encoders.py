@@ -94,14 +94,9 @@ class JointEncoder:
         return blocks, account
 
     def _joined(self, blocks: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        weights = {
-            "text": 1.0,
-            "sentences": 1.0,
-            "fields": self.config.fields_weight,
-            "image": self.config.image_weight,
-        }
-        parts = [
-            weights[name] * unit_rows(values - self._means[name]) * present[:, None]
+        weights = {"fields": self.config.fields_weight, "image": self.config.image_weight}
+        parts = [  # words weigh 1
+            weights.get(name, 1.0) * unit_rows(values - self._means[name]) * present[:, None]
             for name, (values, present) in blocks.items()
         ]
         return unit_rows(np.concatenate(parts, axis=1))

@@ -1,6 +1,6 @@
 """Any sentence-transformers or CLIP-like checkpoint, from a hub or a folder (extra `encoders`)."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ class PretrainedEncoder:
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
         parts = [texts[start : start + AT_ONCE] for start in range(0, max(1, len(texts)), AT_ONCE)]
-        return np.concatenate(list(map_parts(self._of_texts, parts, "Texts", gpu=True)))
+        return np.concatenate(list(map_parts(partial(self._encode, what="texts"), parts, "Texts", gpu=True)))
 
     def encode_images(self, pictures: list[Picture]) -> tuple[np.ndarray, ImageAccount]:
         """float32 [n, d] and the account; zeros for what is missing or refused."""
@@ -44,9 +44,6 @@ class PretrainedEncoder:
         if vectors:
             encoded[account.used] = np.concatenate(vectors)
         return encoded, account
-
-    def _of_texts(self, texts: list[str]) -> np.ndarray:
-        return self._encode(texts, "texts")
 
     def _of_images(self, pictures: list[bytes | str]) -> tuple[np.ndarray, list[str]]:
         opened = [open_picture(picture, 256) for picture in pictures]

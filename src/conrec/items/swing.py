@@ -1,15 +1,9 @@
-"""Swing: which items are disliked by the same, otherwise different people (paper equation 5).
+"""Swing: which items are disliked by the same, otherwise different people (paper equation 5; docs/paper_map.md has it
+as it is read here).
 
-For i != j, as docs/paper_map.md reads the equation,
-
-    Swi(i, j) = 1 / sqrt(N_j) * sum over ordered pairs u != v of users who both disliked i and j of
-                w_u * w_v * Id(|I(u) & I(v)|) / (|I(u) & I(v)| + alpha2)
-    w_u       = (|I(u)| + alpha1) ** -theta
-
-where I(u) are the items u disliked, N_j is how many users disliked j, and Id(x) is 1 for x >= min_overlap. Two users
-who share little else say more about i and j than two who share everything; w damps people who dislike everything, N_j
-popular items. Of a user only the newest `max_items` dislikes exist at all, of an item's users a seeded sample of
-`max_users` is paired (w and N_j still count everybody).
+Two users who share little else say more about two items than two who share everything; a user's weight damps people who
+dislike everything, an item's number of users popular items. Of a user only the newest `max_items` dislikes exist at
+all, of an item's users a seeded sample of `max_users` is paired (weights and numbers still count everybody).
 """
 
 from pathlib import Path

@@ -159,26 +159,23 @@ class Frozen:
 
 
 def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:
-    return Qwen3ForCausalLM._from_config(
-        Qwen3Config(
-            vocab_size=len(vocabulary),
-            hidden_size=config.hidden,
-            intermediate_size=config.ffn,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.kv_heads,
-            head_dim=config.hidden // config.heads,
-            max_position_embeddings=4096,
-            # Qwen3's own 0.02 suits a width of thousands; a narrow model learns much faster from 1 / sqrt(fan-in).
-            initializer_range=config.hidden**-0.5,
-            tie_word_embeddings=True,
-            pad_token_id=vocabulary.pad,
-            eos_token_id=vocabulary.end,
-            bos_token_id=None,
-        ),
-        attn_implementation="sdpa",
-        dtype=torch.float32,
+    shape = Qwen3Config(
+        vocab_size=len(vocabulary),
+        hidden_size=config.hidden,
+        intermediate_size=config.ffn,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads,
+        head_dim=config.hidden // config.heads,
+        max_position_embeddings=4096,
+        # Qwen3's own 0.02 suits a width of thousands; a narrow model learns much faster from 1 / sqrt(fan-in).
+        initializer_range=config.hidden**-0.5,
+        tie_word_embeddings=True,
+        pad_token_id=vocabulary.pad,
+        eos_token_id=vocabulary.end,
+        bos_token_id=None,
     )
+    return Qwen3ForCausalLM._from_config(shape, attn_implementation="sdpa", dtype=torch.float32)
 
 
 def _checkpoint(config: LmConfig) -> Any:
@@ -218,20 +215,16 @@ def with_lora(lm: Any, config: LmConfig, vocabulary: Vocabulary) -> PeftModel:
     new_rows = [s + k for s, size in zip(vocabulary.starts, vocabulary.sizes) for k in range(size)]
     embeddings, head = lm.get_input_embeddings(), lm.get_output_embeddings()
     names = {id(module): name for name, module in lm.named_modules()}
-    return quiet_peft_model(
-        lm,
-        LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=LORA_ALPHA,
-            target_modules="all-linear",
-            # Where the head is tied, peft ties its rows to these by itself.
-            trainable_token_indices=new_rows
-            if head.weight is embeddings.weight
-            else {names[id(embeddings)]: new_rows, names[id(head)]: new_rows},
-            fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.modules()),  # GPT-2's linear layers
-            task_type="CAUSAL_LM",
-        ),
+    tied = head.weight is embeddings.weight  # then peft ties the head's rows to these by itself
+    adapters = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=LORA_ALPHA,
+        target_modules="all-linear",
+        trainable_token_indices=new_rows if tied else {names[id(part)]: new_rows for part in (embeddings, head)},
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in lm.modules()),  # GPT-2's linear layers
+        task_type="CAUSAL_LM",
     )
+    return quiet_peft_model(lm, adapters)
 
 
 def device() -> torch.device:

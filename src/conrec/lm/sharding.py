@@ -1,8 +1,7 @@
-"""Weights spread over several processes, for a model that does not fit one device: PyTorch's FSDP2 (`fully_shard`).
+"""Weights spread over several processes, for a model that does not fit one device: PyTorch's FSDP2 (docs/engine.md).
 
-Each process keeps a share of every layer's weights, gradients and optimiser state. A layer is whole only while it
-computes. Embeddings, head and last norm stay whole everywhere, because the logits of codes take single rows of the
-head; their gradients are averaged here. All processes must call a sharded model equally often.
+Embeddings, head and last norm stay whole everywhere, because the logits of codes take single rows of the head; their
+gradients are averaged here. All processes must call a sharded model equally often.
 """
 
 import math

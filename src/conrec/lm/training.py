@@ -142,12 +142,15 @@ class Trainer:
         if self.step % self._checkpoint_every == 0 and self.step < self.steps:
             self._save()
 
-    def loop(self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int = 4) -> Iterator[int]:
-        """The steps that are left, so many of them followed by a validation; at the end everything is written."""
+    def loop(
+        self, title: str, validate: Callable[[], dict[str, float]] | None, validations: int = 4, at_end: bool = False
+    ) -> Iterator[int]:
+        """The steps that are left, so many of them followed by a validation (with `at_end` the last one, too); at the
+        end everything is written."""
         every = max(1, self.steps // validations)
         for step in track(range(self.step, self.steps), title):
             yield step
-            if validate is not None and (step + 1) % every == 0:
+            if validate is not None and ((step + 1) % every == 0 or (at_end and step + 1 == self.steps)):
                 self.log(validate(), "validation")
             self.advance()
         self.finish()

@@ -51,16 +51,10 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
         write_json(job.out / "inputs.json", {"key": key, "inputs": inputs})
         say(f"{label}: running")
     seconds, peak = _measured(stage, job)
-    record = {
-        "stage": stage.name,
-        "seed": job.seed if stage.per_seed else None,
-        "key": key,
-        "inputs": inputs,
-        "outputs": outputs_digest(job.out),
-        "versions": _versions(),
-        "seconds": round(seconds, 2),
-        "peak_memory_mb": round(peak),
-    }
+    seed = job.seed if stage.per_seed else None
+    record: dict[str, Any] = {"stage": stage.name, "seed": seed, "key": key, "inputs": inputs}
+    record |= {"outputs": outputs_digest(job.out), "versions": _versions()}
+    record |= {"seconds": round(seconds, 2), "peak_memory_mb": round(peak)}
     write_json(job.out / "manifest.json", record)
     _put_in_place(job.out, folder)
     say(f"{label}: {'rebuilt' if manifest else 'built'} in {seconds:.1f} s, {peak:.0f} MB at most")

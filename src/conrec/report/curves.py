@@ -1,22 +1,22 @@
 """Training curves of a run, as panels of the report: the seeds are pooled, the stages follow one another."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.files import readable
 from conrec.report.charts import Series, binned, lines
+from conrec.toml import read_table
 
 SPLITS = {"train": 0, "validation": 1}
 """Split -> number of its colour."""
-UNDERSTAND, WARMUP, GRPO = tomllib.loads((files(__package__) / "curves.toml").read_text("utf-8")).values()
+UNDERSTAND, WARMUP, GRPO = read_table(Path(__file__).with_name("curves.toml")).values()
 
 Curves = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
 """(name, split) -> steps and values [n] of all seeds."""
@@ -29,11 +29,7 @@ def training_order(stage: str) -> tuple[bool, int, str]:
 
 def read_curves(paths: Sequence[Path]) -> Curves:
     """The pooled curves of several seeds; files that are not there are left out."""
-    tables = []
-    for path in paths:
-        if path.is_file():
-            with readable(path, "its"):
-                tables.append(pq.read_table(path, columns=["step", "split", "name", "value"]))
+    tables = [read_columns(path, ["step", "split", "name", "value"]) for path in paths if path.is_file()]
     if not tables:
         return {}
     table = pa.concat_tables(tables, promote_options="permissive")
@@ -46,6 +42,12 @@ def read_curves(paths: Sequence[Path]) -> Curves:
             order = np.argsort(steps[here], kind="stable")
             curves[key] = steps[here][order], values[here][order]
     return curves
+
+
+def read_columns(file: Path, columns: list[str], rows: pc.Expression | None = None) -> pa.Table:
+    """Some columns of a stage's table, of all rows or of these; ConrecError where it cannot be read."""
+    with readable(file, "its"):
+        return pq.read_table(file, columns=columns, filters=rows)
 
 
 def panels(stages: Mapping[str, Curves], words: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from conrec.files import readable
+from conrec.report.curves import read_columns
 from conrec.report.pictures import Picture, thumbnail
 
 SHOWN_HISTORY = 8
@@ -35,14 +34,14 @@ def some_users(run: Path, with_hit: int = 3, without: int = 2, no_dislikes: int 
     needed = [run / "prepare" / "instances.parquet", run / "prepare" / "items.parquet"]
     if not predictions or not all(file.is_file() for file in needed):
         return []
-    predicted = _read(predictions[0], ["instance_id", "split", "items"])
+    predicted = read_columns(predictions[0], ["instance_id", "split", "items"])
     for split in ("test", "validation"):
         if (part := predicted.filter(pc.equal(predicted["split"], split))).num_rows:
             break
     else:
         return []
     columns = ["instance_id", "user_id", "cutoff", "n_dislikes", "n_positives", "dislikes", "positives", "future"]
-    instances = _read(needed[0], columns, pc.field("split") == split)
+    instances = read_columns(needed[0], columns, pc.field("split") == split)
     rows = {i: n for n, i in enumerate(instances["instance_id"].to_pylist())}
     guesses = dict(zip(part["instance_id"].to_pylist(), part["items"].to_pylist()))
     ids = sorted(i for i in guesses if i in rows)
@@ -94,7 +93,7 @@ def _pictured(folder: Path, ids: list[str]) -> dict[str, tuple[str, Picture]]:
     file = folder / "items.parquet"
     names = pq.read_schema(file).names
     pictures = [c for c in ("image_bytes", "image") if c in names]
-    table = _read(file, ["item_id", "title", *pictures], pc.field("item_id").isin(sorted(set(ids))))
+    table = read_columns(file, ["item_id", "title", *pictures], pc.field("item_id").isin(sorted(set(ids))))
     found = {}
     for record in table.to_pylist():
         source = next((record[c] for c in pictures if record[c]), None)
@@ -106,8 +105,3 @@ def tidy(text: str) -> str:
     """A stranger's text on one line: no control or direction characters, not longer than `TITLE_LIMIT`."""
     text = " ".join("".join(c if c.isprintable() or c in JOINERS else " " for c in text).split())
     return text if len(text) <= TITLE_LIMIT else text[: TITLE_LIMIT - 1] + "…"
-
-
-def _read(file: Path, columns: list[str], rows: pc.Expression | None = None) -> pa.Table:
-    with readable(file, "its"):
-        return pq.read_table(file, columns=columns, filters=rows)

@@ -9,17 +9,21 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from conrec.filter.filter import OpenSnapshot
+from conrec.filter.npy import map_npy
 from conrec.filter.views import ItemView
 from conrec.run import open_run
 from conrec.serve.exposures import SHOWN, Exposures, sample, trade_off
 from conrec.serve.pictures import Pictures
 from conrec.serve.schema import Branch, Shown, ShownList
 from conrec.serve.tree import Tree
-from conrec.serve.user_ids import starting_with
 from conrec.serve.web import where
 
 SUGGESTED = 12
+AT_ONCE = 100_000
+"""Ids that are looked at together: requests must not wait long for the interpreter."""
 
 log = logging.getLogger("conrec.serve")
 
@@ -102,3 +106,20 @@ class Explorer:
 
     def _views(self, rows: Iterable[int]) -> list[ItemView]:
         return [self._snapshot.view(row) for row in rows]
+
+
+def starting_with(folder: Path, prefix: str, limit: int) -> list[str]:
+    """At most `limit` ids of an id index (`filter.id_index`) that begin with `prefix`, in order of their rows; of ten
+    million in half a second."""
+    blob = map_npy(folder / "blob.npy", np.uint8, 1)
+    offsets = map_npy(folder / "offsets.npy", np.int64, 1)
+    wanted, found = prefix.encode("utf-8", "surrogatepass"), list[str]()
+    for first in range(0, len(offsets) - 1, AT_ONCE):
+        bounds = offsets[first : first + AT_ONCE + 1]
+        rows = np.flatnonzero(np.diff(bounds) >= len(wanted))
+        for place, byte in enumerate(wanted):
+            rows = rows[blob[bounds[rows] + place] == byte]
+        found += [blob[bounds[row] : bounds[row + 1]].tobytes().decode() for row in rows[: limit - len(found)].tolist()]
+        if len(found) == limit:
+            break
+    return found

@@ -95,11 +95,7 @@ def trade_off(run: Path, seed: int) -> dict[str, Any] | None:
     for split, part in (("test", replay.test), ("validation", replay.validation)):
         system = part.systems[OURS]
         if system.curve is not None:
-            return {
-                "split": split,
-                "events": system.exposures,
-                "rate_before": system.rate_before,
-                "threshold": system.chosen and system.chosen.threshold,
-                "curve": to_builtins(system.curve),
-            }
+            threshold, curve = system.chosen and system.chosen.threshold, to_builtins(system.curve)
+            told = {"split": split, "events": system.exposures, "rate_before": system.rate_before}
+            return told | {"threshold": threshold, "curve": curve}
     return None

@@ -26,13 +26,8 @@ class Metrics:
             return Gauge(f"conrec_{name}", text, labels, registry=self.registry)
 
         self.requests = counter("requests", "HTTP requests", ("route", "status"))
-        self.seconds = Histogram(
-            "conrec_request_seconds",
-            "Seconds from the arrival of a request to its answer",
-            ("route",),
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        about = "Seconds from the arrival of a request to its answer"
+        self.seconds = Histogram("conrec_request_seconds", about, ("route",), buckets=SECONDS, registry=self.registry)
         self._lists = {name: counter(name, text, ("surface",)) for name, text in LISTS.items()}
         self._of_surface = cache(lambda name, surface: self._lists[name].labels(surface))
         self.count("", **dict.fromkeys(LISTS, 0))

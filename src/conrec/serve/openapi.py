@@ -81,13 +81,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path_format, {}).update(endpoint.described())
+    about = "Keeps what a user is likely to reject out of what a recommender shows."
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "CoNRec",
-            "version": __version__,
-            "description": "Keeps what a user is likely to reject out of what a recommender shows.",
-        },
+        "info": {"title": "CoNRec", "version": __version__, "description": about},
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }

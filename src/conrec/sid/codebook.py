@@ -64,12 +64,8 @@ def save_model(model: RqVae, config: SidConfig, folder: Path) -> None:
     """Weights and shape into `folder` (rqvae.safetensors, rqvae.json)."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "rqvae.safetensors")
-    shape = {
-        "input": model.encoder.straight.in_features,
-        "dimensions": config.dimensions,
-        "hidden": list(config.hidden),
-        "sizes": [len(words) for words in model.codewords()],
-    }
+    width, sizes = model.encoder.straight.in_features, [len(words) for words in model.codewords()]
+    shape = {"input": width, "dimensions": config.dimensions, "hidden": list(config.hidden), "sizes": sizes}
     write_json(folder / "rqvae.json", shape)
 
 

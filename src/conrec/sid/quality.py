@@ -22,14 +22,8 @@ def level_use(codes: np.ndarray, sizes: tuple[int, ...]) -> list[dict[str, float
         share = np.bincount(codes[:, level], minlength=size) / max(1, len(codes))
         share = share[share > 0]
         perplexity = float(np.exp(-(share * np.log(share)).sum()))
-        report.append(
-            {
-                "codes": size,
-                "used": len(share) / size,
-                "perplexity": perplexity,
-                "perplexity_per_code": perplexity / size,
-            }
-        )
+        use = {"codes": size, "used": len(share) / size}
+        report.append(use | {"perplexity": perplexity, "perplexity_per_code": perplexity / size})
     return report
 
 

@@ -59,14 +59,9 @@ class RqVae(nn.Module):
         d = config.dimensions
         self.encoder = ResidualMlp(d_input, config.hidden, d)
         self.decoder = ResidualMlp(d, config.hidden[::-1], d_input)
-        self.quantiser = ResidualVQ(
-            dim=d,
-            num_quantizers=len(sizes),
-            codebook_size=sizes,
-            decay=EMA_DECAY,
-            threshold_ema_dead_code=0,  # dead codes are ours to move, see below
-            rotation_trick=False,
-        )
+        # Dead codes are ours to move, see below.
+        updates = {"decay": EMA_DECAY, "threshold_ema_dead_code": 0, "rotation_trick": False}
+        self.quantiser = ResidualVQ(dim=d, num_quantizers=len(sizes), codebook_size=sizes, **updates)
 
         self.register_buffer("centre", torch.zeros(d))
 

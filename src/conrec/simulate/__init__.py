@@ -142,35 +142,20 @@ def day_table(day: int, happened: Happened, platform: Platform) -> pa.Table:
     source, kind = source[order], kind[order]
     reasons = np.where(kind == "dislike", happened.reasons[source], None)
     times = (START + day * DAY + moment.astype("timedelta64[us]")).astype("datetime64[us]")
-    return pa.table(
-        [
-            pa.array(np.array(platform.people.ids, dtype=object)[happened.users[source]], pa.string()),
-            pa.array(np.array(platform.catalogue.ids, dtype=object)[happened.items[source]], pa.string()),
-            pa.array(times).cast(EVENTS.field("time").type),
-            pa.array(kind.astype(object), pa.string()),
-            pa.array(reasons, pa.string()),
-            pa.nulls(len(times), pa.float64()),
-        ],
-        schema=EVENTS,
-    )
+    users = np.array(platform.people.ids, dtype=object)[happened.users[source]]
+    items = np.array(platform.catalogue.ids, dtype=object)[happened.items[source]]
+    values = pa.nulls(len(times), pa.float64())
+    return pa.table([users, items, times, kind.astype(object), reasons, values], schema=EVENTS)
 
 
 def items_table(catalogue: Catalogue, images: list[str | None]) -> pa.Table:
     """The catalogue as ITEMS; `first_seen` is the moment of listing."""
     listed = START + (catalogue.listed * 86_400e6).astype(np.int64).astype("timedelta64[us]")
-    return pa.table(
-        [
-            pa.array(catalogue.ids, pa.string()),
-            pa.array(catalogue.titles, pa.string()),
-            pa.array(images, pa.string()),
-            pa.nulls(len(catalogue), pa.large_binary()),
-            pa.array([LEAVES[n] for n in catalogue.leaf], pa.string()),
-            pa.array([list(a.items()) for a in catalogue.attributes], ITEMS.field("attributes").type),
-            pa.array(listed).cast(ITEMS.field("first_seen").type),
-            pa.nulls(len(catalogue), pa.string()),
-        ],
-        schema=ITEMS,
-    )
+    categories = [LEAVES[n] for n in catalogue.leaf]
+    attributes = [list(own.items()) for own in catalogue.attributes]
+    none = [None] * len(catalogue)
+    columns = [catalogue.ids, catalogue.titles, images, none, categories, attributes, listed, none]
+    return pa.table(columns, schema=ITEMS)
 
 
 def draw_pictures(catalogue: Catalogue, config: SimulateConfig, folder: Path | None) -> list[str | None]:

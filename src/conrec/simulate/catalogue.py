@@ -72,15 +72,11 @@ def make_catalogue(items: int, days: int, rng: np.random.Generator) -> Catalogue
     before[0] = True
     listed = np.where(before, -BACKLOG_DAYS * rng.random(items), days * rng.random(items))
     attributes = _attributes(leaf, rng)
-    return Catalogue(
-        ids=[f"i{number:08d}" for number in np.sort(rng.choice(10**8, items, replace=False))],
-        titles=[_title(LEAVES[n], a, rng) for n, a in zip(leaf, attributes)],
-        attributes=attributes,
-        leaf=leaf,
-        listed=listed,
-        popularity=rng.lognormal(0.0, 0.6, items),
-        flags=rng.random((items, len(FLAGS))) < list(WORDS["flags"].values()),
-    )
+    ids = [f"i{number:08d}" for number in np.sort(rng.choice(10**8, items, replace=False))]
+    titles = [_title(LEAVES[n], a, rng) for n, a in zip(leaf, attributes)]
+    popularity = rng.lognormal(0.0, 0.6, items)
+    flags = rng.random((items, len(FLAGS))) < list(WORDS["flags"].values())
+    return Catalogue(ids, titles, attributes, leaf, listed, popularity, flags)
 
 
 def values_of(attribute: str, root: str) -> list[str]:

@@ -65,18 +65,11 @@ def make_people(
     for user, own in enumerate(rules):
         drawn = dislike_if_matched * rng.uniform(0.75, 1.25, len(own))
         strength[user, : len(own)] = np.sort(drawn)[::-1]
-    return People(
-        ids=[f"u{number:08d}" for number in np.sort(rng.choice(10**8, users, replace=False))],
-        joined=joined,
-        active=active,
-        exposures=volume / active,
-        liked=liked,
-        focus=_focus(liked, days, rng),
-        taste=_taste(users, catalogue, rng),
-        rules=rules,
-        strength=strength,
-        match=_match(rules, catalogue),
-    )
+    ids = [f"u{number:08d}" for number in np.sort(rng.choice(10**8, users, replace=False))]
+    focus = _focus(liked, days, rng)
+    taste = _taste(users, catalogue, rng)
+    match = _match(rules, catalogue)
+    return People(ids, joined, active, volume / active, liked, focus, taste, rules, strength, match)
 
 
 def _likes(users: int, rng: np.random.Generator) -> np.ndarray:

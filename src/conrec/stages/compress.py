@@ -74,8 +74,7 @@ def _semantic_ids(job: Job, embeddings: np.ndarray, fit_rows: np.ndarray) -> Non
     quality: dict[str, Any] = quality_report(
         embeddings, catalog.latents, raw, catalog.codes, catalog.codewords, decode(model, catalog.reconstructed)
     )
-    quality["learned_from"] = len(fit_rows)
-    quality["history"] = history
+    quality |= {"learned_from": len(fit_rows), "history": history}
     write_json(out / "quality.json", quality)
     used = ", ".join(f"{level['used']:.0%} of {level['codes']}" for level in quality["levels"])
     before, after = (quality[f"collisions_{when}"]["share"] for when in ("before", "after"))

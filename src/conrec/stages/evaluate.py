@@ -54,8 +54,7 @@ def evaluate(job: Job) -> None:
         for split in SPLITS:
             outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:
-        oracle = read_oracle(log.prepared, held_out[split], items, k)
-        if oracle is not None:
+        if oracle := read_oracle(log.prepared, held_out[split], items, k):
             outputs[split]["oracle"] = {0: oracle}
 
     hits = {split: count_hits(outputs[split], held_out[split], known.knowledge) for split in SPLITS}
@@ -70,9 +69,7 @@ def evaluate(job: Job) -> None:
         dataset=recipe.name,
         split_mode=recipe.split.mode,
         fold=recipe.split.fold if recipe.split.mode == "users" else None,
-        protocol=Protocol(
-            recipe.split.horizon_days, k, [_seed(folder) for folder in predicted], recipe.evaluate.bootstrap
-        ),
+        protocol=Protocol(recipe.split.horizon_days, k, [*map(_seed, predicted)], recipe.evaluate.bootstrap),
         validation=tables["validation"],
         prior_weights=weights,
         filter=filter_metrics(filtered),

@@ -67,9 +67,8 @@ class Training:
         vocabulary = Vocabulary.load(job.of("understand") / "tokenizer")
         if is_main():
             vocabulary.save(job.out / "tokenizer")
-        policy = on_device(
-            build_policy(job.recipe.lm, vocabulary, inputs.log_view.catalog.codewords, job.seed), job.recipe.lm
-        )
+        policy = build_policy(job.recipe.lm, vocabulary, inputs.log_view.catalog.codewords, job.seed)
+        policy = on_device(policy, job.recipe.lm)
         load_trained_policy(policy, job.of("understand"))
         train, days = inputs.instances.of_split("train"), inputs.log_view.items.first_seen
         # On the log's first day the candidate pool of midnight is still empty, so nothing could be decoded.
@@ -92,12 +91,8 @@ class Training:
         contexts = CONTEXTS if config.warmup_context == "mixed" else (config.warmup_context,)
         parts = [self.inputs.prompt_dataset(train, context, self.vocabulary) for context in contexts]
         index = np.tile(np.arange(len(train)), len(contexts))
-        data = replace(
-            parts[0],
-            instances=train.take(index),
-            prompts=Ragged.joined([part.prompts for part in parts]),
-            rows=parts[0].rows[index],
-        )
+        joined = Ragged.joined([part.prompts for part in parts])
+        data = replace(parts[0], instances=train.take(index), prompts=joined, rows=parts[0].rows[index])
         prompts = self.inputs.history_prompts(self.vocabulary)
         own = [context for context in contexts for _ in range(len(train))]
 
@@ -127,14 +122,9 @@ class Training:
             if self._loaded(folder):
                 continue
             pool_of_prompts = inputs.prompt_dataset(self.train, stage.context, vocabulary)
+            reward = self.reward_for(inputs, self.train)
             chosen = choose_prompts(
-                self.policy,
-                pool_of_prompts,
-                self.reward_for(inputs, self.train),
-                config,
-                prompts=stage.prompts,
-                seed=seed,
-                use_policy=number > 1,
+                self.policy, pool_of_prompts, reward, config, prompts=stage.prompts, seed=seed, use_policy=number > 1
             )
             if is_main():
                 counts = {**chosen.counts, "augmented": int(chosen.augmented.sum())}

@@ -26,17 +26,8 @@ def learn_weights(job: Job, left_out: bool = False) -> None:
     exposures = learn_exposures(recipe.predict, view, log.instances.of_split("train"), horizon, end)
     windows = backtests(view, split, recipe.split)
     events = view.events.take(split.may_learn(view.events))
-    found = learn_list_weights(
-        recipe.predict,
-        windows,
-        events,
-        exposures,
-        history,
-        CANDIDATES,
-        job.seed,
-        by_category=split.by_category,
-        left_out=left_out,
-    )
+    how = {"by_category": split.by_category, "left_out": left_out}
+    found = learn_list_weights(recipe.predict, windows, events, exposures, history, CANDIDATES, job.seed, **how)
     found.save(job.out)
     parts = ", ".join(f"{name} {share:.4f}" for name, share in found.alone.items())
     say(f"weights: {found.cases:,} cases, FHR@{recipe.predict.k} {found.together:.4f} together; alone: {parts}")

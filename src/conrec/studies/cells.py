@@ -1,11 +1,8 @@
-"""Cells: the single runs that the studies are put together from, each cached on its own.
-
-A cell is one system on one data set under one seed. It is kept in a folder named by all that it depends on, so that a
-study that was stopped continues, a further seed runs alone, and what two studies share (CoNRec's policy is in five
-of them) is run once. The code is not part of the name: after a change of the code begin with a new folder.
+"""Cells: the single runs that the studies are put together from, each cached in a folder named by all that it depends
+on but for the code (docs/studies.md).
 
 What cells need on the way (a prepared log, a trained model) is kept in the same manner; see `studies.models`. Several
-processes may work in one folder, each at another cell: the same command started twice uses two cores.
+processes may work in one folder, each at another cell.
 """
 
 import json

@@ -71,13 +71,8 @@ class Variant:
         reads = tuple(read_table(Path(__file__).with_name("warmup.toml"))["reads"])
         warm_up = replace(utilize, name="warmup", function=_warm_up, reads=reads)
         reward = "" if self.reward == "future" else f"-{self.reward}"
-        utilize = replace(
-            utilize,
-            name=f"utilize{reward}",
-            function=partial(_utilize, self.reward),
-            after=(*utilize.after, "warmup"),
-            replaces="utilize",
-        )
+        function, after = partial(_utilize, self.reward), (*utilize.after, "warmup")
+        utilize = replace(utilize, name=f"utilize{reward}", function=function, after=after, replaces="utilize")
         return (*found, warm_up, utilize, predict)
 
 

@@ -4,7 +4,6 @@
 variants, the words, who is compared with whom, and the paper's figures.
 """
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from conrec.studies.cells import Cell
 from conrec.studies.datasets import NAMES, Dataset
 from conrec.studies.models import Models, Variant, declared, variant
 from conrec.studies.systems import Recommenders, published
+from conrec.toml import read_table
 
 Figures = Mapping[str, Mapping[str, float]]
 """System -> metric -> value."""
@@ -108,5 +108,4 @@ class Study:
 
 def read_study(name: str, of_seed: Callable[[StudyContext, Variant, Variant], list[Cell]] | None) -> Study:
     """The study of `paper/NAME.toml`, whose keys are the fields of `Study`."""
-    text = (Path(__file__).parent / "paper" / f"{name}.toml").read_text(encoding="utf-8")
-    return Study(name, of_seed=of_seed, **tomllib.loads(text))
+    return Study(name, of_seed=of_seed, **read_table(Path(__file__).parent / "paper" / f"{name}.toml"))

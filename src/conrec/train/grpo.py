@@ -29,7 +29,6 @@ from conrec.decode.trie import CandidatePool
 from conrec.lm.model import Frozen
 from conrec.lm.policy import Policy
 from conrec.lm.training import Share, Trainer, gumbel_noise
-from conrec.progress import track
 from conrec.train.demonstrations import Demonstrations
 from conrec.train.rewards import Reward
 
@@ -61,13 +60,12 @@ def train_stage(
     reference = Frozen(policy)
     size = min(config.prompts_per_step, len(data))
     steps = max(1, len(data) // config.prompts_per_step)
-    every = max(1, steps // VALIDATIONS)
     trainer = Trainer(
         policy, folder, steps=steps, learning_rate=config.learning_rate, checkpoint_every=config.checkpoint_every
     )
     if trainer.step == 0:
         trainer.log(validate(), "validation")
-    for step in track(range(trainer.step, steps), title):
+    for step in trainer.loop(title, validate, VALIDATIONS, at_end=True):
         share = trainer.share(size)
         index = step * size + share.own
         batch = data.batch(index)
@@ -104,10 +102,6 @@ def train_stage(
                 "unique_items": float(np.mean([len(set(row)) for row in items.tolist()])),
             }
         )
-        if (step + 1) % every == 0 or step + 1 == steps:
-            trainer.log(validate(), "validation")
-        trainer.advance()
-    trainer.finish()
 
 
 @torch.no_grad()

@@ -58,14 +58,8 @@ def train_supervised(
     rows = pack([len(s.prompt) + len(s.answer) for s in samples], config.row_tokens)
     per_epoch = max(1, len(rows) // rows_per_step)
     steps = max(1, round(epochs * per_epoch))
-    trainer = Trainer(
-        policy,
-        folder,
-        steps=steps,
-        learning_rate=config.learning_rate,
-        checkpoint_every=config.checkpoint_every,
-        module=PackedLoss(policy),
-    )
+    rate, every, module = config.learning_rate, config.checkpoint_every, PackedLoss(policy)
+    trainer = Trainer(policy, folder, steps=steps, learning_rate=rate, checkpoint_every=every, module=module)
     for step in trainer.loop(title, validate):
         epoch, at = divmod(step, per_epoch)
         order = np.random.default_rng([seed, epoch]).permutation(len(rows))

@@ -1,9 +1,7 @@
 """A recipe for a log of one's own, drafted from what its columns are called and what stands in them."""
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files as files_of
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,9 @@ from conrec.config import DataConfig
 from conrec.data.adapters import columns, files
 from conrec.data.schema import KINDS, REASONS
 from conrec.progress import say
+from conrec.toml import read_table
 
-ELSEWHERE = tomllib.loads((files_of(__package__) / "draft.toml").read_text("utf-8"))
+ELSEWHERE = read_table(Path(__file__).with_name("draft.toml"))
 EVENTS, ITEMS, WORDS = (ELSEWHERE[name] for name in ("events", "items", "kinds"))
 """What our columns and kinds are called elsewhere."""
 MOST = 50
