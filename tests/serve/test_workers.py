@@ -75,3 +75,33 @@ def test_a_loop_that_is_gone_hurts_nobody(workers: Workers) -> None:
     asyncio.run(give_up())
     go_on.set()
     assert asyncio.run(workers.until(soon(), lambda: 4)) == 4
+
+
+def test_time_in_which_the_loop_slept_is_not_held_against_the_work(workers: Workers) -> None:
+    """As where a machine stands still: the moment is over when it goes on, and the answer comes a little later."""
+    go_on = threading.Event()
+
+    async def ask(slept: float) -> tuple[str | None, float]:
+        begin = time.perf_counter()
+        asked = asyncio.create_task(workers.until(begin + 0.3, lambda: go_on.wait(20) and "found"))
+        await asyncio.sleep(0)
+        time.sleep(slept)
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        return await asked, time.perf_counter() - begin
+
+    assert asyncio.run(ask(0.6))[0] == "found"
+    go_on.clear()
+    assert asyncio.run(ask(0.0))[0] == "found"
+
+    async def never() -> tuple[int | None, float]:
+        begin = time.perf_counter()
+        asked = asyncio.create_task(workers.until(begin + 0.1, lambda: int(go_on.wait(20))))
+        await asyncio.sleep(0)
+        time.sleep(0.3)
+        return await asked, time.perf_counter() - begin
+
+    go_on.clear()
+    found, took = asyncio.run(never())
+    go_on.set()
+    assert found is None
+    assert 0.4 <= took < 10

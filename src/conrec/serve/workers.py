@@ -12,6 +12,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+SLEPT = 0.005
+"""Seconds by which a loop that is only busy is not late."""
 T = TypeVar("T")
 _Work = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
 
@@ -28,14 +30,15 @@ class Workers:
     async def until(self, moment: float, function: Callable[[], T]) -> T | None:
         """What `function` returns, or None if it has not returned by then (a `time.perf_counter()`).
 
-        What has not begun by then never does; what has begun runs to its end, and nobody hears of it.
+        What has not begun by then never does; what has begun runs to its end, and nobody hears of it. Where the loop
+        slept over the moment (the machine stood still), it waits for as long again, twice the time at most.
         """
         left = moment - time.perf_counter()
         if left <= 0:
             return None
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T | None] = loop.create_future()
-        late = loop.call_later(left, _give, answer, None, None)
+        late = loop.call_later(left, _over, answer, loop.time() + left, left)
         self._waiting.put((loop, answer, function))
         try:
             return await answer
@@ -59,6 +62,16 @@ class Workers:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_give, answer, result, error)
             del work, loop, answer, function, result, error  # or they would stay until the next comes
+
+
+def _over(answer: asyncio.Future[Any], due: float, most: float) -> None:
+    """The time is over, or begins anew where this comes late: no answer can be in time then, but one may be there."""
+    loop = answer.get_loop()
+    slept = loop.time() - due
+    if slept > SLEPT:
+        loop.call_later(min(slept, most), _give, answer, None, None)
+    else:
+        _give(answer, None, None)
 
 
 def _give(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
