@@ -63,12 +63,12 @@ def test_a_user_embedding_does_not_depend_on_whose_else_is_asked_for(
 ) -> None:
     monkeypatch.setattr(effects, "CELLS_AT_ONCE", 200)  # several batches
     rng = np.random.default_rng(5)
-    lengths = np.array([3, 0, 20, 8, 9, 1, 5, 5, 31])
-    owner, events = np.repeat(np.arange(9), lengths), int(lengths.sum())
+    lengths = np.array([3, 0, 20, 8, 9, 1, 5, 5, 31, effects.FEW + 1])
+    owner, events = np.repeat(np.arange(10), lengths), int(lengths.sum())
     features, offsets = rng.normal(size=(events, 8)), rng.normal(size=events)
     targets = drawn(link, offsets + features[:, 0], rng)
-    together = user_embeddings(link, owner, offsets, targets, features, 9, 0.3)
-    for user in range(9):
+    together = user_embeddings(link, owner, offsets, targets, features, 10, 0.3)
+    for user in range(10):
         own = owner == user
         (alone,) = user_embeddings(link, owner[own] * 0, offsets[own], targets[own], features[own], 1, 0.3)
         np.testing.assert_allclose(together[user], alone, atol=1e-6)

@@ -245,7 +245,9 @@ class FeatureSnapshot:
 
         def fitted(link: Link, vectors: np.ndarray, prior_std: float) -> np.ndarray:
             who, what, wanted, offsets = usable[link]
-            new = np.cumsum(np.bincount(who, minlength=n))[who] - np.arange(len(who)) <= HISTORY
+            new: slice | np.ndarray = slice(None)
+            if len(who) > HISTORY:
+                new = np.cumsum(np.bincount(who, minlength=n))[who] - np.arange(len(who)) <= HISTORY
             return user_embeddings(link, who[new], offsets[new], wanted[new], vectors[what[new]], n, prior_std)
 
         embeddings = [fitted(link, self.item_embeddings, std) for link, std in EMBEDDINGS if link in usable]
