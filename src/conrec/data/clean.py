@@ -72,6 +72,7 @@ def clean(log: Log, min_user_dislikes: int = 0, before: pa.Table | None = None) 
 
     Items are passed on untouched (an item without events can still be predicted). The accounting continues that
     of the adapter. before: the cleaned EVENTS so far, where the log goes on from them; they come first, and all stay.
+    A log of more than `TOGETHER` events is cleaned in parts, some users at a time, with the same result.
     """
     count = -(-len(log.events) // TOGETHER)
     if before is not None or count < 2:

@@ -262,10 +262,11 @@ class Events:
         exposed, others = np.flatnonzero(shown), np.flatnonzero(~shown)
         asked, place = np.unique(pairs[others], return_inverse=True)
         first = np.full(len(asked) + 1, np.iinfo(np.int64).max).view("datetime64[us]")
+        ended = np.append(asked, -1)
         for start in range(0, len(exposed), 2**22)[::-1]:  # from the last on, so that the first one stays
             some = exposed[start : start + 2**22][::-1]
             at = np.searchsorted(asked, pairs[some])
-            same = np.append(asked, -1)[at] == pairs[some]
+            same = ended[at] == pairs[some]
             first[at[same]] = self.times[some[same]]
         shown[others] = self.times[others] < first[place]
         return shown

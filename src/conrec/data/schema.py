@@ -115,11 +115,9 @@ class Accounting:
         """The account of steps that read different rows, of which none has items or images."""
         whole = Accounting()
         for part in parts:
-            whole.read, whole.kept, whole.dropped = (
-                whole.read + part.read,
-                whole.kept + part.kept,
-                whole.dropped + part.dropped,
-            )
+            whole.read += part.read
+            whole.kept += part.kept
+            whole.dropped += part.dropped
             whole.rejected += part.rejected
         return whole
 

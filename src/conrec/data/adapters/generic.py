@@ -117,9 +117,8 @@ def files_of(path: Path | Tables) -> tuple[Sequence[Path], Sequence[Path]]:
 def _read_all(paths: Sequence[Path], config: DataConfig) -> tuple[pa.Table, Accounting]:
     """EVENTS of files, and where their rows went; on Ray every worker reads some of them."""
     parts = list(map_parts(partial(_events, config=config), paths, "files of events"))
-    return pa.concat_tables([EVENTS.empty_table(), *(table for table, _ in parts)]), Accounting.together(
-        account for _, account in parts
-    )
+    account = Accounting.together(account for _, account in parts)
+    return pa.concat_tables([EVENTS.empty_table(), *(table for table, _ in parts)]), account
 
 
 def _events(path: Path, config: DataConfig) -> tuple[pa.Table, Accounting]:
