@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.decode import TOLERANCE, K, beams, prefixes
+from benchmarks.decode import K, agreement, beams, prefixes, work_of
 from benchmarks.measure import Result, compared, in_turns, one_thread, oracle, ratios
 from benchmarks.setting import LEVELS, Setting, setting
 from conrec.decode.prompt_dataset import Batch
@@ -57,17 +57,14 @@ def bench(quick: bool) -> Result:
             },
             2 if quick else 7,
         )
-        items, scores = beams(things, part, K)
-        their_items, their_scores = theirs.search(part, llama.logits)
+        same, difference = agreement(things, part, theirs.search(part, llama.logits))
         named = unconstrained.search(part)
-    difference = float(np.abs(scores - their_scores).max())
     return compared(
         taken,
         LLAMA,
         bench="engines",
-        work=f"{users} users, {length} tokens each, {len(things.codes):,} items, {K} beams, "
-        f"{things.parameters / 1e6:.1f} M weights",
-        exact=bool((items == their_items).all()) and difference <= TOLERANCE,
+        work=work_of(things, part),
+        exact=same,
         details={
             "largest_difference_of_scores": difference,
             "CTranslate2_over_ours": float(np.median(ratios(taken, UNCONSTRAINED, "ours"))),

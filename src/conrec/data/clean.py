@@ -45,7 +45,9 @@ def without_leaps(log: Log, before: pa.Table | None = None) -> Log:
     user = log.events["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()[order]
     users_so_far = np.cumsum(_first(user, np.ones(len(user), bool)))
     leaps = np.flatnonzero((times[order] - earlier > LEAP) & (users_so_far <= max(1, users // 100)))
-    gone = pa.array(order.argsort() <= leaps.max(initial=-1))
+    late = np.zeros(len(order), bool)
+    late[order[: 1 + leaps.max(initial=-1)]] = True
+    gone = pa.array(late)
     account = Accounting(len(gone), len(gone) - gone.true_count)
     account.reject("time_leap", log.events.filter(gone))
     if gone.true_count:

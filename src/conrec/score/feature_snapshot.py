@@ -186,8 +186,9 @@ class FeatureSnapshot:
                 "events lately": np.log1p(np.bincount(items[late], minlength=n)),
                 "dislikes lately": np.log1p(np.bincount(items[late & (signs > 0)], minlength=n)),
             }
-        rates, landmarks = None, landmarks_of(n)
+        rates = None
         if exposed:
+            landmarks = landmarks_of(n)
             rates = RateEmbeddings.of(log_view.attribute_rates, cutoff, landmarks, embeddings[landmarks])
         columns = np.stack(list(features.values()), 1)
         return cls(feedback, rated, embeddings, latent, columns, base, mean, std, ratings, bias_terms, rates)

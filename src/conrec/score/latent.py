@@ -56,8 +56,9 @@ def latent_factors(
         lacks[known] = SHRINKAGE / counts
         gram, moments = RIDGE * np.eye(content.shape[1]), np.zeros((content.shape[1], factors.shape[1]))
         for some in np.split(known, range(65536, len(known), 65536)):
-            weighted = content[some].T * (1 - lacks[some])
-            gram, moments = gram + weighted @ content[some], moments + weighted @ factors[some]
+            own = content[some]
+            weighted = own.T * (1 - lacks[some])
+            gram, moments = gram + weighted @ own, moments + weighted @ factors[some]
         factors += lacks[:, None] * (content @ np.linalg.solve(gram, moments).astype(np.float32))
     return factors
 

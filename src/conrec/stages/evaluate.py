@@ -54,7 +54,7 @@ def evaluate(job: Job) -> None:
         for split in SPLITS:
             outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:
-        if oracle := read_oracle(log.prepared, held_out[split], items, k):
+        if (oracle := read_oracle(log.prepared, held_out[split], items, k)) is not None:
             outputs[split]["oracle"] = {0: oracle}
 
     hits = {split: count_hits(outputs[split], held_out[split], known.knowledge) for split in SPLITS}
