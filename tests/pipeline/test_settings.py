@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from conrec.config import Recipe
@@ -24,3 +26,10 @@ def test_any_other_setting_is_an_error_that_names_stage_and_setting() -> None:
         _ = seen.items
     with pytest.raises(AttributeError, match="bems"):
         _ = seen.predict.bems
+
+
+def test_a_worker_elsewhere_sees_the_same() -> None:
+    seen = pickle.loads(pickle.dumps(restricted(Recipe(), "predict", ("sid", "predict.beams")).predict))
+    assert seen.beams == Recipe().predict.beams
+    with pytest.raises(UndeclaredSetting, match=r"predict reads predict\.k"):
+        _ = seen.k

@@ -1,5 +1,6 @@
 """Weights of the item features: learned on backtest windows, and on nothing that came after them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_they_know_nothing_from_the_end_of_the_windows_on(windows: list[Backtest
     end = windows[-1].cutoff + np.timedelta64(CONFIG.horizon_days, "D")
     early = [replace(one, log_view=cut_short(one.log_view, end)) for one in windows]
     assert learn(early) == learn(windows)
+
+
+def test_windows_are_worked_on_in_any_order(windows: list[Backtest], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conrec.score.list_weights.HARD", 2)  # so that some items are drawn
+
+    def backwards(work: Callable[[int], object], parts: list[int], title: str) -> list[object]:
+        found = {part: work(part) for part in reversed(parts)}
+        return [found[part] for part in parts]
+
+    expected = learn(windows)
+    monkeypatch.setattr("conrec.score.list_weights.map_parts", backwards)
+    assert len(windows) > 1
+    assert learn(windows) == expected
 
 
 class Told(ItemFeature):

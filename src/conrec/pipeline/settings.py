@@ -28,6 +28,9 @@ class _Restricted:
     def __init__(self, shown: Any, stage: str, reads: frozenset[str], path: str) -> None:
         self._shown, self._stage, self._reads, self._path = shown, stage, reads, path
 
+    def __reduce__(self) -> tuple[Any, ...]:  # for workers elsewhere
+        return _Restricted, (self._shown, self._stage, self._reads, self._path)
+
     def __getattr__(self, name: str) -> Any:
         value, path = getattr(self._shown, name), self._path + name
         if path in self._reads:

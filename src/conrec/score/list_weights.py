@@ -22,7 +22,7 @@ from conrec.features.exposures import Weights
 from conrec.features.fitted_weights import Sets, weights_for
 from conrec.features.item_features import AT_ONCE, FeatureWeights, ItemFeature
 from conrec.files import readable, write_json
-from conrec.progress import track
+from conrec.parallel import map_parts
 from conrec.score.backtest import Backtest
 from conrec.score.history import HistoryScore
 from conrec.score.list_features import list_features
@@ -103,23 +103,24 @@ def learn_list_weights(
     without each of the features (`ListWeights.without`). Where there is nothing to learn from, all features count the
     same.
     """
-    names, rng = list[str](), np.random.default_rng(seed)
     # Who, in each window, had disliked something and then did so again.
     asked_in = [window.replay.instances for window in windows]
     cases = [one.take(np.flatnonzero((one.n_dislikes > 0) & (one.future.lengths > 0))) for one in asked_in]
     total = max(1, sum(map(len, cases)))
-    lists, sets = list[Sets](), list[Sets]()
-    for n, (window, all_of_it) in enumerate(zip(track(windows, "weights of the features"), cases), start=seed):
-        asked = all_of_it.take(evenly(np.arange(len(all_of_it)), round(CASES * len(all_of_it) / total)))
-        if len(asked):
-            view = window.log_view
-            knowledge = Knowledge(view.items, view.events, view.train_users, by_category=by_category)
-            features = list_features(config, view, knowledge, exposures, history)
-            names = list(features)
-            drawn = draw_candidates(events, asked, candidates, n, knowledge.excluded)
-            for_list, for_set = _sets(list(features.values()), knowledge, asked, drawn, rng)
-            lists.append(for_list)
-            sets.append(for_set)
+    evened = [one.take(evenly(np.arange(len(one)), round(CASES * len(one) / total))) for one in cases]
+
+    def of_window(n: int) -> tuple[list[str], Sets, Sets]:
+        view, asked = windows[n].log_view, evened[n]
+        knowledge = Knowledge(view.items, view.events, view.train_users, by_category=by_category)
+        features = list_features(config, view, knowledge, exposures, history)
+        drawn = draw_candidates(events, asked, candidates, seed + n, knowledge.excluded)
+        rng = np.random.default_rng([seed, n])  # one a window, so that each can be worked on by itself
+        return list(features), *_sets(list(features.values()), knowledge, asked, drawn, rng)
+
+    with_cases = [n for n, asked in enumerate(evened) if len(asked)]
+    found = list(map_parts(of_window, with_cases, "weights of the features"))
+    names = found[-1][0] if found else []
+    lists, sets = [one for _, one, _ in found], [one for _, _, one in found]
     if not names or not any(map(len, lists)):
         there = [name for name in config.features if history is not None or name != "propensity"]
         equal = dict.fromkeys(there + ["prior"] * config.prior, 1.0)
