@@ -47,7 +47,7 @@ BUDGET_MS = 25.0
 UPDATE_MS = 1.0
 """CPU time in which the user's side of the score is to follow a dislike."""
 TRIES = 3
-"""Fresh processes in which the filter is timed; the median counts."""
+"""Fresh processes in which the filter is timed, and runs beside dislikes: the median counts, and the faults of all."""
 
 
 def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
@@ -86,8 +86,9 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
             say("open loop with dislikes and empty requests")
             memory = memory_mb(pid)
             before = cpu_seconds(pid)
-            online: dict[str, Any] = _online(port, asked, seconds)
-            online["cpu_share"] = (cpu_seconds(pid) - before) / seconds
+            runs = [_online(port, asked, seconds) for _ in range(TRIES)]
+            online: dict[str, Any] = {"runs": runs}
+            online["cpu_share"] = (cpu_seconds(pid) - before) / seconds / TRIES
             online["memory_mb"] = {"before": memory.get("own"), "after": memory_mb(pid).get("own")}
             sustained = _sustained(port, users, items, seconds / 3)
         killed = _kill_under_load(snapshots, task | {"streams": [_dislikes(asked, "later")]})
@@ -116,11 +117,10 @@ def serve(quick: bool = False, folder: Path | None = None) -> dict[str, Any]:
 def targets(result: dict[str, Any]) -> dict[str, bool]:
     """Targets of the service, and whether each was reached."""
     online, inside, killed = result["online"], result["in_process"], result["killed"]
-    filtered, empty = (online[name]["p99_ms"] or math.inf for name in ("filter", "empty"))
     memory = online["memory_mb"]
     return {
         f"p99 of {RATE} filter requests/s beside {DISLIKES:,} dislikes/s at most {TIMES:g} times that of an empty "
-        "endpoint under the same load": filtered <= TIMES * empty,
+        "endpoint under the same load": _times_empty(_median(online)) <= TIMES,
         "no request failed, over four hot swaps and under dislikes": not failures(result),
         "and none passed unfiltered": not unfiltered(result),
         "no dislike that was answered is lost over kill -9": killed["answered"] > 0 and not killed["lost"],
@@ -142,8 +142,20 @@ def unfiltered(result: dict[str, Any]) -> int:
 
 
 def _loads(result: dict[str, Any]) -> list[dict[str, Any]]:
-    online = [result["online"][name] for name in ("filter", "empty", "dislikes")]
+    online = [run[name] for run in result["online"]["runs"] for name in ("filter", "empty", "dislikes")]
     return [*result["closed_loop_by_connections"].values(), result["open_loop"], result["hot_swap"], *online]
+
+
+def _median(online: dict[str, Any]) -> dict[str, Any]:
+    """Of the runs beside dislikes the one in the middle."""
+    runs: list[dict[str, Any]] = sorted(online["runs"], key=_times_empty)
+    return runs[len(runs) // 2]
+
+
+def _times_empty(run: dict[str, Any]) -> float:
+    """How many times the p99 of empty requests that of lists is beside them."""
+    filtered, empty = (run[name]["p99_ms"] or math.inf for name in ("filter", "empty"))
+    return float(filtered / empty)
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -159,7 +171,7 @@ def markdown(result: dict[str, Any]) -> str:
     loads |= {f"open, Poisson, {RATE}/s": result["open_loop"], "the same, hot swaps": result["hot_swap"]}
     names = {"filter": f"the same, beside {DISLIKES:,} dislikes/s", "empty": f"and an empty endpoint, {RATE}/s",
              "dislikes": "and the dislikes"}  # fmt: skip
-    loads |= {told: result["online"][name] for name, told in names.items()}
+    loads |= {told: _median(result["online"])[name] for name, told in names.items()}
     for name, one in loads.items():
         latency = " | ".join(f"{one[key]:.2f} ms" for key in ("p50_ms", "p99_ms", "worst_ms"))
         lines.append(f"| {name} | {one['per_second']:.0f} | {latency} | {one['failed']} | {one['unfiltered']} |")
@@ -168,6 +180,11 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         f"Unfiltered: answered in time, but with all candidates, since the time budget ({BUDGET_MS:g} ms) ran out.",
         "",
+        f"- beside dislikes, p99 of lists over that of empty requests in {TRIES} runs: "
+        + ", ".join(f"{_times_empty(run):.1f}" for run in sorted(online["runs"], key=_times_empty))
+        + "; unfiltered: "
+        + ", ".join(str(run["filter"]["unfiltered"]) for run in online["runs"])
+        + " (the table has the median run)",
         f"- under dislikes: {online['memory_mb']['before']:.0f} MB of its own before, "
         f"{online['memory_mb']['after']:.0f} MB after; over kill -9: {killed['answered']:,} dislikes answered, "
         f"{killed['lost']} lost",
