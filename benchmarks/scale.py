@@ -15,8 +15,9 @@ lists need: windows with their training instances, Swing, codes, and the trie. L
 with lists, as `conrec run` does without a policy. Seconds are those of the processor, over
 all cores. Peak memory is that of the process while the stage runs, so it holds what earlier stages left there.
 
-Rates are fitted to all logs and to the demo (`benchmarks/scale_demo.json`), none below 0, so that relative errors are
-small: seconds, bytes of memory, and bytes on disk of a stage for each unit of work (`conrec.plan.costs`).
+Rates are fitted to all logs, to the demo, and to fifty million events (`benchmarks/scale_others.json`), none below 0,
+so that relative errors are small: seconds, bytes of memory, and bytes on disk of a stage for each unit of work
+(`conrec.plan.costs`).
 
 `growth` is the slope of the logarithms of seconds and of events, over the sizes that took at least 0.2 s. n log n has
 1.07 there. What is above 1.2 is marked.
@@ -25,6 +26,7 @@ small: seconds, bytes of memory, and bytes on disk of a stage for each unit of w
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -229,11 +231,11 @@ def _size(path: Path) -> int:
 
 SIZES = ("runs", "learned", "events", "users", "items")
 PLANNED = {
-    "prepare": ("fit", "prepare", ("events", "users", "items")),
+    "prepare": ("fit", "prepare", ("events", "uncached", "users", "items")),
     "compress": ("both", "compress", ("runs", "items", "passes", "codes")),
     "score": ("both", "score", ("runs", "learned", "windowed", "items", "met")),
     "filter": ("fit", "filter", ("runs", "learned", "events", "items")),
-    "snapshot": ("fit", "first snapshot", ("events", "users", "items")),
+    "snapshot": ("fit", "first snapshot", ("events", "uncached", "users", "items")),
     "weights": ("whole", "weights", ("runs", "learned", "windowed", "met")),
     "predict": ("whole", "predict", ("runs", "asked", "cells", "met")),
     "evaluate": ("whole", "evaluate", ("runs", "asked", "cells", "met")),
@@ -345,8 +347,8 @@ if __name__ == "__main__":
     table = markdown([one for one in read if one["users"] == one["events"] // 10 == 5 * one["items"]])
     if options.rates:
         kept = {"steps": read_table(options.rates)["steps"]} if options.rates.exists() else {}
-        demo = read_json(Path(__file__).with_name("scale_demo.json"))
-        options.rates.write_text(HEAD + tomli_w.dumps(rates([*read, demo]) | kept))
+        others = json.loads(Path(__file__).with_name("scale_others.json").read_text())
+        options.rates.write_text(HEAD + tomli_w.dumps(rates([*read, *others]) | kept))
     if options.write:
         replace_section(options.write, "scale", table)
     else:

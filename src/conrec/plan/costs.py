@@ -12,6 +12,9 @@ from conrec.score.backtest import ENOUGH, MOST
 TITLE, WORDING = 10, 12  # tokens of a title, and of what a prompt says around it
 LOOKED_AT, VALIDATIONS, COMPARED = 1.5, 5, 1000  # prompts that GRPO looks at for each, validations and lists of a stage
 
+CACHED = 3e6
+"""Events that caches hold, more or less: to sort what lies beyond takes twice as long."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,6 +44,7 @@ class Plan:
         more = {"asked": asked, "cells": asked * log["items"], "codes": codes, "level": level, "prompt": prompt}
         more |= {"backward": 3.0 - (lm.lora_rank > 0) + lm.gradient_checkpointing}
         more |= {"learned": learned, "windowed": replayed * learned / told / a_window, "met": asked * events}
+        more["uncached"] = max(0.0, log["events"] - CACHED)
         return {"runs": 1.0, "passes": log["items"] * sid.epochs * bool(sid.levels), **log, **more}
 
     def of_log(self, rates: Mapping[str, Any]) -> list[float]:
