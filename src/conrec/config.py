@@ -155,6 +155,10 @@ class LmConfig:
     """Width of the small model's feed-forward layers."""
     vocabulary: PositiveInt = 2000
     """Text tokens of the small model: the size of the byte-level BPE trained on the catalogue's titles."""
+    first_layers: NonNegativeInt = 0
+    """Of a checkpoint its first so many layers alone (0: all): less of everything, where the last ones add little."""
+    text_tokens: NonNegativeInt = 0
+    """Tokens of an item's title and text that stand before its semantic ID in a prompt, at most (0: the ID alone)."""
     lora_rank: NonNegativeInt = 0
     """Rank of the LoRA adapters, which train beside the rows of new tokens; 0 trains every weight."""
     max_dislikes: PositiveInt = 20
@@ -169,6 +173,8 @@ class LmConfig:
     """Spread the layers over the processes that train (FSDP2), for a model that does not fit one device."""
 
     def __post_init__(self) -> None:
+        if self.first_layers and not self.checkpoint:
+            raise ValueError(f"first_layers = {self.first_layers} is of a checkpoint; of the small model set layers")
         if not self.checkpoint and (self.hidden % (2 * self.heads) or self.heads % self.kv_heads):
             raise ValueError(
                 f"hidden = {self.hidden}, heads = {self.heads}, kv_heads = {self.kv_heads}; "

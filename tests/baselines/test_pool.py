@@ -20,7 +20,7 @@ from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
 from conrec.evaluate.protocol import validity
-from conrec.lm.prompts import HistoryPrompts
+from conrec.lm.prompts import HistoryPrompts, ItemTokens
 from tests import tiny
 from tests.baselines.test_base import Constant
 from tests.data.events import events_of
@@ -94,7 +94,7 @@ def test_decoding_names_the_pool_under_policy_and_without(
         instances, known.knowledge, Trie.of(codes, tiny.SIZES), days=9.0, smoothing=0.1, weight=1.0
     )
     assert 1 < len(pool.item_weight) <= len(instances)
-    prompts = HistoryPrompts(WORDS, codes, 3, 3).all(instances, "full")
+    prompts = HistoryPrompts(ItemTokens(WORDS, codes), 3, 3).all(instances, "full")
     data = PromptDataset(instances, prompts, rows, pool, WORDS.pad, torch.device("cpu"), known.knowledge.excluded)
     decoding = Decoding(data, temperature=temperature)
     ((lists, _),) = predict_items(tiny.policy(WORDS), [decoding], PredictConfig(k=60, beams=60, batch=7))

@@ -20,7 +20,6 @@ from conrec.config import LmConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.evaluate.metrics import candidate_accuracy
 from conrec.lm.model import build_policy, build_vocabulary, save_policy
-from conrec.lm.prompts import wording_texts
 from conrec.lm.vocabulary import END, Vocabulary, sid_token
 from tests.baselines.learning import camps, recatalogued, with_training
 
@@ -47,7 +46,7 @@ def understood(world: tuple[TrainingData, Instances, np.ndarray], tmp_path_facto
     catalog = world[0].catalog
     assert catalog is not None
     folder = tmp_path_factory.mktemp("understand")
-    vocabulary = build_vocabulary(LM, catalog.titles + wording_texts(), catalog.sizes)
+    vocabulary = build_vocabulary(LM, catalog.titles, catalog.sizes)
     vocabulary.save(folder / "tokenizer")
     save_policy(build_policy(LM, vocabulary, catalog.codewords, 0), folder)
     return folder

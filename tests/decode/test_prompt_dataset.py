@@ -14,7 +14,7 @@ from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding, PromptDataset, pool_of_days
 from conrec.decode.trie import Trie
 from conrec.features.item_features import ContentSimilarity, ItemFeature
-from conrec.lm.prompts import HistoryPrompts
+from conrec.lm.prompts import HistoryPrompts, ItemTokens
 from tests import tiny
 from tests.data.events import events_of
 
@@ -67,7 +67,7 @@ def test_what_was_seen_takes_no_beam():
     some = instances([START + 6 * DAY], [[1]])
     trie = Trie.of(CODES, tiny.SIZES)
     pool, rows = pool_of_days(some, Knowledge(items(), events()), trie, days=3.0, smoothing=0.1, weight=1.0)
-    prompts = HistoryPrompts(WORDS, CODES, 5, 5)
+    prompts = HistoryPrompts(ItemTokens(WORDS, CODES), 5, 5)
     for seen, left in (([0, 1, 2], [3, 4, 5]), (list(range(8)), [])):
         one = Instances(**{**some.__dict__, "seen": Ragged.of([seen])})
         data = PromptDataset(one, prompts.all(one, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
@@ -113,7 +113,7 @@ def test_with_equal_logits_prior_and_neighbours_are_the_whole_policy(weight):
     known = Knowledge(items(), events())
     some = instances([START + 6 * DAY, START + 6 * DAY], [[1, 4], []])
     pool, rows = pool_of_days(some, known, Trie.of(CODES, tiny.SIZES), days=3.0, smoothing=0.1, weight=weight)
-    prompts = HistoryPrompts(WORDS, CODES, 5, 5)
+    prompts = HistoryPrompts(ItemTokens(WORDS, CODES), 5, 5)
     data = PromptDataset(some, prompts.all(some, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
     policy = tiny.policy(WORDS)
     for parameter in policy.parameters():
@@ -146,7 +146,7 @@ def test_at_an_infinite_temperature_the_policy_is_not_asked(monkeypatch):
     pool, rows = pool_of_days(
         some, Knowledge(items(), events()), Trie.of(CODES, tiny.SIZES), days=3.0, smoothing=0.1, weight=1.0
     )
-    prompts = HistoryPrompts(WORDS, CODES, 5, 5)
+    prompts = HistoryPrompts(ItemTokens(WORDS, CODES), 5, 5)
     data = PromptDataset(some, prompts.all(some, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
     item_features, config = [(3.0, ContentSimilarity(CONTENT))], PredictConfig(k=8, beams=64, batch=2)
     policy = tiny.policy(WORDS)
@@ -163,7 +163,7 @@ def test_what_is_far_below_the_likeliest_stays_on_offer():
     some = instances([START + 6 * DAY], [[1]])
     trie = Trie.of(CODES, tiny.SIZES)
     pool, rows = pool_of_days(some, Knowledge(items(), events()), trie, days=3.0, smoothing=0.1, weight=1.0)
-    prompts = HistoryPrompts(WORDS, CODES, 5, 5)
+    prompts = HistoryPrompts(ItemTokens(WORDS, CODES), 5, 5)
     data = PromptDataset(some, prompts.all(some, "dislikes"), rows, pool, WORDS.pad, torch.device("cpu"))
 
     class Steep(ItemFeature):

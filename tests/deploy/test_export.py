@@ -20,7 +20,7 @@ from conrec.deploy.export import export
 from conrec.errors import ConrecError
 from conrec.lm.model import build_policy, build_vocabulary, load_trained_policy, save_policy
 from conrec.lm.policy import Policy
-from conrec.lm.prompts import HistoryPrompts
+from conrec.lm.prompts import HistoryPrompts, ItemTokens
 from conrec.lm.vocabulary import Vocabulary
 from conrec.sid.catalog import Catalog
 from conrec.toml import to_toml
@@ -58,7 +58,7 @@ def test_a_prompt_as_text_is_the_run_s_own(live: LiveRun, exported: Path) -> Non
     catalog, tokenizer = Catalog.load(live.run / "compress"), AutoTokenizer.from_pretrained(exported)
     instances = read_instances(live.run / "prepare", read_items(live.run / "prepare")).of_split("test")
     vocabulary = Vocabulary.load(live.run / "utilize" / "seed0" / "tokenizer")
-    own = HistoryPrompts(vocabulary, catalog.codes, max_dislikes=6, max_positives=6)
+    own = HistoryPrompts(ItemTokens(vocabulary, catalog.codes), max_dislikes=6, max_positives=6)
     spelled = pq.read_table(exported / "catalogue.parquet")["semantic_id"].to_pylist()
     asked = 0
     for n in range(len(instances)):

@@ -1,5 +1,7 @@
 """Checkpoints from a folder: the same code path as the embedded model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +133,20 @@ def test_no_pickle_is_read(tmp_path):
     torch.save(lm.state_dict(), tmp_path / "pytorch_model.bin")  # nor a harmless one
     with pytest.raises(ConrecError, match="safetensors"):
         build_policy(config, build_vocabulary(config, [], tiny.SIZES), CODEWORDS, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_the_first_layers_alone(kind, tmp_path):
+    words, one = tiny.vocabulary(()), LmConfig(checkpoint=str(tmp_path), first_layers=1)
+    words.tokenizer.save_pretrained(tmp_path)
+    whole = tiny.language_model(len(words), kind)
+    whole.save_pretrained(tmp_path)
+    policy = build_policy(one, build_vocabulary(one, [], tiny.SIZES), CODEWORDS, seed=0).eval()
+    ids = torch.randint(0, 200, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first = whole.model.norm(whole.model(ids, output_hidden_states=True).hidden_states[1])
+        torch.testing.assert_close(policy.body(input_ids=ids).last_hidden_state, first)
+    with pytest.raises(ConrecError, match=r"it has 2 layers, lm\.first_layers = 3"):
+        build_policy(replace(one, first_layers=3), words, CODEWORDS, seed=0)
+    with pytest.raises(ValueError, match="first_layers = 2 is of a checkpoint"):
+        LmConfig(first_layers=2)

@@ -5,6 +5,7 @@ import pytest
 
 from conrec.config import UnderstandConfig
 from conrec.data.instances import Events
+from conrec.lm.prompts import ItemTokens
 from conrec.train.alignment import alignment_samples, ask
 from tests import tiny
 from tests.data.events import events_of
@@ -56,7 +57,7 @@ def test_every_question_is_fair(repeats):
 
 def test_the_answer_stands_at_every_place_and_is_the_disliked_one():
     questions = np.array([[0, 1, 2, 3]] * 200)
-    samples = alignment_samples(WORDS, CODES, questions, seed=0)
+    samples = alignment_samples(ItemTokens(WORDS, CODES), questions, seed=0)
     places = set()
     for sample in samples:
         assert sample.answer == WORDS.sid(CODES[0])

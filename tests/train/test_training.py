@@ -15,7 +15,7 @@ from conrec.decode.trie import Trie
 from conrec.evaluate.metrics import hit_any
 from conrec.lm.model import build_policy, trained_state
 from conrec.lm.policy import Policy
-from conrec.lm.prompts import HistoryPrompts
+from conrec.lm.prompts import HistoryPrompts, ItemTokens
 from conrec.lm.training import TRACKER, Trainer
 from conrec.train.curriculum import LOOKED_AT, choose_prompts, chosen_data
 from conrec.train.demonstrations import Demonstrations
@@ -61,7 +61,7 @@ def world(n: int = 64) -> tuple[Instances, PromptDataset, HistoryPrompts]:
         Ragged.of([[i + 20] for i in last]),
         nothing,
     )
-    prompts = HistoryPrompts(WORDS, CODES, 5, 5)
+    prompts = HistoryPrompts(ItemTokens(WORDS, CODES), 5, 5)
     pool = Trie.of(CODES, SIZES).weigh(np.ones((1, 40)))
     data = PromptDataset(
         instances,

@@ -25,7 +25,7 @@ from conrec.config import LmConfig, UnderstandConfig
 from conrec.data.instances import Instances, Ragged
 from conrec.features.sizes import Inputs, Sizes
 from conrec.lm.model import build_policy, build_vocabulary
-from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, Sample, translation, wording_texts
+from conrec.lm.prompts import MAX_TITLE_TOKENS, WORDING, Context, HistoryPrompts, ItemTokens, Sample, translation
 from conrec.train.sft import train_supervised
 
 
@@ -62,10 +62,10 @@ class LcRec(Generative):
         catalog = self.known.catalog
         assert catalog is not None
         self.codes = catalog.codes
-        vocabulary = build_vocabulary(self.lm, catalog.titles + wording_texts(), catalog.sizes)
+        vocabulary = build_vocabulary(self.lm, catalog.titles, catalog.sizes)
         self.pad = vocabulary.pad
         self.policy = build_policy(self.lm, vocabulary, catalog.codewords, self.seed).to(self.device)
-        self.histories = HistoryPrompts(vocabulary, self.codes, self.max_dislikes, self.max_positives)
+        self.histories = HistoryPrompts(ItemTokens(vocabulary, self.codes), self.max_dislikes, self.max_positives)
         positives = self.max_positives if self.positives else 0
         titles = TitleHistories(vocabulary, catalog.titles, self.max_dislikes, positives)
         train = self.known.train.take(self.known.train.n_dislikes > 0)

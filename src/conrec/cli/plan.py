@@ -82,12 +82,13 @@ def language_model(recipe: Recipe, sizes: tuple[int, ...], on_paper: bool) -> tu
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from conrec.lm.model import build_policy, build_vocabulary, device, with_lora
+    from conrec.lm.model import build_policy, build_vocabulary, cut, device, with_lora
 
     config, step, ask = recipe.lm, 1e9, recipe.understand
     if on_paper and config.checkpoint:
         with torch.device("meta"):
             lm: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config.checkpoint))
+            lm = cut(lm, config.first_layers) if config.first_layers else lm
             lm = with_lora(lm, config, build_vocabulary(LmConfig(), ["a"], sizes)) if config.lora_rank else lm
     else:
         words = build_vocabulary(config, ["a"], sizes)

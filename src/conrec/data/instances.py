@@ -164,9 +164,16 @@ class Items:
     categories: list[str | None]
     first_seen: np.ndarray
     """datetime64[us] [n]: first event or listing; NaT for an item that was never seen."""
+    texts: pa.ChunkedArray | None = None
+    """What the log says of each beside its title, null where that is nothing."""
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def says(self, row: int) -> str:
+        """All words of an item: its title, and its text."""
+        text = None if self.texts is None else self.texts[row].as_py()
+        return f"{self.titles[row]}: {text}" if text else self.titles[row]
 
 
 @dataclass(frozen=True)
@@ -292,6 +299,7 @@ def as_items(table: pa.Table) -> Items:
         table["title"].to_pylist(),
         table["category"].to_pylist(),
         _times(table["first_seen"].combine_chunks()),
+        table["text"] if "text" in table.column_names else None,
     )
 
 

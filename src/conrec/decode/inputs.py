@@ -14,7 +14,7 @@ from conrec.decode.trie import Trie
 from conrec.features.log_view import LogView
 from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import device
-from conrec.lm.prompts import Context, HistoryPrompts
+from conrec.lm.prompts import Context, HistoryPrompts, ItemTokens
 from conrec.lm.vocabulary import Vocabulary
 
 
@@ -37,9 +37,11 @@ class Inputs:
         return cls(recipe, log.view, log.instances, log.split, log.knowledge, trie, log.neighbours)
 
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
-        return HistoryPrompts(
-            vocabulary, self.log_view.catalog.codes, self.recipe.lm.max_dislikes, self.recipe.lm.max_positives
-        )
+        return HistoryPrompts(self.item_tokens(vocabulary), self.recipe.lm.max_dislikes, self.recipe.lm.max_positives)
+
+    def item_tokens(self, vocabulary: Vocabulary) -> ItemTokens:
+        view, most = self.log_view, self.recipe.lm.text_tokens
+        return ItemTokens(vocabulary, view.catalog.codes, view.items.says, most)
 
     def prompt_dataset(
         self,

@@ -18,7 +18,8 @@ from conrec import processes
 from conrec.config import LmConfig
 from conrec.errors import ConrecError
 from conrec.lm.policy import Policy, pad_prompts
-from conrec.lm.sharding import shard_layers, shared_like, whole
+from conrec.lm.prompts import wording_texts
+from conrec.lm.sharding import layers_of, shard_layers, shared_like, whole
 from conrec.lm.vocabulary import Vocabulary
 from conrec.processes import is_main, local_rank
 
@@ -27,10 +28,10 @@ LORA_ALPHA = 32
 
 
 def build_vocabulary(config: LmConfig, texts: list[str], sizes: Sequence[int]) -> Vocabulary:
-    """The checkpoint's tokenizer, or one trained on `texts`; with semantic-ID tokens either way."""
+    """The checkpoint's tokenizer, or one trained on `texts` and our wording; with semantic-ID tokens either way."""
     if config.checkpoint:
         return Vocabulary.of_checkpoint(config.checkpoint, sizes)
-    return Vocabulary.train(texts, config.vocabulary, sizes)
+    return Vocabulary.train(texts + wording_texts(), config.vocabulary, sizes)
 
 
 def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.ndarray], seed: int) -> Policy:
@@ -182,10 +183,23 @@ def _checkpoint(config: LmConfig) -> Any:
     # Weights that train are float32, or small steps would be rounded away; with LoRA the others need not be.
     dtype = compute_dtype(config) if config.lora_rank else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, use_safetensors=True)
+        lm = AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, use_safetensors=True)
+        return cut(lm, config.first_layers) if config.first_layers else lm
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConrecError(f"lm.checkpoint = {config.checkpoint!r}: no model could be loaded ({reason})") from None
+
+
+def cut(lm: Any, layers: int) -> Any:
+    """The model with its first layers alone; ValueError where it has fewer. What was behind them is gone."""
+    every, own = layers_of(lm.get_decoder()), lm.config
+    if layers > len(every):
+        raise ValueError(f"it has {len(every)} layers, lm.first_layers = {layers}")
+    del every[layers:]
+    own.num_hidden_layers = layers
+    if getattr(own, "layer_types", None):
+        own.layer_types = own.layer_types[:layers]
+    return lm
 
 
 def _start_from_codebook(lm: Any, vocabulary: Vocabulary, codewords: list[np.ndarray]) -> None:

@@ -1,10 +1,12 @@
 """Every prompt in one place: what the model reads and what it is to answer.
 
 A prompt is a list of token ids. Wording is text of our own, titles are data (see `vocabulary`), items are their
-semantic IDs. The same wording serves the embedded model and a large checkpoint.
+semantic IDs, with `lm.text_tokens` behind what they say. The same wording serves the embedded model and a large
+checkpoint.
 """
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
@@ -13,11 +15,14 @@ import numpy as np
 
 from conrec.data.instances import Instances, Ragged
 from conrec.lm.vocabulary import Vocabulary
+from conrec.parallel import Memo
 
 Context = Literal["recent", "dislikes", "full"]
 
 WORDING = tomllib.loads((files(__package__) / "wording.toml").read_text("utf-8"))
 MAX_TITLE_TOKENS = 48
+LONGEST = 20
+"""Letters of a token, more or less at most: what lies behind so many for each wanted token is not looked at."""
 RECENT = np.timedelta64(3, "D")
 """Time before a cutoff whose dislikes the context `recent` shows."""
 
@@ -46,11 +51,31 @@ def translation(vocabulary: Vocabulary, codes: np.ndarray, titles: list[str]) ->
     return samples
 
 
-def alignment(vocabulary: Vocabulary, candidates: np.ndarray, answer: int) -> Sample:
-    """Item-level alignment: four semantic IDs, int [4, levels]; which one was disliked (paper, section 3)."""
-    before, after = WORDING["alignment"]
-    prompt = vocabulary.text(before) + vocabulary.sid(candidates) + vocabulary.text(after)
-    return Sample(prompt, vocabulary.sid(candidates[answer]))
+class ItemTokens:
+    """How items stand in prompts: their semantic IDs, each behind the beginning of what the item says, if wanted."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, codes: np.ndarray, says: Callable[[int], str] | None = None, text_tokens: int = 0
+    ) -> None:
+        """codes: int [items, levels]; says: the text of a row, of which so many tokens are read at most."""
+        self.vocabulary = vocabulary
+        self.codes = codes
+        self._sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)
+        self._text = None
+        if says is not None and text_tokens:
+            self._text = Memo(lambda row: vocabulary.text(says(row)[: LONGEST * text_tokens])[:text_tokens])
+
+    def of(self, rows: np.ndarray) -> list[int]:
+        """Tokens of some items (int [n], rows), one after the other."""
+        if self._text is None:
+            return self._sids[rows].reshape(-1).tolist()
+        return [token for row in rows.tolist() for token in (*self._text[row], *self._sids[row].tolist())]
+
+
+def alignment(items: ItemTokens, candidates: np.ndarray, answer: int) -> Sample:
+    """Item-level alignment: four items, int [4], rows; which one was disliked (paper, section 3)."""
+    before, after = map(items.vocabulary.text, WORDING["alignment"])
+    return Sample([*before, *items.of(candidates), *after], items.vocabulary.sid(items.codes[candidates[answer]]))
 
 
 class HistoryPrompts:
@@ -60,10 +85,9 @@ class HistoryPrompts:
     platform shows next), and the latest then always stand at the same distance from the answer.
     """
 
-    def __init__(self, vocabulary: Vocabulary, codes: np.ndarray, max_dislikes: int, max_positives: int) -> None:
-        """`codes`: int [items, levels], the semantic ID of every item row."""
-        self._sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)
-        self._text = {name: vocabulary.text(value) for name, value in WORDING.items() if isinstance(value, str)}
+    def __init__(self, items: ItemTokens, max_dislikes: int, max_positives: int) -> None:
+        self._tokens = items
+        self._text = {name: items.vocabulary.text(value) for name, value in WORDING.items() if isinstance(value, str)}
         self._max_dislikes = max_dislikes
         self._max_positives = max_positives
 
@@ -96,4 +120,4 @@ class HistoryPrompts:
         return Ragged.of([self.of(instances, n, context) for n in range(len(instances))], np.int64)
 
     def _items(self, rows: np.ndarray) -> list[int]:
-        return self._sids[rows].reshape(-1).tolist() if len(rows) else self._text["nothing"]
+        return self._tokens.of(rows) if len(rows) else self._text["nothing"]

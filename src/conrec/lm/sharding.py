@@ -16,9 +16,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from conrec import processes
 
 
+def layers_of(decoder: nn.Module) -> nn.ModuleList:
+    """The layers of a decoder: the longest list of modules in it."""
+    return max((module for module in decoder.modules() if isinstance(module, nn.ModuleList)), key=len)
+
+
 def shard_layers(decoder: nn.Module, device: torch.device) -> None:
-    """Spread the layers of a decoder (the longest list of modules in it) over all processes, on this kind of device."""
-    layers = max((module for module in decoder.modules() if isinstance(module, nn.ModuleList)), key=len)
+    """Spread the layers of a decoder over all processes, on this kind of device."""
+    layers = layers_of(decoder)
     mesh = init_device_mesh(device.type, (processes.count(),))
     rest = set(decoder.parameters()) - set(layers.parameters())
     for layer in layers:

@@ -38,7 +38,8 @@ class Plan:
         asked = windows * (log["users"] * disliking + replayed)
         told, a_window = log["dislikes"] + log["likes"], split.horizon_days / log["days"]
         level = float(sid.codes or min(8192.0, max(64.0, log["items"] / 39)))
-        prompt = WORDING + sid.levels * (min(lm.max_dislikes, 0.7 * dislikes) + min(lm.max_positives, 0.7 * likes))
+        told_of = min(lm.max_dislikes, 0.7 * dislikes) + min(lm.max_positives, 0.7 * likes)
+        prompt = WORDING + (sid.levels + lm.text_tokens) * told_of
         codes = log["items"] * level * sid.levels * (sid.epochs + 75)  # k-means: 25 a level
         learned = min(split.validation_from * told, max(ENOUGH, min(MOST, told * a_window)))
         more = {"asked": asked, "cells": asked * log["items"], "codes": codes, "level": level, "prompt": prompt}

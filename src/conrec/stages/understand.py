@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from conrec.decode.inputs import Inputs
 from conrec.files import write_json
 from conrec.lm.model import build_policy, build_vocabulary, load_trained_policy, on_device, save_policy
-from conrec.lm.prompts import Sample, translation, wording_texts
+from conrec.lm.prompts import Sample, translation
 from conrec.pipeline.job import Job
 from conrec.processes import is_main
 from conrec.progress import say
@@ -28,14 +28,15 @@ def understand(job: Job) -> None:
     recipe, out, seed = job.recipe, job.out, job.seed
     inputs = Inputs.of(recipe, job.log)
     catalog = inputs.log_view.catalog
-    vocabulary = build_vocabulary(recipe.lm, catalog.titles + wording_texts(), catalog.sizes)
+    vocabulary = build_vocabulary(recipe.lm, catalog.titles, catalog.sizes)
     if is_main():
         vocabulary.save(out / "tokenizer")
     policy = on_device(build_policy(recipe.lm, vocabulary, catalog.codewords, seed), recipe.lm)
     known = inputs.split.may_learn(inputs.log_view.events)
     seen = np.isin(np.arange(len(inputs.log_view.items)), inputs.log_view.events.items[known])
-    titles = [title for title, keep in zip(catalog.titles, seen) if keep]
-    config = recipe.understand
+    says = inputs.log_view.items.says if recipe.lm.text_tokens else catalog.titles.__getitem__
+    titles = [says(row) for row in np.flatnonzero(seen).tolist()]
+    config, items = recipe.understand, inputs.item_tokens(vocabulary)
 
     def train(task: str, samples: list[Sample], epochs: float, validate: Validate | None = None) -> None:
         """One supervised task; a task that an earlier try finished is loaded instead."""
@@ -57,7 +58,7 @@ def understand(job: Job) -> None:
             "each, and an epoch); they ask users with three likes and understand.alignment_min_repeats dislikes"
         )
     else:
-        held_out = alignment_samples(vocabulary, catalog.codes, kept, seed)
+        held_out = alignment_samples(items, kept, seed)
         options = catalog.codes[kept]
 
         def accuracy(most: int = WATCHED) -> dict[str, float]:
@@ -65,7 +66,7 @@ def understand(job: Job) -> None:
             return {"alignment_accuracy": float(right.mean())}
 
         before = accuracy(len(held_out))["alignment_accuracy"]
-        samples = alignment_samples(vocabulary, catalog.codes, questions, seed)
+        samples = alignment_samples(items, questions, seed)
         train("alignment", samples, config.alignment_epochs, accuracy)
         parts.append("alignment")
         metrics |= accuracy(len(held_out)) | {"alignment_accuracy_before": before}

@@ -10,8 +10,7 @@ import numpy as np
 
 from conrec.config import UnderstandConfig
 from conrec.data.instances import Events
-from conrec.lm.prompts import Sample, alignment
-from conrec.lm.vocabulary import Vocabulary
+from conrec.lm.prompts import ItemTokens, Sample, alignment
 
 SURE_PREFIX = 1
 """Codes that two dislikes must share to count as a repeated one."""
@@ -59,11 +58,11 @@ def ask(events: Events, learn: np.ndarray, codes: np.ndarray, config: Understand
     return parts
 
 
-def alignment_samples(vocabulary: Vocabulary, codes: np.ndarray, questions: np.ndarray, seed: int) -> list[Sample]:
+def alignment_samples(items: ItemTokens, questions: np.ndarray, seed: int) -> list[Sample]:
     """Questions int [n, 4] -> samples, the answer at a random one of the four places."""
     rng = np.random.default_rng(seed)
     samples = []
     for row in questions:
         order = rng.permutation(4)
-        samples.append(alignment(vocabulary, codes[row[order]], int(np.flatnonzero(order == 0)[0])))
+        samples.append(alignment(items, row[order], int(np.flatnonzero(order == 0)[0])))
     return samples

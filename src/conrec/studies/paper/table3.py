@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from conrec.config import Recipe
+from conrec.decode.inputs import Inputs
 from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import build_policy, device, load_trained_policy
 from conrec.lm.vocabulary import Vocabulary
@@ -61,7 +62,8 @@ def answered(own: Variant, log: PreparedLog, understood: Path, weights: Path) ->
     vocabulary = Vocabulary.load(understood / "tokenizer")
     policy = build_policy(recipe.lm, vocabulary, catalog.codewords, seed).to(device())
     load_trained_policy(policy, weights)
-    samples = alignment_samples(vocabulary, catalog.codes, questions, seed)
+    items = Inputs.of(recipe, log).item_tokens(vocabulary)
+    samples = alignment_samples(items, questions, seed)
     right = choices(policy, vocabulary, samples, catalog.codes[questions])
     numbers = np.arange(len(questions))
     return Measured(numbers, np.array([f"{seed}-{n}" for n in numbers]), {ACCURACY: right.astype(np.float32)})
