@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conrec.config import DataConfig, GrpoStage, Recipe, load_recipe
+from conrec.config import DataConfig, GrpoStage, LmConfig, Recipe, load_recipe, with_settings
 from conrec.errors import ConrecError
 from conrec.run import find_recipe
 from conrec.toml import to_toml
@@ -116,6 +117,33 @@ def test_the_recipes_that_come_along_load_and_are_found_by_name(path: Path, tmp_
     loaded = load_recipe(path)
     assert load_recipe(find_recipe(Path(path.stem))) == loaded
     assert load_recipe(find_recipe(Path("recipes") / path.name)) == loaded
+
+
+@pytest.mark.parametrize("name", ["smollm2", "minilm"])
+def test_settings_that_come_along_stand_over_every_recipe(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = find_recipe(Path(name))
+    told = tomllib.loads(path.read_text(encoding="utf-8"))
+    for recipe in map(load_recipe, RECIPES):
+        both, expected = (tomllib.loads(to_toml(one)) for one in (with_settings(recipe, path), recipe))
+        for section, values in told.items():
+            expected[section] |= values
+        assert both == expected
+
+
+def test_faults_of_settings_name_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "over.toml"
+    path.write_text("[lm]\nlora = 8\n")
+    with pytest.raises(ConrecError, match=r"over\.toml: unknown key lm\.lora; did you mean lora_rank"):
+        with_settings(Recipe(), path)
+    path.write_text("[lm]\nhidden = 96\n")
+    six = dataclasses.replace(Recipe(), name="six", lm=LmConfig(hidden=120, heads=6, kv_heads=3))
+    assert with_settings(six, path).lm.hidden == 96
+    path.write_text("[lm]\nhidden = 64\n")
+    with pytest.raises(ConrecError, match=r"over\.toml over six: lm\.hidden = 64, heads = 6, kv_heads = 3"):
+        with_settings(six, path)
+    with pytest.raises(ConrecError, match=r"none\.toml: there is no such recipe"):
+        with_settings(Recipe(), tmp_path / "none.toml")
 
 
 def test_a_file_of_ones_own_comes_before_one_that_comes_along(tmp_path: Path, monkeypatch) -> None:

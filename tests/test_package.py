@@ -41,7 +41,7 @@ def test_every_file_of_the_source_is_in_the_wheel_and_no_other(wheel: zipfile.Zi
     source = ROOT / "src"
     files = {path.relative_to(source).as_posix() for path in (source / "conrec").rglob("*") if path.is_file()}
     files = {name for name in files if "__pycache__" not in name}
-    files |= {f"conrec/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.toml")}
+    files |= {f"conrec/{path.relative_to(ROOT)}" for path in (ROOT / "recipes").rglob("*.toml")}
     there = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert there == files
     assert {"conrec/py.typed", "conrec/serve/page/index.html", "conrec/recipes/fit.toml"} <= there

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
+import msgspec
 from msgspec import Meta
 
 from conrec.errors import ConrecError
-from conrec.toml import read_toml
+from conrec.toml import read_table, read_toml, typed
 
 PositiveInt = Annotated[int, Meta(ge=1, le=10**9)]
 NonNegativeInt = Annotated[int, Meta(ge=0, le=10**9)]
@@ -357,3 +358,12 @@ def load_recipe(path: Path) -> Recipe:
     if not path.is_file():
         raise ConrecError(f"{path}: there is no such recipe; see the folder recipes/ for some")
     return read_toml(path, Recipe)
+
+
+def with_settings(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with the settings of a second file over its own, key by key; ConrecError as in `load_recipe`."""
+    load_recipe(path)  # so that its faults are told as its own
+    settings = msgspec.to_builtins(recipe)
+    for name, value in read_table(path).items():
+        settings[name] = {**settings[name], **value} if isinstance(value, dict) else value
+    return typed(f"{path} over {recipe.name}", settings, Recipe)

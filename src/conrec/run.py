@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conrec import processes
-from conrec.config import Recipe, load_recipe
+from conrec.config import Recipe, load_recipe, with_settings
 from conrec.data.pseudonyms import Pseudonyms, pseudonyms_for
 from conrec.data.sources import Sources, Tables, at_hand, digest, named, told_by_address
 from conrec.errors import ConrecError, need
@@ -242,12 +242,20 @@ def pseudonyms_of(run: Path, recipe: Recipe) -> Pseudonyms | None:
     return pseudonyms_for(recipe.salt_file, inputs.get("pseudonyms"), run)
 
 
+def named_recipe(path: Path, settings: Path | None = None) -> Recipe:
+    """The recipe that `find_recipe` finds, with the settings of a second one over its own."""
+    recipe = load_recipe(find_recipe(path))
+    return recipe if settings is None else with_settings(recipe, find_recipe(settings))
+
+
 def find_recipe(path: Path) -> Path:
-    """The file itself, or the recipe of that name that comes with the package (`demo`, `recipes/demo.toml`)."""
+    """The file itself, or the recipe of that name that comes with the package (`demo`, `recipes/demo.toml`), or the
+    settings for `--with` of that name (`recipes/with`)."""
     if path.exists() or path.parent not in (Path("."), Path("recipes")):
         return path
     package = Path(__file__).resolve().parent
-    for folder in (package / "recipes", package.parents[1] / "recipes"):  # in a wheel; in a clone
+    folders = package / "recipes", package.parents[1] / "recipes"  # in a wheel; in a clone
+    for folder in (one / part for one in folders for part in (".", "with")):
         shipped = folder / f"{path.name.removesuffix('.toml')}.toml"
         if shipped.is_file():
             return shipped

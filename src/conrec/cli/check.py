@@ -36,14 +36,14 @@ def check(args: Check) -> None:
     import pyarrow.compute as pc
     import tomli_w
 
-    from conrec.config import DataConfig, Recipe, load_recipe
+    from conrec.config import DataConfig, Recipe
     from conrec.data.adapters import draft, generic
     from conrec.data.clean import clean, without_leaps
     from conrec.data.sources import at_hand, told_by_address
     from conrec.report.texts import sentences
-    from conrec.run import find_recipe
+    from conrec.run import named_recipe
 
-    recipe = load_recipe(find_recipe(args.recipe)) if args.recipe else Recipe(data=DataConfig("generic"))
+    recipe = named_recipe(args.recipe) if args.recipe else Recipe(data=DataConfig("generic"))
     if recipe.data.simulated or (args.items and recipe.data.adapter != "generic"):
         raise ConrecError(f"{args.recipe}: data.adapter = {recipe.data.adapter!r} does not read these files")
     with TemporaryDirectory() as copies, told_by_address(Path(copies)):

@@ -21,6 +21,7 @@ class Planned:
     dislikes: Annotated[float, arg(metavar="SHARE", help="Of the events.")] = 0.06
     likes: Annotated[float, arg(metavar="SHARE", help="Of the events.")] = 0.14
     days: Annotated[int, arg(help="Length of the log.")] = 180
+    settings: Annotated[Path | None, arg(name="with", metavar="TOML", help="As `conrec run` takes it.")] = None
     policy: Annotated[bool, arg(help="With the language model, as `conrec run --policy`.")] = False
     devices: Annotated[int, arg(help="GPUs for the language model.")] = 1
     memory: Annotated[float, arg(metavar="GB", help="Of the machine; 0: of this one.")] = 0
@@ -37,13 +38,16 @@ def plan(args: Planned) -> None:
 
     Example: conrec plan shop.toml --users 1000000 --items 100000 --events 50000000
     """
-    from conrec.config import POLICY_TEMPERATURES, load_recipe
+    from conrec.config import POLICY_TEMPERATURES
     from conrec.plan.costs import Plan
     from conrec.report.texts import sentences
-    from conrec.run import find_recipe, stages_of
+    from conrec.run import named_recipe, stages_of
     from conrec.toml import read_table
 
-    recipe, rates = load_recipe(find_recipe(args.recipe)), read_table(Path(__file__).parents[1] / "plan" / "rates.toml")
+    recipe, rates = (
+        named_recipe(args.recipe, args.settings),
+        read_table(Path(__file__).parents[1] / "plan" / "rates.toml"),
+    )
     asking = replace(recipe.predict, temperatures=POLICY_TEMPERATURES)
     recipe = replace(recipe, predict=asking) if args.policy else recipe
     log = {name: getattr(args, name) for name in ("users", "items", "events", "days")}

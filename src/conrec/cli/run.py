@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from conrec.config import POLICY_TEMPERATURES, load_recipe
+from conrec.config import POLICY_TEMPERATURES
 from conrec.errors import ConrecError, need
 from conrec.parallel import Engine, use
 from conrec.pipeline.stage import Stage
 from conrec.processes import is_main
-from conrec.run import find_recipe, open_run, run_stages, stages_of
+from conrec.run import named_recipe, open_run, run_stages, stages_of
 
 if TYPE_CHECKING:
     from conrec.model import Model
@@ -46,6 +46,8 @@ class Run:
     """Rebuild stages that are up to date, too."""
     seeds: Annotated[tuple[int, ...], arg(metavar="N [N ...]")] = ()
     """Train once with each of these seeds; without it those of the recipe."""
+    settings: Annotated[Path | None, arg(name="with", metavar="TOML")] = None
+    """Settings over those of the recipe: a file, or one that comes along: smollm2, minilm (docs/pretrained.md)."""
     policy: bool = False
     """Train the language model, too, and let it join the item features where validation says that it helps."""
     track: Literal["tensorboard", "wandb", "mlflow"] | None = None
@@ -72,7 +74,7 @@ def run(args: Run) -> None:
     """
 
     use(args.engine)
-    recipe = load_recipe(find_recipe(args.recipe))
+    recipe = named_recipe(args.recipe, args.settings)
     if args.track:
         if importlib.util.find_spec(args.track) is None:
             raise ConrecError(f"--track {args.track}: it is not installed; pip install {args.track}")
@@ -142,7 +144,7 @@ def demo(args: Demo) -> None:
     from conrec.model import load
 
     need("train", "images", "report")
-    recipe = load_recipe(find_recipe(Path("demo")))
+    recipe = named_recipe(Path("demo"))
     alone = dataclasses.replace(recipe, sid=dataclasses.replace(recipe.sid, levels=0))
     fitted = args.out.with_name(f"{args.out.name}-fit")
     run_stages(stages_of(alone), alone, fitted, begin=True)

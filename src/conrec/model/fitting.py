@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conrec.config import Recipe, load_recipe
+from conrec.config import Recipe
 from conrec.errors import ConrecError
 from conrec.files import lock
 from conrec.model.frames import Table, place, told_of
 from conrec.model.model import Model
-from conrec.run import LOG, check_folder, find_recipe, run_stages, stages_of
+from conrec.run import LOG, check_folder, named_recipe, run_stages, stages_of
 
 
 def fit(
@@ -41,7 +41,7 @@ def fit(
 
     ConrecError for a log that cannot be read or is too small, with table, row, and what to do.
     """
-    settings = recipe if isinstance(recipe, Recipe) else load_recipe(find_recipe(Path(recipe)))
+    settings = recipe if isinstance(recipe, Recipe) else named_recipe(Path(recipe))
     names = {"columns": columns, "kinds": kinds, "reasons": reasons}
     changes: dict[str, Any] = {name: dict(one) for name, one in names.items() if one is not None}
     limits = {"dislike_at_most": dislike_at_most, "like_at_least": like_at_least}

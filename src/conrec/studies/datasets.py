@@ -12,7 +12,7 @@ from typing import Any
 from conrec.config import POLICY_TEMPERATURES, GrpoStage, Recipe, load_recipe
 from conrec.errors import ConrecError
 from conrec.files import tree_digest
-from conrec.run import find_recipe
+from conrec.run import named_recipe
 from conrec.toml import read_table
 
 NAMES = ("simulator", "movietweetings", "movielens", "polis")
@@ -62,9 +62,9 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
     `quick`: everything tiny, to see that it works. Raises ConrecError for a log that is not there.
     """
     if name == "simulator":
-        recipe = replace(load_recipe(find_recipe(Path("demo"))), name=name)
+        recipe = replace(named_recipe(Path("demo")), name=name)
         return Dataset(name, _quick(recipe) if quick else recipe)
-    recipe = load_recipe(find_recipe(Path(name)))
+    recipe = named_recipe(Path(name))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
     log = data / LOGS[name]
