@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from conrec.studies.cells import Cell
 from conrec.studies.models import CONREC
 from conrec.studies.reproduce import STUDIES
+from conrec.studies.reproduce import reproduce as run_studies
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +40,11 @@ def test_every_study_has_table_picture_and_paragraph(
     out, process = everything
     assert process.stdout.strip() == str(out / "results")
     index = (out / "results" / "README.md").read_text()
+    assert "table5: Backbones (table 5); left out: it asks logs" in process.stderr
     for study in STUDIES.values():
+        if study.apart or "simulator" not in study.datasets:
+            assert f"({study.name}.md)" not in index
+            continue
         table = list(csv.DictReader((out / "results" / f"{study.name}.csv").open()))
         assert {row["metric"] for row in table} == set(study.metrics)
         assert all(
@@ -90,3 +96,16 @@ def test_an_added_seed_runs_alone(everything: tuple[Path, subprocess.CompletedPr
     assert all("seed 1" in line for line in ran)
     table = csv.DictReader((out / "results" / "table2.csv").open())
     assert {row["seeds"] for row in table} == {"0 1"}
+
+
+def test_settings_stand_over_the_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "over.toml").write_text("[predict]\nprior_days = 77.0\n")
+    cells, commands = list[Cell](), list[str]()
+    monkeypatch.setattr("conrec.studies.reproduce.run_cells", lambda own, *_: cells.extend(own))
+    monkeypatch.setattr("conrec.studies.reproduce.read_seconds", lambda folder: 0.0)
+    monkeypatch.setattr("conrec.studies.results.rows", lambda *_: [])
+    monkeypatch.setattr("conrec.studies.pages.write", lambda study, table, command, folder: commands.append(command))
+    run_studies("features", None, tmp_path, [0], (), True, tmp_path / "over.toml")
+    assert {cell.inputs["recipe"]["predict"]["prior_days"] for cell in cells} == {77.0}
+    assert f"--with {tmp_path / 'over.toml'}" in commands[0]

@@ -107,7 +107,8 @@ def test_rewards_share_a_warm_up_and_contexts_do_not(tiny: Dataset) -> None:
 
 def variants_of(study: str, data: Dataset) -> dict[str, Variant]:
     table = STUDIES[study].variants
-    return {name: declared(data, 0, {k: v for k, v in told.items() if k != "baseline"}) for name, told in table.items()}
+    ours = {name: {k: v for k, v in told.items() if k not in ("baseline", "seeds")} for name, told in table.items()}
+    return {name: declared(data, 0, told) for name, told in ours.items()}
 
 
 def test_each_rung_of_table_2_changes_one_thing(tiny: Dataset) -> None:
@@ -156,6 +157,18 @@ def test_studies_share_their_cells(tiny: Dataset, context: StudyContext) -> None
     a = [{c.folder(Path()) for c in cells if c.system == "+ future dislikes"} for cells in everywhere[:2]]
     assert a[0] == a[1]
     assert len({cell.folder(Path()) for cells in everywhere for cell in cells}) == 2 * (6 + 3 + 5)
+
+
+def test_what_a_language_model_adds(tiny: Dataset, context: StudyContext) -> None:
+    own = {name: one.recipe for name, one in variants_of("language_model", tiny).items()}
+    assert list(own) == ["without", "with the small policy", "with SmolLM2", "with MiniLM"]
+    assert own["without"] == replace(tiny.recipe, seeds=(0,))
+    assert own["with MiniLM"] == replace(own["without"], items=replace(tiny.recipe.items, text="models/minilm"))
+    assert [recipe.lm.checkpoint for recipe in own.values()] == ["", "", "models/smollm2", ""]
+    assert [recipe.predict.asks_policy for recipe in own.values()] == [False, True, True, False]
+    cells = STUDIES["language_model"].cells(context, tiny, (0, 1, 2))
+    assert [cell.seed for cell in cells if cell.system == "with SmolLM2"] == [0, 1]
+    assert len(cells) == 3 * 3 + 2
 
 
 def test_sizes_and_contexts(tiny: Dataset) -> None:

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-StudyName = Literal["fig2a", "fig2b", "table1", "features", "table2", "table3", "table4", "table5", "all"]
+StudyName = Literal[
+    "fig2a", "fig2b", "table1", "features", "table2", "table3", "table4", "table5", "language_model", "all"
+]
 ModelName = Literal["smollm2", "minilm"]
-DatasetName = Literal["simulator", "movietweetings", "movielens", "polis", "kuairand"]
+DatasetName = Literal["simulator", "movietweetings", "movielens", "polis", "kuairand", "films"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ def fetch(args: Fetch) -> None:
 @dataclass(frozen=True)
 class Reproduce:
     what: Annotated[Positional[StudyName], arg(metavar="STUDY")]
-    """fig2a, fig2b, table1, features, table2, table3, table4, table5, or all of these."""
+    """fig2a, fig2b, table1, features, table2, table3, table4, table5, or all of these; language_model (a night and
+    more)."""
     data: Annotated[Path | None, arg(metavar="DATA")] = None
     """A folder with movietweetings/, movielens-latest/, and polis/ (and movie-posters/); without it the simulator
     alone."""
@@ -50,7 +53,10 @@ class Reproduce:
     seeds: Annotated[tuple[int, ...] | None, arg(metavar="N [N ...]")] = None
     """Train once with each of these seeds; without it 0 to 2; of MovieLens 0 to 4, its five folds."""
     datasets: Annotated[tuple[DatasetName, ...], arg(metavar="NAME [NAME ...]")] = ()
-    """Of simulator, movietweetings, movielens, polis, kuairand; without it those that say something in the study."""
+    """Of simulator, movietweetings, movielens, polis, kuairand, films; without it those that say something in the
+    study."""
+    settings: Annotated[Path | None, arg(name="with", metavar="TOML")] = None
+    """Settings over those of the recipes, as `conrec run` takes them: smollm2 asks everything of that policy."""
 
 
 def reproduce(args: Reproduce) -> None:
@@ -66,4 +72,4 @@ def reproduce(args: Reproduce) -> None:
     """
     from conrec.studies.reproduce import reproduce
 
-    print(reproduce(args.what, args.data, args.out, args.seeds, args.datasets, args.quick))
+    print(reproduce(args.what, args.data, args.out, args.seeds, args.datasets, args.quick, args.settings))

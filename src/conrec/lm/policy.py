@@ -199,7 +199,8 @@ class Policy(AnswerModel[PromptState]):
     def _scaled(self, logits: Tensor) -> Tensor:
         """What the head says, scaled and capped as some families do (Cohere, Granite, Gemma), float32."""
         config = self._causal.config
-        logits = logits.float() * getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        logits, scale = logits.float(), getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
+        logits = logits if scale == 1.0 else logits * scale  # of a large vocabulary that is a tenth of a step
         cap = getattr(config, "final_logit_softcapping", None)
         return (logits / cap).tanh() * cap if cap else logits
 

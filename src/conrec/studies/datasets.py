@@ -17,10 +17,12 @@ from conrec.toml import read_table
 
 NAMES = ("simulator", "movietweetings", "movielens", "polis")
 """Those that a study is of unless it is told; `kuairand`, too, can be named (docs/filter.md says what speaks against
-it)."""
+it), and `films`, MovieLens with overviews (docs/pretrained.md says how to put it together)."""
 FOLDS = 5
 LOGS: dict[str, str] = read_table(Path(__file__).with_name("datasets.toml"))
-FILMS, POSTERS = ("movietweetings", "movielens"), "movie-posters"
+RECIPES = {"simulator": "demo", "films": "movielens"}
+"""Data sets that have the recipe of another name."""
+FILMS, POSTERS = ("movietweetings", "movielens", "films"), "movie-posters"
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,9 @@ def dataset(name: str, data: Path | None, quick: bool) -> Dataset:
 
     `quick`: everything tiny, to see that it works. Raises ConrecError for a log that is not there.
     """
+    recipe = replace(named_recipe(Path(RECIPES.get(name, name))), name=name)
     if name == "simulator":
-        recipe = replace(named_recipe(Path("demo")), name=name)
         return Dataset(name, _quick(recipe) if quick else recipe)
-    recipe = named_recipe(Path(name))
     if data is None:
         raise ConrecError(f"--data is missing: {name} is read from files; say where they are, or leave it out")
     log = data / LOGS[name]

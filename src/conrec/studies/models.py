@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from conrec.config import Recipe
+from conrec.config import Recipe, with_settings
 from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.features.prepared_log import PreparedLog
@@ -22,7 +22,7 @@ from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for, without
 from conrec.progress import say
-from conrec.run import STAGES
+from conrec.run import STAGES, find_recipe
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, one_context, policy_alone, sized, utilizing, with_policy
 from conrec.toml import read_table
@@ -89,14 +89,19 @@ def policy(dataset: Dataset, seed: int, change: Callable[[Recipe], Recipe] = lam
 def declared(dataset: Dataset, seed: int, changes: Mapping[str, Any]) -> Variant:
     """A variant as a study's table declares it: by what it changes of `[utilize]`; by `aligned` and `reward` as in
     `Variant`; by `context`, one throughout; by `width`, times that of the recipe's backbone; by `features`, whether the
-    policy is decoded with the item features or alone."""
+    policy is decoded with the item features or alone; by `with`, settings over the recipe's, and `policy`, false: the
+    recipe is decoded as it is."""
     told: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in changes.items()}
     own: dict[str, Any] = {name: told.pop(name) for name in ("aligned", "reward") if name in told}
     context, width, features = told.pop("context", None), told.pop("width", 1.0), told.pop("features", False)
+    over, asked = told.pop("with", None), told.pop("policy", True)
 
     def changed(recipe: Recipe) -> Recipe:
         recipe = sized(utilizing(recipe, **told), width)
         recipe = one_context(recipe, context) if context else recipe
+        recipe = with_settings(recipe, find_recipe(Path(over))) if over else recipe
+        if not asked:
+            return recipe
         return with_policy(recipe) if features else policy_alone(recipe)
 
     return replace(variant(dataset, seed, changed), **own)

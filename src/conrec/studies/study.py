@@ -4,6 +4,7 @@
 variants, the words, who is compared with whom, and the paper's figures.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,7 +44,8 @@ class Study:
     metrics: Sequence[str]
     """Columns of the table, the headline first for the picture and the text."""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """System -> what it changes of the recipe (`models.declared`), and the `baseline` that it is instead of CoNRec."""
+    """System -> what it changes of the recipe (`models.declared`), the `baseline` that it is instead of CoNRec, and
+    below which seed it is run, where it is not run under all."""
     against: Mapping[str, str] = field(default_factory=dict)
     """System -> the one it is compared with, pair by pair."""
     best_other: str | None = None
@@ -67,6 +69,8 @@ class Study:
     there, as in the paper, what is learned from lies before what is asked."""
     notes: str = ""
     """Remarks on how it was done here."""
+    apart: bool = False
+    """It takes a night and more, so `all` leaves it out."""
     forgetting: str | None = None
     """A system whose figure the others are a loss of: adds the share that is forgotten."""
 
@@ -78,7 +82,10 @@ class Study:
     def _variants(self, context: StudyContext, own: Variant, first: Variant) -> list[Cell]:
         baselines, found = {one.name: one for one in published(context.quick)}, []
         for name, told in self.variants.items():
-            changed = declared(own.dataset, own.seed, {key: told[key] for key in told if key != "baseline"})
+            if own.seed >= told.get("seeds", math.inf):
+                continue
+            changes = {key: value for key, value in told.items() if key not in ("baseline", "seeds")}
+            changed = declared(own.dataset, own.seed, changes)
             if "baseline" in told:
                 found.append(replace(context.systems.cell(baselines[told["baseline"]], changed, first), system=name))
             else:
