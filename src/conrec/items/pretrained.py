@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from conrec.errors import ConrecError, extras_named
+from conrec.fetch import check_fetched
 from conrec.items.pictures import ImageAccount, Picture, open_picture, read_picture
 from conrec.parallel import map_parts
 
@@ -74,6 +75,7 @@ class PretrainedEncoder:
 @lru_cache(maxsize=2)
 def _load(checkpoint: str, setting: str) -> Any:
     """The model, once for titles and pictures."""
+    check_fetched(setting, checkpoint)
     with extras_named(f"{setting} = {checkpoint!r}"):
         import torch
         from sentence_transformers import SentenceTransformer

@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from conrec.errors import ConrecError
+from conrec.fetch import check_fetched
 
 PAD, END = "<|pad|>", "<|end|>"
 
@@ -63,6 +64,7 @@ class Vocabulary:
         if folder.suffix == ".gguf" or (any(folder.glob("*.gguf")) and not any(folder.glob("*.safetensors"))):
             what = "GGUF cannot be trained; name the checkpoint that it was made from, as safetensors"
             raise ConrecError(f"lm.checkpoint = {checkpoint!r}: {what}")
+        check_fetched("lm.checkpoint", checkpoint)
         try:
             tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         except (OSError, ValueError) as error:
