@@ -35,10 +35,14 @@ def test_every_metric_is_the_brute_force(world: tuple[Instances, Knowledge, np.n
             expected["LUF@10"].append(hit)
         if rare:
             expected["LIF@10"].append(float(any(item in named for item in rare)))
+        expected["Recall@10"].append(np.float32(np.mean([item in named for item in future])))
+        if liked := {*instances.future_positives[n].tolist()}:
+            expected["LikesKept@10"].append(1 - np.float32(len(named & liked) / len(liked)))
     for name, (mask, value) in found.items():
         assert value[mask].tolist() == expected[name], name
     assert expected["LUF@10"]
     assert expected["LIF@10"]
+    assert 0 < np.mean(expected["LikesKept@10"]) < 1
     assert 0 < np.mean(expected["FHR@10"]) < 1
 
 

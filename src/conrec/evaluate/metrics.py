@@ -45,10 +45,15 @@ def candidate_accuracy(scores: np.ndarray, instances: Instances) -> Metric:
 
 def hit_any(lists: np.ndarray, wanted: Ragged) -> np.ndarray:
     """float32 [B]: 1 where any of `wanted` (item rows per instance) is in the instance's list; 0 for no wanted."""
+    return (hit_share(lists, wanted) > 0).astype(np.float32)
+
+
+def hit_share(lists: np.ndarray, wanted: Ragged) -> np.ndarray:
+    """float32 [B]: which share of `wanted` (item rows per instance) is in the instance's list."""
     width = 1 + max(int(lists.max(initial=-1)), int(wanted.values.max(initial=-1)))
     keys = (np.arange(len(lists))[:, None] * width + lists)[lists >= 0]
     hits = np.isin(wanted.owners * width + wanted.values, keys)
-    return (np.bincount(wanted.owners[hits], minlength=len(lists)) > 0).astype(np.float32)
+    return (np.bincount(wanted.owners[hits], minlength=len(lists)) / np.maximum(wanted.lengths, 1)).astype(np.float32)
 
 
 def rare_future(instances: Instances, knowledge: Knowledge) -> Ragged:
@@ -66,12 +71,14 @@ def all_metrics(
 ) -> dict[str, Metric]:
     """Every metric by its published name (`HR@20`, ...), with k the width of the lists.
 
-    LUF is FHR of users with one or two dislikes before the cutoff, ZUF of users with none, but positives. rare: the
+    LUF is FHR of users with one or two dislikes before the cutoff, ZUF of users with none, but positives. Recall is the
+    share of the future dislikes in the list, LikesKept that of the future positives which are not in it. rare: the
     future dislikes that are long-tail items (`rare_future`); candidates: name of the figure (`CandAcc`,
     `CandAcc_filter`) -> scores [B, c].
     """
     k, hit = lists.shape[1], hit_any(lists, instances.future)
     warm, few = instances.n_dislikes >= 1, instances.n_dislikes < LONG_TAIL_USER
+    liked = instances.future_positives
     metrics = {
         f"HR@{k}": hit_rate(lists, instances),
         f"FHR@{k}": (warm, hit),
@@ -79,6 +86,8 @@ def all_metrics(
         # A hit on a common item does not count, and instances count that have a rare future dislike.
         f"LIF@{k}": (warm & (rare.lengths > 0), hit_any(lists, rare)),
         f"ZUF@{k}": (~warm & (instances.n_positives > 0), hit),
+        f"Recall@{k}": (warm, hit_share(lists, instances.future)),
+        f"LikesKept@{k}": (warm & (liked.lengths > 0), 1 - hit_share(lists, liked)),
     }
     for name, scores in (candidates or {}).items():
         metrics[name] = candidate_accuracy(scores, instances)
