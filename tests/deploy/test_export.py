@@ -109,6 +109,9 @@ def test_adapters_are_merged(live: LiveRun, tmp_path: Path) -> None:
     (run / "utilize" / "seed0" / "manifest.json").write_text("{}")
     same_logits(export(run, recipe, tmp_path / "out"), policy, vocabulary, 1e-4)
     assert f"base_model: {tmp_path}/tiny\n---" in (tmp_path / "out" / "README.md").read_text()
+    reading = replace(live.recipe, lm=replace(live.recipe.lm, text_tokens=4))
+    with pytest.raises(ConrecError, match=r"its prompts hold texts \(lm\.text_tokens\)"):
+        export(live.run, reading, tmp_path / "new")
     with pytest.raises(ConrecError, match="holds files already"):
         export(run, recipe, tmp_path / "out")
 

@@ -27,6 +27,8 @@ def export(run: Path, recipe: Recipe, out: Path, push_to_hub: str | None = None)
     """
     if out.exists() and any(out.iterdir()):
         raise ConrecError(f"{out}: holds files already; choose a new folder, or remove it")
+    if recipe.lm.text_tokens:
+        raise ConrecError(f"{run}: its prompts hold texts (lm.text_tokens), which no plain tokenizer cuts as they were")
     catalog = Catalog.load(run / "compress")
     utilized, (last, context) = run / "utilize" / f"seed{recipe.seeds[0]}", list(contexts(recipe).items())[-1]
     if not (utilized / "manifest.json").is_file():
