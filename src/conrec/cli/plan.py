@@ -87,7 +87,8 @@ def language_model(recipe: Recipe, sizes: tuple[int, ...], on_paper: bool) -> tu
     config, step, ask = recipe.lm, 1e9, recipe.understand
     if on_paper and config.checkpoint:
         with torch.device("meta"):
-            lm: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config.checkpoint))
+            own_config = AutoConfig.from_pretrained(config.checkpoint, trust_remote_code=False)
+            lm: Any = AutoModelForCausalLM.from_config(own_config)
             lm = with_lora(lm, config, build_vocabulary(LmConfig(), ["a"], sizes)) if config.lora_rank else lm
     else:
         words = build_vocabulary(config, ["a"], sizes)

@@ -181,11 +181,15 @@ def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:
 def _checkpoint(config: LmConfig) -> Any:
     # Weights that train are float32, or small steps would be rounded away; with LoRA the others need not be.
     dtype = compute_dtype(config) if config.lora_rank else torch.float32
+    given = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
     try:
-        return AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        lm: Any = AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, **given)
+        if lacking := sorted(lm[1]["missing_keys"]):  # they would begin at random
+            raise ValueError(f"its weights lack {len(lacking)} of the tensors that it names, such as {lacking[0]}")
+    except Exception as error:  # what is damaged raises whatever
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConrecError(f"lm.checkpoint = {config.checkpoint!r}: no model could be loaded ({reason})") from None
+    return lm[0]
 
 
 def _start_from_codebook(lm: Any, vocabulary: Vocabulary, codewords: list[np.ndarray]) -> None:
