@@ -106,8 +106,8 @@ def sound(folder: Path, stage: str) -> dict[str, Any]:
     manifest = read_manifest(folder)
     if manifest and outputs_digest(folder) == (manifest.get("contents") or manifest["outputs"]):
         return manifest
-    what, how = ("damaged (its digest is another)", "again with --force") if manifest else ("not complete", "first")
-    raise ConrecError(f"{folder}: {what}; run {stage} {how}")
+    what = "damaged (its digest is another)" if manifest else "not there or not complete"
+    raise ConrecError(f"{folder}: {what}; run {stage} {'again with --force' if manifest else 'first'}")
 
 
 def outputs_digest(folder: Path) -> str:
