@@ -332,3 +332,55 @@ def test_a_run_that_is_refused_leaves_the_recipe_of_the_running_one(platform: Pl
     assert open_run(platform.run)[0].name == "running"
     assert platform.go(Recipe(name="next"), begin=True)
     assert open_run(platform.run)[0].name == "next"
+
+
+@pytest.mark.parametrize("file", ["ids.txt", "more.txt"])
+def test_a_damaged_stage_is_not_read(platform: Platform, file: str) -> None:
+    platform.go()
+    whole = contents(platform.run)
+    (platform.run / "compress" / file).write_text("another")
+    for options in ({"first": "train", "force": True}, {"first": "train", "last": "train", "force": True}):
+        with pytest.raises(ConrecError, match=r"compress: damaged \(its digest is another\); run compress again with"):
+            platform.go(**options)
+        assert platform.calls == []
+    assert platform.go(first="compress", last="compress", force=True) == ["compress"]
+    assert platform.go() == []  # what was made of it before is as it was
+    assert contents(platform.run) == whole
+
+
+def test_a_log_that_is_gone_is_said_and_later_stages_go_on_without_it(platform: Platform, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("one")
+    platform.go(data=log)
+    whole = contents(platform.run)
+    times = log.stat().st_mtime_ns
+    log.unlink()
+    with pytest.raises(ConrecError, match=r"log\.txt: there is no such file"):
+        platform.go(data=log)
+    assert contents(platform.run) == whole
+    assert platform.go(data=log, first="train", force=True) == ["train0", "measure"]
+    log.write_text("one")
+    os.utime(log, ns=(times, times))
+    assert platform.go(data=log) == []
+    assert contents(platform.run) == whole
+
+
+def test_a_log_that_vanishes_while_it_is_read_leaves_what_was_there(platform: Platform, tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    log.write_text("one")
+    platform.go(data=log)
+    whole = contents(platform.run)
+    read = platform.prepare
+
+    def late(job: Job) -> None:
+        log.unlink()
+        read(job)
+
+    platform.stages = (dataclasses.replace(platform.stages[0], function=late), *platform.stages[1:])
+    with pytest.raises(FileNotFoundError):
+        platform.go(data=log, force=True)
+    assert {name: content for name, content in contents(platform.run).items() if ".partial/" not in name} == whole
+    log.write_text("two")
+    platform.stages = (dataclasses.replace(platform.stages[0], function=read), *platform.stages[1:])
+    assert len(platform.go(data=log)) == 4
+    assert not list(platform.run.rglob("*.partial"))

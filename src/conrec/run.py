@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from conrec import processes
 from conrec.config import Recipe, load_recipe, with_settings
@@ -25,7 +25,7 @@ from conrec.data.pseudonyms import Pseudonyms, pseudonyms_for
 from conrec.data.sources import Sources, Tables, at_hand, digest, named, told_by_address
 from conrec.errors import ConrecError, need
 from conrec.files import lock, read_json, tree_digest, value_digest, write_json, write_whole
-from conrec.pipeline.build import build, label_of, partial, read_manifest
+from conrec.pipeline.build import build, label_of, partial, read_manifest, sound
 from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, direct, imported, inputs_of, without
@@ -114,7 +114,8 @@ def run_stages(
         if begin:
             _note(recipe, run, data, images)
         for stage, job in calls(stages[:start]):
-            _reuse(stage, stages, job, run, recipe)
+            if not (stage.in_place or _up_to_date(stage, stages, job, run, recipe)):
+                say(f"{label_of(stage, job.seed)}: reused, though what it was built from has changed")
         for stage, job in calls(stages[start : end + 1]):
             with contextlib.nullcontext() if stage.together else processes.alone():
                 if stage.in_place:
@@ -154,16 +155,26 @@ def folder_of(run: Path, stage: Stage, seed: int) -> Path:
     return run / stage.name / f"seed{seed}" if stage.per_seed else run / stage.name
 
 
-def _reuse(stage: Stage, stages: Sequence[Stage], job: Job, run: Path, recipe: Recipe) -> None:
-    """Make sure that a stage before the first one is there, and say so if it would have been rebuilt."""
-    if stage.in_place:
-        return
-    folder = folder_of(run, stage, job.seed)
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise ConrecError(f"{folder}: not there or not complete, and later stages read it; run {stage.name} first")
-    if manifest["key"] != value_digest(_inputs(stage, stages, job, run, recipe)):
-        say(f"{label_of(stage, job.seed)}: reused, though what it was built from has changed")
+def examine_stages(run: Path) -> Iterator[tuple[str, str]]:
+    """Each stage of a run that is there, and how its folder is damaged or stale; empty: it is neither."""
+    (recipe, data, images), local, unread = open_run(run), None, cast("PreparedLog", None)
+    stages, pseudonyms = stages_of(recipe), pseudonyms_of(run, recipe)
+    with contextlib.suppress(ConrecError):  # a log that is gone is another one
+        local = at_hand(data, run / LOG)
+    for stage, seed in ((one, seed) for one in stages for seed in (recipe.seeds if one.per_seed else (0,))):
+        if folder_of(run, stage, seed).exists():
+            try:
+                job = job_in(run, stage, stages, recipe, seed, unread, local, images, pseudonyms)
+                fresh = _up_to_date(stage, stages, job, run, recipe)
+                yield label_of(stage, seed), "" if fresh else "stale: its log or settings have changed since"
+            except ConrecError as error:
+                yield label_of(stage, seed), str(error)
+
+
+def _up_to_date(stage: Stage, stages: Sequence[Stage], job: Job, run: Path, recipe: Recipe) -> bool:
+    """Whether a stage's folder was made from what there is now; ConrecError where it is not complete, or damaged."""
+    manifest = sound(folder_of(run, stage, job.seed), stage.name)
+    return bool(manifest["key"] == value_digest(_inputs(stage, stages, job, run, recipe)))
 
 
 def _inputs(stage: Stage, stages: Sequence[Stage], job: Job, run: Path, recipe: Recipe) -> dict[str, Any]:

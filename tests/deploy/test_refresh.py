@@ -95,6 +95,8 @@ def test_the_first_set_knows_everybody_with_a_dislike(live: LiveRun, day_by_day)
     assert done[0].users == done[0].recomputed == len(users)
     manifest = published.read_manifest(snapshots / done[0].version)
     assert manifest.made_from["cutoff"].startswith(str(last_time(live).date() + timedelta(days=1)))
+    made_by = json.loads((live.run / "filter" / "seed0" / "manifest.json").read_text())  # the same libraries, here
+    assert (manifest.made_from["seed"], manifest.made_from["versions"]) == (0, made_by["versions"])
     for user, known in users.items():
         mine = dislikes.filter(pc.equal(dislikes["user_id"], user)).sort_by([("time", "descending")])
         assert known["dislikes"] == mine["item_id"].to_pylist()[:20]

@@ -132,6 +132,38 @@ def test_a_redis_that_came_back_empty_is_said(tmp_path: Path, monkeypatch: pytes
             assert client.filter("ann", IDS)["dropped"] == OVER
 
 
+@pytest.mark.parametrize("named", [None, b"", b"20200101T000000Z-0001\n", b"../../etc\n", b"\0\0", b"\xff\xfe"])
+def test_a_current_that_names_nothing_is_said_and_the_snapshot_stays(snapshots: Path, named: bytes | None) -> None:
+    current = snapshots / "current"
+    whole = current.read_bytes()
+    with serving(snapshots) as client:
+        assert client.filter("ann", IDS)["dropped"] == OVER
+        current.unlink() if named is None else current.write_bytes(named)
+        wait_for(lambda: client.get("/readyz")["problem"] is not None)
+        assert client.metrics()["conrec_problem"] == 1
+        answer = client.filter("ann", IDS)
+        assert (answer["fail_open"], answer["dropped"]) == (None, OVER)
+        current.write_bytes(whole)
+        wait_for(lambda: client.get("/readyz")["problem"] is None)
+
+
+def test_a_redis_that_is_killed_opens_the_filter_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("redis", reason="the extra `redis` is not installed")
+    monkeypatch.setattr(service, "CHECK_SECONDS", 0.01)
+    server = redis_server(tmp_path)
+    monkeypatch.setenv("CONREC_REDIS", next(server))
+    publish(tmp_path / "snapshots", store="redis")
+    with serving(tmp_path / "snapshots") as client:
+        assert client.filter("ann", IDS)["dropped"] == OVER
+        server.close()  # type: ignore[attr-defined]
+        answer = client.filter("ann", IDS)
+        assert answer["fail_open"] in ("error", "budget")
+        assert (answer["kept"], answer["dropped"]) == (IDS, [])
+        wait_for(lambda: "does not answer" in str(client.get("/readyz")["problem"]))
+        assert client.metrics()["conrec_problem"] == 1
+        assert client.get("/healthz")["status"] == "ok"
+
+
 def test_who_is_exempt_may_change(snapshots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "CHECK_SECONDS", 0.01)
     exempt = tmp_path / "exempt.txt"

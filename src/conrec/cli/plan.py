@@ -91,7 +91,8 @@ def language_model(recipe: Recipe, sizes: tuple[int, ...], on_paper: bool) -> tu
     config, step, ask = recipe.lm, 1e9, recipe.understand
     if on_paper and config.checkpoint:
         with torch.device("meta"):
-            lm: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config.checkpoint))
+            own_config = AutoConfig.from_pretrained(config.checkpoint, trust_remote_code=False)
+            lm: Any = AutoModelForCausalLM.from_config(own_config)
             lm = cut(lm, config.first_layers) if config.first_layers else lm
             lm = with_lora(lm, config, build_vocabulary(LmConfig(), ["a"], sizes)) if config.lora_rank else lm
     else:

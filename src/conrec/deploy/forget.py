@@ -25,7 +25,7 @@ from conrec.files import file_digest, lock, read_json, readable, whole, write_js
 from conrec.filter import snapshot as published
 from conrec.filter.feedback import FILE, Feedback
 from conrec.filter.stores import open_users
-from conrec.pipeline.build import outputs_digest, read_manifest
+from conrec.pipeline.build import outputs_digest, read_manifest, sound
 from conrec.run import LOG, open_run, pseudonyms_of
 
 
@@ -56,8 +56,7 @@ def forget(run: Path, user: str, snapshots: Path) -> tuple[int, list[Path]]:
                 fit.append((path, calibration, scores))
         if not begun.exists():  # what is damaged must not get a valid digest
             for folder, manifest in stages.items():
-                if outputs_digest(folder) not in (manifest.get("contents"), manifest["outputs"]):
-                    raise ConrecError(f"{folder}: damaged (its digest is another); run its stage again with --force")
+                sound(folder, manifest["stage"])
             for folder, note in deltas.items():
                 published.check(folder, note["files"], "all")
             begun.touch()

@@ -7,6 +7,7 @@ here, too: its first call publishes all its users.
 
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,6 @@ from conrec.deploy.live import Live, changed_users, drop_events, ingest, input_d
 from conrec.deploy.own_histories import OwnHistories
 from conrec.deploy.served import calibrations, served_probability, served_score
 from conrec.errors import ConrecError
-from conrec.evaluate.results import StageManifest, read
 from conrec.features.log_view import LogView
 from conrec.files import lock, value_digest
 from conrec.filter import snapshot as published
@@ -39,10 +39,10 @@ from conrec.filter.user_store import Users
 from conrec.items.fields import fields_of
 from conrec.items.traits import joined
 from conrec.parallel import map_parts
-from conrec.pipeline.build import outputs_digest
+from conrec.pipeline.build import sound, versions
 from conrec.progress import say
 from conrec.report.texts import sentences
-from conrec.run import pseudonyms_of, stages_of
+from conrec.run import examine_stages, open_run, pseudonyms_of, stages_of
 from conrec.score.history import HistoryScore
 from conrec.score.item_values import ItemValues
 from conrec.score.user_side import user_side
@@ -129,6 +129,7 @@ def refresh(
         made_from = {
             "base": base,
             "seed": seed,
+            "versions": versions(),
             "deltas": deltas,
             "feedback": position,
             "calibration": calibration and value_digest(calibration),
@@ -177,6 +178,22 @@ def refresh(
         _drop_old(snapshots)
         held = published.held(snapshots)
     return Refreshed(version, True, users, recomputed, account, held and held[1])
+
+
+def examine(run: Path, snapshots: Path) -> Iterator[tuple[str, str]]:
+    """Each stage of a run and each published version, and how it is damaged or stale; empty: it is neither."""
+    yield from examine_stages(run)
+    there = {*published.versions(snapshots)}
+    for version in sorted(there and {*there, published.current(snapshots) or "current"}):
+        try:
+            manifest = published.read_manifest(snapshots / version)
+            made, told = manifest.made_from, _damage(snapshots / version, manifest)
+            for delta in (snapshots / "live" / name for name in made.get("deltas", ())):
+                published.check(delta, read_delta(delta)["files"], "all")
+            base = version == published.current(snapshots) and _base(run, open_run(run)[0], made.get("seed", 0))
+            yield version, told or (base and base != made.get("base") and f"stale: not of {run} as it is now") or ""
+        except ConrecError as error:
+            yield version, str(error)
 
 
 def accept(snapshots: Path) -> str:
@@ -328,13 +345,7 @@ def _base(run: Path, recipe: Recipe, seed: int) -> str:
     digests, there = [], {stage.name for stage in stages_of(recipe)}
     for stage in (name for name in STAGES if name in there):
         folder = run / stage if stage in ("prepare", "compress") else run / stage / f"seed{seed}"
-        try:
-            manifest = read(folder / "manifest.json", StageManifest)
-            digests.append(manifest.outputs)
-        except (OSError, ConrecError):
-            raise ConrecError(f"{folder}: not there or not complete; bring the run as far as filter first") from None
-        if outputs_digest(folder) != (manifest.contents or manifest.outputs):
-            raise ConrecError(f"{folder}: damaged (its digest is another); run {stage} again with --force")
+        digests.append(sound(folder, stage)["outputs"])
     return value_digest(digests)
 
 

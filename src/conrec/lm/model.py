@@ -182,11 +182,15 @@ def _embedded(config: LmConfig, vocabulary: Vocabulary) -> nn.Module:
 def _checkpoint(config: LmConfig) -> Any:
     # Weights that train are float32, or small steps would be rounded away; with LoRA the others need not be.
     dtype = compute_dtype(config) if config.lora_rank else torch.float32
+    given = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
     try:
-        lm = AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, use_safetensors=True)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(config.checkpoint, dtype=dtype, **given)
+        lm, told = loaded
+        if lacking := sorted(told["missing_keys"]):  # they would begin at random
+            raise ValueError(f"its weights lack {len(lacking)} of the tensors that it names, such as {lacking[0]}")
         return cut(lm, config.first_layers) if config.first_layers else lm
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # what is damaged raises whatever
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConrecError(f"lm.checkpoint = {config.checkpoint!r}: no model could be loaded ({reason})") from None
 
 

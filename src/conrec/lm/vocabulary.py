@@ -66,9 +66,9 @@ class Vocabulary:
             raise ConrecError(f"lm.checkpoint = {checkpoint!r}: {what}")
         check_fetched("lm.checkpoint", checkpoint)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+        except Exception as error:  # what is damaged raises whatever
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConrecError(f"lm.checkpoint = {checkpoint!r}: no tokenizer could be loaded ({reason})") from None
         if not isinstance(tokenizer, PreTrainedTokenizerFast):
             raise ConrecError(f"lm.checkpoint = {checkpoint!r}: its tokenizer has no fast (tokenizers) form")

@@ -27,7 +27,7 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
     """Bring the folder up to date; `force` rebuilds it even if it is.
 
     job: writes into `partial(folder)`. inputs: all that the result depends on; their digest is the stage's key. The
-    caller sees to it that no other process builds the folder meanwhile.
+    caller sees to it that no other process builds the folder meanwhile. ConrecError where one that it reads is damaged.
     """
     label, key = label_of(stage, job.seed), value_digest(inputs)
     manifest = read_manifest(folder)
@@ -42,6 +42,8 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
         say(f"{label}: up to date")
         _warn_of_versions(label, (read_manifest(folder) or {}).get("versions", {}))
         return
+    for name, earlier in ((name, one) for name, folders in job.folders.items() for one in folders):
+        sound(earlier, name)
     if not force and _read(job.out / "inputs.json").get("key") == key:
         say(f"{label}: continuing")
     else:
@@ -53,7 +55,7 @@ def build(stage: Stage, job: Job, folder: Path, inputs: dict[str, Any], force: b
     seconds, peak = _measured(stage, job)
     seed = job.seed if stage.per_seed else None
     record: dict[str, Any] = {"stage": stage.name, "seed": seed, "key": key, "inputs": inputs}
-    record |= {"outputs": outputs_digest(job.out), "versions": _versions()}
+    record |= {"outputs": outputs_digest(job.out), "versions": versions()}
     record |= {"seconds": round(seconds, 2), "peak_memory_mb": round(peak)}
     write_json(job.out / "manifest.json", record)
     _put_in_place(job.out, folder)
@@ -99,6 +101,15 @@ def _put_in_place(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def sound(folder: Path, stage: str) -> dict[str, Any]:
+    """The manifest of a stage's folder. ConrecError where it is not complete, or damaged."""
+    manifest = read_manifest(folder)
+    if manifest and outputs_digest(folder) == (manifest.get("contents") or manifest["outputs"]):
+        return manifest
+    what = "damaged (its digest is another)" if manifest else "not there or not complete"
+    raise ConrecError(f"{folder}: {what}; run {stage} {'again with --force' if manifest else 'first'}")
+
+
 def outputs_digest(folder: Path) -> str:
     """Hash of the names and contents of all files below a stage's folder, but for our own notes."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in NO_OUTPUT)
@@ -113,7 +124,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"conrec": __version__, "python": platform.python_version()}
     for name in ("torch", "transformers", "numpy"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -123,6 +134,6 @@ def _versions() -> dict[str, str]:
 
 def _warn_of_versions(label: str, then: dict[str, str]) -> None:
     """Other versions are no reason to throw hours of work away, but the user should know."""
-    changed = [f"{name} {then.get(name)} -> {now}" for name, now in _versions().items() if then.get(name) != now]
+    changed = [f"{name} {then.get(name)} -> {now}" for name, now in versions().items() if then.get(name) != now]
     if changed:
         say(f"{label}: was made with other versions ({', '.join(changed)}); --force rebuilds it")
