@@ -84,7 +84,7 @@ WRONG: list[tuple[str, Callable[[Path], object], set[str], str]] = [
     ("the log", lambda run: (run.parent / "log" / "events.parquet").touch(), {"prepare"}, "stale"),
     ("no log", lambda run: shutil.rmtree(run.parent / "log"), {"prepare"}, "stale"),
     ("users", lambda run: flipped(in_use(run) / "users" / "records.npy"), {"in use"}, "records.npy: damaged"),
-    ("a version before", lambda run: flipped(next(run.glob("snapshots/2*/items.parquet"))), {"first"}, "damaged"),
+    ("a version before", lambda run: flipped(min(run.glob("snapshots/2*/items.parquet"))), {"first"}, "damaged"),
     ("a snapshot's manifest", lambda run: flipped(in_use(run) / "manifest.json"), {"in use"}, ""),
     ("a day", lambda run: flipped(next(run.glob("snapshots/live/*/events.parquet"))), {"in use"}, "events.parquet"),
     ("current", lambda run: (run / "snapshots" / "current").unlink(), {"current"}, "no readable snapshot"),
