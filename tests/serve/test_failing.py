@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conrec.errors import ConrecError
 from conrec.filter import snapshot as published
 from conrec.score.user_history import EVENT, HEAD
 from conrec.serve import service
@@ -233,3 +234,17 @@ def test_sets_change_under_load_without_a_failed_request(snapshots: Path) -> Non
     assert {(status, opened) for status, opened, _ in seen} == {(200, None)}
     assert {version for _, _, version in seen} == set(versions)
     assert not (snapshots / versions[0]).exists()
+
+
+def test_a_disk_that_refuses_a_dislike_is_no_fault_of_the_program(
+    snapshots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: object, *rest: object) -> None:
+        raise ConrecError("feedback.sqlite: database or disk is full")
+
+    with serving(snapshots) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr("conrec.filter.filter.CoNRecFilter.record_each", full)
+            status, answer, _ = client.ask("POST", "/v1/users/ann/dislikes", {"item": IDS[0]})
+            assert (status, answer) == (503, {"error": "an inner error; the service's log says which"})
+        assert client.ask("POST", "/v1/users/ann/dislikes", {"item": IDS[0]})[0] == 200

@@ -78,7 +78,8 @@ class Observed:
             log.error("%s %s: %s", scope["method"], getattr(scope.get("route"), "path", "other"), where(error))
             if status:  # half an answer is out: the connection must end here
                 raise RuntimeError("an answer broke off") from None
-            await reply(Problem("an inner error; the service's log says which"), 500)(scope, receive, observe)
+            code = 503 if isinstance(error, ConrecError) else 500  # a disk or a store that may come back
+            await reply(Problem("an inner error; the service's log says which"), code)(scope, receive, observe)
         finally:
             # Only patterns that we declared become labels: a stranger's path must not.
             route = getattr(scope.get("route"), "path", "other")
