@@ -37,6 +37,7 @@ soak: $(VENV)/.installed-dev
 	for target in events lines picture recipe wire history; do \
 		$(BIN)/python -m tests.soak.fuzz $$target runs/soak-fuzz --seconds 200 || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.attack demo --out runs/attack
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
