@@ -28,7 +28,7 @@ test: $(VENV)/.installed-dev
 test-fast: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) -m "not slow"
 
-# Kills at random moments of everything that writes (docs/reliability.md); an hour.
+# The long forms of what must survive (docs/reliability.md); some three hours.
 soak: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.crash runs/soak --kills 50
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.load runs/soak-load --seconds 3600
