@@ -2,11 +2,8 @@
 Recommendation", RecSys).
 
 A language model reads the titles that a user preferred and did not prefer, then a target's title, and answers yes or
-no: will the user like it? It is tuned by LoRA on such questions; a target's score is how much likelier yes is than no.
-Here the question is turned round: will the user *dislike* it? Departures: the first row shows dislikes only; no is the
-answer for the protocol's distractors of the same day (the paper: items the user rated low); the loss is taken over yes
-and no alone instead of the whole vocabulary; the backbone is the run's own model behind the understand stage (the
-paper: LLaMA-7B and its Alpaca tuning; a checkpoint in the recipe takes the same way).
+no; a target's score is how much likelier yes is than no. Here the question is turned round: will the user *dislike* it?
+docs/baselines.md says how it departs from the paper.
 """
 
 import torch
