@@ -1,18 +1,9 @@
 """The log and the catalogue so far: what a run was made from, and every delta (new day) that was ingested since.
 
-    SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
-        delta.json               digests of its input and of its files, and the account of every row
-        events.parquet           its events, cleaned against everything before
-        items.parquet            its new items; row by row embeddings.npy, latents.npy, codes.npy, traits.parquet
-        first_seen.parquet       when items were seen first in it, dropped events included
-        rejected.parquet         the rows that were dropped, and why; it and the events go when they are too old to keep
-
-A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
-snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
-folders are only read.
-
-What users said to the service since (`filter.feedback`) is merged each time with every dislike and undo of all files,
-in any order (`filter.feedback.in_force`).
+docs/daily_job.md lists the files of a delta (`SNAPSHOTS/live/<delta>/`). A published snapshot names the deltas it was
+made from. They count for nothing else, so that the one rename that puts a snapshot into use puts its log into use, too,
+and a snapshot that is rolled back to brings its own log back. What users said to the service since (`filter.feedback`)
+is merged each time with every dislike and undo of all files, in any order (`filter.feedback.in_force`).
 """
 
 import hashlib
