@@ -140,9 +140,10 @@ def ingest(
     firsts = firsts.rename_columns(["item_id", "time"])
     told, rejected = fresh.accounting.to_json(), fresh.accounting.all_rejected()
     said = _rejections(rejected)
-    silent = len(fresh.events) == len(new) == 0 and _among(said, live.said, EVENTS.names).all()
-    if silent and with_first_seen(live.items, firsts).equals(live.items):
-        return None, told
+    if len(fresh.events) == len(new) == 0 and with_first_seen(live.items, firsts).equals(live.items):
+        now, before = (set(zip(*table.to_pydict().values())) for table in (said, live.said))
+        if now <= before:
+            return None, told
 
     partial = folder.with_name(f".{name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -249,12 +250,6 @@ def merged(events: pa.Table, said: pa.Table) -> tuple[pa.Table, pa.Table]:
         pa.concat_tables([events.filter(pa.array(stays)), both.filter(pa.array(new & ~marked))]),
         both.filter(pa.array(new & marked)),
     )
-
-
-def _among(new: pa.Table, old: pa.Table, columns: list[str]) -> np.ndarray:
-    """bool [new]: whether a row's columns (null equals null) occur in `old`."""
-    there = set(zip(*(old[name].to_pylist() for name in columns)))
-    return np.array([row in there for row in zip(*(new[name].to_pylist() for name in columns))], bool)
 
 
 def _check_times(raw: pa.Table, live: Live, source: str) -> None:
