@@ -39,7 +39,5 @@ class TallRec(TitleRanker):
     def loss(self, policy: Policy, questions: list[Question]) -> Tensor:
         """Mean over questions: yes for the first option, no for the others, both answers weighing the same."""
         scores = self.option_scores(policy, ask(policy, questions, self.vocabulary.pad))
-        parts = []
-        for own in scores.split([len(question.options) for question in questions]):
-            parts.append(F.softplus(-own[0]) + F.softplus(own[1:]).mean())
-        return torch.stack(parts).mean()
+        sets = scores.split([len(question.options) for question in questions])
+        return torch.stack([F.softplus(-own[0]) + F.softplus(own[1:]).mean() for own in sets]).mean()

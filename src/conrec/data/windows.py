@@ -49,9 +49,7 @@ def make_instances(
     histories, knowledge, parts = Histories(events), split.knowledge(items, events), []
     dropped |= {"no_history": 0, "empty_pool": 0}
     opening = np.min(items.first_seen[~np.isnat(items.first_seen)])
-    for name in SPLITS:
-        if name not in names:
-            continue
+    for name in names:
         at = possible[name]
         users = events.names[at.users]
         kept = np.sum(histories.counts(users, at.times), axis=0) > 0

@@ -116,10 +116,7 @@ class AttributeRates(ItemFeature):
         self._log, self._counted = events.by_user, counted_from(events)
         self._shown, self._disliked = events.shown, events.is_dislike
         self._before = Memo(self._until)
-        self._always: Everybody | None = None
-        if known_users is not None:
-            known = events.of_users(known_users)
-            self._always = self._of_all(known)
+        self._always = None if known_users is None else self._of_all(events.of_users(known_users))
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: the log of the rate at which each user dislikes the item once it is shown."""

@@ -20,8 +20,6 @@ from conrec.train.rewards import Reward
 
 HISTORY_DROPOUT = 0.2
 """Chance of each event to be left out of an augmented prompt."""
-
-
 LOOKED_AT = 4
 """The earlier policy looks at so many times the prompts that a stage needs, at most."""
 
