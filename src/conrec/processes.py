@@ -12,7 +12,6 @@ from datetime import timedelta
 PATIENCE = timedelta(days=7)
 """How long the others wait while the main process is alone at work (a process that dies ends all at once)."""
 
-
 _alone = False
 _connected = False
 

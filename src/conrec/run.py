@@ -1,12 +1,10 @@
-"""A run: all stages in order. What is up to date is skipped, what died is continued.
+"""A run: all stages in order, by one process or several (docs/engine.md). What is up to date is skipped, what died is
+continued.
 
 A run folder holds one folder a stage (`compress/`), or one a stage and seed (`understand/seed0/`), built as
 `conrec.pipeline.build` says. A stage is rebuilt when its *key* changes: a hash of the settings that it and the stages
 before it declare, of its seed, of the log's files (first stage: names, sizes and times) and of the *contents* of the
-folders it reads. A stage that was rebuilt and came out the same (the log was only copied, say) thus rebuilds nothing
-after it.
-
-Started as several processes (see `processes`), the main one does all this; the others join in where a stage trains.
+folders it reads. A stage that was rebuilt and came out the same (the log was only copied, say) rebuilds nothing after.
 """
 
 from __future__ import annotations

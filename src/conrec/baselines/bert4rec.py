@@ -4,13 +4,7 @@
     x   = LayerNorm(x + Dropout(Attention(x)));   x = LayerNorm(x + Dropout(FFN(x)))     `layers` times, both ways
     P(i) = softmax over the targets of  GELU(x_t W + b) . e(i) + b_i
 
-p counts back from the end of a window, as the paper pads on the left: a mask at the end always has the same. With
-FFN(x) = GELU(x W1 + b1) W2 + b2 of four times the width and item embeddings shared between input and output. In
-training each dislike is masked with probability `masked`; half of the windows end at a dislike drawn by chance, which
-is masked alone: what is asked later. The loss is the cross-entropy at the masks. A positive is never masked, only read.
-
-An epoch shows each window up to five times, with other masks. Departures: the paper mixes in samples that mask the last
-item of a user's sequence, without saying how many; ours are half, and of any prefix, since our users have few events.
+p counts back from the end of a window. docs/baselines.md says how it is trained, and how it departs from the paper.
 """
 
 from typing import Any

@@ -7,11 +7,7 @@ The newest `order` items are an image E [order, d]; with user vector P_u:
     z   = ReLU(W dropout([o_h; o_v]) + b)
     y_i = W'_i . [z; P_u] + b'_i                     output vectors are not the input embeddings
 
-Each window of `order` events is trained on the next `TARGETS` wanted ones by binary cross-entropy, each target against
-`TARGETS` sampled negatives (`loss="binary"`), or by cross-entropy over all targets (`softmax`).
-
-Departures: shorter histories are padded at the front; a user whom training did not meet gets the mean of all user
-vectors; ReLU after both convolutions is what the paper's experiments use.
+docs/baselines.md says how it is trained, and how it departs from the paper.
 """
 
 from typing import Any

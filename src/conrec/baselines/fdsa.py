@@ -4,14 +4,7 @@
     O_s = SelfAttention(e(item_t) + p_t),   O_f = SelfAttention(f_t + p'_t)              both causal, `layers` blocks
     r(i | history) = (W' [O_s; O_f]_last + b') . e(i)
 
-with x = LayerNorm(x + Dropout(Attention(x))), x = LayerNorm(x + Dropout(FFN(x))) as a block. An item's features are
-its category (an embedding) and its content: title, picture, and fields, as the quantiser was given them
-(`TrainingData.embeddings`), through a linear layer; the paper has category, brand, and title.
-
-What is named are items with an ID embedding: cold items stay cold. The loss is the paper's binary cross-entropy with
-one sampled negative, or cross-entropy over all targets (`softmax`), both on the grid. Departures: LayerNorm and dropout
-after the joint layer, as in published code (it overfits later); positions count from the oldest event shown; where
-positives are read both streams get the mark of an event's sign.
+docs/baselines.md says what the features are, how it is trained, and how it departs from the paper.
 """
 
 from typing import cast

@@ -1,11 +1,9 @@
 """InstructRec (Zhang et al. 2023, "Recommendation as Instruction Following: A Large Language Model Empowered
 Recommendation Approach", arXiv 2305.07001).
 
-Recommendation as an instruction in words: the history as titles, the candidates as titles, "which one is next?"; the
-model writes the answer's title, and candidates are ranked by how likely theirs is. Here: which one will be disliked
-next. Candidates are listed in the order of their item rows, so the list says nothing of which one is true.
-Departures: the reranking task only (the paper's other instructions need preferences and intentions that a larger
-model wrote); a decoder-only backbone, the run's own model behind the understand stage (the paper: Flan-T5-XL); LoRA.
+Recommendation as an instruction in words: the history as titles, the candidates as titles, "which one will be disliked
+next?"; candidates are ranked by how likely their titles are as its answer. They are listed in the order of their item
+rows, so the list says nothing of which one is true. docs/baselines.md says how it departs from the paper.
 """
 
 from typing import Any, Literal

@@ -7,10 +7,7 @@ A language model with tokens for learned item indices, tuned on tasks that tie t
 - mutual: an item's index -> its title, and back;
 - asymmetric: the history as indices -> the *title* of the next item; the history as *titles* -> its index.
 
-The paper's other tasks need texts that a larger model wrote about users; there are none here. Indices are the run's own
-semantic IDs, the model is CoNRec's (same size, same start from the codebook), so that CoNRec differs from this row by
-what it adds. Departures: the language tasks come first and the sequential one last, where the paper mixes them; what is
-on offer and its prior as in `baselines.generative`.
+docs/baselines.md says how it departs from the paper.
 """
 
 from pathlib import Path

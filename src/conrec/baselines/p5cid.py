@@ -1,14 +1,9 @@
 """P5-CID: P5 (Geng et al. 2022, RecSys) with collaborative indexing (Hua et al. 2023, "How to Index Item IDs for
 Recommendation Foundation Models", SIGIR-AP).
 
-An item's ID is its path in a tree of clusters: the graph of items that the same users disliked is split by spectral
-clustering, each part is split again until it is small, and items of a small part are numbered. Items that are
-disliked together thus share the beginning of their IDs. A T5 reads a user token and the IDs of the history, an
-embedding of each item's number in the prompt says which tokens belong together ("whole words"), and it spells the ID
-of the next item. Departures: trained from scratch, so no wording around the IDs and no pre-trained T5; the next-item
-task only; items that nobody disliked with another have no place in the graph and are numbered in parts of their own
-(the paper drops such items); short paths are filled with a code of their own; what is on offer and its prior as in
-`baselines.generative`.
+An item's ID is its path in a tree of clusters, so items that are disliked together share the beginning of their IDs. A
+T5 reads a user token and the IDs of the history, an embedding of each item's number in the prompt says which tokens
+belong together ("whole words"), and it spells the ID of the next item. It departs from both papers: docs/baselines.md.
 """
 
 from pathlib import Path

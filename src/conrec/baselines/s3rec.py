@@ -8,14 +8,7 @@ Pretraining (both ways, no causal mask; F(.) are states, s(x) a logistic functio
     MAP  the attributes of a masked item from its context: s(F_t^T W a + b_a)
     SP   a masked segment against one of another history:  s(F_last^T W F(segment))
 
-each by binary cross-entropy (AAP and MAP summed over all attributes, MIP and SP as the log-sigmoid of true minus
-sampled), weighted 0.2, 1, 1, 0.5 as published. Fine-tuning starts from those weights with a causal mask; its loss is
-binary with one sampled negative, or softmax over all targets, as for SASRec; both are on the grid.
-
-Attributes here are an item's category and which of `CLUSTERS` clusters its content (`TrainingData.embeddings`) falls
-into. Departures: with positives, pretraining masks and predicts all events of both signs; it lasts a fixed number of
-epochs; b_a is ours and starts at the attribute's log-odds (without it the embeddings first become all alike, to say
-that most attributes are absent). Cold items stay cold: an attribute is a target of pretraining, not an input.
+docs/baselines.md says what the attributes are, how it is trained, and how it departs from the paper.
 """
 
 from typing import Any, ClassVar

@@ -4,10 +4,7 @@
     x   = x + Dropout(Attention(LayerNorm(x)));   x = x + Dropout(FFN(LayerNorm(x)))    `layers` times, causal
     r(i | history) = LayerNorm(x_last) . e(i)
 
-with FFN(x) = ReLU(x W1 + b1) W2 + b2 as wide as the model, and item embeddings shared between input and output. The
-paper's loss is binary cross-entropy against one sampled negative per position; `loss="softmax"` is cross-entropy over
-all targets instead, which Klenitskiy and Vasilev (RecSys 2023, arXiv 2309.07602) found to be what makes SASRec weak
-or strong. Both are on the grid. Departures: positions count from the oldest event shown (the paper pads on the left).
+docs/baselines.md says how it is trained, and how it departs from the paper.
 """
 
 from conrec.baselines.sequence_model import NextItemRecommender

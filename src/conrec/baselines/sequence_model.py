@@ -1,8 +1,7 @@
-"""Neural models of sequences: one way of training, of stopping, and of turning answers into scores.
+"""Neural models of sequences: one way of training, of stopping, and of turning answers into scores (docs/baselines.md).
 
-A model of items by their IDs knows the items that were disliked in training: these are its targets, the only ones it
-gives a score of its own. All others are cold to it and get the mean of its scores: it says nothing for or against
-them. With the item prior it is better used as a lift (`baselines.lift`), where the prior alone ranks the cold ones.
+The items that were disliked in training are a model's targets. All others are cold to it and get the mean of its
+scores: it says nothing for or against them. With the item prior it is better used as a lift (`baselines.lift`).
 
 Shapes: B sequences, L events, T targets, M predictions of a batch, d features.
 """

@@ -2,11 +2,8 @@
 Recommendation", RecSys).
 
 A language model reads the titles that a user preferred and did not prefer, then a target's title, and answers yes or
-no: will the user like it? It is tuned by LoRA on such questions; a target's score is how much likelier yes is than no.
-Here the question is turned round: will the user *dislike* it? Departures: the first row shows dislikes only; no is the
-answer for the protocol's distractors of the same day (the paper: items the user rated low); the loss is taken over yes
-and no alone instead of the whole vocabulary; the backbone is the run's own model behind the understand stage (the
-paper: LLaMA-7B and its Alpaca tuning; a checkpoint in the recipe takes the same way).
+no; a target's score is how much likelier yes is than no. Here the question is turned round: will the user *dislike* it?
+docs/baselines.md says how it departs from the paper.
 """
 
 import torch
@@ -42,7 +39,5 @@ class TallRec(TitleRanker):
     def loss(self, policy: Policy, questions: list[Question]) -> Tensor:
         """Mean over questions: yes for the first option, no for the others, both answers weighing the same."""
         scores = self.option_scores(policy, ask(policy, questions, self.vocabulary.pad))
-        parts = []
-        for own in scores.split([len(question.options) for question in questions]):
-            parts.append(F.softplus(-own[0]) + F.softplus(own[1:]).mean())
-        return torch.stack(parts).mean()
+        sets = scores.split([len(question.options) for question in questions])
+        return torch.stack([F.softplus(-own[0]) + F.softplus(own[1:]).mean() for own in sets]).mean()

@@ -1,10 +1,7 @@
 """TIGER (Rajput et al. 2023, "Recommender Systems with Generative Retrieval", NeurIPS).
 
-A T5 reads a user token (users hashed to 2,000) and the semantic IDs of the history, and spells the semantic ID of the
-next item; the IDs come from an RQ-VAE over the items' contents. Departures: the RQ-VAE is the run's own, which also
-sees images and needs no fourth code against collisions (`sid.collisions`); the history is a user's dislikes; training
-and decoding know what is on offer and its prior (`baselines.generative`); AdamW; sizes for catalogues of some ten
-thousand items (theirs: 4 + 4 layers of width 128).
+A T5 reads a user token and the semantic IDs of the history, and spells the semantic ID of the next item; the IDs come
+from an RQ-VAE over the items' contents. docs/baselines.md says how it departs from the paper.
 """
 
 from pathlib import Path

@@ -3,9 +3,6 @@
 Candidates stand behind one shared history: each sees the history and itself, none another one, so a set of twenty
 costs little more than its own titles, and no score depends on where in the set a candidate stands. Titles are data
 (`lm.vocabulary`): whatever one says, it is spelled out in ordinary tokens.
-
-Neither TALLRec nor InstructRec can name items out of a whole catalogue; both are measured on the protocol's
-candidates only, as in the paper.
 """
 
 from abc import abstractmethod

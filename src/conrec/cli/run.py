@@ -72,7 +72,6 @@ def run(args: Run) -> None:
 
     Example, training by two processes: torchrun --nproc-per-node 2 -m conrec run ... (docs/engine.md)
     """
-
     use(args.engine)
     recipe = named_recipe(args.recipe, args.settings)
     if args.track:

@@ -1,17 +1,7 @@
 """Cleaning: keep the dislikes that are about the user's interest, drop what cannot be used, account for every row.
 
-The steps, in this order (a row that an earlier step dropped takes no part in a later one):
-
-    unknown_item               the event's item is not in the items table
-    reason_<reason>            a dislike for a reason that is not about interest (paper, section 4.1)
-    duplicate                  every column equals an earlier row's
-    undone                     a dislike at or before an undo of the same user and item
-    undo                       the undo itself
-    repeated_dislike           the user disliked this item before; the first one stays
-    positive_while_disliking   a positive at the very moment of the same dislike (its menu was opened with a click)
-    user_below_min_dislikes    the user has fewer dislikes left than the recipe's `data.min_user_dislikes`
-
-"First" is the smallest row number after one sort.
+docs/data.md lists the causes in the order of the steps; a row that an earlier step dropped takes no part in a later
+one. "First" is the smallest row number after one sort.
 """
 
 import numpy as np

@@ -24,7 +24,6 @@ from conrec.progress import track
 CANDIDATES = pa.schema([("instance_id", pa.int64()), ("candidates", pa.list_(pa.string()))])
 """`candidates`: the true next dislike first, then the distractors; fewer than asked where the log has too few items."""
 
-
 Excluded = Callable[[Instances], Ragged]
 
 

@@ -1,9 +1,7 @@
-"""Pseudonyms in place of the ids of users: keyed hashes, made where a log or a request comes in.
+"""Pseudonyms in place of the ids of users: keyed hashes, made where a log or a request comes in (docs/data.md).
 
 A pseudonym is 128 bits of HMAC-SHA-256 of the id, and 32 bits of the HMAC of these, in base32. By the second part it is
-known as one and stays as it is, wherever an id may come in: the page names users by it, and a merged log holds it. Who
-has the salt can find out which one is whose by trying ids; without it nobody can. A salt that is lost cannot be made
-again: then nobody is known any more.
+known as one and stays as it is, wherever an id may come in: the page names users by it, and a merged log holds it.
 """
 
 import base64

@@ -4,11 +4,8 @@ Training samples are one a dislike, cut just before it. In a split by time a hel
 horizon, from its first midnight on, for the users who dislike something in the window. Nothing that trains or tunes
 may see into the next period: samples whose horizon reaches past the start of validation are dropped (embargo),
 likewise validation windows past the start of test. In a split by users a held-out user with at least two dislikes has
-one cutoff, just before the middle one (the (n // 2)-th of n, from 0).
-
-Nobody can be asked on the log's first day, before any item was seen, nor, with `split.pool = "category"`, when the
-user has met all that is there: such held-out instances are left out. (Training samples of that day stay: stages that
-decode leave them out themselves.)
+one cutoff, just before the middle one (the (n // 2)-th of n, from 0). docs/data.md lists what is left out, by cause.
+Training samples of the log's first day, before any item was seen, stay: stages that decode leave them out themselves.
 """
 
 from collections.abc import Sequence
@@ -52,9 +49,7 @@ def make_instances(
     histories, knowledge, parts = Histories(events), split.knowledge(items, events), []
     dropped |= {"no_history": 0, "empty_pool": 0}
     opening = np.min(items.first_seen[~np.isnat(items.first_seen)])
-    for name in SPLITS:
-        if name not in names:
-            continue
+    for name in names:
         at = possible[name]
         users = events.names[at.users]
         kept = np.sum(histories.counts(users, at.times), axis=0) > 0

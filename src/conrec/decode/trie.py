@@ -1,9 +1,7 @@
-"""The candidate pool as a trie over semantic IDs, with the item prior summed up its levels.
+"""The candidate pool as a trie over semantic IDs, with the item prior summed up its levels (docs/engine.md).
 
-The catalogue's semantic IDs are sorted once into CSR arrays: at each level, the children of a node are
-consecutive. What is in the pool of a day and how likely an item is a priori are *weights* on top of the same trie:
-the weight of a node is the sum of the weights of the items below it, and a node of weight zero does not exist
-that day. With equal logits the policy is then exactly the prior.
+The catalogue's semantic IDs are sorted once into CSR arrays: at each level, the children of a node are consecutive. A
+node's *weight* on a day is the sum of the weights of the items below it, and a node of weight zero does not exist then.
 
 Shapes: n items, T levels, R rows (days), N queries, K codes of a level.
 """

@@ -54,8 +54,7 @@ class Exposures:
 
     @property
     def liked(self) -> np.ndarray:
-        mask: np.ndarray = self.labels == LIKED
-        return mask
+        return np.asarray(self.labels == LIKED)
 
     def take(self, mask: np.ndarray) -> Exposures:
         return Exposures(self.users[mask], self.labels[mask], self.scores[mask], self.segments[mask])

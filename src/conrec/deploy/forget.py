@@ -1,9 +1,8 @@
-"""One user out of all that a run keeps: `conrec forget`.
+"""One user out of all that a run keeps: `conrec forget`. docs/daily_job.md says what becomes of each part.
 
-The user's rows leave the tables of the run, of the days ingested since, and of what users said; a snapshot without the
-user is published, and all before it are deleted. What was learned of all users together stays: weights hold no rows.
-So the stages count as they are, and nothing is trained: a manifest keeps `outputs`, by which later stages and
-snapshots know a stage, and `contents` says what is there since.
+What was learned of all users together stays: weights hold no rows. So the stages count as they are, and nothing is
+trained: a manifest keeps `outputs`, by which later stages and snapshots know a stage, and `contents` says what is there
+since.
 """
 
 import json

@@ -1,18 +1,9 @@
 """The log and the catalogue so far: what a run was made from, and every delta (new day) that was ingested since.
 
-    SNAPSHOTS/live/<delta>/      what one call ingested; never changed once it is there
-        delta.json               digests of its input and of its files, and the account of every row
-        events.parquet           its events, cleaned against everything before
-        items.parquet            its new items; row by row embeddings.npy, latents.npy, codes.npy, traits.parquet
-        first_seen.parquet       when items were seen first in it, dropped events included
-        rejected.parquet         the rows that were dropped, and why; it and the events go when they are too old to keep
-
-A published snapshot names the deltas it was made from. They count for nothing else, so that the one rename that puts a
-snapshot into use puts its log into use, too, and a snapshot that is rolled back to brings its own log back. The stages'
-folders are only read.
-
-What users said to the service since (`filter.feedback`) is merged each time with every dislike and undo of all files,
-in any order (`filter.feedback.in_force`).
+docs/daily_job.md lists the files of a delta (`SNAPSHOTS/live/<delta>/`). A published snapshot names the deltas it was
+made from. They count for nothing else, so that the one rename that puts a snapshot into use puts its log into use, too,
+and a snapshot that is rolled back to brings its own log back. What users said to the service since (`filter.feedback`)
+is merged each time with every dislike and undo of all files, in any order (`filter.feedback.in_force`).
 """
 
 import hashlib
@@ -149,9 +140,10 @@ def ingest(
     firsts = firsts.rename_columns(["item_id", "time"])
     told, rejected = fresh.accounting.to_json(), fresh.accounting.all_rejected()
     said = _rejections(rejected)
-    silent = len(fresh.events) == len(new) == 0 and _among(said, live.said, EVENTS.names).all()
-    if silent and with_first_seen(live.items, firsts).equals(live.items):
-        return None, told
+    if len(fresh.events) == len(new) == 0 and with_first_seen(live.items, firsts).equals(live.items):
+        now, before = (set(zip(*table.to_pydict().values())) for table in (said, live.said))
+        if now <= before:
+            return None, told
 
     partial = folder.with_name(f".{name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -258,12 +250,6 @@ def merged(events: pa.Table, said: pa.Table) -> tuple[pa.Table, pa.Table]:
         pa.concat_tables([events.filter(pa.array(stays)), both.filter(pa.array(new & ~marked))]),
         both.filter(pa.array(new & marked)),
     )
-
-
-def _among(new: pa.Table, old: pa.Table, columns: list[str]) -> np.ndarray:
-    """bool [new]: whether a row's columns (null equals null) occur in `old`."""
-    there = set(zip(*(old[name].to_pylist() for name in columns)))
-    return np.array([row in there for row in zip(*(new[name].to_pylist() for name in columns))], bool)
 
 
 def _check_times(raw: pa.Table, live: Live, source: str) -> None:

@@ -1,11 +1,8 @@
 """A threshold with a guarantee: how low may it be, so that the likes it costs stay within a budget?
 
-A unit is a *user*, not a like: the likes of one user stand or fall together, and only users can be taken as drawn
-independently. The promise is about R(t), the share of a user's likes that threshold t drops, averaged over users with
-a like: with confidence (risk-controlling sets, Bates et al. 2021, with the test by betting of Waudby-Smith and Ramdas
-2024), or on average over calibrations (conformal risk control, Angelopoulos et al. 2024). The second promise is about
-U(t), the share of a user's items at or under t that the user dislikes (fixed sequence testing, Angelopoulos et al.
-2021). docs/guarantee.md has the tests as formulas, and what they assume.
+The promise is about R(t), the share of a user's likes that threshold t drops, averaged over users with a like, who are
+the units. The second promise is about U(t), the share of a user's items at or under t that the user dislikes.
+docs/guarantee.md has the tests as formulas, where they are from, and what they assume.
 """
 
 from bisect import bisect_left

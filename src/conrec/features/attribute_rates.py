@@ -1,20 +1,10 @@
-"""Which attributes a user dislikes: every exposure that was not disliked counts against them, too.
-
-Who cannot stand leather shoes dislikes neither leather nor shoes, and who was shown a hundred striped things and
-disliked none has nothing against stripes. So the rate at which an exposure of an item is disliked is a sum over what
-the item is like,
+"""Which attributes a user dislikes: every exposure that was not disliked counts against them, too (docs/decoding.md).
 
     rate(u, i) = sum over f in F(i) of r_uf,    r_uf ~ Gamma(shape_f, EXPOSURES)
 
-F(i) holds the item's categories and other attributes, the pairs of a category with another one of them, and what all
-items share. It is Poisson factorisation (Gopalan, Hofman and Blei 2015) with one side known. A rule that few hold but
-strongly is a gamma of small shape, so each dislike is explained by few attributes: by those that explain others of the
-user's dislikes and were not shown in vain. What is expected of somebody unknown, shape_f / EXPOSURES, is the rate of
-all users together. A reason given with a dislike ("not this store") weighs the explanations by how often it is given
-for each field; which reason goes with which field is learned, too.
-
-Two explanations that fit alike exclude each other, so mean-field inference would settle on one where the average over
-all ranks candidates much better: Gibbs sampling, the rates integrated out (Griffiths and Steyvers 2004).
+is the rate at which an exposure of an item is disliked. F(i) holds the item's categories and other attributes, the
+pairs of a category with another one of them, and what all items share. What is expected of somebody unknown, shape_f /
+EXPOSURES, is the rate of all users together. The rates are integrated out (Griffiths and Steyvers 2004).
 """
 
 from __future__ import annotations
@@ -126,10 +116,7 @@ class AttributeRates(ItemFeature):
         self._log, self._counted = events.by_user, counted_from(events)
         self._shown, self._disliked = events.shown, events.is_dislike
         self._before = Memo(self._until)
-        self._always: Everybody | None = None
-        if known_users is not None:
-            known = events.of_users(known_users)
-            self._always = self._of_all(known)
+        self._always = None if known_users is None else self._of_all(events.of_users(known_users))
 
     def log_weight(self, instances: Instances) -> np.ndarray:
         """float32 [B, items]: the log of the rate at which each user dislikes the item once it is shown."""

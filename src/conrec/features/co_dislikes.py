@@ -2,8 +2,7 @@
 
     s(j, i) = common users / (sqrt(n_j n_i) + shrinkage)          (Deshpande and Karypis, ACM TOIS 2004)
 
-Swing (`items.swing`) asks for the same with small circles of users discounted, and gives the reward its neighbours;
-this keeps more of them and is an item feature of decoding (`features.item_features`).
+Swing (`items.swing`) asks for the same with small circles of users discounted, for the reward; this keeps more of them.
 """
 
 import numpy as np

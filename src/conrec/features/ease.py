@@ -4,10 +4,7 @@
     score(u, j) = sum of B_ij over the items i that u disliked, and over those that u liked
 
 X is users by items, 1 where disliked; what is liked has further columns, for being liked is another thing than being
-disliked, also for the same item. Unlike a neighbour rule (`features.co_dislikes`) it takes into account that items i
-resemble each other, so what two of them say is not counted twice. Only the weights of each column that are
-largest in size are kept. A longer history has larger scores, so each user's are divided by their standard deviation
-over all items: what they say counts the same beside the other features.
+disliked, also for the same item. Only the weights of each column that are largest in size are kept (docs/decoding.md).
 """
 
 import numpy as np

@@ -1,17 +1,9 @@
-"""What a user is likely to be shown: a dislike needs somebody who was shown the item.
+"""What a user is likely to be shown: a dislike needs somebody who was shown the item (docs/decoding.md).
 
     log p(shown) = log share of the item's category in what the user will meet + log share within its category
-
-Within a category recent events of everybody count; an item that came a day ago has had a day to be met, not weeks, and
-its count is raised to what it would be had it always been there. Whatever is in the log counts as met: exposures where
-a platform logs them, else what the user judged.
-
-Which categories a user will meet is learned: a platform that shows more of what was clicked lately follows likes, not
-what it showed before; one where users look for themselves follows their habits. So a category's share is
-
     share(u, c) ~ everybody's share of c + sum over k of w_k n_k(u, c)
 
-n_k the user's events in the category that are of one kind (met, or liked), an event t days ago counting
+n_k are the user's events in the category that are of one kind (met, or liked), an event t days ago counting
 exp(-t / days_k). The weights make the categories of what training users were shown next most likely.
 """
 

@@ -1,8 +1,7 @@
-"""Item features: reasons why a user may dislike an item next, each a log-weight of every item (not in the paper).
+"""Item features: reasons why a user may dislike an item next, each a log-weight of every item (docs/decoding.md).
 
-What the log says on the day of a prediction a trained model cannot know: what is disliked lately and by whom, what the
-user will be shown. Decoding adds these features to the log-weights of the items, each times a weight that is learned on
-backtest windows (`score.list_weights`). The model then only has to know better than neighbours and counts.
+Decoding adds them to the log-weights of the items, each times a weight that is learned on backtest windows
+(`score.list_weights`).
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,7 @@
 """A sequence model as an item feature: what the order of a user's dislikes and likes says of the next dislike.
 
-SASRec (`features.attention`) over the newest events of both signs, trained on the next dislike with cross-entropy over
-all items that training met as one (Klenitskiy and Vasilev, RecSys 2023, arXiv 2309.07602). The feature is the log of
-the probability that it gives each item.
+SASRec (`features.attention`), trained with cross-entropy over all items that training met (docs/decoding.md). The
+feature is the log of the probability that it gives each item.
 """
 
 import numpy as np

@@ -1,10 +1,9 @@
 """What users say between two snapshots: dislikes and undos, and mutes, in a database beside the snapshots, in force at
-once.
+once (docs/feedback.md).
 
-`feedback.sqlite` is only ever added to. A snapshot says up to which position it has been worked in
-(`Manifest.feedback`); the filter applies what came after. All of it stays (but for `drop_before` and `forget`), and
-every daily job looks at all of it again: what counts is the time of each entry, not when or how often it arrives
-(`in_force`), so nothing is counted twice, and nothing is lost where a snapshot is rolled back.
+`feedback.sqlite` is only ever added to (but for `drop_before` and `forget`). A snapshot says up to which position it
+has been worked in (`Manifest.feedback`); the filter applies what came after, and every daily job looks at all of it
+again: what counts is the time of each entry, not when or how often it arrives (`in_force`).
 """
 
 import os

@@ -122,11 +122,10 @@ class SnapshotWriter:
         else:
             published.use(self.snapshots, self.version)
         for old in published.versions(self.snapshots)[:-keep]:
-            if old == published.current(self.snapshots):
-                continue
-            manifest = published.read_manifest(self.snapshots / old)
-            published.remove(self.snapshots, old)
-            drop_users(manifest)
+            if old != published.current(self.snapshots):
+                manifest = published.read_manifest(self.snapshots / old)
+                published.remove(self.snapshots, old)
+                drop_users(manifest)
         return self.version
 
     def _write_items(self) -> None:

@@ -1,21 +1,9 @@
 """Published snapshots: what the filter works with, in versions, each of them whole or not there at all.
 
-    SNAPSHOTS/current                  the name of the version in use, one line
-    SNAPSHOTS/held                     a version that waits to be put into use or given up, and why; may be missing
-    SNAPSHOTS/feedback.sqlite          dislikes and undos since (`filter.feedback`)
-    SNAPSHOTS/20261122T021500Z-0001/   a version, never changed once it is there
-        manifest.json                  what it is, and the size and SHA-256 of every file
-        calibration.json               thresholds (`conrec calibrate`)
-        items.parquet                  item_id, title, category, codes; row n is item n of the snapshot
-        items/                         the index of the item ids
-        item_factors.npy               `ItemFactors.table`
-        values/                        what each value of an item adds, memory-mapped; may be missing
-        user_side.safetensors          what a user's factors are made from beside the own history; may be missing
-        users/                         the users, memory-mapped; those in Redis are elsewhere
-
-A version is written under a temporary name, flushed to disk and renamed; then `current` is replaced, which is one
-rename, too. So whoever is killed between any two steps leaves the old version in use and whole, and who has an old
-version open goes on undisturbed: mapped files outlive their names.
+docs/daily_job.md lists the files of a version, and those beside the versions. A version is written under a temporary
+name, flushed to disk and renamed; then `current` is replaced, which is one rename, too. So whoever is killed between
+any two steps leaves the old version in use and whole, and who has an old version open goes on undisturbed: mapped files
+outlive their names.
 """
 
 import contextlib

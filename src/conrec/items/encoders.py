@@ -1,12 +1,11 @@
 """The joint embedding of titles, fields and pictures.
 
 Blocks describe an item: the words of its title, its fields (category and attributes), its picture, and, where the
-recipe names a pretrained encoder, what that makes of the title. It knows what words mean, and the words tell which ones
-matter in this catalogue, so it stands beside them. Each encoder is fitted on the items that existed before validation
-and frozen; later items go through the same maps. Every block is centred on the fitted items and scaled to rows of
-length 1, so that no block counts more for having more numbers; then they are weighted, put side by side and scaled to
-length 1 again. An item without a picture has zeros there, which after the last scaling gives its words the picture's
-weight. Centring spreads the directions: two random items have a cosine near 0, and a threshold on it means something.
+recipe names a pretrained encoder, what that makes of the title (docs/pretrained.md). Each encoder is fitted on the
+items that existed before validation and frozen; later items go through the same maps. Every block is centred on the
+fitted items and scaled to rows of length 1, so that no block counts more for having more numbers; then they are
+weighted, put side by side and scaled to length 1 again. An item without a picture has zeros there, so its words get the
+picture's weight. Centring spreads the directions, so that a threshold on a cosine means something.
 """
 
 from dataclasses import dataclass

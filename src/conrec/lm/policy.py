@@ -149,7 +149,6 @@ class Policy(AnswerModel[PromptState]):
     """
 
     path: Pass = "auto"
-    compute: torch.dtype = torch.float32
 
     def __init__(self, lm: nn.Module, vocabulary: Vocabulary, compute: torch.dtype = torch.float32) -> None:
         super().__init__(vocabulary.starts, vocabulary.sizes)

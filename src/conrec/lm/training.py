@@ -2,10 +2,8 @@
 
 A stage calls `update(loss)` once a step and draws everything random from a generator seeded by (seed, step), so
 a run that died goes on from its last checkpoint and ends in the same bits as one that did not. A checkpoint is
-one safetensors file (weights, optimiser state; step and curves in its header), replaced atomically.
-
-Several processes (`conrec.processes`) train as one: a step has the same samples, random numbers and gradient however
-many share it. All of them log and validate; the main process alone writes.
+one safetensors file (weights, optimiser state; step and curves in its header), replaced atomically. Several processes
+train as one (docs/engine.md). All of them log and validate; the main process alone writes.
 """
 
 import json

@@ -13,7 +13,6 @@ PANDAS_INDEX = "__index_level_"
 PLAIN = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.null(): pa.string()}
 """Types that Parquet does not know."""
 
-
 Table = Any
 """A table that speaks the Arrow PyCapsule interface (pandas 2.2 or newer, polars, pyarrow, DuckDB); or its path, glob,
 or address, or several of these."""

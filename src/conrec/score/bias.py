@@ -1,13 +1,11 @@
-"""Bias terms: how much a user, or an item, is given to dislikes, each corrected for the other.
-
-A plain rate of dislikes blames a strict item's users and a strict user's items. Here
+"""Bias terms: how much a user, or an item, is given to dislikes, each corrected for the other (docs/filter.md).
 
     z_ui = b_u + b_i,   b_u ~ N(0, s_u^2),   b_i ~ N(<F_i, g>, s_i^2)
 
-is fitted to both at once (crossed random effects; the posterior mode, by Newton steps on users and items in turn). An
-item's prior mean comes from its content F, so that a new item starts where items like it stand. `logit` fits dislike
-(1) against like (0); `identity` fits ratings turned around (higher = worse) and scaled to a variance of 1. What then
-remains of a user is the user embedding: one vector p_u ~ N(0, s^2 I) over the item embeddings, on top of b_u + b_i.
+is fitted to both at once (crossed random effects; the posterior mode, by Newton steps on users and items in turn), F_i
+the item's content. `logit` fits dislike (1) against like (0); `identity` fits ratings turned around (higher = worse)
+and scaled to a variance of 1. What then remains of a user is the user embedding: one vector p_u ~ N(0, s^2 I) over the
+item embeddings, on top of b_u + b_i.
 """
 
 from collections.abc import Iterator

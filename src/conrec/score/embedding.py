@@ -1,14 +1,11 @@
-"""The space of item embeddings, in which one vector a user says what this user dislikes.
-
-Dislikes are combinations ("leather, but only shoes"; "horror, but not the old ones"), and a weight for each word or
-attribute cannot say "and". So items are compared by a quadratic kernel of their contents,
+"""The space of item embeddings, in which one vector a user says what this user dislikes (docs/filter.md).
 
     k(i, j) = (OFFSET + <z_i, z_j>)^2,   z = fields (category, attributes) beside the content embedding, length 1,
 
-which counts what two items share and every pair of it. Its leading principal components, by the Nyström method on
-some landmark items (Williams and Seeger 2001), are the space: a linear function of them is a quadratic one of the
-contents. It is fitted on the items of the training period; later items are put into it as it is. Where user embeddings
-are known well enough to say so, it is narrowed to the directions in which users differ.
+counts what two items share and every pair of it. The leading principal components of this kernel, by the Nyström method
+on some landmark items (Williams and Seeger 2001), are the space. It is fitted on the items of the training period;
+later items are put into it as it is. Where user embeddings are known well enough to say so, it is narrowed to the
+directions in which users differ.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """Latent factors of explicit feedback: which items the same people dislike, beyond bias terms and content.
 
-What the bias terms leave of every dislike and like, over its standard deviation, is a sparse matrix R of users by
-items. Of its truncated singular value decomposition U S V' (as in PureSVD, Cremonesi et al. 2010) the items keep
+What the bias terms leave of every dislike and like, over its standard deviation, is a sparse matrix of users by items.
+Of its truncated singular value decomposition U S V' (as in PureSVD, Cremonesi et al. 2010) the items keep
 
     q_i = (V S)_i / sqrt(n_i + SHRINKAGE),   n_i dislikes and likes.
 
-What few have judged is taken for what its content is like: a ridge regression of q on the content embeddings, in which
-an item counts n_i / (n_i + SHRINKAGE), is added to q as far as an item lacks of 1; a new item has nothing else. A
-user's vector over them follows from the own history (`bias.user_embeddings`), so that whose log is not in R has one,
-too. Signs and rotations of such factors are arbitrary: nothing but <p_u, q_i> may count.
+As far as n_i / (n_i + SHRINKAGE) lacks of 1, a ridge regression of q on the content embeddings is added. docs/filter.md
+says why, how a user gets a vector over q, and why nothing but <p_u, q_i> may count.
 """
 
 import numpy as np

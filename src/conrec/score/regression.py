@@ -5,8 +5,7 @@
 x_u and y_i are the features of user and item (`score.feature_snapshot`), standardised; f and g are polynomials of
 second order (a rate of dislikes means more the more events it rests on); n_u is x_u's count, how much of the history
 may be believed; p_uk are the user's vectors over the items' embeddings or latent factors, q_ik. It predicts dislike
-against like on backtest windows of the training period, each with the features of what came before it: exactly what the
-filter does. All is shrunk, products most, so that what adds nothing stays close to 0.
+against like on backtest windows (docs/filter.md). All is shrunk, products most.
 """
 
 from __future__ import annotations

@@ -29,8 +29,7 @@ class History(NamedTuple):
 
     def told(self, sign: int) -> np.ndarray:
         """int [k]: the rows of the items with this sign, oldest first."""
-        items: np.ndarray = self.events["item"][self.events["sign"] == sign]
-        return items
+        return np.asarray(self.events["item"][self.events["sign"] == sign])
 
     @property
     def rejected(self) -> np.ndarray:

@@ -62,7 +62,6 @@ class RqVae(nn.Module):
         # Dead codes are ours to move, see below.
         updates = {"decay": EMA_DECAY, "threshold_ema_dead_code": 0, "rotation_trick": False}
         self.quantiser = ResidualVQ(dim=d, num_quantizers=len(sizes), codebook_size=sizes, **updates)
-
         self.register_buffer("centre", torch.zeros(d))
 
     def encode(self, x_BI: Tensor) -> Tensor:

@@ -10,18 +10,9 @@ from conrec.baselines.trivial import trivial_systems
 from conrec.baselines.with_prior import WithPrior
 from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances, Items
+from conrec.evaluate import protocol
 from conrec.evaluate.compare import filter_metrics
-from conrec.evaluate.protocol import (
-    OURS,
-    Hits,
-    Outputs,
-    count_hits,
-    read_oracle,
-    read_outputs,
-    summarise,
-    validity,
-    write_hits,
-)
+from conrec.evaluate.protocol import OURS, Hits, Outputs, read_outputs
 from conrec.evaluate.results import Metrics, PriorWeight, Protocol, SplitMetrics, Validity, write
 from conrec.pipeline.job import Job
 from conrec.progress import track
@@ -54,16 +45,16 @@ def evaluate(job: Job) -> None:
         for split in SPLITS:
             outputs[split][system.name] = {0: theirs(system, held_out[split], candidates[split], k)}
     for split in SPLITS:
-        if (oracle := read_oracle(log.prepared, held_out[split], items, k)) is not None:
+        if (oracle := protocol.read_oracle(log.prepared, held_out[split], items, k)) is not None:
             outputs[split]["oracle"] = {0: oracle}
 
-    hits = {split: count_hits(outputs[split], held_out[split], known.knowledge) for split in SPLITS}
+    hits = {split: protocol.count_hits(outputs[split], held_out[split], known.knowledge) for split in SPLITS}
     tables: dict[str, SplitMetrics] = {}
     for split in SPLITS:
-        table = summarise(hits[split], held_out[split].users, recipe.evaluate.bootstrap, BOOTSTRAP_SEED)
+        table = protocol.summarise(hits[split], held_out[split].users, recipe.evaluate.bootstrap, BOOTSTRAP_SEED)
         counts, quality = _instances(hits[split]), _validity(outputs[split].get(OURS, {}), held_out[split], known)
         tables[split] = msgspec.structs.replace(table, instances=counts, validity=quality)
-    write_hits(out / "hits.parquet", hits, held_out)
+    protocol.write_hits(out / "hits.parquet", hits, held_out)
     metrics = Metrics(
         **msgspec.structs.asdict(tables["test"]),
         dataset=recipe.name,
@@ -101,7 +92,7 @@ def _validity(outputs: dict[int, Outputs], instances: Instances, known: Training
     """Validity of CoNRec's lists, mean over seeds; None without predictions."""
     if not outputs:
         return None
-    seeds = [validity(output.lists, instances, known.knowledge) for output in outputs.values()]
+    seeds = [protocol.validity(output.lists, instances, known.knowledge) for output in outputs.values()]
     columns = zip(*map(msgspec.structs.astuple, seeds))
     return Validity(*(None if None in column else float(np.mean(column)) for column in columns))
 

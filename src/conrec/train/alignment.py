@@ -2,8 +2,7 @@
 
 A sample has no history: four semantic IDs, one disliked by the user, three that the same user responded to
 positively. Only *sure* dislikes ask the question: the user disliked `alignment_min_repeats` items or more under the
-same ID prefix (the paper: an item in the negative list more than three times; here nobody can dislike an item twice, so
-repetition is counted under a prefix).
+same ID prefix (docs/paper_map.md).
 """
 
 import numpy as np

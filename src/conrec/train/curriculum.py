@@ -1,10 +1,7 @@
 """The prompts of a stage: the dislikes of the last days, then all dislikes, then dislikes and positives (section 3).
 
-Each stage starts from the policy of the one before, which is also its reference, and has a beta of its own
-(`train.grpo`). The earlier policy prepares the stage's prompts: those on which its answers all earn the same are
-replaced (nothing can be learned from them yet), and those on which its answers come closer to what the user is about to
-*like* than to what they are about to dislike are used with history dropout. (Used twice, as they are and with dropout,
-they cost hits: they then make up half of a stage; benchmarks/LOG.md.)
+The earlier policy prepares the stage's prompts (docs/paper_map.md): some are replaced, some used with history dropout.
+(Used twice, as they are and with dropout, these cost hits: they then make up half of a stage; benchmarks/LOG.md.)
 """
 
 from dataclasses import dataclass, replace
@@ -23,8 +20,6 @@ from conrec.train.rewards import Reward
 
 HISTORY_DROPOUT = 0.2
 """Chance of each event to be left out of an augmented prompt."""
-
-
 LOOKED_AT = 4
 """The earlier policy looks at so many times the prompts that a stage needs, at most."""
 

@@ -7,10 +7,7 @@
     KL_it  = q - log q - 1,  q = pi_ref / pi        (the unbiased estimator of Shao et al. 2024)
 
 `train.curriculum` chooses the prompts of a stage, `train.rewards` and `train.demonstrations` hold equation 6 and the
-off-policy answers.
-
-How it departs from the paper: a zero-variance group (all answers earn the same) carries no signal and gives no gradient
-at all, not even the KL's (it is counted); the loss uses the constrained normalisation that the rollout sampled from.
+off-policy answers. docs/engine.md says what becomes of zero-variance groups, and under which normalisation all this is.
 
 Shapes: B prompts, G answers a prompt, T tokens of an answer.
 """

@@ -2,9 +2,8 @@
 
     reward(out) = max over the ground truth of cos(out, i)  -  gamma * max over the future positives of cos(out, t)
 
-The ground truth is the dislikes of the next H days and the Swing neighbours of each; a prediction is judged by
-what it comes closest to, so a near miss counts and an exact hit counts most. Without future positives there is no
-penalty.
+The ground truth is the dislikes of the next H days and the Swing neighbours of each. Without future positives there is
+no penalty.
 """
 
 from dataclasses import dataclass

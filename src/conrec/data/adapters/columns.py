@@ -151,8 +151,7 @@ def numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, np.ndarray]:
 
 def flags(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """bool [rows] from 0/1, true/false or an empty cell (false); anything else is bad."""
-    text = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
-    text = pc.fill_null(text, "")
+    text = pc.fill_null(pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string()))), "")
     yes = mask(pc.is_in(text, pa.array(["1", "1.0", "true"])))
     no = mask(pc.is_in(text, pa.array(["0", "0.0", "false", "", "nan"])))
     return yes, ~(yes | no)

@@ -1,12 +1,9 @@
 """Polis: participants agree with, disagree with, or pass on written statements (github.com/compdemocracy/openData).
 
-One folder a conversation, each with `votes` (timestamp, comment-id, voter-id, vote) and `comments` (timestamp,
-comment-id, comment-body), `.csv` or `.csv.gz`. A disagreement (-1) is a dislike, an agreement (1) a favourite, a pass
-(0) an exposure that was left alone. Who votes on a statement again changes the vote: the last one counts.
-
-Numbers of voters and statements are those of a conversation, so ids become `CONVERSATION/NUMBER`. The conversation is
-the category: a voter is shown only statements of it (recipe: `split.pool = "category"`). The totals of votes that
-`comments` has, too, are those of the end, and are not read.
+One folder a conversation, each with `votes` (timestamp, comment-id, voter-id, vote: 1, -1, or 0) and `comments`
+(timestamp, comment-id, comment-body), `.csv` or `.csv.gz`; docs/data.md says what they become. Numbers of voters and
+statements are those of a conversation, so ids become `CONVERSATION/NUMBER`. The conversation is the category. The
+totals of votes that `comments` has, too, are those of the end, and are not read.
 """
 
 from datetime import UTC, datetime
