@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any, Literal, TypeVar
 
-from conrec.errors import extras_named
+from conrec.errors import ConrecError, extras_named
 from conrec.progress import say, track
 
 Engine = Literal["native", "ray"]
@@ -30,7 +30,7 @@ def use(engine: Engine) -> None:
     """What `map_parts` of this process works with from now on.
 
     `ray`: the cluster at RAY_ADDRESS, or one of this machine's cores. All machines must have conrec installed, and see
-    the run folder under the same path. ConrecError where Ray is not installed.
+    the run folder under the same path. ConrecError where Ray is not installed, or no cluster answers.
     """
     global _engine
     _engine = engine
@@ -39,7 +39,11 @@ def use(engine: Engine) -> None:
             import ray
         if not ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS", "local")  # else Ray would look for clusters of others
-            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            try:
+                ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            except Exception as error:  # Ray has many
+                told = " ".join(str(error).split())[:200]
+                raise ConrecError(f"--engine ray: no cluster at {address} ({told}); see `ray start`") from None
         say(f"Ray: {len(ray.nodes())} machines, {int(ray.cluster_resources()['CPU'])} cores")
 
 

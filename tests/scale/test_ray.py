@@ -90,16 +90,17 @@ def cluster() -> Iterator[str]:
         port = free.getsockname()[1]
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
     ray += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place,  # short: it is in the names of sockets
         subprocess.Popen(ray, env={**os.environ, **TOKEN, "RAY_TMPDIR": place}, **quiet) as head,
     ):
         try:
-            for _ in range(120):
-                if (Path(place) / "ray" / "ray_current_cluster").exists():
+            for _ in range(240):
+                if head.poll() is not None or (Path(place) / "ray" / "ray_current_cluster").exists():
                     break
                 time.sleep(0.5)
+            assert head.poll() is None, head.stderr and head.stderr.read()
             yield place
         finally:
             head.terminate()
