@@ -5,6 +5,7 @@ process has one thread, as Ray gives it: `OMP_NUM_THREADS=1`.) On Ray every core
 the work once. A part that was lost with its node is done again elsewhere.
 """
 
+import contextlib
 import logging
 import os
 from collections import deque
@@ -81,7 +82,7 @@ def map_parts(
 
     def results() -> Iterator[Result]:
         for part in parts:
-            waiting.append(task.remote(shared.hex(), [shared], part))
+            waiting.append(task.remote(shared.hex(), [shared], part, os.getcwd()))
             if len(waiting) > 2 * (gpus or int(there["CPU"])):  # what is done early waits in memory
                 yield ray.get(waiting.popleft())
         yield from map(ray.get, waiting)
@@ -92,12 +93,14 @@ def map_parts(
         raise error.cause from None
 
 
-def _run(key: str, shared: list[Any], part: Any) -> Any:
+def _run(key: str, shared: list[Any], part: Any, folder: str) -> Any:
     """A part on a worker, which keeps the last work that it was given."""
     global _held
     if _held[0] != key:
         import ray
 
+        with contextlib.suppress(OSError):  # it may be elsewhere alone; then paths are absolute
+            os.chdir(folder)  # relative paths, such as the run folder's, are those of the command
         _held = key, ray.get(shared[0])
     return _held[1](part)
 
