@@ -82,29 +82,37 @@ def run(*words: str | Path, folder: Path, place: str | None = None) -> str:
     return done.stdout + done.stderr
 
 
+def started(place: str) -> subprocess.Popen[bytes]:
+    """The head of a cluster as the README starts it, of this machine alone, which is noted in this folder.
+
+    Ray gives a node 30 s to start, which is little where others are at work.
+    """
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
+    told = b""
+    for _ in range(3):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+        ray += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+        head = subprocess.Popen(ray, env={**os.environ, **TOKEN, "RAY_TMPDIR": place}, **quiet)
+        while head.poll() is None:
+            if (Path(place) / "ray" / "ray_current_cluster").exists():
+                return head
+            time.sleep(0.5)
+        told = head.communicate()[1]
+    raise AssertionError(told[-2000:])
+
+
 @contextmanager
 def cluster() -> Iterator[str]:
-    """A cluster as the README starts it, of this machine alone: the folder in which Ray notes where it is."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
-    ray += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place,  # short: it is in the names of sockets
-        subprocess.Popen(ray, env={**os.environ, **TOKEN, "RAY_TMPDIR": place}, **quiet) as head,
-    ):
+    """A cluster: the folder in which Ray notes where it is, with a short name, since it is in the names of sockets."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, started(place) as head:
         try:
-            for _ in range(240):
-                if head.poll() is not None or (Path(place) / "ray" / "ray_current_cluster").exists():
-                    break
-                time.sleep(0.5)
-            assert head.poll() is None, head.stderr and head.stderr.read()
             yield place
         finally:
             head.terminate()
-            head.wait(30)
+            head.communicate(timeout=30)
 
 
 @pytest.fixture(scope="module")
