@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -87,21 +86,20 @@ def started(place: str) -> subprocess.Popen[bytes]:
 
     Ray gives a node 30 s to start, which is little where others are at work.
     """
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
-    told = b""
     for _ in range(3):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
         ray += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-        head = subprocess.Popen(ray, env={**os.environ, **TOKEN, "RAY_TMPDIR": place}, **quiet)
+        with (Path(place) / "told").open("wb") as told:
+            environment = {**os.environ, **TOKEN, "RAY_TMPDIR": place}
+            head = subprocess.Popen(ray, env=environment, stdout=told, stderr=told, start_new_session=True)
         while head.poll() is None:
             if (Path(place) / "ray" / "ray_current_cluster").exists():
                 return head
             time.sleep(0.5)
-        told = head.communicate()[1]
-    raise AssertionError(told[-2000:])
+    raise AssertionError((Path(place) / "told").read_text()[-2000:])
 
 
 @contextmanager
@@ -112,7 +110,7 @@ def cluster() -> Iterator[str]:
             yield place
         finally:
             head.terminate()
-            head.communicate(timeout=30)
+            head.wait(30)
 
 
 @pytest.fixture(scope="module")
