@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("slow"):
             slow.add(item.path)
     items.sort(key=lambda item: item.path not in slow)
+
+
+class Told(logging.Handler):
+    """Keeps what a library says in its log from warnings on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(f"{record.name}: {record.getMessage()}")
+
+
+TOLD = Told()
+logging.getLogger("transformers").addHandler(TOLD)
+
+
+@pytest.fixture(autouse=True)
+def told() -> Iterator[list[str]]:
+    """What transformers warns of in its log, as it does, once a process, of most that is deprecated: an error, too,
+    unless the test takes it from this list."""
+    yield TOLD.said
+    said, TOLD.said = TOLD.said, []
+    assert not said, "transformers warns in its log"
 
 
 @pytest.fixture(scope="session")

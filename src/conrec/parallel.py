@@ -5,6 +5,7 @@ process has one thread, as Ray gives it: `OMP_NUM_THREADS=1`.) On Ray every core
 the work once. A part that was lost with its node is done again elsewhere.
 """
 
+import contextlib
 import logging
 import os
 from collections import deque
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import Any, Literal, TypeVar
 
-from conrec.errors import extras_named
+from conrec.errors import ConrecError, extras_named
 from conrec.progress import say, track
 
 Engine = Literal["native", "ray"]
@@ -30,7 +31,7 @@ def use(engine: Engine) -> None:
     """What `map_parts` of this process works with from now on.
 
     `ray`: the cluster at RAY_ADDRESS, or one of this machine's cores. All machines must have conrec installed, and see
-    the run folder under the same path. ConrecError where Ray is not installed.
+    the run folder under the same path. ConrecError where Ray is not installed, or no cluster answers.
     """
     global _engine
     _engine = engine
@@ -39,7 +40,11 @@ def use(engine: Engine) -> None:
             import ray
         if not ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS", "local")  # else Ray would look for clusters of others
-            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            try:
+                ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            except Exception as error:  # Ray has many
+                told = " ".join(str(error).split())[:200]
+                raise ConrecError(f"--engine ray: no cluster at {address} ({told}); see `ray start`") from None
         say(f"Ray: {len(ray.nodes())} machines, {int(ray.cluster_resources()['CPU'])} cores")
 
 
@@ -77,7 +82,7 @@ def map_parts(
 
     def results() -> Iterator[Result]:
         for part in parts:
-            waiting.append(task.remote(shared.hex(), [shared], part))
+            waiting.append(task.remote(shared.hex(), [shared], part, os.getcwd()))
             if len(waiting) > 2 * (gpus or int(there["CPU"])):  # what is done early waits in memory
                 yield ray.get(waiting.popleft())
         yield from map(ray.get, waiting)
@@ -88,12 +93,14 @@ def map_parts(
         raise error.cause from None
 
 
-def _run(key: str, shared: list[Any], part: Any) -> Any:
+def _run(key: str, shared: list[Any], part: Any, folder: str) -> Any:
     """A part on a worker, which keeps the last work that it was given."""
     global _held
     if _held[0] != key:
         import ray
 
+        with contextlib.suppress(OSError):  # it may be elsewhere alone; then paths are absolute
+            os.chdir(folder)  # relative paths, such as the run folder's, are those of the command
         _held = key, ray.get(shared[0])
     return _held[1](part)
 

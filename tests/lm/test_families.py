@@ -63,7 +63,8 @@ def checkpoint(folder: Path, tokenizer: Path, family: str, **options: object) ->
     words = hf.AutoTokenizer.from_pretrained(tokenizer)
     words.save_pretrained(folder)
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "vocab_size": len(words) + PADDING}
-    config = hf.AutoConfig.for_model({"smollm2": "llama"}.get(family, family), **shape | LARGE | options)
+    special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))  # a family's own are beyond these words
+    config = hf.AutoConfig.for_model({"smollm2": "llama"}.get(family, family), **shape | LARGE | special | options)
     torch.manual_seed(0)
     hf.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return LmConfig(checkpoint=str(folder))

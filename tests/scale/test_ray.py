@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,55 +20,94 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from conrec.config import DataConfig, PredictConfig, Recipe, SidConfig
-from conrec.deploy import refresh as job
+from conrec.config import (
+    DataConfig,
+    GrpoStage,
+    LmConfig,
+    PredictConfig,
+    Recipe,
+    SidConfig,
+    UnderstandConfig,
+    UtilizeConfig,
+)
 from conrec.files import read_json
-from conrec.run import open_run
 from conrec.toml import to_toml
 from tests.model.small import tables
 
 pytest.importorskip("ray", reason="the extra `scale` is not installed")
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 """Ray asks who comes to a cluster."""
 RECIPE = Recipe(
     data=DataConfig("generic"),
     sid=SidConfig(epochs=1),
-    predict=PredictConfig(temperatures=(float("inf"),)),
+    lm=LmConfig(hidden=16, layers=1, heads=2, kv_heads=1, ffn=32, vocabulary=300, max_dislikes=6, max_positives=6),
+    understand=UnderstandConfig(translation_epochs=0.2, alignment_epochs=0.0, row_tokens=128),
+    utilize=UtilizeConfig(
+        warmup_epochs=0.1, num_generations=4, validation_users=16, stages=(GrpoStage("full", prompts=16, beta=0.5),)
+    ),
+    predict=PredictConfig(beams=20, temperatures=(2.0,)),
 )
-IN_PARTS = """
-from conrec.cli.main import program
-from conrec.data import clean
-clean.TOGETHER = 1000
-program()
-"""
-"""conrec with a log that is cleaned in parts, however small."""
+"""With a language model, which takes part in every list."""
+SENT = {
+    "run": {
+        "_events",
+        "clean.<locals>.some",
+        "_look",
+        "swing.<locals>.block",
+        "assign",
+        "HistoryScore.fit.<locals>.features",
+        "learn_list_weights.<locals>.of_window",
+        "Decoder.predict.<locals>.some",
+        "candidate_parts.<locals>.some",
+        "policy_scores.<locals>.some",
+        "HistoryScore.replay_scores.<locals>.of_day",
+    },
+    "refresh": {"_Job.publish.<locals>.computed"},
+}
+"""All that is sent to a cluster, by the verb that does it."""
 
 
-def run(*words: str | Path, folder: Path, address: str | None = None) -> str:
+def run(*words: str | Path, folder: Path, place: str | None = None) -> str:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     environment.pop("RAY_ADDRESS", None)
-    if address:
-        environment |= {**TOKEN, "RAY_ADDRESS": address}
-    done = subprocess.run(
-        [sys.executable, *map(str, words)], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-    )
+    if place:
+        environment |= {**TOKEN, "RAY_ADDRESS": "auto", "RAY_TMPDIR": place}
+    command, options = [sys.executable, "-m", *map(str, words)], {"capture_output": True, "text": True, "timeout": 600}
+    done = subprocess.run(command, cwd=folder, env=environment, **options)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
 
+def started(place: str) -> subprocess.Popen[bytes]:
+    """The head of a cluster as the README starts it, of this machine alone, which is noted in this folder.
+
+    Ray gives a node 30 s to start, which is little where others are at work.
+    """
+    for _ in range(3):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
+        ray += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+        with (Path(place) / "told").open("wb") as told:
+            environment = {**os.environ, **TOKEN, "RAY_TMPDIR": place}
+            head = subprocess.Popen(ray, env=environment, stdout=told, stderr=told, start_new_session=True)
+        while head.poll() is None:
+            if (Path(place) / "ray" / "ray_current_cluster").exists():
+                return head
+            time.sleep(0.5)
+    raise AssertionError((Path(place) / "told").read_text()[-2000:])
+
+
 @contextmanager
 def cluster() -> Iterator[str]:
-    """The address of a cluster as the README starts it, of this machine alone."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"]
-    ray += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    with subprocess.Popen(ray, env={**os.environ, **TOKEN}, **quiet) as head:
+    """A cluster: the folder in which Ray notes where it is, with a short name, since it is in the names of sockets."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, started(place) as head:
         try:
-            yield f"127.0.0.1:{port}"
+            yield place
         finally:
             head.terminate()
             head.wait(30)
@@ -86,13 +127,14 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.new("RGB", (70, 70), colour).save(folder / "pictures" / f"{item}.png")
     (folder / "pictures" / "i3.png").write_bytes(b"no picture")
     (folder / "recipe.toml").write_text(to_toml(RECIPE))
-    with cluster() as address:
+    with cluster() as place:
         for engine in ("native", "ray"):
-            words = ["-m", "conrec"] if engine == "native" else ["-c", IN_PARTS]
-            words += ["run", "recipe.toml", "--data", "log", "--images", "pictures", "--to", "filter", "--engine"]
-            told = run(*words, engine, "--out", engine, folder=folder, address=address)
-            assert ("Ray: 1 machines, 2 cores" in told) == (engine == "ray")
-            run("-m", "conrec", "refresh", engine, "--engine", engine, folder=folder, address=address)
+            words = ["run", "recipe.toml", "--data", "log", "--images", "pictures", "--to", "filter", "--out", engine]
+            for verb, more in (("run", words), ("refresh", ["refresh", engine])):
+                told = run("tests.scale.in_parts", *more, "--engine", engine, folder=folder, place=place)
+                assert ("Ray: 1 machines, 2 cores" in told) == (engine == "ray")
+                sent = set(re.findall(r"^sent: (\S+)", told, re.MULTILINE))
+                assert sent == (SENT[verb] if engine == "ray" else set())
     return folder
 
 
@@ -124,15 +166,20 @@ def test_every_stage_comes_to_the_same(both: Path) -> None:
     pictures = [read_json(both / engine / "compress/images.json") for engine in ("native", "ray")]
     assert pictures[0] == pictures[1]
     assert (pictures[0]["used"], pictures[0]["refused"]) == (59, {"broken": 1})
-    for stage in ("prepare", "compress", "score", "predict", "filter"):
+    for stage in ("prepare", "compress", "understand", "utilize", "score", "predict", "filter"):
         assert same_files(both / "native" / stage, both / "ray" / stage), stage
     assert same_files(*(in_use(both / engine / "snapshots") for engine in ("native", "ray"))) >= 4
 
 
-def test_a_killed_node_loses_nobody(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(both / "native", tmp_path / "run", ignore=shutil.ignore_patterns("snapshots"))
-    told = run(Path(__file__).with_name("cluster.py"), tmp_path / "run", tmp_path, folder=both)
-    assert "killed one of two nodes" in told
-    monkeypatch.setattr(job, "USERS_AT_ONCE", 1)
-    job.refresh(tmp_path / "run", open_run(tmp_path / "run")[0], snapshots=tmp_path / "alone")
-    assert same_files(in_use(tmp_path / "alone"), in_use(tmp_path / "snapshots")) >= 4
+def test_a_killed_node_loses_nobody(both: Path, tmp_path: Path) -> None:
+    for name, more in (("alone", ["native"]), ("killed", [])):
+        shutil.copytree(both / "native", tmp_path / name, ignore=shutil.ignore_patterns("snapshots"))
+        told = run("tests.scale.cluster", tmp_path / name, *more, folder=both)
+        for title in ("predict", "users"):
+            assert (f"{title}: killed one of two nodes" in told) == (name == "killed")
+    asked = pq.read_table(both / "native/prepare/instances.parquet").to_pandas().query("split != 'train'")
+    lists = pq.read_table(tmp_path / "killed/predict/seed0/predictions.parquet")
+    assert lists["instance_id"].to_pylist() == asked["instance_id"].tolist()  # every user once
+    assert len(lists) > 100
+    assert same_files(tmp_path / "alone/predict", tmp_path / "killed/predict") > 5
+    assert same_files(*(in_use(tmp_path / name / "snapshots") for name in ("alone", "killed"))) >= 4

@@ -40,6 +40,15 @@ def runs(tmp_path_factory) -> tuple[Path, Path, str]:
     return folder / "one", folder / "two", said
 
 
+def test_accelerate_starts_them_too(runs, tmp_path):
+    """A run that Accelerate starts ends in the bits of one that torchrun does."""
+    shutil.copytree(runs[1], tmp_path / "run", ignore=shutil.ignore_patterns("understand"))
+    accelerate = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2")
+    conrec("understand", str(tmp_path / "run"), launcher=accelerate)
+    weights = [load_file(out / "understand/seed0/weights.safetensors") for out in (runs[1], tmp_path / "run")]
+    assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
+
+
 def test_two_processes_train_what_one_would(runs):
     one, two = (out / "understand" / "seed0" for out in runs[:2])
     curves = [pq.read_table(folder / "curves.parquet").to_pandas() for folder in (one, two)]

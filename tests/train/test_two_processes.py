@@ -99,8 +99,9 @@ def test_two_processes_that_died_go_on_to_the_same_bits(two, kind, died):
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
-def test_one_process_goes_on_where_two_with_a_sharded_model_died(one, two, tmp_path):
-    shutil.copytree(two / "died_sharded_then", tmp_path / "then")
+@pytest.mark.parametrize("died", ["died_then", "died_sharded_then"])
+def test_one_process_goes_on_where_two_died(one, two, died, tmp_path):
+    shutil.copytree(two / died, tmp_path / "then")
     alone = policy()
     small_training.supervised(alone, tmp_path / "then")
     assert distance(tensors(one, "supervised"), trained_state(alone)) < 1e-3

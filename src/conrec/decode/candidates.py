@@ -7,9 +7,10 @@ import numpy as np
 
 from conrec.data.distractors import read_candidates
 from conrec.data.instances import Instances, Items
-from conrec.decode.decoder import Decoder
+from conrec.decode.decoder import Decoder, in_parts
 from conrec.decode.predict_items import score_items
 from conrec.features.item_features import FeatureWeights
+from conrec.parallel import map_parts
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,16 @@ class CandidateSets:
 def policy_scores(decoder: Decoder, instances: Instances, rows: np.ndarray) -> np.ndarray:
     """float32 [B, c]: the policy's log-likelihood of the semantic IDs of items, rows int [B, c], without a prior; -inf
     for what the user has consumed."""
-    inputs, config = decoder.inputs, decoder.inputs.recipe.predict
-    assert decoder.policy is not None
+    config, codes = decoder.inputs.recipe.predict, decoder.inputs.log_view.catalog.codes
     weights = FeatureWeights(prior=0.0, temperature=min(config.temperatures))
-    decodings = decoder.decodings(instances, [weights], include_unseen=True)
-    (scores,) = score_items(decoder.policy, decodings, rows, inputs.log_view.catalog.codes, batch=config.batch)
-    return scores
+
+    def some(part: np.ndarray) -> np.ndarray:
+        assert decoder.policy is not None
+        decodings = decoder.decodings(instances.take(part), [weights], include_unseen=True)
+        (scores,) = score_items(decoder.policy, decodings, rows[part], codes, batch=config.batch, title=None)
+        return scores
+
+    return np.concatenate(list(map_parts(some, in_parts(len(instances)), "score candidates", gpu=True)))
 
 
 def candidate_parts(decoder: Decoder, candidates: CandidateSets, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
@@ -60,5 +65,10 @@ def candidate_parts(decoder: Decoder, candidates: CandidateSets, instances: Inst
     there = candidates.rows >= 0
     for n in range(len(own)):
         there[n] &= ~np.isin(candidates.rows[n], own.seen[n])
-    found = [feature.of_candidates(own, asked) for feature in decoder.features.values()]
-    return np.stack(found, axis=-1).astype(np.float64) if found else np.zeros((*asked.shape, 0)), there
+
+    def some(part: np.ndarray) -> np.ndarray:
+        few, rows = own.take(part), asked[part]
+        found = [feature.of_candidates(few, rows) for feature in decoder.features.values()]
+        return np.stack(found, axis=-1).astype(np.float64) if found else np.zeros((*rows.shape, 0))
+
+    return np.concatenate(list(map_parts(some, in_parts(len(own)), "features of candidates"))), there

@@ -1,7 +1,7 @@
 """What training and decoding read: the prepared log and the catalogue as arrays, prompts, and item features."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from conrec.features.prepared_log import PreparedLog
 from conrec.lm.model import device
 from conrec.lm.prompts import Context, HistoryPrompts, ItemTokens
 from conrec.lm.vocabulary import Vocabulary
+from conrec.parallel import declared
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,19 @@ class Inputs:
     instances: Instances
     split: Split
     knowledge: Knowledge
-    trie: Trie
     neighbours: np.ndarray
     """int32 [items, n]: Swing neighbours, best first, -1 for none."""
 
     @classmethod
     def of(cls, recipe: Recipe, log: PreparedLog) -> "Inputs":
-        trie = Trie.of(log.catalog.codes, log.catalog.sizes, device())
-        return cls(recipe, log.view, log.instances, log.split, log.knowledge, trie, log.neighbours)
+        return cls(recipe, log.view, log.instances, log.split, log.knowledge, log.neighbours)
+
+    @cached_property
+    def trie(self) -> Trie:
+        """All semantic IDs, on the device of this process; a worker elsewhere builds its own."""
+        return Trie.of(self.log_view.catalog.codes, self.log_view.catalog.sizes, device())
+
+    __getstate__ = declared
 
     def history_prompts(self, vocabulary: Vocabulary) -> HistoryPrompts:
         return HistoryPrompts(self.item_tokens(vocabulary), self.recipe.lm.max_dislikes, self.recipe.lm.max_positives)

@@ -54,17 +54,18 @@ def score_items(
     codes: np.ndarray,
     *,
     batch: int,
-    title: str = "score candidates",
+    title: str | None = "score candidates",
 ) -> list[np.ndarray]:
     """Log-likelihood of candidates' semantic IDs, float32 [n, C] for each decoding (of the same instances).
 
     Args: `candidates` int [n, C] item rows, `codes` int [items, T]. What is not in the
-    candidate pool (the user has seen it, say) has -inf.
+    candidate pool (the user has seen it, say) has -inf. title: as above.
     """
     policy.eval()
     data = decodings[0].data
     out = [np.zeros(candidates.shape, np.float32) for _ in decodings]
-    for part in track(data.by_length(batch), title):
+    parts = data.by_length(batch)
+    for part in parts if title is None else track(parts, title):
         answers = torch.as_tensor(codes[candidates[part.index]], dtype=torch.int64, device=data.device)
         for scores, decoding in zip(out, decodings):
             pool, rows = decoding.pool(part)

@@ -13,10 +13,8 @@ from conrec.data.knowledge import Knowledge
 from conrec.data.split import Split
 from conrec.decode.decoder import Decoder
 from conrec.decode.inputs import Inputs
-from conrec.decode.trie import Trie
 from conrec.features.item_features import FeatureWeights
 from conrec.features.log_view import LogView
-from conrec.lm.model import device
 from conrec.score.history import HistoryScore
 from conrec.score.list_weights import read_weights
 
@@ -27,11 +25,10 @@ class Predictor:
     def __init__(self, run: Path, recipe: Recipe, seed: int, log_view: LogView, split: Split) -> None:
         self._run, self._seed = run, seed
         no_neighbours = np.zeros((len(log_view.items), 0), np.int32)
-        trie = Trie.of(log_view.catalog.codes, log_view.catalog.sizes, device())
         none = Histories(log_view.events).instances(np.zeros(0, str), np.zeros(0, "datetime64[us]"), 0, 0)
         items, events, everybody = log_view.items, log_view.events, log_view.train_users
         knowledge = Knowledge(items, events, everybody, by_category=split.by_category)
-        self._inputs = Inputs(recipe, log_view, none, split, knowledge, trie, no_neighbours)
+        self._inputs = Inputs(recipe, log_view, none, split, knowledge, no_neighbours)
 
     def lists(self, instances: Instances) -> np.ndarray:
         """int32 [B, k]: rows of the items that these users are predicted to dislike, best first, -1 for none."""

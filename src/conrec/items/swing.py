@@ -20,6 +20,8 @@ from conrec.parallel import map_parts
 
 MAX_USERS = 500
 """Users of an item that are paired, at most."""
+ITEMS_AT_ONCE = 500
+"""Items of a part (`conrec.parallel`), more or less."""
 
 
 def swing(
@@ -61,7 +63,7 @@ def swing(
     # Work grows with the square of an item's users: hand out interleaved rows, so that blocks are alike.
     busy = np.flatnonzero(np.diff(item_starts) >= 2)
     busy = busy[np.argsort(-np.diff(item_starts)[busy], kind="stable")]
-    count = max(1, len(busy) // 500)
+    count = max(1, len(busy) // ITEMS_AT_ONCE)
     blocks = [busy[n::count] for n in range(count)]
     for rows, found in zip(blocks, map_parts(block, blocks, "Swing", threads=True)):
         neighbours[rows], scores[rows] = found

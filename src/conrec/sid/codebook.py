@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from conrec.config import SidConfig
 from conrec.errors import ConrecError
 from conrec.files import readable, write_json
+from conrec.parallel import map_parts
 from conrec.sid.catalog import Catalog, reconstruct
 from conrec.sid.collisions import repair
 from conrec.sid.kmeans import assign
@@ -17,6 +19,8 @@ from conrec.sid.rqvae import RqVae, encode
 
 ITEMS_PER_CODE = 39
 USUAL_LEAST, LEAST, MOST = 64, 16, 8192
+AT_ONCE = 8192
+"""Items of a part (`conrec.parallel`)."""
 
 
 def codebook_sizes(n: int, config: SidConfig) -> tuple[int, ...]:
@@ -43,7 +47,8 @@ def make_catalog(model: RqVae, item_ids: list[str], titles: list[str], x: np.nda
     as they were before collisions were repaired."""
     words = model.codewords()
     latents = encode(model, x)
-    raw = assign(latents, words)
+    parts = [latents[n : n + AT_ONCE] for n in range(0, len(latents), AT_ONCE)]
+    raw = np.concatenate(list(map_parts(partial(assign, codewords=words), parts, "semantic IDs")))
     codes = repair(latents, raw, words)
     sizes = tuple(len(level) for level in words)
     return Catalog(item_ids, titles, codes, sizes, latents, reconstruct(codes, words), words), raw

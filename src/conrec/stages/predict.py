@@ -169,7 +169,7 @@ def _rank_candidates(
     parts: `candidate_parts` of all features. How much the policy counts beside their sum is fitted to the sets of
     validation.
     """
-    temperatures, asked = decoder.inputs.recipe.predict.temperatures, decoder.policy is not None
+    temperatures, asked = decoder.inputs.recipe.predict.temperatures, decoder.load is not None
     values, there = parts
     summed = values @ np.array([weights.get(name, 0.0) for name in decoder.features])
     policy = policy_scores(decoder, *candidates.asked(held_out)) if asked else summed
