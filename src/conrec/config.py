@@ -170,6 +170,8 @@ class LmConfig:
     """What the model calculates in (`auto`: bfloat16 on a GPU that has it); weights that train are float32 always."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    accumulate: PositiveInt = 1
+    """Parts of a step that go through the model one after the other: less memory, the same gradient."""
     sharded: bool = False
     """Spread the layers over the processes that train (FSDP2), for a model that does not fit one device."""
 

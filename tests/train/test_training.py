@@ -114,6 +114,27 @@ def stage(model, folder, beta=0.0, prompts=256, hit_bonus=0.0, **settings_of_grp
     grpo(model, data, FutureReward(data.instances, UNIT, NOBODY, config), folder, config, beta)
 
 
+@pytest.mark.parametrize("parts", [2, 3, 100])
+def test_a_step_in_parts_is_the_same_step(tmp_path, parts):
+    _, data, _ = world()
+    states = []
+    for n, accumulate in enumerate((1, parts)):
+        reader, model = test_sft.policy(), policy()
+        reader.accumulate = model.accumulate = accumulate
+        test_sft.train(reader, tmp_path / f"sft{n}")
+        warm(model, data, tmp_path / f"warm{n}", 1)
+        stage(model, tmp_path / f"grpo{n}", 0.1, prompts=32)
+        states.append({f"{k} {name}": w for k, one in enumerate((reader, model)) for name, w in one.named_parameters()})
+    for name, whole in states[0].items():
+        torch.testing.assert_close(states[1][name], whole, atol=2e-4, rtol=1e-3)
+    assert any((whole != states[1][name]).any() for name, whole in states[0].items())
+    for task in ("sft", "warm", "grpo"):
+        one, other = (pq.read_table(tmp_path / f"{task}{n}" / "curves.parquet").to_pylist() for n in (0, 1))
+        for first, second in zip(one, other, strict=True):
+            assert (first["step"], first["name"]) == (second["step"], second["name"])
+            assert first["value"] == pytest.approx(second["value"], abs=1e-3)
+
+
 def test_warm_up_learns_the_rule(tmp_path):
     _, data, _ = world()
     model = policy()

@@ -215,8 +215,7 @@ class TitleRanker(Recommender):
         for _, index in zip(steps, batches_from(trainer.step, lengths, self.batch, self.seed)):
             self.policy.train()
             loss = self.loss(self.policy, [questions[n] for n in index])
-            trainer.update(loss)
-            trainer.log({"loss": float(loss.detach())})
+            trainer.log({"loss": trainer.update([loss])})
         if chosen is not None:
             load_trained_state(self.policy, chosen)
 

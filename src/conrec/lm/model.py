@@ -50,7 +50,9 @@ def build_policy(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.nd
             lm = with_lora(lm, config, vocabulary)
     if config.gradient_checkpointing:
         lm.activation_checkpointing_enable({"use_reentrant": False})
-    return Policy(lm, vocabulary, compute_dtype(config))
+    policy = Policy(lm, vocabulary, compute_dtype(config))
+    policy.accumulate = config.accumulate
+    return policy
 
 
 @torch.no_grad()

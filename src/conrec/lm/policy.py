@@ -64,6 +64,9 @@ class AnswerModel(nn.Module, ABC, Generic[State]):
     float32.
     """
 
+    accumulate: int = 1
+    """Parts that a step of training goes through it in, one after the other."""
+
     def __init__(self, starts: Sequence[int], sizes: Sequence[int]) -> None:
         """Args: first token and number of codes of each level."""
         super().__init__()

@@ -9,7 +9,7 @@ train as one (docs/engine.md). All of them log and validate; the main process al
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,16 +117,24 @@ class Trainer:
         mean: list[float] = self.accelerator.reduce(tensor, "mean").tolist()
         return mean
 
-    def update(self, loss: Tensor) -> float:
-        """Backward, clip, step; returns the norm of the gradient. Call `advance` when the step is complete."""
+    def parts(self, count: int) -> list[np.ndarray]:
+        """The places of a step's samples here, int64, in as many parts as the policy takes them in."""
+        return np.array_split(np.arange(count), min(self.policy.accumulate, max(1, count)))
+
+    def update(self, losses: Iterable[Tensor]) -> float:
+        """Backward for each part of the loss, clip, step; returns their sum. Call `advance` when the step is
+        complete."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * schedule(self.step, self.steps)
         self._optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        total = 0.0
+        for loss in losses:
+            self.accelerator.backward(loss)
+            total += float(loss.detach())
         trained = list(self._trained.values())
-        norm = finish_gradients(trained, 1.0) if self._sharded else self.accelerator.clip_grad_norm_(trained, 1.0)
+        (finish_gradients if self._sharded else self.accelerator.clip_grad_norm_)(trained, 1.0)
         self._optimizer.step()
-        return float(norm)
+        return total
 
     def log(self, values: dict[str, float], split: str = "train") -> None:
         """Put values of the current step, averaged over the processes, on the curves."""

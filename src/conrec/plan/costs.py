@@ -95,12 +95,12 @@ class Plan:
             return weights + tokens * shape["layers"] * shape["cached"] * shape["bytes"]
         whole = shape["embedded"] / shape["parameters"] if recipe.lm.sharded else 1.0
         weights += 12 * shape["trainable"]  # gradient, AdamW's two
-        logits, layer = 0.0, 14 * shape["hidden"] + 3 * shape["ffn"]
+        logits, parts, layer = 0.0, devices * recipe.lm.accumulate, 14 * shape["hidden"] + 3 * shape["ffn"]
         if stage == "understand":
-            tokens = recipe.understand.rows_per_step * recipe.understand.row_tokens / devices
+            tokens = recipe.understand.rows_per_step * recipe.understand.row_tokens / parts
             logits = tokens / 3 * shape["vocabulary"] * 12
         else:
-            tokens = recipe.utilize.prompts_per_step * (prompt + recipe.utilize.num_generations * own) / devices
+            tokens = recipe.utilize.prompts_per_step * (prompt + recipe.utilize.num_generations * own) / parts
             weights += 4 * shape["trainable"]  # the reference
         kept = layer * (1 if recipe.lm.gradient_checkpointing else shape["layers"]) + shape["hidden"] * shape["layers"]
         return weights * (whole + (1 - whole) / devices) + logits + tokens * shape["bytes"] * kept

@@ -12,13 +12,14 @@ off-policy answers. docs/engine.md says what becomes of zero-variance groups, an
 Shapes: B prompts, G answers a prompt, T tokens of an answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from conrec.config import UtilizeConfig
 from conrec.decode.prompt_dataset import Batch, PromptDataset
@@ -75,30 +76,56 @@ def train_stage(
 
         advantage, useful = (tensor.to(data.device) for tensor in advantages(rewards.total))
 
-        answers = (batch.prompt_ids, batch.prompt_mask, codes, batch.rows, data.pool)
-        reference_logprobs = reference(*answers)
         policy.train(policy.checkpointing)
-        weight = trainer.weight(int(useful.sum()))
-        old = None
+        weight, parts = trainer.weight(int(useful.sum())), list[_Part]()
+        for places in trainer.parts(len(index)):
+            some = torch.as_tensor(places, device=data.device)
+            own = batch.prompt_ids[some], batch.prompt_mask[some], codes[some], batch.rows[some], data.pool
+            counted = weight * int(useful[some].sum()) / max(1, int(useful.sum()))
+            parts.append(_Part(own, reference(*own), advantage[some], useful[some], counted))
         for _ in range(config.num_iterations):
-            new = trainer.module(*answers)
-            old = new.detach() if old is None else old
-            loss = grpo_loss(new, old, reference_logprobs, advantage, useful, epsilon=config.epsilon, beta=beta)
-            trainer.update(loss.value * weight)
+            watched = {"kl": 0.0, "clip_share": 0.0}
+            told = trainer.update(_losses(trainer.module, parts, watched, epsilon=config.epsilon, beta=beta))
 
         drawn = ~demonstrated
         trainer.log(
             {
-                "loss": float(loss.value.detach()) * weight,
+                "loss": told,
                 "reward": float(rewards.total[drawn].mean()),
                 "similarity": float(rewards.similarity[drawn].mean()),
                 "penalty": float(rewards.penalty[drawn].mean()),
-                "kl": loss.kl * weight,
-                "clip_share": loss.clip_share * weight,
+                **watched,
                 "zero_variance_share": float((~useful).float().mean()),
                 "unique_items": float(np.mean([len(set(row)) for row in items.tolist()])),
             }
         )
+
+
+@dataclass
+class _Part:
+    """Some prompts of a step: what the policy is asked, and what equation 3 takes."""
+
+    answers: tuple[Any, ...]
+    reference: Tensor
+    advantage: Tensor
+    useful: Tensor
+    share: float
+    """What its loss, a mean over its useful groups, counts in the step's."""
+    old: Tensor | None = None
+    """Log-probabilities when it was first asked."""
+
+
+def _losses(
+    module: nn.Module, parts: Sequence[_Part], watched: dict[str, float], *, epsilon: float, beta: float
+) -> Iterator[Tensor]:
+    """What each part adds to the step's loss; what is watched of it is added up, too."""
+    for part in parts:
+        new = module(*part.answers)
+        part.old = new.detach() if part.old is None else part.old
+        loss = grpo_loss(new, part.old, part.reference, part.advantage, part.useful, epsilon=epsilon, beta=beta)
+        watched["kl"] += loss.kl * part.share
+        watched["clip_share"] += loss.clip_share * part.share
+        yield loss.value * part.share
 
 
 @torch.no_grad()

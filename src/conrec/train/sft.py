@@ -64,11 +64,13 @@ def train_supervised(
         epoch, at = divmod(step, per_epoch)
         order = np.random.default_rng([seed, epoch]).permutation(len(rows))
         chosen = order[at * rows_per_step : (at + 1) * rows_per_step]
-        row = collate(samples, [rows[r] for r in chosen[trainer.share(len(chosen)).own]], vocabulary.pad)
+        own = chosen[trainer.share(len(chosen)).own]
+        parts = [collate(samples, [rows[r] for r in own[part]], vocabulary.pad) for part in trainer.parts(len(own))]
+        answers = [int((row.targets >= 0).sum()) for row in parts]
+        weight = trainer.weight(sum(answers))
         policy.train()
-        loss = trainer.module(row) * trainer.weight(int((row.targets >= 0).sum()))
-        trainer.update(loss)
-        trainer.log({f"{title}_loss": float(loss.detach())})
+        losses = (trainer.module(row) * (weight * count / sum(answers)) for row, count in zip(parts, answers))
+        trainer.log({f"{title}_loss": trainer.update(losses)})
 
 
 @torch.no_grad()

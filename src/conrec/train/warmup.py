@@ -58,15 +58,30 @@ def warm_up(
         own = trainer.share(len(whole)).own
         rng = np.random.default_rng([seed, step])
         prompts = [augment(int(n), rng) for n in whole] if augment else None
-        index = whole[own]
-        answers = targets.take(index)
-        width = int(answers.lengths.max())
-        padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
-        weight = torch.as_tensor((np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1))
-        part = data.batch(index, prompts and [prompts[n] for n in own])
-        answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
         policy.train()
-        logprobs = trainer.module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.pool)
-        loss = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
-        trainer.update(loss)
-        trainer.log({"loss": float(loss.detach())})
+        parts = ((own[part], len(part) / len(own)) for part in trainer.parts(len(own)))
+        losses = (
+            share * _loss(trainer.module, data, targets, codes, whole[part], prompts and [prompts[n] for n in part])
+            for part, share in parts
+        )
+        trainer.log({"loss": trainer.update(losses)})
+
+
+def _loss(
+    module: torch.nn.Module,
+    data: PromptDataset,
+    targets: Ragged,
+    codes: np.ndarray,
+    index: np.ndarray,
+    prompts: list[list[int]] | None,
+) -> torch.Tensor:
+    """The mean loss of the prompts at `index`, or of others for them."""
+    answers = targets.take(index)
+    width = int(answers.lengths.max())
+    padded = np.stack([np.resize(answers[n], width) for n in range(len(index))])
+    weight = torch.as_tensor((np.arange(width) < answers.lengths[:, None]) / answers.lengths[:, None].clip(1))
+    part = data.batch(index, prompts)
+    answer_codes = torch.as_tensor(codes[padded], dtype=torch.int64, device=data.device)
+    logprobs = module(part.prompt_ids, part.prompt_mask, answer_codes, part.rows, data.pool)
+    loss: torch.Tensor = -(logprobs.sum(-1) * torch.as_tensor(weight, device=data.device)).sum(1).mean()
+    return loss
