@@ -44,10 +44,8 @@ def plan(args: Planned) -> None:
     from conrec.run import named_recipe, stages_of
     from conrec.toml import read_table
 
-    recipe, rates = (
-        named_recipe(args.recipe, args.settings),
-        read_table(Path(__file__).parents[1] / "plan" / "rates.toml"),
-    )
+    recipe = named_recipe(args.recipe, args.settings)
+    rates = read_table(Path(__file__).parents[1] / "plan" / "rates.toml")
     asking = replace(recipe.predict, temperatures=POLICY_TEMPERATURES)
     recipe = replace(recipe, predict=asking) if args.policy else recipe
     log = {name: getattr(args, name) for name in ("users", "items", "events", "days")}
