@@ -10,6 +10,7 @@ from conrec.config import ItemsConfig
 from conrec.errors import ConrecError
 from conrec.items.encoders import JointEncoder
 from conrec.items.pretrained import PretrainedEncoder
+from tests.conftest import TOLD
 from tests.items.test_encoders import shop
 from tests.items.test_pictures import bomb, encoded, noisy
 
@@ -56,6 +57,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     images = CLIPImageProcessor(size=size, crop_size=size, do_resize=True)
     CLIPProcessor(image_processor=images, tokenizer=tokens).save_pretrained(folder / "weights")
     SentenceTransformer(modules=[CLIPModel(str(folder / "weights"))]).save(str(folder / "model"))
+    TOLD.said.clear()  # it misses torchvision, and the vocabulary of a real CLIP
     return str(folder / "model")
 
 

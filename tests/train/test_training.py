@@ -1,6 +1,7 @@
 """Warm-up and GRPO on a small world: they learn what there is to learn, and resume in the same bits."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -194,7 +195,14 @@ def test_zero_variance_groups_give_no_gradient_and_are_counted(tmp_path, monkeyp
     instances, data, _ = world(24)
     norms = []
     update = Trainer.update
-    monkeypatch.setattr(Trainer, "update", lambda self, loss: norms.append(update(self, loss)))
+
+    def observed(self: Trainer, losses: Iterable[torch.Tensor]) -> float:
+        loss = update(self, losses)
+        grads = [parameter.grad for parameter in self.policy.parameters() if parameter.grad is not None]
+        norms.append(sum(float(grad.abs().sum()) for grad in grads))
+        return loss
+
+    monkeypatch.setattr(Trainer, "update", observed)
     reward = Dull(instances, UNIT, NOBODY, CONFIG)
     config = dataclasses.replace(CONFIG, prompts_per_step=8, num_generations=4)
     grpo(policy(), data, reward, tmp_path, config, beta=1.0)
