@@ -38,8 +38,8 @@ def check_fetched(setting: str, checkpoint: str) -> None:
     """ConrecError where a folder that `fetch` makes is not there (a hub would be asked for it several times)."""
     folder = Path(checkpoint)
     if folder.name in PACKAGES and not folder.exists():
-        command = f"conrec fetch {folder.name} --out {folder.parent}"
-        raise ConrecError(f"{setting} = {checkpoint!r}: there is no such folder here; {command} makes it")
+        told = f"there is no such folder here; conrec fetch {folder.name} --out {folder.parent} makes it"
+        raise ConrecError(f"{setting} = {checkpoint!r}: {told}")
 
 
 def fetch(name: str, out: Path) -> Path:

@@ -190,6 +190,17 @@ def test_nothing_that_trains_or_tunes_sees_the_next_period() -> None:
     assert sum(description["counts"].values()) == len(rows)
 
 
+@pytest.mark.parametrize("config", [SplitConfig(horizon_days=3), replace(FOLD, horizon_days=3)])
+def test_windows_cut_in_parts_are_the_same(config: SplitConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = event_table(*steady_log(users=23))
+    whole, dropped = made(events, config)
+    monkeypatch.setattr("conrec.data.windows.AT_ONCE", 7)
+    parts, dropped_of_parts = made(events, config)
+    assert len(whole) > 20
+    assert parts.equals(whole)
+    assert dropped_of_parts == dropped
+
+
 def test_over_the_five_folds_everybody_is_held_out_once() -> None:
     events = event_table(*steady_log(users=43))
     held_out: list[str] = []

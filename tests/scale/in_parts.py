@@ -6,7 +6,7 @@ Says what was sent to a Ray cluster, a line each: `sent: Decoder.predict.<locals
 from typing import Any
 
 from conrec.cli.main import program
-from conrec.data import clean
+from conrec.data import clean, windows
 from conrec.decode import decoder
 from conrec.deploy import refresh
 from conrec.items import swing
@@ -19,6 +19,7 @@ def cut() -> None:
     """Cut all work of this process into small parts."""
     clean.TOGETHER = 1000
     codebook.AT_ONCE = 16
+    windows.AT_ONCE = 50
     decoder.USERS_AT_ONCE = refresh.USERS_AT_ONCE = USERS
     swing.ITEMS_AT_ONCE = 16
 

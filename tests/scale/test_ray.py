@@ -57,6 +57,7 @@ SENT = {
         "_look",
         "swing.<locals>.block",
         "assign",
+        "_in_parts.<locals>.<lambda>",
         "HistoryScore.fit.<locals>.features",
         "learn_list_weights.<locals>.of_window",
         "Decoder.predict.<locals>.some",

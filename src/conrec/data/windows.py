@@ -8,8 +8,9 @@ one cutoff, just before the middle one (the (n // 2)-th of n, from 0). docs/data
 Training samples of the log's first day, before any item was seen, stay: stages that decode leave them out themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from conrec.data.histories import Histories
 from conrec.data.instances import Events, Instances, Items, Ragged
 from conrec.data.split import SPLITS, TimeSplit, UserSplit, iso
 from conrec.errors import ConrecError
+from conrec.parallel import map_parts
 
 NEVER = np.datetime64(2**62, "us")
+AT_ONCE = 200_000  # instances of a part (`conrec.parallel`)
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,21 @@ def make_instances(
             kept &= pool
         if not kept.any():
             raise ConrecError(_why_none(name, split, config))
-        instances = histories.instances(
-            users[kept], at.times[kept], config.max_dislikes, config.max_positives, horizon=horizon, split=name
-        )
+        asking = partial(histories.instances, horizon=horizon, split=name)
+        instances = _in_parts(asking, users[kept], at.times[kept], config.max_dislikes, config.max_positives)
         if at.next is not None:
             nothing = Ragged(np.zeros(0, np.int32), np.zeros(len(instances) + 1, np.int64))
             instances = replace(instances, next=at.next[kept], seen=nothing)
         parts.append(instances)
     together = Instances.joined(parts)
     return replace(together, ids=np.arange(len(together))), {cause: n for cause, n in dropped.items() if n}
+
+
+def _in_parts(asked: Callable[..., Instances], users: np.ndarray, times: np.ndarray, *most: int) -> Instances:
+    """What `Histories.instances` makes, by all workers of a cluster."""
+    parts = np.array_split(np.arange(len(users)), -(-len(users) // AT_ONCE))
+    found = map_parts(lambda part: asked(users[part], times[part], *most), parts, "windows")
+    return Instances.joined(list(found))
 
 
 def _by_time(dislikes: Events, split: TimeSplit, horizon: np.timedelta64) -> tuple[dict[str, _Cutoffs], dict[str, int]]:

@@ -21,8 +21,6 @@ Context = Literal["recent", "dislikes", "full"]
 
 WORDING = tomllib.loads((files(__package__) / "wording.toml").read_text("utf-8"))
 MAX_TITLE_TOKENS = 48
-LONGEST = 20
-"""Letters of a token, more or less at most: what lies behind so many for each wanted token is not looked at."""
 RECENT = np.timedelta64(3, "D")
 """Time before a cutoff whose dislikes the context `recent` shows."""
 
@@ -63,7 +61,8 @@ class ItemTokens:
         self._sids = codes.astype(np.int64) + np.asarray(vocabulary.starts)
         self._text = None
         if says is not None and text_tokens:
-            self._text = Memo(lambda row: vocabulary.text(says(row)[: LONGEST * text_tokens])[:text_tokens])
+            # No token has more than some twenty letters: of a long text the rest is not looked at.
+            self._text = Memo(lambda row: vocabulary.text(says(row)[: 20 * text_tokens])[:text_tokens])
 
     def of(self, rows: np.ndarray) -> list[int]:
         """Tokens of some items (int [n], rows), one after the other."""

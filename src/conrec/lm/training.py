@@ -122,8 +122,7 @@ class Trainer:
         return np.array_split(np.arange(count), min(self.policy.accumulate, max(1, count)))
 
     def update(self, losses: Iterable[Tensor]) -> float:
-        """Backward for each part of the loss, clip, step; returns their sum. Call `advance` when the step is
-        complete."""
+        """Backward for each part of the loss, clip, step; returns their sum. Behind the step comes `advance`."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * schedule(self.step, self.steps)
         self._optimizer.zero_grad(set_to_none=True)

@@ -100,9 +100,8 @@ def declared(dataset: Dataset, seed: int, changes: Mapping[str, Any]) -> Variant
         recipe = sized(utilizing(recipe, **told), width)
         recipe = one_context(recipe, context) if context else recipe
         recipe = with_settings(recipe, find_recipe(Path(over))) if over else recipe
-        if not asked:
-            return recipe
-        return with_policy(recipe) if features else policy_alone(recipe)
+        decoded = with_policy if features else policy_alone
+        return decoded(recipe) if asked else recipe
 
     return replace(variant(dataset, seed, changed), **own)
 
