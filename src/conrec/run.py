@@ -253,13 +253,16 @@ def pseudonyms_of(run: Path, recipe: Recipe) -> Pseudonyms | None:
 
 def named_recipe(path: Path, settings: Path | None = None) -> Recipe:
     """The recipe that `find_recipe` finds, with the settings of a second one over its own."""
-    recipe = load_recipe(find_recipe(path))
+    return with_named(load_recipe(find_recipe(path)), settings)
+
+
+def with_named(recipe: Recipe, settings: Path | None) -> Recipe:
+    """The recipe with the settings that `find_recipe` finds over its own, if there are any."""
     return recipe if settings is None else with_settings(recipe, find_recipe(settings))
 
 
 def find_recipe(path: Path) -> Path:
-    """The file itself, or the recipe of that name that comes with the package (`demo`, `recipes/demo.toml`), or the
-    settings for `--with` of that name (`recipes/with`)."""
+    """The file itself, or what comes along by that name: a recipe, or settings for `--with` (`recipes/with`)."""
     if path.exists() or path.parent not in (Path("."), Path("recipes")):
         return path
     package = Path(__file__).resolve().parent

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from conrec.config import Recipe, with_settings
+from conrec.config import Recipe
 from conrec.data.instances import Instances
 from conrec.evaluate.protocol import Outputs, count_hits, read_outputs
 from conrec.features.prepared_log import PreparedLog
@@ -22,7 +22,7 @@ from conrec.pipeline.job import Job
 from conrec.pipeline.settings import restricted
 from conrec.pipeline.stage import Stage, chain, direct, imported, inputs_of, standing_for, without
 from conrec.progress import say
-from conrec.run import STAGES, find_recipe
+from conrec.run import STAGES, with_named
 from conrec.studies.cells import Cell, Measured, key, link, lock_of
 from conrec.studies.datasets import Dataset, one_context, policy_alone, sized, utilizing, with_policy
 from conrec.toml import read_table
@@ -99,7 +99,7 @@ def declared(dataset: Dataset, seed: int, changes: Mapping[str, Any]) -> Variant
     def changed(recipe: Recipe) -> Recipe:
         recipe = sized(utilizing(recipe, **told), width)
         recipe = one_context(recipe, context) if context else recipe
-        recipe = with_settings(recipe, find_recipe(Path(over))) if over else recipe
+        recipe = with_named(recipe, over and Path(over))
         decoded = with_policy if features else policy_alone
         return decoded(recipe) if asked else recipe
 

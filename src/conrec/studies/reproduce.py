@@ -6,11 +6,10 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from conrec.config import with_settings
 from conrec.errors import ConrecError
 from conrec.files import lock, write_whole
 from conrec.progress import say
-from conrec.run import find_recipe
+from conrec.run import with_named
 from conrec.studies import pages, results
 from conrec.studies.cells import Cell, lock_of, read_seconds, run_cells
 from conrec.studies.datasets import NAMES, Dataset, dataset
@@ -46,9 +45,7 @@ def reproduce(
         raise ConrecError(f"--seeds {' '.join(map(str, seeds))}: give one or more different numbers, none below 0")
     possible = names or (NAMES[:1] if data is None else NAMES)
     datasets = [dataset(name, data, quick) for name in possible]
-    if settings is not None:
-        path = find_recipe(settings)
-        datasets = [replace(one, recipe=with_settings(one.recipe, path)) for one in datasets]
+    datasets = [replace(one, recipe=with_named(one.recipe, settings)) for one in datasets]
     start = time.monotonic()
     models = Models(out / "models")
     context = StudyContext(models, Recommenders(models), quick)
