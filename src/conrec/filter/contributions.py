@@ -12,12 +12,11 @@ What a value adds is <p_u, e_i - e_i without it> (`score.item_values`). The cont
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from conrec.filter.mutes import Mute
 from conrec.score.factors import LARGEST, UserFactors
@@ -31,9 +30,8 @@ NAMED = 5
 """Contributions that a reason names at most."""
 
 
-@dataclass(slots=True)
-class Contribution:
-    """One part of a score. (Neither this nor `Why` is frozen: that would take five times as long to make.)"""
+class Contribution(Struct, gc=False):
+    """One part of a score. (A list has hundreds: as dataclasses, they take twice as long to make and to write.)"""
 
     kind: str
     """One of KINDS, or `value`."""
@@ -46,8 +44,7 @@ class Contribution:
     past_title: str | None = None
 
 
-@dataclass(slots=True)
-class Why:
+class Why(Struct, gc=False):
     """Why a candidate is over the threshold, never to be shown again, or muted."""
 
     contributions: list[Contribution]
@@ -93,26 +90,21 @@ def _explain(now: OpenSnapshot, user_now: UserNow, rows: np.ndarray) -> Iterator
     order = np.argsort(-added, axis=1)[:, :NAMED]
     largest = np.take_along_axis(added, order, axis=1).tolist()
     numbers = now.values["values"][rows, :LARGEST].tolist()
+    nothing, past = (None, None), {row: (now.index.id(row), now.title(row)) for row in dislikes.tolist()}
     # Value -> the newest dislike that has it: the last one stays.
     past_values = now.values["values"][dislikes]
     whose, which = np.nonzero(past_values >= 0)
     newest = dict(zip(past_values[whose, which].tolist(), dislikes[whose].tolist()))
-    alike = now.most_alike(rows, dislikes)
-
-    @cache
-    def told(row: int | None) -> tuple[str | None, str | None]:
-        return (None, None) if row is None else (now.index.id(row), now.title(row))
-
-    for n, places in enumerate(order.tolist()):
+    for places, amounts_of, values, alike in zip(order.tolist(), largest, numbers, now.most_alike(rows, dislikes)):
         contributions = []
-        for place, amount in zip(places, largest[n]):
+        for place, amount in zip(places, amounts_of):
             if amount <= 0:
                 break
             if place >= len(KINDS):
-                number = numbers[n][place - len(KINDS)]
-                one = Contribution("value", amount, now.value_names[number], *told(newest.get(number)))
+                value = values[place - len(KINDS)]
+                one = Contribution("value", amount, now.value_names[value], *past.get(newest.get(value), nothing))
             else:
-                past = alike[n] if KINDS[place] == "content" else None
-                one = Contribution(KINDS[place], amount, None, *told(past))
+                told = past.get(alike, nothing) if KINDS[place] == "content" else nothing
+                one = Contribution(KINDS[place], amount, None, *told)
             contributions.append(one)
         yield Why(contributions)
