@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -42,6 +43,19 @@ def test_a_reader_sees_what_others_write(tmp_path: Path) -> None:
     assert reader.position() == 3
     assert [entry.user for entry in reader.until(2)] == ["u", "v"]
     assert reader.of("\ud800") == []
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.none() | st.text(st.characters(max_codepoint=127))
+)
+def test_whatever_an_id_holds_comes_back(item: str, event: str | None) -> None:
+    with TemporaryDirectory() as folder:
+        feedback = Feedback(Path(folder))
+        feedback.add([Entry(item, item, "dislike", 2**62, "too_expensive", event), Entry(item, "x", "undo", -5)])
+        first, second = feedback.of(item)
+        assert first == Entry(item, item, "dislike", 2**62, "too_expensive", event, 1)
+        assert second == Entry(item, "x", "undo", -5, position=2)
+        assert feedback.until(2) == [first, second]
 
 
 def test_an_id_counts_once(tmp_path: Path) -> None:

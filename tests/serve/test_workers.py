@@ -105,3 +105,50 @@ def test_time_in_which_the_loop_slept_is_not_held_against_the_work(workers: Work
     go_on.set()
     assert found is None
     assert 0.4 <= took < 10
+
+
+@pytest.fixture
+def patient() -> Iterator[Workers]:
+    workers = Workers(2, "test", patience=0.5)
+    yield workers
+    workers.close()
+
+
+def test_the_loop_stands_still_for_short_work_that_is_alone(patient: Workers) -> None:
+    async def ask() -> tuple[int | None, list[str]]:
+        seen: list[str] = []
+        asyncio.get_running_loop().call_soon(seen.append, "the loop went on")
+        found = await patient.until(soon(), lambda: 3)
+        return found, list(seen)
+
+    assert asyncio.run(ask()) == (3, [])
+
+
+def test_what_takes_longer_or_comes_meanwhile_is_waited_for_beside_all_else(patient: Workers) -> None:
+    go_on = threading.Event()
+
+    async def ask() -> tuple[int | None, int | None, float, list[int | None]]:
+        begin = time.perf_counter()
+        slow = asyncio.create_task(patient.until(soon(), lambda: 1 if go_on.wait(20) else 0))
+        await asyncio.sleep(0)
+        stood = time.perf_counter() - begin
+        other = await patient.until(soon(), lambda: 2)  # its thread is another one, and the loop does not stand still
+        never = await patient.until(time.perf_counter() + 0.05, lambda: int(go_on.wait(20)))
+        go_on.set()
+        return await slow, other, stood, [never]
+
+    slow, other, stood, never = asyncio.run(ask())
+    assert (slow, other, never) == (1, 2, [None])
+    assert 0.4 < stood < 10
+
+
+def test_an_error_within_the_first_moments_is_raised_a_timeout_of_its_own_too(patient: Workers) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    async def ask() -> None:
+        for error in (KeyError("broken"), TimeoutError("of the store")):
+            with pytest.raises(type(error), match=str(error.args[0])):
+                await patient.until(soon(), lambda error=error: fail(error))
+
+    asyncio.run(ask())

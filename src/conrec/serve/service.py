@@ -28,6 +28,8 @@ from conrec.serve.web import Refused, where
 from conrec.serve.workers import Workers
 
 THREADS = 4
+AT_ONCE = 0.002
+"""Seconds for which all else stands still for a list, where no other one is under way."""
 TRY_AGAIN = 30.0
 """Seconds until a snapshot that was refused is looked at again, if it is still the one named."""
 
@@ -59,7 +61,7 @@ class Service:
         self.access, self.rate = Access(settings.tokens), Rate(settings.max_rate)
         self._exempt = WatchedLines("--exempt", settings.exempt, self._take_exempt)
         self._refused: tuple[str | None, float] | None = None
-        self._workers = Workers(THREADS, "conrec-filter")
+        self._workers = Workers(THREADS, "conrec-filter", AT_ONCE)
         # What waits for the disk: entries and, once they are written, how many of them are new.
         self._writer, self._unwritten = Workers(1, "conrec-feedback"), deque[list[Any]]()
 

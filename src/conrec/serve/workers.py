@@ -1,7 +1,8 @@
 """Threads that work for the event loop, which waits for each piece of work only until a given moment.
 
-What the standard library has for this (an executor, a future wrapped in another, a wait for it) wakes the loop three
-times for each piece of work; here it is once.
+The loop stands still for the first moments of a piece of work that is alone: most lists are decided then, where else
+loop and thread would take turns. What takes longer, or comes meanwhile, is waited for beside all else. (An executor's
+futures, wrapped in others, would wake the loop three times for each piece; here it is once.)
 """
 
 import asyncio
@@ -9,21 +10,22 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 SLEPT = 0.005
 """Seconds by which a loop that is only busy is not late."""
 T = TypeVar("T")
-_Work = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
 
 
 class Workers:
     """Some threads, and the work that waits for them."""
 
-    def __init__(self, threads: int, name: str) -> None:
-        self._waiting: SimpleQueue[_Work | None] = SimpleQueue()
-        self._threads = threads
+    def __init__(self, threads: int, name: str, patience: float = 0.0) -> None:
+        """patience: seconds for which the loop stands still at most."""
+        self._waiting = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]()
+        self._threads, self._patience, self._under_way = threads, patience, set[Future[Any]]()
         for n in range(threads):
             threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True).start()
 
@@ -36,48 +38,52 @@ class Workers:
         left = moment - time.perf_counter()
         if left <= 0:
             return None
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T | None] = loop.create_future()
-        late = loop.call_later(left, _over, answer, loop.time() + left, left)
-        self._waiting.put((loop, answer, function))
-        try:
-            return await answer
-        finally:
-            late.cancel()
+        work, alone = Future[T](), not self._under_way
+        self._under_way.add(work)
+        self._waiting.put((work, function))
+        if alone and self._patience:
+            with contextlib.suppress(TimeoutError):
+                work.exception(min(self._patience, left))
+        if not work.done():
+            loop = asyncio.get_running_loop()
+            over = loop.create_future()
+            late = loop.call_later(left, _late, over, loop.time() + left, left)
+            work.add_done_callback(lambda _: _wake(over))
+            try:
+                await over
+            finally:
+                late.cancel()
+                work.cancel()
+        return work.result() if work.done() and not work.cancelled() else None
 
     def close(self) -> None:
         for _ in range(self._threads):
             self._waiting.put(None)
 
     def _work(self) -> None:
-        while (work := self._waiting.get()) is not None:
-            loop, answer, function = work
-            if answer.done():  # nobody waits for it any more
-                continue
-            result, error = None, None
-            try:
-                result = function()
-            except BaseException as raised:
-                error = raised
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(_give, answer, result, error)
-            del work, loop, answer, function, result, error  # or they would stay until the next comes
+        while (waiting := self._waiting.get()) is not None:
+            work, function = waiting
+            if work.set_running_or_notify_cancel():
+                try:
+                    work.set_result(function())
+                except BaseException as error:
+                    work.set_exception(error)
+            self._under_way.discard(work)
+            del waiting, work, function  # or they would stay until the next comes
 
 
-def _over(answer: asyncio.Future[Any], due: float, most: float) -> None:
+def _wake(over: "asyncio.Future[None]") -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        over.get_loop().call_soon_threadsafe(_end, over)
+
+
+def _late(over: "asyncio.Future[None]", due: float, most: float) -> None:
     """The time is over, or begins anew where this comes late: no answer can be in time then, but one may be there."""
-    loop = answer.get_loop()
+    loop = over.get_loop()
     slept = loop.time() - due
-    if slept > SLEPT:
-        loop.call_later(min(slept, most), _give, answer, None, None)
-    else:
-        _give(answer, None, None)
+    loop.call_later(min(slept, most) if slept > SLEPT else 0, _end, over)
 
 
-def _give(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if answer.done():
-        return
-    if error is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(result)
+def _end(over: "asyncio.Future[None]") -> None:
+    if not over.done():
+        over.set_result(None)
