@@ -188,6 +188,19 @@ def test_not_significant_is_marked_where_the_interval_holds_zero(page: Page):
     assert len(page.all("abbr")) == expected
 
 
+def test_what_is_significantly_ahead_is_named_be_it_simple_or_a_part_of_ours(tmp_path: Path):
+    none = "No simple system and no part of CoNRec (an item feature by itself) does significantly better"
+    behind = {"HR@20": difference(0.05), "Recall@20": difference(-0.05), "CandAcc_filter": difference(-0.05)}
+    level = {"conrec_prior": behind, "oracle": {"HR@20": difference(-0.2)}, "bias": {"FHR@20": difference(-0.01)}}
+    words = with_metrics(tmp_path, comparisons=level).words
+    assert none in words
+    assert "Significantly better than CoNRec" not in words
+    broken = {"conrec_prior": behind | {"CandAcc": difference(-0.05)}, "co_dislikes": {"LIF@10": difference(-0.03)}}
+    words = with_metrics(tmp_path, comparisons=level | broken).words
+    assert "Significantly better than CoNRec : conrec prior in CandAcc, co dislikes in LIF@10. A combination" in words
+    assert none not in words
+
+
 def test_the_filters_that_are_not_significantly_beaten_are_named(tmp_path: Path):
     def words(**verdicts: tuple[str, str, str]) -> str:
         differences = {
@@ -205,6 +218,9 @@ def test_the_filters_that_are_not_significantly_beaten_are_named(tmp_path: Path)
     assert "but not than boosted at 1 %, 2 % (not significant); item rate at 5 % (significantly fewer)." in words(
         bias=better, conrec_paper=undecided, boosted=undecided, item_rate=("better", "better", "worse")
     )
+    # Of a part of ours that it is level with nothing is said, but it must not be ahead.
+    ahead = words(conrec_paper=("worse", "better", "better"))
+    assert "but not than conrec paper at 1 % (significantly fewer)." in ahead
 
 
 def test_how_well_probabilities_are_calibrated(page: Page, tmp_path: Path):

@@ -180,6 +180,20 @@ def test_without_predictions_the_baselines_alone_are_measured(run: Path, tmp_pat
     assert metrics["filter"] is None
 
 
+def test_every_item_feature_by_itself_is_a_row_that_conrec_is_compared_with(run: Path, tmp_path: Path) -> None:
+    for folder in ("prepare", "compress", "predict", "filter"):
+        shutil.copytree(run / folder, tmp_path / folder)
+    for seed in (0, 1):
+        predicted = tmp_path / "predict" / f"seed{seed}"
+        (predicted / "alone").mkdir()
+        shutil.copy(predicted / "predictions.parquet", predicted / "alone" / "prior.parquet")
+    evaluate(job(tmp_path, "evaluate", RECIPE, out=tmp_path / "out"))
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    part, whole = (metrics["systems"][name] for name in ("conrec_prior", "conrec"))
+    assert part["HR@5"] == whole["HR@5"]
+    assert metrics["comparisons"]["conrec_prior"]["HR@5"]["difference"] == 0
+
+
 def test_the_oracle_is_a_row_where_the_truth_is_known(run: Path, tmp_path: Path) -> None:
     for folder in ("prepare", "compress", "predict", "filter"):
         shutil.copytree(run / folder, tmp_path / folder)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import conrec
 from conrec.config import DataConfig, Recipe, SimulateConfig, SplitConfig
 from conrec.data.instances import read_events, read_instances, read_items
 from conrec.data.knowledge import Knowledge
@@ -101,6 +103,25 @@ def test_a_simulated_run_folder_is_whole(simulated: Path) -> None:
     held_out = {int(i): item for i, item in zip(instances.ids, instances.next)}
     for row in pq.read_table(simulated / "candidates.parquet").to_pylist():
         assert row["candidates"][0] == items.ids[held_out[row["instance_id"]]]
+
+
+def test_attributes_by_which_users_dislike_are_in_no_file_that_a_system_reads(simulated: Path) -> None:
+    items, true = (pq.read_table(simulated / f"{name}.parquet") for name in ("items", "truth_items"))
+    assert items["item_id"].equals(true["item_id"])
+    assert items["attributes"].null_count == items["text"].null_count == len(items)
+    assert {name for own in true["attributes"].to_pylist() for name, _ in own} >= {"shape", "pattern", "image"}
+    # Who reads the truth: figure 2a its interests and fields, the row of the oracle its lists.
+    source = Path(conrec.__file__).parent
+    knows = {
+        path.relative_to(source).as_posix(): set(re.findall(r"truth\w*\.parquet", path.read_text("utf-8")))
+        for path in source.rglob("*.py")
+    }
+    names = {"truth.parquet", "truth_interests.parquet", "truth_items.parquet"}
+    assert {path: found for path, found in knows.items() if found} == {
+        "stages/prepare.py": names,
+        "evaluate/protocol.py": {"truth.parquet"},
+        "studies/paper/fig2a.py": names - {"truth.parquet"},
+    }
 
 
 def test_the_truth_knows_candidates_best(simulated: Path) -> None:

@@ -19,7 +19,7 @@ from conrec.studies.models import CONREC, POLICY, WITH_POLICY
 from conrec.studies.pages import page, picture, write
 from conrec.studies.paper import fig2a, table1, table3
 from conrec.studies.reproduce import STUDIES
-from conrec.studies.results import Row, as_csv, pool, rows
+from conrec.studies.results import Row, ahead, as_csv, pool, rows
 from conrec.studies.rewards import HIGH
 from conrec.studies.study import Study
 from tests.studies.modules import study_of
@@ -102,6 +102,37 @@ def test_the_best_other_is_chosen_metric_by_metric_and_never_the_truth() -> None
     assert (found["HR@20"].against, found["FHR@20"].against) == ("a", "b")
     assert found["FHR@20"].difference is not None
     assert found["FHR@20"].difference.mean == -0.25
+
+
+def test_whatever_is_significantly_ahead_is_named_part_or_rival_but_the_truth() -> None:
+    one = study(metrics=("HR@20", "FHR@20"), best_other="conrec", aside=("oracle",), parts="conrec's ")
+    one = replace(one, headlines=("FHR@20",))
+    first = [float(n < 20) for n in range(40)]
+    more, one_more = ([float(n < hits) for n in range(40)] for hits in (30, 21))
+    hits = {"conrec": (first, first), "conrec's prior": (first, first), "a": (first, one_more), "oracle": (more, more)}
+
+    def told(**others: tuple[Values, Values]) -> tuple[list[tuple[str, str]], str]:
+        own = {name.replace("_", "'s "): both for name, both in others.items()}
+        cells = [result(name, dict(zip(one.metrics, both))) for name, both in (hits | own).items()]
+        table = rows(one, "toy", cells)
+        return [(row.system, row.metric) for row in ahead(one, table)], text_of(one, table)
+
+    named, text = told()
+    assert named == []
+    assert "No system and no part of conrec is significantly ahead of it in any metric, on any log." in text
+    named, text = told(conrec_prior=(first, more), a=(more, one_more))
+    assert named == [("a", "HR@20"), ("conrec's prior", "FHR@20")]
+    assert "ahead of conrec: a in HR@20 on toy (+0.250); conrec's prior in FHR@20 on toy (+0.250).\n" in text
+    # A part is no rival: CoNRec's lead is that over the best of the others.
+    assert "| toy | -4.8% (a) |" in text
+
+
+def test_what_systems_see_of_the_simulator_is_said_of_the_recipe_that_ran() -> None:
+    cells = [replace(result("x", {"FHR@20": [1, 0]}), dataset="simulator")]
+    table = rows(study(), "simulator", cells)
+    for columns, said in ((False, "and none of these.\n"), (True, "and these too, as columns.\n")):
+        assert said in page(study(), table, "conrec reproduce toy", columns)
+    assert "simulated platform" not in text_of(study(), rows(study(), "toy", [result("x", {"FHR@20": [1, 0]})]))
 
 
 def test_a_lead_over_the_best_other_is_a_share_too() -> None:

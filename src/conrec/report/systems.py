@@ -11,6 +11,7 @@ from conrec.report.formats import between, label, percent, words
 ORACLE = "oracle"
 HEADLINE = "FHR@20"
 METRICS = (HEADLINE, "HR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc", "CandAcc_filter")
+JUDGED = ("FHR", "HR", "LUF", "LIF", "ZUF", "CandAcc")  # the protocol's metrics, whatever k
 
 
 def measured(figures: Figures, metric: str) -> Figure | None:
@@ -85,7 +86,5 @@ def table(metrics: SplitMetrics) -> dict[str, Any] | None:
         "columns": [(words(metric), metrics.instances.get(metric)) for metric in columns],
         "rows": rows,
         "compared": any(cell and cell["difference"] for row in rows for cell in row["cells"]),
-        "ahead": [
-            (label(name), words(metric)) for name, metric in ahead(metrics.comparisons) if metric in METRICS[:-1]
-        ],
+        "ahead": [(label(n), words(m)) for n, m in ahead(metrics.comparisons) if m.partition("@")[0] in JUDGED],
     }

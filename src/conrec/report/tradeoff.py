@@ -62,7 +62,7 @@ def _unbeaten(comparisons: Mapping[str, Differences]) -> list[dict[str, Any]] | 
     for name, table in comparisons.items():
         undecided = [float(budget) for budget, one in table.items() if one.verdict == "not significant"]
         worse = [float(budget) for budget, one in table.items() if one.verdict == "worse"]
-        if (undecided or worse) and not is_ours(name):
+        if worse or (undecided and not is_ours(name)):  # a part of ours must not be ahead either
             found.append({"name": label(name), "undecided": undecided, "worse": worse})
     return found
 

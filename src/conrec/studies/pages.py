@@ -5,7 +5,6 @@ from importlib.resources import files
 from itertools import product
 from pathlib import Path
 
-from conrec.config import SimulateConfig
 from conrec.files import write_whole
 from conrec.report.charts import Interval, panels
 from conrec.report.texts import sentences
@@ -16,12 +15,12 @@ INKS = (files(__package__) / "inks.css").read_text("utf-8").strip()
 """The report's colours: a picture that stands alone has no page to take them from."""
 
 
-def write(study: Study, table: Sequence[Row], command: str, out: Path) -> None:
-    """NAME.csv, NAME.svg and NAME.md."""
+def write(study: Study, table: Sequence[Row], command: str, out: Path, columns: bool = False) -> None:
+    """NAME.csv, NAME.svg and NAME.md. columns: of the simulator, `simulate.attribute_columns`."""
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / f"{study.name}.csv", as_csv(table))
     write_whole(out / f"{study.name}.svg", picture(study, table))
-    write_whole(out / f"{study.name}.md", page(study, table, command))
+    write_whole(out / f"{study.name}.md", page(study, table, command, columns))
 
 
 def picture(study: Study, table: Sequence[Row]) -> str:
@@ -39,7 +38,7 @@ def picture(study: Study, table: Sequence[Row]) -> str:
     return f"{head}><style>{INKS}</style>{rest}\n"
 
 
-def page(study: Study, table: Sequence[Row], command: str) -> str:
+def page(study: Study, table: Sequence[Row], command: str, columns: bool = False) -> str:
     """Heading, paragraph, picture, table (`page.md.j2`)."""
     tables, datasets = [], list(dict.fromkeys(row.dataset for row in table))
     for dataset in datasets:
@@ -48,7 +47,6 @@ def page(study: Study, table: Sequence[Row], command: str) -> str:
             rows.setdefault(row.system, {})[row.metric] = row
         metrics = [metric for metric in study.metrics if any(metric in own for own in rows.values())]
         tables.append((dataset, metrics, rows))
-    columns = SimulateConfig().attribute_columns
     seen = sentences("report/simulated.txt").seen(columns) if "simulator" in datasets else ""
     told = _leads(study, table), ahead(study, table), _found(study, table), seen, command
     return str(sentences("studies/page.md").page(study, tables, *told))

@@ -57,7 +57,8 @@ def reproduce(
         found = run_cells(cells, out / "cells", later)
         table = [row for one in own for row in results.rows(study, one.name, found)]
         with lock(lock_of(out / "results"), wait=True):
-            pages.write(study, table, _command(study, seeds, own, quick, settings), out / "results")
+            command, columns = _command(study, seeds, own, quick, settings), own[0].recipe.simulate.attribute_columns
+            pages.write(study, table, command, out / "results", columns)
             _index(out / "results")
     say(f"{time.monotonic() - start:.0f} s in all; {_work(planned, out / 'cells')}")
     return out / "results"
