@@ -30,6 +30,7 @@ from conrec.score.probability import DislikeProbability, demoted
 from conrec.sid.catalog import unit_rows
 from tests.deploy.live_run import LiveRun
 from tests.filter.redis_server import redis_server
+from tests.serve.small import serving
 
 pytestmark = pytest.mark.slow
 
@@ -177,6 +178,25 @@ def test_the_nightly_job_merges_what_was_said_once(live: LiveRun, snapshots: Pat
     roll_back(snapshots)
     loaded.reload()
     assert loaded.filter(user, ids).scores == at_once.scores
+
+
+def test_what_the_log_says_was_seen_or_bought_is_out_and_no_dislike(live: LiveRun, snapshots: Path) -> None:
+    """Through the library and through the service, and back with an undo."""
+    log = pq.read_table(live.run.parent / "log" / "events.parquet").to_pylist()
+    marks = {(one["user_id"], one["item_id"]) for one in log if one["reason"] == "seen_or_bought"}
+    marks -= {(one["user_id"], one["item_id"]) for one in log if one["kind"] == "dislike" and not one["reason"]}
+    loaded = CoNRecFilter.load(snapshots)
+    assert len(marks) > 20
+    with serving(snapshots) as client:
+        for user, item in sorted(marks)[:20]:
+            asked = [item, "other", "another"]
+            assert loaded.filter(user, asked).never_again == client.filter(user, asked)["never_again"] == [item]
+            known, _ = user_now(loaded.snapshot, loaded._feedback, user)
+            assert loaded.snapshot.index.row(item) not in known.history.told(1)
+        scores = loaded.filter(user, asked).scores
+        assert client.post(f"/v1/users/{user}/undo", {"item": item}) == {"new": 1, "repeated": 0}
+        back = loaded.filter(user, asked)
+        assert (back.never_again, back.scores) == ([], scores)  # it said nothing of interest
 
 
 def test_it_takes_about_a_millisecond(live: LiveRun, first: Path) -> None:
