@@ -424,7 +424,8 @@ def test_what_is_disliked_on_the_page_is_hidden_at_once(browser: Any, tmp_path: 
             assert hidden.filter(has_text="no. 12").get_by_role("button", name="Not interested").count() == 0
             # One that the snapshot does not know, by keyboard: taken back, and that undone.
             client.post("/v1/users/ann/dislikes", {"item": "brand new"})
-            page = tab.open(ANN)
+            page.reload()
+            tab.ready()
             page.get_by_role("button", name="Take back the dislike of brand new").press("Enter")
             page.get_by_role("dialog").get_by_role("button", name="Take back", exact=True).press("Enter")
             again = page.get_by_role("button", name="Dislike brand new again")
