@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +32,7 @@ from conrec.score.probability import DislikeProbability, demoted
 from conrec.sid.catalog import unit_rows
 from tests.deploy.live_run import LiveRun
 from tests.filter.redis_server import redis_server
+from tests.serve.small import serving
 
 pytestmark = pytest.mark.slow
 
@@ -177,6 +180,52 @@ def test_the_nightly_job_merges_what_was_said_once(live: LiveRun, snapshots: Pat
     roll_back(snapshots)
     loaded.reload()
     assert loaded.filter(user, ids).scores == at_once.scores
+
+
+FIRST_DISLIKE = """
+import sys
+from conrec.filter.filter import CoNRecFilter
+
+def compiled():
+    modules = [module for name, module in sys.modules.items() if name.startswith("conrec")]
+    found = {id(one): one for module in modules for one in vars(module).values() if hasattr(one, "nopython_signatures")}
+    return sum(len(one.signatures) for one in found.values())
+
+loaded = CoNRecFilter.load(sys.argv[1])
+before, user = compiled(), next(loaded.snapshot.users.portions()).ids[0]
+items = [loaded.snapshot.index.id(row) for row in range(40)]
+scores = loaded.filter(user, items).scores
+loaded.dislike(user, next(item for item in items if item not in loaded.filter(user, items).never_again))
+assert loaded.filter(user, items).scores != scores
+print(before, compiled())
+assert before == compiled() > 0
+"""
+
+
+def test_nothing_is_compiled_at_the_first_dislike(first: Path, tmp_path: Path) -> None:
+    shutil.copytree(first, tmp_path / "snapshots")
+    words = [sys.executable, "-c", FIRST_DISLIKE, str(tmp_path / "snapshots")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_the_log_says_was_seen_or_bought_is_out_and_no_dislike(live: LiveRun, snapshots: Path) -> None:
+    """Through the library and through the service, and back with an undo."""
+    log = pq.read_table(live.run.parent / "log" / "events.parquet").to_pylist()
+    marks = {(one["user_id"], one["item_id"]) for one in log if one["reason"] == "seen_or_bought"}
+    marks -= {(one["user_id"], one["item_id"]) for one in log if one["kind"] == "dislike" and not one["reason"]}
+    loaded = CoNRecFilter.load(snapshots)
+    assert len(marks) > 20
+    with serving(snapshots) as client:
+        for user, item in sorted(marks)[:20]:
+            asked = [item, "other", "another"]
+            assert loaded.filter(user, asked).never_again == client.filter(user, asked)["never_again"] == [item]
+            known, _ = user_now(loaded.snapshot, loaded._feedback, user)
+            assert loaded.snapshot.index.row(item) not in known.history.told(1)
+        scores = loaded.filter(user, asked).scores
+        assert client.post(f"/v1/users/{user}/undo", {"item": item}) == {"new": 1, "repeated": 0}
+        back = loaded.filter(user, asked)
+        assert (back.never_again, back.scores) == ([], scores)  # it said nothing of interest
 
 
 def test_it_takes_about_a_millisecond(live: LiveRun, first: Path) -> None:

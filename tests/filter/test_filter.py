@@ -459,6 +459,7 @@ REQUESTS = """
 import sys
 from conrec.filter.filter import CoNRecFilter
 from conrec.filter.id_index import _find, among
+from conrec.filter.mutes import Mute
 from conrec.score.factors import _products
 
 def compiled():
@@ -474,13 +475,17 @@ loaded.dislike("u5", "i3")
 loaded.undo_dislike("u5", "i3")
 loaded.filter("u5", items, replace=True, want=60)
 loaded.user("u5")
+for mute in (Mute("word", "title"), Mute("category", "odd")):
+    loaded.mute("u5", mute)
+    assert loaded.filter("u5", items).muted
 print(before, compiled())
 assert before == compiled() and all(before)
+assert "pandas" not in sys.modules
 """
 
 
 def test_nothing_is_compiled_at_a_request(tmp_path: Path) -> None:
-    """It would take a second, and the list would pass unfiltered."""
+    """It would take a second, and the list would pass unfiltered. So it would at the import of pandas."""
     publish(tmp_path, calibration={"threshold": 0.0, "segments": None})
     done = subprocess.run([sys.executable, "-c", REQUESTS, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

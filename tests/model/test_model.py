@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +23,14 @@ from conrec.config import DataConfig, PredictConfig, Recipe, SidConfig
 from conrec.data.histories import Histories
 from conrec.deploy.refresh import refresh
 from conrec.errors import ConrecError
+from conrec.evaluate.results import Calibration, read
 from conrec.features.prepared_log import PreparedLog
 from conrec.files import read_json
 from conrec.run import run_stages, stages_of
 from conrec.score.history import HistoryScore
+from tests.filter.redis_server import redis_server
 from tests.model.small import Stream, tables
+from tests.serve.small import serving, wait_for_page
 from tests.test_errors import without_extras
 
 pytestmark = pytest.mark.slow
@@ -133,6 +138,39 @@ def test_a_promise_is_kept_by_the_filter_or_refused(saved: conrec.Model) -> None
     assert "users with a like" in str(refused.refused)
     assert "refused: too little data" in refused._repr_html_()
     assert saved.filter("u0", new).dropped == []
+
+
+@pytest.mark.parametrize("store", ["mapped", "redis"])
+def test_two_promises_at_once_in_python_and_over_http(
+    saved: conrec.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Any
+) -> None:
+    with contextlib.ExitStack() as stack:
+        if store == "redis":
+            server = redis_server(tmp_path)
+            monkeypatch.setenv("CONREC_REDIS", next(server))
+            stack.callback(server.close)
+        snapshots, found = tmp_path / "snapshots", []
+        for likes_lost, unwanted in ((0.15, 0.4), (0.1, 0.2), (0.1, 0.001)):
+            words = ["--likes-lost", str(likes_lost), "--unwanted", str(unwanted)]
+            assert main(["calibrate", str(saved.folder), *words]) == 0
+            by_command = read(saved.folder / "calibration.json", Calibration)
+            both = saved.calibrate(likes_lost=likes_lost, unwanted=unwanted)
+            assert (both.threshold, both.refused) == (by_command.threshold, by_command.refused)
+            found.append(both)
+            decision = saved.filter("u0", ITEMS)
+            assert decision.threshold == both.threshold
+            refresh(saved.folder, saved.recipe, snapshots=snapshots, store=store)
+            with serving(snapshots) as client:
+                wait_for_page(client)
+                answer = client.filter("u0", ITEMS)
+                told = client.get("/ui/about")["calibration"]
+            assert (answer["threshold"], answer["dropped"]) == (both.threshold, decision.dropped)
+            assert (told["unwanted"], told["refused"]) == (unwanted, both.refused)
+        # Those that cannot be had say why, and nothing goes but what was rejected before.
+        assert [one.threshold is None for one in found] == [False, True, True]
+        assert "no threshold keeps both promises" in str(found[1].refused)
+        assert "it takes 3,725 users" in str(found[2].refused)
+        assert decision.dropped == decision.never_again != []
 
 
 def test_what_was_saved_answers_alike_and_is_a_run_folder(model: conrec.Model, saved: conrec.Model) -> None:

@@ -41,8 +41,6 @@ from conrec.score.user_side import UserSide
 
 NEAR = 0.98
 """Cosine of two items' embeddings from which on they are nearly the same."""
-UNDONE = 20
-"""Dislikes taken back that a view of a user shows at most."""
 
 
 class OpenSnapshot:
@@ -222,7 +220,7 @@ class CoNRecFilter:
         decision, fill = self._decide(now, names, candidates, rules, thresholds, relevance)
         if want is not None:
             missing = want - len(decision.kept)
-            if replace and fill and missing > 0:
+            if replace and fill and missing > 0 and not decision.dry_run:
                 decision.filled = fill(missing)
                 decision.kept += decision.filled
             del decision.kept[want:]
@@ -276,13 +274,12 @@ class CoNRecFilter:
             if known_user.factors is None:
                 return []
             liked = np.setdiff1d(known_user.history.told(-1), np.append(rows, known_user.history.rejected["item"]))
-            scores = served_scores(now.factors, known_user.factors, liked)
+            ids, scores = list(map(now.index.id, liked.tolist())), served_scores(now.factors, known_user.factors, liked)
             passes = scores <= thresholds.of(known_user.activity, liked)
-            passes[list(muted(now, mutes, liked))] = False
-            liked, scores = liked[passes], scores[passes]
+            passes[[*muted(now, mutes, liked), *_rejected(now, rules, known_user, ids, liked.astype(np.int64))]] = False
             gone = set(decision.dropped) - {*decision.never_again, *decision.muted}
             dropped = sorted((score or 0.0, item) for item, score in zip(candidates, decision.scores) if item in gone)
-            again = [now.index.id(row) for row in liked[np.argsort(scores, kind="stable")].tolist()]
+            again = [ids[n] for n in np.argsort(scores, kind="stable").tolist() if passes[n]]
             return [*again, *(item for _, item in dropped)][:missing]
 
         return decision, fill
@@ -290,18 +287,20 @@ class CoNRecFilter:
     def user(self, user: str) -> UserView | None:
         now, user = self.snapshot, self.known_as(user)
         known, mutes = user_now(now, self._feedback, user)
-        said = sorted(self._feedback.of(user), key=lambda one: (one.time, one.position))
+        said = sorted(self._feedback.of(user), key=lambda one: (one.time, one.kind == "undo"))  # as `in_force` has it
         last = {entry.item: entry for entry in said}
         if not (known.factors or known.strangers or len(known.history.rejected) or last or mutes):
             return None
         rejected = list(dict.fromkeys(known.history.rejected["item"][::-1].tolist()))
-        rows = now.index.rows([entry.item for entry in last.values() if entry.kind == "undo"]).tolist()
-        undone = [row for row in rows if row >= 0 and row not in rejected]
+        told = {one.item for one in said if one.kind == "dislike"}
+        gone = [one.item for one in said if one.kind == "undo" and last[one.item] is one]
+        pairs = [(item, row) for item, row in zip(gone, now.index.rows(gone).tolist()) if row not in rejected]
+        undone = [(item, row) for item, row in pairs if row >= 0 or item in told]
         because = now.most_alike(known.predicted, known.dislikes)
         return UserView(
             user,
-            [*(ItemView(item, "", None, ()) for item in known.strangers), *map(now.view, rejected)],
-            [now.view(row) for row in undone[-UNDONE:]],
+            [*(ItemView(item, "", None, ()) for item in [*known.strangers][::-1]), *map(now.view, rejected)],
+            [ItemView(item, "", None, ()) if row < 0 else now.view(row) for item, row in undone],
             [now.view(row) for row in known.history.told(-1)[::-1][:NEWEST].tolist()],
             [
                 PredictionView(now.view(row), None if past is None else now.view(past))

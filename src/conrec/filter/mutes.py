@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from conrec.data.schema import SEPARATOR
 
@@ -49,7 +48,8 @@ def muted(now: OpenSnapshot, mutes: Sequence[Mute], rows: np.ndarray) -> dict[in
     texts, items = {}, rows[known]
     for kind, column in (("word", now.titles), ("category", now.categories)):
         if any(mute.kind == kind for mute in mutes):
-            texts[kind] = [(text or "").casefold() for text in column.take(pa.array(items)).to_pylist()]
+            # Not `take`: an array for it would import pandas, longer than a request may take.
+            texts[kind] = [(column[row].as_py() or "").casefold() for row in items.tolist()]
     found: dict[int, Mute] = {}
     for mute in mutes:
         if mute.kind == "value":

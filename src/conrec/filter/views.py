@@ -31,7 +31,7 @@ class UserView:
     dislikes: list[ItemView]
     """Whatever the reason, newest first, without those taken back."""
     undone: list[ItemView]
-    """The latest, in the order in which they were taken back."""
+    """In the order in which they were taken back."""
     liked: list[ItemView]
     predicted: list[PredictionView]
     """Best first, without what followed from a dislike taken back."""

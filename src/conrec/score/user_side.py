@@ -16,7 +16,7 @@ from conrec.score.bias import BiasTerms, Link
 from conrec.score.factors import ItemFactors
 from conrec.score.feature_snapshot import FeatureSnapshot, embedded
 from conrec.score.regression import Regression, part_of
-from conrec.score.user_history import History
+from conrec.score.user_history import History, of_lists
 
 LINKS: tuple[Link, ...] = ("logit", "identity")
 RATES = "shape", "reasons", "mean", "projection"
@@ -56,6 +56,7 @@ class UserSide:
             rows = tuple(arrays[f"matrix/{name}"] for name in ("data", "indices", "indptr"))
             self._matrix = csr_matrix(rows, shape=(len(rows[2]) - 1, len(self._rates["shape"])))
             self._landmarks = RatesOf.items(self._matrix[arrays["landmarks"]], self._rates["shape"])
+        self.factors(of_lists([0], []))  # so that the first dislike finds all of it compiled
 
     def factors(self, history: History) -> tuple[np.ndarray, float]:
         """Vector float32 [d] and bias of a user."""
