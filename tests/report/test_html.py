@@ -167,6 +167,13 @@ def test_the_headline_compares_with_the_best_of_all_others_whatever_its_name(tmp
     assert "best trivial baseline (co dislikes+prior)" in words
 
 
+def test_the_headline_is_of_lists_as_long_as_the_runs(tmp_path: Path):
+    systems = {"popularity_14d": {"HR@5": figure(0.1), "FHR@5": figure(0.2)}, "conrec": {"FHR@5": figure(0.4)}}
+    page = with_metrics(tmp_path, systems=systems, comparisons={"popularity_14d": {"FHR@5": difference(0.2)}})
+    assert "CoNRec is ahead of the best trivial baseline (popularity 14d) by 20.0 points" in page.words
+    assert "best FHR@5 first" in page.words
+
+
 @pytest.mark.parametrize(
     ("paired", "said"),
     [

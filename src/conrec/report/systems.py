@@ -9,8 +9,6 @@ from conrec.report.charts import Interval, intervals
 from conrec.report.formats import between, label, percent, words
 
 ORACLE = "oracle"
-HEADLINE = "FHR@20"
-METRICS = (HEADLINE, "HR@20", "LUF@20", "LIF@20", "ZUF@20", "CandAcc", "CandAcc_filter")
 JUDGED = ("FHR", "HR", "LUF", "LIF", "ZUF", "CandAcc")  # the protocol's metrics, whatever k
 
 
@@ -18,6 +16,11 @@ def measured(figures: Figures, metric: str) -> Figure | None:
     """The figure of a metric; None where it was not measured, or nothing counted."""
     figure = figures.get(metric)
     return None if figure is None or figure.mean is None else figure
+
+
+def first_metric(systems: dict[str, Figures]) -> str:
+    """The headline's metric, with the length of this run's lists."""
+    return next((name for one in systems.values() for name in one if name.startswith("FHR@")), "FHR@20")
 
 
 def paired(differences: Differences, metric: str) -> Difference | None:
@@ -32,20 +35,21 @@ def headline(metrics: SplitMetrics) -> dict[str, Any] | None:
     `ours`, `oracle`: their figures, None without an oracle; `best`: the best trivial baseline, with CoNRec's paired
     `difference`; None without any.
     """
-    found = {name: one for name, figures in metrics.systems.items() if (one := measured(figures, HEADLINE))}
+    metric = first_metric(metrics.systems)
+    found = {name: one for name, figures in metrics.systems.items() if (one := measured(figures, metric))}
     if OURS not in found:
         return None
     order = sorted(found, key=lambda name: -(found[name].mean or 0))
     rows = [Interval(label(name), found[name].mean or 0, *found[name].ci95, name == OURS) for name in order]
     told = "; ".join(f"{label(name)} {percent(found[name].mean)} {between(found[name].ci95)}" for name in order)
     best = next((name for name in order if name != ORACLE and not is_ours(name)), "")
-    difference = paired(metrics.comparisons.get(best, {}), HEADLINE)
+    difference = paired(metrics.comparisons.get(best, {}), metric)
     return {
-        "metric": HEADLINE,
+        "metric": metric,
         "ours": found[OURS],
         "best": {"name": label(best), "figure": found[best], "difference": difference} if best else None,
         "oracle": found.get(ORACLE),
-        "svg": intervals(rows, f"{HEADLINE} of every system with 95 % intervals", f"From best to worst: {told}."),
+        "svg": intervals(rows, f"{metric} of every system with 95 % intervals", f"From best to worst: {told}."),
     }
 
 
@@ -62,11 +66,11 @@ def table(metrics: SplitMetrics) -> dict[str, Any] | None:
         name: {metric: one for metric in figures if (one := measured(figures, metric))}
         for name, figures in systems.items()
     }
-    named = {metric for figures in found.values() for metric in figures}
-    columns = [metric for metric in METRICS if metric in named] + sorted(named - set(METRICS))
+    first, named = first_metric(systems), dict.fromkeys(metric for figures in found.values() for metric in figures)
+    columns = sorted(named, key=lambda metric: metric != first)  # the others as they were measured
 
     def place(name: str) -> tuple[bool, float]:
-        figure = found[name].get(HEADLINE)
+        figure = found[name].get(first)
         return name == ORACLE, math.inf if figure is None or figure.mean is None else -figure.mean
 
     others = [figures for name, figures in found.items() if name != ORACLE]
