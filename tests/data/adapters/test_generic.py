@@ -86,7 +86,8 @@ def test_mapped_columns_kinds_and_codes(tmp_path: Path) -> None:
         "1\t10\tBoots\t1700000000\thide\t7\n"
         "1\t11\tHat\t1700000001\tsearch\t0\n"
         "2\t10\tBoots!\t1700000002\tclick\t0\n"
-        "2\t12\t\t1700000003\thide\t\n",
+        "2\t12\t\t1700000003\thide\t\n"
+        "2\t12\t\t1700000004\tundislike\t\n",
     )
     config = DataConfig(
         columns={
@@ -97,7 +98,7 @@ def test_mapped_columns_kinds_and_codes(tmp_path: Path) -> None:
             "reason": "why",
             "title": "name",
         },
-        kinds={"hide": "dislike", "search": "ignore"},
+        kinds={"hide": "dislike", "undislike": "undo", "search": "ignore"},
         reasons={"7": "bait_price", "0": "none"},
     )
     log = sound(generic.read(tmp_path, config, None))
@@ -105,6 +106,7 @@ def test_mapped_columns_kinds_and_codes(tmp_path: Path) -> None:
         ("1", "10", "dislike", "bait_price"),
         ("2", "10", "click", None),
         ("2", "12", "dislike", None),
+        ("2", "12", "undo", None),
     ]
     assert log.accounting.to_json()["dropped"] == {"kind ignored by the recipe": 1}
     assert rows(log.items, "item_id", "title") == [("10", "Boots"), ("12", "12")]
