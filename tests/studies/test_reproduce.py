@@ -104,7 +104,7 @@ def test_settings_stand_over_the_recipes(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("conrec.studies.reproduce.run_cells", lambda own, *_: cells.extend(own))
     monkeypatch.setattr("conrec.studies.reproduce.read_seconds", lambda folder: 0.0)
     monkeypatch.setattr("conrec.studies.results.rows", lambda *_: [])
-    monkeypatch.setattr("conrec.studies.pages.write", lambda study, table, command, folder: commands.append(command))
+    monkeypatch.setattr("conrec.studies.pages.write", lambda study, table, command, *_: commands.append(command))
     run_studies("features", None, tmp_path, [0], (), True, tmp_path / "over.toml")
     assert {cell.inputs["recipe"]["predict"]["prior_days"] for cell in cells} == {77.0}
     assert f"--with {tmp_path / 'over.toml'}" in commands[0]
