@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from conrec.data.exposures import DISLIKED, LIKED
-from conrec.evaluate.bootstrap import LEVEL
+from conrec.evaluate.bootstrap import bootstrap
 
 K = 20
 SCORED = ("conrec", "label")
@@ -71,8 +70,7 @@ def halving(shown: Shown, way: str) -> float:
 
 
 def read(run: Path) -> Shown:
-    table = pq.read_table(run / "filter" / "seed0" / "scores.parquet")
-    table = table.filter(pc.equal(table["split"], "test"))
+    table = pq.read_table(run / "filter" / "seed0" / "scores.parquet", filters=[("split", "=", "test")])
     users, cutoffs = (table[name].to_numpy(zero_copy_only=False).astype(str) for name in ("user_id", "cutoff"))
     order = np.lexsort((cutoffs, users))  # stable
     users, cutoffs = users[order], cutoffs[order]
@@ -83,23 +81,17 @@ def read(run: Path) -> Shown:
 
 def table(shown: Shown) -> str:
     """In Markdown."""
-    rng, tail = np.random.default_rng(0), (1 - LEVEL) / 2
-    names, owners = np.unique([user for user, _, _ in shown], return_inverse=True)
-    draws = [np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))[owners] for _ in range(1000)]
+    users = np.array([user for user, _, _ in shown])
     lines = ["| | dislikes | length | recall | nDCG |", "|---|---|---|---|---|"]
 
     def row(name: str, values: np.ndarray) -> None:
-        there, known = ~np.isnan(values), np.nan_to_num(values)
-        drawn = np.quantile([times @ known / (times @ there) for times in draws], [tail, 1 - tail], axis=0)
-        cells = zip(np.nanmean(values, axis=0), *drawn)
-        lines.append(
-            f"| {name} | " + " | ".join(f"{mean:.3f} ({low:.3f}-{high:.3f})" for mean, low, high in cells) + " |"
-        )
+        cells = (f"{one.mean:.3f} ({one.low:.3f}-{one.high:.3f})" for one in bootstrap(users, values))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
 
     row("unfiltered", measured(shown, "removal", np.inf))
     for way in WAYS:
         row(way, measured(shown, way, halving(shown, way)))
-    return "\n".join([f"{len(shown):,} lists of {K}, {len(names):,} users", "", *lines])
+    return "\n".join([f"{len(shown):,} lists of {K}, {len(np.unique(users)):,} users", "", *lines])
 
 
 def main(arguments: Any) -> None:
