@@ -7,7 +7,7 @@ from typing import Any
 
 from conrec.cli.main import program
 from conrec.data import clean, windows
-from conrec.decode import decoder
+from conrec.decode import candidates, decoder
 from conrec.deploy import refresh
 from conrec.items import swing
 from conrec.sid import codebook
@@ -20,7 +20,7 @@ def cut() -> None:
     clean.TOGETHER = 1000
     codebook.AT_ONCE = 16
     windows.AT_ONCE = 50
-    decoder.USERS_AT_ONCE = refresh.USERS_AT_ONCE = USERS
+    candidates.USERS_AT_ONCE = decoder.USERS_AT_ONCE = refresh.USERS_AT_ONCE = USERS
     swing.ITEMS_AT_ONCE = 16
 
 

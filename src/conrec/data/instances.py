@@ -385,6 +385,11 @@ def evenly(index: np.ndarray, n: int) -> np.ndarray:
     return index[np.unique(np.linspace(0, len(index) - 1, min(n, len(index))).astype(int))]
 
 
+def cut(count: int, most: int) -> list[np.ndarray]:
+    """Places int64 of so many things, in parts alike of at most `most`; one part at least."""
+    return np.array_split(np.arange(count), max(1, -(-count // most)))
+
+
 def _times(column: pa.Array) -> np.ndarray:
     """datetime64[us] without a zone (everything is UTC)."""
     return column.cast(pa.timestamp("us", tz="UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)

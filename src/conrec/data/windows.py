@@ -16,7 +16,7 @@ import numpy as np
 
 from conrec.config import SplitConfig
 from conrec.data.histories import Histories
-from conrec.data.instances import Events, Instances, Items, Ragged
+from conrec.data.instances import Events, Instances, Items, Ragged, cut
 from conrec.data.split import SPLITS, TimeSplit, UserSplit, iso
 from conrec.errors import ConrecError
 from conrec.parallel import map_parts
@@ -82,8 +82,7 @@ def make_instances(
 
 def _in_parts(asked: Callable[..., Instances], users: np.ndarray, times: np.ndarray, *most: int) -> Instances:
     """What `Histories.instances` makes, by all workers of a cluster."""
-    parts = np.array_split(np.arange(len(users)), -(-len(users) // AT_ONCE))
-    found = map_parts(lambda part: asked(users[part], times[part], *most), parts, "windows")
+    found = map_parts(lambda part: asked(users[part], times[part], *most), cut(len(users), AT_ONCE), "windows")
     return Instances.joined(list(found))
 
 

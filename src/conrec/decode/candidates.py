@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from conrec.data.distractors import read_candidates
-from conrec.data.instances import Instances, Items
-from conrec.decode.decoder import Decoder, in_parts
+from conrec.data.instances import Instances, Items, cut
+from conrec.decode.decoder import USERS_AT_ONCE, Decoder
 from conrec.decode.predict_items import score_items
 from conrec.features.item_features import FeatureWeights
 from conrec.parallel import map_parts
@@ -52,7 +52,7 @@ def policy_scores(decoder: Decoder, instances: Instances, rows: np.ndarray) -> n
         (scores,) = score_items(decoder.policy, decodings, rows[part], codes, batch=config.batch, title=None)
         return scores
 
-    return np.concatenate(list(map_parts(some, in_parts(len(instances)), "score candidates", gpu=True)))
+    return np.concatenate(list(map_parts(some, cut(len(instances), USERS_AT_ONCE), "score candidates", gpu=True)))
 
 
 def candidate_parts(decoder: Decoder, candidates: CandidateSets, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
@@ -71,4 +71,4 @@ def candidate_parts(decoder: Decoder, candidates: CandidateSets, instances: Inst
         found = [feature.of_candidates(few, rows) for feature in decoder.features.values()]
         return np.stack(found, axis=-1).astype(np.float64) if found else np.zeros((*rows.shape, 0))
 
-    return np.concatenate(list(map_parts(some, in_parts(len(own)), "features of candidates"))), there
+    return np.concatenate(list(map_parts(some, cut(len(own), USERS_AT_ONCE), "features of candidates"))), there

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from conrec.config import LmConfig, Recipe
-from conrec.data.instances import Instances
+from conrec.data.instances import Instances, cut
 from conrec.decode.inputs import Inputs
 from conrec.decode.predict_items import predict_items
 from conrec.decode.prompt_dataset import Decoding
@@ -79,13 +79,8 @@ class Decoder:
             decodings = self.decodings(instances.take(index), weights)
             return predict_items(self.policy, decodings, self.inputs.recipe.predict, None)
 
-        found = map_parts(some, in_parts(len(instances)), title, gpu=self.load is not None)
+        found = map_parts(some, cut(len(instances), USERS_AT_ONCE), title, gpu=self.load is not None)
         return [(np.concatenate(rows), np.concatenate(scores)) for rows, scores in (zip(*one) for one in zip(*found))]
-
-
-def in_parts(users: int) -> list[np.ndarray]:
-    """Places int64 of so many users, some a part; one part at least."""
-    return np.array_split(np.arange(users), max(1, -(-users // USERS_AT_ONCE)))
 
 
 def _load(config: LmConfig, vocabulary: Vocabulary, codewords: list[np.ndarray], seed: int, folder: Path) -> Policy:

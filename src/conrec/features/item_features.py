@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from conrec.data.instances import Instances
+from conrec.data.instances import Instances, cut
 from conrec.data.knowledge import DAY, Knowledge, per_cutoff
 from conrec.features.co_dislikes import CoDislikes
 
@@ -31,7 +31,7 @@ class ItemFeature(Protocol):
 
     def of_candidates(self, instances: Instances, rows: np.ndarray) -> np.ndarray:
         """float [B, c]: the same of given items alone, rows int [B, c]."""
-        parts = np.array_split(np.arange(len(instances)), max(1, -(-len(instances) // AT_ONCE)))
+        parts = cut(len(instances), AT_ONCE)
         return np.concatenate([np.take_along_axis(self.log_weight(instances.take(p)), rows[p], 1) for p in parts])
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from conrec.config import PredictConfig
 from conrec.data.distractors import draw_candidates
-from conrec.data.instances import Events, Instances, Ragged, evenly
+from conrec.data.instances import Events, Instances, Ragged, cut, evenly
 from conrec.data.knowledge import Knowledge
 from conrec.features.exposures import Weights
 from conrec.features.fitted_weights import Sets, weights_for
@@ -172,7 +172,7 @@ def _sets(
     at, drawn = candidates
     of_list, targets, stands_for, of_set = (list[np.ndarray]() for _ in range(4))
     long_tail = cache(knowledge.long_tail)
-    for part in np.array_split(np.arange(len(asked)), -(-len(asked) // AT_ONCE)):
+    for part in cut(len(asked), AT_ONCE):
         few = asked.take(part)
         weights = np.stack([feature.log_weight(few) for feature in features], axis=-1)
         excluded = knowledge.excluded(few)
