@@ -47,6 +47,7 @@ def test_a_step_here_is_timed_and_on_paper_it_is_not() -> None:
 def test_adapters_leave_most_weights_as_they_are() -> None:
     with_lora = plan(replace(RECIPE, lm=replace(LM, lora_rank=2)))
     assert with_lora.shape["trainable"] < 0.5 * plan().shape["trainable"]
+    assert with_lora.shape["embedded"] == plan().shape["embedded"]  # embeddings and head are still one
     assert with_lora.units["backward"] == 2
     assert with_lora.memory("utilize", 1) < plan().memory("utilize", 1)
 
@@ -73,6 +74,14 @@ def test_a_stage_asks_in_proportion_to_what_it_is_about() -> None:
     longer = plan(users=100)  # ten times as much of each user: prompts are longer
     assert longer.units["prompt"] > small.units["prompt"]
     assert longer.behind(1) > small.behind(1)
+
+
+def test_items_that_stand_in_prompts_as_text_take_their_tokens() -> None:
+    asking = replace(RECIPE, understand=replace(RECIPE.understand, alignment_epochs=1, alignment_samples=100))
+    reading = replace(asking, lm=replace(LM, text_tokens=16))
+    for stage in ("understand", "utilize", "predict"):
+        codes, texts = (sum(plan(recipe).work(stage).values()) for recipe in (asking, reading))
+        assert texts > codes
 
 
 def test_prompts_show_no_more_than_the_recipe_lets_them() -> None:

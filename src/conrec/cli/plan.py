@@ -101,7 +101,7 @@ def language_model(recipe: Recipe, sizes: tuple[int, ...], on_paper: bool) -> tu
             begin = time.monotonic()
             policy.body(input_ids=ids, use_cache=False).last_hidden_state.sum().backward()
             step = min(step, time.monotonic() - begin)
-    own, tied = lm.config.get_text_config(), lm.get_input_embeddings().weight is lm.get_output_embeddings().weight
+    own, tied = lm.config.get_text_config(), bool(lm.config.tie_word_embeddings)  # adapters wrap the two apart
     heads, width, weights = own.num_attention_heads, own.hidden_size, list(lm.parameters())
     cached = 2 * (getattr(own, "head_dim", None) or width // heads) * (getattr(own, "num_key_value_heads", 0) or heads)
     shape = {"hidden": width, "ffn": getattr(own, "intermediate_size", 4 * width), "layers": own.num_hidden_layers}

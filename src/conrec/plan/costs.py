@@ -74,7 +74,8 @@ class Plan:
         search, prompts = self.behind(recipe.predict.beams), [one.prompts for one in config.stages]
         if stage == "understand":
             tokens = 2 * units["items"] * ask.translation_epochs * (TITLE + WORDING)
-            tokens += min(ask.alignment_samples, learned) * ask.alignment_epochs * (WORDING + 5 * recipe.sid.levels)
+            question = WORDING + 5 * recipe.sid.levels + 4 * recipe.lm.text_tokens
+            tokens += min(ask.alignment_samples, learned) * ask.alignment_epochs * question
             return {"supervised": self.packed(tokens)}
         if stage == "utilize":
             group, warm = self.behind(config.num_generations), learned * config.warmup_epochs * self.behind(1)
