@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -146,15 +145,6 @@ def test_predictions_are_on_offer_unseen_and_distinct(finished):
         assert not set(listed) & set(instances[row["instance_id"]]["seen"])
         assert all(first_seen[item] < row["cutoff"] for item in listed)
         assert row["scores"] == sorted(row["scores"], reverse=True)
-
-
-def test_the_table_of_what_decoding_leans_on_decodes_what_the_run_decoded(finished, capsys):
-    out, _ = finished
-    script = Path(__file__).parents[2] / "benchmarks" / "decoding_tables.py"
-    runpy.run_path(str(script))["main"](out, "test")
-    (own,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| **as chosen** |")]
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert f"| {metrics['systems']['conrec']['FHR@20']['mean']:.4f} |" in own
 
 
 def test_a_second_run_makes_nothing_anew(finished, recipe):

@@ -57,7 +57,7 @@ class Study:
     aside: Sequence[str] = ()
     """Systems that are no rivals (the oracle): in the table, never the best other."""
     parts: str | None = None
-    """What the names of the parts of `best_other` begin with: they are no rivals either, but must not be ahead."""
+    """What the names of `best_other`'s parts, and of itself with more, begin with: no rivals, but must not be ahead."""
     paper: Figures = field(default_factory=dict)
     """Figures of the paper, by our names of its systems."""
     source: str = ""
